@@ -1,0 +1,3 @@
+//! Tasklets and channels on hard-switched, sliced stacks.
+#![cfg_attr(not(feature = "std"), no_std)]
+extern crate alloc;
