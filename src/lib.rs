@@ -1,3 +1,28 @@
 //! Tasklets and channels on hard-switched, sliced stacks.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
 extern crate alloc;
+
+mod arch;
+mod channel;
+mod error;
+mod os;
+mod runtime;
+mod scheduler;
+mod stack;
+mod tasklet;
+mod transfer;
+mod value;
+
+pub use channel::{Channel, Iter, Preference};
+pub use error::{Error, Result, StateError, Thrown};
+pub use runtime::{stats, Settings, Stats};
+pub use scheduler::{
+    current, main_tasklet, run, run_count, schedule, schedule_remove, schedule_remove_with,
+    schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
+    tasklets, ChannelCallback, ErrorHandler, ScheduleCallback,
+};
+pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
+pub use value::Value;

@@ -1,0 +1,195 @@
+# The stack switch for x86_64, System V ABI, in Intel syntax (what
+# `global_asm!` expects). `src/arch/x86_64.rs` holds the drawings and
+# must be kept in step with the offsets here.
+#
+# Everything is local to the object except the entries named `hsw_asm_*`.
+
+# hsw_asm_transfer(op = rdi, arg = rsi)
+#
+# Saves what the ABI says a call must preserve, hands the stack pointer of that
+# save area to `op(arg, sp)`, and goes on with the save area whose stack pointer
+# `op` returns: the same one (nothing happened) or another tasklet's. So the
+# policy runs *between* save and restore, with the exact live size of the
+# leaving stack known, and its own frame is never part of a slice.
+    .text
+    .p2align 5
+    .globl hsw_asm_transfer
+    .hidden hsw_asm_transfer
+    .type hsw_asm_transfer, @function
+hsw_asm_transfer:
+    .cfi_startproc
+    push rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbp, 0
+    push rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbx, 0
+    push r12
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r12, 0
+    push r13
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r13, 0
+    push r14
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r14, 0
+    push r15
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r15, 0
+    mov rax, rdi
+    mov rdi, rsi
+    mov rsi, rsp
+    # The call wants rsp on a 16-byte boundary; the pad lies below the save
+    # area, so it is not part of the slice.
+    sub rsp, 8
+    .cfi_adjust_cfa_offset 8
+    call rax
+    mov rsp, rax
+    .cfi_adjust_cfa_offset -8
+.Lhsw_resume:
+    pop r15
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r15
+    pop r14
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r14
+    pop r13
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r13
+    pop r12
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r12
+    pop rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    pop rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbp
+    # Not `ret`: the return-address predictor holds the address of the tasklet
+    # that called, nearly always the wrong one. An indirect jump is predicted
+    # by its own history.
+    pop rcx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    jmp rcx
+    .cfi_endproc
+    .size hsw_asm_transfer, . - hsw_asm_transfer
+
+# hsw_asm_exchange(scratch_top = rdi, copy = rsi, arg = rdx), does not return
+#
+# The leaving tasklet lives in the window that the next one needs: neither
+# stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
+# returns the stack pointer of the save area to go on with.
+    .p2align 4
+    .globl hsw_asm_exchange
+    .hidden hsw_asm_exchange
+    .type hsw_asm_exchange, @function
+hsw_asm_exchange:
+    .cfi_startproc
+    # From here on there is no caller to unwind to.
+    .cfi_undefined rip
+    mov rsp, rdi
+    xor ebp, ebp
+    mov rdi, rdx
+    call rsi
+    mov rsp, rax
+    .cfi_def_cfa rsp, 56
+    .cfi_offset rip, -8
+    .cfi_offset rbp, -16
+    .cfi_offset rbx, -24
+    .cfi_offset r12, -32
+    .cfi_offset r13, -40
+    .cfi_offset r14, -48
+    .cfi_offset r15, -56
+    jmp .Lhsw_resume
+    .cfi_endproc
+    .size hsw_asm_exchange, . - hsw_asm_exchange
+
+# hsw_asm_leave(sp = rdi), does not return
+#
+# Goes on with the save area at `sp` without saving anything: how a tasklet ends.
+    .p2align 4
+    .globl hsw_asm_leave
+    .hidden hsw_asm_leave
+    .type hsw_asm_leave, @function
+hsw_asm_leave:
+    .cfi_startproc
+    mov rsp, rdi
+    .cfi_def_cfa rsp, 56
+    .cfi_offset rip, -8
+    .cfi_offset rbp, -16
+    .cfi_offset rbx, -24
+    .cfi_offset r12, -32
+    .cfi_offset r13, -40
+    .cfi_offset r14, -48
+    .cfi_offset r15, -56
+    jmp .Lhsw_resume
+    .cfi_endproc
+    .size hsw_asm_leave, . - hsw_asm_leave
+
+# hsw_asm_start: where a newborn's save area "returns" to.
+#
+# rbx = entry(task, body), r12 = task, r13 = body, rbp = 0. rsp is on a 16-byte
+# boundary and points at the body. `entry` never returns.
+    .p2align 4
+    .globl hsw_asm_start
+    .hidden hsw_asm_start
+    .type hsw_asm_start, @function
+    # A return address belongs to the instruction before it: unwinders look up
+    # address - 1, which must fall into this function. Hence the nop.
+    .cfi_startproc
+    .cfi_undefined rip
+    .cfi_undefined rbp
+    nop
+hsw_asm_start:
+    mov rdi, r12
+    mov rsi, r13
+    call rbx
+    ud2
+    .cfi_endproc
+    .size hsw_asm_start, . - hsw_asm_start
+
+# hsw_asm_call_on(top = rdi, f = rsi, arg = rdx)
+#
+# An ordinary call of `f(arg)` on another stack. The frame pointer chain and the
+# CFI lead back through it, so that backtraces and unwinding cross it.
+    .p2align 4
+    .globl hsw_asm_call_on
+    .hidden hsw_asm_call_on
+    .type hsw_asm_call_on, @function
+hsw_asm_call_on:
+    .cfi_startproc
+    push rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    mov rbp, rsp
+    .cfi_def_cfa_register rbp
+    mov rsp, rdi
+    mov rdi, rdx
+    call rsi
+    mov rsp, rbp
+    pop rbp
+    .cfi_def_cfa rsp, 8
+    .cfi_restore rbp
+    ret
+    .cfi_endproc
+    .size hsw_asm_call_on, . - hsw_asm_call_on
+
+# hsw_asm_cxa_globals() -> address of this thread's C++ exception globals, or 0
+#
+# The reference is weak, so that the library does not need a C++ runtime.
+    .weak __cxa_get_globals
+    .p2align 4
+    .globl hsw_asm_cxa_globals
+    .hidden hsw_asm_cxa_globals
+    .type hsw_asm_cxa_globals, @function
+hsw_asm_cxa_globals:
+    .cfi_startproc
+    mov rax, qword ptr [rip + __cxa_get_globals@GOTPCREL]
+    test rax, rax
+    jz 1f
+    jmp rax
+1:
+    ret
+    .cfi_endproc
+    .size hsw_asm_cxa_globals, . - hsw_asm_cxa_globals

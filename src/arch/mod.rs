@@ -1,0 +1,94 @@
+//! The ports: one hand-written assembly file and one Rust file per ABI.
+//!
+//! A port provides five routines and three facts. Everything else, which
+//! tasklet is next, what is copied where, what is dropped when, is policy and
+//! lives above.
+//!
+//! * `hsw_asm_transfer(op, arg)`: save the non-volatile registers on the
+//!   current stack, call `op(arg, sp)`, go on with the save area that it names.
+//! * `hsw_asm_exchange(scratch_top, copy, arg)`: the same second half, with the
+//!   copying done on the scratch stack.
+//! * `hsw_asm_leave(sp)`: the second half alone.
+//! * `hsw_asm_start`: where newborns begin; never called.
+//! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
+//! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
+//! * `SAVE_AREA`, `STACK_ALIGN`, `write_newborn`: the layout, drawn in the file
+//!   of the port.
+//!
+//! Ports are chosen by ABI, not by the name of the target: ELFv2 will stand
+//! beside ELFv1.
+
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+mod x86_64;
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+use x86_64 as port;
+
+#[cfg(all(target_arch = "powerpc64", target_endian = "big"))]
+mod ppc64_elfv1;
+#[cfg(all(target_arch = "powerpc64", target_endian = "big"))]
+use ppc64_elfv1 as port;
+
+#[cfg(not(any(
+    all(target_arch = "x86_64", not(windows)),
+    all(target_arch = "powerpc64", target_endian = "big")
+)))]
+compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for what one consists of");
+
+pub(crate) use port::{write_newborn, FpEnv, NEWBORN, STACK_ALIGN};
+
+/// Runs between the save of the leaving tasklet and the restore of the next.
+/// Gets the argument of the transfer and the address of the save area; returns
+/// the address of the save area to go on with.
+pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
+
+extern "C" {
+    /// See the module's text.
+    ///
+    /// # Safety
+    /// `op` returns the address of a save area in place and does not unwind.
+    pub(crate) fn hsw_asm_transfer(op: TransferOp, arg: *mut ());
+    /// # Safety
+    /// `scratch_top` is the aligned top of a free stack; as `hsw_asm_transfer`.
+    pub(crate) fn hsw_asm_exchange(
+        scratch_top: usize,
+        copy: unsafe extern "C" fn(*mut ()) -> usize,
+        arg: *mut (),
+    ) -> !;
+    /// # Safety
+    /// `sp` is the address of a save area in place; nothing on the current
+    /// stack is needed any more.
+    pub(crate) fn hsw_asm_leave(sp: usize) -> !;
+    fn hsw_asm_start();
+    /// # Safety
+    /// `top` is the aligned top of a free stack that is large enough for `f`.
+    pub(crate) fn hsw_asm_call_on(top: usize, f: unsafe extern "C" fn(*mut ()), arg: *mut ());
+    fn hsw_asm_cxa_globals() -> *mut EhGlobals;
+}
+
+/// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EhGlobals {
+    pub(crate) caught: *mut (),
+    pub(crate) uncaught: u32,
+}
+
+impl EhGlobals {
+    pub(crate) const NONE: EhGlobals = EhGlobals {
+        caught: core::ptr::null_mut(),
+        uncaught: 0,
+    };
+
+    /// This thread's globals; `None` when the program has no C++ runtime.
+    pub(crate) fn of_this_thread() -> Option<core::ptr::NonNull<EhGlobals>> {
+        // SAFETY: takes no argument and returns an address or null.
+        core::ptr::NonNull::new(unsafe { hsw_asm_cxa_globals() })
+    }
+}
+
+/// The stack pointer, roughly: the address of something in the caller's frame.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let here = 0u8;
+    core::hint::black_box(core::ptr::addr_of!(here)) as usize
+}

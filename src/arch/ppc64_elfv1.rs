@@ -1,0 +1,125 @@
+//! PowerPC64, ELFv1: big-endian Linux and the Cell PPU of the PS3. The code is
+//! in `asm/ppc64_elfv1.S`. What differs from x86_64:
+//!
+//! * A function's address is that of its descriptor (entry, TOC, environment),
+//!   so a code address must be read out of it.
+//! * Every frame begins with a back chain and has room for its callee: 48 bytes
+//!   of linkage, where the callee saves LR and CR, and 64 bytes in which it may
+//!   home its register arguments. A switch that forgets the latter loses
+//!   whatever it kept there as soon as an unoptimised callee runs.
+//! * The set to preserve is large: r14-r31, f14-f31, v20-v31, CR2-CR4, VRSAVE,
+//!   LR. r2 (TOC) is the same whenever `hsw_asm_transfer` is left, since there
+//!   is one copy of it; r13 belongs to the thread.
+//!
+//! A parked stack ends in a save area of 496 bytes, a frame like any other; LR
+//! and CR lie in the caller's linkage area, where the ABI wants them:
+//!
+//! ```text
+//!   | frames of the tasklet        |
+//!   | LR                           | sp + 512
+//!   | CR                           | sp + 504
+//!   +------------------------------+ <- r1 after the restore (sp + 496)
+//!   | v20 ... v31                  | sp + 304   (16-byte aligned)
+//!   | f14 ... f31                  | sp + 160
+//!   | r14 ... r31                  | sp + 16
+//!   | VRSAVE (4 bytes)             | sp + 8
+//!   | back chain                   | sp + 0     <- sp
+//!   +------------------------------+
+//!   | frame of the call of `op`    | 112 bytes, not part of a slice
+//!   +------------------------------+
+//! ```
+//!
+//! A newborn:
+//!
+//! ```text
+//!   +------------------------------+ <- top of the stack or window
+//!   | body (the closure)           | <- r16
+//!   +------------------------------+
+//!   | root frame, 112 bytes:       |
+//!   |   16(1) LR = hsw_asm_start   |
+//!   |    0(1) back chain = 0       |
+//!   +------------------------------+ <- r1 in hsw_asm_start
+//!   | save area: r14 = entry,      |
+//!   | r15 = task, r16 = body       | <- sp
+//!   +------------------------------+
+//! ```
+//!
+//! FPSCR's control bits belong to the thread, unless a tasklet asks for its own
+//! (`Builder::fp_env`). VSCR[NJ] is the thread's always.
+
+use core::arch::global_asm;
+
+global_asm!(include_str!("../../asm/ppc64_elfv1.S"));
+
+/// Bytes of a save area.
+pub(crate) const SAVE_AREA: usize = 496;
+/// Boundary that the top of a stack and a body need.
+pub(crate) const STACK_ALIGN: usize = 16;
+
+/// The frame in which `hsw_asm_start` runs: linkage and parameter save area.
+const ROOT_FRAME: usize = 112;
+
+/// Bytes that `write_newborn` fills below the body.
+pub(crate) const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
+
+/// Writes a newborn's save area below `body` and returns its stack pointer.
+///
+/// `body` is the address the body will have when the tasklet runs; `delta` is
+/// what to add to such an address to get to the memory that is written now (the
+/// image may be prepared in a heap buffer).
+///
+/// # Safety
+/// `body` is aligned to `STACK_ALIGN` and `NEWBORN` bytes below
+/// `body + delta` are writable.
+pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task: usize) -> usize {
+    let root = body - ROOT_FRAME;
+    let sp = root - SAVE_AREA;
+    let at = sp.wrapping_add_signed(delta) as *mut usize;
+    // SAFETY: the caller vouches for NEWBORN writable bytes; the offsets are
+    // those of the drawings. A descriptor's first word is the code address.
+    unsafe {
+        core::ptr::write_bytes(at.cast::<u8>(), 0, NEWBORN);
+        at.write(root);
+        at.add(16 / 8).write(entry);
+        at.add(24 / 8).write(task);
+        at.add(32 / 8).write(body);
+        let start = (super::hsw_asm_start as *const usize).read();
+        at.add(512 / 8).write(start);
+    }
+    sp
+}
+
+/// The address in a save area to which the parked tasklet will return.
+///
+/// # Safety
+/// `save` points to a readable save area and the linkage area above it.
+#[allow(dead_code)]
+pub(crate) unsafe fn return_address(save: *const u8) -> usize {
+    // SAFETY: see the drawing.
+    unsafe { save.add(512).cast::<usize>().read() }
+}
+
+/// The control bits of the FPSCR.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FpEnv(f64);
+
+impl FpEnv {
+    /// Round to nearest, no exception enabled.
+    pub(crate) const DEFAULT: FpEnv = FpEnv(0.0);
+
+    pub(crate) fn read() -> FpEnv {
+        let bits: f64;
+        // SAFETY: copies the FPSCR into a register.
+        unsafe { core::arch::asm!("mffs {}", out(freg) bits, options(nomem, nostack)) };
+        FpEnv(bits)
+    }
+
+    /// # Safety
+    /// The caller restores the former environment before code that relies on
+    /// it runs (Rust code assumes the default one).
+    pub(crate) unsafe fn write(self) {
+        // SAFETY: every bit pattern that `read` returned is valid; 0xff selects
+        // all fields.
+        unsafe { core::arch::asm!("mtfsf 0xff, {}", in(freg) self.0, options(nomem, nostack)) };
+    }
+}

@@ -1,0 +1,552 @@
+//! Channels: unbuffered rendezvous between the tasklets of a thread.
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr;
+
+use crate::arch::hsw_asm_transfer;
+use crate::error::{Error, Result, StateError};
+use crate::os;
+use crate::runtime::{after, Runtime, HOOK_CHANNEL};
+use crate::scheduler::{fail, go, prepare, revive, when_empty};
+use crate::tasklet::{flag, release, Task, Tasklet};
+use crate::transfer::arrive;
+use crate::value::Slot;
+
+/// Who goes on first when a sender and a receiver meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Preference {
+    /// The receiver, at once; a sender goes to the end of the queue.
+    #[default]
+    Receiver = -1,
+    /// Whoever came second just continues.
+    Neither = 0,
+    /// The sender.
+    Sender = 1,
+}
+
+impl Preference {
+    /// By sign: negative, zero, positive.
+    pub const fn from_sign(sign: i32) -> Preference {
+        match sign {
+            i32::MIN..=-1 => Preference::Receiver,
+            0 => Preference::Neither,
+            1..=i32::MAX => Preference::Sender,
+        }
+    }
+}
+
+/// Directions, as in the balance.
+const SEND: i8 = 1;
+const RECEIVE: i8 = -1;
+
+/// A channel without its type.
+pub(crate) struct Core {
+    runtime: *const Runtime,
+    head: Cell<*mut Task>,
+    tail: Cell<*mut Task>,
+    /// Blocked senders, or minus the number of blocked receivers.
+    balance: Cell<isize>,
+    preference: Cell<i8>,
+    schedule_all: Cell<bool>,
+    closing: Cell<bool>,
+}
+
+impl Core {
+    fn new() -> Core {
+        let runtime = Runtime::get();
+        runtime.channel_made();
+        Core {
+            runtime,
+            head: Cell::new(ptr::null_mut()),
+            tail: Cell::new(ptr::null_mut()),
+            balance: Cell::new(0),
+            preference: Cell::new(Preference::Receiver as i8),
+            schedule_all: Cell::new(false),
+            closing: Cell::new(false),
+        }
+    }
+
+    #[inline(always)]
+    fn runtime(&self) -> &Runtime {
+        // SAFETY: a runtime outlives its channels (`channel_made`).
+        unsafe { &*self.runtime }
+    }
+
+    /// Does a partner wait for an operation of direction `dir`?
+    #[inline(always)]
+    fn partner_waits(&self, dir: i8) -> bool {
+        if dir == SEND {
+            self.balance.get() < 0
+        } else {
+            self.balance.get() > 0
+        }
+    }
+
+    /// Appends `task`; the channel takes over a reference.
+    #[inline(always)]
+    unsafe fn push(&self, task: *mut Task, dir: i8) {
+        // SAFETY: list members are live tasks; `task` is floating.
+        unsafe {
+            debug_assert!((*task).floating());
+            let tail = self.tail.get();
+            (*task).prev = tail;
+            (*task).next = ptr::null_mut();
+            if tail.is_null() {
+                self.head.set(task);
+            } else {
+                (*tail).next = task;
+            }
+            self.tail.set(task);
+            (*task).channel = self;
+            (*task).flags |= if dir == SEND {
+                flag::SENDING
+            } else {
+                flag::RECEIVING
+            };
+        }
+        self.balance.set(self.balance.get() + isize::from(dir));
+    }
+
+    /// Takes `task` out; its reference is the caller's now.
+    #[inline(always)]
+    unsafe fn take(&self, task: *mut Task) {
+        // SAFETY: `task` is a member of the list.
+        unsafe {
+            let (next, prev) = ((*task).next, (*task).prev);
+            if prev.is_null() {
+                self.head.set(next);
+            } else {
+                (*prev).next = next;
+            }
+            if next.is_null() {
+                self.tail.set(prev);
+            } else {
+                (*next).prev = prev;
+            }
+            (*task).next = ptr::null_mut();
+            (*task).prev = ptr::null_mut();
+            (*task).channel = ptr::null();
+            let dir = if (*task).is(flag::SENDING) { 1 } else { -1 };
+            self.balance.set(self.balance.get() - dir);
+            (*task).flags &= !flag::BLOCKED;
+        }
+    }
+
+    /// Sends or receives: `value` goes out, what comes in is returned.
+    #[inline(always)]
+    fn action<const DIR: i8>(&self, value: Slot) -> Result<Slot> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: `me` is running; a full slot is set aside, so that writing
+        // drops nothing; the ops are our own, `self` outlives the call.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return self.action_aside::<DIR>(value, me);
+            }
+            ptr::write(&raw mut (*me).slot, value);
+            if !now::<DIR>(self, runtime, me) {
+                hsw_asm_transfer(op::<DIR>, self as *const Core as *mut ());
+            }
+            arrive(runtime, me)
+        }
+    }
+
+    /// Somebody put a value into the caller's slot by hand: it is dropped when
+    /// the operation succeeds and put back when it fails.
+    #[cold]
+    unsafe fn action_aside<const DIR: i8>(&self, value: Slot, me: *mut Task) -> Result<Slot> {
+        // SAFETY: `me` is running.
+        unsafe {
+            let aside = (*me).slot.take();
+            let result = self.action::<DIR>(value);
+            if result.is_err() && (*me).slot.is_empty() {
+                (*me).slot = aside;
+            }
+            result
+        }
+    }
+}
+
+/// What can be done without a switch: callback, checks, and an exchange after
+/// which the caller goes on. True when the operation is over. Not inlined: its
+/// frame must not become part of a parked stack.
+#[inline(never)]
+unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: the tasks of the channel and `me` are live.
+    unsafe {
+        if runtime.hooks.get() & HOOK_CHANNEL != 0 {
+            if let Err(error) = notify::<DIR>(core, runtime, me) {
+                fail(runtime, error, after::FAILED | after::UNSENT);
+                return true;
+            }
+        }
+        if core.partner_waits(DIR) {
+            if !core.schedule_all.get() && core.preference.get() != -DIR {
+                let partner = core.head.get();
+                core.take(partner);
+                core::mem::swap(&mut (*me).slot, &mut (*partner).slot);
+                runtime.ring_append(partner);
+                return true;
+            }
+            return false;
+        }
+        let error = if (*me).is(flag::BLOCK_TRAP) {
+            Error::BlockTrap
+        } else if core.closing.get() {
+            Error::Closed
+        } else {
+            return false;
+        };
+        fail(runtime, error, after::FAILED | after::UNSENT);
+        true
+    }
+}
+
+/// Exchanges or blocks, and switches.
+unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
+    // SAFETY: `core` is the argument that `action` passes; all tasks are live;
+    // no user code runs between `prepare` and `go`.
+    unsafe {
+        let core = &*(core as *const Core);
+        let runtime = core.runtime();
+        let me = runtime.current();
+        if core.partner_waits(DIR) {
+            let partner = core.head.get();
+            let all = core.schedule_all.get();
+            let next = if all && (*me).next != me {
+                (*me).next
+            } else {
+                partner
+            };
+            if let Err(error) = prepare(runtime, me, sp, next) {
+                fail(runtime, error, after::FAILED | after::UNSENT);
+                return sp;
+            }
+            core.take(partner);
+            core::mem::swap(&mut (*me).slot, &mut (*partner).slot);
+            if all {
+                runtime.ring_append(partner);
+            } else {
+                runtime.ring_insert_after(me, partner);
+            }
+            return go(runtime, me, sp, next);
+        }
+        let mut next = (*me).next;
+        let mut woken = false;
+        if next == me {
+            match when_empty(runtime, me, true) {
+                Ok(wakeup) => next = wakeup,
+                Err(error) => {
+                    fail(runtime, error, after::FAILED | after::UNSENT);
+                    return sp;
+                }
+            }
+            woken = true;
+        }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, after::FAILED | after::UNSENT);
+            return sp;
+        }
+        // The queue's reference moves to the channel.
+        runtime.ring_remove(me);
+        core.push(me, DIR);
+        if woken {
+            revive(runtime, me, next);
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if runtime.in_channel_callback.get() {
+        return Err(StateError::RecursiveChannel.into());
+    }
+    let Some(callback) = runtime.on_channel.borrow().clone() else {
+        return Ok(());
+    };
+    runtime.in_channel_callback.set(true);
+    let will_block = !core.partner_waits(DIR);
+    // SAFETY: the running tasklet is live.
+    let tasklet = unsafe { Tasklet::from_ref(me) };
+    let result = os::catch(|| {
+        callback(
+            core as *const Core as usize,
+            &tasklet,
+            DIR == SEND,
+            will_block,
+        );
+        Ok(())
+    });
+    runtime.in_channel_callback.set(false);
+    if let Err(error) = result {
+        log::error!("error in the channel callback: {error}");
+    }
+    Ok(())
+}
+
+/// Takes a blocked task out of its channel; the reference is the caller's.
+///
+/// # Safety
+/// `task` is blocked.
+pub(crate) unsafe fn unlink(task: *mut Task) {
+    // SAFETY: a blocked task's channel is alive: its frames hold it.
+    unsafe { (*(*task).channel).take(task) };
+}
+
+impl Drop for Core {
+    /// Tasklets that are still blocked become paused; one that nobody else
+    /// refers to is killed.
+    fn drop(&mut self) {
+        // SAFETY: list members are live tasks whose reference is ours.
+        unsafe {
+            loop {
+                let task = self.head.get();
+                if task.is_null() {
+                    break;
+                }
+                self.take(task);
+                release(task);
+            }
+        }
+        self.runtime().channel_gone();
+    }
+}
+
+/// A channel: `send` waits for a receiver, `receive` for a sender, and a value
+/// moves from one to the other. For the tasklets of one thread.
+///
+/// A handle; clones refer to the same channel. Sending and receiving cost a
+/// few nanoseconds and no allocation for values of up to two words (larger ones
+/// are boxed).
+pub struct Channel<T: 'static> {
+    core: Rc<Core>,
+    _values: PhantomData<fn(T) -> T>,
+}
+
+impl<T: 'static> Channel<T> {
+    /// A new channel; it prefers the receiver.
+    pub fn new() -> Channel<T> {
+        Channel {
+            core: Rc::new(Core::new()),
+            _values: PhantomData,
+        }
+    }
+
+    /// Hands `value` to a receiver; waits until there is one.
+    ///
+    /// # Errors
+    /// When it would wait: [`Error::Closed`], [`Error::BlockTrap`],
+    /// [`Error::Deadlock`]. When it would switch: [`Error::SwitchTrap`], no
+    /// memory for a slice. What was thrown into the caller meanwhile. The value
+    /// is dropped then.
+    #[inline]
+    pub fn send(&self, value: T) -> Result<()> {
+        self.core.action::<SEND>(Slot::new(value))?.into_unit()
+    }
+
+    /// Takes a value from a sender; waits until there is one.
+    ///
+    /// # Errors
+    /// As [`Channel::send`]; the error that a sender
+    /// [threw](Channel::send_throw); [`Error::ValueLost`];
+    /// [`Error::WrongType`] when somebody changed the slot by hand.
+    #[inline]
+    pub fn receive(&self) -> Result<T> {
+        match self.core.action::<RECEIVE>(Slot::EMPTY)?.into::<T>() {
+            Ok(result) => result,
+            Err(slot) => Err(unexpected(slot)),
+        }
+    }
+
+    /// Sends an error: the receiver's `receive` returns it.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
+        self.core
+            .action::<SEND>(Slot::bomb(error.into()))?
+            .into_unit()
+    }
+
+    /// Sends one value after the other; returns how many.
+    ///
+    /// # Errors
+    /// That of the first `send` that fails; the rest is not sent.
+    pub fn send_sequence(&self, values: impl IntoIterator<Item = T>) -> Result<usize> {
+        let mut count = 0;
+        for value in values {
+            self.send(value)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Sends if a receiver waits; else gives the value back.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; what `send`
+    /// fails with after that, without it.
+    pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
+        if !self.core.partner_waits(SEND) {
+            return Err((self.would_block(), Some(value)));
+        }
+        self.send(value).map_err(|error| (error, None))
+    }
+
+    /// Receives if a sender waits.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`], [`Error::Closed`]; as `receive`.
+    pub fn try_receive(&self) -> Result<T> {
+        if !self.core.partner_waits(RECEIVE) {
+            return Err(self.would_block());
+        }
+        self.receive()
+    }
+
+    fn would_block(&self) -> Error {
+        if self.is_closing() {
+            Error::Closed
+        } else {
+            Error::WouldBlock
+        }
+    }
+
+    /// The next value of an iteration: `None` once the channel is closing and no
+    /// sender waits.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&self) -> Option<Result<T>> {
+        if self.core.closing.get() && self.core.balance.get() <= 0 {
+            return None;
+        }
+        Some(self.receive())
+    }
+
+    /// Receives until the channel is closed.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { channel: self }
+    }
+
+    /// Who goes on first when two meet.
+    pub fn preference(&self) -> Preference {
+        Preference::from_sign(self.core.preference.get().into())
+    }
+
+    /// Sets who goes on first.
+    pub fn set_preference(&self, preference: Preference) {
+        self.core.preference.set(preference as i8);
+    }
+
+    /// Does every operation let all others run?
+    pub fn schedule_all(&self) -> bool {
+        self.core.schedule_all.get()
+    }
+
+    /// With `true`, whoever comes second goes to the end of the queue behind
+    /// its partner, whatever the preference.
+    pub fn set_schedule_all(&self, on: bool) {
+        self.core.schedule_all.set(on);
+    }
+
+    /// From now on nobody may start to wait; those who wait are still served.
+    pub fn close(&self) {
+        self.core.closing.set(true);
+    }
+
+    /// Undoes [`Channel::close`].
+    pub fn open(&self) {
+        self.core.closing.set(false);
+    }
+
+    /// Has it been closed?
+    pub fn is_closing(&self) -> bool {
+        self.core.closing.get()
+    }
+
+    /// Closed, and nobody waits any more?
+    pub fn is_closed(&self) -> bool {
+        self.is_closing() && self.balance() == 0
+    }
+
+    /// How many senders wait, or minus how many receivers.
+    pub fn balance(&self) -> isize {
+        self.core.balance.get()
+    }
+
+    /// Who has waited longest.
+    pub fn queue(&self) -> Option<Tasklet> {
+        let head = self.core.head.get();
+        // SAFETY: a member of the queue is a live task.
+        (!head.is_null()).then(|| unsafe { Tasklet::from_ref(head) })
+    }
+
+    /// A number that no other channel alive at the same time has.
+    pub fn id(&self) -> usize {
+        Rc::as_ptr(&self.core) as usize
+    }
+}
+
+#[cold]
+fn unexpected(slot: Slot) -> Error {
+    if slot.is_empty() {
+        Error::ValueLost
+    } else {
+        Error::WrongType
+    }
+}
+
+impl<T: 'static> Default for Channel<T> {
+    fn default() -> Channel<T> {
+        Channel::new()
+    }
+}
+
+impl<T: 'static> Clone for Channel<T> {
+    fn clone(&self) -> Channel<T> {
+        Channel {
+            core: Rc::clone(&self.core),
+            _values: PhantomData,
+        }
+    }
+}
+
+impl<T: 'static> PartialEq for Channel<T> {
+    fn eq(&self, other: &Channel<T>) -> bool {
+        Rc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl<T: 'static> Eq for Channel<T> {}
+
+impl<T: 'static> fmt::Debug for Channel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({:#x}, balance {})", self.id(), self.balance())
+    }
+}
+
+/// An iteration over a channel, see [`Channel::iter`].
+pub struct Iter<'a, T: 'static> {
+    channel: &'a Channel<T>,
+}
+
+impl<T: 'static> Iterator for Iter<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        self.channel.next()
+    }
+}
+
+impl<'a, T: 'static> IntoIterator for &'a Channel<T> {
+    type Item = Result<T>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}

@@ -1,0 +1,292 @@
+//! Errors: everything that may block or may be called in a wrong state returns
+//! one of these. Display gives Stackless' message where Stackless has one.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+
+/// What the operations of this crate return.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// Why an operation failed, or what was thrown into the tasklet that ran it.
+///
+/// Two words. Copies share the payload of a thrown exception.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The tasklet was killed (Stackless' `TaskletExit`). Let it pass: a
+    /// tasklet that goes on blocking gets it again.
+    Exit,
+    /// An exception that somebody threw into the tasklet or sent on a channel.
+    Thrown(Thrown),
+    /// The uncaught panic of a tasklet.
+    Panicked(Thrown),
+    /// The channel is closed and nobody waits at its other end.
+    Closed,
+    /// Nobody is left who could end the wait.
+    Deadlock,
+    /// The last other tasklet ended while main (or the innermost `run`) received.
+    MainReceiving,
+    /// The last other tasklet ended while main (or the innermost `run`) sent.
+    MainSending,
+    /// The tasklet has `block_trap` set.
+    BlockTrap,
+    /// The thread's switch trap is set, or the stack is being unwound.
+    SwitchTrap,
+    /// The time is up.
+    Timeout,
+    /// A `try_` operation would have to wait.
+    WouldBlock,
+    /// The tasklet is in the wrong state for this.
+    State(StateError),
+    /// The value a sender waited to hand over was lost to a deadlock: somebody
+    /// else's failed wait empties the slot of the tasklet that should have been
+    /// woken (as in Stackless).
+    ValueLost,
+    /// What waited in the transfer slot is not what the channel carries.
+    WrongType,
+    /// A stack or window of this many bytes cannot be had.
+    StackSize(usize),
+    /// The memory ceiling (bytes) forbids it.
+    MemoryCeiling(usize),
+    /// The allocator refused.
+    OutOfMemory,
+    /// Settings that contradict themselves or come too late.
+    Settings(&'static str),
+    /// The operating system refused.
+    #[cfg(feature = "std")]
+    Io(Arc<std::io::Error>),
+}
+
+/// Calls in the wrong state; nothing has changed after one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StateError {
+    /// `setup` of a tasklet that is alive.
+    Alive,
+    /// `setup` of a tasklet without a function.
+    NotBound,
+    /// `bind` of the running tasklet.
+    BindCurrent,
+    /// `bind` of a tasklet that is queued or blocked.
+    Scheduled,
+    /// `bind` of a tasklet that has run.
+    StackInUse,
+    /// `insert`, `run` or `switch` of a blocked tasklet.
+    RunBlocked,
+    /// `insert`, `run` or `switch` of a tasklet that is not alive.
+    RunDead,
+    /// `remove` of a blocked tasklet.
+    RemoveBlocked,
+    /// `remove` of the running tasklet.
+    RemoveCurrent,
+    /// `throw` at a tasklet that is not alive.
+    ThrowDead,
+    /// The thread of the tasklet is gone.
+    NoThread,
+    /// The thread of the tasklet has no scheduler.
+    ThreadNotInitialized,
+    /// A switching call out of a schedule callback.
+    RecursiveSchedule,
+    /// A channel call out of a channel callback.
+    RecursiveChannel,
+    /// `switch` to a tasklet of another thread.
+    OtherThread,
+}
+
+impl StateError {
+    /// The message; Stackless' own where it has one.
+    pub const fn message(self) -> &'static str {
+        match self {
+            StateError::Alive => "tasklet is alive",
+            StateError::NotBound => "the tasklet was not bound to a function",
+            StateError::BindCurrent => "can't (re)bind the current tasklet",
+            StateError::Scheduled => "tasklet is scheduled",
+            StateError::StackInUse => "tasklet has C state on its stack",
+            StateError::RunBlocked => "You cannot run a blocked tasklet",
+            StateError::RunDead => "You cannot run an unbound(dead) tasklet",
+            StateError::RemoveBlocked => "You cannot remove a blocked tasklet.",
+            StateError::RemoveCurrent => "The current tasklet cannot be removed.",
+            StateError::ThrowDead => "You cannot throw to a dead tasklet",
+            StateError::NoThread => "tasklet has no thread",
+            StateError::ThreadNotInitialized => "Target thread isn't initialized",
+            StateError::RecursiveSchedule => "Recursive scheduler call due to callbacks!",
+            StateError::RecursiveChannel => "Recursive channel call due to callbacks!",
+            StateError::OtherThread => "can't switch to a different thread.",
+        }
+    }
+}
+
+impl From<StateError> for Error {
+    fn from(state: StateError) -> Error {
+        Error::State(state)
+    }
+}
+
+impl Error {
+    /// An exception with any payload. Its message is the type's name: use
+    /// [`Error::exception`] for payloads that can describe themselves.
+    pub fn thrown<T: Any + Send>(payload: T) -> Error {
+        Error::Thrown(Thrown::new(payload))
+    }
+
+    /// An exception whose message is that of `error`.
+    pub fn exception<E: core::error::Error + Send + Sync + 'static>(error: E) -> Error {
+        Error::Thrown(Thrown::exception(error))
+    }
+
+    /// True for [`Error::Exit`]: the tasklet was told to end.
+    pub fn is_exit(&self) -> bool {
+        matches!(self, Error::Exit)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Exit => f.write_str("TaskletExit"),
+            Error::Thrown(thrown) => thrown.fmt(f),
+            Error::Panicked(thrown) => write!(f, "a tasklet panicked: {thrown}"),
+            Error::Closed => f.write_str("Send/receive operation on a closed channel"),
+            Error::Deadlock => {
+                f.write_str("Deadlock: the last runnable tasklet cannot be blocked.")
+            }
+            Error::MainReceiving => {
+                f.write_str("the main tasklet is receiving without a sender available.")
+            }
+            Error::MainSending => {
+                f.write_str("the main tasklet is sending without a receiver available.")
+            }
+            Error::BlockTrap => f.write_str("this tasklet does not like to be blocked."),
+            Error::SwitchTrap => f.write_str("switch_trap"),
+            Error::Timeout => f.write_str("timed out"),
+            Error::WouldBlock => f.write_str("the operation would have to wait"),
+            Error::State(state) => f.write_str(state.message()),
+            Error::ValueLost => f.write_str("the sender's value was lost to a deadlock"),
+            Error::WrongType => {
+                f.write_str("the transfer slot holds a value of another type than the channel's")
+            }
+            Error::StackSize(bytes) => write!(f, "no stack of {bytes} bytes can be had"),
+            Error::MemoryCeiling(bytes) => {
+                write!(f, "the memory ceiling of {bytes} bytes is reached")
+            }
+            Error::OutOfMemory => f.write_str("out of memory"),
+            Error::Settings(why) => write!(f, "settings: {why}"),
+            #[cfg(feature = "std")]
+            Error::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            #[cfg(feature = "std")]
+            Error::Io(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Error {
+    /// An `Error` that went through `io::Error` (as those of the sockets do)
+    /// comes out as itself.
+    fn from(error: std::io::Error) -> Error {
+        if let Some(inner) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+            return inner.clone();
+        }
+        Error::Io(Arc::new(error))
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> std::io::Error {
+        use std::io::ErrorKind;
+        let kind = match &error {
+            Error::Io(io) => io.kind(),
+            Error::Timeout => ErrorKind::TimedOut,
+            Error::WouldBlock => ErrorKind::WouldBlock,
+            Error::OutOfMemory | Error::MemoryCeiling(_) => ErrorKind::OutOfMemory,
+            _ => ErrorKind::Other,
+        };
+        std::io::Error::new(kind, error)
+    }
+}
+
+/// The payload of an exception, shared by the copies of the error.
+#[derive(Clone)]
+pub struct Thrown(Arc<Payload>);
+
+struct Payload {
+    value: Box<dyn Any + Send>,
+    message: Cow<'static, str>,
+}
+
+// SAFETY: `value` is reached through `downcast_ref` alone, which asks for
+// `Sync` of the payload's type.
+unsafe impl Sync for Payload {}
+
+impl Thrown {
+    /// Any payload; the message is the name of its type.
+    pub fn new<T: Any + Send>(payload: T) -> Thrown {
+        Thrown::with_message(
+            Box::new(payload),
+            Cow::Borrowed(core::any::type_name::<T>()),
+        )
+    }
+
+    /// An error value; the message is its own.
+    pub fn exception<E: core::error::Error + Send + Sync + 'static>(error: E) -> Thrown {
+        let message = Cow::Owned(error.to_string());
+        Thrown::with_message(Box::new(error), message)
+    }
+
+    /// The payload of a panic; the message is that of the panic.
+    pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Thrown {
+        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            Cow::Borrowed(*text)
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            Cow::Owned(text.clone())
+        } else {
+            Cow::Borrowed("a payload that is no text")
+        };
+        Thrown::with_message(payload, message)
+    }
+
+    /// A payload with a message of its own.
+    pub(crate) fn with_message(value: Box<dyn Any + Send>, message: Cow<'static, str>) -> Thrown {
+        Thrown(Arc::new(Payload { value, message }))
+    }
+
+    /// The payload, when it is a `T`.
+    pub fn downcast_ref<T: Any + Sync>(&self) -> Option<&T> {
+        self.0.value.downcast_ref()
+    }
+
+    /// True when the payload is a `T`.
+    pub fn is<T: Any>(&self) -> bool {
+        self.0.value.is::<T>()
+    }
+
+    /// What the exception says of itself.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+}
+
+impl fmt::Display for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thrown({:?})", self.0.message)
+    }
+}

@@ -1,0 +1,231 @@
+//! The port to Linux (any system with std and POSIX signals).
+
+use core::cell::Cell;
+use core::fmt;
+use std::boxed::Box;
+use std::panic::AssertUnwindSafe;
+
+use context::stack::ProtectedFixedSizeStack;
+
+use crate::error::{Error, Result, Thrown};
+use crate::runtime::Runtime;
+
+thread_local! {
+    static RUNTIME: Cell<*const Runtime> = const { Cell::new(core::ptr::null()) };
+    static AT_EXIT: AtExit = const { AtExit };
+}
+
+struct AtExit;
+
+impl Drop for AtExit {
+    fn drop(&mut self) {
+        crate::runtime::thread_exit();
+    }
+}
+
+#[inline(always)]
+pub(crate) fn runtime() -> *const Runtime {
+    RUNTIME.with(|cell| cell.get())
+}
+
+pub(crate) fn set_runtime(runtime: *const Runtime) {
+    RUNTIME.with(|cell| cell.set(runtime));
+}
+
+/// Returns false when the thread is already past the point where its end can
+/// be noticed.
+pub(crate) fn at_thread_exit() -> bool {
+    AT_EXIT.try_with(|_| ()).is_ok()
+}
+
+/// A stack with a guard page below it, from mmap.
+pub(crate) struct StackMemory(ProtectedFixedSizeStack);
+
+impl StackMemory {
+    /// `size` is rounded up to whole pages; the guard page comes on top.
+    pub(crate) fn new(size: usize) -> Result<StackMemory> {
+        // The limit keeps the arithmetic of the mapping from overflowing; what
+        // the machine cannot give, mmap refuses.
+        if size == 0 || size > isize::MAX as usize / 2 {
+            return Err(Error::StackSize(size));
+        }
+        ProtectedFixedSizeStack::new(size)
+            .map(StackMemory)
+            .map_err(|_| Error::StackSize(size))
+    }
+
+    pub(crate) fn top(&self) -> usize {
+        self.0.top() as usize
+    }
+
+    pub(crate) fn bottom(&self) -> usize {
+        self.0.bottom() as usize
+    }
+
+    /// True when running off the end faults.
+    pub(crate) const GUARDED: bool = true;
+}
+
+#[inline(always)]
+pub(crate) fn unwinding() -> bool {
+    std::thread::panicking()
+}
+
+/// Runs `f`; a panic becomes `Error::Panicked`.
+#[inline(always)]
+pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
+    match std::panic::catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => result,
+        Err(payload) => Err(panicked(payload)),
+    }
+}
+
+#[cold]
+fn panicked(payload: Box<dyn core::any::Any + Send>) -> Error {
+    Error::Panicked(Thrown::panic(payload))
+}
+
+pub(crate) fn now_ns() -> u64 {
+    use std::time::Instant;
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    start.elapsed().as_nanos() as u64
+}
+
+pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
+    use std::io::Write;
+    // One write, so that lines of several threads do not mix.
+    let line = std::format!("hardswitch: {message}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    std::process::abort()
+}
+
+pub(crate) use overflow::watch as watch_overflow;
+
+/// Names the tasklet whose stack overflowed into a guard page.
+mod overflow {
+    use core::cell::UnsafeCell;
+    use core::mem::MaybeUninit;
+    use std::sync::Once;
+
+    use nix::libc;
+
+    /// A signal stack of its own, for threads that have none: the handler
+    /// cannot run on the stack that is exhausted.
+    struct SignalStack(*mut libc::c_void);
+
+    const SIGNAL_STACK: usize = 64 * 1024;
+
+    impl SignalStack {
+        fn install() -> SignalStack {
+            // SAFETY: plain system calls on memory that this value owns.
+            unsafe {
+                let mut old: libc::stack_t = core::mem::zeroed();
+                if libc::sigaltstack(core::ptr::null(), &mut old) == 0
+                    && old.ss_flags & libc::SS_DISABLE == 0
+                {
+                    return SignalStack(core::ptr::null_mut());
+                }
+                let memory = libc::mmap(
+                    core::ptr::null_mut(),
+                    SIGNAL_STACK,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                );
+                if memory == libc::MAP_FAILED {
+                    return SignalStack(core::ptr::null_mut());
+                }
+                let mut stack: libc::stack_t = core::mem::zeroed();
+                stack.ss_sp = memory;
+                stack.ss_size = SIGNAL_STACK;
+                libc::sigaltstack(&stack, core::ptr::null_mut());
+                SignalStack(memory)
+            }
+        }
+    }
+
+    impl Drop for SignalStack {
+        fn drop(&mut self) {
+            if self.0.is_null() {
+                return;
+            }
+            // SAFETY: takes the signal stack away before its memory.
+            unsafe {
+                let mut none: libc::stack_t = core::mem::zeroed();
+                none.ss_flags = libc::SS_DISABLE;
+                none.ss_size = SIGNAL_STACK;
+                libc::sigaltstack(&none, core::ptr::null_mut());
+                libc::munmap(self.0, SIGNAL_STACK);
+            }
+        }
+    }
+
+    std::thread_local! {
+        static STACK: SignalStack = SignalStack::install();
+    }
+
+    struct Previous(UnsafeCell<MaybeUninit<[libc::sigaction; 2]>>);
+    // SAFETY: written once, under `INSTALLED`, before the handler is in place.
+    unsafe impl Sync for Previous {}
+    static PREVIOUS: Previous = Previous(UnsafeCell::new(MaybeUninit::uninit()));
+    static INSTALLED: Once = Once::new();
+
+    /// Installs the handler (once per process) and a signal stack (for this
+    /// thread). What handled the signals before is called for all other faults.
+    pub(crate) fn watch() {
+        let _ = STACK.try_with(|_| ());
+        INSTALLED.call_once(|| {
+            // SAFETY: the old actions are stored before the new ones are set.
+            unsafe {
+                let old = (*PREVIOUS.0.get()).as_mut_ptr().cast::<libc::sigaction>();
+                libc::sigaction(libc::SIGSEGV, core::ptr::null(), old);
+                libc::sigaction(libc::SIGBUS, core::ptr::null(), old.add(1));
+                let mut action: libc::sigaction = core::mem::zeroed();
+                action.sa_sigaction = handler as *const () as usize;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+                libc::sigaction(libc::SIGSEGV, &action, core::ptr::null_mut());
+                libc::sigaction(libc::SIGBUS, &action, core::ptr::null_mut());
+            }
+        });
+    }
+
+    unsafe extern "C" fn handler(
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    ) {
+        // SAFETY: the kernel passes valid pointers; the report reads the
+        // structures of this thread only and writes with write(2).
+        unsafe {
+            let address = (*info).si_addr() as usize;
+            if crate::runtime::report_overflow(address, |bytes| {
+                libc::write(2, bytes.as_ptr().cast(), bytes.len());
+            }) {
+                // Let the default action (a core dump) follow when the
+                // instruction faults again.
+                let mut default: libc::sigaction = core::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &default, core::ptr::null_mut());
+                return;
+            }
+            let old = (*PREVIOUS.0.get()).as_ptr().cast::<libc::sigaction>();
+            let old = &*old.add(usize::from(signal == libc::SIGBUS));
+            match old.sa_sigaction {
+                libc::SIG_DFL | libc::SIG_IGN => {
+                    libc::sigaction(signal, old, core::ptr::null_mut());
+                }
+                address if old.sa_flags & libc::SA_SIGINFO != 0 => {
+                    let f: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                        core::mem::transmute(address);
+                    f(signal, info, context);
+                }
+                address => {
+                    let f: extern "C" fn(libc::c_int) = core::mem::transmute(address);
+                    f(signal);
+                }
+            }
+        }
+    }
+}

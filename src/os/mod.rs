@@ -1,0 +1,28 @@
+//! The port to an operating system: everything the runtime asks of one. Each
+//! port is one file of the same shape.
+//!
+//! | asked | meaning |
+//! |---|---|
+//! | `runtime()`, `set_runtime(p)` | a pointer per OS thread |
+//! | `StackMemory` | memory for a stack, guarded where there is virtual memory |
+//! | `unwinding()` | is the calling thread unwinding a panic? |
+//! | `catch(f)` | run `f`, turn a panic into an error |
+//! | `now_ns()` | a monotonic clock |
+//! | `at_thread_exit()` | have the runtime of this thread shut down with it |
+//! | `fatal(message)` | print one line and end the process |
+//! | `watch_overflow()` | report overflows into guard pages by name |
+
+#[cfg(feature = "std")]
+mod linux;
+#[cfg(feature = "std")]
+use linux as sys;
+
+#[cfg(not(feature = "std"))]
+mod bare;
+#[cfg(not(feature = "std"))]
+use bare as sys;
+
+pub(crate) use sys::{
+    at_thread_exit, catch, fatal, now_ns, runtime, set_runtime, unwinding, watch_overflow,
+    StackMemory,
+};

@@ -1,0 +1,748 @@
+//! The runtime of an OS thread: its run queue, windows, slices, control blocks
+//! and settings. Made on first use, shut down with the thread.
+
+use alloc::alloc::{alloc, dealloc, handle_alloc_error, Layout};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, OnceCell, RefCell};
+use core::{mem, ptr};
+
+use crate::arch::{EhGlobals, FpEnv};
+use crate::error::{Error, Result};
+use crate::os::{self, StackMemory};
+use crate::stack::own::StackPool;
+use crate::stack::slice::SliceStore;
+use crate::stack::window::Window;
+use crate::stack::Budget;
+use crate::tasklet::{flag, release, Task, Tasklet};
+use crate::value::Slot;
+
+/// Limits and sizes of a thread's runtime. Apply them before the thread's
+/// first use of the library.
+///
+/// ```
+/// let settings = hardswitch::Settings { windows: 2, ..hardswitch::Settings::console() };
+/// std::thread::spawn(move || settings.apply().unwrap()).join().unwrap();
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Windows that sliced tasklets share; at least 1. They are made when the
+    /// first sliced tasklet is. A hot set of as many tasklets never copies.
+    pub windows: usize,
+    /// Bytes of a window. A sliced tasklet cannot use more stack, except by
+    /// spilling.
+    pub window_size: usize,
+    /// Bytes of stack in use above which [`spill`](crate::spill) puts frames
+    /// away.
+    pub watermark: usize,
+    /// Bytes of the stack of a tasklet that owns one, unless it asks for more.
+    pub stack_size: usize,
+    /// Used stacks that are kept for new tasklets.
+    pub stack_pool: usize,
+    /// Bytes of free slices that are kept.
+    pub slice_cache: usize,
+    /// Bytes of the stack on which slices are exchanged.
+    pub scratch_size: usize,
+    /// Bytes that control blocks, slices and stacks may take together; beyond
+    /// it `spawn` and switches that would need more fail with
+    /// [`Error::MemoryCeiling`].
+    pub memory_ceiling: usize,
+    /// Report an overflow into a guard page with the name of the tasklet
+    /// (installs a handler for SIGSEGV and SIGBUS that passes on all others).
+    pub overflow_report: bool,
+}
+
+impl Settings {
+    /// For machines with virtual memory.
+    pub const fn desktop() -> Settings {
+        Settings {
+            windows: 4,
+            window_size: 128 * 1024,
+            watermark: 64 * 1024,
+            stack_size: 64 * 1024,
+            stack_pool: 256,
+            slice_cache: 1024 * 1024,
+            scratch_size: 64 * 1024,
+            memory_ceiling: usize::MAX,
+            overflow_report: true,
+        }
+    }
+
+    /// The limits of a console: one window of 16 KiB, a low watermark.
+    pub const fn console() -> Settings {
+        Settings {
+            windows: 1,
+            window_size: 16 * 1024,
+            watermark: 8 * 1024,
+            stack_size: 16 * 1024,
+            stack_pool: 4,
+            slice_cache: 64 * 1024,
+            scratch_size: 16 * 1024,
+            memory_ceiling: usize::MAX,
+            overflow_report: true,
+        }
+    }
+
+    /// Makes them those of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when a value cannot be or the thread has a runtime
+    /// already; nothing has changed then.
+    pub fn apply(self) -> Result<()> {
+        if !os::runtime().is_null() {
+            return Err(Error::Settings("the thread's runtime exists already"));
+        }
+        self.check()?;
+        Runtime::create(self);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        const MIN_WINDOW: usize = 4 * 1024;
+        const HUGE: usize = isize::MAX as usize / 4;
+        if self.windows == 0 {
+            return Err(Error::Settings("no window"));
+        }
+        if self.windows > 1024 {
+            return Err(Error::Settings("more than 1024 windows"));
+        }
+        if self.window_size < MIN_WINDOW || self.window_size > HUGE {
+            return Err(Error::Settings(
+                "window_size is below 4 KiB or absurdly large",
+            ));
+        }
+        if self.watermark > self.window_size {
+            return Err(Error::Settings("the watermark lies outside the window"));
+        }
+        if self.scratch_size < MIN_WINDOW || self.scratch_size > HUGE {
+            return Err(Error::Settings(
+                "scratch_size is below 4 KiB or absurdly large",
+            ));
+        }
+        if self.stack_size < crate::stack::own::MIN_STACK || self.stack_size > HUGE {
+            return Err(Error::Settings(
+                "stack_size is below 4 KiB or absurdly large",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::desktop()
+    }
+}
+
+/// What a resumed tasklet has to do before it goes on.
+pub(crate) mod after {
+    /// Release what the switch left behind.
+    pub(crate) const LEFT: u32 = 1;
+    /// The operation failed before it switched: `error` says why.
+    pub(crate) const FAILED: u32 = 2;
+    /// ... and the value to send is still in the caller's slot.
+    pub(crate) const UNSENT: u32 = 4;
+    /// Forgotten tasklets wait to be killed.
+    pub(crate) const REAP: u32 = 8;
+}
+
+type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
+type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
+type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
+
+/// Everything that belongs to one OS thread. The fields of the hot paths come
+/// first. `repr(C)`: debugger scripts read it.
+#[repr(C)]
+pub(crate) struct Runtime {
+    /// The running tasklet.
+    current: Cell<*mut Task>,
+    /// Head of the run queue, a ring; null when it is empty. The running
+    /// tasklet, except inside an operation.
+    ring: Cell<*mut Task>,
+    /// See [`after`].
+    pub(crate) after: Cell<u32>,
+    /// Not 0: every switch fails with `SwitchTrap`.
+    pub(crate) trap: Cell<i32>,
+    /// Not 0: a schedule callback is running.
+    pub(crate) locked: Cell<u32>,
+    /// Which callbacks are set: [`HOOK_SCHEDULE`], [`HOOK_CHANNEL`].
+    pub(crate) hooks: Cell<u32>,
+    pub(crate) run_count: Cell<usize>,
+    pub(crate) switches: Cell<u64>,
+    /// The C++ exception globals of this thread (or a stand-in, always empty).
+    pub(crate) eh: *mut EhGlobals,
+
+    /// Who is being switched to, while a schedule callback runs.
+    pub(crate) next: Cell<*mut Task>,
+    /// A tasklet that was left for good; released by the next arrival.
+    pub(crate) left: Cell<*mut Task>,
+    /// A value that nobody will get; dropped by the next arrival.
+    pub(crate) lost: RefCell<Slot>,
+    pub(crate) error: RefCell<Option<Error>>,
+    /// The leaving and the arriving tasklet of an exchange on the scratch stack.
+    pub(crate) exchange: Cell<(*mut Task, *mut Task)>,
+
+    main: Cell<*mut Task>,
+    /// The tasklets inside `run`, outermost first; each holds a reference.
+    pub(crate) watchdogs: RefCell<Vec<*mut Task>>,
+    reap: RefCell<Vec<*mut Task>>,
+    pub(crate) zombies: Cell<usize>,
+
+    pub(crate) slices: SliceStore,
+    pub(crate) stacks: StackPool,
+    pub(crate) budget: Budget,
+    windows: OnceCell<(Box<[Window]>, StackMemory)>,
+    next_window: Cell<usize>,
+    /// Bytes that eviction and restoring have copied.
+    pub(crate) copied: Cell<u64>,
+
+    chunks: RefCell<Vec<(*mut Task, usize)>>,
+    free: Cell<*mut Task>,
+    tasks: Cell<usize>,
+    channels: Cell<usize>,
+    /// The thread has ended; the last object frees the runtime.
+    ended: Cell<bool>,
+
+    pub(crate) thread_fp: Cell<FpEnv>,
+    pub(crate) on_schedule: RefCell<Option<ScheduleCallback>>,
+    pub(crate) on_channel: RefCell<Option<ChannelCallback>>,
+    pub(crate) in_channel_callback: Cell<bool>,
+    pub(crate) on_error: RefCell<Option<ErrorHandler>>,
+    pub(crate) settings: Settings,
+    /// Stands in for the C++ runtime's globals where there is none.
+    no_eh: core::cell::UnsafeCell<EhGlobals>,
+}
+
+pub(crate) const HOOK_SCHEDULE: u32 = 1;
+pub(crate) const HOOK_CHANNEL: u32 = 2;
+
+/// Control blocks of the first chunk; each further one is twice as large, up to
+/// `MAX_CHUNK`.
+const FIRST_CHUNK: usize = 32;
+const MAX_CHUNK: usize = 1024;
+
+impl Runtime {
+    /// The runtime of the calling thread.
+    #[inline(always)]
+    pub(crate) fn get<'a>() -> &'a Runtime {
+        let runtime = os::runtime();
+        if runtime.is_null() {
+            return Runtime::create(Settings::default());
+        }
+        // SAFETY: set by `create`, taken away by `thread_exit` before it is freed.
+        unsafe { &*runtime }
+    }
+
+    /// The runtime of the calling thread, if it has one.
+    pub(crate) fn existing<'a>() -> Option<&'a Runtime> {
+        // SAFETY: as in `get`.
+        unsafe { os::runtime().as_ref() }
+    }
+
+    #[cold]
+    fn create<'a>(settings: Settings) -> &'a Runtime {
+        let runtime = Box::into_raw(Box::new(Runtime {
+            current: Cell::new(ptr::null_mut()),
+            ring: Cell::new(ptr::null_mut()),
+            after: Cell::new(0),
+            trap: Cell::new(0),
+            locked: Cell::new(0),
+            hooks: Cell::new(0),
+            run_count: Cell::new(0),
+            switches: Cell::new(0),
+            eh: ptr::null_mut(),
+            next: Cell::new(ptr::null_mut()),
+            left: Cell::new(ptr::null_mut()),
+            lost: RefCell::new(Slot::EMPTY),
+            error: RefCell::new(None),
+            exchange: Cell::new((ptr::null_mut(), ptr::null_mut())),
+            main: Cell::new(ptr::null_mut()),
+            watchdogs: RefCell::new(Vec::new()),
+            reap: RefCell::new(Vec::new()),
+            zombies: Cell::new(0),
+            slices: SliceStore::new(settings.slice_cache),
+            stacks: StackPool::new(settings.stack_size, settings.stack_pool),
+            budget: Budget::new(settings.memory_ceiling),
+            windows: OnceCell::new(),
+            next_window: Cell::new(0),
+            copied: Cell::new(0),
+            chunks: RefCell::new(Vec::new()),
+            free: Cell::new(ptr::null_mut()),
+            tasks: Cell::new(0),
+            channels: Cell::new(0),
+            ended: Cell::new(false),
+            thread_fp: Cell::new(FpEnv::DEFAULT),
+            on_schedule: RefCell::new(None),
+            on_channel: RefCell::new(None),
+            in_channel_callback: Cell::new(false),
+            on_error: RefCell::new(None),
+            settings,
+            no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
+        }));
+        // SAFETY: just allocated, this thread's alone.
+        unsafe {
+            (*runtime).eh = match EhGlobals::of_this_thread() {
+                Some(globals) => globals.as_ptr(),
+                None => (*runtime).no_eh.get(),
+            };
+            os::set_runtime(runtime);
+            let _ = os::at_thread_exit();
+            if (*runtime).settings.overflow_report {
+                os::watch_overflow();
+            }
+            let runtime = &*runtime;
+            // Main is needed whatever the ceiling says.
+            let Ok(main) = runtime.new_task(flag::MAIN | flag::ALIVE | flag::STARTED) else {
+                os::fatal(format_args!("no memory for the main tasklet"));
+            };
+            runtime.main.set(main);
+            runtime.ring_append(main);
+            runtime.current.set(main);
+            runtime
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn current(&self) -> *mut Task {
+        self.current.get()
+    }
+
+    pub(crate) fn main(&self) -> *mut Task {
+        self.main.get()
+    }
+
+    /// The tasklet that a running schedule callback announces.
+    pub(crate) fn is_next(&self, task: *mut Task) -> bool {
+        self.locked.get() != 0 && self.next.get() == task
+    }
+
+    /// Makes `task` the running tasklet and the head of the queue.
+    #[inline(always)]
+    pub(crate) fn set_running(&self, task: *mut Task) {
+        self.current.set(task);
+        self.ring.set(task);
+    }
+
+    /// Head of the run queue.
+    #[inline(always)]
+    pub(crate) fn ring(&self) -> *mut Task {
+        self.ring.get()
+    }
+
+    /// Appends `task` to the run queue. The queue takes over a reference.
+    ///
+    /// # Safety
+    /// `task` is a live task of this thread and in no queue.
+    #[inline]
+    pub(crate) unsafe fn ring_append(&self, task: *mut Task) {
+        let head = self.ring.get();
+        // SAFETY: ring members are live tasks with both links set.
+        unsafe {
+            debug_assert!((*task).floating());
+            (*task).flags |= flag::QUEUED;
+            if head.is_null() {
+                (*task).next = task;
+                (*task).prev = task;
+                self.ring.set(task);
+            } else {
+                self.link_before(head, task);
+            }
+        }
+        self.run_count.set(self.run_count.get() + 1);
+    }
+
+    /// Puts `task` right behind `place` in the run queue.
+    ///
+    /// # Safety
+    /// As [`Runtime::ring_append`]; `place` is queued.
+    #[inline]
+    pub(crate) unsafe fn ring_insert_after(&self, place: *mut Task, task: *mut Task) {
+        // SAFETY: as above.
+        unsafe {
+            debug_assert!((*task).floating());
+            (*task).flags |= flag::QUEUED;
+            self.link_before((*place).next, task);
+        }
+        self.run_count.set(self.run_count.get() + 1);
+    }
+
+    #[inline(always)]
+    unsafe fn link_before(&self, place: *mut Task, task: *mut Task) {
+        // SAFETY: the callers'.
+        unsafe {
+            let prev = (*place).prev;
+            (*task).next = place;
+            (*task).prev = prev;
+            (*prev).next = task;
+            (*place).prev = task;
+        }
+    }
+
+    /// Takes `task` out of the run queue; the reference is the caller's now.
+    /// If it was the head, the next one is.
+    ///
+    /// # Safety
+    /// `task` is queued on this thread.
+    #[inline]
+    pub(crate) unsafe fn ring_remove(&self, task: *mut Task) {
+        // SAFETY: ring members are live tasks with both links set.
+        unsafe {
+            debug_assert!((*task).is(flag::QUEUED));
+            let (next, prev) = ((*task).next, (*task).prev);
+            (*prev).next = next;
+            (*next).prev = prev;
+            if self.ring.get() == task {
+                self.ring
+                    .set(if next == task { ptr::null_mut() } else { next });
+            }
+            (*task).next = ptr::null_mut();
+            (*task).prev = ptr::null_mut();
+            (*task).flags &= !flag::QUEUED;
+        }
+        self.run_count.set(self.run_count.get() - 1);
+    }
+
+    /// Whom to wake when nobody can run: the innermost `run`, else main.
+    pub(crate) fn wakeup(&self) -> *mut Task {
+        match self.watchdogs.borrow().last() {
+            Some(&task) => task,
+            None => self.main.get(),
+        }
+    }
+
+    /// A window for a new sliced tasklet: the one with the fewest members, in
+    /// turn among equals, so that partners that are made one after the other
+    /// come to lie in different windows.
+    pub(crate) fn assign_window(&self) -> Result<*const Window> {
+        let (windows, _) = match self.windows.get() {
+            Some(windows) => windows,
+            None => self.make_windows()?,
+        };
+        let count = windows.len();
+        let start = self.next_window.get();
+        let mut best = start % count;
+        for i in 1..count {
+            let other = (start + i) % count;
+            if windows[other].members.get() < windows[best].members.get() {
+                best = other;
+            }
+        }
+        self.next_window.set((best + 1) % count);
+        Ok(&windows[best])
+    }
+
+    #[cold]
+    fn make_windows(&self) -> Result<&(Box<[Window]>, StackMemory)> {
+        let settings = &self.settings;
+        let bytes = settings.windows * settings.window_size + settings.scratch_size;
+        self.budget.take(bytes)?;
+        let made = (0..settings.windows)
+            .map(|_| Window::mapped(settings.window_size))
+            .collect::<Result<Vec<_>>>()
+            .and_then(|windows| {
+                Ok((
+                    windows.into_boxed_slice(),
+                    StackMemory::new(settings.scratch_size)?,
+                ))
+            });
+        match made {
+            Ok(made) => Ok(self.windows.get_or_init(|| made)),
+            Err(error) => {
+                self.budget.give(bytes);
+                Err(error)
+            }
+        }
+    }
+
+    /// Top of the stack on which slices are exchanged.
+    pub(crate) fn scratch_top(&self) -> usize {
+        let (_, scratch) = self.windows.get().expect("a window is in use");
+        scratch.top() & !(crate::arch::STACK_ALIGN - 1)
+    }
+
+    fn windows(&self) -> &[Window] {
+        self.windows.get().map_or(&[], |(windows, _)| windows)
+    }
+
+    /// A control block with one reference, the caller's.
+    pub(crate) fn new_task(&self, flags: u32) -> Result<*mut Task> {
+        if self.free.get().is_null() {
+            self.grow()?;
+        }
+        let task = self.free.get();
+        // SAFETY: a free cell of a chunk; its `next` links the free list.
+        unsafe {
+            self.free.set((*task).next);
+            ptr::write(task, Task::new(self, flags));
+        }
+        self.tasks.set(self.tasks.get() + 1);
+        Ok(task)
+    }
+
+    #[cold]
+    fn grow(&self) -> Result<()> {
+        let mut chunks = self.chunks.borrow_mut();
+        let count = chunks
+            .last()
+            .map_or(FIRST_CHUNK, |&(_, n)| (2 * n).min(MAX_CHUNK));
+        let Ok(layout) = Layout::array::<Task>(count) else {
+            return Err(Error::OutOfMemory);
+        };
+        self.budget.take(layout.size())?;
+        // SAFETY: the layout is not empty; each cell is written before it is
+        // linked.
+        unsafe {
+            let chunk = alloc(layout).cast::<Task>();
+            if chunk.is_null() {
+                self.budget.give(layout.size());
+                return Err(Error::OutOfMemory);
+            }
+            for i in (0..count).rev() {
+                let cell = chunk.add(i);
+                ptr::write(cell, Task::new(self, flag::FREE));
+                (*cell).next = self.free.get();
+                self.free.set(cell);
+            }
+            chunks.push((chunk, count));
+        }
+        Ok(())
+    }
+
+    /// Gives a control block back. What it owned has been moved out.
+    ///
+    /// # Safety
+    /// Nobody refers to `task`.
+    pub(crate) unsafe fn free_task(&self, task: *mut Task) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            debug_assert!((*task).floating() && (*task).refs == 0);
+            (*task).flags = flag::FREE;
+            (*task).next = self.free.get();
+        }
+        self.free.set(task);
+        self.tasks.set(self.tasks.get() - 1);
+        self.free_if_unused();
+    }
+
+    pub(crate) fn channel_made(&self) {
+        self.channels.set(self.channels.get() + 1);
+    }
+
+    pub(crate) fn channel_gone(&self) {
+        self.channels.set(self.channels.get() - 1);
+        self.free_if_unused();
+    }
+
+    /// Keeps a forgotten tasklet, with its reference, until it can be killed.
+    pub(crate) fn reap_later(&self, task: *mut Task) {
+        self.reap.borrow_mut().push(task);
+        self.after.set(self.after.get() | after::REAP);
+    }
+
+    /// The tasklets that wait to be killed.
+    pub(crate) fn take_reaped(&self) -> Vec<*mut Task> {
+        mem::take(&mut self.reap.borrow_mut())
+    }
+
+    /// Handles of all tasklets, main first.
+    pub(crate) fn all_tasklets(&self) -> Vec<Tasklet> {
+        let mut all = Vec::with_capacity(self.tasks.get());
+        for &(chunk, count) in self.chunks.borrow().iter() {
+            for i in 0..count {
+                // SAFETY: cells of a chunk are always initialised.
+                unsafe {
+                    let task = chunk.add(i);
+                    if !(*task).is(flag::FREE) && (*task).refs > 0 {
+                        all.push(Tasklet::from_ref(task));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn free_if_unused(&self) {
+        if self.ended.get() && self.tasks.get() == 0 && self.channels.get() == 0 {
+            // SAFETY: nothing refers to the runtime: the thread let go of it
+            // (`ended`), and tasks and channels are gone.
+            unsafe { Runtime::free(self as *const Runtime as *mut Runtime) };
+        }
+    }
+
+    unsafe fn free(runtime: *mut Runtime) {
+        // SAFETY: allocated in `create`; the caller's promise.
+        unsafe {
+            let runtime = Box::from_raw(runtime);
+            runtime.slices.flush(&runtime.budget);
+            for (chunk, count) in runtime.chunks.borrow_mut().drain(..) {
+                match Layout::array::<Task>(count) {
+                    Ok(layout) => dealloc(chunk.cast(), layout),
+                    Err(_) => handle_alloc_error(Layout::new::<Task>()),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            switches: self.switches.get(),
+            tasklets: self.tasks.get(),
+            channels: self.channels.get(),
+            run_count: self.run_count.get(),
+            zombies: self.zombies.get(),
+            slice_bytes: self.slices.in_use(),
+            slice_peak: self.slices.peak(),
+            slice_cache_bytes: self.slices.cached(),
+            slice_allocations: self.slices.allocations(),
+            copied_bytes: self.copied.get(),
+            window_bytes: self.windows().iter().map(Window::size).sum(),
+            stacks: self.stacks.in_use(),
+            stacks_pooled: self.stacks.pooled(),
+            control_bytes: self.chunks.borrow().iter().map(|&(_, n)| n).sum::<usize>()
+                * mem::size_of::<Task>(),
+            memory_bytes: self.budget.used.get(),
+        }
+    }
+
+    /// Ends every tasklet: started ones get `Error::Exit`, under main.
+    fn shut_down(&self) {
+        // Tasklets may make new ones while they die; ten rounds, as with one
+        // that refuses.
+        for _ in 0..crate::tasklet::KILLS {
+            let alive: Vec<Tasklet> = self
+                .all_tasklets()
+                .into_iter()
+                .filter(|t| t.is_alive() && !t.is_main() && !t.is_zombie())
+                .collect();
+            if alive.is_empty() {
+                break;
+            }
+            for tasklet in alive {
+                if tasklet.is_alive() {
+                    let _ = tasklet.kill();
+                }
+            }
+        }
+    }
+}
+
+/// Figures of a thread's runtime. Bytes unless the name says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Switches so far.
+    pub switches: u64,
+    /// Tasklets that exist, main included.
+    pub tasklets: usize,
+    /// Channels that exist.
+    pub channels: usize,
+    /// Tasklets in the run queue, the running one included.
+    pub run_count: usize,
+    /// Tasklets that refused to end.
+    pub zombies: usize,
+    /// Bytes in the slices that tasklets hold.
+    pub slice_bytes: usize,
+    /// The most that `slice_bytes` has been.
+    pub slice_peak: usize,
+    /// Bytes in free slices that are kept.
+    pub slice_cache_bytes: usize,
+    /// How often a slice had to come from the allocator.
+    pub slice_allocations: u64,
+    /// Bytes copied out of and into windows so far.
+    pub copied_bytes: u64,
+    /// Bytes of all windows.
+    pub window_bytes: usize,
+    /// Stacks that tasklets own.
+    pub stacks: usize,
+    /// Stacks that wait in the pool.
+    pub stacks_pooled: usize,
+    /// Bytes of control blocks, free ones included.
+    pub control_bytes: usize,
+    /// All bytes that count against the ceiling.
+    pub memory_bytes: usize,
+}
+
+/// Figures of the calling thread's runtime.
+pub fn stats() -> Stats {
+    Runtime::get().stats()
+}
+
+/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].
+/// Runs by itself at the end of a thread; hosts without std call it.
+pub(crate) fn thread_exit() {
+    let Some(runtime) = Runtime::existing() else {
+        return;
+    };
+    if runtime.current() != runtime.main() {
+        // The thread ends inside a tasklet: its stack is about to go, and
+        // nothing can be run safely any more.
+        log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+        return;
+    }
+    runtime.trap.set(0);
+    runtime.shut_down();
+    // SAFETY: main is unlinked and released once; user callbacks go with it.
+    unsafe {
+        drop(runtime.on_schedule.take());
+        drop(runtime.on_channel.take());
+        drop(runtime.on_error.take());
+        runtime.hooks.set(0);
+        let main = runtime.main();
+        runtime.ring_remove(main);
+        (*main).flags &= !(flag::ALIVE | flag::STARTED);
+        os::set_runtime(ptr::null());
+        // Keep the runtime until the last lines here.
+        runtime.channel_made();
+        release(main);
+        runtime.ended.set(true);
+        runtime.channel_gone();
+    }
+}
+
+/// Called out of a signal handler: is `address` in the guard of a stack of this
+/// thread's running tasklet? If so, `write` gets a line that says so.
+#[cfg(feature = "std")]
+pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
+    // A guard page of the largest page size in use.
+    const GUARD: usize = 64 * 1024;
+    let runtime = os::runtime();
+    if runtime.is_null() {
+        return false;
+    }
+    // SAFETY: this thread's runtime, interrupted at any point: plain reads of
+    // fields that are always initialised.
+    unsafe {
+        let runtime = &*runtime;
+        let task = &*runtime.current();
+        let (bottom, top, kind) = if let Some(own) = &task.own {
+            (own.memory.bottom(), own.memory.top(), "own stack")
+        } else if !task.window.is_null() {
+            ((*task.window).bottom, (*task.window).top, "window")
+        } else {
+            return false;
+        };
+        if address >= bottom || address < bottom - GUARD {
+            return false;
+        }
+        let mut digits = [0u8; 20];
+        let mut size = (top - bottom) / 1024;
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (size % 10) as u8;
+            size /= 10;
+            if size == 0 {
+                break;
+            }
+        }
+        write(b"hardswitch: stack overflow in tasklet '");
+        write(task.name().unwrap_or("(unnamed)").as_bytes());
+        write(b"': it used up its ");
+        write(kind.as_bytes());
+        write(b" of ");
+        write(&digits[at..]);
+        write(b" KiB\n");
+        true
+    }
+}

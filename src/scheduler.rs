@@ -1,0 +1,590 @@
+//! The scheduler: who runs next. Stackless' rules, to the event.
+//!
+//! Each public operation checks its own conditions, then enters
+//! `hsw_asm_transfer` with an *op* that plans, changes the queues and commits.
+//! An op that fails has changed nothing.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use crate::arch::hsw_asm_transfer;
+use crate::channel;
+use crate::error::{Error, Result, StateError};
+use crate::os;
+use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_SCHEDULE};
+use crate::tasklet::{flag, Task, Tasklet};
+use crate::transfer::{arrive, commit, leave, plan};
+use crate::value::{Slot, Value};
+
+/// Is switching possible at all now?
+pub(crate) fn may_switch(runtime: &Runtime) -> bool {
+    runtime.locked.get() == 0
+        && runtime.trap.get() == 0
+        && !os::unwinding()
+        // SAFETY: this thread's exception globals.
+        && unsafe { (*runtime.eh).uncaught == 0 }
+}
+
+/// May a switch from `prev` to `next` happen? Takes the memory it needs.
+///
+/// # Safety
+/// As [`plan`].
+#[inline(always)]
+pub(crate) unsafe fn prepare(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+) -> Result<()> {
+    if !may_switch(runtime) {
+        return Err(refused(runtime));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { plan(runtime, prev, sp, next) }
+}
+
+#[cold]
+fn refused(runtime: &Runtime) -> Error {
+    if runtime.locked.get() != 0 {
+        StateError::RecursiveSchedule.into()
+    } else {
+        Error::SwitchTrap
+    }
+}
+
+/// Leaves an op without a switch: the caller will find the error.
+#[cold]
+pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
+    *runtime.error.borrow_mut() = Some(error);
+    runtime.after.set(runtime.after.get() | what);
+}
+
+/// The last part of a switch that is sure to happen: the callback, the transfer.
+///
+/// # Safety
+/// As [`commit`].
+#[inline(always)]
+pub(crate) unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
+    if runtime.hooks.get() & HOOK_SCHEDULE != 0 {
+        notify(runtime, prev, next);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { commit(runtime, prev, sp, next) }
+}
+
+/// Calls the schedule callback. It cannot switch, and it cannot take `next` out
+/// of the queue.
+#[cold]
+fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    let Some(callback) = runtime.on_schedule.borrow().clone() else {
+        return;
+    };
+    runtime.locked.set(runtime.locked.get() + 1);
+    let before = runtime.next.replace(next);
+    // SAFETY: both are live for the duration: the caller holds references.
+    let (prev, next) = unsafe { (Tasklet::from_ref(prev), Tasklet::from_ref(next)) };
+    let result = os::catch(|| {
+        callback(Some(&prev), &next);
+        Ok(())
+    });
+    if let Err(error) = result {
+        log::error!("error in the schedule callback: {error}");
+    }
+    drop((prev, next));
+    runtime.next.set(before);
+    runtime.locked.set(runtime.locked.get() - 1);
+}
+
+/// Who runs when `prev` leaves the queue and nobody else is in it.
+///
+/// `blocks`: `prev` goes to a channel (else it floats, and may be woken itself).
+/// A deadlock takes the value that the woken one was waiting to hand over.
+///
+/// # Safety
+/// `prev` is running and alone in the queue.
+#[cold]
+pub(crate) unsafe fn when_empty(
+    runtime: &Runtime,
+    prev: *mut Task,
+    blocks: bool,
+) -> Result<*mut Task> {
+    // SAFETY: watchdogs and main are live tasks.
+    unsafe {
+        let wakeup = runtime.wakeup();
+        let floating = if wakeup == prev {
+            !blocks
+        } else {
+            (*wakeup).floating()
+        };
+        if floating {
+            return Ok(wakeup);
+        }
+        // What Stackless does as well: the slot of the one who should have
+        // been woken is emptied.
+        if wakeup != prev {
+            let lost = (*wakeup).slot.take();
+            if !lost.is_empty() {
+                lose(runtime, lost);
+            }
+        }
+        Err(Error::Deadlock)
+    }
+}
+
+/// Keeps a value that nobody will get until a tasklet can drop it.
+fn lose(runtime: &Runtime, value: Slot) {
+    let before = core::mem::replace(&mut *runtime.lost.borrow_mut(), value);
+    debug_assert!(before.is_empty());
+    // An op ends in an arrival, so there is one value at most. Were there two,
+    // leaking is the safe thing to do here.
+    core::mem::forget(before);
+    runtime.after.set(runtime.after.get() | after::LEFT);
+}
+
+/// Puts a floating `wakeup` into the queue. An exception that `prev` was about
+/// to send reaches it as well.
+///
+/// # Safety
+/// `wakeup` is floating; `prev` is another task.
+#[cold]
+pub(crate) unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Task) {
+    // SAFETY: live tasks; the queue gets a reference of its own.
+    unsafe {
+        if let Some(error) = (*prev).slot.peek_bomb() {
+            let old = core::mem::replace(&mut (*wakeup).slot, Slot::bomb(error));
+            if !old.is_empty() {
+                lose(runtime, old);
+            }
+        }
+        (*wakeup).refs += 1;
+        runtime.ring_append(wakeup);
+    }
+}
+
+/// Puts `task` into the queue, out of its channel if it is blocked on one.
+///
+/// # Safety
+/// A live task of this thread.
+unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
+    // SAFETY: the reference of the channel moves to the queue; a floating task
+    // gets a new one.
+    unsafe {
+        if (*task).is(flag::BLOCKED) {
+            channel::unlink(task);
+            runtime.ring_append(task);
+        } else if !(*task).is(flag::QUEUED) {
+            (*task).refs += 1;
+            runtime.ring_append(task);
+        }
+    }
+}
+
+/// Gives up the queue's reference to the running tasklet, which leaves. If it
+/// was the last one, it is released after the switch.
+///
+/// # Safety
+/// The caller owns the reference; a switch follows.
+unsafe fn release_after(runtime: &Runtime, task: *mut Task) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*task).refs > 1 {
+            (*task).refs -= 1;
+        } else {
+            runtime.left.set(task);
+            runtime.after.set(runtime.after.get() | after::LEFT);
+        }
+    }
+}
+
+pub(crate) fn may_insert(task: &Task, current: bool) -> Result<()> {
+    if task.is(flag::BLOCKED) {
+        return Err(StateError::RunBlocked.into());
+    }
+    if !task.is(flag::QUEUED) && !task.is(flag::ALIVE) && !current {
+        return Err(StateError::RunDead.into());
+    }
+    Ok(())
+}
+
+/// Arguments of `op_schedule`; on the caller's stack, which nobody else reads.
+struct ScheduleArgs {
+    value: Slot,
+    remove: bool,
+}
+
+unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
+    // SAFETY: `args` is what `reschedule` passes; we are the running tasklet,
+    // and between `prepare` and `go` no user code runs.
+    unsafe {
+        let args = &mut *args.cast::<ScheduleArgs>();
+        let runtime = Runtime::get();
+        let me = runtime.current();
+        let mut next = (*me).next;
+        let mut woken = false;
+        if args.remove && next == me {
+            match when_empty(runtime, me, false) {
+                Ok(wakeup) => next = wakeup,
+                Err(error) => {
+                    fail(runtime, error, after::FAILED);
+                    return sp;
+                }
+            }
+            woken = next != me;
+        }
+        if next != me {
+            if let Err(error) = prepare(runtime, me, sp, next) {
+                fail(runtime, error, after::FAILED);
+                return sp;
+            }
+        }
+        let old = core::mem::replace(&mut (*me).slot, args.value.take());
+        args.value = old;
+        if next == me {
+            return sp;
+        }
+        if args.remove {
+            runtime.ring_remove(me);
+            release_after(runtime, me);
+            if woken {
+                revive(runtime, me, next);
+            }
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    let mut args = ScheduleArgs { value, remove };
+    // SAFETY: `args` outlives the call and is read by our own op only.
+    unsafe {
+        hsw_asm_transfer(op_schedule, (&raw mut args).cast());
+        arrive(runtime, me)
+    }
+}
+
+/// Lets the other tasklets of the queue run; comes back when it is this one's
+/// turn again.
+///
+/// # Errors
+/// [`Error::SwitchTrap`], no memory for a slice; or what was thrown into the
+/// caller meanwhile.
+pub fn schedule() -> Result<()> {
+    reschedule(Slot::EMPTY, false).map(drop)
+}
+
+/// As [`schedule`]; returns `value`, or what somebody put into the tasklet's
+/// transfer slot meanwhile ([`Tasklet::set_tempval`]).
+///
+/// # Errors
+/// As [`schedule`].
+pub fn schedule_with(value: Value) -> Result<Value> {
+    reschedule(value.0, false).map(Value)
+}
+
+/// As [`schedule`], but leaves the queue: the tasklet is paused until somebody
+/// inserts or runs it.
+///
+/// # Errors
+/// As [`schedule`].
+pub fn schedule_remove() -> Result<()> {
+    reschedule(Slot::EMPTY, true).map(drop)
+}
+
+/// [`schedule_remove`] with a value, as [`schedule_with`].
+///
+/// # Errors
+/// As [`schedule`].
+pub fn schedule_remove_with(value: Value) -> Result<Value> {
+    reschedule(value.0, true).map(Value)
+}
+
+struct RunArgs {
+    task: *mut Task,
+    remove: bool,
+}
+
+unsafe extern "C" fn op_run_tasklet(args: *mut (), sp: usize) -> usize {
+    // SAFETY: `args` is what `run_tasklet` passes; the handle there keeps the
+    // target; no user code runs between `prepare` and `go`.
+    unsafe {
+        let RunArgs { task, remove } = *args.cast::<RunArgs>();
+        let runtime = Runtime::get();
+        let me = runtime.current();
+        if let Err(error) = prepare(runtime, me, sp, task) {
+            fail(runtime, error, after::FAILED);
+            return sp;
+        }
+        make_runnable(runtime, task);
+        if remove {
+            runtime.ring_remove(me);
+            release_after(runtime, me);
+        }
+        go(runtime, me, sp, task)
+    }
+}
+
+pub(crate) fn run_tasklet(target: &Tasklet, remove: bool) -> Result<()> {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    let task = target.as_ptr();
+    // SAFETY: the handle keeps the task; `args` outlives the call.
+    unsafe {
+        may_insert(&*task, task == me)?;
+        if task == me {
+            return (*me).slot.take().into_unit();
+        }
+        let mut args = RunArgs { task, remove };
+        hsw_asm_transfer(op_run_tasklet, (&raw mut args).cast());
+        arrive(runtime, me)?.into_unit()
+    }
+}
+
+struct ThrowArgs {
+    task: *mut Task,
+    bomb: Slot,
+}
+
+unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
+    // SAFETY: as `op_run_tasklet`.
+    unsafe {
+        let args = &mut *args.cast::<ThrowArgs>();
+        let runtime = Runtime::get();
+        let me = runtime.current();
+        let task = args.task;
+        if let Err(error) = prepare(runtime, me, sp, task) {
+            fail(runtime, error, after::FAILED);
+            return sp;
+        }
+        // What was on its way is the caller's to drop, when it is back.
+        core::mem::swap(&mut (*task).slot, &mut args.bomb);
+        make_runnable(runtime, task);
+        go(runtime, me, sp, task)
+    }
+}
+
+pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()> {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    let task = target.as_ptr();
+    if task == me {
+        return Err(error);
+    }
+    if !target.is_alive() {
+        return match error {
+            Error::Exit => Ok(()),
+            _ => Err(StateError::ThrowDead.into()),
+        };
+    }
+    // SAFETY: the handle keeps the task; `args` outlives the call.
+    unsafe {
+        if pending {
+            let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
+            make_runnable(runtime, task);
+            drop(lost);
+            return Ok(());
+        }
+        let mut args = ThrowArgs {
+            task,
+            bomb: Slot::bomb(error),
+        };
+        hsw_asm_transfer(op_throw, (&raw mut args).cast());
+        arrive(runtime, me)?.into_unit()
+    }
+}
+
+unsafe extern "C" fn op_run(_: *mut (), sp: usize) -> usize {
+    // SAFETY: as `op_run_tasklet`.
+    unsafe {
+        let runtime = Runtime::get();
+        let me = runtime.current();
+        let next = (*me).next;
+        if next != me {
+            if let Err(error) = prepare(runtime, me, sp, next) {
+                fail(runtime, error, after::FAILED);
+                return sp;
+            }
+        }
+        // The queue's reference moves to the stack of watchdogs. Alone in the
+        // queue, the caller itself is the one to wake: nothing to do.
+        runtime.watchdogs.borrow_mut().push(me);
+        if next == me {
+            (*me).refs += 1;
+            return sp;
+        }
+        runtime.ring_remove(me);
+        go(runtime, me, sp, next)
+    }
+}
+
+/// Runs the queued tasklets until none is left that can go on; the caller waits
+/// outside of the queue meanwhile. May be called from any tasklet and nests.
+///
+/// # Errors
+/// The uncaught error of a tasklet (the others stay queued); what was thrown
+/// into the caller; [`Error::SwitchTrap`].
+pub fn run() -> Result<()> {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    // SAFETY: our own op; the caller's task is live while it runs.
+    let result = unsafe {
+        hsw_asm_transfer(op_run, core::ptr::null_mut());
+        if runtime.after.get() & after::FAILED != 0 {
+            return arrive(runtime, me).map(drop);
+        }
+        // Before anything else may run: our place among the watchdogs.
+        unwind_watchdogs(runtime, me);
+        arrive(runtime, me)
+    };
+    result?.into_unit()
+}
+
+/// The caller of `run` is back: its entry and all deeper ones go. Deeper callers
+/// that still wait are made runnable.
+unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) {
+    // SAFETY: the entries hold references; ours cannot be the last one, since
+    // we are queued.
+    unsafe {
+        let mut popped = Vec::new();
+        {
+            let mut watchdogs = runtime.watchdogs.borrow_mut();
+            let Some(level) = watchdogs.iter().rposition(|&task| task == me) else {
+                // A shallower `run` was woken first and has taken our entry.
+                return;
+            };
+            core::mem::swap(&mut popped, &mut watchdogs.split_off(level));
+        }
+        for task in popped.into_iter().rev() {
+            if (*task).floating() {
+                runtime.ring_append(task);
+            } else {
+                debug_assert!((*task).refs > 1);
+                (*task).refs -= 1;
+            }
+        }
+    }
+}
+
+/// Ends the running tasklet. `outcome` is what its function returned.
+///
+/// # Safety
+/// Called by the first frame of `me`, with nothing left on its stack to drop.
+pub(crate) unsafe fn end(runtime: &Runtime, me: *mut Task, outcome: Result<()>) -> ! {
+    // User code: the error handler, in the dying tasklet's context.
+    let mut uncaught = match outcome {
+        Ok(()) | Err(Error::Exit) => None,
+        Err(error) => handle(runtime, error),
+    };
+    // SAFETY: from here on no user code runs on this stack. All tasks are live;
+    // the queue's reference to `me` becomes `left`, released after the switch.
+    unsafe {
+        (*me).flags &= !(flag::ALIVE | flag::STARTED | flag::BOUND);
+        runtime.ring_remove(me);
+        let mut next = runtime.ring();
+        if next.is_null() {
+            next = runtime.wakeup();
+            if uncaught.is_none() && (*next).is(flag::SENDING) {
+                uncaught = Some(Error::MainSending);
+            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
+                uncaught = Some(Error::MainReceiving);
+            }
+        }
+        if let Some(error) = uncaught {
+            next = runtime.wakeup();
+            // The value that was on its way to the woken one dies with `me`.
+            let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
+            core::mem::forget(core::mem::replace(&mut (*me).slot, lost));
+        }
+        make_runnable(runtime, next);
+        if runtime.hooks.get() & HOOK_SCHEDULE != 0 {
+            notify(runtime, me, next);
+        }
+        runtime.left.set(me);
+        runtime.after.set(runtime.after.get() | after::LEFT);
+        leave(runtime, me, next)
+    }
+}
+
+/// Offers an uncaught error to the error handler; what comes back goes to main.
+#[inline(never)]
+fn handle(runtime: &Runtime, error: Error) -> Option<Error> {
+    let Some(handler) = runtime.on_error.borrow().clone() else {
+        return Some(error);
+    };
+    match os::catch(|| handler(&error)) {
+        Ok(()) => None,
+        Err(Error::Exit) => None,
+        Err(other) => Some(other),
+    }
+}
+
+/// The running tasklet of the calling thread.
+pub fn current() -> Tasklet {
+    // SAFETY: the running tasklet is a live task.
+    unsafe { Tasklet::from_ref(Runtime::get().current()) }
+}
+
+/// The main tasklet of the calling thread: its original flow of control.
+pub fn main_tasklet() -> Tasklet {
+    // SAFETY: main lives as long as the runtime.
+    unsafe { Tasklet::from_ref(Runtime::get().main()) }
+}
+
+/// Tasklets in the run queue of the calling thread, the running one included.
+pub fn run_count() -> usize {
+    Runtime::get().run_count.get()
+}
+
+/// Handles of all tasklets of the calling thread that are referred to.
+pub fn tasklets() -> Vec<Tasklet> {
+    Runtime::get().all_tasklets()
+}
+
+/// Adds `delta` to the thread's switch trap and returns the old level. While it
+/// is not 0, whatever would switch fails with [`Error::SwitchTrap`] and changes
+/// nothing. A tasklet may still end.
+pub fn switch_trap(delta: i32) -> i32 {
+    let trap = &Runtime::get().trap;
+    trap.replace(trap.get().wrapping_add(delta))
+}
+
+/// Called before each switch with the leaving (still current) and the next
+/// tasklet. It may look, but what would switch fails with
+/// [`StateError::RecursiveSchedule`]; a panic is logged and ignored.
+pub type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
+
+/// Called before each channel operation with the channel's
+/// [id](crate::Channel::id), the calling tasklet (the value to send is in its
+/// transfer slot), whether it sends, and whether nobody waits at the other end.
+pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
+
+/// Called with the uncaught error of a tasklet, in that tasklet. `Ok` swallows
+/// the error; an error goes on to main or the innermost [`run`].
+pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
+
+fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
+    let hooks = runtime.hooks.get();
+    runtime
+        .hooks
+        .set(if on { hooks | hook } else { hooks & !hook });
+}
+
+/// Sets the schedule callback of the thread; returns the old one.
+pub fn set_schedule_callback(callback: Option<ScheduleCallback>) -> Option<ScheduleCallback> {
+    let runtime = Runtime::get();
+    set_hook(runtime, HOOK_SCHEDULE, callback.is_some());
+    runtime.on_schedule.replace(callback)
+}
+
+/// Sets the channel callback of the thread; returns the old one.
+pub fn set_channel_callback(callback: Option<ChannelCallback>) -> Option<ChannelCallback> {
+    let runtime = Runtime::get();
+    set_hook(runtime, HOOK_CHANNEL, callback.is_some());
+    runtime.on_channel.replace(callback)
+}
+
+/// Sets the error handler of the thread; returns the old one.
+pub fn set_error_handler(handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
+    Runtime::get().on_error.replace(handler)
+}

@@ -1,0 +1,83 @@
+//! Windows: small stacks that many tasklets share, one after the other.
+//!
+//! A window remembers its *resident*, the tasklet whose bytes lie in it.
+//! Switching to a resident copies nothing; another tasklet of the same window
+//! must evict it first. A tasklet belongs to one window for all of a run, since
+//! its bytes must come back to the addresses they left.
+
+use core::cell::Cell;
+
+use crate::os::StackMemory;
+use crate::tasklet::Task;
+
+/// Written at the lower end of windows that have no guard page.
+pub(crate) const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
+
+enum Memory {
+    Mapped(#[allow(dead_code)] StackMemory),
+    /// The host's, handed in with the settings.
+    Lent,
+}
+
+pub(crate) struct Window {
+    /// The address just above the window, on a boundary of `STACK_ALIGN`.
+    pub(crate) top: usize,
+    pub(crate) bottom: usize,
+    /// The tasklet whose bytes lie here; null when nobody's do.
+    pub(crate) resident: Cell<*mut Task>,
+    /// Tasklets that belong to the window.
+    pub(crate) members: Cell<usize>,
+    /// True when running off the end faults; otherwise a canary is there.
+    pub(crate) guarded: bool,
+    _memory: Memory,
+}
+
+impl Window {
+    pub(crate) fn mapped(size: usize) -> crate::Result<Window> {
+        let memory = StackMemory::new(size)?;
+        let (bottom, top) = (memory.bottom(), memory.top());
+        Ok(Window::over(
+            bottom,
+            top,
+            StackMemory::GUARDED,
+            Memory::Mapped(memory),
+        ))
+    }
+
+    /// A window in memory that the host lends.
+    ///
+    /// # Safety
+    /// `[bottom, top)` is writable and nobody else's for as long as the
+    /// runtime lives.
+    pub(crate) unsafe fn lent(bottom: usize, top: usize) -> Window {
+        Window::over(bottom, top, false, Memory::Lent)
+    }
+
+    fn over(bottom: usize, top: usize, guarded: bool, memory: Memory) -> Window {
+        let top = top & !(crate::arch::STACK_ALIGN - 1);
+        let bottom = bottom.next_multiple_of(crate::arch::STACK_ALIGN);
+        if !guarded {
+            // SAFETY: the lower end of memory that the window has to itself.
+            unsafe { (bottom as *mut [usize; 2]).write(CANARY) };
+        }
+        Window {
+            top,
+            bottom,
+            resident: Cell::new(core::ptr::null_mut()),
+            members: Cell::new(0),
+            guarded,
+            _memory: memory,
+        }
+    }
+
+    /// Without a guard page: is the canary whole and `sp` inside?
+    pub(crate) fn intact(&self, sp: usize) -> bool {
+        // SAFETY: written in `over`, in memory that the window has to itself.
+        let canary = unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
+        self.guarded || (canary == CANARY && sp >= self.bottom && sp <= self.top)
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.top - self.bottom
+    }
+}

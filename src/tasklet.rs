@@ -1,0 +1,1032 @@
+//! Tasklets: the control block and the handle.
+//!
+//! A [`Task`] is 128 bytes in a slab of its runtime: queue links, the transfer
+//! slot, where its stack is. Handles, the run queue, a channel's queue and the
+//! stack of nested `run`s count references to it.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem;
+use core::ptr;
+
+use crate::arch::{self, EhGlobals, FpEnv};
+use crate::channel::Core;
+use crate::error::{Error, Result, StateError};
+use crate::os;
+use crate::runtime::Runtime;
+use crate::stack::own::OwnStack;
+use crate::stack::slice::Buffer;
+use crate::stack::window::Window;
+use crate::value::{Slot, Value};
+use crate::{scheduler, transfer};
+
+/// Flags of a [`Task`].
+pub(crate) mod flag {
+    /// It has a function to run: bound or more.
+    pub(crate) const BOUND: u32 = 1 << 0;
+    /// Prepared to run or running: Stackless' "has a frame".
+    pub(crate) const ALIVE: u32 = 1 << 1;
+    /// It has run: its stack holds live frames.
+    pub(crate) const STARTED: u32 = 1 << 2;
+    /// Linked in the run queue.
+    pub(crate) const QUEUED: u32 = 1 << 3;
+    /// Linked in a channel's queue, as sender or as receiver.
+    pub(crate) const SENDING: u32 = 1 << 4;
+    pub(crate) const RECEIVING: u32 = 1 << 5;
+    pub(crate) const BLOCKED: u32 = SENDING | RECEIVING;
+    /// Its stack bytes are in the slice, not in the window.
+    pub(crate) const AWAY: u32 = 1 << 6;
+    /// It lives in a window (else on a stack of its own, or it is main).
+    pub(crate) const SLICED: u32 = 1 << 7;
+    pub(crate) const MAIN: u32 = 1 << 8;
+    pub(crate) const BLOCK_TRAP: u32 = 1 << 9;
+    pub(crate) const ATOMIC: u32 = 1 << 10;
+    pub(crate) const IGNORE_NESTING: u32 = 1 << 11;
+    /// It refused to die; kept forever.
+    pub(crate) const ZOMBIE: u32 = 1 << 12;
+    /// Its C++ exception globals are saved in `Extra`.
+    pub(crate) const EH_SAVED: u32 = 1 << 13;
+    /// It has floating-point control words of its own.
+    pub(crate) const FP_ENV: u32 = 1 << 14;
+    /// A slab cell that is free.
+    pub(crate) const FREE: u32 = 1 << 15;
+
+    /// A switch from or to it has more to do than to change stacks.
+    pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
+}
+
+/// What few tasklets need.
+pub(crate) struct Extra {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) eh: EhGlobals,
+    pub(crate) fp: FpEnv,
+    /// Size of the own stack in bytes; 0 is the default of the settings.
+    pub(crate) stack_size: usize,
+}
+
+/// The control block. `repr(C)`: debugger scripts read it.
+#[repr(C, align(128))]
+pub(crate) struct Task {
+    /// Address of the save area while parked.
+    pub(crate) sp: usize,
+    pub(crate) flags: u32,
+    pub(crate) refs: u32,
+    /// Neighbours in the run queue (a ring) or in a channel's queue (a list).
+    pub(crate) next: *mut Task,
+    pub(crate) prev: *mut Task,
+    pub(crate) slot: Slot,
+    /// The channel it is blocked on.
+    pub(crate) channel: *const Core,
+    /// The window it belongs to (sliced, bound).
+    pub(crate) window: *const Window,
+    pub(crate) buffer: Buffer,
+    pub(crate) own: Option<Box<OwnStack>>,
+    /// While it has not started: what to run, and where it will lie.
+    entry: *const Entry,
+    pub(crate) runtime: *const Runtime,
+    pub(crate) extra: Option<Box<Extra>>,
+    /// How often it was switched to.
+    pub(crate) switches: u64,
+}
+
+const _: () = assert!(
+    mem::size_of::<Task>() == 128,
+    "a control block is one or two cache lines"
+);
+
+/// What is known of a body without its type.
+struct Entry {
+    run: unsafe extern "C" fn(*mut Task, *mut u8) -> !,
+    drop: unsafe fn(*const u8),
+    /// Bytes from the body to the top of the stack.
+    reach: usize,
+}
+
+struct EntryOf<F, R>(PhantomData<(F, R)>);
+
+impl<F: FnOnce() -> R + 'static, R: Outcome> EntryOf<F, R> {
+    const REACH: usize = mem::size_of::<F>().next_multiple_of(arch::STACK_ALIGN);
+
+    const ENTRY: &'static Entry = &Entry {
+        run: run_body::<F, R>,
+        drop: drop_body::<F>,
+        reach: Self::REACH,
+    };
+}
+
+/// Bodies up to this size lie on the stack itself, larger ones in a box.
+const INLINE_BODY: usize = 256;
+
+unsafe fn drop_body<F>(body: *const u8) {
+    // SAFETY: a body that never ran, moved out once; a slice need not be
+    // aligned for it.
+    drop(unsafe { body.cast::<F>().read_unaligned() });
+}
+
+/// The first frame of every tasklet.
+unsafe extern "C" fn run_body<F, R>(task: *mut Task, body: *mut u8) -> !
+where
+    F: FnOnce() -> R + 'static,
+    R: Outcome,
+{
+    // SAFETY: `task` runs for the first time, on its stack; `body` is an F
+    // that nobody else moves out (BOUND was cleared by `started`).
+    unsafe {
+        (*task).started();
+        let runtime = (*task).runtime;
+        let outcome = os::catch(|| {
+            let body = body.cast::<F>().read();
+            transfer::arrive(&*runtime, task)?;
+            body().into_result()
+        });
+        scheduler::end(&*runtime, task, outcome)
+    }
+}
+
+/// What the function of a tasklet may return.
+pub trait Outcome {
+    /// An error goes the way of an uncaught exception; `Error::Exit` is silent.
+    fn into_result(self) -> Result<()>;
+}
+
+impl Outcome for () {
+    fn into_result(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+// For this one error type only: so `Ok(())` at the end of a closure needs no
+// annotation.
+impl Outcome for Result<()> {
+    fn into_result(self) -> Result<()> {
+        self
+    }
+}
+
+impl Task {
+    pub(crate) fn new(runtime: *const Runtime, flags: u32) -> Task {
+        Task {
+            sp: 0,
+            flags,
+            refs: 1,
+            next: ptr::null_mut(),
+            prev: ptr::null_mut(),
+            slot: Slot::EMPTY,
+            channel: ptr::null(),
+            window: ptr::null(),
+            buffer: Buffer::NONE,
+            own: None,
+            entry: ptr::null(),
+            runtime,
+            extra: None,
+            switches: 0,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is(&self, flags: u32) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// Neither queued nor blocked.
+    pub(crate) fn floating(&self) -> bool {
+        !self.is(flag::QUEUED | flag::BLOCKED)
+    }
+
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_with(|| {
+            Box::new(Extra {
+                name: None,
+                eh: EhGlobals::NONE,
+                fp: FpEnv::DEFAULT,
+                stack_size: 0,
+            })
+        })
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.extra.as_ref()?.name.as_deref()
+    }
+
+    /// Top of the stack it runs on; 0 for main and for what has none.
+    pub(crate) fn stack_top(&self) -> usize {
+        if let Some(own) = &self.own {
+            own.memory.top()
+        } else if !self.window.is_null() {
+            // SAFETY: windows live as long as their runtime.
+            unsafe { (*self.window).top }
+        } else {
+            0
+        }
+    }
+
+    /// Bytes of live stack while it is parked; 0 for main.
+    pub(crate) fn live_stack(&self) -> usize {
+        match self.stack_top() {
+            0 => 0,
+            top => top - self.sp,
+        }
+    }
+
+    /// Gives stack or slice and window back. The tasklet is not on them.
+    ///
+    /// # Safety
+    /// `task` is not alive and not the running tasklet.
+    pub(crate) unsafe fn reclaim(task: *mut Task) {
+        // SAFETY: the caller's promise; nothing refers to the memory given back.
+        unsafe {
+            let runtime = &*(*task).runtime;
+            if let Some(own) = (*task).own.take() {
+                runtime.stacks.give(own, &runtime.budget);
+            }
+            runtime.slices.give(&mut (*task).buffer, &runtime.budget);
+            let window = mem::replace(&mut (*task).window, ptr::null());
+            if !window.is_null() {
+                (*window).members.set((*window).members.get() - 1);
+            }
+            (*task).flags &= !flag::AWAY;
+        }
+    }
+
+    /// Where the body of a bound tasklet that has not started lies now.
+    unsafe fn body(&self) -> *const u8 {
+        // SAFETY: BOUND: the entry is set and the image was written.
+        unsafe {
+            let body = self.stack_top() - (*self.entry).reach;
+            if self.is(flag::AWAY) {
+                self.buffer.ptr().add(body - self.sp)
+            } else {
+                body as *const u8
+            }
+        }
+    }
+
+    /// Drops the body of a tasklet that has not started, and its stack.
+    ///
+    /// # Safety
+    /// `task` has not started.
+    unsafe fn unbind(task: *mut Task) {
+        // SAFETY: the flag says that the body is there; it is moved out once.
+        unsafe {
+            if (*task).is(flag::BOUND) {
+                let (drop, body) = ((*(*task).entry).drop, (*task).body());
+                (*task).flags &= !(flag::BOUND | flag::ALIVE);
+                drop(body);
+                Task::reclaim(task);
+            }
+        }
+    }
+
+    /// Writes the image of a newborn that will run `f`.
+    ///
+    /// # Safety
+    /// `task` is neither bound nor alive.
+    unsafe fn bind<F, R>(task: *mut Task, f: F) -> Result<()>
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
+        if (mem::size_of::<F>() > INLINE_BODY || mem::align_of::<F>() > arch::STACK_ALIGN)
+            && !is_boxed::<F>()
+        {
+            let boxed: Box<dyn FnOnce() -> Result<()>> = Box::new(move || f().into_result());
+            // SAFETY: handed on.
+            return unsafe { Task::bind(task, boxed) };
+        }
+        let reach = EntryOf::<F, R>::REACH;
+        let needed = reach + arch::NEWBORN;
+        // SAFETY: the task is ours to change; the image lies in memory that
+        // was just taken for it, `needed` bytes below the top.
+        unsafe {
+            let runtime = &*(*task).runtime;
+            let (top, delta) = if (*task).is(flag::SLICED) {
+                let window = runtime.assign_window()?;
+                if needed > (*window).size() / 2 {
+                    return Err(Error::StackSize((*window).size()));
+                }
+                runtime
+                    .slices
+                    .fit(&mut (*task).buffer, needed, &runtime.budget)?;
+                (*window).members.set((*window).members.get() + 1);
+                (*task).window = window;
+                (*task).flags |= flag::AWAY;
+                let top = (*window).top;
+                let image = (*task).buffer.ptr() as usize;
+                (top, image.wrapping_sub(top - needed) as isize)
+            } else {
+                let size = match &(*task).extra {
+                    Some(extra) if extra.stack_size != 0 => extra.stack_size,
+                    _ => runtime.stacks.size,
+                };
+                let own = runtime.stacks.take(size, &runtime.budget)?;
+                let top = own.memory.top() & !(arch::STACK_ALIGN - 1);
+                (*task).own = Some(own);
+                (top, 0)
+            };
+            let body = top - reach;
+            (body.wrapping_add_signed(delta) as *mut F).write_unaligned(f);
+            let entry = EntryOf::<F, R>::ENTRY;
+            (*task).sp = arch::write_newborn(body, delta, entry.run as usize, task as usize);
+            (*task).entry = entry;
+            (*task).flags |= flag::BOUND;
+        }
+        Ok(())
+    }
+
+    /// The tasklet is about to run for the first time: the body is its own
+    /// to drop from now on.
+    #[inline(always)]
+    pub(crate) fn started(&mut self) {
+        self.flags = self.flags & !flag::BOUND | flag::STARTED;
+    }
+}
+
+fn is_boxed<F: 'static>() -> bool {
+    core::any::TypeId::of::<F>() == core::any::TypeId::of::<Box<dyn FnOnce() -> Result<()>>>()
+}
+
+/// One reference less.
+///
+/// # Safety
+/// The caller owns the reference, and user code may run now: with the last
+/// reference the transfer slot is dropped, and a tasklet that is alive is killed.
+#[inline]
+pub(crate) unsafe fn release(task: *mut Task) {
+    // SAFETY: a counted reference keeps the task's cell.
+    unsafe {
+        (*task).refs -= 1;
+        if (*task).refs == 0 {
+            release_last(task);
+        }
+    }
+}
+
+/// How often a forgotten tasklet is killed before it is given up.
+pub(crate) const KILLS: u32 = 10;
+
+#[cold]
+unsafe fn release_last(task: *mut Task) {
+    // SAFETY: nobody else refers to the task; while it is killed the count is
+    // one, ours.
+    unsafe {
+        if (*task).is(flag::STARTED) {
+            (*task).refs = 1;
+            if !kill_forgotten(task) {
+                return;
+            }
+            (*task).refs -= 1;
+            if (*task).refs > 0 {
+                return;
+            }
+        } else if (*task).is(flag::BOUND) {
+            (*task).refs = 1;
+            Task::unbind(task);
+            (*task).refs = 0;
+        }
+        let slot = (*task).slot.take();
+        let extra = (*task).extra.take();
+        let runtime = (*task).runtime;
+        Task::reclaim(task);
+        (*runtime).free_task(task);
+        // User code: last, when the task is no more.
+        drop(slot);
+        drop(extra);
+    }
+}
+
+/// Kills a tasklet that nobody refers to any more. False when it lives on: as a
+/// zombie, or until switching is possible again.
+unsafe fn kill_forgotten(task: *mut Task) -> bool {
+    // SAFETY: the caller holds a reference; `kill` is the ordinary operation.
+    unsafe {
+        let runtime = &*(*task).runtime;
+        for _ in 0..KILLS {
+            if !(*task).is(flag::ALIVE) {
+                return true;
+            }
+            if !scheduler::may_switch(runtime) {
+                runtime.reap_later(task);
+                return false;
+            }
+            // What the dying tasklet throws goes the uncaught way, not here.
+            let handle = Tasklet::from_ref(task);
+            let _ = handle.throw(Error::Exit);
+        }
+        if !(*task).is(flag::ALIVE) {
+            return true;
+        }
+        (*task).flags |= flag::ZOMBIE;
+        runtime.zombies.set(runtime.zombies.get() + 1);
+        log::error!(
+            "tasklet {:?} refused to end {KILLS} times: its stack is kept forever",
+            (*task).name().unwrap_or("(unnamed)")
+        );
+        false
+    }
+}
+
+/// A counted reference to a tasklet of the calling thread.
+///
+/// Cloning is cheap and makes another reference to the same tasklet. When the
+/// last reference to a tasklet that is alive goes away, the tasklet is killed
+/// (it gets [`Error::Exit`]); one that never ran is dropped with its function.
+/// The run queue and the channels hold references of their own, so a queued or
+/// blocked tasklet needs no handle to live.
+pub struct Tasklet {
+    task: ptr::NonNull<Task>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Tasklet {
+    /// A tasklet with a stack of its own and without a function.
+    ///
+    /// # Errors
+    /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`].
+    pub fn new() -> Result<Tasklet> {
+        Tasklet::builder().build()
+    }
+
+    /// Starts a builder: a name, a stack size, a sliced stack.
+    pub fn builder() -> Builder {
+        Builder {
+            name: None,
+            stack_size: 0,
+            sliced: false,
+            fp_env: false,
+        }
+    }
+
+    /// Another counted reference to `task`.
+    ///
+    /// # Safety
+    /// `task` is a live control block of this thread.
+    pub(crate) unsafe fn from_ref(task: *mut Task) -> Tasklet {
+        // SAFETY: the caller's promise.
+        unsafe { (*task).refs += 1 };
+        // SAFETY: the reference just counted.
+        unsafe { Tasklet::from_owned(task) }
+    }
+
+    /// Takes over a counted reference.
+    ///
+    /// # Safety
+    /// The caller owns a reference to `task`.
+    pub(crate) unsafe fn from_owned(task: *mut Task) -> Tasklet {
+        Tasklet {
+            // SAFETY: a counted reference is not null.
+            task: unsafe { ptr::NonNull::new_unchecked(task) },
+            _not_send: PhantomData,
+        }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut Task {
+        self.task.as_ptr()
+    }
+
+    fn task(&self) -> &Task {
+        // SAFETY: the handle keeps the cell; no `&mut Task` is held across
+        // code of others.
+        unsafe { self.task.as_ref() }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        // SAFETY: a runtime outlives its tasks.
+        unsafe { &*self.task().runtime }
+    }
+
+    /// Sets the function; the tasklet becomes *bound* (not alive, not queued).
+    ///
+    /// # Errors
+    /// [`StateError::BindCurrent`], [`StateError::Scheduled`],
+    /// [`StateError::StackInUse`] (it has started); no stack can be had.
+    pub fn bind<F, R>(&self, f: F) -> Result<()>
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
+        self.may_bind()?;
+        // SAFETY: it has not started (`may_bind`).
+        unsafe {
+            Task::unbind(self.as_ptr());
+            Task::bind(self.as_ptr(), f)
+        }
+    }
+
+    /// Sets the function and makes the tasklet *paused*: alive, not queued.
+    ///
+    /// # Errors
+    /// As [`Tasklet::bind`].
+    pub fn bind_paused<F, R>(&self, f: F) -> Result<()>
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
+        self.bind(f)?;
+        // SAFETY: bound and ours.
+        unsafe { (*self.as_ptr()).flags |= flag::ALIVE };
+        Ok(())
+    }
+
+    /// Takes the function away again; it is dropped without having run.
+    ///
+    /// # Errors
+    /// As [`Tasklet::bind`].
+    pub fn unbind(&self) -> Result<()> {
+        self.may_bind()?;
+        // SAFETY: it has not started.
+        unsafe { Task::unbind(self.as_ptr()) };
+        Ok(())
+    }
+
+    fn may_bind(&self) -> Result<()> {
+        if self.is_current() {
+            return Err(StateError::BindCurrent.into());
+        }
+        if !self.task().floating() {
+            return Err(StateError::Scheduled.into());
+        }
+        if self.task().is(flag::STARTED) {
+            return Err(StateError::StackInUse.into());
+        }
+        Ok(())
+    }
+
+    /// Makes a bound tasklet alive and appends it to the run queue.
+    ///
+    /// # Errors
+    /// [`StateError::Alive`], [`StateError::NotBound`].
+    pub fn setup(&self) -> Result<()> {
+        if self.is_alive() {
+            return Err(StateError::Alive.into());
+        }
+        if !self.task().is(flag::BOUND) {
+            return Err(StateError::NotBound.into());
+        }
+        // SAFETY: bound and not queued; the queue gets a reference of its own.
+        unsafe {
+            let task = self.as_ptr();
+            (*task).flags |= flag::ALIVE;
+            (*task).refs += 1;
+            self.runtime().ring_append(task);
+        }
+        Ok(())
+    }
+
+    /// Appends the tasklet to the run queue, unless it is queued already.
+    ///
+    /// # Errors
+    /// [`StateError::RunBlocked`], [`StateError::RunDead`].
+    pub fn insert(&self) -> Result<()> {
+        scheduler::may_insert(self.task(), self.is_current())?;
+        if !self.task().is(flag::QUEUED) {
+            // SAFETY: alive and floating; the queue gets a reference.
+            unsafe {
+                (*self.as_ptr()).refs += 1;
+                self.runtime().ring_append(self.as_ptr());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the tasklet out of the run queue: it is *paused*. Nothing happens
+    /// when it is not queued.
+    ///
+    /// # Errors
+    /// [`StateError::RemoveBlocked`], [`StateError::RemoveCurrent`].
+    pub fn remove(&self) -> Result<()> {
+        if self.task().is(flag::BLOCKED) {
+            return Err(StateError::RemoveBlocked.into());
+        }
+        if self.is_current() || self.runtime().is_next(self.as_ptr()) {
+            return Err(StateError::RemoveCurrent.into());
+        }
+        if self.task().is(flag::QUEUED) {
+            // SAFETY: queued; the queue's reference is given up, ours remains.
+            unsafe {
+                self.runtime().ring_remove(self.as_ptr());
+                release(self.as_ptr());
+            }
+        }
+        Ok(())
+    }
+
+    /// Switches to the tasklet at once; the caller stays in the run queue at
+    /// its place, so what is queued between the two runs before it comes back.
+    ///
+    /// # Errors
+    /// [`StateError::RunBlocked`], [`StateError::RunDead`],
+    /// [`Error::SwitchTrap`], no memory for a slice; or what was thrown into
+    /// the caller meanwhile.
+    pub fn run(&self) -> Result<()> {
+        scheduler::run_tasklet(self, false)
+    }
+
+    /// As [`Tasklet::run`], but the caller leaves the run queue: it is paused
+    /// until somebody inserts or runs it. Switching to oneself does nothing.
+    ///
+    /// # Errors
+    /// As [`Tasklet::run`].
+    pub fn switch(&self) -> Result<()> {
+        scheduler::run_tasklet(self, true)
+    }
+
+    /// Throws `error` into the tasklet and switches to it at once. At oneself
+    /// it is simply the error returned. A tasklet that has not started ends
+    /// without running; [`Error::Exit`] at one that is not alive does nothing.
+    ///
+    /// # Errors
+    /// [`StateError::ThrowDead`], [`Error::SwitchTrap`]; or what was thrown
+    /// into the caller meanwhile.
+    pub fn throw(&self, error: impl Into<Error>) -> Result<()> {
+        scheduler::throw(self, error.into(), false)
+    }
+
+    /// As [`Tasklet::throw`], but only makes the tasklet runnable: it gets the
+    /// error when its turn comes. A value that was on its way is lost.
+    ///
+    /// # Errors
+    /// [`StateError::ThrowDead`].
+    pub fn throw_pending(&self, error: impl Into<Error>) -> Result<()> {
+        scheduler::throw(self, error.into(), true)
+    }
+
+    /// As [`Tasklet::throw`], except that an error at a tasklet which is not
+    /// alive comes back to the caller.
+    ///
+    /// # Errors
+    /// As [`Tasklet::throw`]; `error` itself when the tasklet is not alive.
+    pub fn raise(&self, error: impl Into<Error>) -> Result<()> {
+        let error = error.into();
+        if !self.is_alive() && !error.is_exit() {
+            return Err(error);
+        }
+        scheduler::throw(self, error, false)
+    }
+
+    /// Throws [`Error::Exit`].
+    ///
+    /// # Errors
+    /// As [`Tasklet::throw`].
+    pub fn kill(&self) -> Result<()> {
+        scheduler::throw(self, Error::Exit, false)
+    }
+
+    /// Throws [`Error::Exit`] when the tasklet's turn comes.
+    ///
+    /// # Errors
+    /// None on the tasklet's own thread.
+    pub fn kill_pending(&self) -> Result<()> {
+        scheduler::throw(self, Error::Exit, true)
+    }
+
+    /// Can it run, or go on?
+    pub fn is_alive(&self) -> bool {
+        self.task().is(flag::ALIVE)
+    }
+
+    /// Alive, but neither queued nor blocked.
+    pub fn is_paused(&self) -> bool {
+        self.is_alive() && self.task().floating()
+    }
+
+    /// Waiting in a channel's queue?
+    pub fn is_blocked(&self) -> bool {
+        self.task().is(flag::BLOCKED)
+    }
+
+    /// +1 blocked sending, -1 blocked receiving, 0 not blocked.
+    pub fn blocked_direction(&self) -> i32 {
+        let task = self.task();
+        i32::from(task.is(flag::SENDING)) - i32::from(task.is(flag::RECEIVING))
+    }
+
+    /// In the run queue or in a channel's queue (as in Stackless: true while
+    /// blocked).
+    pub fn is_scheduled(&self) -> bool {
+        !self.task().floating()
+    }
+
+    /// The tasklet that stands for the thread's original flow of control.
+    pub fn is_main(&self) -> bool {
+        self.task().is(flag::MAIN)
+    }
+
+    /// The one that runs now.
+    pub fn is_current(&self) -> bool {
+        ptr::eq(self.runtime().current(), self.as_ptr())
+    }
+
+    /// Does its stack share a window with others?
+    pub fn is_sliced(&self) -> bool {
+        self.task().is(flag::SLICED)
+    }
+
+    /// True once it refused to end [ten times](Error::Exit) and was given up.
+    pub fn is_zombie(&self) -> bool {
+        self.task().is(flag::ZOMBIE)
+    }
+
+    fn flag(&self, flag: u32) -> bool {
+        self.task().is(flag)
+    }
+
+    fn set_flag(&self, flag: u32, on: bool) -> bool {
+        let old = self.flag(flag);
+        // SAFETY: a plain field of a live task of this thread.
+        unsafe {
+            let flags = &mut (*self.as_ptr()).flags;
+            *flags = if on { *flags | flag } else { *flags & !flag };
+        }
+        old
+    }
+
+    /// Is blocking forbidden to it?
+    pub fn block_trap(&self) -> bool {
+        self.flag(flag::BLOCK_TRAP)
+    }
+
+    /// Forbids it to block ([`Error::BlockTrap`]); returns the old setting.
+    pub fn set_block_trap(&self, on: bool) -> bool {
+        self.set_flag(flag::BLOCK_TRAP, on)
+    }
+
+    /// Is involuntary scheduling forbidden?
+    pub fn is_atomic(&self) -> bool {
+        self.flag(flag::ATOMIC)
+    }
+
+    /// Forbids involuntary scheduling; returns the old setting. Not inherited.
+    pub fn set_atomic(&self, on: bool) -> bool {
+        self.set_flag(flag::ATOMIC, on)
+    }
+
+    /// May it be interrupted inside nested calls?
+    pub fn ignore_nesting(&self) -> bool {
+        self.flag(flag::IGNORE_NESTING)
+    }
+
+    /// Allows interruption inside nested calls; returns the old setting.
+    pub fn set_ignore_nesting(&self, on: bool) -> bool {
+        self.set_flag(flag::IGNORE_NESTING, on)
+    }
+
+    /// Takes the content of the transfer slot: what a paused tasklet's pending
+    /// `schedule_with` would return.
+    pub fn take_tempval(&self) -> Value {
+        // SAFETY: moved out of a live task; nothing runs meanwhile.
+        Value(unsafe { (*self.as_ptr()).slot.take() })
+    }
+
+    /// Puts a value into the transfer slot; returns what was there.
+    pub fn set_tempval(&self, value: Value) -> Value {
+        // SAFETY: as `take_tempval`.
+        Value(unsafe { mem::replace(&mut (*self.as_ptr()).slot, value.0) })
+    }
+
+    /// The next tasklet in the run queue or in the channel's queue.
+    pub fn next(&self) -> Option<Tasklet> {
+        self.neighbour(self.task().next)
+    }
+
+    /// The tasklet before it in the run queue or in the channel's queue.
+    pub fn prev(&self) -> Option<Tasklet> {
+        self.neighbour(self.task().prev)
+    }
+
+    fn neighbour(&self, task: *mut Task) -> Option<Tasklet> {
+        if task.is_null() || self.task().floating() {
+            return None;
+        }
+        // SAFETY: a neighbour in a queue is a live task of this thread.
+        Some(unsafe { Tasklet::from_ref(task) })
+    }
+
+    /// The name given to the builder.
+    pub fn name(&self) -> Option<String> {
+        self.task().name().map(Into::into)
+    }
+
+    /// A number that no other tasklet alive at the same time has.
+    pub fn id(&self) -> usize {
+        self.as_ptr() as usize
+    }
+
+    /// What is measured about it.
+    pub fn stats(&self) -> TaskletStats {
+        let task = self.task();
+        TaskletStats {
+            switches: task.switches,
+            stack_bytes: if self.is_current() || !task.is(flag::BOUND | flag::STARTED) {
+                0
+            } else {
+                task.live_stack()
+            },
+            slice_bytes: task.buffer.capacity(),
+        }
+    }
+}
+
+/// Measurements of one tasklet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskletStats {
+    /// How often it was switched to.
+    pub switches: u64,
+    /// Bytes of live stack while parked; 0 while it runs and when it has none.
+    pub stack_bytes: usize,
+    /// Bytes of the heap buffer that holds its slice (kept while it runs).
+    pub slice_bytes: usize,
+}
+
+impl Clone for Tasklet {
+    fn clone(&self) -> Tasklet {
+        // SAFETY: the handle keeps the cell.
+        unsafe { Tasklet::from_ref(self.as_ptr()) }
+    }
+}
+
+impl Drop for Tasklet {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the handle's own reference.
+        unsafe { release(self.as_ptr()) };
+    }
+}
+
+impl PartialEq for Tasklet {
+    fn eq(&self, other: &Tasklet) -> bool {
+        self.task == other.task
+    }
+}
+
+impl Eq for Tasklet {}
+
+impl core::hash::Hash for Tasklet {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.task.hash(state);
+    }
+}
+
+impl fmt::Debug for Tasklet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.is_current() {
+            "current"
+        } else if self.is_blocked() {
+            "blocked"
+        } else if self.is_scheduled() {
+            "scheduled"
+        } else if self.is_alive() {
+            "paused"
+        } else if self.flag(flag::BOUND) {
+            "bound"
+        } else {
+            "not alive"
+        };
+        match self.task().name() {
+            Some(name) => write!(f, "Tasklet({name:?}, {state})"),
+            None => write!(f, "Tasklet({:#x}, {state})", self.id()),
+        }
+    }
+}
+
+/// How a tasklet shall be made.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    name: Option<String>,
+    stack_size: usize,
+    sliced: bool,
+    fp_env: bool,
+}
+
+impl Builder {
+    /// A name for messages, listings and debuggers.
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Bytes of the tasklet's own stack, rounded up to pages; the guard page
+    /// comes on top. Without it, the size of the settings. Sliced tasklets
+    /// ignore it: they live in a window.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        // Zero means "the default" inside; a zero from outside must fail.
+        self.stack_size = bytes.max(1);
+        self
+    }
+
+    /// Floating-point control words of its own (rounding mode, exception
+    /// masks): it starts with the defaults, and what it sets stays with it.
+    /// Without this they belong to the thread. Costs a few nanoseconds on
+    /// each switch from or to this tasklet, nothing on others.
+    pub fn fp_env(mut self) -> Builder {
+        self.fp_env = true;
+        self
+    }
+
+    /// Lets the tasklet live in a window that it shares with others: parked, it
+    /// costs its live bytes of stack, not a stack.
+    ///
+    /// # Safety
+    /// While the tasklet is not running, the addresses of its stack hold
+    /// somebody else's bytes. So **nothing outside the tasklet may touch its
+    /// stack while it is not running**: no reference to one of its locals may
+    /// be lent to another tasklet, to another thread (`std::thread::scope`), to
+    /// the kernel (asynchronous I/O), or be left in a list, a static or a
+    /// thread-local across anything that may switch (sending, receiving,
+    /// scheduling, dropping the last handle of a tasklet). What crosses must
+    /// be moved or live in the heap.
+    pub unsafe fn sliced(mut self) -> Builder {
+        self.sliced = true;
+        self
+    }
+
+    /// A tasklet without a function: for [`Tasklet::bind`].
+    ///
+    /// # Errors
+    /// [`Error::StackSize`] for a size that cannot be, [`Error::MemoryCeiling`],
+    /// [`Error::OutOfMemory`].
+    pub fn build(self) -> Result<Tasklet> {
+        let runtime = Runtime::get();
+        if self.stack_size != 0 && !self.sliced {
+            runtime.stacks.check_size(self.stack_size)?;
+        }
+        let flags =
+            if self.sliced { flag::SLICED } else { 0 } | if self.fp_env { flag::FP_ENV } else { 0 };
+        // SAFETY: a fresh task whose only reference becomes the handle.
+        unsafe {
+            let task = runtime.new_task(flags)?;
+            if self.name.is_some() || self.stack_size != 0 || self.fp_env {
+                let extra = (*task).extra();
+                extra.name = self.name.map(String::into_boxed_str);
+                extra.stack_size = self.stack_size;
+            }
+            Ok(Tasklet::from_owned(task))
+        }
+    }
+
+    /// A bound tasklet: it runs after [`Tasklet::setup`].
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn bind<F, R>(self, f: F) -> Result<Tasklet>
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
+        let tasklet = self.build()?;
+        // SAFETY: fresh.
+        unsafe { Task::bind(tasklet.as_ptr(), f)? };
+        Ok(tasklet)
+    }
+
+    /// A tasklet that is queued to run `f`.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn spawn<F, R>(self, f: F) -> Result<Tasklet>
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
+        let tasklet = self.bind(f)?;
+        // SAFETY: bound, not queued; the queue gets a reference of its own.
+        unsafe {
+            let task = tasklet.as_ptr();
+            (*task).flags |= flag::ALIVE;
+            (*task).refs += 1;
+            (*(*task).runtime).ring_append(task);
+        }
+        Ok(tasklet)
+    }
+}
+
+/// Queues a tasklet with a stack of its own to run `f` on this thread.
+///
+/// The closure may return `()` or a `Result<(), E>`; an error goes the way of
+/// an uncaught exception, except [`Error::Exit`], which is silent.
+///
+/// ```
+/// # fn main() -> hardswitch::Result<()> {
+/// let channel = hardswitch::Channel::new();
+/// let tx = channel.clone();
+/// hardswitch::spawn(move || tx.send("hello"))?;
+/// hardswitch::spawn(move || {
+///     assert_eq!(channel.receive()?, "hello");
+///     Ok(())
+/// })?;
+/// hardswitch::run()
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`].
+pub fn spawn<F, R>(f: F) -> Result<Tasklet>
+where
+    F: FnOnce() -> R + 'static,
+    R: Outcome,
+{
+    Tasklet::builder().spawn(f)
+}

@@ -1,0 +1,336 @@
+//! The transfer: evict, restore, switch, and what the resumed tasklet does
+//! first.
+//!
+//! A switch has three parts. An operation (`op`) runs on the leaving tasklet's
+//! stack *below* its save area, decides, and calls
+//!
+//! 1. [`plan`], which takes whatever memory the switch needs and can fail.
+//!    Nothing has changed yet: an operation that fails leaves no trace.
+//! 2. [`commit`], which cannot fail: it moves the bytes and returns the stack
+//!    pointer to go on with.
+//! 3. The resumed tasklet calls [`arrive`]: it takes what its transfer slot
+//!    holds *before* any destructor can run, and only then releases what the
+//!    switch left behind. Those destructors may send, spill and switch as they
+//!    like: the slot they find is empty.
+
+use crate::arch::{self, EhGlobals};
+use crate::error::{Error, Result};
+use crate::os;
+use crate::runtime::{after, Runtime};
+use crate::stack::slice;
+use crate::stack::window::Window;
+use crate::tasklet::{flag, release, Task};
+use crate::value::Slot;
+
+/// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
+/// `next` needs. Fails with nothing changed.
+///
+/// # Safety
+/// Both are live tasks of the runtime; `prev` is running.
+#[inline(always)]
+pub(crate) unsafe fn plan(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*next).is(flag::AWAY) {
+            return plan_eviction(runtime, prev, sp, next, false);
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)]
+unsafe fn plan_eviction(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+    must: bool,
+) -> Result<()> {
+    // SAFETY: windows live as long as the runtime, a resident is a live task.
+    unsafe {
+        let window = &*(*next).window;
+        let resident = window.resident.get();
+        if resident.is_null() {
+            return Ok(());
+        }
+        let low = if resident == prev { sp } else { (*resident).sp };
+        let buffer = &mut (*resident).buffer;
+        let len = window.top - low;
+        match runtime.slices.fit(buffer, len, &runtime.budget) {
+            Err(Error::MemoryCeiling(_)) if must => {
+                // The end of a tasklet cannot be refused; it frees more than
+                // this takes.
+                let unlimited = crate::stack::Budget::new(usize::MAX);
+                let before = buffer.capacity();
+                runtime.slices.fit(buffer, len, &unlimited)?;
+                runtime.budget.take_anyway(buffer.capacity());
+                runtime.budget.give(before);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Makes `next` the running tasklet. Returns the address of its save area, in
+/// place, or does not return because the copying had to leave this stack.
+///
+/// # Safety
+/// `plan` succeeded for the same two and nothing was switched since; `prev`'s
+/// registers are saved at `sp`; called in tail position of an `op`.
+#[inline(always)]
+pub(crate) unsafe fn commit(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*prev).sp = sp;
+        runtime.set_running(next);
+        runtime.switches.set(runtime.switches.get() + 1);
+        (*next).switches += 1;
+        let eh = &*runtime.eh;
+        if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !eh.caught.is_null() {
+            special(runtime, prev, next);
+        }
+        if (*next).is(flag::AWAY) {
+            return bring_in(runtime, prev, next);
+        }
+        (*next).sp
+    }
+}
+
+/// The rare parts of a switch: C++ exception globals, control words.
+#[cold]
+unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // SAFETY: live tasks; `eh` is this thread's; no code that relies on the
+    // control words runs between their change and the switch.
+    unsafe {
+        let eh = runtime.eh;
+        if !(*eh).caught.is_null() || (*eh).uncaught != 0 {
+            (*prev).extra().eh = *eh;
+            (*prev).flags |= flag::EH_SAVED;
+            *eh = EhGlobals::NONE;
+        }
+        if (*next).is(flag::EH_SAVED) {
+            *eh = (*next).extra().eh;
+            (*next).flags &= !flag::EH_SAVED;
+        }
+        let now = arch::FpEnv::read();
+        match ((*prev).is(flag::FP_ENV), (*next).is(flag::FP_ENV)) {
+            (false, false) => {}
+            (false, true) => {
+                runtime.thread_fp.set(now);
+                (*next).extra().fp.write();
+            }
+            (true, true) => {
+                (*prev).extra().fp = now;
+                (*next).extra().fp.write();
+            }
+            (true, false) => {
+                (*prev).extra().fp = now;
+                runtime.thread_fp.get().write();
+            }
+        }
+    }
+}
+
+/// Gets `next`'s bytes into its window.
+#[inline(never)]
+unsafe fn bring_in(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
+    // SAFETY: `plan` made room for the resident's bytes; when the resident is
+    // `prev`, whose stack we are on, the copying happens on the scratch stack.
+    unsafe {
+        let window = &*(*next).window;
+        if core::ptr::eq((*prev).window, window) {
+            runtime.exchange.set((prev, next));
+            arch::hsw_asm_exchange(
+                runtime.scratch_top(),
+                exchange,
+                runtime as *const Runtime as *mut (),
+            );
+        }
+        let resident = window.resident.get();
+        if !resident.is_null() {
+            evict(runtime, window, resident);
+        }
+        restore(runtime, window, next)
+    }
+}
+
+/// On the scratch stack: both tasklets live in the same window.
+unsafe extern "C" fn exchange(runtime: *mut ()) -> usize {
+    // SAFETY: `runtime` is the argument that `bring_in` and `leave` pass.
+    unsafe {
+        let runtime = &*(runtime as *const Runtime);
+        let (prev, next) = runtime.exchange.get();
+        let window = &*(*next).window;
+        if window.resident.get() == prev {
+            evict(runtime, window, prev);
+        }
+        restore(runtime, window, next)
+    }
+}
+
+/// Copies the resident's live bytes to its slice.
+#[inline(always)]
+unsafe fn evict(runtime: &Runtime, window: &Window, resident: *mut Task) {
+    // SAFETY: the buffer was fitted by `plan`; nobody runs in the window.
+    unsafe {
+        let sp = (*resident).sp;
+        let len = window.top - sp;
+        debug_assert!(len <= (*resident).buffer.capacity());
+        if !window.intact(sp) {
+            overrun(window, resident);
+        }
+        slice::copy(sp as *const u8, (*resident).buffer.ptr(), len);
+        (*resident).flags |= flag::AWAY;
+        runtime.copied.set(runtime.copied.get() + len as u64);
+    }
+}
+
+/// Copies a slice back to the addresses it came from.
+#[inline(always)]
+unsafe fn restore(runtime: &Runtime, window: &Window, next: *mut Task) -> usize {
+    // SAFETY: the slice holds the bytes from `sp` to the top of its window.
+    unsafe {
+        let sp = (*next).sp;
+        let len = window.top - sp;
+        slice::copy((*next).buffer.ptr(), sp as *mut u8, len);
+        (*next).flags &= !flag::AWAY;
+        window.resident.set(next);
+        runtime.copied.set(runtime.copied.get() + len as u64);
+        sp
+    }
+}
+
+/// A window without a guard page was overrun: memory is damaged, stop.
+#[cold]
+unsafe fn overrun(window: &Window, resident: *mut Task) -> ! {
+    // SAFETY: a live task.
+    unsafe {
+        os::fatal(format_args!(
+            "stack overflow in tasklet '{}': it used up its window of {} KiB",
+            (*resident).name().unwrap_or("(unnamed)"),
+            window.size() / 1024
+        ))
+    }
+}
+
+/// Goes to `next` for good: `prev` has ended.
+///
+/// # Safety
+/// `prev` is the running tasklet and is not needed any more, except that the
+/// reference in `runtime.left` keeps its control block.
+pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> ! {
+    // SAFETY: as in `commit`; nothing of this stack is needed.
+    unsafe {
+        let own_window = (*prev).window;
+        if !own_window.is_null() {
+            (*own_window).resident.set(core::ptr::null_mut());
+        }
+        if (*next).is(flag::AWAY) {
+            if let Err(error) = plan_eviction(runtime, prev, 0, next, true) {
+                os::fatal(format_args!(
+                    "a tasklet ended, and the next cannot be resumed: {error}"
+                ));
+            }
+        }
+        runtime.set_running(next);
+        runtime.switches.set(runtime.switches.get() + 1);
+        (*next).switches += 1;
+        if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !(*runtime.eh).caught.is_null() {
+            special(runtime, prev, next);
+        }
+        let sp = if (*next).is(flag::AWAY) {
+            bring_in(runtime, prev, next)
+        } else {
+            (*next).sp
+        };
+        arch::hsw_asm_leave(sp)
+    }
+}
+
+/// What a resumed tasklet does first: takes its slot, then lets the destructors
+/// run that had to wait for the switch. Returns the slot, or the error it
+/// carried, or why the operation failed.
+///
+/// # Safety
+/// `me` is the running tasklet.
+#[inline(always)]
+pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
+    // SAFETY: the caller's promise.
+    let slot = unsafe {
+        if runtime.after.get() != 0 {
+            return arrive_slow(runtime, me);
+        }
+        (*me).slot.take()
+    };
+    if slot.is_bomb() {
+        return Err(raise(slot));
+    }
+    Ok(slot)
+}
+
+#[cold]
+fn raise(slot: Slot) -> Error {
+    match slot.into_unit() {
+        Err(error) => error,
+        Ok(()) => unreachable!("only bombs are raised"),
+    }
+}
+
+#[cold]
+unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
+    // SAFETY: `me` is running, so its slot is nobody else's; what was left
+    // behind is owned by the runtime until it is taken here.
+    unsafe {
+        let after = runtime.after.replace(0);
+        let failed = if after & after::FAILED != 0 {
+            runtime.error.borrow_mut().take()
+        } else {
+            None
+        };
+        // The order is the point: first the value is claimed ...
+        #[cfg(not(hsw_bug_late_claim))]
+        let slot = if failed.is_none() || after & after::UNSENT != 0 {
+            (*me).slot.take()
+        } else {
+            Slot::EMPTY
+        };
+        // ... and then user code may run.
+        let lost = core::mem::replace(&mut *runtime.lost.borrow_mut(), Slot::EMPTY);
+        let left = runtime.left.replace(core::ptr::null_mut());
+        drop(lost);
+        if !left.is_null() {
+            if !(*left).is(flag::ALIVE) {
+                Task::reclaim(left);
+            }
+            release(left);
+        }
+        if after & after::REAP != 0 {
+            for task in runtime.take_reaped() {
+                release(task);
+            }
+        }
+        // A test's switch: the historical order, claim after the destructors.
+        #[cfg(hsw_bug_late_claim)]
+        let slot = if failed.is_none() || after & after::UNSENT != 0 {
+            (*me).slot.take()
+        } else {
+            Slot::EMPTY
+        };
+        match failed {
+            Some(error) => Err(error),
+            None if slot.is_bomb() => Err(raise(slot)),
+            None => Ok(slot),
+        }
+    }
+}

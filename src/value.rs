@@ -1,0 +1,307 @@
+//! The transfer slot and the values that travel through it.
+//!
+//! A value in flight is *moved* into the receiver's slot, which lies in heap
+//! memory (never on a stack that may be sliced away), and the receiver takes it
+//! out before any destructor can run. A slot holds two words inline; larger
+//! values are boxed.
+
+use alloc::boxed::Box;
+use core::any::TypeId;
+use core::fmt;
+use core::mem::{self, ManuallyDrop, MaybeUninit};
+
+use crate::error::Error;
+
+type Words = [MaybeUninit<usize>; 2];
+
+/// What a slot knows about the value it holds.
+struct Kind {
+    type_id: fn() -> TypeId,
+    type_name: fn() -> &'static str,
+    drop: unsafe fn(&mut Words),
+    bomb: bool,
+}
+
+trait Stored: Sized + 'static {
+    const INLINE: bool = mem::size_of::<Self>() <= mem::size_of::<Words>()
+        && mem::align_of::<Self>() <= mem::align_of::<usize>();
+    const KIND: &'static Kind;
+}
+
+/// An error on its way: taking it raises it.
+struct Bomb(Error);
+
+unsafe fn drop_words<T: Stored>(words: &mut Words) {
+    // SAFETY: called once, by the slot whose kind is `T`'s.
+    drop(unsafe { take_words::<T>(words) });
+}
+
+unsafe fn take_words<T: Stored>(words: &mut Words) -> T {
+    if T::INLINE {
+        // SAFETY: `Slot::new` wrote a T here, size and alignment fit.
+        unsafe { words.as_ptr().cast::<T>().read() }
+    } else {
+        // SAFETY: `Slot::new` wrote the pointer of a Box<T> here.
+        unsafe { *Box::from_raw(words.as_ptr().cast::<*mut T>().read()) }
+    }
+}
+
+impl<T: 'static> Stored for T {
+    const KIND: &'static Kind = &Kind {
+        type_id: TypeId::of::<T>,
+        type_name: core::any::type_name::<T>,
+        drop: drop_words::<T>,
+        bomb: false,
+    };
+}
+
+static BOMB: Kind = Kind {
+    type_id: TypeId::of::<Bomb>,
+    type_name: core::any::type_name::<Bomb>,
+    drop: drop_words::<Bomb>,
+    bomb: true,
+};
+
+/// An owned value of any type, an error on its way, or nothing.
+pub(crate) struct Slot {
+    kind: Option<&'static Kind>,
+    words: Words,
+}
+
+impl Slot {
+    pub(crate) const EMPTY: Slot = Slot {
+        kind: None,
+        words: [MaybeUninit::uninit(); 2],
+    };
+
+    #[inline]
+    pub(crate) fn new<T: 'static>(value: T) -> Slot {
+        Slot::with_kind(value, T::KIND)
+    }
+
+    #[inline]
+    fn with_kind<T: 'static>(value: T, kind: &'static Kind) -> Slot {
+        let mut words: Words = [MaybeUninit::uninit(); 2];
+        if T::INLINE {
+            // SAFETY: size and alignment fit (INLINE).
+            unsafe { words.as_mut_ptr().cast::<T>().write(value) };
+        } else {
+            let boxed = Box::into_raw(Box::new(value));
+            words[0] = MaybeUninit::new(boxed as usize);
+        }
+        Slot {
+            kind: Some(kind),
+            words,
+        }
+    }
+
+    pub(crate) fn bomb(error: Error) -> Slot {
+        Slot::with_kind(Bomb(error), &BOMB)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn is_bomb(&self) -> bool {
+        matches!(self.kind, Some(kind) if kind.bomb)
+    }
+
+    /// The error of a bomb, copied: it stays in the slot.
+    pub(crate) fn peek_bomb(&self) -> Option<Error> {
+        if !self.is_bomb() {
+            return None;
+        }
+        // SAFETY: the kind says that a Bomb lies here; it is INLINE or boxed
+        // as `Stored` decides, and is only looked at.
+        let bomb: &Bomb = unsafe {
+            if <Bomb as Stored>::INLINE {
+                &*self.words.as_ptr().cast::<Bomb>()
+            } else {
+                &**self.words.as_ptr().cast::<*const Bomb>()
+            }
+        };
+        Some(bomb.0.clone())
+    }
+
+    /// Moves the content out; the slot is empty afterwards.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Slot {
+        mem::replace(self, Slot::EMPTY)
+    }
+
+    /// The value as a `T`, the error it carries, or the slot itself.
+    #[inline]
+    pub(crate) fn into<T: 'static>(self) -> Result<Result<T, Error>, Slot> {
+        match self.kind {
+            Some(kind) if core::ptr::eq(kind, T::KIND) => {
+                let mut this = ManuallyDrop::new(self);
+                // SAFETY: the kind says that a T lies here; `this` is not
+                // dropped.
+                Ok(Ok(unsafe { take_words::<T>(&mut this.words) }))
+            }
+            Some(_) => self.into_slow(),
+            None => Err(self),
+        }
+    }
+
+    #[cold]
+    fn into_slow<T: 'static>(self) -> Result<Result<T, Error>, Slot> {
+        match self.kind {
+            Some(kind) if kind.bomb => {
+                let mut this = ManuallyDrop::new(self);
+                // SAFETY: the kind says that a Bomb lies here.
+                Ok(Err(unsafe { take_words::<Bomb>(&mut this.words) }.0))
+            }
+            // The same type may have several `Kind`s, one per codegen unit.
+            Some(kind) if (kind.type_id)() == TypeId::of::<T>() => {
+                let mut this = ManuallyDrop::new(self);
+                // SAFETY: as above, by type id.
+                Ok(Ok(unsafe { take_words::<T>(&mut this.words) }))
+            }
+            _ => Err(self),
+        }
+    }
+
+    /// Raises a bomb, drops anything else.
+    #[inline]
+    pub(crate) fn into_unit(self) -> Result<(), Error> {
+        match self.kind {
+            None => {
+                mem::forget(self);
+                Ok(())
+            }
+            Some(_) => self.into_unit_slow(),
+        }
+    }
+
+    #[cold]
+    fn into_unit_slow(self) -> Result<(), Error> {
+        match self.into::<()>() {
+            Ok(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self.kind {
+            None => "nothing",
+            Some(kind) => (kind.type_name)(),
+        }
+    }
+}
+
+impl Drop for Slot {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(kind) = self.kind.take() {
+            // SAFETY: the kind belongs to the words, and is gone afterwards.
+            unsafe { (kind.drop)(&mut self.words) };
+        }
+    }
+}
+
+/// An owned value of any type: what `schedule_with` hands around and what a
+/// tasklet's transfer slot ("tempval") may be read and written as.
+///
+/// Values of up to two words are stored inline, larger ones in a box.
+pub struct Value(pub(crate) Slot);
+
+impl Value {
+    /// Wraps a value.
+    pub fn new<T: 'static>(value: T) -> Value {
+        Value(Slot::new(value))
+    }
+
+    /// No value: what an empty slot reads as (Stackless' `None`).
+    pub const fn none() -> Value {
+        Value(Slot::EMPTY)
+    }
+
+    /// True for [`Value::none`].
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True when the value is a `T`.
+    pub fn is<T: 'static>(&self) -> bool {
+        matches!(self.0.kind, Some(kind) if (kind.type_id)() == TypeId::of::<T>())
+    }
+
+    /// The value as a `T`, or itself when it is something else.
+    pub fn downcast<T: 'static>(self) -> Result<T, Value> {
+        if !self.is::<T>() {
+            return Err(self);
+        }
+        match self.0.into::<T>() {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Value(Slot::bomb(error))),
+            Err(slot) => Err(Value(slot)),
+        }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({})", self.0.type_name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+    use alloc::string::String;
+
+    #[test]
+    fn small_and_large_values_come_back_as_they_went_in() {
+        assert_eq!(Value::new(7u64).downcast::<u64>().unwrap(), 7);
+        let large = [1u64, 2, 3, 4, 5];
+        assert_eq!(Value::new(large).downcast::<[u64; 5]>().unwrap(), large);
+        let text = String::from("a string that is three words long");
+        assert_eq!(Value::new(text.clone()).downcast::<String>().unwrap(), text);
+    }
+
+    #[test]
+    fn overaligned_values_are_boxed() {
+        #[repr(align(64))]
+        #[derive(Debug, PartialEq)]
+        struct Wide(u8);
+        let wide = Value::new(Wide(9)).downcast::<Wide>().unwrap();
+        assert_eq!(core::ptr::addr_of!(wide) as usize % 64, 0);
+        assert_eq!(wide, Wide(9));
+    }
+
+    #[test]
+    fn a_wrong_type_leaves_the_value_whole() {
+        let value = Value::new(7u32);
+        let value = value.downcast::<u64>().unwrap_err();
+        assert_eq!(value.downcast::<u32>().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_value_is_dropped_exactly_once() {
+        let counter = Rc::new(());
+        drop(Value::new(counter.clone()));
+        assert_eq!(Rc::strong_count(&counter), 1);
+        let boxed = Value::new((counter.clone(), [0u64; 4]));
+        assert_eq!(Rc::strong_count(&counter), 2);
+        let inner = boxed.downcast::<(Rc<()>, [u64; 4])>().unwrap();
+        assert_eq!(Rc::strong_count(&counter), 2);
+        drop(inner);
+        assert_eq!(Rc::strong_count(&counter), 1);
+    }
+
+    #[test]
+    fn a_bomb_can_be_copied_and_raised() {
+        let slot = Slot::bomb(Error::Closed);
+        assert!(matches!(slot.peek_bomb(), Some(Error::Closed)));
+        assert!(matches!(slot.into::<u8>(), Ok(Err(Error::Closed))));
+        assert!(matches!(
+            Slot::bomb(Error::Exit).into_unit(),
+            Err(Error::Exit)
+        ));
+    }
+}
