@@ -65,13 +65,7 @@ hsw_asm_transfer:
     pop rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore rbp
-    # Not `ret`: the return-address predictor holds the address of the tasklet
-    # that called, nearly always the wrong one. An indirect jump is predicted
-    # by its own history.
-    pop rcx
-    .cfi_adjust_cfa_offset -8
-    .cfi_register rip, rcx
-    jmp rcx
+    ret
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 

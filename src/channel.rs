@@ -12,7 +12,7 @@ use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL};
 use crate::scheduler::{fail, go, prepare, revive, when_empty};
 use crate::tasklet::{flag, release, Task, Tasklet};
-use crate::transfer::arrive;
+use crate::transfer::{arrive_unit, arrive_with};
 use crate::value::Slot;
 
 /// Who goes on first when a sender and a receiver meet.
@@ -135,38 +135,76 @@ impl Core {
         }
     }
 
-    /// Sends or receives: `value` goes out, what comes in is returned.
+    /// Does the operation for which the caller's slot has been filled. What
+    /// comes back is in the slot: one of the `arrive` functions follows.
     #[inline(always)]
-    fn action<const DIR: i8>(&self, value: Slot) -> Result<Slot> {
-        let runtime = self.runtime();
-        let me = runtime.current();
-        // SAFETY: `me` is running; a full slot is set aside, so that writing
-        // drops nothing; the ops are our own, `self` outlives the call.
+    unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
+        // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
         unsafe {
-            if !(*me).slot.is_empty() {
-                return self.action_aside::<DIR>(value, me);
-            }
-            ptr::write(&raw mut (*me).slot, value);
             if !now::<DIR>(self, runtime, me) {
                 hsw_asm_transfer(op::<DIR>, self as *const Core as *mut ());
             }
-            arrive(runtime, me)
         }
     }
 
-    /// Somebody put a value into the caller's slot by hand: it is dropped when
-    /// the operation succeeds and put back when it fails.
-    #[cold]
-    unsafe fn action_aside<const DIR: i8>(&self, value: Slot, me: *mut Task) -> Result<Slot> {
-        // SAFETY: `me` is running.
+    #[inline(always)]
+    fn send<T: 'static>(&self, value: T) -> Result<()> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: `me` is running and its slot is empty when it is written.
         unsafe {
-            let aside = (*me).slot.take();
-            let result = self.action::<DIR>(value);
-            if result.is_err() && (*me).slot.is_empty() {
-                (*me).slot = aside;
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.send(value));
             }
-            result
+            Slot::put(&raw mut (*me).slot, value);
+            self.action::<SEND>(runtime, me);
+            arrive_unit(runtime, me)
         }
+    }
+
+    fn send_bomb(&self, error: Error) -> Result<()> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.send_bomb(error));
+            }
+            (*me).slot = Slot::bomb(error);
+            self.action::<SEND>(runtime, me);
+            arrive_unit(runtime, me)
+        }
+    }
+
+    #[inline(always)]
+    fn receive<T: 'static>(&self) -> Result<T> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.receive());
+            }
+            self.action::<RECEIVE>(runtime, me);
+            arrive_with(runtime, me)
+        }
+    }
+}
+
+/// Somebody put a value into the caller's slot by hand: it is dropped when the
+/// operation succeeds and put back when it fails.
+#[cold]
+#[inline(never)]
+fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: `me` is the running tasklet, before and after.
+    unsafe {
+        debug_assert_eq!(runtime.current(), me);
+        let value = (*me).slot.take();
+        let result = operation();
+        if result.is_err() && (*me).slot.is_empty() {
+            (*me).slot = value;
+        }
+        result
     }
 }
 
@@ -187,7 +225,7 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> b
             if !core.schedule_all.get() && core.preference.get() != -DIR {
                 let partner = core.head.get();
                 core.take(partner);
-                core::mem::swap(&mut (*me).slot, &mut (*partner).slot);
+                Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
                 runtime.ring_append(partner);
                 return true;
             }
@@ -226,7 +264,7 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
                 return sp;
             }
             core.take(partner);
-            core::mem::swap(&mut (*me).slot, &mut (*partner).slot);
+            Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
             if all {
                 runtime.ring_append(partner);
             } else {
@@ -346,7 +384,7 @@ impl<T: 'static> Channel<T> {
     /// is dropped then.
     #[inline]
     pub fn send(&self, value: T) -> Result<()> {
-        self.core.action::<SEND>(Slot::new(value))?.into_unit()
+        self.core.send(value)
     }
 
     /// Takes a value from a sender; waits until there is one.
@@ -357,10 +395,7 @@ impl<T: 'static> Channel<T> {
     /// [`Error::WrongType`] when somebody changed the slot by hand.
     #[inline]
     pub fn receive(&self) -> Result<T> {
-        match self.core.action::<RECEIVE>(Slot::EMPTY)?.into::<T>() {
-            Ok(result) => result,
-            Err(slot) => Err(unexpected(slot)),
-        }
+        self.core.receive()
     }
 
     /// Sends an error: the receiver's `receive` returns it.
@@ -368,9 +403,7 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// As [`Channel::send`].
     pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
-        self.core
-            .action::<SEND>(Slot::bomb(error.into()))?
-            .into_unit()
+        self.core.send_bomb(error.into())
     }
 
     /// Sends one value after the other; returns how many.
@@ -488,15 +521,6 @@ impl<T: 'static> Channel<T> {
     /// A number that no other channel alive at the same time has.
     pub fn id(&self) -> usize {
         Rc::as_ptr(&self.core) as usize
-    }
-}
-
-#[cold]
-fn unexpected(slot: Slot) -> Error {
-    if slot.is_empty() {
-        Error::ValueLost
-    } else {
-        Error::WrongType
     }
 }
 

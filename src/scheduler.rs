@@ -13,7 +13,7 @@ use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_SCHEDULE};
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, commit, leave, plan};
+use crate::transfer::{arrive, arrive_unit, commit, leave, plan};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
@@ -270,8 +270,36 @@ fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
 /// # Errors
 /// [`Error::SwitchTrap`], no memory for a slice; or what was thrown into the
 /// caller meanwhile.
+#[inline]
 pub fn schedule() -> Result<()> {
-    reschedule(Slot::EMPTY, false).map(drop)
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    // SAFETY: our own op; `me` is running.
+    unsafe {
+        if !(*me).slot.is_empty() {
+            return reschedule(Slot::EMPTY, false).map(drop);
+        }
+        hsw_asm_transfer(op_yield, runtime as *const Runtime as *mut ());
+        arrive_unit(runtime, me)
+    }
+}
+
+/// [`op_schedule`] for the common case: nothing in the slot, nothing to leave.
+unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
+    // SAFETY: `runtime` is the argument that `schedule` passes.
+    unsafe {
+        let runtime = &*(runtime as *const Runtime);
+        let me = runtime.current();
+        let next = (*me).next;
+        if next == me {
+            return sp;
+        }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, after::FAILED);
+            return sp;
+        }
+        go(runtime, me, sp, next)
+    }
 }
 
 /// As [`schedule`]; returns `value`, or what somebody put into the tasklet's
@@ -337,7 +365,7 @@ pub(crate) fn run_tasklet(target: &Tasklet, remove: bool) -> Result<()> {
         }
         let mut args = RunArgs { task, remove };
         hsw_asm_transfer(op_run_tasklet, (&raw mut args).cast());
-        arrive(runtime, me)?.into_unit()
+        arrive_unit(runtime, me)
     }
 }
 

@@ -264,7 +264,7 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
 ///
 /// # Safety
 /// `me` is the running tasklet.
-#[inline(always)]
+#[inline(never)]
 pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
     // SAFETY: the caller's promise.
     let slot = unsafe {
@@ -277,6 +277,57 @@ pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
         return Err(raise(slot));
     }
     Ok(slot)
+}
+
+/// [`arrive`] for operations that expect nothing.
+///
+/// # Safety
+/// As [`arrive`].
+#[inline(always)]
+pub(crate) unsafe fn arrive_unit(runtime: &Runtime, me: *mut Task) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.after.get() == 0 && (*me).slot.is_empty() {
+            return Ok(());
+        }
+        arrive_unit_slow(runtime, me)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn arrive_unit_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
+    // SAFETY: as `arrive`.
+    unsafe { arrive(runtime, me)?.into_unit() }
+}
+
+/// [`arrive`] for operations that expect a `T`.
+///
+/// # Safety
+/// As [`arrive`].
+#[inline(always)]
+pub(crate) unsafe fn arrive_with<T: 'static>(runtime: &Runtime, me: *mut Task) -> Result<T> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.after.get() == 0 {
+            if let Some(value) = Slot::take_as::<T>(&raw mut (*me).slot) {
+                return Ok(value);
+            }
+        }
+        arrive_with_slow(runtime, me)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn arrive_with_slow<T: 'static>(runtime: &Runtime, me: *mut Task) -> Result<T> {
+    // SAFETY: as `arrive`.
+    let slot = unsafe { arrive(runtime, me)? };
+    match slot.into::<T>() {
+        Ok(result) => result,
+        Err(slot) if slot.is_empty() => Err(Error::ValueLost),
+        Err(_) => Err(Error::WrongType),
+    }
 }
 
 #[cold]

@@ -63,6 +63,7 @@ static BOMB: Kind = Kind {
 };
 
 /// An owned value of any type, an error on its way, or nothing.
+#[repr(C)]
 pub(crate) struct Slot {
     kind: Option<&'static Kind>,
     words: Words,
@@ -130,6 +131,62 @@ impl Slot {
     #[inline]
     pub(crate) fn take(&mut self) -> Slot {
         mem::replace(self, Slot::EMPTY)
+    }
+
+    /// Moves a value into an empty slot.
+    ///
+    /// # Safety
+    /// The slot is empty (what it holds is not dropped).
+    #[inline(always)]
+    pub(crate) unsafe fn put<T: 'static>(slot: *mut Slot, value: T) {
+        // SAFETY: a live slot; its content may be overwritten.
+        unsafe { slot.write(Slot::new(value)) };
+    }
+
+    /// Moves the value out if it is a `T`.
+    ///
+    /// Reads word by word: the words were stored one by one an instant ago, and
+    /// a wider load would wait until the stores have left the store buffer.
+    ///
+    /// # Safety
+    /// `slot` is live.
+    #[inline(always)]
+    pub(crate) unsafe fn take_as<T: 'static>(slot: *mut Slot) -> Option<T> {
+        // SAFETY: the kind says what the words are; it is cleared first, so
+        // the value is moved out once.
+        unsafe {
+            match (*slot).kind {
+                Some(kind) if core::ptr::eq(kind, T::KIND) => {}
+                _ => return None,
+            }
+            (*slot).kind = None;
+            let mut words: Words = [MaybeUninit::uninit(); 2];
+            let from = (&raw const (*slot).words).cast::<MaybeUninit<usize>>();
+            if !T::INLINE || mem::size_of::<T>() > 0 {
+                words[0] = from.read_volatile();
+            }
+            if T::INLINE && mem::size_of::<T>() > mem::size_of::<usize>() {
+                words[1] = from.add(1).read_volatile();
+            }
+            Some(take_words::<T>(&mut words))
+        }
+    }
+
+    /// Exchanges two slots, word by word as in [`Slot::take_as`].
+    ///
+    /// # Safety
+    /// Both are live, and not the same.
+    #[inline(always)]
+    pub(crate) unsafe fn swap(a: *mut Slot, b: *mut Slot) {
+        // SAFETY: a slot is three words, which are moved as they are.
+        unsafe {
+            let (a, b) = (a.cast::<MaybeUninit<usize>>(), b.cast::<MaybeUninit<usize>>());
+            for i in 0..3 {
+                let (x, y) = (a.add(i).read_volatile(), b.add(i).read_volatile());
+                a.add(i).write(y);
+                b.add(i).write(x);
+            }
+        }
     }
 
     /// The value as a `T`, the error it carries, or the slot itself.
