@@ -4,13 +4,15 @@
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.
 
-# hsw_asm_transfer(op = rdi, arg = rsi)
+# hsw_asm_transfer(op = rdi, arg = rsi), called with a convention of its own:
+# only rbx, rbp and rsp survive. `arch::transfer` tells the compiler so, and the
+# registers that the callers do not use need no room in a slice.
 #
-# Saves what the ABI says a call must preserve, hands the stack pointer of that
-# save area to `op(arg, sp)`, and goes on with the save area whose stack pointer
-# `op` returns: the same one (nothing happened) or another tasklet's. So the
-# policy runs *between* save and restore, with the exact live size of the
-# leaving stack known, and its own frame is never part of a slice.
+# Saves rbp and rbx, hands the stack pointer of that save area to `op(arg, sp)`,
+# and goes on with the save area whose stack pointer `op` returns: the same one
+# (nothing happened) or another tasklet's. So the policy runs *between* save and
+# restore, with the exact live size of the leaving stack known, and its own
+# frame is never part of a slice.
     .text
     .p2align 5
     .globl hsw_asm_transfer
@@ -18,24 +20,16 @@
     .type hsw_asm_transfer, @function
 hsw_asm_transfer:
     .cfi_startproc
+    .cfi_undefined r12
+    .cfi_undefined r13
+    .cfi_undefined r14
+    .cfi_undefined r15
     push rbp
     .cfi_adjust_cfa_offset 8
     .cfi_rel_offset rbp, 0
     push rbx
     .cfi_adjust_cfa_offset 8
     .cfi_rel_offset rbx, 0
-    push r12
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset r12, 0
-    push r13
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset r13, 0
-    push r14
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset r14, 0
-    push r15
-    .cfi_adjust_cfa_offset 8
-    .cfi_rel_offset r15, 0
     mov rax, rdi
     mov rdi, rsi
     mov rsi, rsp
@@ -47,24 +41,14 @@ hsw_asm_transfer:
     mov rsp, rax
     .cfi_adjust_cfa_offset -8
 .Lhsw_resume:
-    pop r15
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore r15
-    pop r14
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore r14
-    pop r13
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore r13
-    pop r12
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore r12
     pop rbx
     .cfi_adjust_cfa_offset -8
     .cfi_restore rbx
     pop rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore rbp
+    # A return rather than a jump: it keeps the return-address predictor in
+    # step, and tasklets that switch at the same place are even predicted.
     ret
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
@@ -87,14 +71,10 @@ hsw_asm_exchange:
     mov rdi, rdx
     call rsi
     mov rsp, rax
-    .cfi_def_cfa rsp, 56
+    .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
     .cfi_offset rbx, -24
-    .cfi_offset r12, -32
-    .cfi_offset r13, -40
-    .cfi_offset r14, -48
-    .cfi_offset r15, -56
     jmp .Lhsw_resume
     .cfi_endproc
     .size hsw_asm_exchange, . - hsw_asm_exchange
@@ -109,22 +89,18 @@ hsw_asm_exchange:
 hsw_asm_leave:
     .cfi_startproc
     mov rsp, rdi
-    .cfi_def_cfa rsp, 56
+    .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
     .cfi_offset rbx, -24
-    .cfi_offset r12, -32
-    .cfi_offset r13, -40
-    .cfi_offset r14, -48
-    .cfi_offset r15, -56
     jmp .Lhsw_resume
     .cfi_endproc
     .size hsw_asm_leave, . - hsw_asm_leave
 
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
-# rbx = entry(task, body), r12 = task, r13 = body, rbp = 0. rsp is on a 16-byte
-# boundary and points at the body. `entry` never returns.
+# rbp = entry(task, body), rbx = task. rsp is on a 16-byte boundary and points at
+# the body. `entry` never returns.
     .p2align 4
     .globl hsw_asm_start
     .hidden hsw_asm_start
@@ -136,9 +112,12 @@ hsw_asm_leave:
     .cfi_undefined rbp
     nop
 hsw_asm_start:
-    mov rdi, r12
-    mov rsi, r13
-    call rbx
+    mov rax, rbp
+    # End of the frame pointer chain.
+    xor ebp, ebp
+    mov rdi, rbx
+    mov rsi, rsp
+    call rax
     ud2
     .cfi_endproc
     .size hsw_asm_start, . - hsw_asm_start

@@ -6,7 +6,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
-use crate::arch::hsw_asm_transfer;
+use crate::arch::transfer;
 use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL};
@@ -142,7 +142,7 @@ impl Core {
         // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
         unsafe {
             if !now::<DIR>(self, runtime, me) {
-                hsw_asm_transfer(op::<DIR>, self as *const Core as *mut ());
+                transfer(op::<DIR>, self as *const Core as *mut ());
             }
         }
     }

@@ -55,7 +55,7 @@ pub enum Error {
     /// The allocator refused.
     OutOfMemory,
     /// Settings that contradict themselves or come too late.
-    Settings(&'static str),
+    Settings(SettingsError),
     /// The operating system refused.
     #[cfg(feature = "std")]
     Io(Arc<std::io::Error>),
@@ -120,6 +120,49 @@ impl StateError {
     }
 }
 
+/// What is wrong with [`Settings`](crate::Settings).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The thread has a runtime already.
+    TooLate,
+    /// `windows` is not in 1..=1024.
+    Windows,
+    /// `window_size` is below 4 KiB or absurdly large.
+    WindowSize,
+    /// The watermark lies outside the window.
+    Watermark,
+    /// `scratch_size` is below 4 KiB or absurdly large.
+    ScratchSize,
+    /// `stack_size` is below 4 KiB or absurdly large.
+    StackSize,
+    /// `memory_ceiling` has no room for a first block of control blocks.
+    MemoryCeiling,
+}
+
+impl SettingsError {
+    /// The message.
+    pub const fn message(self) -> &'static str {
+        match self {
+            SettingsError::TooLate => "the thread's runtime exists already",
+            SettingsError::Windows => "the number of windows is not in 1..=1024",
+            SettingsError::WindowSize => "window_size is below 4 KiB or absurdly large",
+            SettingsError::Watermark => "the watermark lies outside the window",
+            SettingsError::ScratchSize => "scratch_size is below 4 KiB or absurdly large",
+            SettingsError::StackSize => "stack_size is below 4 KiB or absurdly large",
+            SettingsError::MemoryCeiling => "memory_ceiling is below 16 KiB",
+        }
+    }
+}
+
+impl From<SettingsError> for Error {
+    fn from(why: SettingsError) -> Error {
+        Error::Settings(why)
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<Error>() == 2 * core::mem::size_of::<usize>());
+
 impl From<StateError> for Error {
     fn from(state: StateError) -> Error {
         Error::State(state)
@@ -174,7 +217,7 @@ impl fmt::Display for Error {
                 write!(f, "the memory ceiling of {bytes} bytes is reached")
             }
             Error::OutOfMemory => f.write_str("out of memory"),
-            Error::Settings(why) => write!(f, "settings: {why}"),
+            Error::Settings(why) => write!(f, "settings: {}", why.message()),
             #[cfg(feature = "std")]
             Error::Io(error) => error.fmt(f),
         }

@@ -17,7 +17,7 @@ mod transfer;
 mod value;
 
 pub use channel::{Channel, Iter, Preference};
-pub use error::{Error, Result, StateError, Thrown};
+pub use error::{Error, Result, SettingsError, StateError, Thrown};
 pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run, run_count, schedule, schedule_remove, schedule_remove_with,

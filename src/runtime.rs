@@ -9,7 +9,7 @@ use core::cell::{Cell, OnceCell, RefCell};
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, FpEnv};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SettingsError};
 use crate::os::{self, StackMemory};
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
@@ -91,39 +91,34 @@ impl Settings {
     /// already; nothing has changed then.
     pub fn apply(self) -> Result<()> {
         if !os::runtime().is_null() {
-            return Err(Error::Settings("the thread's runtime exists already"));
+            return Err(SettingsError::TooLate.into());
         }
         self.check()?;
         Runtime::create(self);
         Ok(())
     }
 
-    fn check(&self) -> Result<()> {
-        const MIN_WINDOW: usize = 4 * 1024;
-        const HUGE: usize = isize::MAX as usize / 4;
-        if self.windows == 0 {
-            return Err(Error::Settings("no window"));
+    fn check(&self) -> Result<(), SettingsError> {
+        const LEAST: usize = 4 * 1024;
+        const MOST: usize = isize::MAX as usize / 4096;
+        let sane = |size| (LEAST..=MOST).contains(&size);
+        if !(1..=1024).contains(&self.windows) {
+            return Err(SettingsError::Windows);
         }
-        if self.windows > 1024 {
-            return Err(Error::Settings("more than 1024 windows"));
-        }
-        if self.window_size < MIN_WINDOW || self.window_size > HUGE {
-            return Err(Error::Settings(
-                "window_size is below 4 KiB or absurdly large",
-            ));
+        if !sane(self.window_size) {
+            return Err(SettingsError::WindowSize);
         }
         if self.watermark > self.window_size {
-            return Err(Error::Settings("the watermark lies outside the window"));
+            return Err(SettingsError::Watermark);
         }
-        if self.scratch_size < MIN_WINDOW || self.scratch_size > HUGE {
-            return Err(Error::Settings(
-                "scratch_size is below 4 KiB or absurdly large",
-            ));
+        if !sane(self.scratch_size) {
+            return Err(SettingsError::ScratchSize);
         }
-        if self.stack_size < crate::stack::own::MIN_STACK || self.stack_size > HUGE {
-            return Err(Error::Settings(
-                "stack_size is below 4 KiB or absurdly large",
-            ));
+        if !sane(self.stack_size) {
+            return Err(SettingsError::StackSize);
+        }
+        if self.memory_ceiling < 16 * 1024 {
+            return Err(SettingsError::MemoryCeiling);
         }
         Ok(())
     }
@@ -228,7 +223,7 @@ impl Runtime {
     pub(crate) fn get<'a>() -> &'a Runtime {
         let runtime = os::runtime();
         if runtime.is_null() {
-            return Runtime::create(Settings::default());
+            return Runtime::create_default();
         }
         // SAFETY: set by `create`, taken away by `thread_exit` before it is freed.
         unsafe { &*runtime }
@@ -238,6 +233,14 @@ impl Runtime {
     pub(crate) fn existing<'a>() -> Option<&'a Runtime> {
         // SAFETY: as in `get`.
         unsafe { os::runtime().as_ref() }
+    }
+
+    /// Out of line: the settings must not take room in the frames of callers,
+    /// which become parts of slices.
+    #[cold]
+    #[inline(never)]
+    fn create_default<'a>() -> &'a Runtime {
+        Runtime::create(Settings::default())
     }
 
     #[cold]

@@ -1,13 +1,13 @@
 //! The scheduler: who runs next. Stackless' rules, to the event.
 //!
 //! Each public operation checks its own conditions, then enters
-//! `hsw_asm_transfer` with an *op* that plans, changes the queues and commits.
+//! `arch::transfer` with an *op* that plans, changes the queues and commits.
 //! An op that fails has changed nothing.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use crate::arch::hsw_asm_transfer;
+use crate::arch::transfer;
 use crate::channel;
 use crate::error::{Error, Result, StateError};
 use crate::os;
@@ -259,7 +259,7 @@ fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
-        hsw_asm_transfer(op_schedule, (&raw mut args).cast());
+        transfer(op_schedule, (&raw mut args).cast());
         arrive(runtime, me)
     }
 }
@@ -277,11 +277,17 @@ pub fn schedule() -> Result<()> {
     // SAFETY: our own op; `me` is running.
     unsafe {
         if !(*me).slot.is_empty() {
-            return reschedule(Slot::EMPTY, false).map(drop);
+            return schedule_slow();
         }
-        hsw_asm_transfer(op_yield, runtime as *const Runtime as *mut ());
+        transfer(op_yield, runtime as *const Runtime as *mut ());
         arrive_unit(runtime, me)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn schedule_slow() -> Result<()> {
+    reschedule(Slot::EMPTY, false).map(drop)
 }
 
 /// [`op_schedule`] for the common case: nothing in the slot, nothing to leave.
@@ -364,7 +370,7 @@ pub(crate) fn run_tasklet(target: &Tasklet, remove: bool) -> Result<()> {
             return (*me).slot.take().into_unit();
         }
         let mut args = RunArgs { task, remove };
-        hsw_asm_transfer(op_run_tasklet, (&raw mut args).cast());
+        transfer(op_run_tasklet, (&raw mut args).cast());
         arrive_unit(runtime, me)
     }
 }
@@ -417,7 +423,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
             task,
             bomb: Slot::bomb(error),
         };
-        hsw_asm_transfer(op_throw, (&raw mut args).cast());
+        transfer(op_throw, (&raw mut args).cast());
         arrive(runtime, me)?.into_unit()
     }
 }
@@ -457,7 +463,7 @@ pub fn run() -> Result<()> {
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
     let result = unsafe {
-        hsw_asm_transfer(op_run, core::ptr::null_mut());
+        transfer(op_run, core::ptr::null_mut());
         if runtime.after.get() & after::FAILED != 0 {
             return arrive(runtime, me).map(drop);
         }

@@ -138,7 +138,7 @@ where
         let runtime = (*task).runtime;
         let outcome = os::catch(|| {
             let body = body.cast::<F>().read();
-            transfer::arrive(&*runtime, task)?;
+            transfer::arrive_unit(&*runtime, task)?;
             body().into_result()
         });
         scheduler::end(&*runtime, task, outcome)

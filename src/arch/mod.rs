@@ -4,7 +4,7 @@
 //! tasklet is next, what is copied where, what is dropped when, is policy and
 //! lives above.
 //!
-//! * `hsw_asm_transfer(op, arg)`: save the non-volatile registers on the
+//! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on the
 //!   current stack, call `op(arg, sp)`, go on with the save area that it names.
 //! * `hsw_asm_exchange(scratch_top, copy, arg)`: the same second half, with the
 //!   copying done on the scratch stack.
@@ -34,7 +34,7 @@ use ppc64_elfv1 as port;
 )))]
 compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for what one consists of");
 
-pub(crate) use port::{write_newborn, FpEnv, NEWBORN, STACK_ALIGN};
+pub(crate) use port::{transfer, write_newborn, FpEnv, NEWBORN, STACK_ALIGN};
 
 /// Runs between the save of the leaving tasklet and the restore of the next.
 /// Gets the argument of the transfer and the address of the save area; returns
@@ -42,11 +42,12 @@ pub(crate) use port::{write_newborn, FpEnv, NEWBORN, STACK_ALIGN};
 pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
 
 extern "C" {
-    /// See the module's text.
+    /// See the module's text; called through the port's `transfer`, which knows
+    /// its calling convention.
     ///
     /// # Safety
     /// `op` returns the address of a save area in place and does not unwind.
-    pub(crate) fn hsw_asm_transfer(op: TransferOp, arg: *mut ());
+    fn hsw_asm_transfer(op: TransferOp, arg: *mut ());
     /// # Safety
     /// `scratch_top` is the aligned top of a free stack; as `hsw_asm_transfer`.
     pub(crate) fn hsw_asm_exchange(

@@ -47,7 +47,7 @@
 //! FPSCR's control bits belong to the thread, unless a tasklet asks for its own
 //! (`Builder::fp_env`). VSCR[NJ] is the thread's always.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
 global_asm!(include_str!("../../asm/ppc64_elfv1.S"));
 
@@ -61,6 +61,17 @@ const ROOT_FRAME: usize = 112;
 
 /// Bytes that `write_newborn` fills below the body.
 pub(crate) const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
+
+/// Enters `hsw_asm_transfer`: an ordinary call. Declaring the non-volatile
+/// registers clobbered, as on x86_64, would make every caller save all 48.
+///
+/// # Safety
+/// As `hsw_asm_transfer`, see `arch`.
+#[inline(always)]
+pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { super::hsw_asm_transfer(op, arg) };
+}
 
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///
@@ -110,7 +121,7 @@ impl FpEnv {
     pub(crate) fn read() -> FpEnv {
         let bits: f64;
         // SAFETY: copies the FPSCR into a register.
-        unsafe { core::arch::asm!("mffs {}", out(freg) bits, options(nomem, nostack)) };
+        unsafe { asm!("mffs {}", out(freg) bits, options(nomem, nostack)) };
         FpEnv(bits)
     }
 
@@ -120,6 +131,6 @@ impl FpEnv {
     pub(crate) unsafe fn write(self) {
         // SAFETY: every bit pattern that `read` returned is valid; 0xff selects
         // all fields.
-        unsafe { core::arch::asm!("mtfsf 0xff, {}", in(freg) self.0, options(nomem, nostack)) };
+        unsafe { asm!("mtfsf 0xff, {}", in(freg) self.0, options(nomem, nostack)) };
     }
 }

@@ -1,19 +1,17 @@
 //! x86_64, System V ABI. The code is in `asm/x86_64_sysv.S`.
 //!
-//! A parked stack ends in a *save area*, 56 bytes, and `sp` is its address:
+//! A parked stack ends in a *save area*, 24 bytes, and `sp` is its address.
+//! `transfer` declares r12 to r15 clobbered, so that the compiler keeps what it
+//! needs in the frames of the callers, once, and not the port as well:
 //!
 //! ```text
 //!            higher addresses
 //!   +------------------------------+
 //!   | frames of the tasklet        |
-//!   +------------------------------+ <- rsp after the pops and the jump
-//!   | return address               | sp + 48
-//!   | rbp                          | sp + 40
-//!   | rbx                          | sp + 32
-//!   | r12                          | sp + 24
-//!   | r13                          | sp + 16
-//!   | r14                          | sp + 8
-//!   | r15                          | sp + 0   <- sp
+//!   +------------------------------+ <- rsp after the pops and the return
+//!   | return address               | sp + 16
+//!   | rbp                          | sp + 8
+//!   | rbx                          | sp + 0   <- sp
 //!   +------------------------------+
 //!   | (frames of `op`, not saved)  |
 //!            lower addresses
@@ -24,14 +22,11 @@
 //! ```text
 //!   +------------------------------+ <- top of the stack or window
 //!   | body (the closure), 16-byte  |
-//!   | aligned                      | <- r13, and rsp in hsw_asm_start
+//!   | aligned                      | <- rsp in hsw_asm_start
 //!   +------------------------------+
 //!   | hsw_asm_start                |
-//!   | rbp = 0 (end of frame chain) |
-//!   | rbx = entry                  |
-//!   | r12 = task                   |
-//!   | r13 = body                   |
-//!   | r14, r15 = 0                 | <- sp
+//!   | rbp = entry                  |
+//!   | rbx = task                   | <- sp
 //!   +------------------------------+
 //! ```
 //!
@@ -41,17 +36,40 @@
 //! The red zone needs no care: a save area is written by a call, and a caller
 //! has nothing live below its stack pointer at a call.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
 global_asm!(include_str!("../../asm/x86_64_sysv.S"));
 
 /// Bytes of a save area.
-pub(crate) const SAVE_AREA: usize = 56;
+pub(crate) const SAVE_AREA: usize = 24;
 
 /// Bytes that `write_newborn` fills below the body.
 pub(crate) const NEWBORN: usize = SAVE_AREA;
 /// Boundary that the top of a stack and a body need.
 pub(crate) const STACK_ALIGN: usize = 16;
+
+/// Enters `hsw_asm_transfer`.
+///
+/// # Safety
+/// As `hsw_asm_transfer`, see `arch`.
+#[inline(always)]
+pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
+    // SAFETY: the routine keeps rbx, rbp and rsp; all others are declared lost.
+    // The stack is aligned for a call, since `nostack` is not given.
+    unsafe {
+        asm!(
+            "call {transfer}",
+            transfer = sym super::hsw_asm_transfer,
+            in("rdi") op,
+            in("rsi") arg,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("C"),
+        );
+    }
+}
 
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///
@@ -65,15 +83,7 @@ pub(crate) const STACK_ALIGN: usize = 16;
 pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task: usize) -> usize {
     let sp = body - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
-    let words = [
-        0, // r15
-        0, // r14
-        body,
-        task,
-        entry,
-        0, // rbp
-        super::hsw_asm_start as *const () as usize,
-    ];
+    let words = [task, entry, super::hsw_asm_start as *const () as usize];
     // SAFETY: the caller vouches for SAVE_AREA writable bytes.
     unsafe { core::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len()) };
     sp
@@ -86,7 +96,7 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
 #[allow(dead_code)]
 pub(crate) unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: inside the save area, see the drawing.
-    unsafe { save.add(48).cast::<usize>().read() }
+    unsafe { save.add(16).cast::<usize>().read() }
 }
 
 /// Control words of the floating-point units: MXCSR and the x87 control word.
@@ -107,7 +117,7 @@ impl FpEnv {
         let mut env = FpEnv::DEFAULT;
         // SAFETY: stores two control words into two locals.
         unsafe {
-            core::arch::asm!(
+            asm!(
                 "stmxcsr [{m}]", "fnstcw [{c}]",
                 m = in(reg) &mut env.mxcsr, c = in(reg) &mut env.x87cw,
                 options(nostack, preserves_flags)
@@ -123,7 +133,7 @@ impl FpEnv {
         // SAFETY: loads two control words; the status bits of MXCSR in `self`
         // came from `read` or `DEFAULT`, so no reserved bit is set.
         unsafe {
-            core::arch::asm!(
+            asm!(
                 "ldmxcsr [{m}]", "fldcw [{c}]",
                 m = in(reg) &self.mxcsr, c = in(reg) &self.x87cw,
                 options(nostack, preserves_flags)
