@@ -14,6 +14,9 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 /// Why an operation failed, or what was thrown into the tasklet that ran it.
 ///
 /// Two words. Copies share the payload of a thrown exception.
+// A tag of a whole word: errors are then moved in registers, and temporaries of
+// them take less room in frames, which are what slices are made of.
+#[repr(usize)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -62,6 +65,8 @@ pub enum Error {
 }
 
 /// Calls in the wrong state; nothing has changed after one.
+// A whole word, so that `Error` is a pair of words in the eyes of the compiler.
+#[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StateError {
@@ -121,6 +126,7 @@ impl StateError {
 }
 
 /// What is wrong with [`Settings`](crate::Settings).
+#[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SettingsError {

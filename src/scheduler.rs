@@ -500,11 +500,14 @@ unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) {
     }
 }
 
-/// Ends the running tasklet. `outcome` is what its function returned.
+/// Ends the running tasklet; the error that ended it, if any, is in its slot.
 ///
 /// # Safety
 /// Called by the first frame of `me`, with nothing left on its stack to drop.
-pub(crate) unsafe fn end(runtime: &Runtime, me: *mut Task, outcome: Result<()>) -> ! {
+#[inline(never)]
+pub(crate) unsafe fn end(me: *mut Task) -> ! {
+    // SAFETY: the running tasklet; a runtime outlives its tasks.
+    let (runtime, outcome) = unsafe { (&*(*me).runtime, (*me).slot.take().into_unit()) };
     // User code: the error handler, in the dying tasklet's context.
     let mut uncaught = match outcome {
         Ok(()) | Err(Error::Exit) => None,

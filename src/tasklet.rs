@@ -132,17 +132,31 @@ where
     R: Outcome,
 {
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
-    // that nobody else moves out (BOUND was cleared by `started`).
+    // that nobody else moves out (BOUND is cleared by `started`).
     unsafe {
         (*task).started();
-        let runtime = (*task).runtime;
-        let outcome = os::catch(|| {
-            let body = body.cast::<F>().read();
-            transfer::arrive_unit(&*runtime, task)?;
-            body().into_result()
+        // What ends the tasklet goes into its slot, not into this frame, which
+        // is part of every slice.
+        os::catch_into(task, keep_error, || {
+            let runtime = &*(*task).runtime;
+            if let Err(error) = transfer::arrive_unit(runtime, task) {
+                drop_body::<F>(body);
+                keep_error(task, error);
+            } else if let Err(error) = body.cast::<F>().read()().into_result() {
+                keep_error(task, error);
+            }
         });
-        scheduler::end(&*runtime, task, outcome)
+        scheduler::end(task)
     }
+}
+
+/// Keeps the error that ended the running tasklet for [`scheduler::end`].
+#[cold]
+#[inline(never)]
+fn keep_error(task: *mut Task, error: Error) {
+    // SAFETY: the running tasklet; its slot was claimed on arrival. What
+    // somebody put there by hand since is dropped here, in its context.
+    unsafe { (*task).slot = Slot::bomb(error) };
 }
 
 /// What the function of a tasklet may return.

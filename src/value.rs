@@ -180,7 +180,10 @@ impl Slot {
     pub(crate) unsafe fn swap(a: *mut Slot, b: *mut Slot) {
         // SAFETY: a slot is three words, which are moved as they are.
         unsafe {
-            let (a, b) = (a.cast::<MaybeUninit<usize>>(), b.cast::<MaybeUninit<usize>>());
+            let (a, b) = (
+                a.cast::<MaybeUninit<usize>>(),
+                b.cast::<MaybeUninit<usize>>(),
+            );
             for i in 0..3 {
                 let (x, y) = (a.add(i).read_volatile(), b.add(i).read_volatile());
                 a.add(i).write(y);

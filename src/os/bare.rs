@@ -94,6 +94,11 @@ pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
     f()
 }
 
+#[inline(always)]
+pub(crate) fn catch_into<C: Copy>(_: C, _: fn(C, Error), f: impl FnOnce()) {
+    f();
+}
+
 pub(crate) fn now_ns() -> u64 {
     // SAFETY: the host's promise.
     unsafe { hsw_host_now_ns() }

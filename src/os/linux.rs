@@ -80,7 +80,16 @@ pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
     }
 }
 
+/// Runs `f`; the error that a panic becomes goes to `keep`.
+#[inline(always)]
+pub(crate) fn catch_into<C: Copy>(context: C, keep: fn(C, Error), f: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(AssertUnwindSafe(f)) {
+        keep(context, panicked(payload));
+    }
+}
+
 #[cold]
+#[inline(never)]
 fn panicked(payload: Box<dyn core::any::Any + Send>) -> Error {
     Error::Panicked(Thrown::panic(payload))
 }

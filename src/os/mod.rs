@@ -7,6 +7,7 @@
 //! | `StackMemory` | memory for a stack, guarded where there is virtual memory |
 //! | `unwinding()` | is the calling thread unwinding a panic? |
 //! | `catch(f)` | run `f`, turn a panic into an error |
+//! | `catch_into(c, keep, f)` | the same for the first frame of a tasklet |
 //! | `now_ns()` | a monotonic clock |
 //! | `at_thread_exit()` | have the runtime of this thread shut down with it |
 //! | `fatal(message)` | print one line and end the process |
@@ -23,6 +24,6 @@ mod bare;
 use bare as sys;
 
 pub(crate) use sys::{
-    at_thread_exit, catch, fatal, now_ns, runtime, set_runtime, unwinding, watch_overflow,
-    StackMemory,
+    at_thread_exit, catch, catch_into, fatal, now_ns, runtime, set_runtime, unwinding,
+    watch_overflow, StackMemory,
 };
