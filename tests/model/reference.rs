@@ -16,7 +16,7 @@
 //! * An error nobody caught goes to the target, which is taken out of whatever list it is in and runs next.
 //! * Under a switch trap every switch to somebody else fails, and the call that wanted it is undone.
 
-use super::program::{Op, Program, Who};
+use crate::program::{Op, Program, Who};
 use serde_json::{json, Value};
 use std::collections::VecDeque;
 
@@ -51,7 +51,7 @@ enum Life {
 }
 
 /// The operation a tasklet is parked in; decides what its resumption means.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Parked {
     /// The value in the slot is the result.
     Value,
@@ -59,8 +59,8 @@ enum Parked {
     Unit,
     /// `k` values of `n` are sent once this send completes.
     Sequence { chan: usize, sent: usize, count: usize },
-    /// In `run`, as this entry of the list of watchdogs.
-    Watchdog(usize),
+    /// In `run`.
+    Watchdog,
 }
 
 struct Task {
@@ -407,12 +407,15 @@ impl<'p> Model<'p> {
     fn resume(&mut self, me: Id) -> Step {
         let slot = std::mem::replace(&mut self.tasks[me].slot, Slot::Nothing);
         let parked = std::mem::replace(&mut self.tasks[me].parked, Parked::Unit);
-        if let Parked::Watchdog(level) = parked {
-            // Whoever called `run` later loses its place and becomes runnable.
-            let deeper = self.watchdogs.split_off(level.min(self.watchdogs.len()));
-            for t in deeper {
-                if t != me && !self.scheduled(t) {
+        if parked == Parked::Watchdog && self.watchdogs.contains(&me) {
+            // Whoever called `run` later loses its place and becomes runnable, the innermost first. A tasklet that lost its place
+            // that way finds itself gone from the list and leaves the others alone.
+            while let Some(t) = self.watchdogs.pop() {
+                if !self.scheduled(t) {
                     self.append(t);
+                }
+                if t == me {
+                    break;
                 }
             }
         }
@@ -533,16 +536,23 @@ impl<'p> Model<'p> {
             }
             Op::ScheduleRemove(v) => {
                 self.tasks[me].slot = v.map_or(Slot::Tasklet(me), Slot::Int);
-                self.leave(me, Parked::Value)
+                self.ring.pop_front();
+                let switched = self.go_on(me, Parked::Value);
+                if switched.is_err() {
+                    self.ring.push_front(me);
+                    self.tasks[me].slot = Slot::Nothing;
+                }
+                self.after(me, switched)
             }
             Op::Run => {
-                let level = self.watchdogs.len();
                 self.watchdogs.push(me);
-                let step = self.leave(me, Parked::Watchdog(level));
-                if let Step::Done(Err(_)) = step {
-                    self.watchdogs.truncate(level);
+                self.ring.pop_front();
+                let switched = self.go_on(me, Parked::Watchdog);
+                if switched.is_err() {
+                    self.watchdogs.pop();
+                    self.ring.push_front(me);
                 }
-                step
+                self.after(me, switched)
             }
             Op::Insert(who) => {
                 let t = self.id(who);
@@ -672,17 +682,6 @@ impl<'p> Model<'p> {
             self.take_out(t);
         }
         switched
-    }
-
-    /// Leaves the ring for whoever is next. Undone when that fails.
-    fn leave(&mut self, me: Id, parked: Parked) -> Step {
-        self.ring.pop_front();
-        let switched = self.go_on(me, parked);
-        if switched.is_err() {
-            self.ring.push_front(me);
-            self.tasks[me].slot = Slot::Nothing;
-        }
-        self.after(me, switched)
     }
 
     fn send_rest(&mut self, me: Id, chan: usize, sent: usize, count: usize) -> Step {
