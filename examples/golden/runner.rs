@@ -4,7 +4,7 @@
 //! over that tasklet's operations; it only calls the public interface and writes down what comes back.
 
 use crate::program::{Op, Program, Who};
-use hardswitch::{Channel, ChannelId, Error, Preference, Settings, Tasklet, Value as Carried};
+use hardswitch::{Channel, Error, Preference, Settings, Tasklet, Value as Carried};
 use serde_json::{json, Value};
 use std::cell::RefCell;
 use std::fmt;
@@ -72,8 +72,8 @@ fn run(program: Program, setup: Setup) -> Result<Vec<Value>, Error> {
         seen.event(json!(["sw", prev, seen.name(next)]));
     })));
     let seen = world.clone();
-    hardswitch::set_channel_callback(Some(Rc::new(move |chan: ChannelId, task: &Tasklet, sending: bool, block: bool| {
-        let index = seen.chans.iter().position(|c| ChannelId(c.id()) == chan);
+    hardswitch::set_channel_callback(Some(Rc::new(move |chan: usize, task: &Tasklet, sending: bool, block: bool| {
+        let index = seen.chans.iter().position(|c| c.id() == chan);
         seen.event(json!(["ch", index, seen.name(task), sending as i32, block as i32]));
     })));
     world.main();
@@ -250,7 +250,7 @@ impl World {
         // A sender's value can be lost while it waits; Stackless' receiver then gets None.
         let received = |r: hardswitch::Result<i64>| match r {
             Ok(v) => Ok(json!(v)),
-            Err(Error::WrongType) => Ok(Value::Null),
+            Err(Error::ValueLost) => Ok(Value::Null),
             Err(e) => Err(e),
         };
         let chan = |c: usize| &self.chans[c];

@@ -1,7 +1,7 @@
 //! The schedule callback, the channel callback and the error handler.
 
 use super::*;
-use hardswitch::{set_channel_callback, set_error_handler, set_schedule_callback, ChannelId};
+use hardswitch::{set_channel_callback, set_error_handler, set_schedule_callback};
 
 /// Gives tasklets short names in a log.
 #[derive(Clone, Default)]
@@ -29,7 +29,7 @@ fn log_switches(log: &Log, names: &Names) {
 
 fn log_channels(log: &Log, names: &Names) {
     let (log, names) = (log.clone(), names.clone());
-    set_channel_callback(Some(Rc::new(move |_: ChannelId, t: &Tasklet, sending: bool, blocks: bool| {
+    set_channel_callback(Some(Rc::new(move |_: usize, t: &Tasklet, sending: bool, blocks: bool| {
         log.add(format!("{}{}{}", names.of(t), if sending { '!' } else { '?' }, if blocks { "..." } else { "" }));
     })));
 }
@@ -171,7 +171,7 @@ fn the_channel_callback_is_told_which_channel() {
     fresh(|_| {
         let log = Log::default();
         let seen = log.clone();
-        set_channel_callback(Some(Rc::new(move |c: ChannelId, _: &Tasklet, _: bool, _: bool| {
+        set_channel_callback(Some(Rc::new(move |c: usize, _: &Tasklet, _: bool, _: bool| {
             seen.0.borrow_mut().push(format!("{c:?}"));
         })));
         let (a, b): (Channel<i64>, Channel<i64>) = (Channel::new(), Channel::new());
@@ -190,7 +190,7 @@ fn channel_calls_out_of_the_channel_callback_are_refused() {
         let log = Log::default();
         let inner: Channel<i64> = Channel::new();
         let (seen, chan) = (log.clone(), inner.clone());
-        set_channel_callback(Some(Rc::new(move |_: ChannelId, _: &Tasklet, _: bool, _: bool| {
+        set_channel_callback(Some(Rc::new(move |_: usize, _: &Tasklet, _: bool, _: bool| {
             seen.add(told(chan.send(1)));
             seen.add(told(chan.receive()));
         })));
@@ -236,7 +236,7 @@ fn a_callback_that_panics_is_reported_and_harms_nobody() {
         let _ = hardswitch::run();
         assert!(!t.is_alive());
 
-        set_channel_callback(Some(Rc::new(|_: ChannelId, _: &Tasklet, _: bool, _: bool| {
+        set_channel_callback(Some(Rc::new(|_: usize, _: &Tasklet, _: bool, _: bool| {
             std::panic::resume_unwind(Box::new("channel"))
         })));
         let c = Channel::new();
