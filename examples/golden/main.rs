@@ -29,7 +29,13 @@ struct Options {
 
 fn options() -> Result<Options, String> {
     let mut file = None;
-    let mut options = Options { file: String::new(), setups: Setup::ALL.to_vec(), seed: None, every: 1, verbose: false };
+    let mut options = Options {
+        file: String::new(),
+        setups: Setup::ALL.to_vec(),
+        seed: None,
+        every: 1,
+        verbose: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -45,7 +51,11 @@ fn options() -> Result<Options, String> {
             }
             "--seed" => options.seed = Some(value()?.parse().map_err(|_| "--seed needs a number")?),
             "--every" => {
-                options.every = value()?.parse().ok().filter(|&n| n > 0).ok_or("--every needs a positive number")?
+                options.every = value()?
+                    .parse()
+                    .ok()
+                    .filter(|&n| n > 0)
+                    .ok_or("--every needs a positive number")?
             }
             "--verbose" => options.verbose = true,
             flag if flag.starts_with('-') => return Err(format!("unknown option {flag}; {USAGE}")),
@@ -69,7 +79,11 @@ fn load(options: &Options) -> Result<Vec<Program>, String> {
     };
     read.map_err(|e| format!("{path}: {e}"))?;
     let mut programs = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let program = Program::parse(line).map_err(|e| format!("{path}, line {}: {e}", i + 1))?;
         if options.seed.is_some_and(|seed| seed != program.seed) {
             continue;
@@ -91,14 +105,17 @@ fn check(options: &Options, programs: &[Program]) -> std::io::Result<usize> {
         if terminal && done % 50 == 0 {
             eprint!("\r{done} of {} ", programs.len());
         }
-        let mut wrong = false;
+        let seed = program.seed;
+        let mut wrong = Vec::new();
+        let mut first = String::new();
         for &setup in &options.setups {
-            let seed = program.seed;
             let difference = match runner::trace(program, setup) {
                 Ok(trace) => {
                     if options.verbose {
                         writeln!(out, "seed {seed}, {setup}: {} events", trace.len())?;
-                        for (i, event) in trace.iter().enumerate().filter(|_| options.seed.is_some()) {
+                        for (i, event) in
+                            trace.iter().enumerate().filter(|_| options.seed.is_some())
+                        {
                             writeln!(out, "    {i:4} {event}")?;
                         }
                     }
@@ -107,11 +124,21 @@ fn check(options: &Options, programs: &[Program]) -> std::io::Result<usize> {
                 Err(e) => Some(format!("    {e}")),
             };
             if let Some(difference) = difference {
-                wrong = true;
-                writeln!(out, "seed {seed}, {setup}: differs\n    {}\n{difference}", program.json())?;
+                if wrong.is_empty() {
+                    first = difference;
+                }
+                wrong.push(setup.to_string());
             }
         }
-        mismatches += wrong as usize;
+        if !wrong.is_empty() {
+            mismatches += 1;
+            writeln!(
+                out,
+                "seed {seed} differs with {}\n    {}\n{first}",
+                wrong.join(", "),
+                program.json()
+            )?;
+        }
     }
     if terminal {
         eprint!("\r                    \r");
@@ -134,6 +161,8 @@ fn main() -> ExitCode {
         Ok(programs) => match check(&options, &programs) {
             Ok(0) => ExitCode::SUCCESS,
             Ok(_) => ExitCode::FAILURE,
+            // Whoever reads the output has seen enough.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(2),
             Err(e) => fail(format!("standard output: {e}")),
         },
     }

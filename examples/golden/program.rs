@@ -101,13 +101,24 @@ impl Op {
         let w = self.word();
         match *self {
             Op::Spawn(t) | Op::Bind(t) => json!([w, t]),
-            Op::Recv(c) | Op::Next(c) | Op::Close(c) | Op::Open(c) | Op::QueryChannel(c) => json!([w, c]),
-            Op::Unbind(t) | Op::Insert(t) | Op::Remove(t) | Op::TaskRun(t) | Op::Switch(t) | Op::QueryTask(t) => {
+            Op::Recv(c) | Op::Next(c) | Op::Close(c) | Op::Open(c) | Op::QueryChannel(c) => {
+                json!([w, c])
+            }
+            Op::Unbind(t)
+            | Op::Insert(t)
+            | Op::Remove(t)
+            | Op::TaskRun(t)
+            | Op::Switch(t)
+            | Op::QueryTask(t) => {
                 json!([w, t.json()])
             }
             Op::Send(c, v) | Op::SendExc(c, v) => json!([w, c, v]),
             Op::SendSeq(c, n) => json!([w, c, n]),
-            Op::Schedule(None) | Op::ScheduleRemove(None) | Op::Run | Op::QueryCount | Op::QueryRing => json!([w]),
+            Op::Schedule(None)
+            | Op::ScheduleRemove(None)
+            | Op::Run
+            | Op::QueryCount
+            | Op::QueryRing => json!([w]),
             Op::Schedule(Some(v)) | Op::ScheduleRemove(Some(v)) | Op::RaiseHere(v) => json!([w, v]),
             Op::Kill(t, pending) => json!([w, t.json(), pending]),
             Op::Throw(t, code, pending) => json!([w, t.json(), code, pending]),
@@ -139,7 +150,11 @@ impl Program {
         if !v.is_object() {
             return Err("a program is a JSON object".into());
         }
-        let array = |name: &str| v[name].as_array().ok_or(format!("\"{name}\" is not an array"));
+        let array = |name: &str| {
+            v[name]
+                .as_array()
+                .ok_or(format!("\"{name}\" is not an array"))
+        };
         let channels: Vec<(i32, bool)> = array("chans")?
             .iter()
             .map(|c| match (c[0].as_i64(), c[1].as_bool()) {
@@ -151,10 +166,17 @@ impl Program {
             return Err("\"nc\" is not the number of channels".into());
         }
         let tasks = array("tasks")?;
-        let limits = Limits { channels: channels.len(), tasks: tasks.len() };
+        let limits = Limits {
+            channels: channels.len(),
+            tasks: tasks.len(),
+        };
         let ops = |list: &Value| -> Result<Vec<Op>, String> {
-            let list = list.as_array().ok_or("a tasklet's operations are not an array")?;
-            list.iter().map(|op| limits.op(op).ok_or(format!("bad operation {op}"))).collect()
+            let list = list
+                .as_array()
+                .ok_or("a tasklet's operations are not an array")?;
+            list.iter()
+                .map(|op| limits.op(op).ok_or(format!("bad operation {op}")))
+                .collect()
         };
         Ok(Program {
             seed: v["seed"].as_u64().ok_or("\"seed\" is not a number")?,
@@ -188,9 +210,23 @@ impl Limits {
     fn op(&self, v: &Value) -> Option<Op> {
         let a = v.as_array()?;
         let word = a.first()?.as_str()?;
-        let chan = || (a.get(1)?.as_u64()? as usize).lt(&self.channels).then_some(a[1].as_u64()? as usize);
-        let task = || (a.get(1)?.as_u64()? as usize).lt(&self.tasks).then_some(a[1].as_u64()? as usize);
-        let who = || if a.get(1)?.as_str() == Some("main") { Some(Who::Main) } else { task().map(Who::Task) };
+        let chan = || {
+            (a.get(1)?.as_u64()? as usize)
+                .lt(&self.channels)
+                .then_some(a[1].as_u64()? as usize)
+        };
+        let task = || {
+            (a.get(1)?.as_u64()? as usize)
+                .lt(&self.tasks)
+                .then_some(a[1].as_u64()? as usize)
+        };
+        let who = || {
+            if a.get(1)?.as_str() == Some("main") {
+                Some(Who::Main)
+            } else {
+                task().map(Who::Task)
+            }
+        };
         let int = |i: usize| a.get(i)?.as_i64();
         let flag = |i: usize| a.get(i)?.as_bool();
         let (op, len) = match word {
@@ -234,15 +270,27 @@ impl Limits {
 /// The first place where two traces part, in words, with a few events before it; `None` when they are equal.
 pub fn difference(expected: &[Value], got: &[Value]) -> Option<String> {
     use std::fmt::Write;
-    let at = expected.iter().zip(got).position(|(e, g)| e != g).unwrap_or(expected.len().min(got.len()));
+    let at = expected
+        .iter()
+        .zip(got)
+        .position(|(e, g)| e != g)
+        .unwrap_or(expected.len().min(got.len()));
     if at == expected.len() && at == got.len() {
         return None;
     }
     let mut out = String::new();
-    for (i, e) in expected.iter().enumerate().take(at).skip(at.saturating_sub(6)) {
+    for (i, e) in expected
+        .iter()
+        .enumerate()
+        .take(at)
+        .skip(at.saturating_sub(6))
+    {
         let _ = writeln!(out, "    {i:4}           {e}");
     }
-    let show = |list: &[Value]| list.get(at).map_or("(no more events)".into(), Value::to_string);
+    let show = |list: &[Value]| {
+        list.get(at)
+            .map_or("(no more events)".into(), Value::to_string)
+    };
     let _ = writeln!(out, "    {at:4} expected  {}", show(expected));
     let _ = write!(out, "    {at:4} got       {}", show(got));
     Some(out)

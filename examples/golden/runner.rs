@@ -51,15 +51,25 @@ pub fn trace(program: &Program, setup: Setup) -> Result<Vec<Value>, String> {
     let program = program.clone();
     let name = format!("golden {}", program.seed);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let settings = Settings { windows: setup.windows(), ..Settings::default() };
-        settings.apply().map_err(|e| format!("the settings are refused: {e}"))?;
+        let settings = Settings {
+            windows: setup.windows(),
+            ..Settings::default()
+        };
+        settings
+            .apply()
+            .map_err(|e| format!("the settings are refused: {e}"))?;
         run(program, setup).map_err(|e| format!("the program cannot be set up: {e}"))
     });
     match thread.map_err(|e| format!("no thread: {e}"))?.join() {
         Ok(result) => result,
         Err(payload) => Err(match payload.downcast_ref::<String>() {
             Some(text) => format!("a panic: {text}"),
-            None => format!("a panic: {}", payload.downcast_ref::<&str>().unwrap_or(&"without a message")),
+            None => format!(
+                "a panic: {}",
+                payload
+                    .downcast_ref::<&str>()
+                    .unwrap_or(&"without a message")
+            ),
         }),
     }
 }
@@ -67,15 +77,25 @@ pub fn trace(program: &Program, setup: Setup) -> Result<Vec<Value>, String> {
 fn run(program: Program, setup: Setup) -> Result<Vec<Value>, Error> {
     let world = Rc::new(World::new(program, setup)?);
     let seen = world.clone();
-    hardswitch::set_schedule_callback(Some(Rc::new(move |prev: Option<&Tasklet>, next: &Tasklet| {
-        let prev = prev.map_or(Value::Null, |t| seen.name(t));
-        seen.event(json!(["sw", prev, seen.name(next)]));
-    })));
+    hardswitch::set_schedule_callback(Some(Rc::new(
+        move |prev: Option<&Tasklet>, next: &Tasklet| {
+            let prev = prev.map_or(Value::Null, |t| seen.name(t));
+            seen.event(json!(["sw", prev, seen.name(next)]));
+        },
+    )));
     let seen = world.clone();
-    hardswitch::set_channel_callback(Some(Rc::new(move |chan: usize, task: &Tasklet, sending: bool, block: bool| {
-        let index = seen.chans.iter().position(|c| c.id() == chan);
-        seen.event(json!(["ch", index, seen.name(task), sending as i32, block as i32]));
-    })));
+    hardswitch::set_channel_callback(Some(Rc::new(
+        move |chan: usize, task: &Tasklet, sending: bool, block: bool| {
+            let index = seen.chans.iter().position(|c| c.id() == chan);
+            seen.event(json!([
+                "ch",
+                index,
+                seen.name(task),
+                sending as i32,
+                block as i32
+            ]));
+        },
+    )));
     world.main();
     hardswitch::set_schedule_callback(None);
     hardswitch::set_channel_callback(None);
@@ -156,19 +176,31 @@ impl World {
     }
 
     fn states(&self, t: &Tasklet) -> Value {
-        json!([t.is_alive() as i32, t.is_paused() as i32, t.is_blocked() as i32, t.is_scheduled() as i32])
+        json!([
+            t.is_alive() as i32,
+            t.is_paused() as i32,
+            t.is_blocked() as i32,
+            t.is_scheduled() as i32
+        ])
     }
 
     fn channel_states(&self, chan: &Channel<i64>) -> Value {
         let head = chan.queue().map_or(Value::Null, |t| self.name(&t));
-        json!([chan.balance(), chan.is_closing() as i32, chan.is_closed() as i32, head])
+        json!([
+            chan.balance(),
+            chan.is_closing() as i32,
+            chan.is_closed() as i32,
+            head
+        ])
     }
 
     /// Everything main does: its operations, then the same closing sequence in every program.
     fn main(self: &Rc<World>) {
         for i in 0..self.tasks.borrow().len() {
             let body = self.body(i);
-            self.tasks.borrow()[i].bind(body).expect("a new tasklet can be bound");
+            self.tasks.borrow()[i]
+                .bind(body)
+                .expect("a new tasklet can be bound");
         }
         for (i, op) in self.program.main.iter().enumerate() {
             // Main outlives everything: an exit or a raise is only recorded.
@@ -224,7 +256,11 @@ impl World {
     /// Executes one operation and records its outcome. An error means: a tasklet ends with it.
     fn perform(self: &Rc<World>, me: Who, index: usize, op: &Op) -> hardswitch::Result<()> {
         let head = || vec![me.json(), json!(index), json!(op.word())];
-        let record = |rest: &[Value]| self.event(Value::Array(head().into_iter().chain(rest.iter().cloned()).collect()));
+        let record = |rest: &[Value]| {
+            self.event(Value::Array(
+                head().into_iter().chain(rest.iter().cloned()).collect(),
+            ))
+        };
         if let Op::RaiseHere(code) = *op {
             record(&[json!("raise"), json!(code)]);
             return Err(Error::thrown(MyExc(code)));
@@ -236,11 +272,20 @@ impl World {
                 record(&[json!("exit")]);
                 return Err(Error::Exit);
             }
-            Err(Trouble::Runtime(Error::Thrown(thrown))) if thrown.downcast_ref::<MyExc>().is_some() => {
-                record(&[json!("exc"), json!(thrown.downcast_ref::<MyExc>().map(|e| e.0))]);
+            Err(Trouble::Runtime(Error::Thrown(thrown)))
+                if thrown.downcast_ref::<MyExc>().is_some() =>
+            {
+                record(&[
+                    json!("exc"),
+                    json!(thrown.downcast_ref::<MyExc>().map(|e| e.0)),
+                ]);
             }
-            Err(Trouble::Runtime(e @ Error::Closed)) => record(&[json!("err"), json!("ValueError"), json!(e.to_string())]),
-            Err(Trouble::Runtime(e)) => record(&[json!("err"), json!("RuntimeError"), json!(e.to_string())]),
+            Err(Trouble::Runtime(e @ Error::Closed)) => {
+                record(&[json!("err"), json!("ValueError"), json!(e.to_string())])
+            }
+            Err(Trouble::Runtime(e)) => {
+                record(&[json!("err"), json!("RuntimeError"), json!(e.to_string())])
+            }
         }
         Ok(())
     }
@@ -288,7 +333,9 @@ impl World {
                 hardswitch::schedule_remove()?;
                 self.result(me)
             }
-            Op::ScheduleRemove(Some(v)) => carried(hardswitch::schedule_remove_with(Carried::new(v))?),
+            Op::ScheduleRemove(Some(v)) => {
+                carried(hardswitch::schedule_remove_with(Carried::new(v))?)
+            }
             Op::Run => {
                 hardswitch::run()?;
                 Value::Null
@@ -317,7 +364,11 @@ impl World {
             }
             Op::Throw(t, code, pending) => {
                 let t = self.tasklet(t);
-                if pending { t.throw_pending(thrown(code)) } else { t.throw(thrown(code)) }?;
+                if pending {
+                    t.throw_pending(thrown(code))
+                } else {
+                    t.throw(thrown(code))
+                }?;
                 Value::Null
             }
             Op::Raise(t, code) => {

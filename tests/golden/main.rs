@@ -13,13 +13,20 @@ use std::io::Read;
 
 fn recording() -> Vec<Program> {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(&include_bytes!("golden.jsonl.gz")[..]).read_to_string(&mut text).expect("the recording unpacks");
-    text.lines().map(|line| Program::parse(line).expect("a recorded program is in the language")).collect()
+    flate2::read::GzDecoder::new(&include_bytes!("golden.jsonl.gz")[..])
+        .read_to_string(&mut text)
+        .expect("the recording unpacks");
+    text.lines()
+        .map(|line| Program::parse(line).expect("a recorded program is in the language"))
+        .collect()
 }
 
 fn every() -> usize {
     let default = if cfg!(target_arch = "x86_64") { 1 } else { 10 };
-    std::env::var("HARDSWITCH_GOLDEN_EVERY").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+    std::env::var("HARDSWITCH_GOLDEN_EVERY")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(default)
 }
 
 fn reproduce_all(setup: Setup) {
@@ -32,11 +39,24 @@ fn reproduce_all(setup: Setup) {
             Err(e) => Some(format!("    {e}")),
         };
         if let Some(found) = found {
-            mismatches.push(format!("seed {}\n    {}\n{found}", program.seed, program.json()));
+            mismatches.push(format!(
+                "seed {}\n    {}\n{found}",
+                program.seed,
+                program.json()
+            ));
         }
     }
-    let shown = mismatches.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
-    assert!(mismatches.is_empty(), "{setup}: {programs} programs, {} mismatches; the first:\n{shown}", mismatches.len());
+    let shown = mismatches
+        .iter()
+        .take(5)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        mismatches.is_empty(),
+        "{setup}: {programs} programs, {} mismatches; the first:\n{shown}",
+        mismatches.len()
+    );
 }
 
 #[test]

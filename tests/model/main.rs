@@ -20,15 +20,26 @@ use std::io::Read;
 #[test]
 fn the_model_reproduces_every_recorded_trace() {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(&include_bytes!("../golden/golden.jsonl.gz")[..]).read_to_string(&mut text).expect("the recording unpacks");
+    flate2::read::GzDecoder::new(&include_bytes!("../golden/golden.jsonl.gz")[..])
+        .read_to_string(&mut text)
+        .expect("the recording unpacks");
     let mut wrong = Vec::new();
     for line in text.lines() {
         let program = Program::parse(line).expect("a recorded program is in the language");
         if let Some(found) = difference(&program.trace, &reference::trace(&program)) {
-            wrong.push(format!("seed {}\n{}\n{found}", program.seed, program.json()));
+            wrong.push(format!(
+                "seed {}\n{}\n{found}",
+                program.seed,
+                program.json()
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} mismatches; the first:\n{}", wrong.len(), wrong[0]);
+    assert!(
+        wrong.is_empty(),
+        "{} mismatches; the first:\n{}",
+        wrong.len(),
+        wrong[0]
+    );
 }
 
 #[test]
@@ -82,11 +93,25 @@ fn compare(program: &Program, setup: Setup) -> Result<(), String> {
 }
 
 fn try_programs(setup: Setup, name: &str, strategy: impl Strategy<Value = Program>) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
-    let cases = cases.unwrap_or(if cfg!(target_arch = "x86_64") { 400 } else { 40 });
-    let config = Config { cases, max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() };
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    let cases = cases.unwrap_or(if cfg!(target_arch = "x86_64") {
+        400
+    } else {
+        40
+    });
+    let config = Config {
+        cases,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     // Should a program take the process down, it is still found here.
-    let last = format!("{}/model-last-{name}-{setup:?}.json", env!("CARGO_TARGET_TMPDIR"));
+    let last = format!(
+        "{}/model-last-{name}-{setup:?}.json",
+        env!("CARGO_TARGET_TMPDIR")
+    );
     let result = TestRunner::new(config).run(&strategy, |program| {
         let _ = std::fs::write(&last, program.json().to_string());
         compare(&program, setup).map_err(TestCaseError::fail)
@@ -94,7 +119,10 @@ fn try_programs(setup: Setup, name: &str, strategy: impl Strategy<Value = Progra
     if let Err(proptest::test_runner::TestError::Fail(found, program)) = result {
         let mut line = program.json();
         line["trace"] = serde_json::json!([]);
-        panic!("{setup}: the runtime and the model disagree.\n{line}\n{}", found.message());
+        panic!(
+            "{setup}: the runtime and the model disagree.\n{line}\n{}",
+            found.message()
+        );
     }
     result.expect("programs can be generated");
 }
@@ -154,17 +182,34 @@ fn op(flavour: Flavour) -> impl Strategy<Value = Op> {
     ]
 }
 
-fn program(flavour: Flavour, tasks: std::ops::RangeInclusive<usize>, ops: usize) -> impl Strategy<Value = Program> {
-    let channel = (prop_oneof![3 => Just(-1), 1 => Just(0), 1 => Just(1)], proptest::bool::weighted(0.2));
+fn program(
+    flavour: Flavour,
+    tasks: std::ops::RangeInclusive<usize>,
+    ops: usize,
+) -> impl Strategy<Value = Program> {
+    let channel = (
+        prop_oneof![3 => Just(-1), 1 => Just(0), 1 => Just(1)],
+        proptest::bool::weighted(0.2),
+    );
     // Most tasklets are set up first, or little would happen.
-    let tasks = vec((proptest::bool::weighted(0.8), vec(op(flavour), 0..=ops)), tasks);
+    let tasks = vec(
+        (proptest::bool::weighted(0.8), vec(op(flavour), 0..=ops)),
+        tasks,
+    );
     (vec(channel, 1..=3), tasks, vec(op(flavour), 0..=ops)).prop_map(|(channels, tasks, main)| {
-        let spawns = tasks.iter().enumerate().filter(|(_, (spawned, _))| *spawned).map(|(i, _)| Op::Spawn(i));
+        let spawns = tasks
+            .iter()
+            .enumerate()
+            .filter(|(_, (spawned, _))| *spawned)
+            .map(|(i, _)| Op::Spawn(i));
         let fit = |op: &Op| fit(op, channels.len(), tasks.len());
         Program {
             seed: 0,
             main: spawns.chain(main.iter().map(fit)).collect(),
-            tasks: tasks.iter().map(|(_, ops)| ops.iter().map(fit).collect()).collect(),
+            tasks: tasks
+                .iter()
+                .map(|(_, ops)| ops.iter().map(fit).collect())
+                .collect(),
             channels: channels.clone(),
             trace: Vec::new(),
         }
@@ -202,6 +247,12 @@ fn fit(op: &Op, channels: usize, tasks: usize) -> Op {
         Op::BlockTrap(x, b) => Op::BlockTrap(t(x), b),
         Op::QueryChannel(x) => Op::QueryChannel(c(x)),
         Op::QueryTask(x) => Op::QueryTask(t(x)),
-        Op::Schedule(_) | Op::ScheduleRemove(_) | Op::Run | Op::RaiseHere(_) | Op::Trap(_) | Op::QueryCount | Op::QueryRing => op.clone(),
+        Op::Schedule(_)
+        | Op::ScheduleRemove(_)
+        | Op::Run
+        | Op::RaiseHere(_)
+        | Op::Trap(_)
+        | Op::QueryCount
+        | Op::QueryRing => op.clone(),
     }
 }

@@ -58,7 +58,11 @@ enum Parked {
     /// The slot only matters when it holds an error.
     Unit,
     /// `k` values of `n` are sent once this send completes.
-    Sequence { chan: usize, sent: usize, count: usize },
+    Sequence {
+        chan: usize,
+        sent: usize,
+        count: usize,
+    },
     /// In `run`.
     Watchdog,
 }
@@ -197,13 +201,23 @@ impl<'p> Model<'p> {
     fn states(&self, t: Id) -> Value {
         let (alive, scheduled) = (self.alive(t), self.scheduled(t));
         let blocked = self.tasks[t].blocked.is_some();
-        json!([alive as i32, (alive && !scheduled) as i32, blocked as i32, scheduled as i32])
+        json!([
+            alive as i32,
+            (alive && !scheduled) as i32,
+            blocked as i32,
+            scheduled as i32
+        ])
     }
 
     fn channel_states(&self, c: usize) -> Value {
         let ch = &self.chans[c];
         let head = ch.queue.front().map_or(Value::Null, |&t| self.name(t));
-        json!([ch.balance, ch.closing as i32, (ch.closing && ch.balance == 0) as i32, head])
+        json!([
+            ch.balance,
+            ch.closing as i32,
+            (ch.closing && ch.balance == 0) as i32,
+            head
+        ])
     }
 
     // ---- the ring ------------------------------------------------------------------------------------------------------
@@ -326,8 +340,11 @@ impl<'p> Model<'p> {
                 s if s <= runs => return Some(Op::Run),
                 s if s == runs + 1 => {
                     let states: Vec<_> = (0..self.main).map(|t| self.states(t)).collect();
-                    let chans: Vec<_> = (0..self.chans.len()).map(|c| self.channel_states(c)).collect();
-                    self.trace.push(json!(["final", states, chans, self.ring.len()]));
+                    let chans: Vec<_> = (0..self.chans.len())
+                        .map(|c| self.channel_states(c))
+                        .collect();
+                    self.trace
+                        .push(json!(["final", states, chans, self.ring.len()]));
                 }
                 s if s <= kills => {
                     let t = s - runs - 2;
@@ -339,7 +356,8 @@ impl<'p> Model<'p> {
                 _ => {
                     let alive: Vec<_> = (0..self.main).map(|t| self.alive(t) as i32).collect();
                     let balances: Vec<_> = self.chans.iter().map(|c| c.balance).collect();
-                    self.trace.push(json!(["dead", alive, balances, self.ring.len()]));
+                    self.trace
+                        .push(json!(["dead", alive, balances, self.ring.len()]));
                     self.finished = true;
                     return Some(Op::QueryCount);
                 }
@@ -372,9 +390,15 @@ impl<'p> Model<'p> {
                     }
                 }
                 Trouble::Exc(code) => self.note(me, json!("exc"), vec![json!(code)]),
-                Trouble::Runtime(text) => self.note(me, json!("err"), vec![json!("RuntimeError"), json!(text)]),
-                Trouble::Value(text) => self.note(me, json!("err"), vec![json!("ValueError"), json!(text)]),
-                Trouble::Stop => self.note(me, json!("err"), vec![json!("StopIteration"), json!("")]),
+                Trouble::Runtime(text) => {
+                    self.note(me, json!("err"), vec![json!("RuntimeError"), json!(text)])
+                }
+                Trouble::Value(text) => {
+                    self.note(me, json!("err"), vec![json!("ValueError"), json!(text)])
+                }
+                Trouble::Stop => {
+                    self.note(me, json!("err"), vec![json!("StopIteration"), json!("")])
+                }
             },
         }
     }
@@ -386,7 +410,14 @@ impl<'p> Model<'p> {
             // The closing sequence counts nothing: runs, then kills, then runs.
             None => {
                 let kills = 5..5 + self.main;
-                (0, if kills.contains(&(self.closing_step - 1)) { "t_kill" } else { "run" })
+                (
+                    0,
+                    if kills.contains(&(self.closing_step - 1)) {
+                        "t_kill"
+                    } else {
+                        "run"
+                    },
+                )
             }
         };
         let mut event = vec![self.name(me), json!(index), json!(word), kind];
@@ -424,7 +455,9 @@ impl<'p> Model<'p> {
             Slot::Int(v) if matches!(parked, Parked::Value) => Ok(json!(v)),
             Slot::Tasklet(t) if matches!(parked, Parked::Value) => Ok(self.tasklet(t)),
             _ => match parked {
-                Parked::Sequence { chan, sent, count } => return self.send_rest(me, chan, sent, count),
+                Parked::Sequence { chan, sent, count } => {
+                    return self.send_rest(me, chan, sent, count)
+                }
                 _ => Ok(Value::Null),
             },
         })
@@ -468,7 +501,9 @@ impl<'p> Model<'p> {
                 None => {
                     let target = self.target();
                     let text = match self.tasks[target].blocked {
-                        Some((_, dir)) if dir < 0 => "the main tasklet is receiving without a sender available.",
+                        Some((_, dir)) if dir < 0 => {
+                            "the main tasklet is receiving without a sender available."
+                        }
                         _ => "the main tasklet is sending without a receiver available.",
                     };
                     self.unblock(target);
@@ -515,7 +550,9 @@ impl<'p> Model<'p> {
                 }
             }
             Op::Send(c, v) => self.rendezvous(me, c, 1, Slot::Int(v), Parked::Unit),
-            Op::SendExc(c, code) => self.rendezvous(me, c, 1, Slot::Bomb(Trouble::Exc(code)), Parked::Unit),
+            Op::SendExc(c, code) => {
+                self.rendezvous(me, c, 1, Slot::Bomb(Trouble::Exc(code)), Parked::Unit)
+            }
             Op::SendSeq(c, n) => self.send_rest(me, c, 0, n),
             Op::Recv(c) => self.rendezvous(me, c, -1, Slot::Nothing, Parked::Value),
             Op::Next(c) => {
@@ -600,7 +637,9 @@ impl<'p> Model<'p> {
             }
             Op::Kill(who, pending) => self.throw(me, who, Trouble::Exit, pending),
             Op::Throw(who, code, pending) => self.throw(me, who, Trouble::Exc(code), pending),
-            Op::Raise(who, code) if !self.alive(self.id(who)) => Step::Done(Err(Trouble::Exc(code))),
+            Op::Raise(who, code) if !self.alive(self.id(who)) => {
+                Step::Done(Err(Trouble::Exc(code)))
+            }
             Op::Raise(who, code) => self.throw(me, who, Trouble::Exc(code), false),
             Op::RaiseHere(code) => {
                 let event = json!([self.name(me), self.tasks[me].pc, "raise", "raise", code]);
@@ -688,7 +727,17 @@ impl<'p> Model<'p> {
         if sent == count {
             return Step::Done(Ok(json!(count)));
         }
-        self.rendezvous(me, chan, 1, Slot::Int(sent as i64), Parked::Sequence { chan, sent: sent + 1, count })
+        self.rendezvous(
+            me,
+            chan,
+            1,
+            Slot::Int(sent as i64),
+            Parked::Sequence {
+                chan,
+                sent: sent + 1,
+                count,
+            },
+        )
     }
 
     fn rendezvous(&mut self, me: Id, c: usize, dir: i32, value: Slot, parked: Parked) -> Step {
@@ -699,7 +748,9 @@ impl<'p> Model<'p> {
             return self.meet(me, c, dir, value, parked);
         }
         if self.tasks[me].block_trap {
-            return Step::Done(Err(Trouble::Runtime("this tasklet does not like to be blocked.")));
+            return Step::Done(Err(Trouble::Runtime(
+                "this tasklet does not like to be blocked.",
+            )));
         }
         if self.chans[c].closing {
             return Step::Done(Err(Trouble::Value(CLOSED)));

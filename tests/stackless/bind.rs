@@ -59,7 +59,10 @@ fn the_last_binding_counts_and_the_earlier_ones_are_dropped_unrun() {
             seen.add("second");
         })
         .unwrap();
-        assert!(first_watch.upgrade().is_none(), "a replaced function is dropped");
+        assert!(
+            first_watch.upgrade().is_none(),
+            "a replaced function is dropped"
+        );
         let seen = log.clone();
         t.bind_paused(move || seen.add("third")).unwrap();
         assert!(second_watch.upgrade().is_none());
@@ -89,7 +92,10 @@ fn unbinding_forgets_the_function() {
 #[test]
 fn the_main_tasklet_cannot_be_unbound_from_anywhere() {
     fresh(|s| {
-        assert_eq!(told(hardswitch::main_tasklet().unbind()), "can't (re)bind the current tasklet");
+        assert_eq!(
+            told(hardswitch::main_tasklet().unbind()),
+            "can't (re)bind the current tasklet"
+        );
         let log = Log::default();
         let seen = log.clone();
         s.spawn(move || seen.add(told(hardswitch::main_tasklet().unbind())));
@@ -126,7 +132,11 @@ fn a_tasklet_keeps_the_name_it_was_given() {
 fn ids_tell_living_tasklets_apart() {
     fresh(|s| {
         let t: Vec<_> = (0..4).map(|_| s.spawn(|| ())).collect();
-        let mut ids: Vec<_> = t.iter().map(Tasklet::id).chain([hardswitch::main_tasklet().id()]).collect();
+        let mut ids: Vec<_> = t
+            .iter()
+            .map(Tasklet::id)
+            .chain([hardswitch::main_tasklet().id()])
+            .collect();
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), 5);

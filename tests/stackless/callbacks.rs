@@ -16,22 +16,39 @@ impl Names {
         if t.is_main() {
             return "m";
         }
-        self.0.borrow().iter().find(|(known, _)| known == t).map_or("?", |&(_, name)| name)
+        self.0
+            .borrow()
+            .iter()
+            .find(|(known, _)| known == t)
+            .map_or("?", |&(_, name)| name)
     }
 }
 
 fn log_switches(log: &Log, names: &Names) {
     let (log, names) = (log.clone(), names.clone());
-    set_schedule_callback(Some(Rc::new(move |prev: Option<&Tasklet>, next: &Tasklet| {
-        log.add(format!("{}>{}", prev.map_or("-", |t| names.of(t)), names.of(next)));
-    })));
+    set_schedule_callback(Some(Rc::new(
+        move |prev: Option<&Tasklet>, next: &Tasklet| {
+            log.add(format!(
+                "{}>{}",
+                prev.map_or("-", |t| names.of(t)),
+                names.of(next)
+            ));
+        },
+    )));
 }
 
 fn log_channels(log: &Log, names: &Names) {
     let (log, names) = (log.clone(), names.clone());
-    set_channel_callback(Some(Rc::new(move |_: usize, t: &Tasklet, sending: bool, blocks: bool| {
-        log.add(format!("{}{}{}", names.of(t), if sending { '!' } else { '?' }, if blocks { "..." } else { "" }));
-    })));
+    set_channel_callback(Some(Rc::new(
+        move |_: usize, t: &Tasklet, sending: bool, blocks: bool| {
+            log.add(format!(
+                "{}{}{}",
+                names.of(t),
+                if sending { '!' } else { '?' },
+                if blocks { "..." } else { "" }
+            ));
+        },
+    )));
 }
 
 #[test]
@@ -64,16 +81,21 @@ fn inside_the_schedule_callback_the_leaving_tasklet_is_still_current() {
     fresh(|s| {
         let log = Log::default();
         let seen = log.clone();
-        set_schedule_callback(Some(Rc::new(move |prev: Option<&Tasklet>, next: &Tasklet| {
-            let current = hardswitch::current();
-            seen.add(prev.is_none_or(|prev| *prev == current) && current != *next);
-        })));
+        set_schedule_callback(Some(Rc::new(
+            move |prev: Option<&Tasklet>, next: &Tasklet| {
+                let current = hardswitch::current();
+                seen.add(prev.is_none_or(|prev| *prev == current) && current != *next);
+            },
+        )));
         s.spawn(hardswitch::schedule);
         s.spawn(|| ());
         hardswitch::run().unwrap();
         set_schedule_callback(None);
         let calls = log.take();
-        assert!(!calls.is_empty() && calls.split(' ').all(|word| word == "true"), "{calls}");
+        assert!(
+            !calls.is_empty() && calls.split(' ').all(|word| word == "true"),
+            "{calls}"
+        );
     });
 }
 
@@ -119,7 +141,10 @@ fn a_replaced_callback_sees_nothing_more() {
         s.spawn(|| ());
         hardswitch::run().unwrap();
         set_schedule_callback(None);
-        assert_eq!((first.take(), second.take()), (String::new(), "m>? ?>m".into()));
+        assert_eq!(
+            (first.take(), second.take()),
+            (String::new(), "m>? ?>m".into())
+        );
     });
 }
 
@@ -171,9 +196,11 @@ fn the_channel_callback_is_told_which_channel() {
     fresh(|_| {
         let log = Log::default();
         let seen = log.clone();
-        set_channel_callback(Some(Rc::new(move |c: usize, _: &Tasklet, _: bool, _: bool| {
-            seen.0.borrow_mut().push(format!("{c:?}"));
-        })));
+        set_channel_callback(Some(Rc::new(
+            move |c: usize, _: &Tasklet, _: bool, _: bool| {
+                seen.0.borrow_mut().push(format!("{c:?}"));
+            },
+        )));
         let (a, b): (Channel<i64>, Channel<i64>) = (Channel::new(), Channel::new());
         let _ = (a.send(1), b.send(1), a.receive());
         set_channel_callback(None);
@@ -190,10 +217,12 @@ fn channel_calls_out_of_the_channel_callback_are_refused() {
         let log = Log::default();
         let inner: Channel<i64> = Channel::new();
         let (seen, chan) = (log.clone(), inner.clone());
-        set_channel_callback(Some(Rc::new(move |_: usize, _: &Tasklet, _: bool, _: bool| {
-            seen.add(told(chan.send(1)));
-            seen.add(told(chan.receive()));
-        })));
+        set_channel_callback(Some(Rc::new(
+            move |_: usize, _: &Tasklet, _: bool, _: bool| {
+                seen.add(told(chan.send(1)));
+                seen.add(told(chan.receive()));
+            },
+        )));
         let c = Channel::new();
         let t = s.receiver(&c);
         const RECURSIVE: &str = "Recursive channel call due to callbacks!";
@@ -220,7 +249,10 @@ fn switching_out_of_the_schedule_callback_is_refused() {
         hardswitch::run().unwrap();
         set_schedule_callback(None);
         let calls = log.take();
-        assert!(calls.starts_with("Recursive scheduler call due to callbacks!"), "{calls}");
+        assert!(
+            calls.starts_with("Recursive scheduler call due to callbacks!"),
+            "{calls}"
+        );
         assert!(!calls.contains("ok"), "{calls}");
         assert!(!t.is_alive() && bystander.is_paused());
     });
@@ -229,7 +261,9 @@ fn switching_out_of_the_schedule_callback_is_refused() {
 #[test]
 fn a_callback_that_panics_is_reported_and_harms_nobody() {
     fresh(|s| {
-        set_schedule_callback(Some(Rc::new(|_: Option<&Tasklet>, _: &Tasklet| std::panic::resume_unwind(Box::new("schedule")))));
+        set_schedule_callback(Some(Rc::new(|_: Option<&Tasklet>, _: &Tasklet| {
+            panic_with("schedule")
+        })));
         let t = s.spawn(hardswitch::schedule);
         let _ = std::panic::catch_unwind(hardswitch::run);
         set_schedule_callback(None);
@@ -237,12 +271,12 @@ fn a_callback_that_panics_is_reported_and_harms_nobody() {
         assert!(!t.is_alive());
 
         set_channel_callback(Some(Rc::new(|_: usize, _: &Tasklet, _: bool, _: bool| {
-            std::panic::resume_unwind(Box::new("channel"))
+            panic_with("channel")
         })));
         let c = Channel::new();
         let chan = c.clone();
         let t = s.spawn(move || chan.receive().map(|_: i64| ()));
-        let _ = std::panic::catch_unwind(|| t.run());
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| t.run()));
         set_channel_callback(None);
         let _ = hardswitch::run();
         if t.is_blocked() {
@@ -310,7 +344,11 @@ fn the_handler_gets_errors_thrown_at_tasklets_that_never_ran() {
             Ok(())
         })));
         let t = s.spawn(|| ());
-        assert_eq!(told(t.throw(oops(1))), "ok", "handled, so the thrower is not told");
+        assert_eq!(
+            told(t.throw(oops(1))),
+            "ok",
+            "handled, so the thrower is not told"
+        );
         assert_eq!(log.take(), "oops 1");
         let t = s.spawn(|| ());
         t.throw_pending(oops(2)).unwrap();
@@ -349,7 +387,7 @@ fn the_handler_is_told_about_panics() {
             seen.add(matches!(e, Error::Panicked(p) if p.downcast_ref::<Oops>() == Some(&Oops(5))));
             Ok(())
         })));
-        s.spawn(|| std::panic::resume_unwind(Box::new(Oops(5))));
+        s.spawn(|| panic_with(Oops(5)));
         hardswitch::run().unwrap();
         set_error_handler(None);
         assert_eq!(log.take(), "true");

@@ -68,7 +68,11 @@ fn a_block_trapped_tasklet_survives_its_error_and_goes_on() {
             let t = s.spawn(move || {
                 let me = hardswitch::current();
                 me.set_block_trap(true);
-                seen.add(if sending { told(chan.send(1)) } else { told(chan.receive()) });
+                seen.add(if sending {
+                    told(chan.send(1))
+                } else {
+                    told(chan.receive())
+                });
                 me.set_block_trap(false);
                 if sending {
                     chan.send(2)
@@ -113,7 +117,10 @@ fn a_sent_error_keeps_its_payload() {
         s.spawn(move || chan.send_throw(Error::thrown((1, "two".to_string(), [3u8; 40]))));
         match c.receive() {
             Err(Error::Thrown(thrown)) => {
-                assert_eq!(thrown.downcast_ref::<(i32, String, [u8; 40])>(), Some(&(1, "two".to_string(), [3u8; 40])));
+                assert_eq!(
+                    thrown.downcast_ref::<(i32, String, [u8; 40])>(),
+                    Some(&(1, "two".to_string(), [3u8; 40]))
+                );
                 assert!(thrown.downcast_ref::<String>().is_none(), "and its type");
             }
             other => panic!("expected the error that was sent, got {other:?}"),
@@ -149,7 +156,11 @@ fn values_of_any_size_arrive_moved_and_are_dropped_once() {
         hardswitch::run().unwrap();
         assert!(t.is_blocked());
         t.kill().unwrap();
-        assert_eq!(drops.get(), 3, "the value of a killed sender is dropped with it");
+        assert_eq!(
+            drops.get(),
+            3,
+            "the value of a killed sender is dropped with it"
+        );
         assert_eq!(Rc::strong_count(&drops), 1);
     });
 }
@@ -220,9 +231,13 @@ fn a_channel_prefers_receivers_until_it_is_told_otherwise() {
         assert!(!c.schedule_all());
         assert_eq!(c.balance(), 0);
         assert!(!c.is_closing() && !c.is_closed() && c.queue().is_none());
-        for (sign, preference) in
-            [(-7, Preference::Receiver), (-1, Preference::Receiver), (0, Preference::Neither), (1, Preference::Sender), (9, Preference::Sender)]
-        {
+        for (sign, preference) in [
+            (-7, Preference::Receiver),
+            (-1, Preference::Receiver),
+            (0, Preference::Neither),
+            (1, Preference::Sender),
+            (9, Preference::Sender),
+        ] {
             c.set_preference(Preference::from_sign(sign));
             assert_eq!(c.preference(), preference);
         }
@@ -252,7 +267,10 @@ fn a_sequence_is_sent_one_by_one_and_counted() {
         let c = Channel::new();
         let log = Log::default();
         let (chan, seen) = (c.clone(), log.clone());
-        s.spawn(move || chan.send_sequence(0..10).map(|n| seen.add(format!("sent {n}"))));
+        s.spawn(move || {
+            chan.send_sequence(0..10)
+                .map(|n| seen.add(format!("sent {n}")))
+        });
         for i in 0..10 {
             assert_eq!(c.receive().unwrap(), i);
         }
@@ -284,8 +302,16 @@ fn a_channel_that_raised_an_error_can_be_used_again() {
         for sending in [true, false] {
             let (chan, seen) = (c.clone(), log.clone());
             let t = s.spawn(move || {
-                seen.add(if sending { told(chan.send(1)) } else { told(chan.receive()) });
-                seen.add(if sending { told(chan.send(2)) } else { told(chan.receive()) });
+                seen.add(if sending {
+                    told(chan.send(1))
+                } else {
+                    told(chan.receive())
+                });
+                seen.add(if sending {
+                    told(chan.send(2))
+                } else {
+                    told(chan.receive())
+                });
             });
             t.run().unwrap();
             t.throw(oops(1)).unwrap();
@@ -337,7 +363,11 @@ fn many_clients_exchange_many_messages() {
         for _ in 0..60 {
             let v = c.receive().unwrap();
             let client = (v / 100) as usize;
-            assert_eq!(v % 100, next[client], "each client's messages stay in order");
+            assert_eq!(
+                v % 100,
+                next[client],
+                "each client's messages stay in order"
+            );
             next[client] += 1;
         }
         hardswitch::run().unwrap();

@@ -141,7 +141,11 @@ fn an_error_sent_to_an_iteration_ends_it() {
             }
         };
         assert_eq!(data, [0, 1, 2]);
-        assert_eq!(end.map(told).as_deref(), Some("oops 9"), "main was waiting, so the send was served in spite of the close");
+        assert_eq!(
+            end.map(told).as_deref(),
+            Some("oops 9"),
+            "main was waiting, so the send was served in spite of the close"
+        );
         hardswitch::run().unwrap();
         assert_eq!(log.take(), "ok ok");
         assert!(c.is_closed());
@@ -159,7 +163,11 @@ fn main_iterating_past_the_last_sender_is_told_so() {
             sent.map(drop)
         });
         let got: Vec<_> = c.iter().map(told).take(4).collect();
-        assert_eq!(got, ["ok", "ok", RECEIVING], "main blocked before the close; then the iteration is over");
+        assert_eq!(
+            got,
+            ["ok", "ok", RECEIVING],
+            "main blocked before the close; then the iteration is over"
+        );
     });
 }
 
@@ -172,7 +180,11 @@ fn a_blocked_tasklet_of_a_closed_channel_can_be_killed_or_thrown_at() {
             let start = || {
                 let (chan, seen) = (c.clone(), log.clone());
                 let t = s.spawn(move || {
-                    let r = if sending { chan.send(1) } else { chan.receive().map(drop) };
+                    let r = if sending {
+                        chan.send(1)
+                    } else {
+                        chan.receive().map(drop)
+                    };
                     seen.add(told(r));
                 });
                 t.run().unwrap();
@@ -184,7 +196,11 @@ fn a_blocked_tasklet_of_a_closed_channel_can_be_killed_or_thrown_at() {
             pending.kill_pending().unwrap();
             thrown.throw(oops(1)).unwrap();
             hardswitch::run().unwrap();
-            assert_eq!(log.take(), "TaskletExit oops 1 TaskletExit", "the pending one acts when it is run");
+            assert_eq!(
+                log.take(),
+                "TaskletExit oops 1 TaskletExit",
+                "the pending one acts when it is run"
+            );
             assert_eq!(c.balance(), 0);
             assert!(c.is_closed());
         }

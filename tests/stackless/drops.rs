@@ -157,7 +157,8 @@ fn a_dropped_value_may_switch_while_another_is_received() {
     struct Noisy(Log, i32);
     impl Drop for Noisy {
         fn drop(&mut self) {
-            self.0.add(format!("drop {} {}", self.1, told(hardswitch::schedule())));
+            self.0
+                .add(format!("drop {} {}", self.1, told(hardswitch::schedule())));
         }
     }
     fresh(|s| {
@@ -175,7 +176,10 @@ fn a_dropped_value_may_switch_while_another_is_received() {
         t.throw_pending(oops(2)).unwrap();
         hardswitch::run().unwrap();
         let words = log.take();
-        assert!(words.contains("drop 1 ok") && words.contains("oops 2"), "{words}");
+        assert!(
+            words.contains("drop 1 ok") && words.contains("oops 2"),
+            "{words}"
+        );
         assert!(!t.is_alive());
     });
 }
@@ -207,7 +211,11 @@ fn a_tasklet_without_handles_that_removes_itself_does_not_disturb_a_blocked_main
             seen.add(told(r.clone()));
             r
         }));
-        assert_eq!(told(c.receive()), DEADLOCK, "the deadlock its owner let pass");
+        assert_eq!(
+            told(c.receive()),
+            DEADLOCK,
+            "the deadlock its owner let pass"
+        );
         assert_eq!(log.take(), DEADLOCK);
     });
 }
@@ -215,7 +223,11 @@ fn a_tasklet_without_handles_that_removes_itself_does_not_disturb_a_blocked_main
 #[test]
 fn a_channel_lives_as_long_as_somebody_is_blocked_on_it() {
     fresh(|s| {
-        assert_eq!(told(Channel::<i64>::new().receive()), DEADLOCK, "a temporary channel loses no error");
+        assert_eq!(
+            told(Channel::<i64>::new().receive()),
+            DEADLOCK,
+            "a temporary channel loses no error"
+        );
         let log = Log::default();
         let seen = log.clone();
         let t = s.spawn(move || seen.add(told(Channel::<i64>::new().receive())));
@@ -252,7 +264,7 @@ fn switching_out_of_a_destructor_during_a_panic_is_refused() {
                 seen.add(told(c.receive()));
                 seen.add("unwound");
             });
-            std::panic::resume_unwind(Box::new(Oops(1)))
+            panic_with(Oops(1))
         });
         let bystander = s.spawn(|| ());
         assert!(matches!(hardswitch::run(), Err(Error::Panicked(_))));
@@ -281,7 +293,10 @@ fn handles_and_functions_may_refer_to_each_other() {
 #[test]
 fn the_end_of_a_thread_ends_its_tasklets() {
     let log = std::sync::Arc::new(std::sync::Mutex::new(vec![]));
-    struct Note(std::sync::Arc<std::sync::Mutex<Vec<&'static str>>>, &'static str);
+    struct Note(
+        std::sync::Arc<std::sync::Mutex<Vec<&'static str>>>,
+        &'static str,
+    );
     impl Drop for Note {
         fn drop(&mut self) {
             self.0.lock().unwrap().push(self.1);
@@ -290,7 +305,11 @@ fn the_end_of_a_thread_ends_its_tasklets() {
     for stacks in [Stacks::Own, Stacks::Window] {
         let notes = log.clone();
         std::thread::spawn(move || {
-            let (a, b, c) = (Note(notes.clone(), "blocked"), Note(notes.clone(), "queued"), Note(notes, "never ran"));
+            let (a, b, c) = (
+                Note(notes.clone(), "blocked"),
+                Note(notes.clone(), "queued"),
+                Note(notes, "never ran"),
+            );
             let chan: Channel<i64> = Channel::new();
             let inner = chan.clone();
             stacks.spawn(move || {
@@ -312,6 +331,10 @@ fn the_end_of_a_thread_ends_its_tasklets() {
         .unwrap();
         let mut notes = std::mem::take(&mut *log.lock().unwrap());
         notes.sort();
-        assert_eq!(notes, ["blocked", "never ran", "queued"], "each is cleaned up once");
+        assert_eq!(
+            notes,
+            ["blocked", "never ran", "queued"],
+            "each is cleaned up once"
+        );
     }
 }

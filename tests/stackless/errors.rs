@@ -7,27 +7,68 @@ fn every_message_is_the_one_stackless_users_know() {
     use hardswitch::StateError::*;
     for (error, message) in [
         (Error::Closed, "Send/receive operation on a closed channel"),
-        (Error::Deadlock, "Deadlock: the last runnable tasklet cannot be blocked."),
-        (Error::MainReceiving, "the main tasklet is receiving without a sender available."),
-        (Error::MainSending, "the main tasklet is sending without a receiver available."),
-        (Error::BlockTrap, "this tasklet does not like to be blocked."),
+        (
+            Error::Deadlock,
+            "Deadlock: the last runnable tasklet cannot be blocked.",
+        ),
+        (
+            Error::MainReceiving,
+            "the main tasklet is receiving without a sender available.",
+        ),
+        (
+            Error::MainSending,
+            "the main tasklet is sending without a receiver available.",
+        ),
+        (
+            Error::BlockTrap,
+            "this tasklet does not like to be blocked.",
+        ),
         (Error::SwitchTrap, "switch_trap"),
         (Error::State(Alive), "tasklet is alive"),
-        (Error::State(NotBound), "the tasklet was not bound to a function"),
-        (Error::State(BindCurrent), "can't (re)bind the current tasklet"),
+        (
+            Error::State(NotBound),
+            "the tasklet was not bound to a function",
+        ),
+        (
+            Error::State(BindCurrent),
+            "can't (re)bind the current tasklet",
+        ),
         (Error::State(Scheduled), "tasklet is scheduled"),
         (Error::State(StackInUse), "tasklet has C state on its stack"),
-        (Error::State(UnbindMain), "can't unbind the main tasklet"),
         (Error::State(RunBlocked), "You cannot run a blocked tasklet"),
-        (Error::State(RunDead), "You cannot run an unbound(dead) tasklet"),
-        (Error::State(RemoveBlocked), "You cannot remove a blocked tasklet."),
-        (Error::State(RemoveCurrent), "The current tasklet cannot be removed."),
-        (Error::State(ThrowDead), "You cannot throw to a dead tasklet"),
+        (
+            Error::State(RunDead),
+            "You cannot run an unbound(dead) tasklet",
+        ),
+        (
+            Error::State(RemoveBlocked),
+            "You cannot remove a blocked tasklet.",
+        ),
+        (
+            Error::State(RemoveCurrent),
+            "The current tasklet cannot be removed.",
+        ),
+        (
+            Error::State(ThrowDead),
+            "You cannot throw to a dead tasklet",
+        ),
         (Error::State(NoThread), "tasklet has no thread"),
-        (Error::State(ThreadNotInitialized), "Target thread isn't initialized"),
-        (Error::State(RecursiveSchedule), "Recursive scheduler call due to callbacks!"),
-        (Error::State(RecursiveChannel), "Recursive channel call due to callbacks!"),
-        (Error::State(OtherThread), "can't switch to a different thread."),
+        (
+            Error::State(ThreadNotInitialized),
+            "Target thread isn't initialized",
+        ),
+        (
+            Error::State(RecursiveSchedule),
+            "Recursive scheduler call due to callbacks!",
+        ),
+        (
+            Error::State(RecursiveChannel),
+            "Recursive channel call due to callbacks!",
+        ),
+        (
+            Error::State(OtherThread),
+            "can't switch to a different thread.",
+        ),
     ] {
         assert_eq!(error.to_string(), message);
     }
@@ -52,7 +93,10 @@ fn errors_are_small_and_copies_share_the_payload() {
     let copy = e.clone();
     match (&e, &copy) {
         (Error::Thrown(a), Error::Thrown(b)) => {
-            assert!(std::ptr::eq(a.downcast_ref::<Oops>().unwrap(), b.downcast_ref::<Oops>().unwrap()));
+            assert!(std::ptr::eq(
+                a.downcast_ref::<Oops>().unwrap(),
+                b.downcast_ref::<Oops>().unwrap()
+            ));
         }
         _ => panic!("both are thrown errors"),
     }
@@ -61,9 +105,11 @@ fn errors_are_small_and_copies_share_the_payload() {
 #[test]
 fn a_panic_payload_survives_the_way_to_main() {
     fresh(|s| {
-        s.spawn(|| std::panic::resume_unwind(Box::new(Oops(77))));
+        s.spawn(|| panic_with(Oops(77)));
         match hardswitch::run() {
-            Err(Error::Panicked(payload)) => assert_eq!(payload.downcast_ref::<Oops>(), Some(&Oops(77))),
+            Err(Error::Panicked(payload)) => {
+                assert_eq!(payload.downcast_ref::<Oops>(), Some(&Oops(77)))
+            }
             other => panic!("expected the panic, got {other:?}"),
         }
     });
@@ -76,7 +122,7 @@ fn each_tasklet_has_its_own_panic() {
         let log = Log::default();
         let seen = log.clone();
         s.spawn(move || {
-            let caught = std::panic::catch_unwind(|| std::panic::resume_unwind(Box::new(1)));
+            let caught = std::panic::catch_unwind(|| panic_with(1));
             hardswitch::schedule()?;
             seen.add(format!("{} {}", caught.is_err(), std::thread::panicking()));
             Ok::<_, Error>(())

@@ -102,7 +102,10 @@ pub fn fresh(test: fn(Stacks)) {
     for stacks in [Stacks::Own, Stacks::Window] {
         let thread = std::thread::Builder::new().name(format!("{stacks:?}"));
         let thread = thread.spawn(move || {
-            let settings = Settings { windows: 1, ..Settings::default() };
+            let settings = Settings {
+                windows: 1,
+                ..Settings::default()
+            };
             settings.apply().expect("settings of a new thread");
             test(stacks);
         });
@@ -142,6 +145,11 @@ pub fn code(e: &Error) -> Option<i32> {
         Error::Thrown(thrown) => thrown.downcast_ref::<Oops>().map(|o| o.0),
         _ => None,
     }
+}
+
+/// Panics with a payload, without a message on standard error.
+pub fn panic_with(payload: impl std::any::Any + Send) {
+    std::panic::resume_unwind(Box::new(payload))
 }
 
 /// "ok", or the message of the error.
@@ -231,5 +239,9 @@ pub fn refused<T>(
 ) {
     let before = observe(tasklets, channels);
     assert_eq!(told(call()), message, "{what}");
-    assert_eq!(observe(tasklets, channels), before, "{what}: refused, yet something changed");
+    assert_eq!(
+        observe(tasklets, channels),
+        before,
+        "{what}: refused, yet something changed"
+    );
 }

@@ -116,7 +116,10 @@ fn finishing_order(s: Stacks, senders_first: bool, sign: i32, schedule_all: bool
 fn a_channel_that_prefers_receivers_lets_them_finish_first() {
     fresh(|s| {
         for senders_first in [true, false] {
-            assert_eq!(finishing_order(s, senders_first, -1, false), "r0 r1 r2 s0 s1 s2");
+            assert_eq!(
+                finishing_order(s, senders_first, -1, false),
+                "r0 r1 r2 s0 s1 s2"
+            );
         }
     });
 }
@@ -125,7 +128,10 @@ fn a_channel_that_prefers_receivers_lets_them_finish_first() {
 fn a_channel_that_prefers_senders_lets_them_finish_first() {
     fresh(|s| {
         for senders_first in [true, false] {
-            assert_eq!(finishing_order(s, senders_first, 1, false), "s0 s1 s2 r0 r1 r2");
+            assert_eq!(
+                finishing_order(s, senders_first, 1, false),
+                "s0 s1 s2 r0 r1 r2"
+            );
         }
     });
 }
@@ -151,12 +157,19 @@ fn a_preferred_partner_runs_at_once_and_the_caller_becomes_last() {
         let c = Channel::new();
         let log = Log::default();
         let (chan, seen) = (c.clone(), log.clone());
-        let receiver = s.spawn(move || chan.receive().map(|v: i64| seen.add(format!("received {v}"))));
+        let receiver = s.spawn(move || {
+            chan.receive()
+                .map(|v: i64| seen.add(format!("received {v}")))
+        });
         receiver.run().unwrap();
         let seen = log.clone();
         s.spawn(move || seen.add("between"));
         c.send(1).unwrap();
-        assert_eq!(log.take(), "received 1 between", "between stood before the caller's new place");
+        assert_eq!(
+            log.take(),
+            "received 1 between",
+            "between stood before the caller's new place"
+        );
     });
 }
 
@@ -167,7 +180,10 @@ fn an_unpreferred_partner_is_put_at_the_end() {
         c.set_preference(Preference::Sender);
         let log = Log::default();
         let (chan, seen) = (c.clone(), log.clone());
-        let receiver = s.spawn(move || chan.receive().map(|v: i64| seen.add(format!("received {v}"))));
+        let receiver = s.spawn(move || {
+            chan.receive()
+                .map(|v: i64| seen.add(format!("received {v}")))
+        });
         receiver.run().unwrap();
         let seen = log.clone();
         s.spawn(move || seen.add("between"));
@@ -190,7 +206,11 @@ fn insert_puts_at_the_end_and_run_brings_forward() {
         b.insert().unwrap();
         a.insert().unwrap();
         c.run().unwrap();
-        assert_eq!(log.take(), "3", "a paused one is appended, then switched to: nobody stands behind it");
+        assert_eq!(
+            log.take(),
+            "3",
+            "a paused one is appended, then switched to: nobody stands behind it"
+        );
         hardswitch::run().unwrap();
         assert_eq!(log.take(), "2 1");
     });

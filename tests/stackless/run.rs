@@ -5,7 +5,9 @@ use super::*;
 #[test]
 fn run_ends_when_everybody_has_ended() {
     fresh(|s| {
-        let t: Vec<_> = (0..4).map(|i| s.spawn(move || (0..i).try_for_each(|_| hardswitch::schedule()))).collect();
+        let t: Vec<_> = (0..4)
+            .map(|i| s.spawn(move || (0..i).try_for_each(|_| hardswitch::schedule())))
+            .collect();
         hardswitch::run().unwrap();
         assert!(t.iter().all(|t| !t.is_alive()));
         assert_eq!(hardswitch::run_count(), 1);
@@ -45,11 +47,13 @@ fn an_uncaught_panic_comes_out_of_run_too() {
     fresh(|s| {
         let t = s.spawn(|| {
             if hardswitch::run_count() > 0 {
-                std::panic::resume_unwind(Box::new("out of tea"));
+                panic_with("out of tea");
             }
         });
         match hardswitch::run() {
-            Err(Error::Panicked(payload)) => assert_eq!(payload.downcast_ref::<&str>(), Some(&"out of tea")),
+            Err(Error::Panicked(payload)) => {
+                assert_eq!(payload.downcast_ref::<&str>(), Some(&"out of tea"))
+            }
             other => panic!("expected the panic, got {other:?}"),
         }
         assert!(!t.is_alive());
@@ -192,9 +196,15 @@ fn waking_the_outer_run_makes_the_inner_one_runnable() {
         });
         hardswitch::run().unwrap();
         log.add("outer run is over");
-        assert!(worker.is_scheduled(), "the deeper one lost its place and is runnable");
+        assert!(
+            worker.is_scheduled(),
+            "the deeper one lost its place and is runnable"
+        );
         hardswitch::run().unwrap();
-        assert_eq!(log.take(), "wakes main outer run is over back inner run is over");
+        assert_eq!(
+            log.take(),
+            "wakes main outer run is over back inner run is over"
+        );
         assert!(!worker.is_alive());
         assert_eq!(hardswitch::run_count(), 1);
     });
@@ -208,7 +218,7 @@ fn several_deeper_runs_become_runnable_when_the_outer_one_is_woken() {
             let log = log.clone();
             s.spawn(move || {
                 if depth == 3 {
-                    let r = hardswitch::main_tasklet().switch();
+                    let r = hardswitch::main_tasklet().run();
                     log.add("innermost");
                     return r;
                 }
@@ -221,9 +231,13 @@ fn several_deeper_runs_become_runnable_when_the_outer_one_is_woken() {
         nest(s, &log, 0);
         hardswitch::run().unwrap();
         assert_eq!(log.take(), "");
-        assert_eq!(hardswitch::run_count(), 4, "main and the three that ran");
+        assert_eq!(
+            hardswitch::run_count(),
+            5,
+            "main, the one that woke it and the three that ran"
+        );
         hardswitch::run().unwrap();
-        assert_eq!(log.take(), "2 1 0", "the innermost first");
+        assert_eq!(log.take(), "innermost 2 1 0", "the deepest run first");
         assert_eq!(hardswitch::run_count(), 1);
     });
 }

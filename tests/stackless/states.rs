@@ -4,7 +4,12 @@ use super::*;
 
 /// alive, paused, blocked, scheduled
 fn states(t: &Tasklet) -> [bool; 4] {
-    [t.is_alive(), t.is_paused(), t.is_blocked(), t.is_scheduled()]
+    [
+        t.is_alive(),
+        t.is_paused(),
+        t.is_blocked(),
+        t.is_scheduled(),
+    ]
 }
 
 const NOT_ALIVE: [bool; 4] = [false, false, false, false];
@@ -56,7 +61,11 @@ fn setup_queues_a_bound_tasklet() {
         t.setup().unwrap();
         assert_eq!(states(&t), SCHEDULED);
         assert_eq!(hardswitch::run_count(), 2);
-        assert_eq!(t.next(), Some(hardswitch::main_tasklet()), "the ring is main and it");
+        assert_eq!(
+            t.next(),
+            Some(hardswitch::main_tasklet()),
+            "the ring is main and it"
+        );
         assert_eq!(t.prev(), Some(hardswitch::main_tasklet()));
     });
 }
@@ -124,11 +133,19 @@ fn insert_and_remove_do_nothing_when_there_is_nothing_to_do() {
         let u = s.spawn(|| ());
         let before = observe(&[&t, &u], &[]);
         t.insert().unwrap();
-        assert_eq!(observe(&[&t, &u], &[]), before, "insert of a queued tasklet");
+        assert_eq!(
+            observe(&[&t, &u], &[]),
+            before,
+            "insert of a queued tasklet"
+        );
         t.remove().unwrap();
         let before = observe(&[&t, &u], &[]);
         t.remove().unwrap();
-        assert_eq!(observe(&[&t, &u], &[]), before, "remove of a paused tasklet");
+        assert_eq!(
+            observe(&[&t, &u], &[]),
+            before,
+            "remove of a paused tasklet"
+        );
     });
 }
 
@@ -139,7 +156,12 @@ fn the_running_tasklet_is_alive_and_scheduled() {
         let seen = log.clone();
         let t = s.spawn(move || {
             let me = hardswitch::current();
-            seen.add(format!("{:?} {} {}", states(&me), me.is_current(), me.is_main()));
+            seen.add(format!(
+                "{:?} {} {}",
+                states(&me),
+                me.is_current(),
+                me.is_main()
+            ));
         });
         assert!(!t.is_current());
         t.run().unwrap();
@@ -311,7 +333,11 @@ fn the_run_count_counts_the_ring_with_main_and_the_running_tasklet() {
         }
         assert_eq!(hardswitch::run_count(), 4);
         hardswitch::run().unwrap();
-        assert_eq!(log.take(), "3 2 1", "main is not in the ring while it waits in run");
+        assert_eq!(
+            log.take(),
+            "3 2 1",
+            "main is not in the ring while it waits in run"
+        );
         assert_eq!(hardswitch::run_count(), 1);
     });
 }
@@ -338,8 +364,14 @@ fn flags_of_a_new_tasklet_are_off_whoever_makes_it() {
 fn setting_a_flag_returns_the_old_value() {
     fresh(|s| {
         let t = s.unbound();
-        assert_eq!((t.set_atomic(true), t.set_atomic(false), t.set_atomic(false)), (false, true, false));
-        assert_eq!((t.set_ignore_nesting(true), t.set_ignore_nesting(false)), (false, true));
+        assert_eq!(
+            (t.set_atomic(true), t.set_atomic(false), t.set_atomic(false)),
+            (false, true, false)
+        );
+        assert_eq!(
+            (t.set_ignore_nesting(true), t.set_ignore_nesting(false)),
+            (false, true)
+        );
         assert_eq!((t.set_block_trap(true), t.block_trap()), (false, true));
         assert_eq!((t.set_block_trap(false), t.block_trap()), (true, false));
     });

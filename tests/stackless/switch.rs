@@ -32,7 +32,11 @@ fn a_switch_to_a_queued_tasklet_leaves_the_others_in_their_order() {
             })
             .collect();
         t[1].switch().unwrap();
-        assert_eq!(log.take(), "1 2 0", "main is only woken when nobody is left");
+        assert_eq!(
+            log.take(),
+            "1 2 0",
+            "main is only woken when nobody is left"
+        );
     });
 }
 
@@ -46,7 +50,11 @@ fn a_switch_to_oneself_does_nothing_also_with_others_queued_and_also_under_a_tra
         me.switch().unwrap();
         me.switch().unwrap();
         me.run().unwrap();
-        assert_eq!(observe(&[&t], &[]), before, "nothing changes, nobody is lost");
+        assert_eq!(
+            observe(&[&t], &[]),
+            before,
+            "nothing changes, nobody is lost"
+        );
         hardswitch::switch_trap(1);
         assert_eq!(told(me.switch()), "ok");
         assert_eq!(told(me.run()), "ok");

@@ -42,11 +42,18 @@ fn a_thrown_error_keeps_its_payload() {
         let log = Log::default();
         let seen = log.clone();
         let t = s.spawn(move || match hardswitch::schedule_remove() {
-            Err(Error::Thrown(thrown)) => seen.add(thrown.downcast_ref::<(u8, String)>().expect("its type").1.clone()),
+            Err(Error::Thrown(thrown)) => seen.add(
+                thrown
+                    .downcast_ref::<(u8, String)>()
+                    .expect("its type")
+                    .1
+                    .clone(),
+            ),
             other => seen.add(format!("{other:?}")),
         });
         t.run().unwrap();
-        t.throw(Error::thrown((1u8, "payload".to_string()))).unwrap();
+        t.throw(Error::thrown((1u8, "payload".to_string())))
+            .unwrap();
         assert_eq!(log.take(), "payload");
     });
 }
@@ -55,7 +62,11 @@ fn a_thrown_error_keeps_its_payload() {
 fn an_error_the_tasklet_lets_pass_comes_back_to_the_thrower() {
     fresh(|s| {
         let t = s.started();
-        assert_eq!(told(t.throw(oops(5))), "oops 5", "main is the one to be told");
+        assert_eq!(
+            told(t.throw(oops(5))),
+            "oops 5",
+            "main is the one to be told"
+        );
         assert!(!t.is_alive());
         let t = s.started();
         assert_eq!(told(t.throw_pending(oops(6))), "ok");
@@ -116,7 +127,10 @@ fn throwing_at_the_dead_is_an_error_and_killing_them_is_not() {
     fresh(|s| {
         let t = s.ended();
         assert_eq!(told(t.throw(oops(1))), "You cannot throw to a dead tasklet");
-        assert_eq!(told(t.throw_pending(oops(1))), "You cannot throw to a dead tasklet");
+        assert_eq!(
+            told(t.throw_pending(oops(1))),
+            "You cannot throw to a dead tasklet"
+        );
         assert_eq!(told(t.throw(Error::Exit)), "ok", "an exit is a kill");
         assert_eq!(told(t.kill()), "ok");
         assert_eq!(told(t.kill_pending()), "ok");
@@ -145,7 +159,11 @@ fn what_one_throws_at_oneself_is_raised_right_there() {
         let t = s.spawn(|| ());
         let before = observe(&[&t], &[]);
         assert_eq!(told(me.throw(oops(1))), "oops 1");
-        assert_eq!(told(me.throw_pending(oops(2))), "oops 2", "a delay would make no sense");
+        assert_eq!(
+            told(me.throw_pending(oops(2))),
+            "oops 2",
+            "a delay would make no sense"
+        );
         assert_eq!(told(me.raise(oops(3))), "oops 3");
         assert!(matches!(me.kill(), Err(Error::Exit)));
         assert!(matches!(me.kill_pending(), Err(Error::Exit)));
@@ -213,7 +231,11 @@ fn killing_a_blocked_tasklet_restores_the_balance() {
             assert_eq!(c.balance(), 3);
             if pending { b.kill_pending() } else { b.kill() }.unwrap();
             assert_eq!(c.balance(), 2);
-            assert_eq!((a.next(), x.prev()), (Some(x.clone()), Some(a.clone())), "the queue closes up");
+            assert_eq!(
+                (a.next(), x.prev()),
+                (Some(x.clone()), Some(a.clone())),
+                "the queue closes up"
+            );
             assert_eq!((c.receive().unwrap(), c.receive().unwrap()), (1, 3));
             hardswitch::run().unwrap();
             assert!(!b.is_alive());
@@ -240,7 +262,12 @@ fn a_pending_kill_replaces_a_value_that_was_not_yet_taken() {
             t.run().unwrap();
             let value = Rc::new(());
             c.send(value.clone()).unwrap();
-            if kill { t.kill_pending() } else { t.throw_pending(oops(1)) }.unwrap();
+            if kill {
+                t.kill_pending()
+            } else {
+                t.throw_pending(oops(1))
+            }
+            .unwrap();
             hardswitch::run().unwrap();
             assert_eq!(log.take(), if kill { "TaskletExit" } else { "oops 1" });
             assert_eq!(Rc::strong_count(&value), 1, "the value is lost, not leaked");
@@ -342,7 +369,10 @@ fn an_error_thrown_at_main_comes_out_of_what_main_waits_in() {
             hardswitch::run().unwrap();
         }
         s.spawn(|| hardswitch::main_tasklet().kill());
-        assert!(matches!(hardswitch::run(), Err(Error::Exit)), "main is told to exit and decides for itself");
+        assert!(
+            matches!(hardswitch::run(), Err(Error::Exit)),
+            "main is told to exit and decides for itself"
+        );
         assert!(hardswitch::main_tasklet().is_alive());
         hardswitch::run().unwrap();
     });

@@ -5,7 +5,12 @@ use hardswitch::{switch_trap, Preference};
 
 /// A call refused under the trap works as soon as the trap is gone.
 #[track_caller]
-fn trapped<T>(what: &str, tasklets: &[&Tasklet], channels: &[&Channel<i64>], call: impl Fn() -> Result<T, Error>) {
+fn trapped<T>(
+    what: &str,
+    tasklets: &[&Tasklet],
+    channels: &[&Channel<i64>],
+    call: impl Fn() -> Result<T, Error>,
+) {
     assert_eq!(switch_trap(1), 0, "the old level is returned");
     refused(what, SWITCH_TRAP, tasklets, channels, &call);
     assert_eq!(switch_trap(-1), 1);
@@ -69,7 +74,10 @@ fn a_blocking_send_or_receive_is_refused() {
         let t = s.spawn(move || chan.receive().map(drop));
         trapped("send", &[&t], &[&c], || c.send(1));
         let chan = c.clone();
-        let t = s.spawn(move || chan.receive().map_or_else(|e| assert_eq!(code(&e), Some(2)), drop));
+        let t = s.spawn(move || {
+            chan.receive()
+                .map_or_else(|e| assert_eq!(code(&e), Some(2)), drop)
+        });
         trapped("send_throw", &[&t], &[&c], || c.send_throw(oops(2)));
         let chan = c.clone();
         let t = s.spawn(move || chan.send(3));
@@ -84,14 +92,22 @@ fn a_rendezvous_that_would_switch_is_refused_and_the_partner_keeps_its_place_and
     fresh(|s| {
         let c = Channel::new();
         let (r1, r2) = (s.receiver(&c), s.receiver(&c));
-        trapped("send to the preferred receiver", &[&r1, &r2], &[&c], || c.send(1));
+        trapped("send to the preferred receiver", &[&r1, &r2], &[&c], || {
+            c.send(1)
+        });
         assert!(!r1.is_alive() && r2.is_blocked());
         r2.kill().unwrap();
 
         c.set_preference(Preference::Sender);
         let (s1, s2) = (s.sender(&c, 10), s.sender(&c, 20));
         switch_trap(1);
-        refused("receive from the preferred sender", SWITCH_TRAP, &[&s1, &s2], &[&c], || c.receive());
+        refused(
+            "receive from the preferred sender",
+            SWITCH_TRAP,
+            &[&s1, &s2],
+            &[&c],
+            || c.receive(),
+        );
         switch_trap(-1);
         assert_eq!(c.receive().unwrap(), 10);
         assert_eq!(c.receive().unwrap(), 20);
@@ -99,7 +115,13 @@ fn a_rendezvous_that_would_switch_is_refused_and_the_partner_keeps_its_place_and
         c.set_schedule_all(true);
         let s1 = s.sender(&c, 30);
         switch_trap(1);
-        refused("receive where all are scheduled", SWITCH_TRAP, &[&s1], &[&c], || c.receive());
+        refused(
+            "receive where all are scheduled",
+            SWITCH_TRAP,
+            &[&s1],
+            &[&c],
+            || c.receive(),
+        );
         switch_trap(-1);
         assert_eq!(c.receive().unwrap(), 30);
         hardswitch::run().unwrap();
@@ -157,7 +179,11 @@ fn what_needs_no_switch_is_allowed() {
         assert_eq!(told(t.kill_pending()), "ok");
         let c: Channel<i64> = Channel::new();
         c.close();
-        assert_eq!(told(c.send(1)), CLOSED, "the channel's own refusal comes first");
+        assert_eq!(
+            told(c.send(1)),
+            CLOSED,
+            "the channel's own refusal comes first"
+        );
         hardswitch::current().set_block_trap(true);
         assert_eq!(told(c.send(1)), BLOCK_TRAP);
         hardswitch::current().set_block_trap(false);
@@ -178,11 +204,29 @@ fn the_targets_own_refusal_wins_over_the_trap() {
         let c = Channel::new();
         let (blocked, dead) = (s.receiver(&c), s.ended());
         switch_trap(1);
-        for call in [Tasklet::run as fn(&Tasklet) -> Result<(), Error>, Tasklet::switch] {
-            refused("blocked", "You cannot run a blocked tasklet", &[&blocked], &[&c], || call(&blocked));
-            refused("dead", "You cannot run an unbound(dead) tasklet", &[&dead], &[&c], || call(&dead));
+        for call in [
+            Tasklet::run as fn(&Tasklet) -> Result<(), Error>,
+            Tasklet::switch,
+        ] {
+            refused(
+                "blocked",
+                "You cannot run a blocked tasklet",
+                &[&blocked],
+                &[&c],
+                || call(&blocked),
+            );
+            refused(
+                "dead",
+                "You cannot run an unbound(dead) tasklet",
+                &[&dead],
+                &[&c],
+                || call(&dead),
+            );
         }
-        assert_eq!(told(dead.throw(oops(1))), "You cannot throw to a dead tasklet");
+        assert_eq!(
+            told(dead.throw(oops(1))),
+            "You cannot throw to a dead tasklet"
+        );
         switch_trap(-1);
         blocked.kill().unwrap();
     });
@@ -206,7 +250,11 @@ fn levels_add_up_and_any_level_but_zero_is_a_trap() {
         assert_eq!(switch_trap(-1), 2);
         assert_eq!(told(hardswitch::schedule()), SWITCH_TRAP);
         assert_eq!(switch_trap(-2), 1);
-        assert_eq!(told(hardswitch::schedule()), SWITCH_TRAP, "a negative level, too");
+        assert_eq!(
+            told(hardswitch::schedule()),
+            SWITCH_TRAP,
+            "a negative level, too"
+        );
         assert_eq!(switch_trap(1), -1);
         assert_eq!(switch_trap(0), 0);
         assert_eq!(told(hardswitch::schedule()), "ok");

@@ -30,7 +30,15 @@ impl Cast {
     }
 
     fn all(&self) -> [&Tasklet; 7] {
-        [&self.unbound, &self.bound, &self.paused, &self.started, &self.queued, &self.receiving, &self.ended]
+        [
+            &self.unbound,
+            &self.bound,
+            &self.paused,
+            &self.started,
+            &self.queued,
+            &self.receiving,
+            &self.ended,
+        ]
     }
 
     #[track_caller]
@@ -50,14 +58,21 @@ impl Cast {
 fn setup_needs_a_bound_tasklet_that_is_not_alive() {
     fresh(|s| {
         let cast = Cast::new(s);
-        for (state, t) in
-            [("paused", &cast.paused), ("started", &cast.started), ("queued", &cast.queued), ("blocked", &cast.receiving)]
-        {
+        for (state, t) in [
+            ("paused", &cast.paused),
+            ("started", &cast.started),
+            ("queued", &cast.queued),
+            ("blocked", &cast.receiving),
+        ] {
             cast.refused(state, "tasklet is alive", || t.setup());
         }
-        cast.refused("main", "tasklet is alive", || hardswitch::main_tasklet().setup());
+        cast.refused("main", "tasklet is alive", || {
+            hardswitch::main_tasklet().setup()
+        });
         for (state, t) in [("unbound", &cast.unbound), ("ended", &cast.ended)] {
-            cast.refused(state, "the tasklet was not bound to a function", || t.setup());
+            cast.refused(state, "the tasklet was not bound to a function", || {
+                t.setup()
+            });
         }
         cast.finish();
     });
@@ -68,11 +83,16 @@ fn insert_run_and_switch_refuse_who_cannot_run() {
     fresh(|s| {
         let cast = Cast::new(s);
         for (name, call) in [
-            ("insert", Tasklet::insert as fn(&Tasklet) -> Result<(), Error>),
+            (
+                "insert",
+                Tasklet::insert as fn(&Tasklet) -> Result<(), Error>,
+            ),
             ("run", Tasklet::run),
             ("switch", Tasklet::switch),
         ] {
-            cast.refused(name, "You cannot run a blocked tasklet", || call(&cast.receiving));
+            cast.refused(name, "You cannot run a blocked tasklet", || {
+                call(&cast.receiving)
+            });
             for t in [&cast.unbound, &cast.bound, &cast.ended] {
                 cast.refused(name, "You cannot run an unbound(dead) tasklet", || call(t));
             }
@@ -85,8 +105,12 @@ fn insert_run_and_switch_refuse_who_cannot_run() {
 fn remove_refuses_the_blocked_and_the_running() {
     fresh(|s| {
         let cast = Cast::new(s);
-        cast.refused("blocked", "You cannot remove a blocked tasklet.", || cast.receiving.remove());
-        cast.refused("current", "The current tasklet cannot be removed.", || hardswitch::current().remove());
+        cast.refused("blocked", "You cannot remove a blocked tasklet.", || {
+            cast.receiving.remove()
+        });
+        cast.refused("current", "The current tasklet cannot be removed.", || {
+            hardswitch::current().remove()
+        });
         cast.finish();
     });
 }
@@ -96,14 +120,21 @@ fn bind_and_unbind_refuse_whoever_is_in_use() {
     fresh(|s| {
         let cast = Cast::new(s);
         for (name, call) in [
-            ("bind", (|t| t.bind(|| ())) as fn(&Tasklet) -> Result<(), Error>),
+            (
+                "bind",
+                (|t| t.bind(|| ())) as fn(&Tasklet) -> Result<(), Error>,
+            ),
             ("bind_paused", |t| t.bind_paused(|| ())),
             ("unbind", |t| t.unbind()),
         ] {
-            cast.refused(name, "can't (re)bind the current tasklet", || call(&hardswitch::current()));
+            cast.refused(name, "can't (re)bind the current tasklet", || {
+                call(&hardswitch::current())
+            });
             cast.refused(name, "tasklet is scheduled", || call(&cast.queued));
             cast.refused(name, "tasklet is scheduled", || call(&cast.receiving));
-            cast.refused(name, "tasklet has C state on its stack", || call(&cast.started));
+            cast.refused(name, "tasklet has C state on its stack", || {
+                call(&cast.started)
+            });
         }
         cast.finish();
     });
@@ -114,8 +145,12 @@ fn throw_refuses_whoever_is_not_alive() {
     fresh(|s| {
         let cast = Cast::new(s);
         for t in [&cast.unbound, &cast.bound, &cast.ended] {
-            cast.refused("immediate", "You cannot throw to a dead tasklet", || t.throw(oops(1)));
-            cast.refused("pending", "You cannot throw to a dead tasklet", || t.throw_pending(oops(1)));
+            cast.refused("immediate", "You cannot throw to a dead tasklet", || {
+                t.throw(oops(1))
+            });
+            cast.refused("pending", "You cannot throw to a dead tasklet", || {
+                t.throw_pending(oops(1))
+            });
         }
         cast.finish();
     });
@@ -145,10 +180,16 @@ fn a_closed_channel_refuses_and_stays_as_it_is() {
         refused("send", CLOSED, &all, &[&c], || c.send(1));
         refused("receive", CLOSED, &all, &[&c], || c.receive());
         refused("send_throw", CLOSED, &all, &[&c], || c.send_throw(oops(1)));
-        refused("send_sequence", CLOSED, &all, &[&c], || c.send_sequence(0..3));
+        refused("send_sequence", CLOSED, &all, &[&c], || {
+            c.send_sequence(0..3)
+        });
         let before = observe(&all, &[&c]);
         assert!(c.next().is_none());
-        assert_eq!(observe(&all, &[&c]), before, "iteration over a closed channel");
+        assert_eq!(
+            observe(&all, &[&c]),
+            before,
+            "iteration over a closed channel"
+        );
         cast.finish();
     });
 }
@@ -162,9 +203,15 @@ fn a_block_trapped_tasklet_is_refused_and_the_balance_stays() {
         hardswitch::current().set_block_trap(true);
         refused("send", BLOCK_TRAP, &all, &[&c], || c.send(1));
         refused("receive", BLOCK_TRAP, &all, &[&c], || c.receive());
-        refused("send_throw", BLOCK_TRAP, &all, &[&c], || c.send_throw(oops(1)));
-        refused("send_sequence", BLOCK_TRAP, &all, &[&c], || c.send_sequence(0..3));
-        refused("next", BLOCK_TRAP, &all, &[&c], || c.next().expect("the channel is open"));
+        refused("send_throw", BLOCK_TRAP, &all, &[&c], || {
+            c.send_throw(oops(1))
+        });
+        refused("send_sequence", BLOCK_TRAP, &all, &[&c], || {
+            c.send_sequence(0..3)
+        });
+        refused("next", BLOCK_TRAP, &all, &[&c], || {
+            c.next().expect("the channel is open")
+        });
         c.close();
         refused("send", BLOCK_TRAP, &all, &[&c], || c.send(1));
         hardswitch::current().set_block_trap(false);
@@ -179,9 +226,15 @@ fn whoever_cannot_be_blocked_is_refused_and_nothing_changes() {
         let t = s.unbound();
         refused("receive", DEADLOCK, &[&t], &[&c], || c.receive());
         refused("send", DEADLOCK, &[&t], &[&c], || c.send(1));
-        refused("send_throw", DEADLOCK, &[&t], &[&c], || c.send_throw(oops(1)));
-        refused("send_sequence", DEADLOCK, &[&t], &[&c], || c.send_sequence(0..3));
-        refused("next", DEADLOCK, &[&t], &[&c], || c.next().expect("the channel is open"));
+        refused("send_throw", DEADLOCK, &[&t], &[&c], || {
+            c.send_throw(oops(1))
+        });
+        refused("send_sequence", DEADLOCK, &[&t], &[&c], || {
+            c.send_sequence(0..3)
+        });
+        refused("next", DEADLOCK, &[&t], &[&c], || {
+            c.next().expect("the channel is open")
+        });
     });
 }
 
@@ -197,7 +250,13 @@ fn the_last_runnable_tasklet_is_refused_while_main_is_blocked() {
             let me = hardswitch::current();
             refused("receive", DEADLOCK, &[&me], &[&c, &chan], || c.receive());
             refused("send", DEADLOCK, &[&me], &[&c, &chan], || c.send(1));
-            refused("schedule_remove", DEADLOCK, &[&me], &[&c, &chan], hardswitch::schedule_remove);
+            refused(
+                "schedule_remove",
+                DEADLOCK,
+                &[&me],
+                &[&c, &chan],
+                hardswitch::schedule_remove,
+            );
             seen.add("refused");
             chan.send(7)
         });
