@@ -375,29 +375,3 @@ fn many_clients_exchange_many_messages() {
         assert_eq!((c.balance(), hardswitch::run_count()), (0, 1));
     });
 }
-
-#[test]
-fn a_channel_can_be_built_from_schedule_remove_and_run() {
-    fresh(|s| {
-        // A receiver that takes itself out of the queue and is handed its value by whoever runs it.
-        let waiting: Rc<RefCell<Vec<Tasklet>>> = Rc::default();
-        let value = Rc::new(std::cell::Cell::new(0));
-        let log = Log::default();
-        for i in 0..2 {
-            let (waiting, value, log) = (waiting.clone(), value.clone(), log.clone());
-            s.spawn(move || {
-                waiting.borrow_mut().push(hardswitch::current());
-                hardswitch::schedule_remove()?;
-                log.add(format!("{i}:{}", value.get()));
-                Ok::<_, Error>(())
-            });
-        }
-        hardswitch::run().unwrap();
-        for v in [10, 20] {
-            value.set(v);
-            let t = waiting.borrow_mut().remove(0);
-            t.run().unwrap();
-        }
-        assert_eq!(log.take(), "0:10 1:20");
-    });
-}

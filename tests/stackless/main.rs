@@ -10,6 +10,7 @@ mod close;
 mod deadlock;
 mod drops;
 mod errors;
+mod inspect;
 mod order;
 mod run;
 mod schedule;
