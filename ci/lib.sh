@@ -151,7 +151,7 @@ runner() {
 # The static library that C++ hosts link, built in release mode: build_library TARGET
 library_path() { echo "$TARGET_DIR/$1/release/libhardswitch.a"; }
 build_library() {
-    cargo build --release --lib --target "$1" || return
+    cargo rustc --release --lib --crate-type staticlib --target "$1" || return
     [ -f "$(library_path "$1")" ] || die "cargo made no $(library_path "$1")"
 }
 
