@@ -36,9 +36,9 @@ step_fmt() { cargo fmt --all --check; }
 
 step_scripts() {
     local scripts script
-    mapfile -t scripts < <(git ls-files -co --exclude-standard -- ci .ci tests host | while read -r f; do
-        [ -f "$f" ] && head -n 1 "$f" | grep -qE '^#!.*bash|^#!/bin/sh|shellcheck shell=' && echo "$f"
-    done)
+    mapfile -t scripts < <(find ci .ci tests host -type f 2> /dev/null | while read -r script; do
+        if head -n 1 "$script" | grep -qaE '^#!.*(bash|/sh)$|shellcheck shell='; then echo "$script"; fi
+    done | sort)
     shellcheck -x -P SCRIPTDIR -P "$ROOT" "${scripts[@]}"
     say "shellcheck: ${#scripts[@]} scripts are clean"
     ci/cellcheck --self-test
