@@ -20,7 +20,7 @@ no-std   | both   | quick | 5  | the library builds from core and alloc alone
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
 cell970  | ppc64  | full  | 20 | the Rust tests on a processor without anything newer than Cell
-ps3      | ppc64  | full  | 10 | core and alloc build for targets/powerpc64-sony-ps3.json, and Cell can run the result
+ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
 host     | both   | full  | 20 | the C++ host and its tests
 demo     | both   | full  | 10 | ci/demo downloads its three files both ways and verifies them
 nginx    | both   | full  | 10 | the host downloads from a real nginx, and survives what nginx refuses
@@ -71,12 +71,7 @@ step_cell970() {
     CARGO_TARGET_POWERPC64_UNKNOWN_LINUX_GNU_RUNNER="$ROOT/ci/cell970" cargo test --no-fail-fast --release --target "$1"
 }
 
-# Unstable switches of cargo, on a stable toolchain: the console's target is not built in, so its core is built here.
-step_ps3() {
-    RUSTC_BOOTSTRAP=1 cargo build --release --lib --no-default-features -Zbuild-std=core,alloc -Zjson-target-spec \
-        --target targets/powerpc64-sony-ps3.json
-    ci/cellcheck "$TARGET_DIR/powerpc64-sony-ps3/release/libhardswitch.a"
-}
+step_ps3() { ci/ps3/run; }
 
 step_host() {
     [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"
