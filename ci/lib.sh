@@ -155,9 +155,10 @@ build_library() {
     [ -f "$(library_path "$1")" ] || die "cargo made no $(library_path "$1")"
 }
 
-# Configure and build host/ for a target, in build/TARGET: build_host TARGET
+# Configure and build host/ for a target, in build/TARGET, with its tests (which need more packages) or without:
+# build_host TARGET ON|OFF
 build_host() {
-    local options=(-DCMAKE_BUILD_TYPE=Release "-DHARDSWITCH_LIB=$(library_path "$1")")
+    local options=(-DCMAKE_BUILD_TYPE=Release "-DHARDSWITCH_LIB=$(library_path "$1")" "-DHARDSWITCH_TESTS=$2")
     if [ "$1" = "$PPC64" ]; then
         options+=("-DCMAKE_TOOLCHAIN_FILE=$ROOT/ci/cmake/powerpc64-linux-gnu.cmake")
     fi

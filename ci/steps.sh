@@ -76,7 +76,7 @@ step_ps3() { ci/ps3/run; }
 step_host() {
     [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"
     build_library "$1"
-    build_host "$1"
+    build_host "$1" ON
     ctest --test-dir "build/$1" --output-on-failure
 }
 
@@ -88,7 +88,7 @@ step_demo() {
 step_nginx() {
     [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"
     build_library "$1"
-    build_host "$1" > /dev/null
+    build_host "$1" OFF > /dev/null
     ci/nginx --target "$1"
 }
 
@@ -98,7 +98,7 @@ step_golden() {
     if [ "$1" = "$PPC64" ]; then
         only=(--every 10)
     fi
-    cargo run --release --target "$1" --example golden -- "${only[@]}" tests/golden/golden.jsonl.gz
+    cargo run --release --target "$1" --example golden -- tests/golden/golden.jsonl.gz "${only[@]}"
 }
 
 step_cross() { ci/cross/run; }
