@@ -31,7 +31,7 @@ PACKAGES_TEST=(
     shellcheck:shellcheck
 )
 # With these, ci/cross/run needs no docker and no registry. runc, because crun refuses to start where cgroups are confined.
-PACKAGES_CROSS=(podman:podman runc:/usr/sbin/runc mmdebstrap:mmdebstrap
+PACKAGES_CROSS=(podman:podman runc:/usr/sbin/runc uidmap:newuidmap mmdebstrap:mmdebstrap
     debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg)
 
 PROGRAM=${PROGRAM:-ci/$(basename "$0")}
@@ -155,13 +155,13 @@ build_library() {
     [ -f "$(library_path "$1")" ] || die "cargo made no $(library_path "$1")"
 }
 
-# Configure and build host/ for a target, in build/TARGET, with its tests (which need more packages) or without:
-# build_host TARGET ON|OFF
+# Configure and build host/ for a target, with its tests (which need more packages) or without:
+# build_host TARGET ON|OFF [FOLDER], in build/TARGET by default
 build_host() {
     local options=(-DCMAKE_BUILD_TYPE=Release "-DHARDSWITCH_LIB=$(library_path "$1")" "-DHARDSWITCH_TESTS=$2")
     if [ "$1" = "$PPC64" ]; then
         options+=("-DCMAKE_TOOLCHAIN_FILE=$ROOT/ci/cmake/powerpc64-linux-gnu.cmake")
     fi
-    cmake -S host -B "build/$1" "${options[@]}" || return
-    cmake --build "build/$1" --parallel "$(nproc)"
+    cmake -S host -B "${3:-build/$1}" "${options[@]}" || return
+    cmake --build "${3:-build/$1}" --parallel "$(nproc)"
 }

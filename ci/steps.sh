@@ -19,7 +19,7 @@ test     | both   | quick | 20 | the Rust tests
 no-std   | both   | quick | 5  | the library builds from core and alloc alone
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
-cell970  | ppc64  | full  | 20 | the Rust tests on a processor without anything newer than Cell
+cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
 host     | both   | full  | 20 | the C++ host and its tests
 demo     | both   | full  | 10 | ci/demo downloads its three files both ways and verifies them
@@ -69,6 +69,11 @@ step_cellcheck() {
 
 step_cell970() {
     CARGO_TARGET_POWERPC64_UNKNOWN_LINUX_GNU_RUNNER="$ROOT/ci/cell970" cargo test --no-fail-fast --release --target "$1"
+    [ -f host/CMakeLists.txt ] || return 0
+    export HARDSWITCH_PPC64_RUNNER="$ROOT/ci/cell970"
+    build_library "$1"
+    build_host "$1" ON build/cell970-host
+    ctest --test-dir build/cell970-host --output-on-failure -R '^(c_abi|cpp_.*|sha256)$'
 }
 
 step_ps3() { ci/ps3/run; }
