@@ -89,7 +89,7 @@ ensure_packages() {
     for entry in "${missing[@]}"; do
         is_there "${entry#*:}" || {
             local why
-            why=$(grep -E '^(E:|HARDSWITCH|not root)' "$log" | tail -n 1)
+            why=$(grep -E '^(E:|sudo:|HARDSWITCH|not root)' "$log" | tail -n 1)
             rm -f "$log"
             die "${entry#*:} is missing and Debian's package ${entry%%:*} could not be installed (${why:-apt-get failed})"
         }

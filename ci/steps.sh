@@ -117,6 +117,9 @@ step_setup() {
     if [ "$1" = 1 ]; then
         ci/cross/run --setup
     fi
+    # For whoever reads a log from another machine.
+    say "with $(rustc --version | cut -d' ' -f1-2), $(powerpc64-linux-gnu-gcc --version | head -n 1)," \
+        "$(qemu-ppc64 --version | sed -n 's/ version / /p;q' | cut -d' ' -f1-2), $(cmake --version | sed -n 's/ version / /p;q')"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
