@@ -32,7 +32,10 @@ cross    | none   | cross | 40 | the Rust tests for powerpc64 in a container, by
 SKIPPED=77
 skip() { say "$*"; exit $SKIPPED; }
 
-step_fmt() { cargo fmt --all --check; }
+step_fmt() {
+    cargo fmt --all --check
+    rustfmt --edition 2021 --check ci/ps3/src/lib.rs
+}
 
 step_scripts() {
     local scripts script

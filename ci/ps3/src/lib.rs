@@ -7,7 +7,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, RefCell};
 use core::panic::PanicInfo;
 
-use hardswitch::{Channel, Error, Tasklet};
+use hardswitch::{Channel, Error, Settings, Tasklet};
 
 extern "C" {
     fn report(promise: *const u8, length: usize, kept: i32);
@@ -47,11 +47,18 @@ fn promise(text: &str, kept: bool) {
 /// A tasklet whose stack is sliced.
 fn spawn_sliced(body: impl FnOnce() -> Result<(), Error> + 'static) -> Tasklet {
     // SAFETY: the bodies below own what they use; nobody gets an address on their stacks.
-    unsafe { Tasklet::builder().sliced() }.spawn(body).expect("memory for a tasklet")
+    unsafe { Tasklet::builder().sliced() }
+        .spawn(body)
+        .expect("memory for a tasklet")
 }
 
 #[no_mangle]
 pub extern "C" fn program() {
+    promise(
+        "the console's settings apply",
+        Settings::console().apply().is_ok(),
+    );
+
     // 500 sliced tasklets wait with something on their stacks; each finds it unchanged when its number comes.
     let numbers = Channel::<u64>::new();
     let sums = Rc::new(Cell::new(0));
@@ -74,7 +81,10 @@ pub extern "C" fn program() {
         numbers.send(number).expect("somebody receives");
     }
     let _ = hardswitch::run();
-    promise("each finds its stack and its number", sums.get() == 500 * 501 / 2);
+    promise(
+        "each finds its stack and its number",
+        sums.get() == 500 * 501 / 2,
+    );
 
     // Floating-point values live in registers across switches.
     let (ping, pong) = (Channel::<f64>::new(), Channel::<f64>::new());
@@ -88,7 +98,10 @@ pub extern "C" fn program() {
         ping.send(value).expect("the partner receives");
         value = pong.receive().expect("the partner answers");
     }
-    promise("a thousand round trips converge to 2", (1.999..2.001).contains(&value));
+    promise(
+        "a thousand round trips converge to 2",
+        (1.999..2.001).contains(&value),
+    );
 
     // A killed tasklet says so, on a stack of its own.
     let last_words = Rc::new(RefCell::new(None));
@@ -102,6 +115,9 @@ pub extern "C" fn program() {
     .expect("memory for a stack");
     hardswitch::schedule().expect("nobody traps switches");
     victim.kill().expect("it can be killed");
-    promise("a killed tasklet gets Exit", *last_words.borrow() == Some(true));
+    promise(
+        "a killed tasklet gets Exit",
+        *last_words.borrow() == Some(true),
+    );
     promise("and is dead then", !victim.is_alive());
 }
