@@ -7,6 +7,7 @@
 mod cases;
 mod herd;
 mod measure;
+mod operations;
 mod options;
 mod peers;
 mod report;

@@ -92,6 +92,8 @@ fn peers() -> Vec<Peer> {
             herd: Some(Keeper { most: u64::MAX, note: "4 KiB heap stacks without guard", place: Place::Here(corosensei::herd) }),
         },
         #[cfg(target_arch = "x86_64")]
+        Peer { name: "corosensei-called", timed: corosensei::timed_called, herd: None },
+        #[cfg(target_arch = "x86_64")]
         Peer { name: "corosensei+memcpy", timed: corosensei::timed_with_copies, herd: None },
         #[cfg(target_arch = "x86_64")]
         Peer {
