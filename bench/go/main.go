@@ -1,0 +1,124 @@
+// The Go peer of bench. It is asked on standard input and answers on standard output; bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
+//
+//	timed: "CASE OPERATIONS" -> "took NANOSECONDS"; any other line ends it
+//	herd:  "ready" <- "park" -> "parked" <- "wake" -> "woken NANOSECONDS"
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+const burst = 100
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "herd" {
+		herd()
+		return
+	}
+	cases := map[string]func(int){
+		"yield":       yield,
+		"rendezvous":  rendezvous,
+		"spawn":       func(n int) { spawn(n, 1) },
+		"spawn-burst": func(n int) { spawn(n, burst) },
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		var name string
+		var operations int
+		if _, err := fmt.Sscan(lines.Text(), &name, &operations); err != nil || cases[name] == nil {
+			return
+		}
+		start := time.Now()
+		cases[name](operations)
+		fmt.Println("took", time.Since(start).Nanoseconds())
+	}
+}
+
+func yield(operations int) {
+	ended := make(chan struct{})
+	turn := func() {
+		for i := 0; i < operations/2; i++ {
+			runtime.Gosched()
+		}
+		ended <- struct{}{}
+	}
+	go turn()
+	go turn()
+	<-ended
+	<-ended
+}
+
+func rendezvous(operations int) {
+	ask, answer := make(chan int), make(chan int)
+	go func() {
+		for question := range ask {
+			answer <- question + 1
+		}
+	}()
+	for question := 0; question < operations; question++ {
+		ask <- question
+		if <-answer != question+1 {
+			panic("wrong answer")
+		}
+	}
+	close(ask)
+}
+
+// The counter is atomic because a goroutine may be preempted anywhere, even on one processor; that is 1 or 2 ns of the result.
+func spawn(operations, tasks int) {
+	var finished int64
+	for i := 0; i < operations/tasks; i++ {
+		for t := 0; t < tasks; t++ {
+			go func() { atomic.AddInt64(&finished, 1) }()
+		}
+		for atomic.LoadInt64(&finished) < int64((i+1)*tasks) {
+			runtime.Gosched()
+		}
+	}
+}
+
+func herd() {
+	lines := bufio.NewScanner(os.Stdin)
+	await := func(word string) {
+		if !lines.Scan() || lines.Text() != word {
+			os.Exit(1)
+		}
+	}
+	tasks, err := strconv.Atoi(os.Getenv("BENCH_TASKS"))
+	if err != nil {
+		os.Exit(2)
+	}
+	fmt.Println("ready")
+	await("park")
+	channel := make(chan int)
+	var blocked, woken, received int64
+	for i := 0; i < tasks; i++ {
+		go func() {
+			atomic.AddInt64(&blocked, 1)
+			atomic.AddInt64(&received, int64(<-channel))
+			atomic.AddInt64(&woken, 1)
+		}()
+	}
+	for atomic.LoadInt64(&blocked) < int64(tasks) {
+		runtime.Gosched()
+	}
+	fmt.Println("parked")
+	await("wake")
+	start := time.Now()
+	for i := 0; i < tasks; i++ {
+		channel <- i
+	}
+	for atomic.LoadInt64(&woken) < int64(tasks) {
+		runtime.Gosched()
+	}
+	if received != int64(tasks)*int64(tasks-1)/2 {
+		panic("a message was lost")
+	}
+	fmt.Println("woken", time.Since(start).Nanoseconds())
+}

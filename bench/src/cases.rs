@@ -1,0 +1,119 @@
+//! What is measured, in which unit, and what was promised (the figures of issue 3; docs/performance.md has the reasons).
+
+/// Sizes of the slices of `sliced-switch`, in bytes.
+pub const SLICES: [usize; 4] = [64, 256, 1024, 4096];
+
+/// Tasks of one `spawn-burst`.
+pub const BURST: u64 = 100;
+
+/// Tasks of `parked` and `wake-all`, where an implementation can have so many.
+pub const HERD: u64 = 1_000_000;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Case {
+    Switch,
+    SlicedSwitch(usize),
+    Yield,
+    Rendezvous,
+    RendezvousSliced,
+    Spawn,
+    SpawnBurst,
+    Parked,
+    WakeAll,
+    Parked10M,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Batches of operations in this process (or in one that answers it).
+    Timed,
+    /// A million tasks in a process of their own.
+    Herd,
+}
+
+/// What the median of `of` must not exceed.
+pub struct Goal {
+    pub of: &'static str,
+    pub at_most: Bound,
+}
+
+pub enum Bound {
+    /// In the unit of the case.
+    Absolute(f64),
+    /// So many times the median of this peer.
+    Times(f64, &'static str),
+}
+
+impl Case {
+    pub fn all() -> Vec<Case> {
+        let sliced = SLICES.iter().map(|&bytes| Case::SlicedSwitch(bytes));
+        let rest = [Case::Yield, Case::Rendezvous, Case::RendezvousSliced, Case::Spawn, Case::SpawnBurst, Case::Parked, Case::WakeAll, Case::Parked10M];
+        std::iter::once(Case::Switch).chain(sliced).chain(rest).collect()
+    }
+
+    /// The cases that `name` stands for; none if it is unknown.
+    pub fn named(name: &str) -> Vec<Case> {
+        Case::all().into_iter().filter(|case| case.name() == name || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))).collect()
+    }
+
+    pub fn name(self) -> String {
+        match self {
+            Case::Switch => "switch".into(),
+            Case::SlicedSwitch(bytes) => format!("sliced-switch/{bytes}"),
+            Case::Yield => "yield".into(),
+            Case::Rendezvous => "rendezvous".into(),
+            Case::RendezvousSliced => "rendezvous-sliced".into(),
+            Case::Spawn => "spawn".into(),
+            Case::SpawnBurst => "spawn-burst".into(),
+            Case::Parked => "parked".into(),
+            Case::WakeAll => "wake-all".into(),
+            Case::Parked10M => "parked-10m".into(),
+        }
+    }
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Case::Parked | Case::WakeAll | Case::Parked10M => Kind::Herd,
+            _ => Kind::Timed,
+        }
+    }
+
+    pub fn unit(self) -> &'static str {
+        match self {
+            Case::Parked => "B",
+            Case::Parked10M => "GiB",
+            _ => "ns",
+        }
+    }
+
+    pub fn what(self) -> String {
+        match self {
+            Case::Switch => "one switch between two stacks that both stay in place".into(),
+            Case::SlicedSwitch(bytes) => format!("one switch between tasklets that share a window, about {bytes} live bytes each: one slice out, one in"),
+            Case::Yield => "one pass through the scheduler: give up the processor, the other task goes on".into(),
+            Case::Rendezvous => "send, receive, answer, receive the answer: a round trip over two channels".into(),
+            Case::RendezvousSliced => "the same, both tasklets sliced in one window".into(),
+            Case::Spawn => "spawn one task, run it, see it finished".into(),
+            Case::SpawnBurst => format!("spawn {BURST} tasks, run them all to their end; per task"),
+            Case::Parked => "memory of the process per task that is blocked in receive, 1,000,000 of them".into(),
+            Case::WakeAll => "send to each of them in order, all run to their end; per task".into(),
+            Case::Parked10M => "memory of the process with 10,000,000 tasklets blocked in receive".into(),
+        }
+    }
+
+    pub fn goals(self) -> Vec<Goal> {
+        let absolute = |of, value| Goal { of, at_most: Bound::Absolute(value) };
+        let times = |of, factor, peer| Goal { of, at_most: Bound::Times(factor, peer) };
+        match self {
+            Case::Switch => vec![times("hardswitch", 1.0, "corosensei"), times("hardswitch-sliced", 1.0, "corosensei")],
+            Case::SlicedSwitch(64 | 256) => vec![times("hardswitch", 12.0, "corosensei")],
+            Case::SlicedSwitch(_) | Case::Yield => vec![],
+            Case::Rendezvous => vec![times("hardswitch", 0.2, "go"), times("hardswitch", 0.25, "tokio")],
+            Case::RendezvousSliced => vec![times("hardswitch", 0.5, "go")],
+            Case::Spawn | Case::SpawnBurst => vec![absolute("hardswitch", 150.0), times("hardswitch", 0.2, "go")],
+            Case::Parked => vec![absolute("hardswitch", 320.0)],
+            Case::WakeAll => vec![absolute("hardswitch", 150.0)],
+            Case::Parked10M => vec![absolute("hardswitch", 4.0)],
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Timed cases: the implementations take turns with short batches, and the median of many rounds counts.
+
+use crate::cases::Case;
+use crate::options::Options;
+use crate::peers;
+use std::time::Duration;
+
+/// Runs so many operations and says how long they took.
+pub type Batch = Box<dyn FnMut(u64) -> Duration>;
+
+const ROUNDS: usize = 41;
+
+/// A batch during which the kernel took the processor away measured somebody else; it is repeated, but not for ever.
+const REPEATS: usize = 4;
+
+/// What one implementation showed, in the unit of the case.
+pub struct Measured {
+    pub implementation: &'static str,
+    pub samples: Vec<f64>,
+    /// What a reader of the row must know.
+    pub note: Option<String>,
+}
+
+impl Measured {
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            (sorted[middle - 1] + sorted[middle]) / 2.0
+        }
+    }
+
+    pub fn min(&self) -> f64 {
+        self.samples.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    pub fn max(&self) -> f64 {
+        self.samples.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// A row of the table: measured, or the reason why not.
+pub type Row = Result<Measured, peers::Skipped>;
+
+struct Turn {
+    implementation: &'static str,
+    note: Option<String>,
+    batch: Batch,
+    operations: u64,
+    samples: Vec<f64>,
+}
+
+pub fn timed(case: Case, options: &Options) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut turns = Vec::new();
+    for offer in peers::timed(case, options) {
+        match offer {
+            Ok(peers::Offer { implementation, note, mut batch }) => {
+                let operations = calibrate(&mut batch, options.batch_ms / 1e3);
+                turns.push(Turn { implementation, note, batch, operations, samples: Vec::new() });
+            }
+            Err(skipped) => rows.push(Err(skipped)),
+        }
+    }
+    let count = turns.len();
+    for round in 0..options.rounds.unwrap_or(ROUNDS) {
+        // Every round begins with another one, so that nobody always runs right after the same neighbour's mess.
+        for place in 0..count {
+            let turn = &mut turns[(round + place) % count];
+            let took = undisturbed(&mut turn.batch, turn.operations);
+            turn.samples.push(took.as_secs_f64() * 1e9 / turn.operations as f64);
+        }
+    }
+    rows.extend(turns.into_iter().map(|turn| Ok(Measured { implementation: turn.implementation, samples: turn.samples, note: turn.note })));
+    rows
+}
+
+/// How many operations make a batch of this length. Finding out warms up caches, pools and branch predictors.
+fn calibrate(batch: &mut Batch, seconds: f64) -> u64 {
+    let mut operations = 128;
+    loop {
+        let took = batch(operations).as_secs_f64();
+        if took >= seconds / 4.0 || operations >= 1 << 40 {
+            let exact = operations as f64 * seconds / took.max(1e-9);
+            return (exact as u64).max(1).next_multiple_of(crate::cases::BURST);
+        }
+        operations *= 2;
+    }
+}
+
+fn undisturbed(batch: &mut Batch, operations: u64) -> Duration {
+    let mut best = None;
+    for _ in 0..REPEATS {
+        let before = preemptions();
+        let took = batch(operations);
+        if preemptions() == before {
+            return took;
+        }
+        best = Some(best.map_or(took, |best: Duration| best.min(took)));
+    }
+    best.unwrap_or_default()
+}
+
+/// How often the kernel has taken the processor from this process against its will.
+fn preemptions() -> i64 {
+    // SAFETY: getrusage fills the structure it is given; all zeroes is a valid one to begin with.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage.ru_nivcsw
+    }
+}

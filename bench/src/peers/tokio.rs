@@ -1,0 +1,133 @@
+//! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the measuring thread.
+
+use super::{Able, Timed};
+use crate::cases::{Case, BURST};
+use crate::herd::Herd;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{yield_now, JoinHandle, LocalSet};
+
+pub fn timed(case: Case) -> Timed {
+    let runtime = runtime();
+    Some(Ok(match case {
+        Case::Yield => Able::new(move |operations| runtime.block_on(give_up(operations))),
+        Case::Rendezvous | Case::RendezvousSliced => {
+            Able::new(move |operations| runtime.block_on(round_trip(operations))).noting("mpsc(1): a sender waits only if the place is taken")
+        }
+        Case::Spawn => Able::new(move |operations| runtime.block_on(spawn(operations, 1))),
+        Case::SpawnBurst => Able::new(move |operations| runtime.block_on(spawn(operations, BURST))),
+        _ => return None,
+    }))
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().build().expect("a runtime without I/O needs nothing")
+}
+
+async fn joined<T>(task: JoinHandle<T>) -> T {
+    task.await.expect("the task does not panic")
+}
+
+// Both sides are spawned tasks: the future that block_on drives is polled by another, slower way.
+
+async fn give_up(operations: u64) -> Duration {
+    let turn = move || async move {
+        for _ in 0..operations / 2 {
+            yield_now().await;
+        }
+    };
+    let start = Instant::now();
+    let (one, other) = (tokio::spawn(turn()), tokio::spawn(turn()));
+    joined(one).await;
+    joined(other).await;
+    start.elapsed()
+}
+
+async fn round_trip(operations: u64) -> Duration {
+    let (ask, mut asked) = mpsc::channel::<u64>(1);
+    let (answer, mut answered) = mpsc::channel::<u64>(1);
+    tokio::spawn(async move {
+        while let Some(question) = asked.recv().await {
+            answer.send(question + 1).await.expect("somebody asked");
+        }
+    });
+    let client = tokio::spawn(async move {
+        let start = Instant::now();
+        for question in 0..operations {
+            ask.send(question).await.expect("the other side lives");
+            assert_eq!(answered.recv().await, Some(question + 1));
+        }
+        start.elapsed()
+    });
+    joined(client).await
+}
+
+async fn spawn(operations: u64, burst: u64) -> Duration {
+    let spawner = tokio::spawn(async move {
+        let mut tasks = Vec::with_capacity(burst as usize);
+        let mut finished = 0;
+        let start = Instant::now();
+        for _ in 0..operations / burst {
+            for _ in 0..burst {
+                tasks.push(tokio::spawn(async { 1 }));
+            }
+            for task in tasks.drain(..) {
+                finished += joined(task).await;
+            }
+        }
+        assert_eq!(finished, operations / burst * burst);
+        start.elapsed()
+    });
+    joined(spawner).await
+}
+
+/// Each task waits on a `oneshot` of its own. Of what tokio offers for receiving a value this takes the least memory; see docs/performance.md.
+struct Parked {
+    runtime: Runtime,
+    local: LocalSet,
+    senders: Vec<oneshot::Sender<u64>>,
+    passed: Rc<Cell<u64>>,
+}
+
+pub fn herd() -> Box<dyn Herd> {
+    Box::new(Parked { runtime: runtime(), local: LocalSet::new(), senders: Vec::new(), passed: Rc::default() })
+}
+
+impl Parked {
+    fn until(&self, passed: u64) {
+        self.local.block_on(&self.runtime, async {
+            while self.passed.get() < passed {
+                yield_now().await;
+            }
+        });
+    }
+}
+
+impl Herd for Parked {
+    fn park(&mut self, tasks: u64) {
+        self.senders.reserve_exact(tasks as usize);
+        for index in 0..tasks {
+            let (sender, receiver) = oneshot::channel();
+            let passed = self.passed.clone();
+            self.local.spawn_local(async move {
+                passed.set(passed.get() + 1);
+                let message = receiver.await;
+                assert_eq!(message, Ok(index));
+                passed.set(passed.get() + 1);
+            });
+            self.senders.push(sender);
+        }
+        self.until(tasks);
+    }
+
+    fn wake(&mut self) {
+        let tasks = self.senders.len() as u64;
+        for (message, sender) in self.senders.drain(..).enumerate() {
+            sender.send(message as u64).expect("the receiver waits");
+        }
+        self.until(2 * tasks);
+    }
+}

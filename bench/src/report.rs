@@ -1,0 +1,118 @@
+//! The table, the goals and the JSON lines.
+
+use crate::cases::{Bound, Case};
+use crate::measure::{Measured, Row};
+use crate::peers;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+pub struct Report {
+    json: Option<BufWriter<File>>,
+    met: usize,
+    missed: usize,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    pub fn start(json: Option<&str>) -> io::Result<Report> {
+        let json = json.map(File::create).transpose()?.map(BufWriter::new);
+        Ok(Report { json, met: 0, missed: 0, skipped: Vec::new() })
+    }
+
+    pub fn missed(&self) -> usize {
+        self.missed
+    }
+
+    pub fn case(&mut self, case: Case, rows: Vec<Row>) -> io::Result<()> {
+        let mut measured = Vec::new();
+        for row in rows {
+            match row {
+                Ok(row) => measured.push(row),
+                Err(skipped) => {
+                    let line = format!("skipped {}: {}", skipped.implementation, skipped.why);
+                    if !self.skipped.contains(&line) {
+                        println!("{line}");
+                        self.skipped.push(line);
+                    }
+                }
+            }
+        }
+        println!("\n{}: {}", case.name(), case.what());
+        table(case, &measured);
+        for goal in case.goals() {
+            self.goal(case, &goal, &measured);
+        }
+        if let Some(json) = &mut self.json {
+            for row in &measured {
+                let (name, implementation, unit) = (case.name(), row.implementation, case.unit());
+                let (median, min, max, n) = (row.median(), row.min(), row.max(), row.samples.len());
+                // No name has a character that JSON would want escaped.
+                writeln!(
+                    json,
+                    r#"{{"case":"{name}","impl":"{implementation}","unit":"{unit}","median":{median:.3},"min":{min:.3},"max":{max:.3},"n":{n}}}"#
+                )?;
+            }
+            json.flush()?;
+        }
+        io::stdout().flush()
+    }
+
+    fn goal(&mut self, case: Case, goal: &crate::cases::Goal, measured: &[Measured]) {
+        let median = |name| measured.iter().find(|row| row.implementation == name).map(Measured::median);
+        let Some(value) = median(goal.of) else { return };
+        let (value, bound, text) = match goal.at_most {
+            Bound::Absolute(bound) => (value, bound, format!("<= {bound} {}", case.unit())),
+            Bound::Times(factor, peer) => {
+                let Some(peers) = median(peer) else { return };
+                (value / peers, factor, format!("<= {factor} x {peer}"))
+            }
+        };
+        let met = value <= bound;
+        *(if met { &mut self.met } else { &mut self.missed }) += 1;
+        println!("  goal  {:<17} {text:<22} {value:>9.3}  {}", goal.of, if met { "met" } else { "MISSED" });
+    }
+
+    pub fn finish(&self) {
+        println!("\n{} goals met, {} missed", self.met, self.missed);
+    }
+}
+
+fn table(case: Case, measured: &[Measured]) {
+    let own = measured.iter().find(|row| row.implementation == "hardswitch").map(Measured::median);
+    let unit = case.unit();
+    println!("  {:<23} {:>10} {:>10} {:>10} {:>5}  hardswitch is", "", format!("median {unit}"), "min", "max", "n");
+    for row in measured {
+        let ratio = match own {
+            Some(own) if row.implementation != "hardswitch" => format!("{:.2} x", own / row.median()),
+            _ => String::new(),
+        };
+        let note = row.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
+        let line = format!(
+            "  {:<23} {:>10.2} {:>10.2} {:>10.2} {:>5}  {ratio:>9}{note}",
+            row.implementation,
+            row.median(),
+            row.min(),
+            row.max(),
+            row.samples.len()
+        );
+        println!("{}", line.trim_end());
+    }
+}
+
+pub fn list() -> String {
+    let mut text = String::new();
+    for case in Case::all() {
+        text += &format!("{:<20} {} [{}]\n", case.name(), case.what(), case.unit());
+        for goal in case.goals() {
+            let bound = match goal.at_most {
+                Bound::Absolute(bound) => format!("{bound} {}", case.unit()),
+                Bound::Times(factor, peer) => format!("{factor} x {peer}"),
+            };
+            text += &format!("{:<20}   goal: {} <= {bound}\n", "", goal.of);
+        }
+    }
+    text += "\nimplementations: ";
+    text += &peers::names().join(", ");
+    text.push('\n');
+    text
+}
