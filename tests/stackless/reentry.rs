@@ -35,6 +35,28 @@ fn the_channel_callback_can_see_the_value_in_the_senders_slot() {
 }
 
 #[test]
+fn a_value_on_its_way_survives_a_channel_callback_that_gives_way() {
+    fresh(|s| {
+        let log = Log::default();
+        let c = Channel::new();
+        let (chan, seen) = (c.clone(), log.clone());
+        let t = s.spawn(move || match chan.receive() {
+            Ok(v) => seen.add(v),
+            Err(e) => seen.add(e),
+        });
+        t.run().unwrap();
+        s.spawn(|| ());
+        set_channel_callback(Some(Rc::new(|_: usize, _: &Tasklet, _: bool, _: bool| {
+            hardswitch::schedule().unwrap();
+        })));
+        let sent = told(c.send(42));
+        set_channel_callback(None);
+        hardswitch::run().unwrap();
+        assert_eq!((sent.as_str(), log.take().as_str()), ("ok", "42"));
+    });
+}
+
+#[test]
 fn a_channel_callback_that_gives_way_disturbs_no_other_exchange() {
     fresh(|s| {
         let (used, other) = (Channel::new(), Channel::new());
