@@ -27,4 +27,13 @@ pub use scheduler::{
 pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
 pub use value::Value;
 
+#[cfg(feature = "std")]
+pub mod event;
+#[cfg(feature = "std")]
+pub mod main_loop;
 pub mod net;
+#[cfg(feature = "std")]
+pub mod offload;
+
+#[cfg(feature = "std")]
+pub use main_loop::{sleep, sleep_until, MainLoop};
