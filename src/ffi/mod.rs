@@ -96,7 +96,10 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
 /// A string of the caller's, copied.
 ///
 /// SAFETY: null, or a string as the module's contract says.
-unsafe fn string(pointer: *const c_char, name: &'static str) -> core::result::Result<String, Failure> {
+unsafe fn string(
+    pointer: *const c_char,
+    name: &'static str,
+) -> core::result::Result<String, Failure> {
     if pointer.is_null() {
         return Err(Failure::Null(name));
     }
