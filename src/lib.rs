@@ -29,6 +29,7 @@ pub use value::Value;
 
 #[cfg(feature = "std")]
 pub mod event;
+pub mod ffi;
 #[cfg(feature = "std")]
 pub mod main_loop;
 pub mod net;

@@ -1,5 +1,6 @@
 //! Status codes, and the last error behind them.
 
+#[cfg(feature = "std")]
 use core::any::Any;
 use core::ffi::{c_char, c_void};
 use core::fmt::Write as _;
@@ -130,6 +131,7 @@ pub(super) enum Failure {
     ThreadEnding,
     StopIteration,
     NotMain,
+    #[cfg(feature = "std")]
     Panic(String),
     /// An error of the runtime, and the object the call was about.
     Core(Error, Subject),
@@ -148,6 +150,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    #[cfg(feature = "std")]
     pub(super) fn panic(payload: &(dyn Any + Send)) -> Self {
         let words = payload
             .downcast_ref::<&str>()
@@ -167,6 +170,7 @@ impl Failure {
             Failure::ThreadEnding => HSW_ERR_THREAD_ENDING,
             Failure::StopIteration => HSW_ERR_STOP_ITERATION,
             Failure::NotMain => HSW_ERR_STATE,
+            #[cfg(feature = "std")]
             Failure::Panic(_) => HSW_ERR_INTERNAL,
             Failure::Core(error, _) => status_of(error),
         }
@@ -194,6 +198,7 @@ impl Failure {
             Failure::ThreadEnding => "the thread is ending".to_string(),
             Failure::StopIteration => "the channel is closed and has no more senders".to_string(),
             Failure::NotMain => "only the main tasklet may end the thread's runtime".to_string(),
+            #[cfg(feature = "std")]
             Failure::Panic(words) => format!("internal error: {words}"),
             Failure::Core(error, subject) => {
                 let mut out = error.to_string();
