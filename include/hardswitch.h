@@ -156,8 +156,10 @@ enum hsw_status
   HSW_ERR_WOULD_BLOCK = 17,
   // Settings that contradict themselves or come too late.
   HSW_ERR_SETTINGS = 18,
+  // The value that a waiting sender had to hand over was lost to somebody else's deadlock.
+  HSW_ERR_VALUE_LOST = 19,
   // Another error of the runtime.
-  HSW_ERR_OTHER = 19,
+  HSW_ERR_OTHER = 31,
   // A pointer or handle that must not be null is.
   HSW_ERR_NULL = 32,
   // The handle was released, or never was one.

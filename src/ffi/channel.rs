@@ -35,6 +35,7 @@ pub(super) struct CChannel {
     destroy: hsw_destroy,
 }
 
+#[inline(never)] // keeps the frames of blocking calls small
 fn get(channel: hsw_channel) -> Result<(Channel<Owned>, hsw_destroy), Failure> {
     local::with(|local| {
         let table = local.channels.borrow();

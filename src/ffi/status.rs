@@ -62,8 +62,10 @@ pub enum hsw_status {
     HSW_ERR_WOULD_BLOCK = 17,
     /// Settings that contradict themselves or come too late.
     HSW_ERR_SETTINGS = 18,
+    /// The value that a waiting sender had to hand over was lost to somebody else's deadlock.
+    HSW_ERR_VALUE_LOST = 19,
     /// Another error of the runtime.
-    HSW_ERR_OTHER = 19,
+    HSW_ERR_OTHER = 31,
 
     /// A pointer or handle that must not be null is.
     HSW_ERR_NULL = 32,
@@ -106,6 +108,7 @@ const ALL: &[(hsw_status, &str)] = &[
     (HSW_ERR_WRONG_TYPE, "HSW_ERR_WRONG_TYPE\0"),
     (HSW_ERR_WOULD_BLOCK, "HSW_ERR_WOULD_BLOCK\0"),
     (HSW_ERR_SETTINGS, "HSW_ERR_SETTINGS\0"),
+    (HSW_ERR_VALUE_LOST, "HSW_ERR_VALUE_LOST\0"),
     (HSW_ERR_OTHER, "HSW_ERR_OTHER\0"),
     (HSW_ERR_NULL, "HSW_ERR_NULL\0"),
     (HSW_ERR_STALE, "HSW_ERR_STALE\0"),
@@ -220,6 +223,7 @@ pub(super) struct LastError {
 }
 
 /// Stores the failure as the last error of the calling tasklet.
+#[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn record(failure: Failure) -> hsw_status {
     let status = failure.status();
     let mut words = failure.message();
@@ -243,6 +247,7 @@ fn current_id() -> usize {
 }
 
 /// Forgets the last error of the tasklet with this id.
+#[inline(never)]
 pub(super) fn forget(id: usize) {
     drop(local::with(|local| {
         Ok(local.errors.borrow_mut().remove(&id))
@@ -250,6 +255,7 @@ pub(super) fn forget(id: usize) {
 }
 
 /// The error that a status returned by C stands for: the last error of the calling tasklet, if it has that status.
+#[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     if status.0 == HSW_OK as i32 {
         return Ok(());
@@ -426,6 +432,7 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
         Error::State(_) => HSW_ERR_STATE,
+        Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,
         Error::StackSize(_) => HSW_ERR_STACK_SIZE,
         Error::MemoryCeiling(_) | Error::OutOfMemory => HSW_ERR_OUT_OF_MEMORY,

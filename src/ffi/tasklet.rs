@@ -72,6 +72,7 @@ pub const HSW_TASKLET_SLICED: u32 = 128;
 /// It was killed ten times and refused to end; it is kept for ever.
 pub const HSW_TASKLET_ZOMBIE: u32 = 256;
 
+#[inline(never)] // keeps the frames of blocking calls small
 pub(super) fn get(tasklet: hsw_tasklet) -> Result<Tasklet, Failure> {
     local::with(|local| {
         let table = local.tasklets.borrow();
