@@ -11,6 +11,7 @@ mod error;
 mod os;
 mod runtime;
 mod scheduler;
+pub mod spill;
 mod stack;
 mod tasklet;
 mod transfer;
@@ -26,6 +27,16 @@ pub use scheduler::{
 };
 pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
 pub use value::Value;
+
+/// Switches for the tests of this crate. Not for users; may change at any time.
+#[doc(hidden)]
+pub mod testing {
+    /// Makes slice allocations of this thread fail after `count` more; `None`
+    /// ends it.
+    pub fn fail_slices_after(count: Option<u64>) {
+        crate::runtime::Runtime::get().slices.fail_after(count);
+    }
+}
 
 #[cfg(feature = "std")]
 pub mod event;

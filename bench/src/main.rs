@@ -40,7 +40,10 @@ fn run(options: &options::Options) -> ExitCode {
     let mut report = match report::Report::start(options.json.as_deref()) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("bench: cannot write {}: {error}", options.json.as_deref().unwrap_or_default());
+            eprintln!(
+                "bench: cannot write {}: {error}",
+                options.json.as_deref().unwrap_or_default()
+            );
             return ExitCode::from(2);
         }
     };

@@ -58,9 +58,19 @@ pub fn timed(case: Case, options: &Options) -> Vec<Row> {
     let mut turns = Vec::new();
     for offer in peers::timed(case, options) {
         match offer {
-            Ok(peers::Offer { implementation, note, mut batch }) => {
+            Ok(peers::Offer {
+                implementation,
+                note,
+                mut batch,
+            }) => {
                 let operations = calibrate(&mut batch, options.batch_ms / 1e3);
-                turns.push(Turn { implementation, note, batch, operations, samples: Vec::new() });
+                turns.push(Turn {
+                    implementation,
+                    note,
+                    batch,
+                    operations,
+                    samples: Vec::new(),
+                });
             }
             Err(skipped) => rows.push(Err(skipped)),
         }
@@ -71,10 +81,17 @@ pub fn timed(case: Case, options: &Options) -> Vec<Row> {
         for place in 0..count {
             let turn = &mut turns[(round + place) % count];
             let took = undisturbed(&mut turn.batch, turn.operations);
-            turn.samples.push(took.as_secs_f64() * 1e9 / turn.operations as f64);
+            turn.samples
+                .push(took.as_secs_f64() * 1e9 / turn.operations as f64);
         }
     }
-    rows.extend(turns.into_iter().map(|turn| Ok(Measured { implementation: turn.implementation, samples: turn.samples, note: turn.note })));
+    rows.extend(turns.into_iter().map(|turn| {
+        Ok(Measured {
+            implementation: turn.implementation,
+            samples: turn.samples,
+            note: turn.note,
+        })
+    }));
     rows
 }
 

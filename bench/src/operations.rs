@@ -15,7 +15,10 @@ pub enum Stack {
 
 /// A machine's usual settings, but all sliced tasklets share one window.
 pub fn one_window() -> Settings {
-    Settings { windows: 1, ..Settings::desktop() }
+    Settings {
+        windows: 1,
+        ..Settings::desktop()
+    }
 }
 
 pub fn builder(stack: Stack) -> Builder {
@@ -150,7 +153,11 @@ pub fn park(channel: &Channel<u64>, tasks: u64) {
         let channel = channel.clone();
         let spawned = builder(Stack::Sliced).spawn(move || {
             let message = channel.receive()?;
-            assert_eq!(message, WOKEN.get(), "woken in the order in which they blocked");
+            assert_eq!(
+                message,
+                WOKEN.get(),
+                "woken in the order in which they blocked"
+            );
             WOKEN.set(message + 1);
             Ok(())
         });

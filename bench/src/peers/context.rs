@@ -52,7 +52,11 @@ impl Herd for Parked {
             let mut memory: HeapStack = Box::new([0; 256]);
             let range = memory.as_mut_ptr_range();
             // SAFETY: the memory lives as long as the context, which never moves it; its tasks only switch, which needs a few hundred bytes.
-            let context = unsafe { Context::new(&Stack::new(range.end.cast(), range.start.cast()), bounce).resume(0).context };
+            let context = unsafe {
+                Context::new(&Stack::new(range.end.cast(), range.start.cast()), bounce)
+                    .resume(0)
+                    .context
+            };
             self.0.push((context, memory));
         }
     }

@@ -19,7 +19,8 @@ pub fn timed(case: Case) -> Timed {
         Case::Spawn | Case::SpawnBurst => {
             let burst = if case == Case::Spawn { 1 } else { BURST };
             let mut spare = Vec::new();
-            Able::new(move |operations| spawn(operations, burst, &mut spare)).noting("no scheduler; stacks reused")
+            Able::new(move |operations| spawn(operations, burst, &mut spare))
+                .noting("no scheduler; stacks reused")
         }
         _ => return None,
     }))
@@ -27,7 +28,11 @@ pub fn timed(case: Case) -> Timed {
 
 /// The best case of all: resume and suspend are inlined into one loop each, no call and no return is near, and every jump is predicted.
 fn switch(operations: u64) -> Duration {
-    bounce(operations, |coroutine| drop(coroutine.resume(())), |yielder| yielder.suspend(()))
+    bounce(
+        operations,
+        |coroutine| drop(coroutine.resume(())),
+        |yielder| yielder.suspend(()),
+    )
 }
 
 /// The same through a function on either side, as a scheduler would call them: the processor predicts their returns from a stack that a switch puts out of step.
@@ -42,11 +47,18 @@ pub fn timed_called(case: Case) -> Timed {
         yielder.suspend(());
         black_box(());
     }
-    (case == Case::Switch).then(|| Ok(Able::new(|operations| bounce(operations, resume, suspend)).noting("not inlined: through a function each")))
+    (case == Case::Switch).then(|| {
+        Ok(Able::new(|operations| bounce(operations, resume, suspend))
+            .noting("not inlined: through a function each"))
+    })
 }
 
 #[inline(always)]
-fn bounce(operations: u64, resume: impl Fn(&mut Coroutine<(), (), ()>), suspend: impl Fn(&Yielder<(), ()>) + 'static) -> Duration {
+fn bounce(
+    operations: u64,
+    resume: impl Fn(&mut Coroutine<(), (), ()>),
+    suspend: impl Fn(&Yielder<(), ()>) + 'static,
+) -> Duration {
     let mut coroutine = Coroutine::new(move |yielder, ()| {
         for _ in 0..operations / 2 {
             suspend(yielder);
@@ -63,7 +75,9 @@ fn bounce(operations: u64, resume: impl Fn(&mut Coroutine<(), (), ()>), suspend:
 
 /// A raw switch plus the two copies of every sliced one: what the plainest share-stack scheme on top of corosensei's switch would cost.
 pub fn timed_with_copies(case: Case) -> Timed {
-    let Case::SlicedSwitch(bytes) = case else { return None };
+    let Case::SlicedSwitch(bytes) = case else {
+        return None;
+    };
     let window = Rc::new(RefCell::new(Window::new(bytes)));
     let batch = move |operations: u64| {
         let (window, its_window) = (window.clone(), window.clone());
@@ -164,7 +178,10 @@ impl Herd for Parked {
 
     fn wake(&mut self) {
         for (index, task) in self.0.iter_mut().enumerate() {
-            assert!(matches!(task.resume(index as u64), CoroutineResult::Return(())));
+            assert!(matches!(
+                task.resume(index as u64),
+                CoroutineResult::Return(())
+            ));
         }
     }
 }

@@ -19,10 +19,18 @@ pub fn timed(case: Case) -> Timed {
         Case::SpawnBurst => |operations| spawn(operations, BURST),
         _ => return None,
     };
-    config().set_workers(1).set_pool_capacity(2 * BURST as usize);
-    let able = Able::new(move |operations| go!(move || batch(operations)).join().expect("the batch does not panic"));
+    config()
+        .set_workers(1)
+        .set_pool_capacity(2 * BURST as usize);
+    let able = Able::new(move |operations| {
+        go!(move || batch(operations))
+            .join()
+            .expect("the batch does not panic")
+    });
     Some(Ok(match case {
-        Case::Rendezvous | Case::RendezvousSliced => able.noting("channels are queues: the sender never waits"),
+        Case::Rendezvous | Case::RendezvousSliced => {
+            able.noting("channels are queues: the sender never waits")
+        }
         _ => able,
     }))
 }
@@ -80,7 +88,12 @@ struct Parked {
 pub fn herd() -> Box<dyn Herd> {
     config().set_workers(1).set_stack_size(1024);
     let (sender, receiver) = mpmc::channel();
-    Box::new(Parked { sender, receiver, passed: Arc::default(), tasks: 0 })
+    Box::new(Parked {
+        sender,
+        receiver,
+        passed: Arc::default(),
+        tasks: 0,
+    })
 }
 
 impl Parked {

@@ -15,7 +15,8 @@ pub fn timed(case: Case) -> Timed {
     Some(Ok(match case {
         Case::Yield => Able::new(move |operations| runtime.block_on(give_up(operations))),
         Case::Rendezvous | Case::RendezvousSliced => {
-            Able::new(move |operations| runtime.block_on(round_trip(operations))).noting("mpsc(1): a sender waits only if the place is taken")
+            Able::new(move |operations| runtime.block_on(round_trip(operations)))
+                .noting("mpsc(1): a sender waits only if the place is taken")
         }
         Case::Spawn => Able::new(move |operations| runtime.block_on(spawn(operations, 1))),
         Case::SpawnBurst => Able::new(move |operations| runtime.block_on(spawn(operations, BURST))),
@@ -24,7 +25,9 @@ pub fn timed(case: Case) -> Timed {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().build().expect("a runtime without I/O needs nothing")
+    Builder::new_current_thread()
+        .build()
+        .expect("a runtime without I/O needs nothing")
 }
 
 async fn joined<T>(task: JoinHandle<T>) -> T {
@@ -93,7 +96,12 @@ struct Parked {
 }
 
 pub fn herd() -> Box<dyn Herd> {
-    Box::new(Parked { runtime: runtime(), local: LocalSet::new(), senders: Vec::new(), passed: Rc::default() })
+    Box::new(Parked {
+        runtime: runtime(),
+        local: LocalSet::new(),
+        senders: Vec::new(),
+        passed: Rc::default(),
+    })
 }
 
 impl Parked {
