@@ -1,4 +1,5 @@
-// The Go peer of bench. It is asked on standard input and answers on standard output; bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
+// The Go peer of bench. It is asked on standard input and answers on standard output;
+// bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
 //
 //	timed: "CASE OPERATIONS" -> "took NANOSECONDS"; any other line ends it
 //	herd:  "ready" <- "park" -> "parked" <- "wake" -> "woken NANOSECONDS"
@@ -70,7 +71,8 @@ func rendezvous(operations int) {
 	close(ask)
 }
 
-// The counter is atomic because a goroutine may be preempted anywhere, even on one processor; that is 1 or 2 ns of the result.
+// The counter is atomic because a goroutine may be preempted anywhere, even on one
+// processor; that is 1 or 2 ns of the result.
 func spawn(operations, tasks int) {
 	var finished int64
 	for i := 0; i < operations/tasks; i++ {

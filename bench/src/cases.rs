@@ -1,4 +1,5 @@
-//! What is measured, in which unit, and what was promised (the figures of issue 3; docs/performance.md has the reasons).
+//! What is measured, in which unit, and what was promised (the figures of issue 3;
+//! docs/performance.md has the reasons).
 
 /// Sizes of the slices of `sliced-switch`, in bytes.
 pub const SLICES: [usize; 4] = [64, 256, 1024, 4096];
@@ -47,13 +48,31 @@ pub enum Bound {
 impl Case {
     pub fn all() -> Vec<Case> {
         let sliced = SLICES.iter().map(|&bytes| Case::SlicedSwitch(bytes));
-        let rest = [Case::Yield, Case::Rendezvous, Case::RendezvousSliced, Case::Spawn, Case::SpawnBurst, Case::Parked, Case::WakeAll, Case::Parked10M];
-        std::iter::once(Case::Switch).chain(sliced).chain(rest).collect()
+        let rest = [
+            Case::Yield,
+            Case::Rendezvous,
+            Case::RendezvousSliced,
+            Case::Spawn,
+            Case::SpawnBurst,
+            Case::Parked,
+            Case::WakeAll,
+            Case::Parked10M,
+        ];
+        std::iter::once(Case::Switch)
+            .chain(sliced)
+            .chain(rest)
+            .collect()
     }
 
     /// The cases that `name` stands for; none if it is unknown.
     pub fn named(name: &str) -> Vec<Case> {
-        Case::all().into_iter().filter(|case| case.name() == name || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))).collect()
+        Case::all()
+            .into_iter()
+            .filter(|case| {
+                case.name() == name
+                    || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))
+            })
+            .collect()
     }
 
     pub fn name(self) -> String {
@@ -102,15 +121,30 @@ impl Case {
     }
 
     pub fn goals(self) -> Vec<Goal> {
-        let absolute = |of, value| Goal { of, at_most: Bound::Absolute(value) };
-        let times = |of, factor, peer| Goal { of, at_most: Bound::Times(factor, peer) };
+        let absolute = |of, value| Goal {
+            of,
+            at_most: Bound::Absolute(value),
+        };
+        let times = |of, factor, peer| Goal {
+            of,
+            at_most: Bound::Times(factor, peer),
+        };
         match self {
-            Case::Switch => vec![times("hardswitch", 1.0, "corosensei"), times("hardswitch-sliced", 1.0, "corosensei")],
+            Case::Switch => vec![
+                times("hardswitch", 1.0, "corosensei"),
+                times("hardswitch-sliced", 1.0, "corosensei"),
+            ],
             Case::SlicedSwitch(64 | 256) => vec![times("hardswitch", 12.0, "corosensei")],
             Case::SlicedSwitch(_) | Case::Yield => vec![],
-            Case::Rendezvous => vec![times("hardswitch", 0.2, "go"), times("hardswitch", 0.25, "tokio")],
+            Case::Rendezvous => vec![
+                times("hardswitch", 0.2, "go"),
+                times("hardswitch", 0.25, "tokio"),
+            ],
             Case::RendezvousSliced => vec![times("hardswitch", 0.5, "go")],
-            Case::Spawn | Case::SpawnBurst => vec![absolute("hardswitch", 150.0), times("hardswitch", 0.2, "go")],
+            Case::Spawn | Case::SpawnBurst => vec![
+                absolute("hardswitch", 150.0),
+                times("hardswitch", 0.2, "go"),
+            ],
             Case::Parked => vec![absolute("hardswitch", 320.0)],
             Case::WakeAll => vec![absolute("hardswitch", 150.0)],
             Case::Parked10M => vec![absolute("hardswitch", 4.0)],

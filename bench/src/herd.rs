@@ -1,6 +1,8 @@
-//! Cases about a million parked tasks. Each sample is a fresh process that starts with nothing, parks its herd, is weighed from outside, and wakes it.
+//! Cases about a million parked tasks. Each sample is a fresh process that starts with
+//! nothing, parks its herd, is weighed from outside, and wakes it.
 //!
-//! The process speaks lines: it says `ready`, is told `park`, says `parked`, is told `wake`, says `woken NANOSECONDS` and ends. The Go program speaks the same.
+//! The process speaks lines: it says `ready`, is told `park`, says `parked`, is told
+//! `wake`, says `woken NANOSECONDS` and ends. The Go program speaks the same.
 
 use crate::cases::{Case, HERD};
 use crate::measure::{Measured, Row};
@@ -47,7 +49,11 @@ pub struct Herds {
 
 impl Herds {
     pub fn measure(&mut self, case: Case, options: &Options) -> Vec<Row> {
-        let wanted = if case == Case::Parked10M { 10 * HERD } else { HERD };
+        let wanted = if case == Case::Parked10M {
+            10 * HERD
+        } else {
+            HERD
+        };
         let mut rows = Vec::new();
         let mut shepherds = Vec::new();
         for offer in peers::herds(case, options) {
@@ -56,12 +62,22 @@ impl Herds {
                 Err(skipped) => rows.push(Err(skipped)),
             }
         }
-        let rounds = options.rounds.unwrap_or(ROUNDS).min(if case == Case::Parked10M { 1 } else { usize::MAX });
+        let rounds = options
+            .rounds
+            .unwrap_or(ROUNDS)
+            .min(if case == Case::Parked10M {
+                1
+            } else {
+                usize::MAX
+            });
         let mut failed = HashMap::new();
         for round in 0..rounds {
             for shepherd in &mut shepherds {
                 let tasks = wanted.min(shepherd.most);
-                let samples = self.samples.entry((shepherd.implementation, tasks)).or_default();
+                let samples = self
+                    .samples
+                    .entry((shepherd.implementation, tasks))
+                    .or_default();
                 if samples.len() <= round && !failed.contains_key(shepherd.implementation) {
                     match sample(&mut shepherd.command, tasks) {
                         Ok(sample) => samples.push(sample),
@@ -73,26 +89,39 @@ impl Herds {
         for shepherd in shepherds {
             let implementation = shepherd.implementation;
             if let Some(error) = failed.remove(implementation) {
-                rows.push(Err(Skipped { implementation, why: format!("its process failed: {error}") }));
+                rows.push(Err(Skipped {
+                    implementation,
+                    why: format!("its process failed: {error}"),
+                }));
                 continue;
             }
             let tasks = wanted.min(shepherd.most);
-            let samples = self.samples[&(implementation, tasks)].iter().map(|sample| match case {
-                Case::Parked => sample.bytes as f64 / tasks as f64,
-                Case::Parked10M => sample.bytes as f64 / (1u64 << 30) as f64,
-                _ => sample.woken.as_secs_f64() * 1e9 / tasks as f64,
-            });
+            let samples = self.samples[&(implementation, tasks)]
+                .iter()
+                .map(|sample| match case {
+                    Case::Parked => sample.bytes as f64 / tasks as f64,
+                    Case::Parked10M => sample.bytes as f64 / (1u64 << 30) as f64,
+                    _ => sample.woken.as_secs_f64() * 1e9 / tasks as f64,
+                });
             let fewer = (tasks < wanted).then(|| format!("{tasks} tasks"));
             let notes: Vec<String> = fewer.into_iter().chain(shepherd.note).collect();
             let note = (!notes.is_empty()).then(|| notes.join("; "));
-            rows.push(Ok(Measured { implementation, samples: samples.collect(), note }));
+            rows.push(Ok(Measured {
+                implementation,
+                samples: samples.collect(),
+                note,
+            }));
         }
         rows
     }
 }
 
 fn sample(command: &mut Command, tasks: u64) -> io::Result<Sample> {
-    let mut child = command.env("BENCH_TASKS", tasks.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = command
+        .env("BENCH_TASKS", tasks.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let sample = converse(&mut child);
     if sample.is_err() {
         // It may be stuck; it is ours, and nothing of it is needed any more.
@@ -115,8 +144,13 @@ fn converse(child: &mut Child) -> io::Result<Sample> {
     let after = weigh(id)?;
     input.write_all(b"wake\n")?;
     let nanoseconds = expect(&mut output, "woken")?;
-    let nanoseconds = nanoseconds.parse().map_err(|_| io::Error::other(format!("it said woken {nanoseconds:?}")))?;
-    Ok(Sample { bytes: after.saturating_sub(before), woken: Duration::from_nanos(nanoseconds) })
+    let nanoseconds = nanoseconds
+        .parse()
+        .map_err(|_| io::Error::other(format!("it said woken {nanoseconds:?}")))?;
+    Ok(Sample {
+        bytes: after.saturating_sub(before),
+        woken: Duration::from_nanos(nanoseconds),
+    })
 }
 
 /// Reads a line that begins with `word` and returns the rest of it.
@@ -125,25 +159,35 @@ pub fn expect(output: &mut impl BufRead, word: &str) -> io::Result<String> {
     output.read_line(&mut line)?;
     match line.trim_end().strip_prefix(word) {
         Some(rest) => Ok(rest.trim().to_string()),
-        None => Err(io::Error::other(format!("it said {line:?} where {word:?} was due"))),
+        None => Err(io::Error::other(format!(
+            "it said {line:?} where {word:?} was due"
+        ))),
     }
 }
 
-/// All memory that a process occupies, in bytes: resident and swapped pages, and the page tables that map them.
+/// All memory that a process occupies, in bytes: resident and swapped pages, and the page
+/// tables that map them.
 fn weigh(id: u32) -> io::Result<u64> {
     let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    Ok((kilobytes(&rollup, "Rss:") + kilobytes(&rollup, "Swap:") + kilobytes(&status, "VmPTE:")) * 1024)
+    Ok(
+        (kilobytes(&rollup, "Rss:") + kilobytes(&rollup, "Swap:") + kilobytes(&status, "VmPTE:"))
+            * 1024,
+    )
 }
 
 fn kilobytes(text: &str, field: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(field));
-    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|number| number.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The other side: `bench --herd-child IMPLEMENTATION`.
 pub fn child(args: &[String]) -> ExitCode {
-    let tasks = std::env::var("BENCH_TASKS").ok().and_then(|tasks| tasks.parse().ok());
+    let tasks = std::env::var("BENCH_TASKS")
+        .ok()
+        .and_then(|tasks| tasks.parse().ok());
     let (Some(name), Some(tasks)) = (args.first(), tasks) else {
         eprintln!("bench: {CHILD} is for bench itself");
         return ExitCode::from(2);
@@ -165,6 +209,7 @@ pub fn child(args: &[String]) -> ExitCode {
     let start = std::time::Instant::now();
     herd.wake();
     println!("woken {}", start.elapsed().as_nanos());
-    // What is left is the operating system's to clean up: how long a destructor of a million stacks takes is not the question.
+    // What is left is the operating system's to clean up: how long a destructor of a
+    // million stacks takes is not the question.
     std::process::exit(0)
 }

@@ -1,4 +1,5 @@
-//! Timed cases: the implementations take turns with short batches, and the median of many rounds counts.
+//! Timed cases: the implementations take turns with short batches, and the median of many
+//! rounds counts.
 
 use crate::cases::Case;
 use crate::options::Options;
@@ -10,7 +11,8 @@ pub type Batch = Box<dyn FnMut(u64) -> Duration>;
 
 const ROUNDS: usize = 41;
 
-/// A batch during which the kernel took the processor away measured somebody else; it is repeated, but not for ever.
+/// A batch during which the kernel took the processor away measured somebody else; it is
+/// repeated, but not for ever.
 const REPEATS: usize = 4;
 
 /// What one implementation showed, in the unit of the case.
@@ -58,27 +60,46 @@ pub fn timed(case: Case, options: &Options) -> Vec<Row> {
     let mut turns = Vec::new();
     for offer in peers::timed(case, options) {
         match offer {
-            Ok(peers::Offer { implementation, note, mut batch }) => {
+            Ok(peers::Offer {
+                implementation,
+                note,
+                mut batch,
+            }) => {
                 let operations = calibrate(&mut batch, options.batch_ms / 1e3);
-                turns.push(Turn { implementation, note, batch, operations, samples: Vec::new() });
+                turns.push(Turn {
+                    implementation,
+                    note,
+                    batch,
+                    operations,
+                    samples: Vec::new(),
+                });
             }
             Err(skipped) => rows.push(Err(skipped)),
         }
     }
     let count = turns.len();
     for round in 0..options.rounds.unwrap_or(ROUNDS) {
-        // Every round begins with another one, so that nobody always runs right after the same neighbour's mess.
+        // Every round begins with another one, so that nobody always runs right after the
+        // same neighbour's mess.
         for place in 0..count {
             let turn = &mut turns[(round + place) % count];
             let took = undisturbed(&mut turn.batch, turn.operations);
-            turn.samples.push(took.as_secs_f64() * 1e9 / turn.operations as f64);
+            turn.samples
+                .push(took.as_secs_f64() * 1e9 / turn.operations as f64);
         }
     }
-    rows.extend(turns.into_iter().map(|turn| Ok(Measured { implementation: turn.implementation, samples: turn.samples, note: turn.note })));
+    rows.extend(turns.into_iter().map(|turn| {
+        Ok(Measured {
+            implementation: turn.implementation,
+            samples: turn.samples,
+            note: turn.note,
+        })
+    }));
     rows
 }
 
-/// How many operations make a batch of this length. Finding out warms up caches, pools and branch predictors.
+/// How many operations make a batch of this length. Finding out warms up caches, pools
+/// and branch predictors.
 fn calibrate(batch: &mut Batch, seconds: f64) -> u64 {
     let mut operations = 128;
     loop {

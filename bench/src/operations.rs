@@ -15,7 +15,10 @@ pub enum Stack {
 
 /// A machine's usual settings, but all sliced tasklets share one window.
 pub fn one_window() -> Settings {
-    Settings { windows: 1, ..Settings::desktop() }
+    Settings {
+        windows: 1,
+        ..Settings::desktop()
+    }
 }
 
 pub fn builder(stack: Stack) -> Builder {
@@ -32,7 +35,8 @@ pub struct Switched {
     pub live: usize,
 }
 
-/// Two tasklets that switch to each other, the named target at once. Each does so below so many small frames.
+/// Two tasklets that switch to each other, the named target at once. Each does so below
+/// so many small frames.
 pub fn switch(operations: u64, stack: Stack, depth: usize) -> Switched {
     let pairs = operations / 2;
     let result = (|| -> Result<Switched> {
@@ -150,7 +154,11 @@ pub fn park(channel: &Channel<u64>, tasks: u64) {
         let channel = channel.clone();
         let spawned = builder(Stack::Sliced).spawn(move || {
             let message = channel.receive()?;
-            assert_eq!(message, WOKEN.get(), "woken in the order in which they blocked");
+            assert_eq!(
+                message,
+                WOKEN.get(),
+                "woken in the order in which they blocked"
+            );
             WOKEN.set(message + 1);
             Ok(())
         });

@@ -37,12 +37,21 @@ pub struct Options {
 
 impl Options {
     pub fn wants(&self, implementation: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.iter().any(|name| name == implementation))
+        self.only
+            .as_ref()
+            .is_none_or(|only| only.iter().any(|name| name == implementation))
     }
 }
 
 pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
-    let mut options = Options { cases: Vec::new(), only: None, rounds: None, batch_ms: 4.0, json: None, check: false };
+    let mut options = Options {
+        cases: Vec::new(),
+        only: None,
+        rounds: None,
+        batch_ms: 4.0,
+        json: None,
+        check: false,
+    };
     let mut args = args.drain(..);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -54,21 +63,31 @@ pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
             "--rounds" => {
                 let text = value()?;
                 let rounds = text.parse().ok().filter(|&rounds| rounds > 0);
-                options.rounds = Some(rounds.ok_or_else(|| format!("--rounds {text}: a number above 0 is needed"))?);
+                options.rounds = Some(
+                    rounds.ok_or_else(|| format!("--rounds {text}: a number above 0 is needed"))?,
+                );
             }
             "--batch-ms" => {
                 let text = value()?;
-                let length = text.parse().ok().filter(|length| (0.1..=10_000.0).contains(length));
-                options.batch_ms = length.ok_or_else(|| format!("--batch-ms {text}: 0.1 to 10000 is needed"))?;
+                let length = text
+                    .parse()
+                    .ok()
+                    .filter(|length| (0.1..=10_000.0).contains(length));
+                options.batch_ms =
+                    length.ok_or_else(|| format!("--batch-ms {text}: 0.1 to 10000 is needed"))?;
             }
             "--impl" => {
                 let names: Vec<String> = value()?.split(',').map(str::to_string).collect();
                 if let Some(unknown) = names.iter().find(|name| !crate::peers::is_known(name)) {
-                    return Err(format!("no implementation is called {unknown:?}; --list names them"));
+                    return Err(format!(
+                        "no implementation is called {unknown:?}; --list names them"
+                    ));
                 }
                 options.only = Some(names);
             }
-            flag if flag.starts_with('-') => return Err(format!("unknown option {flag}; --help lists them")),
+            flag if flag.starts_with('-') => {
+                return Err(format!("unknown option {flag}; --help lists them"))
+            }
             name => {
                 let cases = Case::named(name);
                 if cases.is_empty() {

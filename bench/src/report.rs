@@ -16,7 +16,12 @@ pub struct Report {
 impl Report {
     pub fn start(json: Option<&str>) -> io::Result<Report> {
         let json = json.map(File::create).transpose()?.map(BufWriter::new);
-        Ok(Report { json, met: 0, missed: 0, skipped: Vec::new() })
+        Ok(Report {
+            json,
+            met: 0,
+            missed: 0,
+            skipped: Vec::new(),
+        })
     }
 
     pub fn missed(&self) -> usize {
@@ -58,7 +63,12 @@ impl Report {
     }
 
     fn goal(&mut self, case: Case, goal: &crate::cases::Goal, measured: &[Measured]) {
-        let median = |name| measured.iter().find(|row| row.implementation == name).map(Measured::median);
+        let median = |name| {
+            measured
+                .iter()
+                .find(|row| row.implementation == name)
+                .map(Measured::median)
+        };
         let Some(value) = median(goal.of) else { return };
         let (value, bound, text) = match goal.at_most {
             Bound::Absolute(bound) => (value, bound, format!("<= {bound} {}", case.unit())),
@@ -69,7 +79,11 @@ impl Report {
         };
         let met = value <= bound;
         *(if met { &mut self.met } else { &mut self.missed }) += 1;
-        println!("  goal  {:<17} {text:<22} {value:>9.3}  {}", goal.of, if met { "met" } else { "MISSED" });
+        println!(
+            "  goal  {:<17} {text:<22} {value:>9.3}  {}",
+            goal.of,
+            if met { "met" } else { "MISSED" }
+        );
     }
 
     pub fn finish(&self) {
@@ -78,15 +92,31 @@ impl Report {
 }
 
 fn table(case: Case, measured: &[Measured]) {
-    let own = measured.iter().find(|row| row.implementation == "hardswitch").map(Measured::median);
+    let own = measured
+        .iter()
+        .find(|row| row.implementation == "hardswitch")
+        .map(Measured::median);
     let unit = case.unit();
-    println!("  {:<23} {:>10} {:>10} {:>10} {:>5}  hardswitch is", "", format!("median {unit}"), "min", "max", "n");
+    println!(
+        "  {:<23} {:>10} {:>10} {:>10} {:>5}  hardswitch is",
+        "",
+        format!("median {unit}"),
+        "min",
+        "max",
+        "n"
+    );
     for row in measured {
         let ratio = match own {
-            Some(own) if row.implementation != "hardswitch" => format!("{:.2} x", own / row.median()),
+            Some(own) if row.implementation != "hardswitch" => {
+                format!("{:.2} x", own / row.median())
+            }
             _ => String::new(),
         };
-        let note = row.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
+        let note = row
+            .note
+            .as_ref()
+            .map(|note| format!("  ({note})"))
+            .unwrap_or_default();
         let line = format!(
             "  {:<23} {:>10.2} {:>10.2} {:>10.2} {:>5}  {ratio:>9}{note}",
             row.implementation,

@@ -1,7 +1,9 @@
-//! Runs hardswitch's operations so that their instructions can be counted: under qemu with the plugin in bench/plugin, on any target. bench/ppc64-count starts
-//! it and does the sums; on its own it prints the names and nothing is counted.
+//! Runs hardswitch's operations so that their instructions can be counted: under qemu
+//! with the plugin in bench/plugin, on any target. bench/ppc64-count starts it and does
+//! the sums; on its own it prints the names and nothing is counted.
 //!
-//! Each case runs N and then 2N operations. What the second run takes more is N operations, exactly: starting and ending cancel out.
+//! Each case runs N and then 2N operations. What the second run takes more is N
+//! operations, exactly: starting and ending cancel out.
 
 #[path = "../operations.rs"]
 mod operations;
@@ -10,6 +12,7 @@ use hardswitch::{Channel, Settings};
 use operations::{give_up, one_window, park, round_trip, spawn, switch, wake, Stack};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The system call that the plugin answers; every kernel refuses it.
 const MARK: libc::c_long = 0x4853_5743;
@@ -28,18 +31,43 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let two_windows = || Settings { windows: 2, ..Settings::desktop() };
-    let case = |name, settings, run| Case { name, settings, run };
+    let two_windows = || Settings {
+        windows: 2,
+        ..Settings::desktop()
+    };
+    let case = |name, settings, run| Case {
+        name,
+        settings,
+        run,
+    };
     vec![
-        case("switch", Settings::desktop(), |n| drop(switch(n, Stack::Own, 0))),
-        case("switch-sliced-resident", two_windows(), |n| drop(switch(n, Stack::Sliced, 0))),
-        case("sliced-switch", one_window(), |n| drop(switch(n, Stack::Sliced, 0))),
-        case("yield", Settings::desktop(), |n| drop(give_up(n, Stack::Own))),
-        case("rendezvous", Settings::desktop(), |n| drop(round_trip(n, Stack::Own))),
-        case("rendezvous-sliced", one_window(), |n| drop(round_trip(n, Stack::Sliced))),
-        case("spawn", Settings::desktop(), |n| drop(spawn(n, 1, Stack::Own))),
-        case("spawn-sliced", one_window(), |n| drop(spawn(n, 1, Stack::Sliced))),
-        case("spawn-burst-sliced", one_window(), |n| drop(spawn(n, BURST, Stack::Sliced))),
+        case("switch", Settings::desktop(), |n| {
+            took(switch(n, Stack::Own, 0).took)
+        }),
+        case("switch-sliced-resident", two_windows(), |n| {
+            took(switch(n, Stack::Sliced, 0).took)
+        }),
+        case("sliced-switch", one_window(), |n| {
+            took(switch(n, Stack::Sliced, 0).took)
+        }),
+        case("yield", Settings::desktop(), |n| {
+            took(give_up(n, Stack::Own))
+        }),
+        case("rendezvous", Settings::desktop(), |n| {
+            took(round_trip(n, Stack::Own))
+        }),
+        case("rendezvous-sliced", one_window(), |n| {
+            took(round_trip(n, Stack::Sliced))
+        }),
+        case("spawn", Settings::desktop(), |n| {
+            took(spawn(n, 1, Stack::Own))
+        }),
+        case("spawn-sliced", one_window(), |n| {
+            took(spawn(n, 1, Stack::Sliced))
+        }),
+        case("spawn-burst-sliced", one_window(), |n| {
+            took(spawn(n, BURST, Stack::Sliced))
+        }),
         case("park-and-wake", one_window(), |n| {
             let channel = Channel::new();
             park(&channel, n);
@@ -48,11 +76,16 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// How long it took is of no interest here.
+fn took(_: Duration) {}
+
 fn main() {
     for (index, case) in cases().into_iter().enumerate() {
         println!("case {index} {} {OPERATIONS}", case.name);
         let work = move || {
-            case.settings.apply().expect("the thread is new and the settings are sound");
+            case.settings
+                .apply()
+                .expect("the thread is new and the settings are sound");
             // Caches and pools fill, and the dynamic linker binds what it binds late.
             (case.run)(2 * OPERATIONS);
             for operations in [OPERATIONS, 2 * OPERATIONS] {
@@ -63,9 +96,14 @@ fn main() {
         };
         std::thread::spawn(work).join().expect("the case runs");
     }
-    for (name, settings) in [("parked-bytes", Settings::desktop()), ("parked-bytes-console", Settings::console())] {
+    for (name, settings) in [
+        ("parked-bytes", Settings::desktop()),
+        ("parked-bytes-console", Settings::console()),
+    ] {
         let work = move || {
-            settings.apply().expect("the thread is new and the settings are sound");
+            settings
+                .apply()
+                .expect("the thread is new and the settings are sound");
             let channel = Channel::new();
             let before = LIVE.load(Ordering::Relaxed);
             park(&channel, HERD);
@@ -78,7 +116,9 @@ fn main() {
     }
     let live = {
         let work = move || {
-            one_window().apply().expect("the thread is new and the settings are sound");
+            one_window()
+                .apply()
+                .expect("the thread is new and the settings are sound");
             switch(2, Stack::Sliced, 0).live
         };
         std::thread::spawn(work).join().expect("it switches")

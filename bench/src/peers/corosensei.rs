@@ -1,4 +1,5 @@
-//! corosensei: asymmetric coroutines with a switch that is inlined into its caller. A resume and the suspend that answers it are two switches.
+//! corosensei: asymmetric coroutines with a switch that is inlined into its caller. A
+//! resume and the suspend that answers it are two switches.
 
 use super::memcpy::Window;
 use super::{Able, Timed};
@@ -19,18 +20,27 @@ pub fn timed(case: Case) -> Timed {
         Case::Spawn | Case::SpawnBurst => {
             let burst = if case == Case::Spawn { 1 } else { BURST };
             let mut spare = Vec::new();
-            Able::new(move |operations| spawn(operations, burst, &mut spare)).noting("no scheduler; stacks reused")
+            Able::new(move |operations| spawn(operations, burst, &mut spare))
+                .noting("no scheduler; stacks reused")
         }
         _ => return None,
     }))
 }
 
-/// The best case of all: resume and suspend are inlined into one loop each, no call and no return is near, and every jump is predicted.
+/// The best case of all: resume and suspend are inlined into one loop each, no call and
+/// no return is near, and every jump is predicted.
 fn switch(operations: u64) -> Duration {
-    bounce(operations, |coroutine| drop(coroutine.resume(())), |yielder| yielder.suspend(()))
+    bounce(
+        operations,
+        |coroutine| {
+            coroutine.resume(());
+        },
+        |yielder| yielder.suspend(()),
+    )
 }
 
-/// The same through a function on either side, as a scheduler would call them: the processor predicts their returns from a stack that a switch puts out of step.
+/// The same through a function on either side, as a scheduler would call them: the
+/// processor predicts their returns from a stack that a switch puts out of step.
 pub fn timed_called(case: Case) -> Timed {
     #[inline(never)]
     fn resume(coroutine: &mut Coroutine<(), (), ()>) {
@@ -42,11 +52,18 @@ pub fn timed_called(case: Case) -> Timed {
         yielder.suspend(());
         black_box(());
     }
-    (case == Case::Switch).then(|| Ok(Able::new(|operations| bounce(operations, resume, suspend)).noting("not inlined: through a function each")))
+    (case == Case::Switch).then(|| {
+        Ok(Able::new(|operations| bounce(operations, resume, suspend))
+            .noting("not inlined: through a function each"))
+    })
 }
 
 #[inline(always)]
-fn bounce(operations: u64, resume: impl Fn(&mut Coroutine<(), (), ()>), suspend: impl Fn(&Yielder<(), ()>) + 'static) -> Duration {
+fn bounce(
+    operations: u64,
+    resume: impl Fn(&mut Coroutine<(), (), ()>),
+    suspend: impl Fn(&Yielder<(), ()>) + 'static,
+) -> Duration {
     let mut coroutine = Coroutine::new(move |yielder, ()| {
         for _ in 0..operations / 2 {
             suspend(yielder);
@@ -61,9 +78,12 @@ fn bounce(operations: u64, resume: impl Fn(&mut Coroutine<(), (), ()>), suspend:
     took
 }
 
-/// A raw switch plus the two copies of every sliced one: what the plainest share-stack scheme on top of corosensei's switch would cost.
+/// A raw switch plus the two copies of every sliced one: what the plainest share-stack
+/// scheme on top of corosensei's switch would cost.
 pub fn timed_with_copies(case: Case) -> Timed {
-    let Case::SlicedSwitch(bytes) = case else { return None };
+    let Case::SlicedSwitch(bytes) = case else {
+        return None;
+    };
     let window = Rc::new(RefCell::new(Window::new(bytes)));
     let batch = move |operations: u64| {
         let (window, its_window) = (window.clone(), window.clone());
@@ -106,7 +126,8 @@ fn spawn(operations: u64, burst: u64, spare: &mut Vec<DefaultStack>) -> Duration
     took
 }
 
-/// The smallest stack that corosensei takes, from the heap: a mapping each, with its guard page, stops at 32,765 of them.
+/// The smallest stack that corosensei takes, from the heap: a mapping each, with its
+/// guard page, stops at 32,765 of them.
 struct HeapStack(*mut u8);
 
 const HEAP_STACK: Layout = match Layout::from_size_align(MIN_STACK_SIZE, STACK_ALIGNMENT) {
@@ -132,7 +153,8 @@ impl Drop for HeapStack {
     }
 }
 
-// SAFETY: MIN_STACK_SIZE aligned bytes. There is no guard page: the herd's tasks only suspend themselves, which needs a few hundred.
+// SAFETY: MIN_STACK_SIZE aligned bytes. There is no guard page: the herd's tasks only
+// suspend themselves, which needs a few hundred.
 unsafe impl Stack for HeapStack {
     fn base(&self) -> StackPointer {
         StackPointer::new(self.0 as usize + MIN_STACK_SIZE).expect("not null")
@@ -164,7 +186,10 @@ impl Herd for Parked {
 
     fn wake(&mut self) {
         for (index, task) in self.0.iter_mut().enumerate() {
-            assert!(matches!(task.resume(index as u64), CoroutineResult::Return(())));
+            assert!(matches!(
+                task.resume(index as u64),
+                CoroutineResult::Return(())
+            ));
         }
     }
 }

@@ -38,12 +38,23 @@ fn build() -> Result<PathBuf, String> {
     let program = this.with_file_name("bench-go");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
     let mut go = Command::new("go");
-    go.args(["build", "-o"]).arg(&program).arg(".").current_dir(source);
-    go.env("GOPROXY", "off").env("GOFLAGS", "-mod=mod").env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local");
+    go.args(["build", "-o"])
+        .arg(&program)
+        .arg(".")
+        .current_dir(source);
+    go.env("GOPROXY", "off")
+        .env("GOFLAGS", "-mod=mod")
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", "local");
     match go.output() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("not installed: no `go` in PATH (Debian: golang)".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err("not installed: no `go` in PATH (Debian: golang)".into())
+        }
         Err(error) => Err(error.to_string()),
-        Ok(output) if !output.status.success() => Err(format!("go build: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(output) if !output.status.success() => Err(format!(
+            "go build: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
         Ok(_) => Ok(program),
     }
 }

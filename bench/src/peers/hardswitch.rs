@@ -1,4 +1,5 @@
-//! hardswitch itself. Its settings belong to a thread, so each measurement has a thread of its own, which sleeps while others have their turn.
+//! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
+//! of its own, which sleeps while others have their turn.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
@@ -11,25 +12,51 @@ use std::time::Duration;
 
 pub fn timed(case: Case) -> Timed {
     Some(Ok(match case {
-        Case::Switch => on_stage(Settings::desktop(), |operations| switch(operations, Stack::Own, 0).took),
+        Case::Switch => on_stage(Settings::desktop(), |operations| {
+            switch(operations, Stack::Own, 0).took
+        }),
         Case::SlicedSwitch(bytes) => return Some(sliced_switch(bytes)),
-        Case::Yield => on_stage(Settings::desktop(), |operations| give_up(operations, Stack::Own)),
-        Case::Rendezvous => on_stage(Settings::desktop(), |operations| round_trip(operations, Stack::Own)),
-        Case::RendezvousSliced => on_stage(one_window(), |operations| round_trip(operations, Stack::Sliced)),
-        Case::Spawn => on_stage(Settings::desktop(), |operations| spawn(operations, 1, Stack::Own)),
-        Case::SpawnBurst => on_stage(Settings::desktop(), |operations| spawn(operations, BURST, Stack::Own)),
+        Case::Yield => on_stage(Settings::desktop(), |operations| {
+            give_up(operations, Stack::Own)
+        }),
+        Case::Rendezvous => on_stage(Settings::desktop(), |operations| {
+            round_trip(operations, Stack::Own)
+        }),
+        Case::RendezvousSliced => on_stage(one_window(), |operations| {
+            round_trip(operations, Stack::Sliced)
+        }),
+        Case::Spawn => on_stage(Settings::desktop(), |operations| {
+            spawn(operations, 1, Stack::Own)
+        }),
+        Case::SpawnBurst => on_stage(Settings::desktop(), |operations| {
+            spawn(operations, BURST, Stack::Own)
+        }),
         _ => return None,
     }))
 }
 
-/// The same with tasklets that live in windows, each in one of its own where two take turns: both stay resident.
+/// The same with tasklets that live in windows, each in one of its own where two take
+/// turns: both stay resident.
 pub fn timed_sliced(case: Case) -> Timed {
     Some(Ok(match case {
-        Case::Switch => on_stage(Settings::desktop(), |operations| switch(operations, Stack::Sliced, 0).took).noting("two windows"),
-        Case::Yield => on_stage(Settings::desktop(), |operations| give_up(operations, Stack::Sliced)).noting("two windows"),
-        Case::Rendezvous => on_stage(Settings::desktop(), |operations| round_trip(operations, Stack::Sliced)).noting("two windows"),
-        Case::Spawn => on_stage(Settings::desktop(), |operations| spawn(operations, 1, Stack::Sliced)),
-        Case::SpawnBurst => on_stage(Settings::desktop(), |operations| spawn(operations, BURST, Stack::Sliced)),
+        Case::Switch => on_stage(Settings::desktop(), |operations| {
+            switch(operations, Stack::Sliced, 0).took
+        })
+        .noting("two windows"),
+        Case::Yield => on_stage(Settings::desktop(), |operations| {
+            give_up(operations, Stack::Sliced)
+        })
+        .noting("two windows"),
+        Case::Rendezvous => on_stage(Settings::desktop(), |operations| {
+            round_trip(operations, Stack::Sliced)
+        })
+        .noting("two windows"),
+        Case::Spawn => on_stage(Settings::desktop(), |operations| {
+            spawn(operations, 1, Stack::Sliced)
+        }),
+        Case::SpawnBurst => on_stage(Settings::desktop(), |operations| {
+            spawn(operations, BURST, Stack::Sliced)
+        }),
         _ => return None,
     }))
 }
@@ -39,7 +66,9 @@ fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static
     let (ask, asked) = mpsc::channel();
     let (answer, answered) = mpsc::channel();
     thread::spawn(move || {
-        settings.apply().expect("the thread is new and the settings are sound");
+        settings
+            .apply()
+            .expect("the thread is new and the settings are sound");
         for operations in asked {
             if answer.send(batch(operations)).is_err() {
                 return;
@@ -55,7 +84,9 @@ fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static
 fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {
     // How many small frames it takes until a parked tasklet has about so many live bytes.
     let probe = thread::spawn(move || {
-        one_window().apply().expect("the thread is new and the settings are sound");
+        one_window()
+            .apply()
+            .expect("the thread is new and the settings are sound");
         let live = |depth| switch(2, Stack::Sliced, depth).live;
         let (least, more) = (live(0), live(16));
         let frame = (more - least) / 16;
@@ -63,7 +94,10 @@ fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {
         (depth, live(depth))
     });
     let (depth, live) = probe.join().map_err(|_| "the probe failed".to_string())?;
-    Ok(on_stage(one_window(), move |operations| switch(operations, Stack::Sliced, depth).took).noting(format!("slices of {live} bytes")))
+    Ok(on_stage(one_window(), move |operations| {
+        switch(operations, Stack::Sliced, depth).took
+    })
+    .noting(format!("slices of {live} bytes")))
 }
 
 struct Parked {
@@ -72,7 +106,10 @@ struct Parked {
 }
 
 pub fn herd() -> Box<dyn Herd> {
-    Box::new(Parked { channel: Channel::new(), tasks: 0 })
+    Box::new(Parked {
+        channel: Channel::new(),
+        tasks: 0,
+    })
 }
 
 impl Herd for Parked {

@@ -1,5 +1,6 @@
-//! may: Go's model in Rust, on the `generator` crate; here with one worker thread, as Go has one processor. It has no rendezvous channel: `mpsc` is a queue,
-//! so its sender never waits, and a round trip is two hand-overs, not four.
+//! may: Go's model in Rust, on the `generator` crate; here with one worker thread, as Go
+//! has one processor. It has no rendezvous channel: `mpsc` is a queue, so its sender
+//! never waits, and a round trip is two hand-overs, not four.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
@@ -19,10 +20,18 @@ pub fn timed(case: Case) -> Timed {
         Case::SpawnBurst => |operations| spawn(operations, BURST),
         _ => return None,
     };
-    config().set_workers(1).set_pool_capacity(2 * BURST as usize);
-    let able = Able::new(move |operations| go!(move || batch(operations)).join().expect("the batch does not panic"));
+    config()
+        .set_workers(1)
+        .set_pool_capacity(2 * BURST as usize);
+    let able = Able::new(move |operations| {
+        go!(move || batch(operations))
+            .join()
+            .expect("the batch does not panic")
+    });
     Some(Ok(match case {
-        Case::Rendezvous | Case::RendezvousSliced => able.noting("channels are queues: the sender never waits"),
+        Case::Rendezvous | Case::RendezvousSliced => {
+            able.noting("channels are queues: the sender never waits")
+        }
         _ => able,
     }))
 }
@@ -52,7 +61,8 @@ fn round_trip(operations: u64) -> Duration {
     start.elapsed()
 }
 
-/// The spawner waits by joining: one that only yields keeps the single worker to itself, and what it spawned never runs.
+/// The spawner waits by joining: one that only yields keeps the single worker to itself,
+/// and what it spawned never runs.
 fn spawn(operations: u64, burst: u64) -> Duration {
     let mut tasks = Vec::with_capacity(burst as usize);
     let mut finished = 0;
@@ -80,7 +90,12 @@ struct Parked {
 pub fn herd() -> Box<dyn Herd> {
     config().set_workers(1).set_stack_size(1024);
     let (sender, receiver) = mpmc::channel();
-    Box::new(Parked { sender, receiver, passed: Arc::default(), tasks: 0 })
+    Box::new(Parked {
+        sender,
+        receiver,
+        passed: Arc::default(),
+        tasks: 0,
+    })
 }
 
 impl Parked {

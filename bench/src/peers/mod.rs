@@ -36,7 +36,8 @@ pub struct Skipped {
     pub why: String,
 }
 
-/// A peer's answer to a timed case: nothing to do with it, or able, or it would be if something were not missing.
+/// A peer's answer to a timed case: nothing to do with it, or able, or it would be if
+/// something were not missing.
 pub type Timed = Option<Result<Able, String>>;
 
 pub struct Able {
@@ -46,12 +47,18 @@ pub struct Able {
 
 impl Able {
     pub fn new(batch: impl FnMut(u64) -> Duration + 'static) -> Able {
-        Able { batch: Box::new(batch), note: None }
+        Able {
+            batch: Box::new(batch),
+            note: None,
+        }
     }
 
     /// What a reader of its row must know.
     pub fn noting(self, note: impl Into<String>) -> Able {
-        Able { note: Some(note.into()), ..self }
+        Able {
+            note: Some(note.into()),
+            ..self
+        }
     }
 }
 
@@ -76,65 +83,137 @@ struct Peer {
     herd: Option<Keeper>,
 }
 
-/// A stack of its own mapping plus a guard page makes two mappings, and Linux allows a process 65,530 (`vm.max_map_count`).
+/// A stack of its own mapping plus a guard page makes two mappings, and Linux allows a
+/// process 65,530 (`vm.max_map_count`).
 #[cfg(target_arch = "x86_64")]
 const GUARDED_STACKS: u64 = 30_000;
 
 fn peers() -> Vec<Peer> {
     vec![
-        Peer { name: "hardswitch", timed: hardswitch::timed, herd: Some(Keeper { most: u64::MAX, note: "", place: Place::Here(hardswitch::herd) }) },
-        Peer { name: "hardswitch-sliced", timed: hardswitch::timed_sliced, herd: None },
-        Peer { name: "memcpy", timed: memcpy::timed, herd: None },
+        Peer {
+            name: "hardswitch",
+            timed: hardswitch::timed,
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "",
+                place: Place::Here(hardswitch::herd),
+            }),
+        },
+        Peer {
+            name: "hardswitch-sliced",
+            timed: hardswitch::timed_sliced,
+            herd: None,
+        },
+        Peer {
+            name: "memcpy",
+            timed: memcpy::timed,
+            herd: None,
+        },
         #[cfg(target_arch = "x86_64")]
         Peer {
             name: "corosensei",
             timed: corosensei::timed,
-            herd: Some(Keeper { most: u64::MAX, note: "4 KiB heap stacks without guard", place: Place::Here(corosensei::herd) }),
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "4 KiB heap stacks without guard",
+                place: Place::Here(corosensei::herd),
+            }),
         },
         #[cfg(target_arch = "x86_64")]
-        Peer { name: "corosensei-called", timed: corosensei::timed_called, herd: None },
+        Peer {
+            name: "corosensei-called",
+            timed: corosensei::timed_called,
+            herd: None,
+        },
         #[cfg(target_arch = "x86_64")]
-        Peer { name: "corosensei+memcpy", timed: corosensei::timed_with_copies, herd: None },
+        Peer {
+            name: "corosensei+memcpy",
+            timed: corosensei::timed_with_copies,
+            herd: None,
+        },
         #[cfg(target_arch = "x86_64")]
         Peer {
             name: "context",
             timed: context::timed,
-            herd: Some(Keeper { most: u64::MAX, note: "4 KiB heap stacks without guard", place: Place::Here(context::herd) }),
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "4 KiB heap stacks without guard",
+                place: Place::Here(context::herd),
+            }),
         },
         #[cfg(target_arch = "x86_64")]
         Peer {
             name: "generator",
             timed: generator::timed,
-            herd: Some(Keeper { most: GUARDED_STACKS, note: "8 KiB stacks with guard page", place: Place::Here(generator::herd) }),
+            herd: Some(Keeper {
+                most: GUARDED_STACKS,
+                note: "8 KiB stacks with guard page",
+                place: Place::Here(generator::herd),
+            }),
         },
         #[cfg(target_arch = "x86_64")]
         Peer {
             name: "boost-context",
             timed: boost::timed_context,
-            herd: Some(Keeper { most: u64::MAX, note: "4 KiB heap stacks without guard", place: Place::There(boost::herd_context) }),
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "4 KiB heap stacks without guard",
+                place: Place::There(boost::herd_context),
+            }),
         },
         #[cfg(target_arch = "x86_64")]
         Peer {
             name: "boost-fiber",
             timed: boost::timed_fiber,
-            herd: Some(Keeper { most: 200_000, note: "16 KiB heap stacks without guard", place: Place::There(boost::herd_fiber) }),
+            herd: Some(Keeper {
+                most: 200_000,
+                note: "16 KiB heap stacks without guard",
+                place: Place::There(boost::herd_fiber),
+            }),
         },
         #[cfg(target_arch = "x86_64")]
         Peer {
             name: "may",
             timed: may::timed,
-            herd: Some(Keeper { most: GUARDED_STACKS, note: "8 KiB stacks with guard page", place: Place::Here(may::herd) }),
+            herd: Some(Keeper {
+                most: GUARDED_STACKS,
+                note: "8 KiB stacks with guard page",
+                place: Place::Here(may::herd),
+            }),
         },
         #[cfg(target_arch = "x86_64")]
-        Peer { name: "tokio", timed: tokio::timed, herd: Some(Keeper { most: u64::MAX, note: "a oneshot each", place: Place::Here(tokio::herd) }) },
-        Peer { name: "go", timed: go::timed, herd: Some(Keeper { most: u64::MAX, note: "", place: Place::There(go::herd) }) },
-        Peer { name: "libaco", timed: no_libaco, herd: None },
+        Peer {
+            name: "tokio",
+            timed: tokio::timed,
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "a oneshot each",
+                place: Place::Here(tokio::herd),
+            }),
+        },
+        Peer {
+            name: "go",
+            timed: go::timed,
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "",
+                place: Place::There(go::herd),
+            }),
+        },
+        Peer {
+            name: "libaco",
+            timed: no_libaco,
+            herd: None,
+        },
     ]
 }
 
-/// Share-stack copying in C is not in a crate nor in Debian; a table without it should say so where it would stand.
+/// Share-stack copying in C is not in a crate nor in Debian; a table without it should
+/// say so where it would stand.
 fn no_libaco(case: Case) -> Timed {
-    matches!(case, Case::SlicedSwitch(_)).then(|| Err("share-stack copying (libaco, libco): no crate and no Debian package has it".into()))
+    matches!(case, Case::SlicedSwitch(_)).then(|| {
+        Err("share-stack copying (libaco, libco): no crate and no Debian package has it".into())
+    })
 }
 
 pub fn is_known(name: &str) -> bool {
@@ -150,37 +229,61 @@ pub fn timed(case: Case, options: &Options) -> Vec<Result<Offer, Skipped>> {
     let offers = wanted.filter_map(|peer| {
         let implementation = peer.name;
         Some(match (peer.timed)(case)? {
-            Ok(Able { batch, note }) => Ok(Offer { implementation, note, batch }),
-            Err(why) => Err(Skipped { implementation, why }),
+            Ok(Able { batch, note }) => Ok(Offer {
+                implementation,
+                note,
+                batch,
+            }),
+            Err(why) => Err(Skipped {
+                implementation,
+                why,
+            }),
         })
     });
     offers.collect()
 }
 
 pub fn herds(case: Case, options: &Options) -> Vec<Result<Shepherd, Skipped>> {
-    let wanted = peers().into_iter().filter(|peer| options.wants(peer.name) && (case != Case::Parked10M || peer.name == "hardswitch"));
+    let wanted = peers().into_iter().filter(|peer| {
+        options.wants(peer.name) && (case != Case::Parked10M || peer.name == "hardswitch")
+    });
     let shepherds = wanted.filter_map(|peer| {
         let implementation = peer.name;
         let Keeper { most, note, place } = peer.herd?;
         let command = match place {
-            Place::Here(_) => std::env::current_exe().map_err(|error| error.to_string()).map(|this| {
-                let mut command = Command::new(this);
-                command.args([CHILD, implementation]);
-                command
-            }),
+            Place::Here(_) => std::env::current_exe()
+                .map_err(|error| error.to_string())
+                .map(|this| {
+                    let mut command = Command::new(this);
+                    command.args([CHILD, implementation]);
+                    command
+                }),
             Place::There(command) => command(),
         };
         let note = (!note.is_empty()).then(|| note.to_string());
         Some(match command {
-            Ok(command) => Ok(Shepherd { implementation, most, note, command }),
-            Err(why) => Err(Skipped { implementation, why }),
+            Ok(command) => Ok(Shepherd {
+                implementation,
+                most,
+                note,
+                command,
+            }),
+            Err(why) => Err(Skipped {
+                implementation,
+                why,
+            }),
         })
     });
     shepherds.collect()
 }
 
 pub fn herd(name: &str) -> Option<Box<dyn Herd>> {
-    match peers().into_iter().find(|peer| peer.name == name)?.herd?.place {
+    match peers()
+        .into_iter()
+        .find(|peer| peer.name == name)?
+        .herd?
+        .place
+    {
         Place::Here(start) => Some(start()),
         Place::There(_) => None,
     }

@@ -1,4 +1,5 @@
-//! Peers that are programs of their own, asked line by line so that their batches take turns with everybody's: `CASE OPERATIONS` in, `took NANOSECONDS` out.
+//! Peers that are programs of their own, asked line by line so that their batches take
+//! turns with everybody's: `CASE OPERATIONS` in, `took NANOSECONDS` out.
 
 use super::Able;
 use crate::herd::expect;
@@ -9,7 +10,10 @@ use std::time::Duration;
 /// A batch of the program that `command` starts.
 pub fn batch(command: Result<Command, String>, case: &'static str) -> Result<Able, String> {
     let mut peer = Peer::start(command?).map_err(|error| format!("cannot start it: {error}"))?;
-    Ok(Able::new(move |operations| peer.ask(case, operations).expect("a peer that has started answers")))
+    Ok(Able::new(move |operations| {
+        peer.ask(case, operations)
+            .expect("a peer that has started answers")
+    }))
 }
 
 struct Peer {
@@ -20,15 +24,27 @@ struct Peer {
 
 impl Peer {
     fn start(mut command: Command) -> io::Result<Peer> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else { return Err(io::Error::other("no pipe")) };
-        Ok(Peer { child, input, output: BufReader::new(output) })
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("no pipe"));
+        };
+        Ok(Peer {
+            child,
+            input,
+            output: BufReader::new(output),
+        })
     }
 
     fn ask(&mut self, case: &str, operations: u64) -> io::Result<Duration> {
         writeln!(self.input, "{case} {operations}")?;
         let nanoseconds = expect(&mut self.output, "took")?;
-        nanoseconds.parse().map(Duration::from_nanos).map_err(|_| io::Error::other(format!("it took {nanoseconds:?}")))
+        nanoseconds
+            .parse()
+            .map(Duration::from_nanos)
+            .map_err(|_| io::Error::other(format!("it took {nanoseconds:?}")))
     }
 }
 

@@ -1,4 +1,5 @@
-//! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the measuring thread.
+//! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the
+//! measuring thread.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
@@ -15,7 +16,8 @@ pub fn timed(case: Case) -> Timed {
     Some(Ok(match case {
         Case::Yield => Able::new(move |operations| runtime.block_on(give_up(operations))),
         Case::Rendezvous | Case::RendezvousSliced => {
-            Able::new(move |operations| runtime.block_on(round_trip(operations))).noting("mpsc(1): a sender waits only if the place is taken")
+            Able::new(move |operations| runtime.block_on(round_trip(operations)))
+                .noting("mpsc(1): a sender waits only if the place is taken")
         }
         Case::Spawn => Able::new(move |operations| runtime.block_on(spawn(operations, 1))),
         Case::SpawnBurst => Able::new(move |operations| runtime.block_on(spawn(operations, BURST))),
@@ -24,7 +26,9 @@ pub fn timed(case: Case) -> Timed {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().build().expect("a runtime without I/O needs nothing")
+    Builder::new_current_thread()
+        .build()
+        .expect("a runtime without I/O needs nothing")
 }
 
 async fn joined<T>(task: JoinHandle<T>) -> T {
@@ -84,7 +88,8 @@ async fn spawn(operations: u64, burst: u64) -> Duration {
     joined(spawner).await
 }
 
-/// Each task waits on a `oneshot` of its own. Of what tokio offers for receiving a value this takes the least memory; see docs/performance.md.
+/// Each task waits on a `oneshot` of its own. Of what tokio offers for receiving a value
+/// this takes the least memory; see docs/performance.md.
 struct Parked {
     runtime: Runtime,
     local: LocalSet,
@@ -93,7 +98,12 @@ struct Parked {
 }
 
 pub fn herd() -> Box<dyn Herd> {
-    Box::new(Parked { runtime: runtime(), local: LocalSet::new(), senders: Vec::new(), passed: Rc::default() })
+    Box::new(Parked {
+        runtime: runtime(),
+        local: LocalSet::new(),
+        senders: Vec::new(),
+        passed: Rc::default(),
+    })
 }
 
 impl Parked {
