@@ -4,8 +4,8 @@
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.
 
-# hsw_asm_transfer(op = rdi, arg = rsi), called with a convention of its own:
-# only rbx, rbp and rsp survive. `arch::transfer` tells the compiler so, and the
+# hsw_asm_transfer(op = rdi, arg = rsi), entered by a jump with the return address
+# pushed, with a convention of its own: only rbx, rbp and rsp survive. `arch::transfer` tells the compiler so, and the
 # registers that the callers do not use need no room in a slice.
 #
 # Saves rbp and rbx, hands the stack pointer of that save area to `op(arg, sp)`,
@@ -47,9 +47,12 @@ hsw_asm_transfer:
     pop rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore rbp
-    # A return rather than a jump: it keeps the return-address predictor in
-    # step, and tasklets that switch at the same place are even predicted.
-    ret
+    # Not `ret`: nobody called, so the return-address predictor has nothing
+    # about this. An indirect jump is predicted by its own history.
+    pop rcx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    jmp rcx
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 

@@ -26,3 +26,5 @@ pub use scheduler::{
 };
 pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
 pub use value::Value;
+
+pub mod net;

@@ -299,6 +299,8 @@ impl Runtime {
             let Ok(main) = runtime.new_task(flag::MAIN | flag::ALIVE | flag::STARTED) else {
                 os::fatal(format_args!("no memory for the main tasklet"));
             };
+            // One reference is the queue's, one the thread's.
+            (*main).refs += 1;
             runtime.main.set(main);
             runtime.ring_append(main);
             runtime.current.set(main);
@@ -685,7 +687,8 @@ pub(crate) fn thread_exit() {
     }
     runtime.trap.set(0);
     runtime.shut_down();
-    // SAFETY: main is unlinked and released once; user callbacks go with it.
+    // SAFETY: main is unlinked; the queue's and the thread's references are
+    // released; user callbacks go with it.
     unsafe {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
@@ -697,6 +700,7 @@ pub(crate) fn thread_exit() {
         os::set_runtime(ptr::null());
         // Keep the runtime until the last lines here.
         runtime.channel_made();
+        release(main);
         release(main);
         runtime.ended.set(true);
         runtime.channel_gone();

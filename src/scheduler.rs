@@ -529,9 +529,10 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         }
         if let Some(error) = uncaught {
             next = runtime.wakeup();
-            // The value that was on its way to the woken one dies with `me`.
             let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
-            core::mem::forget(core::mem::replace(&mut (*me).slot, lost));
+            if !lost.is_empty() {
+                lose(runtime, lost);
+            }
         }
         make_runnable(runtime, next);
         if runtime.hooks.get() & HOOK_SCHEDULE != 0 {

@@ -521,6 +521,8 @@ impl Tasklet {
         R: Outcome,
     {
         self.may_bind()?;
+        // A new function starts with an empty slot.
+        drop(self.take_tempval());
         // SAFETY: it has not started (`may_bind`).
         unsafe {
             Task::unbind(self.as_ptr());
@@ -549,6 +551,7 @@ impl Tasklet {
     /// As [`Tasklet::bind`].
     pub fn unbind(&self) -> Result<()> {
         self.may_bind()?;
+        drop(self.take_tempval());
         // SAFETY: it has not started.
         unsafe { Task::unbind(self.as_ptr()) };
         Ok(())

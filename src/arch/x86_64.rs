@@ -58,7 +58,12 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     // The stack is aligned for a call, since `nostack` is not given.
     unsafe {
         asm!(
-            "call {transfer}",
+            // Not a call: nobody would pop what it puts on the return-address
+            // predictor, and all later returns would miss.
+            "lea rcx, [rip + 2f]",
+            "push rcx",
+            "jmp {transfer}",
+            "2:",
             transfer = sym super::hsw_asm_transfer,
             in("rdi") op,
             in("rsi") arg,

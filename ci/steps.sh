@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The steps of ci/test, one function each. ci/test starts them as `ci/steps.sh NAME`, so that a step cannot harm another,
+# and counts the tests in what they print. To add a step: a line in STEPS, and a function named after it.
+set -euo pipefail
+PROGRAM=${PROGRAM:-ci/steps.sh}
+# shellcheck source=ci/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# name | targets it is run for: none, both, or one short name | quick, full or cross | minutes it may take | what it promises
+# A step for targets gets the target's short name as a suffix: test-x86_64, test-ppc64. Order matters: cheap ones first, and
+# what a step builds the later ones find built.
+# shellcheck disable=SC2034  # read by ci/test
+STEPS='
+fmt      | none   | quick | 2  | rustfmt would change nothing
+scripts  | none   | quick | 5  | the scripts pass shellcheck, the checkers of ci/ catch what they promise, bad use gets one clear line
+header   | none   | quick | 5  | include/hardswitch.h is what cbindgen generates
+clippy   | both   | quick | 10 | clippy has nothing to say, with and without std
+test     | both   | quick | 20 | the Rust tests
+no-std   | both   | quick | 5  | the library builds from core and alloc alone
+release  | both   | full  | 20 | the Rust tests, optimised as a game ships
+cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
+cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
+ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
+host     | both   | full  | 20 | the C++ host and its tests
+demo     | both   | full  | 10 | ci/demo downloads its three files both ways and verifies them
+nginx    | both   | full  | 10 | the host downloads from a real nginx, and survives what nginx refuses
+golden   | both   | full  | 20 | every golden case behaves as Stackless did (a tenth of them under qemu)
+cross    | none   | cross | 40 | the Rust tests for powerpc64 in a container, by cross
+'
+
+# Exit status by which a step says that there is nothing to run yet; its last line says what is missing.
+SKIPPED=77
+skip() { say "$*"; exit $SKIPPED; }
+
+step_fmt() {
+    cargo fmt --all --check
+    rustfmt --edition 2021 --check ci/ps3/src/lib.rs
+}
+
+step_scripts() {
+    local scripts script
+    mapfile -t scripts < <(find ci .ci tests host -type f 2> /dev/null | while read -r script; do
+        if head -n 1 "$script" | grep -qaE '^#!.*(bash|/sh)$|shellcheck shell='; then echo "$script"; fi
+    done | sort)
+    shellcheck -x -P SCRIPTDIR -P "$ROOT" "${scripts[@]}"
+    say "shellcheck: ${#scripts[@]} scripts are clean"
+    ci/cellcheck --self-test
+    ci/cell970 --self-test
+    for script in tests/ci_*.sh; do
+        say "$script"
+        "$script"
+    done
+}
+
+step_header() { ci/header --check; }
+
+step_clippy() {
+    cargo clippy --target "$1" --all-targets -- -D warnings
+    cargo clippy --target "$1" --no-default-features --lib -- -D warnings
+}
+
+step_test() { cargo test --no-fail-fast --target "$1"; }
+
+step_no-std() { cargo build --no-default-features --lib --target "$1" --target-dir "$TARGET_DIR/no-std"; }
+
+step_release() { cargo test --no-fail-fast --release --target "$1"; }
+
+step_cellcheck() {
+    build_library "$1"
+    ci/cellcheck "$(library_path "$1")"
+}
+
+step_cell970() {
+    CARGO_TARGET_POWERPC64_UNKNOWN_LINUX_GNU_RUNNER="$ROOT/ci/cell970" cargo test --no-fail-fast --release --target "$1"
+    [ -f host/CMakeLists.txt ] || return 0
+    export HARDSWITCH_PPC64_RUNNER="$ROOT/ci/cell970"
+    build_library "$1"
+    build_host "$1" ON build/cell970-host
+    ctest --test-dir build/cell970-host --output-on-failure -R '^(c_abi|cpp_.*|sha256)$'
+}
+
+step_ps3() { ci/ps3/run; }
+
+step_host() {
+    [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"
+    build_library "$1"
+    build_host "$1" ON
+    ctest --test-dir "build/$1" --output-on-failure
+}
+
+step_demo() {
+    [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"
+    ci/demo --target "$1"
+}
+
+step_nginx() {
+    [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"
+    build_library "$1"
+    build_host "$1" OFF > /dev/null
+    ci/nginx --target "$1"
+}
+
+step_golden() {
+    [ -f tests/golden/golden.jsonl.gz ] || skip "tests/golden/golden.jsonl.gz is missing"
+    local only=()
+    if [ "$1" = "$PPC64" ]; then
+        only=(--every 10)
+    fi
+    cargo run --release --target "$1" --example golden -- tests/golden/golden.jsonl.gz "${only[@]}"
+}
+
+step_cross() { ci/cross/run; }
+
+# All packages and toolchain parts that the steps for these targets need: setup CROSS TARGET...
+step_setup() {
+    ensure_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
+    # Even for x86_64 alone: the checkers' own tests assemble PowerPC code.
+    ensure_packages "${PACKAGES_PPC64[@]}"
+    ensure_rust "${@:2}"
+    if [ "$1" = 1 ]; then
+        ci/cross/run --setup
+    fi
+    # For whoever reads a log from another machine.
+    say "with $(rustc --version | cut -d' ' -f1-2), $(powerpc64-linux-gnu-gcc --version | head -n 1)," \
+        "$(qemu-ppc64 --version | sed -n 's/ version / /p;q' | cut -d' ' -f1-2), $(cmake --version | sed -n 's/ version / /p;q')"
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    step=$1
+    shift
+    if [ "$step" != setup ]; then
+        ensure_rust
+    fi
+    "step_$step" "$@"
+fi

@@ -1,0 +1,768 @@
+/*
+ * hardswitch: tasklets and channels on hard-switched, sliced stacks.
+ *
+ * This file is generated from src/ffi by cbindgen; docs/c-abi.md explains the rules that hold for all of it: who owns what,
+ * which thread may call, what a failed call has changed, and what a sliced stack must not be used for.
+ * hardswitch.hpp is the same for C++17, with RAII and exceptions.
+ */
+
+#ifndef HARDSWITCH_H
+#define HARDSWITCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// How many events a queue holds unless told otherwise.
+#define DEFAULT_LIMIT (16 * 1024)
+
+// Socket level of the options below.
+#define SOL_SOCKET 65535
+
+// Socket option: the pending error, cleared by reading it.
+#define SO_ERROR 4103
+
+// Socket option: non-blocking when not 0 (there is no `fcntl`).
+#define SO_NBIO 4352
+
+// Address family of IPv4.
+#define AF_INET 2
+
+// The event bits that lv2's `poll` knows: IN, PRI, OUT to ask, ERR, HUP, NVAL to answer besides.
+#define POLL_BITS 63
+
+// How often a call, or a probe, is done again before its error is believed.
+#define ROUNDS 8
+
+// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
+//
+// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
+// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB.
+#define BURST (1024 * 1024)
+
+// The version of the interface in this header. A host that was compiled against another `HSW_ABI_VERSION` than the library
+// it is linked to must not go on: compare the two once at start.
+#define HSW_ABI_VERSION 1
+
+// What is true of a tasklet: bits of `hsw_tasklet_state`.
+#define HSW_TASKLET_ALIVE 1
+
+// Alive, and neither queued nor blocked.
+#define HSW_TASKLET_PAUSED 2
+
+// Waiting on a channel.
+#define HSW_TASKLET_BLOCKED 4
+
+// In the run queue, or blocked (as in Stackless).
+#define HSW_TASKLET_SCHEDULED 8
+
+// The main tasklet of its thread.
+#define HSW_TASKLET_MAIN 16
+
+// The tasklet that is running.
+#define HSW_TASKLET_CURRENT 32
+
+// Its block trap is set.
+#define HSW_TASKLET_BLOCK_TRAP 64
+
+// It shares a window.
+#define HSW_TASKLET_SLICED 128
+
+// It was killed ten times and refused to end; it is kept for ever.
+#define HSW_TASKLET_ZOMBIE 256
+
+// For times: no limit.
+#define HSW_FOREVER UINT64_MAX
+
+// Who runs first when sender and receiver have met.
+enum hsw_preference
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // The receiver: a send switches to it at once. The default.
+  HSW_PREFER_RECEIVER = -1,
+  // Whoever came second goes on.
+  HSW_PREFER_NEITHER = 0,
+  // The sender.
+  HSW_PREFER_SENDER = 1,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_preference;
+#endif // __cplusplus
+
+// Where a tasklet's frames live.
+enum hsw_stack
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // The default: in a stack window that it shares with others. While it does not run, its live bytes may be on the heap, and
+  // *its stack addresses hold somebody else's bytes*. So nothing outside of the tasklet may touch its stack while it is not
+  // running: no pointer to one of its locals in another tasklet, another thread, a queue, a list or a pending system call.
+  // What others shall see goes to the heap.
+  HSW_STACK_SLICED = 0,
+  // A stack of its own, with a guard page. Pointers into it stay good for as long as its frames live.
+  HSW_STACK_OWN = 1,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_stack;
+#endif // __cplusplus
+
+// What a call came to. `hsw_last_error_message` has the words.
+//
+// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from `HSW_ERR_NULL` on are mistakes
+// of the caller, found before anything was changed.
+enum hsw_status
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // All went well.
+  HSW_OK = 0,
+  // The calling tasklet was killed (TaskletExit). Clean up and return; a tasklet that goes on blocking gets this again.
+  HSW_ERR_EXIT = 1,
+  // An exception arrived, thrown by somebody: `hsw_last_error_payload` has what it carries.
+  HSW_ERR_THROWN = 2,
+  // A tasklet of the Rust side panicked, and nobody handled it.
+  HSW_ERR_PANICKED = 3,
+  // The channel is closed.
+  HSW_ERR_CLOSED = 4,
+  // The last runnable tasklet cannot be blocked.
+  HSW_ERR_DEADLOCK = 5,
+  // The main tasklet is receiving without a sender available.
+  HSW_ERR_MAIN_RECEIVING = 6,
+  // The main tasklet is sending without a receiver available.
+  HSW_ERR_MAIN_SENDING = 7,
+  // The tasklet does not like to be blocked (its block trap is set).
+  HSW_ERR_BLOCK_TRAP = 8,
+  // A switch where none is allowed: under `hsw_switch_trap`, in a callback, during unwinding.
+  HSW_ERR_SWITCH_TRAP = 9,
+  // The time is over.
+  HSW_ERR_TIMEOUT = 10,
+  // The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet").
+  HSW_ERR_STATE = 11,
+  // Iteration over a channel has come to its end.
+  HSW_ERR_STOP_ITERATION = 12,
+  // A stack of this size cannot be had.
+  HSW_ERR_STACK_SIZE = 13,
+  // There is no memory for it, or the ceiling of the settings has been reached.
+  HSW_ERR_OUT_OF_MEMORY = 14,
+  // Input or output failed; `hsw_last_error_errno` has the system's number.
+  HSW_ERR_IO = 15,
+  // A value of another type than expected.
+  HSW_ERR_WRONG_TYPE = 16,
+  // A call that must not wait would have to.
+  HSW_ERR_WOULD_BLOCK = 17,
+  // Settings that contradict themselves or come too late.
+  HSW_ERR_SETTINGS = 18,
+  // Another error of the runtime.
+  HSW_ERR_OTHER = 19,
+  // A pointer or handle that must not be null is.
+  HSW_ERR_NULL = 32,
+  // The handle was released, or never was one.
+  HSW_ERR_STALE = 33,
+  // The handle belongs to another thread.
+  HSW_ERR_WRONG_THREAD = 34,
+  // The handle names an object of another kind.
+  HSW_ERR_WRONG_KIND = 35,
+  // An argument is out of its range.
+  HSW_ERR_ARGUMENT = 36,
+  // A limit of the interface has been reached.
+  HSW_ERR_LIMIT = 37,
+  // The thread is ending: its part of the runtime is gone.
+  HSW_ERR_THREAD_ENDING = 38,
+  // The library has failed within (a bug of it, or of a callback in Rust). The message has the words of the panic.
+  HSW_ERR_INTERNAL = 39,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_status;
+#endif // __cplusplus
+
+// An operating system's error number, kept in Linux numbering.
+//
+// A number without a name here is kept as it is: [`Errno::name`] answers `None` for it, and nothing else changes.
+typedef struct Errno Errno;
+
+// Everything that belongs to one OS thread. The fields of the hot paths come
+// first. `repr(C)`: debugger scripts read it.
+typedef struct Runtime Runtime;
+
+// Runs between the save of the leaving tasklet and the restore of the next.
+// Gets the argument of the transfer and the address of the save area; returns
+// the address of the save area to go on with.
+typedef size_t (*TransferOp)(void *arg, size_t sp);
+
+// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2).
+typedef struct EhGlobals {
+  void *caught;
+  uint32_t uncaught;
+} EhGlobals;
+
+// Frees a value that nobody will receive any more. May be null: then nothing is done. It must not unwind. It may call this
+// library, also in ways that switch.
+typedef void (*hsw_destroy)(void *data);
+
+// A handle of a channel; for its owner and thread the same holds as for `hsw_tasklet`.
+typedef struct hsw_channel {
+  // Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_channel_id`.
+  uint64_t handle;
+} hsw_channel;
+
+// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
+// `hsw_tasklet_release`. All zero is the handle of nothing.
+typedef struct hsw_tasklet {
+  // Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_tasklet_id`.
+  uint64_t handle;
+} hsw_tasklet;
+
+// Called before each switch: `previous` (the handle of nothing when main starts) is still current. The handles are lent for
+// the time of the call: `hsw_tasklet_retain` those to keep. It must neither switch nor unwind.
+typedef void (*hsw_schedule_callback)(struct hsw_tasklet previous, struct hsw_tasklet next, void *user);
+
+// Called at the begin of each channel operation, also of one that then fails. The handle of the tasklet is lent for the time
+// of the call. It must neither use the channel nor unwind.
+typedef void (*hsw_channel_callback)(size_t channel_id, struct hsw_tasklet tasklet, bool sending, bool will_block, void *user);
+
+// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time of the call.
+typedef struct hsw_uncaught {
+  // What it is.
+  hsw_status status;
+  // Its words; never null.
+  const char *message;
+  // The payload of an exception of C's, else null.
+  void *payload;
+  // The function given with the payload, else null.
+  hsw_destroy destroy;
+} hsw_uncaught;
+
+// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the error has been dealt with; with
+// any other answer it goes on to the innermost `hsw_run`. It must not unwind.
+typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *user);
+
+// Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or `hsw_settings_console`, change what you like,
+// and pass it to `hsw_init`. Sizes in bytes.
+typedef struct hsw_settings {
+  // Windows that sliced tasklets share, 1 to 1024. A hot set of as many tasklets is never copied.
+  size_t windows;
+  // Size of a window: what a sliced tasklet has for a stack, except by spilling.
+  size_t window_size;
+  // Stack in use above which a spill puts frames away.
+  size_t watermark;
+  // Size of an own stack, unless its tasklet asks for another.
+  size_t stack_size;
+  // How many used own stacks are kept for new tasklets.
+  size_t stack_pool;
+  // Bytes of free slices that are kept.
+  size_t slice_cache;
+  // Size of the stack on which slices are exchanged.
+  size_t scratch_size;
+  // What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
+  // `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
+  size_t memory_ceiling;
+  // Report an overflow into a guard page with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS that passes on
+  // all others.
+  bool overflow_report;
+} hsw_settings;
+
+// Figures of a thread's runtime. Bytes unless the name says otherwise.
+typedef struct hsw_stats {
+  // Switches so far.
+  uint64_t switches;
+  // Bytes copied out of and into windows so far.
+  uint64_t copied_bytes;
+  // How often a slice had to come from the allocator.
+  uint64_t slice_allocations;
+  // Tasklets that exist, main included.
+  size_t tasklets;
+  // Channels that exist.
+  size_t channels;
+  // Tasklets in the run queue, the running one included.
+  size_t run_count;
+  // Tasklets that refused to end.
+  size_t zombies;
+  // Bytes in the slices that tasklets hold.
+  size_t slice_bytes;
+  // The most that `slice_bytes` has been.
+  size_t slice_peak;
+  // Bytes in free slices that are kept.
+  size_t slice_cache_bytes;
+  // Bytes of all windows.
+  size_t window_bytes;
+  // Stacks that tasklets own.
+  size_t stacks;
+  // Stacks that wait in the pool.
+  size_t stacks_pooled;
+  // Bytes of control blocks, free ones included.
+  size_t control_bytes;
+  // All bytes that count against the ceiling.
+  size_t memory_bytes;
+} hsw_stats;
+
+// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met. Returning the status of a failed
+// call passes that error on, with its payload: `HSW_ERR_EXIT` ends the tasklet silently, any other goes to the error
+// handler, or arrives as the failure of the innermost `hsw_run`.
+typedef hsw_status (*hsw_entry)(void *argument);
+
+// How to make a tasklet. Set all to zero for the defaults.
+typedef struct hsw_tasklet_options {
+  // A name for messages and tools; copied. May be null.
+  const char *name;
+  // One of `hsw_stack`.
+  int32_t stack;
+  // Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's size, and 0 must stand here.
+  size_t stack_size;
+  // Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
+  bool fp_env;
+  // Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
+  hsw_destroy destroy_argument;
+} hsw_tasklet_options;
+
+// What is measured about a tasklet.
+typedef struct hsw_tasklet_stats {
+  // How often it was switched to.
+  uint64_t switches;
+  // Bytes of live stack while parked; 0 while it runs and when it has none.
+  size_t stack_bytes;
+  // Bytes of the heap buffer that holds its slice.
+  size_t slice_bytes;
+} hsw_tasklet_stats;
+
+// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
+// tasklets at a time is fine: a reader and a writer do not disturb each other.
+typedef struct hsw_socket {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_socket;
+
+// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: no handle, and no
+// address of a sliced stack. What it returns is the result. It must not unwind.
+typedef void *(*hsw_job)(void *argument);
+
+
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// See the module's text.
+//
+// # Safety
+// `op` returns the address of a save area in place and does not unwind.
+extern void hsw_asm_transfer(TransferOp op, void *arg);
+
+// # Safety
+// `scratch_top` is the aligned top of a free stack; as `hsw_asm_transfer`.
+extern void hsw_asm_exchange(size_t scratch_top, size_t (*copy)(void*), void *arg);
+
+// # Safety
+// `sp` is the address of a save area in place; nothing on the current
+// stack is needed any more.
+extern void hsw_asm_leave(size_t sp);
+
+extern void hsw_asm_start(void);
+
+// # Safety
+// `top` is the aligned top of a free stack that is large enough for `f`.
+extern void hsw_asm_call_on(size_t top, void (*f)(void*), void *arg);
+
+extern struct EhGlobals *hsw_asm_cxa_globals(void);
+
+// The address of a pointer-sized cell of the calling thread, null at first.
+extern const struct Runtime **hsw_host_thread_cell(void);
+
+// Nanoseconds of a monotonic clock.
+extern uint64_t hsw_host_now_ns(void);
+
+// Prints `length` bytes of text and ends the process.
+extern void hsw_host_fatal(const uint8_t *text, size_t length);
+
+// The version of the library, as "MAJOR.MINOR.PATCH". Never null, never freed.
+const char *hsw_version(void);
+
+// `HSW_ABI_VERSION` of the library that is linked.
+uint32_t hsw_abi_version(void);
+
+// Makes a channel. Its values are pointers. `destroy` (may be null) frees those that nobody will receive.
+hsw_status hsw_channel_new(hsw_destroy destroy, struct hsw_channel *channel);
+
+// Makes another handle of the same channel, with an owner of its own.
+hsw_status hsw_channel_retain(struct hsw_channel channel, struct hsw_channel *other);
+
+// Gives a handle back. It is stale from now on. The channel lives on while others have handles or a tasklet is in a call of it.
+hsw_status hsw_channel_release(struct hsw_channel channel);
+
+// Sends a value; blocks while nobody receives.
+//
+// The value is the channel's from now on, *also when this call fails*: then the channel's `destroy` frees it, unless a receiver
+// has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether
+// a value is its own again, and must not have to.)
+hsw_status hsw_channel_send(struct hsw_channel channel,
+                            void *value);
+
+// Receives a value; blocks while nobody sends. The value is the caller's.
+hsw_status hsw_channel_receive(struct hsw_channel channel, void **value);
+
+// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds as in `hsw_tasklet_throw`.
+hsw_status hsw_channel_send_throw(struct hsw_channel channel,
+                                  void *payload,
+                                  hsw_destroy destroy,
+                                  const char *message);
+
+// Sends `count` values one after the other. All are the channel's from now on, also when this call fails. `sent` (may be null)
+// gets how many were sent; it is not written on failure.
+//
+// `values` must not lie on a sliced stack other than the caller's own.
+hsw_status hsw_channel_send_sequence(struct hsw_channel channel,
+                                     void *const *values,
+                                     size_t count,
+                                     size_t *sent);
+
+// The next value of an iteration over the channel: as `hsw_channel_receive`, but `HSW_ERR_STOP_ITERATION` when the channel is
+// closing and nobody is sending.
+hsw_status hsw_channel_next(struct hsw_channel channel,
+                            void **value);
+
+// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still the caller's. On any other
+// failure it is freed.
+hsw_status hsw_channel_try_send(struct hsw_channel channel,
+                                void *value);
+
+// Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
+hsw_status hsw_channel_try_receive(struct hsw_channel channel, void **value);
+
+// The preference, as one of `hsw_preference`.
+hsw_status hsw_channel_preference(struct hsw_channel channel, int32_t *preference);
+
+// Sets the preference. Only the sign of the number counts.
+hsw_status hsw_channel_set_preference(struct hsw_channel channel, int32_t preference);
+
+// Whether every rendezvous also lets all others run.
+hsw_status hsw_channel_schedule_all(struct hsw_channel channel, bool *on);
+
+// Sets whether every rendezvous also lets all others run.
+hsw_status hsw_channel_set_schedule_all(struct hsw_channel channel, bool on);
+
+// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
+// woken.
+hsw_status hsw_channel_close(struct hsw_channel channel);
+
+// Opens a closed channel again.
+hsw_status hsw_channel_open(struct hsw_channel channel);
+
+// Whether `hsw_channel_close` was called.
+hsw_status hsw_channel_is_closing(struct hsw_channel channel, bool *closing);
+
+// Whether it is closing and nobody waits on it any more.
+hsw_status hsw_channel_is_closed(struct hsw_channel channel, bool *closed);
+
+// How many tasklets wait: senders count up, receivers down.
+hsw_status hsw_channel_balance(struct hsw_channel channel, ptrdiff_t *balance);
+
+// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle.
+hsw_status hsw_channel_queue(struct hsw_channel channel, struct hsw_tasklet *first);
+
+// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
+hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
+
+// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled: the remaining ones stay
+// queued, and calling again goes on with them.
+hsw_status hsw_run(void);
+
+// Lets the others run once; the caller goes to the end of the run queue.
+hsw_status hsw_schedule(void);
+
+// Pauses the caller and lets the others run. It goes on when somebody inserts or runs it.
+hsw_status hsw_schedule_remove(void);
+
+// As `hsw_schedule`, with a value in the caller's transfer slot, which comes back in `*returned` unless somebody has put
+// another there. The value is the runtime's during the call, also when it fails (`destroy` frees it then), and the caller's
+// after it.
+hsw_status hsw_schedule_with(void *value,
+                             hsw_destroy destroy,
+                             void **returned);
+
+// As `hsw_schedule_remove`, with a value as in `hsw_schedule_with`.
+hsw_status hsw_schedule_remove_with(void *value, hsw_destroy destroy, void **returned);
+
+// The tasklet that is running. The caller owns the handle.
+hsw_status hsw_current(struct hsw_tasklet *current);
+
+// The main tasklet of the thread. The caller owns the handle.
+hsw_status hsw_main(struct hsw_tasklet *main_tasklet);
+
+// How many tasklets are in the run queue, the running one included.
+size_t hsw_run_count(void);
+
+// Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
+// `HSW_ERR_SWITCH_TRAP`.
+int32_t hsw_switch_trap(int32_t delta);
+
+// Sets the schedule callback; null clears it. `user` is passed on. The previous ones go to `old` and `old_user`, which may be
+// null.
+hsw_status hsw_set_schedule_callback(hsw_schedule_callback callback,
+                                     void *user,
+                                     hsw_schedule_callback *old,
+                                     void **old_user);
+
+// Sets the channel callback; otherwise as `hsw_set_schedule_callback`.
+hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
+                                    void *user,
+                                    hsw_channel_callback *old,
+                                    void **old_user);
+
+// Sets the error handler; otherwise as `hsw_set_schedule_callback`.
+hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
+
+// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, and makes every
+// handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+hsw_status hsw_thread_exit(void);
+
+// How many handles are live in the calling thread: tasklets, channels and sockets. For finding leaks.
+size_t hsw_live_handles(void);
+
+// Fills in the settings for machines with virtual memory.
+hsw_status hsw_settings_default(struct hsw_settings *settings);
+
+// Fills in the limits of a console: one window of 16 KiB, and little kept.
+hsw_status hsw_settings_console(struct hsw_settings *settings);
+
+// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the default settings. Null means
+// these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already (also by an earlier call that had to
+// report an error); nothing has changed then.
+hsw_status hsw_init(const struct hsw_settings *settings);
+
+// The figures of the calling thread.
+hsw_status hsw_get_stats(struct hsw_stats *stats);
+
+// The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never null, never freed.
+const char *hsw_status_name(hsw_status status);
+
+// The words of the calling tasklet's last error; "" when it had none. Never null.
+//
+// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile does not change it. Only
+// calls that fail set it. The text stays valid until the tasklet's next call that fails, or its end.
+const char *hsw_last_error_message(void);
+
+// The status of the calling tasklet's last error; `HSW_OK` when it had none.
+hsw_status hsw_last_error_status(void);
+
+// The operating system's number (`errno`) of the calling tasklet's last error; 0 when it was not an error of input or output.
+int32_t hsw_last_error_errno(void);
+
+// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: what `hsw_fail`,
+// `hsw_tasklet_throw` or `hsw_channel_send_throw` were given. It stays valid until the calling tasklet's next call that fails,
+// or its end; the copies of an exception share one payload, and the last of them frees it. `destroy` may be null; the
+// function is as good as a type: a host that sees its own function there knows what `data` points to.
+//
+// `HSW_ERR_STATE`: the last error is no exception of C's.
+hsw_status hsw_last_error_payload(void **data,
+                                  hsw_destroy *destroy);
+
+// Makes an exception the last error of the calling tasklet and returns `HSW_ERR_THROWN`: an entry function that ends with
+// `return hsw_fail(...)` ends its tasklet with that exception, which goes the way of all uncaught ones. `message` may be
+// null. The payload is freed with `destroy` when the last copy of the exception has gone.
+hsw_status hsw_fail(void *data,
+                    hsw_destroy destroy,
+                    const char *message);
+
+// Makes a tasklet that will call `function(argument)` and appends it to the run queue. It first runs when the caller blocks,
+// schedules or runs the others.
+//
+// The argument is the tasklet's from now on, also when this call fails: `options->destroy_argument` frees it. It must not
+// point to a sliced stack, the caller's own included. `options` may be null. `tasklet` may be null: then nobody holds a
+// handle, and the tasklet lives on until it ends.
+hsw_status hsw_spawn(hsw_entry function,
+                     void *argument,
+                     const struct hsw_tasklet_options *options,
+                     struct hsw_tasklet *tasklet);
+
+// Makes a tasklet that has nothing to run yet: see `hsw_tasklet_bind`.
+hsw_status hsw_tasklet_new(const struct hsw_tasklet_options *options, struct hsw_tasklet *tasklet);
+
+// Makes another handle of the same tasklet, with an owner of its own.
+hsw_status hsw_tasklet_retain(struct hsw_tasklet tasklet, struct hsw_tasklet *other);
+
+// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or others have handles. The
+// last handle of a tasklet that is paused kills it.
+hsw_status hsw_tasklet_release(struct hsw_tasklet tasklet);
+
+// Gives a tasklet that is not alive a function to run: *bound*, not alive until `hsw_tasklet_setup`. The argument is the
+// tasklet's from now on, also when this call fails; `destroy_argument` frees it.
+hsw_status hsw_tasklet_bind(struct hsw_tasklet tasklet,
+                            hsw_entry function,
+                            void *argument,
+                            hsw_destroy destroy_argument);
+
+// As `hsw_tasklet_bind`, but the tasklet is alive and paused at once: `hsw_tasklet_insert` starts it.
+hsw_status hsw_tasklet_bind_paused(struct hsw_tasklet tasklet,
+                                   hsw_entry function,
+                                   void *argument,
+                                   hsw_destroy destroy_argument);
+
+// Takes the function away again. The tasklet ends without running anything; its argument is freed.
+hsw_status hsw_tasklet_unbind(struct hsw_tasklet tasklet);
+
+// Makes a bound tasklet alive and appends it to the run queue.
+hsw_status hsw_tasklet_setup(struct hsw_tasklet tasklet);
+
+// Appends a paused tasklet to the run queue. No-op for one that is queued.
+hsw_status hsw_tasklet_insert(struct hsw_tasklet tasklet);
+
+// Takes a tasklet out of the run queue: paused. No-op for one that is not queued.
+hsw_status hsw_tasklet_remove(struct hsw_tasklet tasklet);
+
+// Switches to the tasklet at once. The caller stays at its place in the run queue.
+hsw_status hsw_tasklet_run(struct hsw_tasklet tasklet);
+
+// Switches to the tasklet at once and pauses the caller.
+hsw_status hsw_tasklet_switch(struct hsw_tasklet tasklet);
+
+// Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With `pending` it is only made
+// runnable, else it runs at once. The payload is the runtime's from now on, also when this call fails; the last copy of the
+// exception frees it with `destroy`, on whatever thread that is. `message` may be null.
+hsw_status hsw_tasklet_throw(struct hsw_tasklet tasklet,
+                             void *payload,
+                             hsw_destroy destroy,
+                             const char *message,
+                             bool pending);
+
+// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` it is only made runnable, else it runs at
+// once, to its end if it obeys. No-op for a tasklet that is dead.
+hsw_status hsw_tasklet_kill(struct hsw_tasklet tasklet,
+                            bool pending);
+
+// What is true of the tasklet: an or of `HSW_TASKLET_ALIVE` and the others.
+hsw_status hsw_tasklet_state(struct hsw_tasklet tasklet, uint32_t *state);
+
+// Sets or clears the block trap: with it, an operation that would block the tasklet fails with `HSW_ERR_BLOCK_TRAP`. `old`
+// may be null.
+hsw_status hsw_tasklet_set_block_trap(struct hsw_tasklet tasklet,
+                                      bool on,
+                                      bool *old);
+
+// Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget. `old` may be null.
+hsw_status hsw_tasklet_set_atomic(struct hsw_tasklet tasklet, bool on, bool *old);
+
+// Sets or clears the flag that lets the tasklet be interrupted within nested calls. `old` may be null.
+hsw_status hsw_tasklet_set_ignore_nesting(struct hsw_tasklet tasklet, bool on, bool *old);
+
+// The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
+hsw_status hsw_tasklet_next(struct hsw_tasklet tasklet,
+                            struct hsw_tasklet *next);
+
+// The tasklet before it, otherwise as `hsw_tasklet_next`.
+hsw_status hsw_tasklet_prev(struct hsw_tasklet tasklet, struct hsw_tasklet *prev);
+
+// A number that is the tasklet's alone while it lives: equal ids are the same tasklet. Never 0.
+hsw_status hsw_tasklet_id(struct hsw_tasklet tasklet, size_t *id);
+
+// The name, "" when it has none: at most `capacity` bytes including the final zero are written to `buffer`, which may be
+// null when `capacity` is 0. `length` (may be null) gets the length of the whole name, without the zero.
+hsw_status hsw_tasklet_name(struct hsw_tasklet tasklet,
+                            char *buffer,
+                            size_t capacity,
+                            size_t *length);
+
+// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending receive, would return. Null when
+// the slot is empty. The value is the caller's. `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
+hsw_status hsw_tasklet_take_tempval(struct hsw_tasklet tasklet,
+                                    void **value);
+
+// Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this call fails; `destroy` frees it.
+// What was there is freed.
+hsw_status hsw_tasklet_set_tempval(struct hsw_tasklet tasklet,
+                                   void *value,
+                                   hsw_destroy destroy);
+
+// The figures of one tasklet.
+hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_stats *stats);
+
+// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
+// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
+// whether all ran until they blocked.
+//
+// The clock is looked at after each round of the run queue, in which every runnable tasklet has its turn: a tick overdraws its
+// budget by one round at most. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
+// stay queued for the next tick.
+hsw_status hsw_tick(uint64_t budget_ns,
+                    bool *complete);
+
+// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_FOREVER`: as
+// long as it takes), and not at all while tasklets are runnable. `done` (may be null) gets how much happened. What a game loop
+// calls in the rest of its frame, instead of sleeping.
+hsw_status hsw_pump(uint64_t limit_ns,
+                    size_t *done);
+
+// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call. For programs without frames.
+hsw_status hsw_run_until_idle(void);
+
+// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`.
+hsw_status hsw_sleep(uint64_t nanoseconds);
+
+// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
+// `timeout_ns` nanoseconds at most (`HSW_FOREVER`: as long as the system tries). Each address of the host is tried.
+hsw_status hsw_tcp_connect(const char *host,
+                           uint16_t port,
+                           uint64_t timeout_ns,
+                           struct hsw_socket *socket);
+
+// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port` tells which.
+hsw_status hsw_tcp_listen(const char *address, uint16_t port, struct hsw_socket *socket);
+
+// Waits for a connection.
+hsw_status hsw_tcp_accept(struct hsw_socket listener, struct hsw_socket *socket);
+
+// Receives up to `size` bytes; waits while there are none. 0 in `*received`: the peer has ended the stream.
+//
+// The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while the tasklet runs.
+hsw_status hsw_socket_read(struct hsw_socket socket, void *buffer, size_t size, size_t *received);
+
+// Sends all `size` bytes; waits while the system takes no more. On failure some may have been sent. For the data the same holds as for
+// the buffer of `hsw_socket_read`.
+hsw_status hsw_socket_write(struct hsw_socket socket,
+                            const void *data,
+                            size_t size);
+
+// How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
+// `HSW_FOREVER`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
+hsw_status hsw_socket_set_timeout(struct hsw_socket socket,
+                                  uint64_t nanoseconds);
+
+// Ends the sending: the peer reads to the end of the stream. Reading goes on.
+hsw_status hsw_socket_end_writing(struct hsw_socket socket);
+
+// The port of this end.
+hsw_status hsw_socket_port(struct hsw_socket socket, uint16_t *port);
+
+// Makes another handle of the same socket, with an owner of its own.
+hsw_status hsw_socket_retain(struct hsw_socket socket, struct hsw_socket *other);
+
+// Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`. The handle stays to be released.
+hsw_status hsw_socket_close(struct hsw_socket socket);
+
+// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no tasklet is in a call of it.
+hsw_status hsw_socket_release(struct hsw_socket socket);
+
+// Calls `job(argument)` on a thread of the process's worker pool. The calling tasklet is blocked meanwhile, the others run.
+//
+// The argument is the runtime's from now on, also when this call fails: if the job is never called, `destroy_argument` frees it;
+// once called, the job must. The result is the caller's. If the caller does not wait to the end (it was killed, or
+// `timeout_ns` nanoseconds were over: `HSW_ERR_TIMEOUT`), the job still runs on, and its result is freed with `destroy_result`. Both
+// functions may be null, and may be called on any thread.
+hsw_status hsw_offload(hsw_job job,
+                       void *argument,
+                       hsw_destroy destroy_argument,
+                       hsw_destroy destroy_result,
+                       uint64_t timeout_ns,
+                       void **result);
+
+// Sizes of the worker pool, before its first use: threads at most, bytes of stack of each, calls that may wait for one.
+// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
+hsw_status hsw_offload_configure(size_t threads, size_t stack_size, size_t queue);
+
+#ifdef __cplusplus
+} // extern "C"
+#endif // __cplusplus
+
+#endif /* HARDSWITCH_H */

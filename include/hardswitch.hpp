@@ -1,0 +1,837 @@
+// hardswitch for C++17: tasklets and channels with RAII and exceptions, over the C interface of hardswitch.h.
+//
+// Header only; link libhardswitch.a. Everything is in namespace hsw:
+//
+//   spawn(f)              makes a tasklet that runs f(), and queues it
+//   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send()
+//   run()                 lets all tasklets run until none can
+//   schedule(), sleep()   let others run
+//   tcp_stream, offload() wait for the network, or for a blocking function on a worker thread, without blocking the thread
+//   tick()                the game's frame: runs what is due, within a budget
+//
+// What holds for all of it
+//
+// * Threads. Tasklets and channels belong to the thread that made them. Handles used elsewhere throw hsw::usage_error;
+//   nothing is touched.
+// * Stacks. A tasklet is *sliced* unless options::own_stack says otherwise: while it does not run, its frames may lie on the
+//   heap and other tasklets' frames at its addresses. Therefore: NOTHING OUTSIDE OF A SLICED TASKLET MAY TOUCH ITS LOCALS WHILE
+//   IT IS NOT RUNNING. No reference to a local in what another tasklet, thread, queue or system call gets. A lambda that
+//   captures a local of main by reference is fine (main's stack is never sliced), one that captures a local of a sliced
+//   tasklet is not. Share by value, by std::shared_ptr, or through a channel.
+// * Errors. A call that fails throws one of the classes below and has changed nothing, unless it says otherwise. A failed call
+//   never loses the exception behind it: an exception that leaves a tasklet's function arrives, as itself, from run().
+// * Exceptions and switching. Each tasklet has its own exception state: it may switch within a catch block, and rethrow after
+//   it. It may not switch in a destructor that runs because of an exception: that throws hsw::switch_trap (so, mind, the program
+//   terminates if the destructor lets it out).
+// * tasklet_exit is how a tasklet ends that was killed. It is not a std::exception: `catch (std::exception&)` lets it pass. Code
+//   that says `catch (...)` must rethrow.
+#ifndef HARDSWITCH_HPP
+#define HARDSWITCH_HPP
+
+#include "hardswitch.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace hsw {
+
+// ------------------------------------------------------------------------------------------------------------- errors
+
+/// The calling tasklet was killed. Not a std::exception, so that handlers of errors let it pass.
+class tasklet_exit {
+public:
+    const char* what() const noexcept { return "TaskletExit"; }
+};
+
+/// Whatever a call of this library can fail with. what() has the words, with the name of the tasklet or limit in it.
+class error : public std::runtime_error {
+public:
+    error(hsw_status status, const std::string& words) : std::runtime_error(words), status_(status) {}
+    hsw_status status() const noexcept { return status_; }
+
+private:
+    hsw_status status_;
+};
+
+/// The last runnable tasklet cannot block: nobody could ever wake it. Also when main waits and nobody is left to answer.
+struct deadlock : error {
+    using error::error;
+};
+/// The channel is closed.
+struct closed : error {
+    using error::error;
+};
+/// The tasklet has its block trap set and would have to block.
+struct block_trap : error {
+    using error::error;
+};
+/// A switch where none is allowed.
+struct switch_trap : error {
+    using error::error;
+};
+/// The time was over first.
+struct timeout : error {
+    using error::error;
+};
+/// The object is in a state in which the call makes no sense.
+struct state_error : error {
+    using error::error;
+};
+/// No memory, no stack of that size, or a ceiling of the settings.
+struct limit_error : error {
+    using error::error;
+};
+/// A mistake of the caller: a null or released handle, a foreign thread, an argument out of range.
+struct usage_error : error {
+    using error::error;
+};
+/// The operating system refused. code() is its errno, 0 if there was none.
+class io_error : public error {
+public:
+    io_error(hsw_status status, const std::string& words, int code) : error(status, words), code_(code) {}
+    int code() const noexcept { return code_; }
+
+private:
+    int code_;
+};
+/// An exception of the Rust side, or of C code that threw something this header does not know.
+struct foreign_exception : error {
+    using error::error;
+};
+
+namespace detail {
+
+/// Frees the std::exception_ptr that this header throws as a payload. Its address tells such payloads from others.
+inline void destroy_exception(void* data) noexcept { delete static_cast<std::exception_ptr*>(data); }
+
+/// The words of an exception, for the message that goes with it. Never switches.
+inline std::string words_of(const std::exception_ptr& exception) noexcept {
+    try {
+        std::rethrow_exception(exception);
+    } catch (const std::exception& e) {
+        return e.what();
+    } catch (const tasklet_exit& e) {
+        return e.what();
+    } catch (...) {
+        return "a C++ exception that is not a std::exception";
+    }
+}
+
+/// Throws the last error of the calling tasklet, which has this status, as the exception it stands for.
+[[noreturn]] inline void raise(hsw_status status) {
+    // Copied first: destructors that run on the way may make other calls.
+    const std::string words = hsw_last_error_message();
+    switch (status) {
+    case HSW_ERR_EXIT:
+        throw tasklet_exit();
+    case HSW_ERR_THROWN: {
+        void* payload = nullptr;
+        hsw_destroy destroy = nullptr;
+        if (hsw_last_error_payload(&payload, &destroy) == HSW_OK && destroy == &destroy_exception) {
+            std::rethrow_exception(*static_cast<const std::exception_ptr*>(payload));
+        }
+        throw foreign_exception(status, words);
+    }
+    case HSW_ERR_PANICKED:
+        throw foreign_exception(status, words);
+    case HSW_ERR_CLOSED:
+        throw closed(status, words);
+    case HSW_ERR_DEADLOCK:
+    case HSW_ERR_MAIN_RECEIVING:
+    case HSW_ERR_MAIN_SENDING:
+        throw deadlock(status, words);
+    case HSW_ERR_BLOCK_TRAP:
+        throw block_trap(status, words);
+    case HSW_ERR_SWITCH_TRAP:
+        throw switch_trap(status, words);
+    case HSW_ERR_TIMEOUT:
+        throw timeout(status, words);
+    case HSW_ERR_STATE:
+        throw state_error(status, words);
+    case HSW_ERR_STACK_SIZE:
+    case HSW_ERR_OUT_OF_MEMORY:
+    case HSW_ERR_LIMIT:
+        throw limit_error(status, words);
+    case HSW_ERR_NULL:
+    case HSW_ERR_STALE:
+    case HSW_ERR_WRONG_THREAD:
+    case HSW_ERR_WRONG_KIND:
+    case HSW_ERR_ARGUMENT:
+        throw usage_error(status, words);
+    case HSW_ERR_IO:
+        throw io_error(status, words, hsw_last_error_errno());
+    default:
+        throw error(status, words);
+    }
+}
+
+inline void check(hsw_status status) {
+    if (status != HSW_OK) {
+        raise(status);
+    }
+}
+
+/// An exception as a payload for the C interface: pointer and message, to be passed together with destroy_exception.
+struct payload {
+    explicit payload(std::exception_ptr exception) : words(words_of(exception)), data(new std::exception_ptr(std::move(exception))) {}
+    std::string words;
+    void* data; // the callee's, once passed
+};
+
+/// Runs a function at the root of a tasklet: no exception gets out into the C interface; each becomes the status that ends the
+/// tasklet with it.
+template <class F>
+hsw_status guard(F&& function) noexcept {
+    try {
+        function();
+        return HSW_OK;
+    } catch (const tasklet_exit&) {
+        return HSW_ERR_EXIT;
+    } catch (...) {
+        payload thrown(std::current_exception());
+        return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
+    }
+}
+
+/// A function object on the heap, as an entry and its argument.
+template <class F>
+struct closure {
+    static hsw_status enter(void* data) noexcept {
+        return guard([data] { (*static_cast<F*>(data))(); });
+    }
+    static void destroy(void* data) noexcept { delete static_cast<F*>(data); }
+};
+
+} // namespace detail
+
+// ----------------------------------------------------------------------------------------------------------- tasklets
+
+/// How to make a tasklet.
+struct options {
+    std::string name{};           ///< for messages and tools
+    bool own_stack = false;       ///< a stack of its own with a guard page, instead of a slice
+    std::size_t stack_size = 0;   ///< bytes of an own stack; 0: the default of the settings
+    bool fp_env = false;          ///< floating-point control words of its own
+};
+
+/// A handle of a tasklet. Copies are handles of the same tasklet; the tasklet does not need one to live on while it is queued or
+/// blocked, and dies with the last one when it is paused. Belongs to the thread that made it.
+class tasklet {
+public:
+    /// The handle of nothing: every call on it throws usage_error.
+    tasklet() noexcept = default;
+    /// Takes over a handle of the C interface.
+    static tasklet adopt(hsw_tasklet raw) noexcept {
+        tasklet out;
+        out.raw_ = raw;
+        return out;
+    }
+    /// A tasklet with nothing to run yet; see bind().
+    static tasklet make(const options& how = {}) {
+        const hsw_tasklet_options raw = lower(how, nullptr);
+        tasklet out;
+        detail::check(hsw_tasklet_new(&raw, &out.raw_));
+        return out;
+    }
+
+    tasklet(const tasklet& other) {
+        if (other) {
+            detail::check(hsw_tasklet_retain(other.raw_, &raw_));
+        }
+    }
+    tasklet(tasklet&& other) noexcept : raw_(std::exchange(other.raw_, hsw_tasklet{})) {}
+    tasklet& operator=(tasklet other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    /// Lets go of the handle. Never throws: on a foreign thread the handle is lost (leaked), not misused.
+    ~tasklet() {
+        if (raw_.handle != 0) {
+            hsw_tasklet_release(raw_);
+        }
+    }
+
+    /// True for any handle but that of nothing.
+    explicit operator bool() const noexcept { return raw_.handle != 0; }
+    /// The handle for calls of the C interface. It stays this object's.
+    hsw_tasklet raw() const noexcept { return raw_; }
+    /// Gives the handle away: the caller must hsw_tasklet_release it.
+    hsw_tasklet release() noexcept { return std::exchange(raw_, hsw_tasklet{}); }
+
+    /// Gives a tasklet that is not alive a function. It is bound, not alive, until setup().
+    template <class F>
+    void bind(F function) {
+        using closure = detail::closure<F>;
+        detail::check(hsw_tasklet_bind(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
+    }
+    /// As bind(), but alive and paused at once.
+    template <class F>
+    void bind_paused(F function) {
+        using closure = detail::closure<F>;
+        detail::check(hsw_tasklet_bind_paused(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
+    }
+    /// Takes the function away without running it.
+    void unbind() { detail::check(hsw_tasklet_unbind(raw_)); }
+    /// Makes a bound tasklet alive and queues it.
+    void setup() { detail::check(hsw_tasklet_setup(raw_)); }
+    /// Queues a paused tasklet.
+    void insert() { detail::check(hsw_tasklet_insert(raw_)); }
+    /// Takes it out of the queue: paused.
+    void remove() { detail::check(hsw_tasklet_remove(raw_)); }
+    /// Switches to it at once; the caller stays queued.
+    void run() { detail::check(hsw_tasklet_run(raw_)); }
+    /// Switches to it at once; the caller is paused.
+    void switch_to() { detail::check(hsw_tasklet_switch(raw_)); }
+    /// Kills it: the call it waits in throws tasklet_exit. Runs it at once, or, if pending, in its turn.
+    void kill(bool pending = false) { detail::check(hsw_tasklet_kill(raw_, pending)); }
+    /// Throws an exception into it: the call it waits in throws that.
+    void raise(std::exception_ptr exception, bool pending = false) {
+        detail::payload thrown(std::move(exception));
+        detail::check(hsw_tasklet_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str(), pending));
+    }
+    template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
+    void raise(E&& exception, bool pending = false) {
+        raise(std::make_exception_ptr(std::forward<E>(exception)), pending);
+    }
+
+    bool alive() const { return state() & HSW_TASKLET_ALIVE; }
+    /// Alive, and neither queued nor blocked.
+    bool paused() const { return state() & HSW_TASKLET_PAUSED; }
+    /// Waiting on a channel.
+    bool blocked() const { return state() & HSW_TASKLET_BLOCKED; }
+    /// Queued or blocked.
+    bool scheduled() const { return state() & HSW_TASKLET_SCHEDULED; }
+    bool is_main() const { return state() & HSW_TASKLET_MAIN; }
+    bool is_current() const { return state() & HSW_TASKLET_CURRENT; }
+    bool block_trap() const { return state() & HSW_TASKLET_BLOCK_TRAP; }
+    /// It shares a window.
+    bool sliced() const { return state() & HSW_TASKLET_SLICED; }
+    /// It was killed ten times and refused to end.
+    bool zombie() const { return state() & HSW_TASKLET_ZOMBIE; }
+
+    /// These three return the old value.
+    bool set_block_trap(bool on) { return set(&hsw_tasklet_set_block_trap, on); }
+    bool set_atomic(bool on) { return set(&hsw_tasklet_set_atomic, on); }
+    bool set_ignore_nesting(bool on) { return set(&hsw_tasklet_set_ignore_nesting, on); }
+
+    /// Neighbours in the run queue, or in the queue of the channel; the handle of nothing at the end.
+    tasklet next() const { return neighbour(&hsw_tasklet_next); }
+    tasklet prev() const { return neighbour(&hsw_tasklet_prev); }
+
+    /// A number that is its alone while it lives.
+    std::size_t id() const {
+        std::size_t out = 0;
+        detail::check(hsw_tasklet_id(raw_, &out));
+        return out;
+    }
+    /// The name; empty when it has none.
+    std::string name() const {
+        std::size_t length = 0;
+        detail::check(hsw_tasklet_name(raw_, nullptr, 0, &length));
+        std::string out(length + 1, '\0');
+        detail::check(hsw_tasklet_name(raw_, out.data(), out.size(), nullptr));
+        out.resize(length);
+        return out;
+    }
+
+    /// Handles of the same tasklet are equal.
+    friend bool operator==(const tasklet& a, const tasklet& b) { return a && b ? a.id() == b.id() : !a && !b; }
+    friend bool operator!=(const tasklet& a, const tasklet& b) { return !(a == b); }
+
+    /// For spawn().
+    static hsw_tasklet_options lower(const options& how, hsw_destroy destroy) noexcept {
+        hsw_tasklet_options out{};
+        out.name = how.name.empty() ? nullptr : how.name.c_str();
+        out.stack = how.own_stack ? HSW_STACK_OWN : HSW_STACK_SLICED;
+        out.stack_size = how.stack_size;
+        out.fp_env = how.fp_env;
+        out.destroy_argument = destroy;
+        return out;
+    }
+
+private:
+    std::uint32_t state() const {
+        std::uint32_t out = 0;
+        detail::check(hsw_tasklet_state(raw_, &out));
+        return out;
+    }
+    bool set(hsw_status (*function)(hsw_tasklet, bool, bool*), bool on) {
+        bool old = false;
+        detail::check(function(raw_, on, &old));
+        return old;
+    }
+    tasklet neighbour(hsw_status (*function)(hsw_tasklet, hsw_tasklet*)) const {
+        tasklet out;
+        detail::check(function(raw_, &out.raw_));
+        return out;
+    }
+
+    hsw_tasklet raw_{};
+};
+
+/// Makes a tasklet that calls `function()` and appends it to the run queue. The function object is moved to the heap, and
+/// destroyed when it has returned, or when the tasklet ends without having run. For what it captures by reference, see the
+/// sliced-stack rule at the top.
+template <class F>
+tasklet spawn(F function, const options& how = {}) {
+    using closure = detail::closure<F>;
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy);
+    hsw_tasklet out{};
+    detail::check(hsw_spawn(&closure::enter, new F(std::move(function)), &raw, &out));
+    return tasklet::adopt(out);
+}
+
+/// The same, without a handle: cheaper, when nobody wants to hold the tasklet.
+template <class F>
+void spawn_detached(F function, const options& how = {}) {
+    using closure = detail::closure<F>;
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy);
+    detail::check(hsw_spawn(&closure::enter, new F(std::move(function)), &raw, nullptr));
+}
+
+// ----------------------------------------------------------------------------------------------------------- channels
+
+/// Who runs first when sender and receiver have met.
+enum class preference : int { receiver = HSW_PREFER_RECEIVER, neither = HSW_PREFER_NEITHER, sender = HSW_PREFER_SENDER };
+
+namespace detail {
+
+/// How a T travels through a channel of pointers: in the pointer itself when that is enough, else in a box on the heap.
+template <class T, bool InPlace = (sizeof(T) <= sizeof(void*) && std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>)>
+struct carrier {
+    static void* pack(T&& value) { return new T(std::move(value)); }
+    static T unpack(void* data) {
+        const std::unique_ptr<T> box(static_cast<T*>(data));
+        return std::move(*box);
+    }
+    static void destroy(void* data) noexcept { delete static_cast<T*>(data); }
+    static constexpr hsw_destroy destroyer = &destroy;
+};
+
+template <class T>
+struct carrier<T, true> {
+    static void* pack(T&& value) noexcept {
+        void* out = nullptr;
+        std::memcpy(&out, &value, sizeof value);
+        return out;
+    }
+    static T unpack(void* data) noexcept {
+        alignas(T) unsigned char bytes[sizeof(T)];
+        std::memcpy(bytes, &data, sizeof bytes);
+        return *std::launder(reinterpret_cast<T*>(bytes));
+    }
+    static constexpr hsw_destroy destroyer = nullptr;
+};
+
+} // namespace detail
+
+/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
+/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
+/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
+template <class T>
+class channel {
+    static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a channel carries movable objects");
+    using carrier = detail::carrier<T>;
+
+public:
+    /// A new channel, open, with the receiver preferred.
+    channel() { detail::check(hsw_channel_new(carrier::destroyer, &raw_)); }
+    channel(const channel& other) {
+        if (other.raw_.handle != 0) {
+            detail::check(hsw_channel_retain(other.raw_, &raw_));
+        }
+    }
+    channel(channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_channel{})) {}
+    channel& operator=(channel other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    /// Lets go of the handle. Never throws.
+    ~channel() {
+        if (raw_.handle != 0) {
+            hsw_channel_release(raw_);
+        }
+    }
+
+    /// The handle for calls of the C interface. It stays this object's.
+    hsw_channel raw() const noexcept { return raw_; }
+
+    /// Hands a value to a receiver; waits while there is none. The value is gone also when this throws.
+    void send(T value) const { detail::check(hsw_channel_send(raw_, carrier::pack(std::move(value)))); }
+    /// Takes a value from a sender; waits while there is none.
+    T receive() const {
+        void* data = nullptr;
+        detail::check(hsw_channel_receive(raw_, &data));
+        return carrier::unpack(data);
+    }
+    /// Hands a value to a receiver, if there is one; else false, and the value is gone.
+    bool try_send(T value) const {
+        void* const data = carrier::pack(std::move(value));
+        const hsw_status status = hsw_channel_try_send(raw_, data);
+        if (status == HSW_ERR_WOULD_BLOCK) {
+            static_cast<void>(carrier::unpack(data));
+            return false;
+        }
+        detail::check(status);
+        return true;
+    }
+    /// Takes a value from a sender, if there is one.
+    std::optional<T> try_receive() const {
+        void* data = nullptr;
+        const hsw_status status = hsw_channel_try_receive(raw_, &data);
+        if (status == HSW_ERR_WOULD_BLOCK) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
+    /// The next value of an iteration: nothing when the channel is closed and nobody is sending.
+    std::optional<T> next() const {
+        void* data = nullptr;
+        const hsw_status status = hsw_channel_next(raw_, &data);
+        if (status == HSW_ERR_STOP_ITERATION) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
+    /// Sends an exception: the receiver's receive() throws it.
+    void send_exception(std::exception_ptr exception) const {
+        detail::payload thrown(std::move(exception));
+        detail::check(hsw_channel_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+    }
+    template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
+    void send_exception(E&& exception) const {
+        send_exception(std::make_exception_ptr(std::forward<E>(exception)));
+    }
+
+    /// Makes operations that would block throw hsw::closed. Waiting tasklets are still served; none is woken.
+    void close() const { detail::check(hsw_channel_close(raw_)); }
+    void open() const { detail::check(hsw_channel_open(raw_)); }
+    bool closing() const { return ask(&hsw_channel_is_closing); }
+    /// Closing, and nobody waits any more.
+    bool closed() const { return ask(&hsw_channel_is_closed); }
+
+    /// How many wait: senders count up, receivers down.
+    std::ptrdiff_t balance() const {
+        std::ptrdiff_t out = 0;
+        detail::check(hsw_channel_balance(raw_, &out));
+        return out;
+    }
+    /// The first tasklet that waits; the handle of nothing when none does.
+    tasklet queue() const {
+        hsw_tasklet out{};
+        detail::check(hsw_channel_queue(raw_, &out));
+        return tasklet::adopt(out);
+    }
+
+    hsw::preference preference() const {
+        std::int32_t out = 0;
+        detail::check(hsw_channel_preference(raw_, &out));
+        return static_cast<hsw::preference>(out);
+    }
+    void set_preference(hsw::preference who) const { detail::check(hsw_channel_set_preference(raw_, static_cast<std::int32_t>(who))); }
+    /// Whether every rendezvous also lets all others run.
+    bool schedule_all() const { return ask(&hsw_channel_schedule_all); }
+    void set_schedule_all(bool on) const { detail::check(hsw_channel_set_schedule_all(raw_, on)); }
+
+    /// A number that is its alone while it lives.
+    std::size_t id() const {
+        std::size_t out = 0;
+        detail::check(hsw_channel_id(raw_, &out));
+        return out;
+    }
+
+    /// for (T value : channel) receives until the channel is closed and nobody is sending.
+    class iterator {
+    public:
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+        using pointer = T*;
+        using reference = T&;
+        using iterator_category = std::input_iterator_tag;
+
+        iterator() noexcept = default;
+        explicit iterator(const channel* from) : from_(from) { ++*this; }
+        reference operator*() { return *value_; }
+        iterator& operator++() {
+            value_ = from_->next();
+            return *this;
+        }
+        friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
+        friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+
+    private:
+        const channel* from_ = nullptr;
+        std::optional<T> value_;
+    };
+    iterator begin() const { return iterator(this); }
+    iterator end() const noexcept { return iterator(); }
+
+private:
+    bool ask(hsw_status (*function)(hsw_channel, bool*)) const {
+        bool out = false;
+        detail::check(function(raw_, &out));
+        return out;
+    }
+
+    hsw_channel raw_{};
+};
+
+// ---------------------------------------------------------------------------------------------------------- scheduler
+
+/// Runs all tasklets until none can. An exception that left a tasklet's function comes out of here, as it was thrown; the rest
+/// stay queued, and another run() goes on with them.
+inline void run() { detail::check(hsw_run()); }
+/// Lets the others run once.
+inline void schedule() { detail::check(hsw_schedule()); }
+/// Pauses the caller until somebody inserts it.
+inline void schedule_remove() { detail::check(hsw_schedule_remove()); }
+/// How many tasklets are queued, the running one included.
+inline std::size_t run_count() noexcept { return hsw_run_count(); }
+
+/// The tasklet that is running.
+inline tasklet current() {
+    hsw_tasklet out{};
+    detail::check(hsw_current(&out));
+    return tasklet::adopt(out);
+}
+/// The main tasklet of the thread.
+inline tasklet main_tasklet() {
+    hsw_tasklet out{};
+    detail::check(hsw_main(&out));
+    return tasklet::adopt(out);
+}
+
+/// Figures of the calling thread's runtime; hardswitch.h says what each is.
+using statistics = hsw_stats;
+inline statistics stats() {
+    statistics out{};
+    detail::check(hsw_get_stats(&out));
+    return out;
+}
+
+/// Sizes and limits of a thread's runtime; hardswitch.h says what each is.
+using settings = hsw_settings;
+/// For machines with virtual memory.
+inline settings default_settings() {
+    settings out{};
+    detail::check(hsw_settings_default(&out));
+    return out;
+}
+/// The limits of a console.
+inline settings console_settings() {
+    settings out{};
+    detail::check(hsw_settings_console(&out));
+    return out;
+}
+/// Gives the calling thread its runtime. Must come before its first tasklet or channel, or not at all.
+inline void init(const settings& wanted) { detail::check(hsw_init(&wanted)); }
+
+/// Forbids switches for the time of its life: those that are tried throw hsw::switch_trap.
+class no_switch {
+public:
+    no_switch() noexcept { hsw_switch_trap(1); }
+    ~no_switch() { hsw_switch_trap(-1); }
+    no_switch(const no_switch&) = delete;
+    no_switch& operator=(const no_switch&) = delete;
+};
+
+// ------------------------------------------------------------------------------------- the main loop, time and workers
+
+namespace detail {
+
+/// Nanoseconds for the C interface; negative times are 0, those too long for it are no limit.
+template <class Rep, class Period>
+std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
+    const auto seconds = std::chrono::duration<double>(time).count();
+    if (!(seconds > 0)) {
+        return 0;
+    }
+    if (seconds > 9e9) {
+        return HSW_FOREVER;
+    }
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+}
+
+} // namespace detail
+
+/// For times: no limit.
+inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
+
+/// One frame: wakes whoever slept long enough, whose socket is ready or whose worker has answered; then runs tasklets until none can
+/// run (true) or the budget is over (false). Never waits. Overdraws the budget by one round of the run queue at most. An exception
+/// that left a tasklet comes out of here; the others stay queued for the next tick.
+template <class Rep, class Period>
+bool tick(std::chrono::duration<Rep, Period> budget) {
+    bool complete = false;
+    detail::check(hsw_tick(detail::nanoseconds(budget), &complete));
+    return complete;
+}
+
+/// Wakes as tick() does, but runs nobody: waits until something has happened, or the time is over. Returns at once when tasklets can
+/// run. Returns how much happened.
+template <class Rep, class Period>
+std::size_t wait(std::chrono::duration<Rep, Period> limit) {
+    std::size_t done = 0;
+    detail::check(hsw_pump(detail::nanoseconds(limit), &done));
+    return done;
+}
+
+/// For programs without frames: runs until no tasklet can run, sleeps, or waits for a socket or a worker.
+inline void run_until_idle() { detail::check(hsw_run_until_idle()); }
+
+/// Blocks the calling tasklet, not the thread.
+template <class Rep, class Period>
+void sleep(std::chrono::duration<Rep, Period> time) {
+    detail::check(hsw_sleep(detail::nanoseconds(time)));
+}
+
+/// Calls `function()` on a worker thread and returns what it returns, or throws what it throws. The calling tasklet is blocked
+/// meanwhile, the others run. With a limit it throws hsw::timeout when that is over; the function runs on, and its result is dropped.
+///
+/// The function object is moved to the heap, and with its result may be destroyed on either thread. It must use nothing that belongs
+/// to the tasklet's thread: no tasklet, channel or socket, and NO REFERENCE TO A LOCAL OF A SLICED TASKLET: capture by value.
+template <class F, class Rep = std::int64_t, class Period = std::nano>
+auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
+    using R = std::invoke_result_t<F&>;
+    static_assert(!std::is_reference_v<R>, "what a worker returns must be a value");
+    using stored = std::conditional_t<std::is_void_v<R>, bool, R>;
+    // One object on the heap carries the function there and the result back.
+    struct call {
+        F function;
+        std::optional<stored> result;
+        std::exception_ptr exception;
+
+        static void* run(void* data) noexcept {
+            auto* const self = static_cast<call*>(data);
+            try {
+                if constexpr (std::is_void_v<R>) {
+                    self->function();
+                } else {
+                    self->result.emplace(self->function());
+                }
+            } catch (...) {
+                self->exception = std::current_exception();
+            }
+            return data;
+        }
+        static void destroy(void* data) noexcept { delete static_cast<call*>(data); }
+    };
+    void* back = nullptr;
+    detail::check(hsw_offload(&call::run, new call{std::move(function), {}, {}}, &call::destroy, &call::destroy,
+                              detail::nanoseconds(limit), &back));
+    const std::unique_ptr<call> done(static_cast<call*>(back));
+    if (done->exception) {
+        std::rethrow_exception(done->exception);
+    }
+    if constexpr (!std::is_void_v<R>) {
+        return std::move(*done->result);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ sockets
+
+namespace detail {
+
+/// A handle of a socket, with RAII.
+class socket_handle {
+public:
+    socket_handle() noexcept = default;
+    socket_handle(const socket_handle& other) {
+        if (other.raw_.handle != 0) {
+            check(hsw_socket_retain(other.raw_, &raw_));
+        }
+    }
+    socket_handle(socket_handle&& other) noexcept : raw_(std::exchange(other.raw_, hsw_socket{})) {}
+    socket_handle& operator=(socket_handle other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    ~socket_handle() {
+        if (raw_.handle != 0) {
+            hsw_socket_release(raw_);
+        }
+    }
+
+    hsw_socket raw_{};
+};
+
+} // namespace detail
+
+/// A TCP connection whose calls block the tasklet, not the thread. Copies are handles of the same connection; it is closed with the
+/// last one. Buffers may lie on the tasklet's stack, also a sliced one. Failures: io_error, hsw::timeout.
+class tcp_stream {
+public:
+    /// Connects to a host given by name or address; names are looked up by a worker.
+    template <class Rep = std::int64_t, class Period = std::nano>
+    static tcp_stream connect(const std::string& host, std::uint16_t port, std::chrono::duration<Rep, Period> limit = forever) {
+        tcp_stream out;
+        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.socket_.raw_));
+        return out;
+    }
+
+    /// Receives up to `size` bytes; waits while there are none. 0: the peer has ended the stream.
+    std::size_t read(void* buffer, std::size_t size) {
+        std::size_t received = 0;
+        detail::check(hsw_socket_read(socket_.raw_, buffer, size, &received));
+        return received;
+    }
+    /// Sends all of it.
+    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(socket_.raw_, data, size)); }
+    /// How long a single wait may last.
+    template <class Rep, class Period>
+    void set_timeout(std::chrono::duration<Rep, Period> limit) {
+        detail::check(hsw_socket_set_timeout(socket_.raw_, detail::nanoseconds(limit)));
+    }
+    /// Ends the sending: the peer reads to the end of the stream.
+    void end_writing() { detail::check(hsw_socket_end_writing(socket_.raw_)); }
+    /// Closes it at once, for all handles: whoever waits on it fails.
+    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
+    /// The handle for calls of the C interface. It stays this object's.
+    hsw_socket raw() const noexcept { return socket_.raw_; }
+
+private:
+    friend class tcp_listener;
+    tcp_stream() noexcept = default;
+    detail::socket_handle socket_;
+};
+
+/// Waits for TCP connections; otherwise as tcp_stream.
+class tcp_listener {
+public:
+    /// Listens at an IP address and a port, 0 for any that is free.
+    explicit tcp_listener(const std::string& address, std::uint16_t port = 0) {
+        detail::check(hsw_tcp_listen(address.c_str(), port, &socket_.raw_));
+    }
+    /// Waits for a connection.
+    tcp_stream accept() {
+        tcp_stream out;
+        detail::check(hsw_tcp_accept(socket_.raw_, &out.socket_.raw_));
+        return out;
+    }
+    std::uint16_t port() const {
+        std::uint16_t out = 0;
+        detail::check(hsw_socket_port(socket_.raw_, &out));
+        return out;
+    }
+    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
+
+private:
+    detail::socket_handle socket_;
+};
+
+} // namespace hsw
+
+#endif

@@ -1,0 +1,254 @@
+//! Handles: what a C caller holds instead of a pointer.
+//!
+//! A handle is a 64-bit number that names a slot of a table of the thread that made it:
+//!
+//! ```text
+//!   63    60 59          44 43              24 23                  0
+//!  +--------+--------------+------------------+---------------------+
+//!  |  kind  |    thread    |    generation    |      slot index     |
+//!  +--------+--------------+------------------+---------------------+
+//! ```
+//!
+//! * **Stale.** A slot's generation grows with every release, so that a released handle no longer matches. A slot whose
+//!   generation is used up is retired, never reused: a stale handle is *always* found out, not just likely.
+//! * **Double release.** Every handle has one owner: `hsw_..._retain` makes a new handle of the same object rather than
+//!   counting up on the old one. So the second release of a handle is an error of whoever does it, also while others hold
+//!   handles of the same object (with a count, the second release would take away somebody else's reference unnoticed).
+//! * **Wrong thread.** Tags are given to threads once and never again, so that a foreign handle is told apart without
+//!   looking at the other thread's memory, even when that thread has ended.
+//! * **Wrong kind.** A channel in a tasklet's place is found out, if the types of the header were cast away.
+//!
+//! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator. The price is a bounds
+//! check, a comparison and a reference count per call. The limits, each an error and not a wrap: 2^24 live handles of a
+//! kind per thread, 65,535 threads over the life of the process.
+
+use alloc::vec::Vec;
+
+/// Which table a handle belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Tasklet = 1,
+    Channel = 2,
+    #[cfg_attr(not(feature = "std"), allow(dead_code))]
+    Socket = 3,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Tasklet => "tasklet",
+            Kind::Channel => "channel",
+            Kind::Socket => "socket",
+        }
+    }
+}
+
+/// Why a handle does not name an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The handle of nothing: all bits zero.
+    Null,
+    /// Released, or never made by this library.
+    Stale,
+    /// It belongs to another thread.
+    WrongThread,
+    /// It names an object of another kind.
+    WrongKind,
+    /// There are no more handles.
+    Full,
+}
+
+const INDEX_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 20;
+const THREAD_BITS: u32 = 16;
+const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+const NO_SLOT: u32 = u32::MAX;
+
+fn field(id: u64, shift: u32, bits: u32) -> u32 {
+    ((id >> shift) & ((1 << bits) - 1)) as u32
+}
+
+enum Slot<T> {
+    Live { generation: u32, value: T },
+    Free { generation: u32, next: u32 },
+}
+
+/// The objects of one kind that C holds handles of, in one thread.
+pub(super) struct Table<T> {
+    kind: Kind,
+    thread: u16,
+    slots: Vec<Slot<T>>,
+    free: u32,
+}
+
+impl<T> Table<T> {
+    /// `thread` is the tag of the owning thread, never 0.
+    pub(super) const fn new(kind: Kind, thread: u16) -> Self {
+        Table {
+            kind,
+            thread,
+            slots: Vec::new(),
+            free: NO_SLOT,
+        }
+    }
+
+    /// Makes a handle of `value`.
+    pub(super) fn insert(&mut self, value: T) -> Result<u64, Fault> {
+        let (index, generation) = if self.free == NO_SLOT {
+            let index = self.slots.len();
+            if index >> INDEX_BITS != 0 {
+                return Err(Fault::Full);
+            }
+            self.slots.push(Slot::Live {
+                generation: 0,
+                value,
+            });
+            (index as u32, 0)
+        } else {
+            let index = self.free;
+            let slot = &mut self.slots[index as usize];
+            let Slot::Free { generation, next } = *slot else {
+                unreachable!("a live slot in the free list")
+            };
+            self.free = next;
+            *slot = Slot::Live { generation, value };
+            (index, generation)
+        };
+        Ok((self.kind as u64) << (THREAD_BITS + GENERATION_BITS + INDEX_BITS)
+            | u64::from(self.thread) << (GENERATION_BITS + INDEX_BITS)
+            | u64::from(generation) << INDEX_BITS
+            | u64::from(index))
+    }
+
+    fn index(&self, id: u64) -> Result<usize, Fault> {
+        if id == 0 {
+            return Err(Fault::Null);
+        }
+        let kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as u32;
+        if !(1..=3).contains(&kind) {
+            return Err(Fault::Stale);
+        }
+        if kind != self.kind as u32 {
+            return Err(Fault::WrongKind);
+        }
+        if field(id, GENERATION_BITS + INDEX_BITS, THREAD_BITS) != u32::from(self.thread) {
+            return Err(Fault::WrongThread);
+        }
+        let index = field(id, 0, INDEX_BITS) as usize;
+        let wanted = field(id, INDEX_BITS, GENERATION_BITS);
+        match self.slots.get(index) {
+            Some(Slot::Live { generation, .. }) if *generation == wanted => Ok(index),
+            _ => Err(Fault::Stale),
+        }
+    }
+
+    /// The object that `id` names.
+    pub(super) fn get(&self, id: u64) -> Result<&T, Fault> {
+        match &self.slots[self.index(id)?] {
+            Slot::Live { value, .. } => Ok(value),
+            Slot::Free { .. } => Err(Fault::Stale),
+        }
+    }
+
+    /// Takes the object out; `id` is stale from now on. The caller drops the object after it has let go of the table: the
+    /// drop may call back into the library.
+    pub(super) fn remove(&mut self, id: u64) -> Result<T, Fault> {
+        let index = self.index(id)?;
+        let generation = field(id, INDEX_BITS, GENERATION_BITS);
+        let retired = generation == LAST_GENERATION;
+        let freed = Slot::Free {
+            generation: if retired { generation } else { generation + 1 },
+            next: self.free,
+        };
+        match core::mem::replace(&mut self.slots[index], freed) {
+            Slot::Live { value, .. } => {
+                if !retired {
+                    self.free = index as u32;
+                }
+                Ok(value)
+            }
+            Slot::Free { .. } => Err(Fault::Stale),
+        }
+    }
+
+    /// Takes all objects out; every handle of the table is stale from now on.
+    pub(super) fn drain(&mut self) -> Vec<T> {
+        let mut out = Vec::new();
+        for index in 0..self.slots.len() {
+            if let Slot::Live { generation, .. } = self.slots[index] {
+                let id = (self.kind as u64) << (THREAD_BITS + GENERATION_BITS + INDEX_BITS)
+                    | u64::from(self.thread) << (GENERATION_BITS + INDEX_BITS)
+                    | u64::from(generation) << INDEX_BITS
+                    | index as u64;
+                out.extend(self.remove(id));
+            }
+        }
+        out
+    }
+
+    /// How many handles are live.
+    pub(super) fn live(&self) -> usize {
+        self.slots
+            .iter()
+            .filter(|slot| matches!(slot, Slot::Live { .. }))
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_released_handle_is_stale_also_when_its_slot_is_used_again() {
+        let mut table = Table::new(Kind::Tasklet, 1);
+        let first = table.insert("first").unwrap();
+        assert_eq!(table.remove(first), Ok("first"));
+        let second = table.insert("second").unwrap();
+        assert_ne!(first, second);
+        assert_eq!(table.get(first), Err(Fault::Stale));
+        assert_eq!(table.remove(first), Err(Fault::Stale));
+        assert_eq!(table.get(second), Ok(&"second"));
+    }
+
+    #[test]
+    fn handles_of_nothing_of_other_kinds_and_of_other_threads_are_told_apart() {
+        let mut here = Table::new(Kind::Tasklet, 1);
+        let mut there = Table::new(Kind::Tasklet, 2);
+        let mut channels = Table::new(Kind::Channel, 1);
+        here.insert(()).unwrap();
+        assert_eq!(here.get(0), Err(Fault::Null));
+        assert_eq!(here.get(there.insert(()).unwrap()), Err(Fault::WrongThread));
+        assert_eq!(here.get(channels.insert(()).unwrap()), Err(Fault::WrongKind));
+        assert_eq!(here.get(u64::MAX), Err(Fault::Stale));
+        assert_eq!(here.get(0xdead_beef), Err(Fault::Stale));
+    }
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_is_never_used_again() {
+        let mut table = Table::new(Kind::Socket, 7);
+        let first = table.insert(0).unwrap();
+        let mut last = first;
+        for n in 0..LAST_GENERATION {
+            table.remove(last).unwrap();
+            last = table.insert(n).unwrap();
+            assert_eq!(field(last, 0, INDEX_BITS), 0);
+        }
+        table.remove(last).unwrap();
+        let other = table.insert(0).unwrap();
+        assert_eq!(field(other, 0, INDEX_BITS), 1);
+        assert_eq!(table.get(first), Err(Fault::Stale));
+        assert_eq!(table.get(last), Err(Fault::Stale));
+    }
+
+    #[test]
+    fn drain_makes_every_handle_stale() {
+        let mut table = Table::new(Kind::Channel, 3);
+        let ids: Vec<u64> = (0..10).map(|n| table.insert(n).unwrap()).collect();
+        table.remove(ids[4]).unwrap();
+        assert_eq!(table.live(), 9);
+        assert_eq!(table.drain().len(), 9);
+        assert_eq!(table.live(), 0);
+        assert!(ids.iter().all(|&id| table.get(id) == Err(Fault::Stale)));
+    }
+}

@@ -1,0 +1,102 @@
+//! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last errors.
+
+use core::cell::RefCell;
+
+use alloc::collections::BTreeMap;
+
+use super::channel::CChannel;
+use super::handle::{Kind, Table};
+use super::status::{Failure, LastError};
+use crate::Tasklet;
+
+pub(super) struct Local {
+    pub(super) tasklets: RefCell<Table<Tasklet>>,
+    pub(super) channels: RefCell<Table<CChannel>>,
+    #[cfg(feature = "std")]
+    pub(super) sockets: RefCell<Table<super::net::Socket>>,
+    /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
+    pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
+    pub(super) hooks: super::scheduler::Hooks,
+}
+
+impl Local {
+    fn new(thread: u16) -> Self {
+        Local {
+            tasklets: RefCell::new(Table::new(Kind::Tasklet, thread)),
+            channels: RefCell::new(Table::new(Kind::Channel, thread)),
+            #[cfg(feature = "std")]
+            sockets: RefCell::new(Table::new(Kind::Socket, thread)),
+            errors: RefCell::new(BTreeMap::new()),
+            hooks: super::scheduler::Hooks::default(),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+mod storage {
+    use super::*;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    std::thread_local! {
+        static LOCAL: Option<Local> = next_tag().map(Local::new);
+    }
+
+    /// Tags are never given twice; see `handle`.
+    fn next_tag() -> Option<u16> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
+        let tag = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        u16::try_from(tag).ok()
+    }
+
+    /// Calls `f` with the calling thread's part.
+    pub(in super::super) fn with<R>(f: impl FnOnce(&Local) -> Result<R, Failure>) -> Result<R, Failure> {
+        match LOCAL.try_with(|local| local.as_ref().map(f)) {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(Failure::Limit("65535 threads over the life of the process")),
+            Err(_) => Err(Failure::ThreadEnding),
+        }
+    }
+}
+
+/// Without std there are no thread-locals: the first thread that calls has the interface to itself. Others are told apart by
+/// their runtime.
+#[cfg(not(feature = "std"))]
+mod storage {
+    use super::*;
+    use crate::runtime::Runtime;
+    use core::cell::UnsafeCell;
+    use core::ptr;
+    use core::sync::atomic::{AtomicPtr, Ordering};
+
+    struct Storage {
+        owner: AtomicPtr<Runtime>,
+        local: UnsafeCell<Option<Local>>,
+    }
+
+    // SAFETY: `local` is touched by the owner alone, as `with` checks.
+    unsafe impl Sync for Storage {}
+
+    static STORAGE: Storage = Storage {
+        owner: AtomicPtr::new(ptr::null_mut()),
+        local: UnsafeCell::new(None),
+    };
+
+    /// Calls `f` with the calling thread's part.
+    pub(in super::super) fn with<R>(f: impl FnOnce(&Local) -> Result<R, Failure>) -> Result<R, Failure> {
+        let me = ptr::from_ref(Runtime::get()).cast_mut();
+        match STORAGE.owner.compare_exchange(ptr::null_mut(), me, Ordering::Relaxed, Ordering::Relaxed) {
+            // SAFETY: just made ours; nobody has a reference to the content yet.
+            Ok(_) => unsafe { *STORAGE.local.get() = Some(Local::new(1)) },
+            Err(owner) if owner == me => {}
+            Err(_) => return Err(Failure::Limit("one thread may use the C interface where there is no std")),
+        }
+        // SAFETY: ours; only shared references from here on.
+        match unsafe { &*STORAGE.local.get() } {
+            Some(local) => f(local),
+            None => Err(Failure::ThreadEnding),
+        }
+    }
+}
+
+pub(super) use storage::with;

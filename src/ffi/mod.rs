@@ -1,0 +1,122 @@
+//! The C ABI: what `include/hardswitch.h` declares.
+//!
+//! It owns the tables of handles and the last errors, one set per thread ([`local`]); everything else is the runtime's.
+//! It never unwinds into C, never lends C a pointer into the runtime, and never holds one of its own borrows while it calls
+//! the runtime: that call may switch to a tasklet which calls the C ABI again.
+//!
+//! # Safety, for the whole interface
+//! Every function may be called with any handle; a handle that is not good is an error code. Of pointers the functions can
+//! only tell null. So each one that is not null must be what the header says it is: an out-parameter points to writable
+//! memory of its type, a string ends in a zero byte, a buffer has the bytes its size promises, and a function pointer is a
+//! function of that type which does not unwind (the C++ header sees to that).
+
+#![allow(non_camel_case_types)]
+#![allow(clippy::missing_safety_doc)] // said once, above
+
+mod channel;
+mod handle;
+mod local;
+mod scheduler;
+mod settings;
+mod status;
+mod tasklet;
+mod value;
+
+#[cfg(feature = "std")]
+mod event;
+#[cfg(feature = "std")]
+mod net;
+#[cfg(feature = "std")]
+mod offload;
+
+use core::ffi::{c_char, CStr};
+
+use alloc::string::String;
+
+use status::Failure;
+pub use status::{hsw_status, RawStatus};
+
+/// The result of the body of an entry.
+type Done = core::result::Result<(), Failure>;
+
+/// Runs the body of an entry: no panic of it gets out, its failure becomes the last error of the calling tasklet, and its
+/// status the entry's.
+///
+/// Switching inside of `catch_unwind` is fine: while nobody panics it is two labels in the unwind table, no state.
+fn entry(body: impl FnOnce() -> Done) -> hsw_status {
+    #[cfg(feature = "std")]
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+        .unwrap_or_else(|payload| Err(Failure::panic(&*payload)));
+    #[cfg(not(feature = "std"))]
+    let done = body();
+    match done {
+        Ok(()) => hsw_status::HSW_OK,
+        Err(failure) => status::record(failure),
+    }
+}
+
+/// Runs code that C cannot learn the failure of (destructors, mere questions).
+fn quietly<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "std")]
+    return std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(otherwise);
+    #[cfg(not(feature = "std"))]
+    {
+        let _ = otherwise;
+        body()
+    }
+}
+
+/// An out-parameter that has been found not to be null.
+struct Out<T>(*mut T);
+
+impl<T> Out<T> {
+    fn set(self, value: T) {
+        // SAFETY: not null (checked on making); otherwise the caller's promise, see the module's contract. `write` and not
+        // an assignment: the memory need not be initialised.
+        unsafe { self.0.write(value) }
+    }
+}
+
+/// Checks an out-parameter before anything is done: a call that cannot report must not act.
+fn out<T>(pointer: *mut T, name: &'static str) -> core::result::Result<Out<T>, Failure> {
+    if pointer.is_null() {
+        Err(Failure::Null(name))
+    } else {
+        Ok(Out(pointer))
+    }
+}
+
+/// Sets an out-parameter that the caller may leave null.
+fn set_if_wanted<T>(pointer: *mut T, value: T) {
+    if !pointer.is_null() {
+        Out(pointer).set(value);
+    }
+}
+
+/// A string of the caller's, copied.
+///
+/// SAFETY: null, or a string as the module's contract says.
+unsafe fn string(pointer: *const c_char, name: &'static str) -> core::result::Result<String, Failure> {
+    if pointer.is_null() {
+        return Err(Failure::Null(name));
+    }
+    // SAFETY: not null; a string by the contract of this function.
+    let bytes = unsafe { CStr::from_ptr(pointer) };
+    Ok(String::from_utf8_lossy(bytes.to_bytes()).into_owned())
+}
+
+/// The version of the library, as "MAJOR.MINOR.PATCH". Never null, never freed.
+#[no_mangle]
+pub extern "C" fn hsw_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// The version of the interface in this header. A host that was compiled against another `HSW_ABI_VERSION` than the library
+/// it is linked to must not go on: compare the two once at start.
+pub const HSW_ABI_VERSION: u32 = 1;
+
+/// `HSW_ABI_VERSION` of the library that is linked.
+#[no_mangle]
+pub extern "C" fn hsw_abi_version() -> u32 {
+    HSW_ABI_VERSION
+}

@@ -1,0 +1,261 @@
+//! TCP sockets that block the tasklet, not the thread.
+
+use core::ffi::{c_char, c_void};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Instant;
+
+use alloc::format;
+
+use super::event::limit;
+use super::handle::Kind;
+use super::status::{Failure, Subject};
+use super::{entry, hsw_status, local, out};
+use crate::net::{resolve, TcpListener, TcpStream};
+use crate::Error;
+
+/// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
+/// tasklets at a time is fine: a reader and a writer do not disturb each other.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_socket {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// What a socket handle names.
+pub(super) type Socket = Rc<Either>;
+
+pub(super) enum Either {
+    Stream(TcpStream),
+    Listener(TcpListener),
+}
+
+fn get(socket: hsw_socket) -> Result<Socket, Failure> {
+    local::with(|local| {
+        let table = local.sockets.borrow();
+        table.get(socket.handle).cloned().map_err(|fault| Failure::Handle(Kind::Socket, fault))
+    })
+}
+
+fn hand_out(socket: Either) -> Result<hsw_socket, Failure> {
+    local::with(|local| {
+        let inserted = local.sockets.borrow_mut().insert(Rc::new(socket));
+        inserted
+            .map(|handle| hsw_socket { handle })
+            .map_err(|fault| Failure::Handle(Kind::Socket, fault))
+    })
+}
+
+/// Runs an operation of a connected socket.
+fn with_stream<R>(socket: hsw_socket, operation: impl FnOnce(&TcpStream) -> std::io::Result<R>) -> Result<R, Failure> {
+    match &*get(socket)? {
+        Either::Stream(stream) => Ok(operation(stream).map_err(Error::from)?),
+        Either::Listener(_) => Err(Failure::Argument("the socket listens, it is not connected".into())),
+    }
+}
+
+/// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
+/// `timeout_ns` nanoseconds at most (`HSW_FOREVER`: as long as the system tries). Each address of the host is tried.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tcp_connect(
+    host: *const c_char,
+    port: u16,
+    timeout_ns: u64,
+    socket: *mut hsw_socket,
+) -> hsw_status {
+    entry(|| {
+        let socket = out(socket, "socket")?;
+        // SAFETY: the contract of the interface.
+        let host = unsafe { super::string(host, "host") }?;
+        let about = |error: Error| {
+            let subject = match error {
+                Error::Exit | Error::Thrown(_) | Error::Panicked(_) => Subject::None,
+                _ => Subject::Named(Kind::Socket, format!("{host}:{port}")),
+            };
+            Failure::Core(error, subject)
+        };
+        let until = limit(timeout_ns).and_then(|time| Instant::now().checked_add(time));
+        let mut failure = Error::Timeout;
+        for address in resolve(&host, port).map_err(about)? {
+            let connected = match until {
+                None => TcpStream::connect(address),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    TcpStream::connect_timeout(address, left)
+                }
+            };
+            match connected.map_err(Error::from) {
+                Ok(stream) => {
+                    socket.set(hand_out(Either::Stream(stream))?);
+                    return Ok(());
+                }
+                Err(error @ Error::Io(_)) => failure = error, // the next address may do
+                Err(error) => return Err(about(error)),
+            }
+        }
+        Err(about(failure))
+    })
+}
+
+/// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port` tells which.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tcp_listen(address: *const c_char, port: u16, socket: *mut hsw_socket) -> hsw_status {
+    entry(|| {
+        let socket = out(socket, "socket")?;
+        // SAFETY: the contract of the interface.
+        let address = unsafe { super::string(address, "address") }?;
+        let Ok(ip) = address.parse() else {
+            return Err(Failure::Argument(format!("'{address}' is no IP address")));
+        };
+        let listener = TcpListener::bind(std::net::SocketAddr::new(ip, port)).map_err(|error| {
+            Failure::Core(error.into(), Subject::Named(Kind::Socket, format!("{address}:{port}")))
+        })?;
+        socket.set(hand_out(Either::Listener(listener))?);
+        Ok(())
+    })
+}
+
+/// Waits for a connection.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tcp_accept(listener: hsw_socket, socket: *mut hsw_socket) -> hsw_status {
+    entry(|| {
+        let socket = out(socket, "socket")?;
+        match &*get(listener)? {
+            Either::Listener(listener) => {
+                let (stream, _) = listener.accept().map_err(Error::from)?;
+                socket.set(hand_out(Either::Stream(stream))?);
+                Ok(())
+            }
+            Either::Stream(_) => Err(Failure::Argument("the socket is connected, it does not listen".into())),
+        }
+    })
+}
+
+/// Receives up to `size` bytes; waits while there are none. 0 in `*received`: the peer has ended the stream.
+///
+/// The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while the tasklet runs.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_read(
+    socket: hsw_socket,
+    buffer: *mut c_void,
+    size: usize,
+    received: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let received = out(received, "received")?;
+        if buffer.is_null() && size != 0 {
+            return Err(Failure::Null("buffer"));
+        }
+        let bytes: &mut [u8] = if size == 0 {
+            &mut []
+        } else {
+            // SAFETY: not null; `size` writable bytes that nobody else uses meanwhile, by the contract of the interface.
+            unsafe { core::slice::from_raw_parts_mut(buffer.cast(), size) }
+        };
+        received.set(with_stream(socket, |mut stream| stream.read(bytes))?);
+        Ok(())
+    })
+}
+
+/// Sends all `size` bytes; waits while the system takes no more. On failure some may have been sent. For the data the same holds as for
+/// the buffer of `hsw_socket_read`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_write(socket: hsw_socket, data: *const c_void, size: usize) -> hsw_status {
+    entry(|| {
+        if data.is_null() && size != 0 {
+            return Err(Failure::Null("data"));
+        }
+        let bytes: &[u8] = if size == 0 {
+            &[]
+        } else {
+            // SAFETY: not null; `size` readable bytes, by the contract of the interface.
+            unsafe { core::slice::from_raw_parts(data.cast(), size) }
+        };
+        with_stream(socket, |mut stream| stream.write_all(bytes))
+    })
+}
+
+/// How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
+/// `HSW_FOREVER`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
+#[no_mangle]
+pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
+    entry(|| {
+        if nanoseconds == 0 {
+            return Err(Failure::Argument("a timeout of 0 would let nothing succeed".into()));
+        }
+        let time = limit(nanoseconds);
+        match &*get(socket)? {
+            Either::Stream(stream) => {
+                stream.set_read_timeout(time).map_err(Error::from)?;
+                stream.set_write_timeout(time).map_err(Error::from)?;
+            }
+            Either::Listener(listener) => listener.set_timeout(time).map_err(Error::from)?,
+        }
+        Ok(())
+    })
+}
+
+/// Ends the sending: the peer reads to the end of the stream. Reading goes on.
+#[no_mangle]
+pub extern "C" fn hsw_socket_end_writing(socket: hsw_socket) -> hsw_status {
+    entry(|| with_stream(socket, |stream| stream.shutdown(Shutdown::Write)))
+}
+
+/// The port of this end.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> hsw_status {
+    entry(|| {
+        let port = out(port, "port")?;
+        let address = match &*get(socket)? {
+            Either::Stream(stream) => stream.local_addr(),
+            Either::Listener(listener) => listener.local_addr(),
+        };
+        port.set(address.map_err(Error::from)?.port());
+        Ok(())
+    })
+}
+
+/// Makes another handle of the same socket, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_retain(socket: hsw_socket, other: *mut hsw_socket) -> hsw_status {
+    entry(|| {
+        let other = out(other, "other")?;
+        let found = get(socket)?;
+        let inserted = local::with(|local| {
+            let inserted = local.sockets.borrow_mut().insert(found);
+            inserted.map_err(|fault| Failure::Handle(Kind::Socket, fault))
+        })?;
+        other.set(hsw_socket { handle: inserted });
+        Ok(())
+    })
+}
+
+/// Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`. The handle stays to be released.
+#[no_mangle]
+pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
+    entry(|| {
+        match &*get(socket)? {
+            Either::Stream(stream) => stream.close(),
+            Either::Listener(listener) => listener.close(),
+        }
+        Ok(())
+    })
+}
+
+/// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no tasklet is in a call of it.
+#[no_mangle]
+pub extern "C" fn hsw_socket_release(socket: hsw_socket) -> hsw_status {
+    entry(|| {
+        let released = local::with(|local| {
+            let mut table = local.sockets.borrow_mut();
+            table.remove(socket.handle).map_err(|fault| Failure::Handle(Kind::Socket, fault))
+        })?;
+        drop(released);
+        Ok(())
+    })
+}

@@ -1,0 +1,284 @@
+//! The scheduler of the calling thread.
+
+use core::cell::Cell;
+use core::ffi::{c_char, c_void, CStr};
+
+use alloc::ffi::CString;
+use alloc::rc::Rc;
+use alloc::string::ToString;
+
+use super::status::{self, Failure, RawStatus};
+use super::tasklet::{self, hsw_tasklet};
+use super::value::{hsw_destroy, Owned};
+use super::{entry, hsw_status, local, out, set_if_wanted};
+use crate::{Error, Value};
+
+/// Called before each switch: `previous` (the handle of nothing when main starts) is still current. The handles are lent for
+/// the time of the call: `hsw_tasklet_retain` those to keep. It must neither switch nor unwind.
+pub type hsw_schedule_callback =
+    Option<unsafe extern "C" fn(previous: hsw_tasklet, next: hsw_tasklet, user: *mut c_void)>;
+
+/// Called at the begin of each channel operation, also of one that then fails. The handle of the tasklet is lent for the time
+/// of the call. It must neither use the channel nor unwind.
+pub type hsw_channel_callback = Option<
+    unsafe extern "C" fn(channel_id: usize, tasklet: hsw_tasklet, sending: bool, will_block: bool, user: *mut c_void),
+>;
+
+/// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time of the call.
+#[repr(C)]
+pub struct hsw_uncaught {
+    /// What it is.
+    pub status: hsw_status,
+    /// Its words; never null.
+    pub message: *const c_char,
+    /// The payload of an exception of C's, else null.
+    pub payload: *mut c_void,
+    /// The function given with the payload, else null.
+    pub destroy: hsw_destroy,
+}
+
+/// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the error has been dealt with; with
+/// any other answer it goes on to the innermost `hsw_run`. It must not unwind.
+pub type hsw_error_handler =
+    Option<unsafe extern "C" fn(error: *const hsw_uncaught, user: *mut c_void) -> RawStatus>;
+
+/// The callbacks that are set, to answer with the previous one.
+#[derive(Default)]
+pub(super) struct Hooks {
+    schedule: Cell<(hsw_schedule_callback, usize)>,
+    channel: Cell<(hsw_channel_callback, usize)>,
+    error: Cell<(hsw_error_handler, usize)>,
+}
+
+/// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled: the remaining ones stay
+/// queued, and calling again goes on with them.
+#[no_mangle]
+pub extern "C" fn hsw_run() -> hsw_status {
+    entry(|| Ok(crate::run()?))
+}
+
+/// Lets the others run once; the caller goes to the end of the run queue.
+#[no_mangle]
+pub extern "C" fn hsw_schedule() -> hsw_status {
+    entry(|| Ok(crate::schedule()?))
+}
+
+/// Pauses the caller and lets the others run. It goes on when somebody inserts or runs it.
+#[no_mangle]
+pub extern "C" fn hsw_schedule_remove() -> hsw_status {
+    entry(|| Ok(crate::schedule_remove()?))
+}
+
+fn schedule_with(
+    value: *mut c_void,
+    destroy: hsw_destroy,
+    returned: *mut *mut c_void,
+    schedule: fn(Value) -> Result<Value, Error>,
+) -> hsw_status {
+    entry(|| {
+        let value = Owned::new(value, destroy);
+        let returned = out(returned, "returned")?;
+        let got = schedule(Value::new(value))?;
+        let pointer = match got.downcast::<Owned>() {
+            Ok(owned) => owned.take().0,
+            Err(other) if other.is_none() => core::ptr::null_mut(),
+            Err(_) => return Err(Error::WrongType.into()),
+        };
+        returned.set(pointer);
+        Ok(())
+    })
+}
+
+/// As `hsw_schedule`, with a value in the caller's transfer slot, which comes back in `*returned` unless somebody has put
+/// another there. The value is the runtime's during the call, also when it fails (`destroy` frees it then), and the caller's
+/// after it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_schedule_with(
+    value: *mut c_void,
+    destroy: hsw_destroy,
+    returned: *mut *mut c_void,
+) -> hsw_status {
+    schedule_with(value, destroy, returned, crate::schedule_with)
+}
+
+/// As `hsw_schedule_remove`, with a value as in `hsw_schedule_with`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_schedule_remove_with(
+    value: *mut c_void,
+    destroy: hsw_destroy,
+    returned: *mut *mut c_void,
+) -> hsw_status {
+    schedule_with(value, destroy, returned, crate::schedule_remove_with)
+}
+
+/// The tasklet that is running. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_current(current: *mut hsw_tasklet) -> hsw_status {
+    entry(|| {
+        let current = out(current, "current")?;
+        current.set(tasklet::hand_out(crate::current())?);
+        Ok(())
+    })
+}
+
+/// The main tasklet of the thread. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_main(main_tasklet: *mut hsw_tasklet) -> hsw_status {
+    entry(|| {
+        let main_tasklet = out(main_tasklet, "main_tasklet")?;
+        main_tasklet.set(tasklet::hand_out(crate::main_tasklet())?);
+        Ok(())
+    })
+}
+
+/// How many tasklets are in the run queue, the running one included.
+#[no_mangle]
+pub extern "C" fn hsw_run_count() -> usize {
+    super::quietly(0, crate::run_count)
+}
+
+/// Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
+/// `HSW_ERR_SWITCH_TRAP`.
+#[no_mangle]
+pub extern "C" fn hsw_switch_trap(delta: i32) -> i32 {
+    super::quietly(0, || crate::switch_trap(delta))
+}
+
+/// A handle that is lent to a callback and taken back after it.
+struct Lent(hsw_tasklet);
+
+impl Lent {
+    fn new(tasklet: Option<&crate::Tasklet>) -> Lent {
+        let nothing = hsw_tasklet { handle: 0 };
+        Lent(tasklet::hand_out_or_none(tasklet.cloned()).unwrap_or(nothing))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.0.handle != 0 {
+            // A callback that released what it was only lent has done our work.
+            drop(tasklet::release(self.0));
+        }
+    }
+}
+
+/// Sets the schedule callback; null clears it. `user` is passed on. The previous ones go to `old` and `old_user`, which may be
+/// null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_set_schedule_callback(
+    callback: hsw_schedule_callback,
+    user: *mut c_void,
+    old: *mut hsw_schedule_callback,
+    old_user: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let hook = callback.map(|callback| -> crate::ScheduleCallback {
+            Rc::new(move |previous, next| {
+                let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
+                // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
+                unsafe { callback(previous.0, next.0, user) }
+            })
+        });
+        let previous = local::with(|local| Ok(local.hooks.schedule.replace((callback, user as usize))))?;
+        drop(crate::set_schedule_callback(hook));
+        set_if_wanted(old, previous.0);
+        set_if_wanted(old_user, previous.1 as *mut c_void);
+        Ok(())
+    })
+}
+
+/// Sets the channel callback; otherwise as `hsw_set_schedule_callback`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_set_channel_callback(
+    callback: hsw_channel_callback,
+    user: *mut c_void,
+    old: *mut hsw_channel_callback,
+    old_user: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let hook = callback.map(|callback| -> crate::ChannelCallback {
+            Rc::new(move |channel, tasklet, sending, will_block| {
+                let tasklet = Lent::new(Some(tasklet));
+                // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
+                unsafe { callback(channel, tasklet.0, sending, will_block, user) }
+            })
+        });
+        let previous = local::with(|local| Ok(local.hooks.channel.replace((callback, user as usize))))?;
+        drop(crate::set_channel_callback(hook));
+        set_if_wanted(old, previous.0);
+        set_if_wanted(old_user, previous.1 as *mut c_void);
+        Ok(())
+    })
+}
+
+/// Sets the error handler; otherwise as `hsw_set_schedule_callback`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_set_error_handler(
+    handler: hsw_error_handler,
+    user: *mut c_void,
+    old: *mut hsw_error_handler,
+    old_user: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let hook = handler.map(|handler| -> crate::ErrorHandler {
+            Rc::new(move |error| {
+                let mut words = error.to_string();
+                words.retain(|c| c != '\0');
+                let words = CString::new(words).unwrap_or_default();
+                let (payload, destroy) = status::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
+                let uncaught = hsw_uncaught {
+                    status: status::status_of(error),
+                    message: CStr::as_ptr(&words),
+                    payload,
+                    destroy,
+                };
+                // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
+                let answer = unsafe { handler(&uncaught, user) };
+                if answer.0 == hsw_status::HSW_OK as i32 {
+                    Ok(())
+                } else {
+                    Err(error.clone())
+                }
+            })
+        });
+        let previous = local::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
+        drop(crate::set_error_handler(hook));
+        set_if_wanted(old, previous.0);
+        set_if_wanted(old_user, previous.1 as *mut c_void);
+        Ok(())
+    })
+}
+
+/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, and makes every
+/// handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+#[no_mangle]
+pub extern "C" fn hsw_thread_exit() -> hsw_status {
+    entry(|| {
+        if !crate::current().is_main() {
+            return Err(Failure::NotMain);
+        }
+        // First the tasklets, which may use their handles while they end.
+        crate::runtime::thread_exit();
+        #[cfg(feature = "std")]
+        drop(local::with(|local| Ok(local.sockets.borrow_mut().drain()))?);
+        drop(local::with(|local| Ok(local.channels.borrow_mut().drain()))?);
+        drop(local::with(|local| Ok(local.tasklets.borrow_mut().drain()))?);
+        drop(local::with(|local| Ok(core::mem::take(&mut *local.errors.borrow_mut())))?);
+        Ok::<(), Failure>(())
+    })
+}
+
+/// How many handles are live in the calling thread: tasklets, channels and sockets. For finding leaks.
+#[no_mangle]
+pub extern "C" fn hsw_live_handles() -> usize {
+    super::quietly(0, || {
+        local::with(|local| {
+            let count = local.tasklets.borrow().live() + local.channels.borrow().live();
+            #[cfg(feature = "std")]
+            let count = count + local.sockets.borrow().live();
+            Ok(count)
+        })
+        .unwrap_or(0)
+    })
+}

@@ -1,0 +1,149 @@
+//! Settings and figures of the calling thread.
+
+use super::{entry, hsw_status, out, Failure};
+use crate::Settings;
+
+/// Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or `hsw_settings_console`, change what you like,
+/// and pass it to `hsw_init`. Sizes in bytes.
+#[repr(C)]
+pub struct hsw_settings {
+    /// Windows that sliced tasklets share, 1 to 1024. A hot set of as many tasklets is never copied.
+    pub windows: usize,
+    /// Size of a window: what a sliced tasklet has for a stack, except by spilling.
+    pub window_size: usize,
+    /// Stack in use above which a spill puts frames away.
+    pub watermark: usize,
+    /// Size of an own stack, unless its tasklet asks for another.
+    pub stack_size: usize,
+    /// How many used own stacks are kept for new tasklets.
+    pub stack_pool: usize,
+    /// Bytes of free slices that are kept.
+    pub slice_cache: usize,
+    /// Size of the stack on which slices are exchanged.
+    pub scratch_size: usize,
+    /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
+    /// `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
+    pub memory_ceiling: usize,
+    /// Report an overflow into a guard page with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS that passes on
+    /// all others.
+    pub overflow_report: bool,
+}
+
+impl From<Settings> for hsw_settings {
+    fn from(settings: Settings) -> Self {
+        hsw_settings {
+            windows: settings.windows,
+            window_size: settings.window_size,
+            watermark: settings.watermark,
+            stack_size: settings.stack_size,
+            stack_pool: settings.stack_pool,
+            slice_cache: settings.slice_cache,
+            scratch_size: settings.scratch_size,
+            memory_ceiling: settings.memory_ceiling,
+            overflow_report: settings.overflow_report,
+        }
+    }
+}
+
+/// Fills in the settings for machines with virtual memory.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_settings_default(settings: *mut hsw_settings) -> hsw_status {
+    entry(|| {
+        out(settings, "settings")?.set(Settings::default().into());
+        Ok(())
+    })
+}
+
+/// Fills in the limits of a console: one window of 16 KiB, and little kept.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_settings_console(settings: *mut hsw_settings) -> hsw_status {
+    entry(|| {
+        out(settings, "settings")?.set(Settings::console().into());
+        Ok(())
+    })
+}
+
+/// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the default settings. Null means
+/// these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already (also by an earlier call that had to
+/// report an error); nothing has changed then.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
+    entry(|| {
+        let mut wanted = Settings::default();
+        // SAFETY: the contract of the interface.
+        if let Some(settings) = unsafe { settings.as_ref() } {
+            wanted.windows = settings.windows;
+            wanted.window_size = settings.window_size;
+            wanted.watermark = settings.watermark;
+            wanted.stack_size = settings.stack_size;
+            wanted.stack_pool = settings.stack_pool;
+            wanted.slice_cache = settings.slice_cache;
+            wanted.scratch_size = settings.scratch_size;
+            wanted.memory_ceiling = settings.memory_ceiling;
+            wanted.overflow_report = settings.overflow_report;
+        }
+        Ok::<(), Failure>(wanted.apply()?)
+    })
+}
+
+/// Figures of a thread's runtime. Bytes unless the name says otherwise.
+#[repr(C)]
+pub struct hsw_stats {
+    /// Switches so far.
+    pub switches: u64,
+    /// Bytes copied out of and into windows so far.
+    pub copied_bytes: u64,
+    /// How often a slice had to come from the allocator.
+    pub slice_allocations: u64,
+    /// Tasklets that exist, main included.
+    pub tasklets: usize,
+    /// Channels that exist.
+    pub channels: usize,
+    /// Tasklets in the run queue, the running one included.
+    pub run_count: usize,
+    /// Tasklets that refused to end.
+    pub zombies: usize,
+    /// Bytes in the slices that tasklets hold.
+    pub slice_bytes: usize,
+    /// The most that `slice_bytes` has been.
+    pub slice_peak: usize,
+    /// Bytes in free slices that are kept.
+    pub slice_cache_bytes: usize,
+    /// Bytes of all windows.
+    pub window_bytes: usize,
+    /// Stacks that tasklets own.
+    pub stacks: usize,
+    /// Stacks that wait in the pool.
+    pub stacks_pooled: usize,
+    /// Bytes of control blocks, free ones included.
+    pub control_bytes: usize,
+    /// All bytes that count against the ceiling.
+    pub memory_bytes: usize,
+}
+
+/// The figures of the calling thread.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_get_stats(stats: *mut hsw_stats) -> hsw_status {
+    entry(|| {
+        let wanted = out(stats, "stats")?;
+        let stats = crate::stats();
+        wanted.set(hsw_stats {
+            switches: stats.switches,
+            copied_bytes: stats.copied_bytes,
+            slice_allocations: stats.slice_allocations,
+            tasklets: stats.tasklets,
+            channels: stats.channels,
+            run_count: stats.run_count,
+            zombies: stats.zombies,
+            slice_bytes: stats.slice_bytes,
+            slice_peak: stats.slice_peak,
+            slice_cache_bytes: stats.slice_cache_bytes,
+            window_bytes: stats.window_bytes,
+            stacks: stats.stacks,
+            stacks_pooled: stats.stacks_pooled,
+            control_bytes: stats.control_bytes,
+            memory_bytes: stats.memory_bytes,
+        });
+        Ok(())
+    })
+}

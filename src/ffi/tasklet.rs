@@ -1,0 +1,538 @@
+//! Tasklets.
+
+use core::ffi::{c_char, c_void};
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use super::handle::Kind;
+use super::status::{self, Failure, RawStatus, Subject};
+use super::value::{hsw_destroy, Owned};
+use super::{entry, hsw_status, local, out, set_if_wanted, Done};
+use crate::{Error, Tasklet, Value};
+
+/// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
+/// `hsw_tasklet_release`. All zero is the handle of nothing.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_tasklet {
+    /// Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_tasklet_id`.
+    pub handle: u64,
+}
+
+/// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met. Returning the status of a failed
+/// call passes that error on, with its payload: `HSW_ERR_EXIT` ends the tasklet silently, any other goes to the error
+/// handler, or arrives as the failure of the innermost `hsw_run`.
+pub type hsw_entry = Option<unsafe extern "C" fn(argument: *mut c_void) -> RawStatus>;
+
+/// Where a tasklet's frames live.
+#[repr(i32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum hsw_stack {
+    /// The default: in a stack window that it shares with others. While it does not run, its live bytes may be on the heap, and
+    /// *its stack addresses hold somebody else's bytes*. So nothing outside of the tasklet may touch its stack while it is not
+    /// running: no pointer to one of its locals in another tasklet, another thread, a queue, a list or a pending system call.
+    /// What others shall see goes to the heap.
+    HSW_STACK_SLICED = 0,
+    /// A stack of its own, with a guard page. Pointers into it stay good for as long as its frames live.
+    HSW_STACK_OWN = 1,
+}
+
+/// How to make a tasklet. Set all to zero for the defaults.
+#[repr(C)]
+pub struct hsw_tasklet_options {
+    /// A name for messages and tools; copied. May be null.
+    pub name: *const c_char,
+    /// One of `hsw_stack`.
+    pub stack: i32,
+    /// Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's size, and 0 must stand here.
+    pub stack_size: usize,
+    /// Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
+    pub fp_env: bool,
+    /// Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
+    pub destroy_argument: hsw_destroy,
+}
+
+/// What is true of a tasklet: bits of `hsw_tasklet_state`.
+pub const HSW_TASKLET_ALIVE: u32 = 1;
+/// Alive, and neither queued nor blocked.
+pub const HSW_TASKLET_PAUSED: u32 = 2;
+/// Waiting on a channel.
+pub const HSW_TASKLET_BLOCKED: u32 = 4;
+/// In the run queue, or blocked (as in Stackless).
+pub const HSW_TASKLET_SCHEDULED: u32 = 8;
+/// The main tasklet of its thread.
+pub const HSW_TASKLET_MAIN: u32 = 16;
+/// The tasklet that is running.
+pub const HSW_TASKLET_CURRENT: u32 = 32;
+/// Its block trap is set.
+pub const HSW_TASKLET_BLOCK_TRAP: u32 = 64;
+/// It shares a window.
+pub const HSW_TASKLET_SLICED: u32 = 128;
+/// It was killed ten times and refused to end; it is kept for ever.
+pub const HSW_TASKLET_ZOMBIE: u32 = 256;
+
+pub(super) fn get(tasklet: hsw_tasklet) -> Result<Tasklet, Failure> {
+    local::with(|local| {
+        let table = local.tasklets.borrow();
+        table.get(tasklet.handle).cloned().map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
+    })
+}
+
+/// A new handle, owned by the caller.
+pub(super) fn hand_out(tasklet: Tasklet) -> Result<hsw_tasklet, Failure> {
+    local::with(|local| {
+        let inserted = local.tasklets.borrow_mut().insert(tasklet);
+        inserted
+            .map(|handle| hsw_tasklet { handle })
+            .map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
+    })
+}
+
+pub(super) fn hand_out_or_none(tasklet: Option<Tasklet>) -> Result<hsw_tasklet, Failure> {
+    tasklet.map_or(Ok(hsw_tasklet { handle: 0 }), hand_out)
+}
+
+pub(super) fn release(tasklet: hsw_tasklet) -> Done {
+    let released = local::with(|local| {
+        let mut table = local.tasklets.borrow_mut();
+        table.remove(tasklet.handle).map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
+    })?;
+    drop(released); // outside of the borrow: may kill the tasklet, whose code may come back here
+    Ok(())
+}
+
+/// The name, for messages.
+fn label(tasklet: &Tasklet) -> String {
+    tasklet.name().unwrap_or_else(|| format!("#{}", tasklet.id()))
+}
+
+/// Runs an operation of a tasklet; an error gets its name.
+fn with_tasklet<R>(tasklet: hsw_tasklet, operation: impl FnOnce(&Tasklet) -> Result<R, Error>) -> Result<R, Failure> {
+    let tasklet = get(tasklet)?;
+    operation(&tasklet).map_err(|error| {
+        // An exception that arrived here while the operation waited is not about that tasklet.
+        let about = !matches!(error, Error::Exit | Error::Thrown(_) | Error::Panicked(_));
+        let subject = if about { Subject::Named(Kind::Tasklet, label(&tasklet)) } else { Subject::None };
+        Failure::Core(error, subject)
+    })
+}
+
+/// An entry function with its argument, as the runtime calls it.
+struct Call {
+    function: unsafe extern "C" fn(*mut c_void) -> RawStatus,
+    argument: Owned,
+}
+
+impl Call {
+    fn new(function: hsw_entry, argument: *mut c_void, destroy: hsw_destroy) -> Result<Call, Failure> {
+        let argument = Owned::new(argument, destroy);
+        let function = function.ok_or(Failure::Null("entry"))?;
+        Ok(Call { function, argument })
+    }
+
+    fn run(self) -> Result<(), Error> {
+        // An earlier tasklet may have had this one's id, and ended without coming by.
+        status::forget(crate::current().id());
+        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it, which
+        // lives until `self` is dropped.
+        let status = unsafe { (self.function)(self.argument.peek().0) };
+        // Before the argument is freed: its destructor may make calls that fail.
+        let ended = status::returned(status);
+        drop(self);
+        status::forget(crate::current().id());
+        ended
+    }
+}
+
+/// The options, checked.
+struct Options {
+    name: Option<String>,
+    own: bool,
+    stack_size: Option<usize>,
+    fp_env: bool,
+}
+
+impl Options {
+    /// SAFETY: null, or as the contract of the interface says.
+    unsafe fn read(options: *const hsw_tasklet_options) -> Result<Options, Failure> {
+        // SAFETY: as above.
+        let Some(options) = (unsafe { options.as_ref() }) else {
+            return Ok(Options {
+                name: None,
+                own: false,
+                stack_size: None,
+                fp_env: false,
+            });
+        };
+        let own = match options.stack {
+            sliced if sliced == hsw_stack::HSW_STACK_SLICED as i32 => false,
+            own if own == hsw_stack::HSW_STACK_OWN as i32 => true,
+            other => return Err(Failure::Argument(format!("options.stack: there is no kind {other}"))),
+        };
+        if !own && options.stack_size != 0 {
+            let what = "options.stack_size: a sliced tasklet has the size of its window, not one of its own";
+            return Err(Failure::Argument(what.to_string()));
+        }
+        let name = if options.name.is_null() {
+            None
+        } else {
+            // SAFETY: as above.
+            Some(unsafe { super::string(options.name, "options.name") }?)
+        };
+        Ok(Options {
+            name,
+            own,
+            stack_size: (options.stack_size != 0).then_some(options.stack_size),
+            fp_env: options.fp_env,
+        })
+    }
+
+    fn builder(&self) -> crate::Builder {
+        let mut builder = Tasklet::builder();
+        if let Some(name) = &self.name {
+            builder = builder.name(name);
+        }
+        if let Some(size) = self.stack_size {
+            builder = builder.stack_size(size);
+        }
+        if self.fp_env {
+            builder = builder.fp_env();
+        }
+        if !self.own {
+            // SAFETY: the caller of C's `hsw_spawn` has promised what `HSW_STACK_SLICED` says.
+            builder = unsafe { builder.sliced() };
+        }
+        builder
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        match &self.name {
+            Some(name) => Failure::Core(error, Subject::Named(Kind::Tasklet, name.clone())),
+            None => error.into(),
+        }
+    }
+}
+
+/// The function of `options` that frees the argument, also when the options are wrong otherwise.
+///
+/// SAFETY: null, or as the contract of the interface says.
+unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destroy {
+    // SAFETY: as above.
+    unsafe { options.as_ref() }.and_then(|options| options.destroy_argument)
+}
+
+/// Makes a tasklet that will call `function(argument)` and appends it to the run queue. It first runs when the caller blocks,
+/// schedules or runs the others.
+///
+/// The argument is the tasklet's from now on, also when this call fails: `options->destroy_argument` frees it. It must not
+/// point to a sliced stack, the caller's own included. `options` may be null. `tasklet` may be null: then nobody holds a
+/// handle, and the tasklet lives on until it ends.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_spawn(
+    function: hsw_entry,
+    argument: *mut c_void,
+    options: *const hsw_tasklet_options,
+    tasklet: *mut hsw_tasklet,
+) -> hsw_status {
+    entry(|| {
+        // SAFETY: the contract of the interface, for this block and the next.
+        let call = Call::new(function, argument, unsafe { destroyer(options) })?;
+        let options = unsafe { Options::read(options) }?;
+        let spawned = options.builder().spawn(move || call.run()).map_err(|error| options.failure(error))?;
+        if !tasklet.is_null() {
+            match hand_out(spawned.clone()) {
+                Ok(handle) => set_if_wanted(tasklet, handle),
+                Err(failure) => {
+                    // A call that fails has done nothing.
+                    drop(spawned.kill());
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Makes a tasklet that has nothing to run yet: see `hsw_tasklet_bind`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_new(options: *const hsw_tasklet_options, tasklet: *mut hsw_tasklet) -> hsw_status {
+    entry(|| {
+        let tasklet = out(tasklet, "tasklet")?;
+        // SAFETY: the contract of the interface.
+        let options = unsafe { Options::read(options) }?;
+        let made = options.builder().build().map_err(|error| options.failure(error))?;
+        tasklet.set(hand_out(made)?);
+        Ok(())
+    })
+}
+
+/// Makes another handle of the same tasklet, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_retain(tasklet: hsw_tasklet, other: *mut hsw_tasklet) -> hsw_status {
+    entry(|| {
+        let other = out(other, "other")?;
+        other.set(hand_out(get(tasklet)?)?);
+        Ok(())
+    })
+}
+
+/// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or others have handles. The
+/// last handle of a tasklet that is paused kills it.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_release(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| release(tasklet))
+}
+
+/// Gives a tasklet that is not alive a function to run: *bound*, not alive until `hsw_tasklet_setup`. The argument is the
+/// tasklet's from now on, also when this call fails; `destroy_argument` frees it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_bind(
+    tasklet: hsw_tasklet,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let call = Call::new(function, argument, destroy_argument)?;
+        with_tasklet(tasklet, |t| t.bind(move || call.run()))
+    })
+}
+
+/// As `hsw_tasklet_bind`, but the tasklet is alive and paused at once: `hsw_tasklet_insert` starts it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_bind_paused(
+    tasklet: hsw_tasklet,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let call = Call::new(function, argument, destroy_argument)?;
+        with_tasklet(tasklet, |t| t.bind_paused(move || call.run()))
+    })
+}
+
+/// Takes the function away again. The tasklet ends without running anything; its argument is freed.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_unbind(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| with_tasklet(tasklet, Tasklet::unbind))
+}
+
+/// Makes a bound tasklet alive and appends it to the run queue.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_setup(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| with_tasklet(tasklet, Tasklet::setup))
+}
+
+/// Appends a paused tasklet to the run queue. No-op for one that is queued.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_insert(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| with_tasklet(tasklet, Tasklet::insert))
+}
+
+/// Takes a tasklet out of the run queue: paused. No-op for one that is not queued.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_remove(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| with_tasklet(tasklet, Tasklet::remove))
+}
+
+/// Switches to the tasklet at once. The caller stays at its place in the run queue.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_run(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| with_tasklet(tasklet, Tasklet::run))
+}
+
+/// Switches to the tasklet at once and pauses the caller.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_switch(tasklet: hsw_tasklet) -> hsw_status {
+    entry(|| with_tasklet(tasklet, Tasklet::switch))
+}
+
+/// Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With `pending` it is only made
+/// runnable, else it runs at once. The payload is the runtime's from now on, also when this call fails; the last copy of the
+/// exception frees it with `destroy`, on whatever thread that is. `message` may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_throw(
+    tasklet: hsw_tasklet,
+    payload: *mut c_void,
+    destroy: hsw_destroy,
+    message: *const c_char,
+    pending: bool,
+) -> hsw_status {
+    entry(|| {
+        // SAFETY: the contract of the interface.
+        let error = unsafe { status::thrown(payload, destroy, message) };
+        with_tasklet(tasklet, |t| if pending { t.throw_pending(error) } else { t.throw(error) })
+    })
+}
+
+/// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` it is only made runnable, else it runs at
+/// once, to its end if it obeys. No-op for a tasklet that is dead.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_status {
+    entry(|| with_tasklet(tasklet, |t| if pending { t.kill_pending() } else { t.kill() }))
+}
+
+/// What is true of the tasklet: an or of `HSW_TASKLET_ALIVE` and the others.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_state(tasklet: hsw_tasklet, state: *mut u32) -> hsw_status {
+    entry(|| {
+        let state = out(state, "state")?;
+        let t = get(tasklet)?;
+        let bits = [
+            (t.is_alive(), HSW_TASKLET_ALIVE),
+            (t.is_paused(), HSW_TASKLET_PAUSED),
+            (t.is_blocked(), HSW_TASKLET_BLOCKED),
+            (t.is_scheduled(), HSW_TASKLET_SCHEDULED),
+            (t.is_main(), HSW_TASKLET_MAIN),
+            (t.is_current(), HSW_TASKLET_CURRENT),
+            (t.block_trap(), HSW_TASKLET_BLOCK_TRAP),
+            (t.is_sliced(), HSW_TASKLET_SLICED),
+            (t.is_zombie(), HSW_TASKLET_ZOMBIE),
+        ];
+        state.set(bits.iter().filter(|(is, _)| *is).fold(0, |sum, (_, bit)| sum | bit));
+        Ok(())
+    })
+}
+
+/// Sets or clears the block trap: with it, an operation that would block the tasklet fails with `HSW_ERR_BLOCK_TRAP`. `old`
+/// may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_set_block_trap(tasklet: hsw_tasklet, on: bool, old: *mut bool) -> hsw_status {
+    entry(|| {
+        set_if_wanted(old, get(tasklet)?.set_block_trap(on));
+        Ok(())
+    })
+}
+
+/// Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget. `old` may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_set_atomic(tasklet: hsw_tasklet, on: bool, old: *mut bool) -> hsw_status {
+    entry(|| {
+        set_if_wanted(old, get(tasklet)?.set_atomic(on));
+        Ok(())
+    })
+}
+
+/// Sets or clears the flag that lets the tasklet be interrupted within nested calls. `old` may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(tasklet: hsw_tasklet, on: bool, old: *mut bool) -> hsw_status {
+    entry(|| {
+        set_if_wanted(old, get(tasklet)?.set_ignore_nesting(on));
+        Ok(())
+    })
+}
+
+/// The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_next(tasklet: hsw_tasklet, next: *mut hsw_tasklet) -> hsw_status {
+    entry(|| {
+        let next = out(next, "next")?;
+        next.set(hand_out_or_none(get(tasklet)?.next())?);
+        Ok(())
+    })
+}
+
+/// The tasklet before it, otherwise as `hsw_tasklet_next`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_prev(tasklet: hsw_tasklet, prev: *mut hsw_tasklet) -> hsw_status {
+    entry(|| {
+        let prev = out(prev, "prev")?;
+        prev.set(hand_out_or_none(get(tasklet)?.prev())?);
+        Ok(())
+    })
+}
+
+/// A number that is the tasklet's alone while it lives: equal ids are the same tasklet. Never 0.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_id(tasklet: hsw_tasklet, id: *mut usize) -> hsw_status {
+    entry(|| {
+        let id = out(id, "id")?;
+        id.set(get(tasklet)?.id());
+        Ok(())
+    })
+}
+
+/// The name, "" when it has none: at most `capacity` bytes including the final zero are written to `buffer`, which may be
+/// null when `capacity` is 0. `length` (may be null) gets the length of the whole name, without the zero.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_name(
+    tasklet: hsw_tasklet,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        if buffer.is_null() && capacity != 0 {
+            return Err(Failure::Null("buffer"));
+        }
+        let name = get(tasklet)?.name().unwrap_or_default();
+        set_if_wanted(length, name.len());
+        if capacity != 0 {
+            let fits = name.len().min(capacity - 1);
+            // SAFETY: `buffer` has `capacity` writable bytes (contract of the interface), more than `fits`.
+            unsafe {
+                core::ptr::copy_nonoverlapping(name.as_ptr(), buffer.cast(), fits);
+                buffer.add(fits).write(0);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending receive, would return. Null when
+/// the slot is empty. The value is the caller's. `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_take_tempval(tasklet: hsw_tasklet, value: *mut *mut c_void) -> hsw_status {
+    entry(|| {
+        let value = out(value, "value")?;
+        let t = get(tasklet)?;
+        match t.take_tempval().downcast::<Owned>() {
+            Ok(owned) => value.set(owned.take().0),
+            Err(other) if other.is_none() => value.set(core::ptr::null_mut()),
+            Err(other) => {
+                drop(t.set_tempval(other));
+                return Err(Error::WrongType.into());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this call fails; `destroy` frees it.
+/// What was there is freed.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_set_tempval(tasklet: hsw_tasklet, value: *mut c_void, destroy: hsw_destroy) -> hsw_status {
+    entry(|| {
+        let value = Value::new(Owned::new(value, destroy));
+        drop(get(tasklet)?.set_tempval(value));
+        Ok(())
+    })
+}
+
+/// What is measured about a tasklet.
+#[repr(C)]
+pub struct hsw_tasklet_stats {
+    /// How often it was switched to.
+    pub switches: u64,
+    /// Bytes of live stack while parked; 0 while it runs and when it has none.
+    pub stack_bytes: usize,
+    /// Bytes of the heap buffer that holds its slice.
+    pub slice_bytes: usize,
+}
+
+/// The figures of one tasklet.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_get_stats(tasklet: hsw_tasklet, stats: *mut hsw_tasklet_stats) -> hsw_status {
+    entry(|| {
+        let wanted = out(stats, "stats")?;
+        let stats = get(tasklet)?.stats();
+        wanted.set(hsw_tasklet_stats {
+            switches: stats.switches,
+            stack_bytes: stats.stack_bytes,
+            slice_bytes: stats.slice_bytes,
+        });
+        Ok(())
+    })
+}

@@ -1,0 +1,48 @@
+//! What C gives us to keep: values, arguments and payloads, each a pointer with the function that frees it.
+
+use core::ffi::c_void;
+
+/// Frees a value that nobody will receive any more. May be null: then nothing is done. It must not unwind. It may call this
+/// library, also in ways that switch.
+pub type hsw_destroy = Option<unsafe extern "C" fn(data: *mut c_void)>;
+
+/// A pointer of C's together with the duty to free it: dropping it calls the function, unless it was given away with `take`.
+pub(super) struct Owned {
+    data: *mut c_void,
+    destroy: hsw_destroy,
+}
+
+impl Owned {
+    pub(super) fn new(data: *mut c_void, destroy: hsw_destroy) -> Self {
+        Owned { data, destroy }
+    }
+
+    /// Gives the pointer, and the duty, to the caller.
+    pub(super) fn take(self) -> (*mut c_void, hsw_destroy) {
+        let this = core::mem::ManuallyDrop::new(self);
+        (this.data, this.destroy)
+    }
+
+    /// The pointer and its function, which stay ours.
+    pub(super) fn peek(&self) -> (*mut c_void, hsw_destroy) {
+        (self.data, self.destroy)
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.destroy {
+            // SAFETY: C gave the two together and asked for this call; it happens once, since `take` forgets `self`.
+            unsafe { destroy(self.data) }
+        }
+    }
+}
+
+/// The payload of an exception that C threw.
+pub(super) struct Payload(pub(super) Owned);
+
+// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at from several. The header
+// says so to whoever throws: the payload and its function must bear that. The runtime itself only ever passes the pointer on.
+unsafe impl Send for Payload {}
+// SAFETY: as above.
+unsafe impl Sync for Payload {}

@@ -1,0 +1,158 @@
+//! The operating system's `poll` and `select` on Linux, as a [`Backend`] for the shim, and the shim over it: [`poll`], [`select`].
+
+use super::errno::Errno;
+use super::shim::{self, Backend, Fd, FdSet, PollFd, Sets};
+use std::ptr;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The operating system's own calls.
+///
+/// Timeouts are exact to the clock's resolution (`ppoll`, `pselect`) and of any length.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Os;
+
+/// [`shim::poll`] over the operating system: fills in `revents`, answers how many descriptors have any, 0 after `timeout`
+/// (`None`: wait for ever).
+///
+/// Blocks the *thread*; on a tasklet use the sockets of [`net`](super), which block the tasklet. Errors: those of the call itself.
+///
+/// ```
+/// use hardswitch::net::shim::{Events, PollFd};
+/// use std::os::fd::AsRawFd;
+/// use std::time::Duration;
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let mut fds = [PollFd::new(listener.as_raw_fd(), Events::IN)];
+/// assert_eq!(hardswitch::net::poll(&mut fds, Some(Duration::ZERO))?, 0);
+/// let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// assert_eq!(hardswitch::net::poll(&mut fds, None)?, 1);
+/// assert_eq!(fds[0].revents, Events::IN);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+    shim::poll(&mut Os, fds, timeout)
+}
+
+/// [`shim::select`] over the operating system: leaves in the sets what is true, answers how many members that is, 0 after `timeout`
+/// (`None`: wait for ever). Blocks the *thread*. Errors: those of the call itself.
+pub fn select(sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
+    shim::select(&mut Os, sets, timeout)
+}
+
+impl Backend for Os {
+    fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+        let timeout = timeout.map(timespec);
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: PollFd is repr(C) with the fields of struct pollfd (asserted below), and the slice is writable for its whole length;
+        // `timeout` is null or points to a timespec that outlives the call; a null signal mask changes no mask.
+        check(unsafe {
+            libc::ppoll(
+                fds.as_mut_ptr().cast(),
+                fds.len() as libc::nfds_t,
+                timeout,
+                ptr::null(),
+            )
+        })
+    }
+
+    fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
+        let timeout = timeout.map(timespec);
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let nfds = sets.nfds();
+        let (mut read, mut write, mut except) = (
+            native(&sets.read),
+            native(&sets.write),
+            native(&sets.except),
+        );
+        // SAFETY: three live fd_sets, each with room for FD_SETSIZE = 1024 descriptors, and `nfds` is at most that; the rest as for ppoll.
+        let n = check(unsafe {
+            libc::pselect(
+                nfds,
+                &mut read,
+                &mut write,
+                &mut except,
+                timeout,
+                ptr::null(),
+            )
+        })?;
+        for (set, native) in [
+            (&mut sets.read, &read),
+            (&mut sets.write, &write),
+            (&mut sets.except, &except),
+        ] {
+            keep(set, native);
+        }
+        Ok(n)
+    }
+
+    fn now(&mut self) -> Duration {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        ORIGIN.get_or_init(Instant::now).elapsed()
+    }
+
+    fn is_stream(&mut self, fd: Fd) -> bool {
+        let mut kind: libc::c_int = 0;
+        let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: `kind` and `size` are live and writable, and `size` says how large `kind` is. Any number may be asked for as a descriptor.
+        let answer = unsafe {
+            libc::getsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_TYPE,
+                ptr::from_mut(&mut kind).cast(),
+                &mut size,
+            )
+        };
+        answer != 0 || kind == libc::SOCK_STREAM
+    }
+}
+
+const _: () = {
+    assert!(
+        size_of::<PollFd>() == size_of::<libc::pollfd>()
+            && align_of::<PollFd>() == align_of::<libc::pollfd>()
+    );
+    assert!(std::mem::offset_of!(PollFd, fd) == std::mem::offset_of!(libc::pollfd, fd));
+    assert!(std::mem::offset_of!(PollFd, events) == std::mem::offset_of!(libc::pollfd, events));
+    assert!(std::mem::offset_of!(PollFd, revents) == std::mem::offset_of!(libc::pollfd, revents));
+    assert!(FdSet::CAPACITY == libc::FD_SETSIZE);
+};
+
+fn check(answer: libc::c_int) -> Result<usize, Errno> {
+    usize::try_from(answer).map_err(|_| last())
+}
+
+fn last() -> Errno {
+    Errno::from_linux(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+/// A timeout of more seconds than there are is for ever in all but name.
+fn timespec(timeout: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as libc::c_long,
+    }
+}
+
+/// The set as the C library lays it out (words of another size than the shim's). Cost: one step per member.
+fn native(set: &FdSet) -> libc::fd_set {
+    // SAFETY: fd_set is an array of integers; all zero is the empty set.
+    let mut native: libc::fd_set = unsafe { std::mem::zeroed() };
+    for fd in set.iter() {
+        // SAFETY: members are in 0..1024 = FD_SETSIZE, and `native` is live.
+        unsafe { libc::FD_SET(fd, &mut native) }
+    }
+    native
+}
+
+/// Removes what the system removed.
+fn keep(set: &mut FdSet, native: &libc::fd_set) {
+    let asked = *set;
+    for fd in asked.iter() {
+        // SAFETY: members are in 0..1024 = FD_SETSIZE, and `native` is live.
+        if !unsafe { libc::FD_ISSET(fd, native) } {
+            set.remove(fd);
+        }
+    }
+}
