@@ -12,7 +12,7 @@ CASE is a name of --list; `sliced-switch` stands for all its sizes. Without a CA
     --list            the cases, what each measures, and its goals
     --impl A[,B..]    only these implementations
     --rounds N        batches per implementation (default: 41; of the cases that start processes: 3)
-    --batch-ms N      length of a batch in milliseconds (default: 4)
+    --batch-ms N      length of a batch in milliseconds (default: 2)
     --json FILE       also write one JSON object a line: case, impl, unit, median, min, max, n
     --check           exit 1 if a goal was missed
     --help            this
@@ -48,7 +48,7 @@ pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
         cases: Vec::new(),
         only: None,
         rounds: None,
-        batch_ms: 4.0,
+        batch_ms: 2.0,
         json: None,
         check: false,
     };

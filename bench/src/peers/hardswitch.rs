@@ -4,6 +4,7 @@
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::measure::elsewhere;
 use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, Stack};
 use hardswitch::{Channel, Settings};
 use std::sync::mpsc;
@@ -70,7 +71,7 @@ fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static
             .apply()
             .expect("the thread is new and the settings are sound");
         for operations in asked {
-            if answer.send(batch(operations)).is_err() {
+            if answer.send(elsewhere(|| batch(operations))).is_err() {
                 return;
             }
         }

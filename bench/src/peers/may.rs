@@ -5,6 +5,7 @@
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::measure::elsewhere;
 use may::coroutine::yield_now;
 use may::sync::{mpmc, mpsc};
 use may::{config, go};
@@ -24,7 +25,7 @@ pub fn timed(case: Case) -> Timed {
         .set_workers(1)
         .set_pool_capacity(2 * BURST as usize);
     let able = Able::new(move |operations| {
-        go!(move || batch(operations))
+        go!(move || elsewhere(|| batch(operations)))
             .join()
             .expect("the batch does not panic")
     });
