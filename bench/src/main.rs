@@ -51,6 +51,7 @@ fn run(options: &options::Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    print!("{}", report::heading());
     let mut herds = herd::Herds::default();
     for &case in &options.cases {
         let measured = match case.kind() {

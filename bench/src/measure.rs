@@ -159,3 +159,30 @@ fn preemptions_here() -> i64 {
         usage.ru_nivcsw
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(samples: &[f64]) -> Measured {
+        Measured {
+            implementation: "somebody",
+            samples: samples.to_vec(),
+            note: None,
+        }
+    }
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_middle_two() {
+        assert_eq!(measured(&[9.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(measured(&[9.0, 1.0, 2.0, 4.0]).median(), 3.0);
+        assert_eq!(measured(&[7.0]).median(), 7.0);
+    }
+
+    #[test]
+    fn a_batch_is_as_long_as_asked() {
+        // Ten nanoseconds each, so two milliseconds are two hundred thousand.
+        let mut batch: Batch = Box::new(|operations| Duration::from_nanos(10 * operations));
+        assert_eq!(calibrate(&mut batch, 2e-3), 200_000);
+    }
+}

@@ -102,3 +102,49 @@ pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
     }
     Ok(Command::Measure(options))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, String> {
+        let mut args = line.split_whitespace().map(str::to_string).collect();
+        match parse(&mut args)? {
+            Command::Measure(options) => Ok(options),
+            _ => panic!("{line:?} measures"),
+        }
+    }
+
+    #[test]
+    fn without_a_case_all_are_measured() {
+        assert_eq!(parsed("").unwrap().cases, Case::all());
+    }
+
+    #[test]
+    fn sliced_switch_stands_for_all_its_sizes() {
+        let cases = parsed("sliced-switch").unwrap().cases;
+        assert_eq!(cases.len(), crate::cases::SLICES.len());
+        assert_eq!(parsed("sliced-switch/256").unwrap().cases.len(), 1);
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused_in_one_line() {
+        for line in [
+            "nosuch",
+            "switch nosuch",
+            "--nosuch",
+            "--impl nosuch",
+            "--rounds 0",
+            "--rounds x",
+            "--rounds",
+            "--batch-ms nan",
+            "--json",
+        ] {
+            let complaint = parsed(line).err();
+            assert!(
+                complaint.is_some_and(|text| text.lines().count() == 1),
+                "{line:?}"
+            );
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod corosensei;
 #[cfg(target_arch = "x86_64")]
 mod generator;
 mod go;
+mod greenlet;
 mod hardswitch;
 #[cfg(target_arch = "x86_64")]
 mod may;
@@ -198,6 +199,15 @@ fn peers() -> Vec<Peer> {
                 most: u64::MAX,
                 note: "",
                 place: Place::There(go::herd),
+            }),
+        },
+        Peer {
+            name: "greenlet",
+            timed: greenlet::timed,
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "with CPython's interpreter",
+                place: Place::There(greenlet::herd),
             }),
         },
         Peer {
