@@ -87,6 +87,9 @@ impl EhGlobals {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// The stack pointer, roughly: the address of something in the caller's frame.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {

@@ -51,7 +51,7 @@ use port::WORDS;
 extern "C" {
     fn hsw_test_registers(
         call: extern "C" fn(*mut Turn<'_>),
-        arg: *mut Turn<'_>,
+        args: *const [*mut Turn<'_>; 2],
         pattern: *const Words,
         found: *mut Words,
     );
@@ -108,8 +108,9 @@ fn check(random: &mut Random, pipe: &Channel<u64>) -> Result<()> {
         pipe,
         result: Ok(()),
     };
+    let args = [&raw mut turn; 2];
     // SAFETY: the routine keeps to the ABI; the pointers are to live locals.
-    unsafe { hsw_test_registers(take_turn, &mut turn, &pattern, &mut found) };
+    unsafe { hsw_test_registers(take_turn, &args, &pattern, &mut found) };
     for word in 0..WORDS {
         let got = found.0[word] & port::mask(word);
         assert_eq!(
@@ -269,8 +270,9 @@ fn a_lost_register_is_noticed() {
     let mut random = Random(99);
     let pattern = Words(std::array::from_fn(|word| random.next() & port::mask(word)));
     let mut found = Words([0; WORDS]);
+    let args = [&raw mut turn; 2];
     // SAFETY: as in `check`.
-    unsafe { hsw_test_registers(harmless, &mut turn, &pattern, &mut found) };
+    unsafe { hsw_test_registers(harmless, &args, &pattern, &mut found) };
     for word in 0..WORDS {
         assert_eq!(
             found.0[word] & port::mask(word),

@@ -1,7 +1,7 @@
-# hsw_test_registers(call = r3, arg = r4, pattern = r5, found = r6)
+# hsw_test_registers(call = r3, args = r4, pattern = r5, found = r6)
 #
-# Fills every non-volatile register from `pattern`, calls `call(arg)`, and writes
-# what the registers then hold to `found`. Order, in doublewords: r14-r31,
+# Fills every non-volatile register from `pattern`, calls
+# `call(args[0], args[1])`, and writes what the registers then hold to `found`. Order, in doublewords: r14-r31,
 # f14-f31, v20-v31 (two each), CR, VRSAVE. Both arrays are 16-byte aligned.
     .globl hsw_test_registers
     .type hsw_test_registers, @function
@@ -82,7 +82,8 @@ hsw_test_registers:
     std 0, 600(1)
     std 2, 40(1)
     mr 12, 3
-    mr 3, 4
+    ld 3, 0(4)
+    ld 4, 8(4)
     lfd 14, 144(5)
     lfd 15, 152(5)
     lfd 16, 160(5)

@@ -1,7 +1,8 @@
-# hsw_test_registers(call = rdi, arg = rsi, pattern = rdx, found = rcx)
+# hsw_test_registers(call = rdi, args = rsi, pattern = rdx, found = rcx)
 #
-# Fills every non-volatile register from `pattern`, calls `call(arg)`, and writes
-# what the registers then hold to `found`. Order: rbx, rbp, r12-r15.
+# Fills every non-volatile register from `pattern`, calls
+# `call(args[0], args[1])`, and writes what the registers then hold to `found`.
+# Order: rbx, rbp, r12-r15.
     .text
     .globl hsw_test_registers
     .type hsw_test_registers, @function
@@ -14,7 +15,8 @@ hsw_test_registers:
     push r15
     push rcx
     mov rax, rdi
-    mov rdi, rsi
+    mov rdi, [rsi]
+    mov rsi, [rsi + 8]
     mov rbx, [rdx]
     mov rbp, [rdx + 8]
     mov r12, [rdx + 16]

@@ -84,7 +84,13 @@ fn all_tasklets_are_listed() {
         let main = hardswitch::main_tasklet();
         assert_eq!(hardswitch::tasklets(), [main.clone()]);
         let c = Channel::new();
-        let mut made = vec![s.receiver(&c), s.started(), s.paused(|| ()), s.bound(|| ()), s.spawn(|| ())];
+        let mut made = vec![
+            s.receiver(&c),
+            s.started(),
+            s.paused(|| ()),
+            s.bound(|| ()),
+            s.spawn(|| ()),
+        ];
         let mut all = hardswitch::tasklets();
         assert_eq!(all.len(), 6);
         assert_eq!(hardswitch::stats().tasklets, 6);
@@ -125,7 +131,11 @@ fn a_parked_tasklet_has_stack_and_an_ended_one_has_none() {
             r
         });
         big.run().unwrap();
-        assert!(big.stats().stack_bytes >= 8000, "{} bytes", big.stats().stack_bytes);
+        assert!(
+            big.stats().stack_bytes >= 8000,
+            "{} bytes",
+            big.stats().stack_bytes
+        );
         let log = Log::default();
         let seen = log.clone();
         let running = s.spawn(move || seen.add(hardswitch::current().stats().stack_bytes));
@@ -155,7 +165,10 @@ fn a_forgotten_tasklet_that_refuses_to_end_becomes_a_zombie() {
         drop(t);
         assert_eq!(kills.get(), 10, "it is told ten times");
         assert_eq!(hardswitch::stats().zombies, 1);
-        let zombie = hardswitch::tasklets().into_iter().find(Tasklet::is_zombie).expect("it is still listed");
+        let zombie = hardswitch::tasklets()
+            .into_iter()
+            .find(Tasklet::is_zombie)
+            .expect("it is still listed");
         assert!(zombie.is_alive() && zombie.is_paused());
         drop(zombie);
         assert_eq!(kills.get(), 10, "and then left alone");
@@ -176,7 +189,10 @@ fn a_forgotten_tasklet_that_gives_in_late_is_no_zombie() {
         t.run().unwrap();
         drop(t);
         assert_eq!(log.take(), "0 TaskletExit 1 TaskletExit 2 TaskletExit");
-        assert_eq!((hardswitch::stats().zombies, hardswitch::stats().tasklets), (0, 1));
+        assert_eq!(
+            (hardswitch::stats().zombies, hardswitch::stats().tasklets),
+            (0, 1)
+        );
     });
 }
 
