@@ -38,4 +38,13 @@ pub mod testing {
     }
 }
 
+#[cfg(feature = "std")]
+pub mod event;
+#[cfg(feature = "std")]
+pub mod main_loop;
 pub mod net;
+#[cfg(feature = "std")]
+pub mod offload;
+
+#[cfg(feature = "std")]
+pub use main_loop::{sleep, sleep_until, MainLoop};
