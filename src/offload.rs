@@ -85,17 +85,25 @@ where
     Call::new(f).wait()
 }
 
-/// Settings of the process's pool, before its first use. Errors: [`Error::Settings`] when it is in use already, or for
-/// settings that [`Pool::new`] refuses.
+/// Settings of the process's pool, before its first use. Errors: [`Error::Io`], of kind `AlreadyExists` when it is in use already, of
+/// kind `InvalidInput` for settings that [`Pool::new`] refuses.
 pub fn configure(settings: Settings) -> Result<()> {
     let pool = Pool::new(settings)?;
-    POOL.set(pool)
-        .map_err(|_| Error::Settings("the worker pool is in use already"))
+    POOL.set(pool).map_err(|_| {
+        refuse(
+            ErrorKind::AlreadyExists,
+            "the worker pool is in use already",
+        )
+    })
 }
 
 /// The process's pool; made, with default settings, by its first use.
 pub fn pool() -> &'static Pool {
     POOL.get_or_init(|| Pool::new(Settings::default()).expect("the default settings are good"))
+}
+
+fn refuse(kind: ErrorKind, why: &'static str) -> Error {
+    io::Error::new(kind, why).into()
 }
 
 static POOL: OnceLock<Pool> = OnceLock::new();
@@ -389,13 +397,18 @@ impl Shared {
 }
 
 impl Pool {
-    /// A pool of its own; no thread is started yet. Errors: [`Error::Settings`] for 0 threads or a queue of 0.
+    /// A pool of its own; no thread is started yet. Errors: [`Error::Io`] of kind `InvalidInput` for 0 threads or a
+    /// queue of 0.
     pub fn new(settings: Settings) -> Result<Pool> {
         if settings.threads == 0 {
-            return Err(Error::Settings("a worker pool needs at least one thread"));
+            return Err(refuse(
+                ErrorKind::InvalidInput,
+                "a worker pool needs at least one thread",
+            ));
         }
         if settings.queue == 0 {
-            return Err(Error::Settings(
+            return Err(refuse(
+                ErrorKind::InvalidInput,
                 "a worker pool's queue needs room for at least one call",
             ));
         }
