@@ -117,7 +117,8 @@ impl EventQueue {
     pub fn run_pending(&self) -> usize {
         let count = {
             let mut queue = self.shared.lock();
-            if queue.rung {
+            // Without events it was an interrupt, which is for the wait to come.
+            if queue.rung && !queue.events.is_empty() {
                 self.shared.silence(&mut queue);
             }
             queue.events.len()
