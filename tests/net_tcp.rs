@@ -229,9 +229,8 @@ fn a_timeout_ends_the_wait_and_harms_nothing() {
     // A full send buffer.
     ours.set_write_timeout(Some(MS(30))).unwrap();
     let error = loop {
-        match ours.write(&[0; 65536]) {
-            Ok(_) => {}
-            Err(e) => break e,
+        if let Err(e) = ours.write_all(&[0; 65536]) {
+            break e;
         }
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -335,7 +334,7 @@ fn a_tasklet_killed_just_when_its_data_arrives_leaves_the_data() {
         Error::Exit
     ));
     let stream = ours.clone();
-    let reader = later(move || (&*stream).peek(&mut [0; 9]));
+    let reader = later(move || stream.peek(&mut [0; 9]));
     finish();
     assert_eq!(reader.take().unwrap(), 1);
     assert_eq!((&*ours).read(&mut [0; 9]).unwrap(), 1);
