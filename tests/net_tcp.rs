@@ -376,10 +376,10 @@ fn closing_ends_all_waits_with_the_documented_error() {
     ours.close();
     listener.close();
     ours.close();
-    // The number is free again; whoever gets it next must not be mistaken for the closed one.
+    // The numbers are free again, and go to sockets on which nothing happens: those must not be what is waited for now.
     let (other, mut other_peer) = half_pair();
-    other_peer.write_all(b"for somebody else").unwrap();
-    finish();
+    let (_more, _more_peer) = half_pair();
+    tick_until("the end of all waits", || waits.iter().all(Later::done));
     for wait in waits {
         assert_eq!(wait.take().kind(), ErrorKind::ConnectionAborted);
     }
@@ -392,7 +392,9 @@ fn closing_ends_all_waits_with_the_documented_error() {
         ErrorKind::ConnectionAborted
     );
     assert_eq!((ours.as_raw_fd(), listener.as_raw_fd()), (-1, -1));
+    other_peer.write_all(b"for somebody else").unwrap();
     assert_eq!((&other).read(&mut [0; 99]).unwrap(), 17);
+    finish();
     drop(peer);
 }
 
