@@ -8,6 +8,14 @@ extern crate alloc;
 mod arch;
 mod channel;
 mod error;
+#[cfg(feature = "std")]
+pub mod event;
+pub mod ffi;
+#[cfg(feature = "std")]
+pub mod main_loop;
+pub mod net;
+#[cfg(feature = "std")]
+pub mod offload;
 mod os;
 mod runtime;
 mod scheduler;
@@ -19,6 +27,8 @@ mod value;
 
 pub use channel::{Channel, Iter, Preference};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
+#[cfg(feature = "std")]
+pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run, run_count, schedule, schedule_remove, schedule_remove_with,
@@ -37,14 +47,3 @@ pub mod testing {
         crate::runtime::Runtime::get().slices.fail_after(count);
     }
 }
-
-#[cfg(feature = "std")]
-pub mod event;
-#[cfg(feature = "std")]
-pub mod main_loop;
-pub mod net;
-#[cfg(feature = "std")]
-pub mod offload;
-
-#[cfg(feature = "std")]
-pub use main_loop::{sleep, sleep_until, MainLoop};

@@ -1,6 +1,8 @@
-//! Cases about a million parked tasks. Each sample is a fresh process that starts with nothing, parks its herd, is weighed from outside, and wakes it.
+//! Cases about a million parked tasks. Each sample is a fresh process that starts with
+//! nothing, parks its herd, is weighed from outside, and wakes it.
 //!
-//! The process speaks lines: it says `ready`, is told `park`, says `parked`, is told `wake`, says `woken NANOSECONDS` and ends. The Go program speaks the same.
+//! The process speaks lines: it says `ready`, is told `park`, says `parked`, is told
+//! `wake`, says `woken NANOSECONDS` and ends. The Go program speaks the same.
 
 use crate::cases::{Case, HERD};
 use crate::measure::{Measured, Row};
@@ -163,7 +165,8 @@ pub fn expect(output: &mut impl BufRead, word: &str) -> io::Result<String> {
     }
 }
 
-/// All memory that a process occupies, in bytes: resident and swapped pages, and the page tables that map them.
+/// All memory that a process occupies, in bytes: resident and swapped pages, and the page
+/// tables that map them.
 fn weigh(id: u32) -> io::Result<u64> {
     let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -206,6 +209,7 @@ pub fn child(args: &[String]) -> ExitCode {
     let start = std::time::Instant::now();
     herd.wake();
     println!("woken {}", start.elapsed().as_nanos());
-    // What is left is the operating system's to clean up: how long a destructor of a million stacks takes is not the question.
+    // What is left is the operating system's to clean up: how long a destructor of a
+    // million stacks takes is not the question.
     std::process::exit(0)
 }

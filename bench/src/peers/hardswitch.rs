@@ -1,8 +1,10 @@
-//! hardswitch itself. Its settings belong to a thread, so each measurement has a thread of its own, which sleeps while others have their turn.
+//! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
+//! of its own, which sleeps while others have their turn.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::measure::elsewhere;
 use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, Stack};
 use hardswitch::{Channel, Settings};
 use std::sync::mpsc;
@@ -34,7 +36,8 @@ pub fn timed(case: Case) -> Timed {
     }))
 }
 
-/// The same with tasklets that live in windows, each in one of its own where two take turns: both stay resident.
+/// The same with tasklets that live in windows, each in one of its own where two take
+/// turns: both stay resident.
 pub fn timed_sliced(case: Case) -> Timed {
     Some(Ok(match case {
         Case::Switch => on_stage(Settings::desktop(), |operations| {
@@ -68,7 +71,7 @@ fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static
             .apply()
             .expect("the thread is new and the settings are sound");
         for operations in asked {
-            if answer.send(batch(operations)).is_err() {
+            if answer.send(elsewhere(|| batch(operations))).is_err() {
                 return;
             }
         }
