@@ -16,30 +16,6 @@
 // How many events a queue holds unless told otherwise.
 #define DEFAULT_LIMIT (16 * 1024)
 
-// Socket level of the options below.
-#define SOL_SOCKET 65535
-
-// Socket option: the pending error, cleared by reading it.
-#define SO_ERROR 4103
-
-// Socket option: non-blocking when not 0 (there is no `fcntl`).
-#define SO_NBIO 4352
-
-// Address family of IPv4.
-#define AF_INET 2
-
-// The event bits that lv2's `poll` knows: IN, PRI, OUT to ask, ERR, HUP, NVAL to answer besides.
-#define POLL_BITS 63
-
-// How often a call, or a probe, is done again before its error is believed.
-#define ROUNDS 8
-
-// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
-//
-// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
-// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB.
-#define BURST (1024 * 1024)
-
 // The version of the interface in this header. A host that was compiled against another `HSW_ABI_VERSION` than the library
 // it is linked to must not go on: compare the two once at start.
 #define HSW_ABI_VERSION 1
@@ -73,6 +49,30 @@
 
 // For times: no limit.
 #define HSW_FOREVER UINT64_MAX
+
+// Socket level of the options below.
+#define SOL_SOCKET 65535
+
+// Socket option: the pending error, cleared by reading it.
+#define SO_ERROR 4103
+
+// Socket option: non-blocking when not 0 (there is no `fcntl`).
+#define SO_NBIO 4352
+
+// Address family of IPv4.
+#define AF_INET 2
+
+// The event bits that lv2's `poll` knows: IN, PRI, OUT to ask, ERR, HUP, NVAL to answer besides.
+#define POLL_BITS 63
+
+// How often a call, or a probe, is done again before its error is believed.
+#define ROUNDS 8
+
+// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
+//
+// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
+// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB.
+#define BURST (1024 * 1024)
 
 // Who runs first when sender and receiver have met.
 enum hsw_preference
@@ -156,8 +156,10 @@ enum hsw_status
   HSW_ERR_WOULD_BLOCK = 17,
   // Settings that contradict themselves or come too late.
   HSW_ERR_SETTINGS = 18,
+  // The value that a waiting sender had to hand over was lost to somebody else's deadlock.
+  HSW_ERR_VALUE_LOST = 19,
   // Another error of the runtime.
-  HSW_ERR_OTHER = 19,
+  HSW_ERR_OTHER = 31,
   // A pointer or handle that must not be null is.
   HSW_ERR_NULL = 32,
   // The handle was released, or never was one.
@@ -345,7 +347,8 @@ typedef void *(*hsw_job)(void *argument);
 extern "C" {
 #endif // __cplusplus
 
-// See the module's text.
+// See the module's text; called through the port's `transfer`, which knows
+// its calling convention.
 //
 // # Safety
 // `op` returns the address of a save area in place and does not unwind.

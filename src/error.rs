@@ -144,6 +144,8 @@ pub enum SettingsError {
     StackSize,
     /// `memory_ceiling` has no room for a first block of control blocks.
     MemoryCeiling,
+    /// The memory handed in has no room for the windows.
+    Memory,
 }
 
 impl SettingsError {
@@ -157,6 +159,7 @@ impl SettingsError {
             SettingsError::ScratchSize => "scratch_size is below 4 KiB or absurdly large",
             SettingsError::StackSize => "stack_size is below 4 KiB or absurdly large",
             SettingsError::MemoryCeiling => "memory_ceiling is below 16 KiB",
+            SettingsError::Memory => "the memory handed in has no room for the windows",
         }
     }
 }

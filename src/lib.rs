@@ -8,9 +8,18 @@ extern crate alloc;
 mod arch;
 mod channel;
 mod error;
+#[cfg(feature = "std")]
+pub mod event;
+pub mod ffi;
+#[cfg(feature = "std")]
+pub mod main_loop;
+pub mod net;
+#[cfg(feature = "std")]
+pub mod offload;
 mod os;
 mod runtime;
 mod scheduler;
+pub mod spill;
 mod stack;
 mod tasklet;
 mod transfer;
@@ -18,6 +27,8 @@ mod value;
 
 pub use channel::{Channel, Iter, Preference};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
+#[cfg(feature = "std")]
+pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run, run_count, schedule, schedule_remove, schedule_remove_with,
@@ -27,4 +38,12 @@ pub use scheduler::{
 pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
 pub use value::Value;
 
-pub mod net;
+/// Switches for the tests of this crate. Not for users; may change at any time.
+#[doc(hidden)]
+pub mod testing {
+    /// Makes slice allocations of this thread fail after `count` more; `None`
+    /// ends it.
+    pub fn fail_slices_after(count: Option<u64>) {
+        crate::runtime::Runtime::get().slices.fail_after(count);
+    }
+}

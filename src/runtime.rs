@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::{mem, ptr};
 
-use crate::arch::{EhGlobals, FpEnv};
+use crate::arch::{EhGlobals, FpEnv, STACK_ALIGN};
 use crate::error::{Error, Result, SettingsError};
 use crate::os::{self, StackMemory};
 use crate::stack::own::StackPool;
@@ -69,12 +69,13 @@ impl Settings {
         }
     }
 
-    /// The limits of a console: one window of 16 KiB, a low watermark.
+    /// The limits of a console: one window of 16 KiB and a low watermark. What
+    /// is left above it is what an exception needs to unwind on PowerPC: 12 KiB.
     pub const fn console() -> Settings {
         Settings {
             windows: 1,
             window_size: 16 * 1024,
-            watermark: 8 * 1024,
+            watermark: 4 * 1024,
             stack_size: 16 * 1024,
             stack_pool: 4,
             slice_cache: 64 * 1024,
@@ -94,7 +95,32 @@ impl Settings {
             return Err(SettingsError::TooLate.into());
         }
         self.check()?;
-        Runtime::create(self);
+        Runtime::create(self, None);
+        Ok(())
+    }
+
+    /// As [`Settings::apply`], with windows and the scratch stack in memory that
+    /// the host hands in: `windows * window_size + scratch_size` bytes and 32
+    /// for alignment. There are no guard pages then; every eviction checks a
+    /// canary at the lower end of the window and the stack pointer, and an
+    /// overflow ends the process with a message that names the tasklet.
+    ///
+    /// # Errors
+    /// As [`Settings::apply`]; [`SettingsError::Memory`] when it is too small.
+    ///
+    /// # Safety
+    /// `[memory, memory + bytes)` is writable and nobody else's until the
+    /// thread has ended and its last tasklet and channel are gone.
+    pub unsafe fn apply_in(self, memory: *mut u8, bytes: usize) -> Result<()> {
+        if !os::runtime().is_null() {
+            return Err(SettingsError::TooLate.into());
+        }
+        self.check()?;
+        let needed = self.windows * self.window_size + self.scratch_size + 2 * STACK_ALIGN;
+        if memory.is_null() || bytes < needed {
+            return Err(SettingsError::Memory.into());
+        }
+        Runtime::create(self, Some((memory as usize, bytes)));
         Ok(())
     }
 
@@ -187,7 +213,9 @@ pub(crate) struct Runtime {
     pub(crate) slices: SliceStore,
     pub(crate) stacks: StackPool,
     pub(crate) budget: Budget,
-    windows: OnceCell<(Box<[Window]>, StackMemory)>,
+    windows: OnceCell<Windows>,
+    /// Address and bytes of what the host handed in for them.
+    lent: Option<(usize, usize)>,
     next_window: Cell<usize>,
     /// Bytes that eviction and restoring have copied.
     pub(crate) copied: Cell<u64>,
@@ -205,8 +233,16 @@ pub(crate) struct Runtime {
     pub(crate) in_channel_callback: Cell<bool>,
     pub(crate) on_error: RefCell<Option<ErrorHandler>>,
     pub(crate) settings: Settings,
+    thread_bottom: OnceCell<usize>,
     /// Stands in for the C++ runtime's globals where there is none.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
+}
+
+/// The windows of a runtime, and the stack on which their slices are exchanged.
+struct Windows {
+    windows: Box<[Window]>,
+    scratch_top: usize,
+    _scratch: Option<StackMemory>,
 }
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
@@ -240,11 +276,11 @@ impl Runtime {
     #[cold]
     #[inline(never)]
     fn create_default<'a>() -> &'a Runtime {
-        Runtime::create(Settings::default())
+        Runtime::create(Settings::default(), None)
     }
 
     #[cold]
-    fn create<'a>(settings: Settings) -> &'a Runtime {
+    fn create<'a>(settings: Settings, memory: Option<(usize, usize)>) -> &'a Runtime {
         let runtime = Box::into_raw(Box::new(Runtime {
             current: Cell::new(ptr::null_mut()),
             ring: Cell::new(ptr::null_mut()),
@@ -268,6 +304,7 @@ impl Runtime {
             stacks: StackPool::new(settings.stack_size, settings.stack_pool),
             budget: Budget::new(settings.memory_ceiling),
             windows: OnceCell::new(),
+            lent: memory,
             next_window: Cell::new(0),
             copied: Cell::new(0),
             chunks: RefCell::new(Vec::new()),
@@ -281,6 +318,7 @@ impl Runtime {
             in_channel_callback: Cell::new(false),
             on_error: RefCell::new(None),
             settings,
+            thread_bottom: OnceCell::new(),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
         // SAFETY: just allocated, this thread's alone.
@@ -420,10 +458,11 @@ impl Runtime {
     /// turn among equals, so that partners that are made one after the other
     /// come to lie in different windows.
     pub(crate) fn assign_window(&self) -> Result<*const Window> {
-        let (windows, _) = match self.windows.get() {
+        let windows = &match self.windows.get() {
             Some(windows) => windows,
             None => self.make_windows()?,
-        };
+        }
+        .windows;
         let count = windows.len();
         let start = self.next_window.get();
         let mut best = start % count;
@@ -438,18 +477,37 @@ impl Runtime {
     }
 
     #[cold]
-    fn make_windows(&self) -> Result<&(Box<[Window]>, StackMemory)> {
+    fn make_windows(&self) -> Result<&Windows> {
         let settings = &self.settings;
+        if let Some((memory, bytes)) = self.lent {
+            let low = memory.next_multiple_of(STACK_ALIGN);
+            let scratch_low = low + settings.windows * settings.window_size;
+            let windows = (0..settings.windows).map(|i| {
+                let bottom = low + i * settings.window_size;
+                // SAFETY: the host's promise (`apply_in`), which checked that
+                // all of them fit.
+                unsafe { Window::lent(bottom, bottom + settings.window_size) }
+            });
+            let made = Windows {
+                windows: windows.collect(),
+                scratch_top: memory + bytes,
+                _scratch: None,
+            };
+            debug_assert!(scratch_low + settings.scratch_size <= made.scratch_top);
+            return Ok(self.windows.get_or_init(|| made));
+        }
         let bytes = settings.windows * settings.window_size + settings.scratch_size;
         self.budget.take(bytes)?;
         let made = (0..settings.windows)
             .map(|_| Window::mapped(settings.window_size))
             .collect::<Result<Vec<_>>>()
             .and_then(|windows| {
-                Ok((
-                    windows.into_boxed_slice(),
-                    StackMemory::new(settings.scratch_size)?,
-                ))
+                let scratch = StackMemory::new(settings.scratch_size)?;
+                Ok(Windows {
+                    windows: windows.into_boxed_slice(),
+                    scratch_top: scratch.top(),
+                    _scratch: Some(scratch),
+                })
             });
         match made {
             Ok(made) => Ok(self.windows.get_or_init(|| made)),
@@ -460,14 +518,28 @@ impl Runtime {
         }
     }
 
+    /// Lowest address of the thread's own stack; 0 when it is not known.
+    pub(crate) fn thread_bottom(&self) -> usize {
+        *self.thread_bottom.get_or_init(os::thread_stack_bottom)
+    }
+
+    /// Why the operation that just returned failed, if it did.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        if self.after.get() & after::FAILED == 0 {
+            return None;
+        }
+        self.after.set(self.after.get() & !after::FAILED);
+        self.error.borrow_mut().take()
+    }
+
     /// Top of the stack on which slices are exchanged.
     pub(crate) fn scratch_top(&self) -> usize {
-        let (_, scratch) = self.windows.get().expect("a window is in use");
-        scratch.top() & !(crate::arch::STACK_ALIGN - 1)
+        let windows = self.windows.get().expect("a window is in use");
+        windows.scratch_top & !(STACK_ALIGN - 1)
     }
 
     fn windows(&self) -> &[Window] {
-        self.windows.get().map_or(&[], |(windows, _)| windows)
+        self.windows.get().map_or(&[], |made| &made.windows)
     }
 
     /// A control block with one reference, the caller's.

@@ -480,15 +480,14 @@ unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) {
     // SAFETY: the entries hold references; ours cannot be the last one, since
     // we are queued.
     unsafe {
-        let mut popped = Vec::new();
-        {
+        let popped = {
             let mut watchdogs = runtime.watchdogs.borrow_mut();
             let Some(level) = watchdogs.iter().rposition(|&task| task == me) else {
                 // A shallower `run` was woken first and has taken our entry.
                 return;
             };
-            core::mem::swap(&mut popped, &mut watchdogs.split_off(level));
-        }
+            watchdogs.split_off(level)
+        };
         for task in popped.into_iter().rev() {
             if (*task).floating() {
                 runtime.ring_append(task);
@@ -595,6 +594,9 @@ pub type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
 /// Called before each channel operation with the channel's
 /// [id](crate::Channel::id), the calling tasklet (the value to send is in its
 /// transfer slot), whether it sends, and whether nobody waits at the other end.
+/// It may look, but what would switch fails with
+/// [`StateError::RecursiveSchedule`], and channel calls fail with
+/// [`StateError::RecursiveChannel`]; a panic is logged and ignored.
 pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 
 /// Called with the uncaught error of a tasklet, in that tasklet. `Ok` swallows

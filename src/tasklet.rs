@@ -16,6 +16,7 @@ use crate::channel::Core;
 use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::Runtime;
+use crate::spill::{self, Spilled};
 use crate::stack::own::OwnStack;
 use crate::stack::slice::Buffer;
 use crate::stack::window::Window;
@@ -52,6 +53,8 @@ pub(crate) mod flag {
     pub(crate) const FP_ENV: u32 = 1 << 14;
     /// A slab cell that is free.
     pub(crate) const FREE: u32 = 1 << 15;
+    /// It runs, or was parked, on a segment (see `spill::grow`).
+    pub(crate) const SEGMENT: u32 = 1 << 16;
 
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
@@ -64,6 +67,13 @@ pub(crate) struct Extra {
     pub(crate) fp: FpEnv,
     /// Size of the own stack in bytes; 0 is the default of the settings.
     pub(crate) stack_size: usize,
+    /// Frames that spills moved to the heap, and how many bytes they are.
+    pub(crate) spilled: *mut Spilled,
+    pub(crate) spilled_bytes: usize,
+    /// With `SEGMENT`: the lowest address that is needed of the window, and the
+    /// lowest one of the segment.
+    pub(crate) low: usize,
+    pub(crate) segment_bottom: usize,
 }
 
 /// The control block. `repr(C)`: debugger scripts read it.
@@ -216,6 +226,10 @@ impl Task {
                 eh: EhGlobals::NONE,
                 fp: FpEnv::DEFAULT,
                 stack_size: 0,
+                spilled: spill::NOTHING,
+                spilled_bytes: 0,
+                low: 0,
+                segment_bottom: 0,
             })
         })
     }
@@ -240,7 +254,7 @@ impl Task {
     pub(crate) fn live_stack(&self) -> usize {
         match self.stack_top() {
             0 => 0,
-            top => top - self.sp,
+            top => top - self.low(self.sp),
         }
     }
 
@@ -841,6 +855,7 @@ impl Tasklet {
                 task.live_stack()
             },
             slice_bytes: task.buffer.capacity(),
+            spilled_bytes: task.spilled_bytes(),
         }
     }
 }
@@ -855,6 +870,8 @@ pub struct TaskletStats {
     pub stack_bytes: usize,
     /// Bytes of the heap buffer that holds its slice (kept while it runs).
     pub slice_bytes: usize,
+    /// Bytes of its frames that spills have moved to the heap.
+    pub spilled_bytes: usize,
 }
 
 impl Clone for Tasklet {

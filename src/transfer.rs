@@ -58,7 +58,7 @@ unsafe fn plan_eviction(
         if resident.is_null() {
             return Ok(());
         }
-        let low = if resident == prev { sp } else { (*resident).sp };
+        let low = (*resident).low(if resident == prev { sp } else { (*resident).sp });
         let buffer = &mut (*resident).buffer;
         let len = window.top - low;
         match runtime.slices.fit(buffer, len, &runtime.budget) {
@@ -184,7 +184,7 @@ unsafe extern "C" fn exchange(runtime: *mut ()) -> usize {
 unsafe fn evict(runtime: &Runtime, window: &Window, resident: *mut Task) {
     // SAFETY: the buffer was fitted by `plan`; nobody runs in the window.
     unsafe {
-        let sp = (*resident).sp;
+        let sp = (*resident).low((*resident).sp);
         let len = window.top - sp;
         debug_assert!(len <= (*resident).buffer.capacity());
         if !window.intact(sp) {
@@ -202,8 +202,9 @@ unsafe fn restore(runtime: &Runtime, window: &Window, next: *mut Task) -> usize 
     // SAFETY: the slice holds the bytes from `sp` to the top of its window.
     unsafe {
         let sp = (*next).sp;
-        let len = window.top - sp;
-        slice::copy((*next).buffer.ptr(), sp as *mut u8, len);
+        let low = (*next).low(sp);
+        let len = window.top - low;
+        slice::copy((*next).buffer.ptr(), low as *mut u8, len);
         (*next).flags &= !flag::AWAY;
         window.resident.set(next);
         runtime.copied.set(runtime.copied.get() + len as u64);

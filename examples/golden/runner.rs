@@ -235,7 +235,9 @@ impl World {
         move || {
             let mut result = Ok(());
             for (index, op) in world.program.tasks[i].iter().enumerate() {
-                result = world.perform(Who::Task(i), index, op);
+                result = at_depth(index % 6, (i * 100 + index) as u64, &mut || {
+                    world.perform(Who::Task(i), index, op)
+                });
                 if result.is_err() {
                     break;
                 }
@@ -416,4 +418,29 @@ impl World {
             }
         })
     }
+}
+
+/// Calls `f` below `depth` more frames, and sees to it that what the frames hold is unharmed afterwards. So the slices of a program differ
+/// in size from switch to switch, and a byte that is not put back where it was is noticed.
+#[inline(never)]
+fn at_depth<R>(depth: usize, seed: u64, f: &mut dyn FnMut() -> R) -> R {
+    let expected: [u64; 24] = std::array::from_fn(|i| {
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(i as u32)
+    });
+    let held = std::hint::black_box(expected);
+    let result = if depth == 0 {
+        f()
+    } else {
+        at_depth(depth - 1, seed + 1, f)
+    };
+    let found = std::hint::black_box(held);
+    assert!(
+        found
+            == std::array::from_fn(|i| seed
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(i as u32)),
+        "the stack was harmed"
+    );
+    result
 }

@@ -6,15 +6,13 @@
 int main() {
     hsw::channel<std::string> talk;
     hsw::spawn([talk] {
-        for (int i = 0; i < 3; ++i) {
-            talk.send("tick");
-            talk.send("tock");
+        for (const char* word : {"ready", "steady", "go"}) {
+            talk.send(word);
         }
-        talk.close();
     });
     hsw::spawn([talk] {
-        for (const std::string& word : talk) {
-            std::puts(word.c_str());
+        for (int i = 0; i < 3; ++i) {
+            std::puts(talk.receive().c_str());
         }
     });
     hsw::run();

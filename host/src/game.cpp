@@ -82,7 +82,9 @@ public:
                 next_line += std::chrono::seconds(1);
             }
         }
-        print_line(begin);
+        if (ticks_in_line_.count() != 0) {
+            print_line(begin);
+        }
         if (how_.stats) {
             print_stats();
         }

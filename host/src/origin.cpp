@@ -191,7 +191,11 @@ private:
         out_.clear();
         sent_ = 0;
         if (made_ == limit_) {
-            return !last_chunk() ? (end_answer(), false) : true;
+            if (last_chunk()) {
+                return true;
+            }
+            end_answer();
+            return false;
         }
         const bool chunks = request_.kind == answer::chunked || request_.kind == answer::cut;
         const bool small = chunks || request_.kind == answer::drip;

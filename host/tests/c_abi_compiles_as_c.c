@@ -20,17 +20,14 @@ static hsw_status speaker(void *argument) {
             return status;
         }
     }
-    return hsw_channel_close(talk->channel);
+    return HSW_OK;
 }
 
 static hsw_status listener(void *argument) {
     struct talk *talk = argument;
-    for (;;) {
+    for (int i = 0; i < 3; ++i) {
         void *value = NULL;
-        hsw_status status = hsw_channel_next(talk->channel, &value);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return HSW_OK;
-        }
+        hsw_status status = hsw_channel_receive(talk->channel, &value);
         if (status != HSW_OK) {
             return status;
         }
@@ -38,6 +35,7 @@ static hsw_status listener(void *argument) {
         talk->log += used;
         talk->size -= (size_t)used;
     }
+    return HSW_OK;
 }
 
 /* Two tasklets talk; what was heard is written to `log`. 0 when all went well. */

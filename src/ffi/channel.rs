@@ -35,17 +35,23 @@ pub(super) struct CChannel {
     destroy: hsw_destroy,
 }
 
+#[inline(never)] // keeps the frames of blocking calls small
 fn get(channel: hsw_channel) -> Result<(Channel<Owned>, hsw_destroy), Failure> {
     local::with(|local| {
         let table = local.channels.borrow();
-        let found = table.get(channel.handle).map_err(|fault| Failure::Handle(Kind::Channel, fault))?;
+        let found = table
+            .get(channel.handle)
+            .map_err(|fault| Failure::Handle(Kind::Channel, fault))?;
         Ok((found.channel.clone(), found.destroy))
     })
 }
 
 fn hand_out(channel: Channel<Owned>, destroy: hsw_destroy) -> Result<hsw_channel, Failure> {
     local::with(|local| {
-        let inserted = local.channels.borrow_mut().insert(CChannel { channel, destroy });
+        let inserted = local
+            .channels
+            .borrow_mut()
+            .insert(CChannel { channel, destroy });
         inserted
             .map(|handle| hsw_channel { handle })
             .map_err(|fault| Failure::Handle(Kind::Channel, fault))
@@ -54,7 +60,10 @@ fn hand_out(channel: Channel<Owned>, destroy: hsw_destroy) -> Result<hsw_channel
 
 /// Makes a channel. Its values are pointers. `destroy` (may be null) frees those that nobody will receive.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_new(destroy: hsw_destroy, channel: *mut hsw_channel) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_new(
+    destroy: hsw_destroy,
+    channel: *mut hsw_channel,
+) -> hsw_status {
     entry(|| {
         let channel = out(channel, "channel")?;
         channel.set(hand_out(Channel::new(), destroy)?);
@@ -64,7 +73,10 @@ pub unsafe extern "C" fn hsw_channel_new(destroy: hsw_destroy, channel: *mut hsw
 
 /// Makes another handle of the same channel, with an owner of its own.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_retain(channel: hsw_channel, other: *mut hsw_channel) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_retain(
+    channel: hsw_channel,
+    other: *mut hsw_channel,
+) -> hsw_status {
     entry(|| {
         let other = out(other, "other")?;
         let (found, destroy) = get(channel)?;
@@ -79,7 +91,9 @@ pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
     entry(|| -> Done {
         let released = local::with(|local| {
             let mut table = local.channels.borrow_mut();
-            table.remove(channel.handle).map_err(|fault| Failure::Handle(Kind::Channel, fault))
+            table
+                .remove(channel.handle)
+                .map_err(|fault| Failure::Handle(Kind::Channel, fault))
         })?;
         drop(released); // outside of the borrow: may free values, whose destructors may come back here
         Ok(())
@@ -101,7 +115,10 @@ pub extern "C" fn hsw_channel_send(channel: hsw_channel, value: *mut c_void) -> 
 
 /// Receives a value; blocks while nobody sends. The value is the caller's.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_receive(channel: hsw_channel, value: *mut *mut c_void) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_receive(
+    channel: hsw_channel,
+    value: *mut *mut c_void,
+) -> hsw_status {
     entry(|| {
         let value = out(value, "value")?;
         let (channel, _) = get(channel)?;
@@ -154,7 +171,10 @@ pub unsafe extern "C" fn hsw_channel_send_sequence(
 /// The next value of an iteration over the channel: as `hsw_channel_receive`, but `HSW_ERR_STOP_ITERATION` when the channel is
 /// closing and nobody is sending.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_next(channel: hsw_channel, value: *mut *mut c_void) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_next(
+    channel: hsw_channel,
+    value: *mut *mut c_void,
+) -> hsw_status {
     entry(|| {
         let value = out(value, "value")?;
         let (channel, _) = get(channel)?;
@@ -170,20 +190,25 @@ pub unsafe extern "C" fn hsw_channel_next(channel: hsw_channel, value: *mut *mut
 pub extern "C" fn hsw_channel_try_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
     entry(|| {
         let (channel, destroy) = get(channel)?;
-        channel.try_send(Owned::new(value, destroy)).map_err(|(error, back)| {
-            match back {
-                Some(value) if matches!(error, Error::WouldBlock) => drop(value.take()),
-                other => drop(other),
-            }
-            error
-        })?;
+        channel
+            .try_send(Owned::new(value, destroy))
+            .map_err(|(error, back)| {
+                match back {
+                    Some(value) if matches!(error, Error::WouldBlock) => drop(value.take()),
+                    other => drop(other),
+                }
+                error
+            })?;
         Ok(())
     })
 }
 
 /// Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_try_receive(channel: hsw_channel, value: *mut *mut c_void) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_try_receive(
+    channel: hsw_channel,
+    value: *mut *mut c_void,
+) -> hsw_status {
     entry(|| {
         let value = out(value, "value")?;
         let (channel, _) = get(channel)?;
@@ -194,7 +219,10 @@ pub unsafe extern "C" fn hsw_channel_try_receive(channel: hsw_channel, value: *m
 
 /// The preference, as one of `hsw_preference`.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_preference(channel: hsw_channel, preference: *mut i32) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_preference(
+    channel: hsw_channel,
+    preference: *mut i32,
+) -> hsw_status {
     entry(|| {
         let preference = out(preference, "preference")?;
         let named = match get(channel)?.0.preference() {
@@ -211,14 +239,19 @@ pub unsafe extern "C" fn hsw_channel_preference(channel: hsw_channel, preference
 #[no_mangle]
 pub extern "C" fn hsw_channel_set_preference(channel: hsw_channel, preference: i32) -> hsw_status {
     entry(|| {
-        get(channel)?.0.set_preference(Preference::from_sign(preference));
+        get(channel)?
+            .0
+            .set_preference(Preference::from_sign(preference));
         Ok(())
     })
 }
 
 /// Whether every rendezvous also lets all others run.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_schedule_all(channel: hsw_channel, on: *mut bool) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_schedule_all(
+    channel: hsw_channel,
+    on: *mut bool,
+) -> hsw_status {
     entry(|| {
         let on = out(on, "on")?;
         on.set(get(channel)?.0.schedule_all());
@@ -256,7 +289,10 @@ pub extern "C" fn hsw_channel_open(channel: hsw_channel) -> hsw_status {
 
 /// Whether `hsw_channel_close` was called.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_is_closing(channel: hsw_channel, closing: *mut bool) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_is_closing(
+    channel: hsw_channel,
+    closing: *mut bool,
+) -> hsw_status {
     entry(|| {
         let closing = out(closing, "closing")?;
         closing.set(get(channel)?.0.is_closing());
@@ -266,7 +302,10 @@ pub unsafe extern "C" fn hsw_channel_is_closing(channel: hsw_channel, closing: *
 
 /// Whether it is closing and nobody waits on it any more.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_is_closed(channel: hsw_channel, closed: *mut bool) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_is_closed(
+    channel: hsw_channel,
+    closed: *mut bool,
+) -> hsw_status {
     entry(|| {
         let closed = out(closed, "closed")?;
         closed.set(get(channel)?.0.is_closed());
@@ -276,7 +315,10 @@ pub unsafe extern "C" fn hsw_channel_is_closed(channel: hsw_channel, closed: *mu
 
 /// How many tasklets wait: senders count up, receivers down.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_balance(channel: hsw_channel, balance: *mut isize) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_balance(
+    channel: hsw_channel,
+    balance: *mut isize,
+) -> hsw_status {
     entry(|| {
         let balance = out(balance, "balance")?;
         balance.set(get(channel)?.0.balance());
@@ -286,7 +328,10 @@ pub unsafe extern "C" fn hsw_channel_balance(channel: hsw_channel, balance: *mut
 
 /// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_channel_queue(channel: hsw_channel, first: *mut hsw_tasklet) -> hsw_status {
+pub unsafe extern "C" fn hsw_channel_queue(
+    channel: hsw_channel,
+    first: *mut hsw_tasklet,
+) -> hsw_status {
     entry(|| {
         let first = out(first, "first")?;
         first.set(hand_out_or_none(get(channel)?.0.queue())?);

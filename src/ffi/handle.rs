@@ -114,10 +114,12 @@ impl<T> Table<T> {
             *slot = Slot::Live { generation, value };
             (index, generation)
         };
-        Ok((self.kind as u64) << (THREAD_BITS + GENERATION_BITS + INDEX_BITS)
-            | u64::from(self.thread) << (GENERATION_BITS + INDEX_BITS)
-            | u64::from(generation) << INDEX_BITS
-            | u64::from(index))
+        Ok(
+            (self.kind as u64) << (THREAD_BITS + GENERATION_BITS + INDEX_BITS)
+                | u64::from(self.thread) << (GENERATION_BITS + INDEX_BITS)
+                | u64::from(generation) << INDEX_BITS
+                | u64::from(index),
+        )
     }
 
     fn index(&self, id: u64) -> Result<usize, Fault> {
@@ -219,7 +221,10 @@ mod tests {
         here.insert(()).unwrap();
         assert_eq!(here.get(0), Err(Fault::Null));
         assert_eq!(here.get(there.insert(()).unwrap()), Err(Fault::WrongThread));
-        assert_eq!(here.get(channels.insert(()).unwrap()), Err(Fault::WrongKind));
+        assert_eq!(
+            here.get(channels.insert(()).unwrap()),
+            Err(Fault::WrongKind)
+        );
         assert_eq!(here.get(u64::MAX), Err(Fault::Stale));
         assert_eq!(here.get(0xdead_beef), Err(Fault::Stale));
     }

@@ -45,12 +45,16 @@ mod storage {
     fn next_tag() -> Option<u16> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
-        let tag = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        let tag = NEXT
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .ok()?;
         u16::try_from(tag).ok()
     }
 
     /// Calls `f` with the calling thread's part.
-    pub(in super::super) fn with<R>(f: impl FnOnce(&Local) -> Result<R, Failure>) -> Result<R, Failure> {
+    pub(in super::super) fn with<R>(
+        f: impl FnOnce(&Local) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
         match LOCAL.try_with(|local| local.as_ref().map(f)) {
             Ok(Some(result)) => result,
             Ok(None) => Err(Failure::Limit("65535 threads over the life of the process")),
@@ -83,13 +87,24 @@ mod storage {
     };
 
     /// Calls `f` with the calling thread's part.
-    pub(in super::super) fn with<R>(f: impl FnOnce(&Local) -> Result<R, Failure>) -> Result<R, Failure> {
+    pub(in super::super) fn with<R>(
+        f: impl FnOnce(&Local) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
         let me = ptr::from_ref(Runtime::get()).cast_mut();
-        match STORAGE.owner.compare_exchange(ptr::null_mut(), me, Ordering::Relaxed, Ordering::Relaxed) {
+        match STORAGE.owner.compare_exchange(
+            ptr::null_mut(),
+            me,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        ) {
             // SAFETY: just made ours; nobody has a reference to the content yet.
             Ok(_) => unsafe { *STORAGE.local.get() = Some(Local::new(1)) },
             Err(owner) if owner == me => {}
-            Err(_) => return Err(Failure::Limit("one thread may use the C interface where there is no std")),
+            Err(_) => {
+                return Err(Failure::Limit(
+                    "one thread may use the C interface where there is no std",
+                ))
+            }
         }
         // SAFETY: ours; only shared references from here on.
         match unsafe { &*STORAGE.local.get() } {

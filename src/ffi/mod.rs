@@ -12,6 +12,7 @@
 
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // said once, above
+#![allow(clippy::manual_c_str_literals)] // Debian's cbindgen cannot read c"..." literals
 
 mod channel;
 mod handle;
@@ -96,7 +97,10 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
 /// A string of the caller's, copied.
 ///
 /// SAFETY: null, or a string as the module's contract says.
-unsafe fn string(pointer: *const c_char, name: &'static str) -> core::result::Result<String, Failure> {
+unsafe fn string(
+    pointer: *const c_char,
+    name: &'static str,
+) -> core::result::Result<String, Failure> {
     if pointer.is_null() {
         return Err(Failure::Null(name));
     }

@@ -35,7 +35,10 @@ pub(super) enum Either {
 fn get(socket: hsw_socket) -> Result<Socket, Failure> {
     local::with(|local| {
         let table = local.sockets.borrow();
-        table.get(socket.handle).cloned().map_err(|fault| Failure::Handle(Kind::Socket, fault))
+        table
+            .get(socket.handle)
+            .cloned()
+            .map_err(|fault| Failure::Handle(Kind::Socket, fault))
     })
 }
 
@@ -49,10 +52,15 @@ fn hand_out(socket: Either) -> Result<hsw_socket, Failure> {
 }
 
 /// Runs an operation of a connected socket.
-fn with_stream<R>(socket: hsw_socket, operation: impl FnOnce(&TcpStream) -> std::io::Result<R>) -> Result<R, Failure> {
+fn with_stream<R>(
+    socket: hsw_socket,
+    operation: impl FnOnce(&TcpStream) -> std::io::Result<R>,
+) -> Result<R, Failure> {
     match &*get(socket)? {
         Either::Stream(stream) => Ok(operation(stream).map_err(Error::from)?),
-        Either::Listener(_) => Err(Failure::Argument("the socket listens, it is not connected".into())),
+        Either::Listener(_) => Err(Failure::Argument(
+            "the socket listens, it is not connected".into(),
+        )),
     }
 }
 
@@ -104,7 +112,11 @@ pub unsafe extern "C" fn hsw_tcp_connect(
 
 /// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port` tells which.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tcp_listen(address: *const c_char, port: u16, socket: *mut hsw_socket) -> hsw_status {
+pub unsafe extern "C" fn hsw_tcp_listen(
+    address: *const c_char,
+    port: u16,
+    socket: *mut hsw_socket,
+) -> hsw_status {
     entry(|| {
         let socket = out(socket, "socket")?;
         // SAFETY: the contract of the interface.
@@ -113,7 +125,10 @@ pub unsafe extern "C" fn hsw_tcp_listen(address: *const c_char, port: u16, socke
             return Err(Failure::Argument(format!("'{address}' is no IP address")));
         };
         let listener = TcpListener::bind(std::net::SocketAddr::new(ip, port)).map_err(|error| {
-            Failure::Core(error.into(), Subject::Named(Kind::Socket, format!("{address}:{port}")))
+            Failure::Core(
+                error.into(),
+                Subject::Named(Kind::Socket, format!("{address}:{port}")),
+            )
         })?;
         socket.set(hand_out(Either::Listener(listener))?);
         Ok(())
@@ -122,7 +137,10 @@ pub unsafe extern "C" fn hsw_tcp_listen(address: *const c_char, port: u16, socke
 
 /// Waits for a connection.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tcp_accept(listener: hsw_socket, socket: *mut hsw_socket) -> hsw_status {
+pub unsafe extern "C" fn hsw_tcp_accept(
+    listener: hsw_socket,
+    socket: *mut hsw_socket,
+) -> hsw_status {
     entry(|| {
         let socket = out(socket, "socket")?;
         match &*get(listener)? {
@@ -131,7 +149,9 @@ pub unsafe extern "C" fn hsw_tcp_accept(listener: hsw_socket, socket: *mut hsw_s
                 socket.set(hand_out(Either::Stream(stream))?);
                 Ok(())
             }
-            Either::Stream(_) => Err(Failure::Argument("the socket is connected, it does not listen".into())),
+            Either::Stream(_) => Err(Failure::Argument(
+                "the socket is connected, it does not listen".into(),
+            )),
         }
     })
 }
@@ -165,7 +185,11 @@ pub unsafe extern "C" fn hsw_socket_read(
 /// Sends all `size` bytes; waits while the system takes no more. On failure some may have been sent. For the data the same holds as for
 /// the buffer of `hsw_socket_read`.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_socket_write(socket: hsw_socket, data: *const c_void, size: usize) -> hsw_status {
+pub unsafe extern "C" fn hsw_socket_write(
+    socket: hsw_socket,
+    data: *const c_void,
+    size: usize,
+) -> hsw_status {
     entry(|| {
         if data.is_null() && size != 0 {
             return Err(Failure::Null("data"));
@@ -186,7 +210,9 @@ pub unsafe extern "C" fn hsw_socket_write(socket: hsw_socket, data: *const c_voi
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
     entry(|| {
         if nanoseconds == 0 {
-            return Err(Failure::Argument("a timeout of 0 would let nothing succeed".into()));
+            return Err(Failure::Argument(
+                "a timeout of 0 would let nothing succeed".into(),
+            ));
         }
         let time = limit(nanoseconds);
         match &*get(socket)? {
@@ -222,7 +248,10 @@ pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> 
 
 /// Makes another handle of the same socket, with an owner of its own.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_socket_retain(socket: hsw_socket, other: *mut hsw_socket) -> hsw_status {
+pub unsafe extern "C" fn hsw_socket_retain(
+    socket: hsw_socket,
+    other: *mut hsw_socket,
+) -> hsw_status {
     entry(|| {
         let other = out(other, "other")?;
         let found = get(socket)?;
@@ -253,7 +282,9 @@ pub extern "C" fn hsw_socket_release(socket: hsw_socket) -> hsw_status {
     entry(|| {
         let released = local::with(|local| {
             let mut table = local.sockets.borrow_mut();
-            table.remove(socket.handle).map_err(|fault| Failure::Handle(Kind::Socket, fault))
+            table
+                .remove(socket.handle)
+                .map_err(|fault| Failure::Handle(Kind::Socket, fault))
         })?;
         drop(released);
         Ok(())

@@ -55,7 +55,11 @@ pub unsafe extern "C" fn hsw_offload(
 /// Sizes of the worker pool, before its first use: threads at most, bytes of stack of each, calls that may wait for one.
 /// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
 #[no_mangle]
-pub extern "C" fn hsw_offload_configure(threads: usize, stack_size: usize, queue: usize) -> hsw_status {
+pub extern "C" fn hsw_offload_configure(
+    threads: usize,
+    stack_size: usize,
+    queue: usize,
+) -> hsw_status {
     entry(|| {
         let settings = crate::offload::Settings {
             threads,

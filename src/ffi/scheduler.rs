@@ -21,7 +21,13 @@ pub type hsw_schedule_callback =
 /// Called at the begin of each channel operation, also of one that then fails. The handle of the tasklet is lent for the time
 /// of the call. It must neither use the channel nor unwind.
 pub type hsw_channel_callback = Option<
-    unsafe extern "C" fn(channel_id: usize, tasklet: hsw_tasklet, sending: bool, will_block: bool, user: *mut c_void),
+    unsafe extern "C" fn(
+        channel_id: usize,
+        tasklet: hsw_tasklet,
+        sending: bool,
+        will_block: bool,
+        user: *mut c_void,
+    ),
 >;
 
 /// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time of the call.
@@ -180,7 +186,8 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
                 unsafe { callback(previous.0, next.0, user) }
             })
         });
-        let previous = local::with(|local| Ok(local.hooks.schedule.replace((callback, user as usize))))?;
+        let previous =
+            local::with(|local| Ok(local.hooks.schedule.replace((callback, user as usize))))?;
         drop(crate::set_schedule_callback(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -204,7 +211,8 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
                 unsafe { callback(channel, tasklet.0, sending, will_block, user) }
             })
         });
-        let previous = local::with(|local| Ok(local.hooks.channel.replace((callback, user as usize))))?;
+        let previous =
+            local::with(|local| Ok(local.hooks.channel.replace((callback, user as usize))))?;
         drop(crate::set_channel_callback(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -226,7 +234,8 @@ pub unsafe extern "C" fn hsw_set_error_handler(
                 let mut words = error.to_string();
                 words.retain(|c| c != '\0');
                 let words = CString::new(words).unwrap_or_default();
-                let (payload, destroy) = status::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
+                let (payload, destroy) =
+                    status::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
                 let uncaught = hsw_uncaught {
                     status: status::status_of(error),
                     message: CStr::as_ptr(&words),
@@ -242,7 +251,8 @@ pub unsafe extern "C" fn hsw_set_error_handler(
                 }
             })
         });
-        let previous = local::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
+        let previous =
+            local::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
         drop(crate::set_error_handler(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -262,9 +272,15 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
         crate::runtime::thread_exit();
         #[cfg(feature = "std")]
         drop(local::with(|local| Ok(local.sockets.borrow_mut().drain()))?);
-        drop(local::with(|local| Ok(local.channels.borrow_mut().drain()))?);
-        drop(local::with(|local| Ok(local.tasklets.borrow_mut().drain()))?);
-        drop(local::with(|local| Ok(core::mem::take(&mut *local.errors.borrow_mut())))?);
+        drop(local::with(|local| {
+            Ok(local.channels.borrow_mut().drain())
+        })?);
+        drop(local::with(|local| {
+            Ok(local.tasklets.borrow_mut().drain())
+        })?);
+        drop(local::with(|local| {
+            Ok(core::mem::take(&mut *local.errors.borrow_mut()))
+        })?);
         Ok::<(), Failure>(())
     })
 }

@@ -72,10 +72,14 @@ pub const HSW_TASKLET_SLICED: u32 = 128;
 /// It was killed ten times and refused to end; it is kept for ever.
 pub const HSW_TASKLET_ZOMBIE: u32 = 256;
 
+#[inline(never)] // keeps the frames of blocking calls small
 pub(super) fn get(tasklet: hsw_tasklet) -> Result<Tasklet, Failure> {
     local::with(|local| {
         let table = local.tasklets.borrow();
-        table.get(tasklet.handle).cloned().map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
+        table
+            .get(tasklet.handle)
+            .cloned()
+            .map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
     })
 }
 
@@ -96,7 +100,9 @@ pub(super) fn hand_out_or_none(tasklet: Option<Tasklet>) -> Result<hsw_tasklet, 
 pub(super) fn release(tasklet: hsw_tasklet) -> Done {
     let released = local::with(|local| {
         let mut table = local.tasklets.borrow_mut();
-        table.remove(tasklet.handle).map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
+        table
+            .remove(tasklet.handle)
+            .map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
     })?;
     drop(released); // outside of the borrow: may kill the tasklet, whose code may come back here
     Ok(())
@@ -104,16 +110,25 @@ pub(super) fn release(tasklet: hsw_tasklet) -> Done {
 
 /// The name, for messages.
 fn label(tasklet: &Tasklet) -> String {
-    tasklet.name().unwrap_or_else(|| format!("#{}", tasklet.id()))
+    tasklet
+        .name()
+        .unwrap_or_else(|| format!("#{}", tasklet.id()))
 }
 
 /// Runs an operation of a tasklet; an error gets its name.
-fn with_tasklet<R>(tasklet: hsw_tasklet, operation: impl FnOnce(&Tasklet) -> Result<R, Error>) -> Result<R, Failure> {
+fn with_tasklet<R>(
+    tasklet: hsw_tasklet,
+    operation: impl FnOnce(&Tasklet) -> Result<R, Error>,
+) -> Result<R, Failure> {
     let tasklet = get(tasklet)?;
     operation(&tasklet).map_err(|error| {
         // An exception that arrived here while the operation waited is not about that tasklet.
         let about = !matches!(error, Error::Exit | Error::Thrown(_) | Error::Panicked(_));
-        let subject = if about { Subject::Named(Kind::Tasklet, label(&tasklet)) } else { Subject::None };
+        let subject = if about {
+            Subject::Named(Kind::Tasklet, label(&tasklet))
+        } else {
+            Subject::None
+        };
         Failure::Core(error, subject)
     })
 }
@@ -125,7 +140,11 @@ struct Call {
 }
 
 impl Call {
-    fn new(function: hsw_entry, argument: *mut c_void, destroy: hsw_destroy) -> Result<Call, Failure> {
+    fn new(
+        function: hsw_entry,
+        argument: *mut c_void,
+        destroy: hsw_destroy,
+    ) -> Result<Call, Failure> {
         let argument = Owned::new(argument, destroy);
         let function = function.ok_or(Failure::Null("entry"))?;
         Ok(Call { function, argument })
@@ -168,7 +187,11 @@ impl Options {
         let own = match options.stack {
             sliced if sliced == hsw_stack::HSW_STACK_SLICED as i32 => false,
             own if own == hsw_stack::HSW_STACK_OWN as i32 => true,
-            other => return Err(Failure::Argument(format!("options.stack: there is no kind {other}"))),
+            other => {
+                return Err(Failure::Argument(format!(
+                    "options.stack: there is no kind {other}"
+                )))
+            }
         };
         if !own && options.stack_size != 0 {
             let what = "options.stack_size: a sliced tasklet has the size of its window, not one of its own";
@@ -239,7 +262,10 @@ pub unsafe extern "C" fn hsw_spawn(
         // SAFETY: the contract of the interface, for this block and the next.
         let call = Call::new(function, argument, unsafe { destroyer(options) })?;
         let options = unsafe { Options::read(options) }?;
-        let spawned = options.builder().spawn(move || call.run()).map_err(|error| options.failure(error))?;
+        let spawned = options
+            .builder()
+            .spawn(move || call.run())
+            .map_err(|error| options.failure(error))?;
         if !tasklet.is_null() {
             match hand_out(spawned.clone()) {
                 Ok(handle) => set_if_wanted(tasklet, handle),
@@ -256,12 +282,18 @@ pub unsafe extern "C" fn hsw_spawn(
 
 /// Makes a tasklet that has nothing to run yet: see `hsw_tasklet_bind`.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_new(options: *const hsw_tasklet_options, tasklet: *mut hsw_tasklet) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_new(
+    options: *const hsw_tasklet_options,
+    tasklet: *mut hsw_tasklet,
+) -> hsw_status {
     entry(|| {
         let tasklet = out(tasklet, "tasklet")?;
         // SAFETY: the contract of the interface.
         let options = unsafe { Options::read(options) }?;
-        let made = options.builder().build().map_err(|error| options.failure(error))?;
+        let made = options
+            .builder()
+            .build()
+            .map_err(|error| options.failure(error))?;
         tasklet.set(hand_out(made)?);
         Ok(())
     })
@@ -269,7 +301,10 @@ pub unsafe extern "C" fn hsw_tasklet_new(options: *const hsw_tasklet_options, ta
 
 /// Makes another handle of the same tasklet, with an owner of its own.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_retain(tasklet: hsw_tasklet, other: *mut hsw_tasklet) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_retain(
+    tasklet: hsw_tasklet,
+    other: *mut hsw_tasklet,
+) -> hsw_status {
     entry(|| {
         let other = out(other, "other")?;
         other.set(hand_out(get(tasklet)?)?);
@@ -363,7 +398,13 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
     entry(|| {
         // SAFETY: the contract of the interface.
         let error = unsafe { status::thrown(payload, destroy, message) };
-        with_tasklet(tasklet, |t| if pending { t.throw_pending(error) } else { t.throw(error) })
+        with_tasklet(tasklet, |t| {
+            if pending {
+                t.throw_pending(error)
+            } else {
+                t.throw(error)
+            }
+        })
     })
 }
 
@@ -371,7 +412,12 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
 /// once, to its end if it obeys. No-op for a tasklet that is dead.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_status {
-    entry(|| with_tasklet(tasklet, |t| if pending { t.kill_pending() } else { t.kill() }))
+    entry(|| {
+        with_tasklet(
+            tasklet,
+            |t| if pending { t.kill_pending() } else { t.kill() },
+        )
+    })
 }
 
 /// What is true of the tasklet: an or of `HSW_TASKLET_ALIVE` and the others.
@@ -391,7 +437,11 @@ pub unsafe extern "C" fn hsw_tasklet_state(tasklet: hsw_tasklet, state: *mut u32
             (t.is_sliced(), HSW_TASKLET_SLICED),
             (t.is_zombie(), HSW_TASKLET_ZOMBIE),
         ];
-        state.set(bits.iter().filter(|(is, _)| *is).fold(0, |sum, (_, bit)| sum | bit));
+        state.set(
+            bits.iter()
+                .filter(|(is, _)| *is)
+                .fold(0, |sum, (_, bit)| sum | bit),
+        );
         Ok(())
     })
 }
@@ -399,7 +449,11 @@ pub unsafe extern "C" fn hsw_tasklet_state(tasklet: hsw_tasklet, state: *mut u32
 /// Sets or clears the block trap: with it, an operation that would block the tasklet fails with `HSW_ERR_BLOCK_TRAP`. `old`
 /// may be null.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_set_block_trap(tasklet: hsw_tasklet, on: bool, old: *mut bool) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_set_block_trap(
+    tasklet: hsw_tasklet,
+    on: bool,
+    old: *mut bool,
+) -> hsw_status {
     entry(|| {
         set_if_wanted(old, get(tasklet)?.set_block_trap(on));
         Ok(())
@@ -408,7 +462,11 @@ pub unsafe extern "C" fn hsw_tasklet_set_block_trap(tasklet: hsw_tasklet, on: bo
 
 /// Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget. `old` may be null.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_set_atomic(tasklet: hsw_tasklet, on: bool, old: *mut bool) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_set_atomic(
+    tasklet: hsw_tasklet,
+    on: bool,
+    old: *mut bool,
+) -> hsw_status {
     entry(|| {
         set_if_wanted(old, get(tasklet)?.set_atomic(on));
         Ok(())
@@ -417,7 +475,11 @@ pub unsafe extern "C" fn hsw_tasklet_set_atomic(tasklet: hsw_tasklet, on: bool, 
 
 /// Sets or clears the flag that lets the tasklet be interrupted within nested calls. `old` may be null.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(tasklet: hsw_tasklet, on: bool, old: *mut bool) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
+    tasklet: hsw_tasklet,
+    on: bool,
+    old: *mut bool,
+) -> hsw_status {
     entry(|| {
         set_if_wanted(old, get(tasklet)?.set_ignore_nesting(on));
         Ok(())
@@ -426,7 +488,10 @@ pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(tasklet: hsw_tasklet, on
 
 /// The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_next(tasklet: hsw_tasklet, next: *mut hsw_tasklet) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_next(
+    tasklet: hsw_tasklet,
+    next: *mut hsw_tasklet,
+) -> hsw_status {
     entry(|| {
         let next = out(next, "next")?;
         next.set(hand_out_or_none(get(tasklet)?.next())?);
@@ -436,7 +501,10 @@ pub unsafe extern "C" fn hsw_tasklet_next(tasklet: hsw_tasklet, next: *mut hsw_t
 
 /// The tasklet before it, otherwise as `hsw_tasklet_next`.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_prev(tasklet: hsw_tasklet, prev: *mut hsw_tasklet) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_prev(
+    tasklet: hsw_tasklet,
+    prev: *mut hsw_tasklet,
+) -> hsw_status {
     entry(|| {
         let prev = out(prev, "prev")?;
         prev.set(hand_out_or_none(get(tasklet)?.prev())?);
@@ -484,7 +552,10 @@ pub unsafe extern "C" fn hsw_tasklet_name(
 /// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending receive, would return. Null when
 /// the slot is empty. The value is the caller's. `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_take_tempval(tasklet: hsw_tasklet, value: *mut *mut c_void) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_take_tempval(
+    tasklet: hsw_tasklet,
+    value: *mut *mut c_void,
+) -> hsw_status {
     entry(|| {
         let value = out(value, "value")?;
         let t = get(tasklet)?;
@@ -503,7 +574,11 @@ pub unsafe extern "C" fn hsw_tasklet_take_tempval(tasklet: hsw_tasklet, value: *
 /// Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this call fails; `destroy` frees it.
 /// What was there is freed.
 #[no_mangle]
-pub extern "C" fn hsw_tasklet_set_tempval(tasklet: hsw_tasklet, value: *mut c_void, destroy: hsw_destroy) -> hsw_status {
+pub extern "C" fn hsw_tasklet_set_tempval(
+    tasklet: hsw_tasklet,
+    value: *mut c_void,
+    destroy: hsw_destroy,
+) -> hsw_status {
     entry(|| {
         let value = Value::new(Owned::new(value, destroy));
         drop(get(tasklet)?.set_tempval(value));
@@ -524,7 +599,10 @@ pub struct hsw_tasklet_stats {
 
 /// The figures of one tasklet.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_tasklet_get_stats(tasklet: hsw_tasklet, stats: *mut hsw_tasklet_stats) -> hsw_status {
+pub unsafe extern "C" fn hsw_tasklet_get_stats(
+    tasklet: hsw_tasklet,
+    stats: *mut hsw_tasklet_stats,
+) -> hsw_status {
     entry(|| {
         let wanted = out(stats, "stats")?;
         let stats = get(tasklet)?.stats();

@@ -5,10 +5,24 @@
 //! | [`shim`] | `poll` and `select` that fail only when the call failed, over any system's quirky calls | core |
 //! | [`errno`] | error numbers by name, Linux and PS3 | core |
 //! | [`lv2`] | the PS3's network structures as values | core |
+//! | [`TcpStream`], [`TcpListener`] | sockets that read like `std::net` and block the tasklet | std |
+//! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
+//! | [`poll`], [`select`] | the operating system's calls, through the shim | std |
+
 pub mod errno;
 pub mod lv2;
 pub mod shim;
+
+#[cfg(feature = "std")]
+pub mod http;
+#[cfg(feature = "std")]
+pub(crate) mod reactor;
 #[cfg(feature = "std")]
 mod sys;
 #[cfg(feature = "std")]
+mod tcp;
+
+#[cfg(feature = "std")]
 pub use sys::{poll, select, Os};
+#[cfg(feature = "std")]
+pub use tcp::{resolve, TcpListener, TcpStream, BURST};

@@ -12,8 +12,6 @@ use crate::runtime::Runtime;
 extern "C" {
     /// The address of a pointer-sized cell of the calling thread, null at first.
     fn hsw_host_thread_cell() -> *mut *const Runtime;
-    /// Nanoseconds of a monotonic clock.
-    fn hsw_host_now_ns() -> u64;
     /// Prints `length` bytes of text and ends the process.
     fn hsw_host_fatal(text: *const u8, length: usize) -> !;
 }
@@ -99,9 +97,18 @@ pub(crate) fn catch_into<C: Copy>(_: C, _: fn(C, Error), f: impl FnOnce()) {
     f();
 }
 
-pub(crate) fn now_ns() -> u64 {
-    // SAFETY: the host's promise.
-    unsafe { hsw_host_now_ns() }
+/// Without std a panic ends the program.
+pub(crate) type Panic = ();
+pub(crate) const NO_PANIC: Panic = ();
+
+pub(crate) fn catch_panic(f: impl FnOnce()) -> Panic {
+    f()
+}
+
+pub(crate) fn resume_panic(_: Panic) {}
+
+pub(crate) fn thread_stack_bottom() -> usize {
+    0
 }
 
 pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {

@@ -88,17 +88,45 @@ pub(crate) fn catch_into<C: Copy>(context: C, keep: fn(C, Error), f: impl FnOnce
     }
 }
 
+/// A panic that was caught to go on elsewhere.
+pub(crate) type Panic = Option<Box<dyn core::any::Any + Send>>;
+pub(crate) const NO_PANIC: Panic = None;
+
+pub(crate) fn catch_panic(f: impl FnOnce()) -> Panic {
+    std::panic::catch_unwind(AssertUnwindSafe(f)).err()
+}
+
+#[inline]
+pub(crate) fn resume_panic(panic: Panic) {
+    if let Some(payload) = panic {
+        std::panic::resume_unwind(payload);
+    }
+}
+
+pub(crate) fn thread_stack_bottom() -> usize {
+    use nix::libc;
+    // SAFETY: plain calls on a local attribute object, destroyed afterwards.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = core::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+            return 0;
+        }
+        let mut bottom = core::ptr::null_mut();
+        let mut size = 0;
+        let found = libc::pthread_attr_getstack(&attributes, &mut bottom, &mut size) == 0;
+        libc::pthread_attr_destroy(&mut attributes);
+        if found {
+            bottom as usize
+        } else {
+            0
+        }
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn panicked(payload: Box<dyn core::any::Any + Send>) -> Error {
     Error::Panicked(Thrown::panic(payload))
-}
-
-pub(crate) fn now_ns() -> u64 {
-    use std::time::Instant;
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let start = START.get_or_init(Instant::now);
-    start.elapsed().as_nanos() as u64
 }
 
 pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {

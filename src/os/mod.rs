@@ -8,7 +8,8 @@
 //! | `unwinding()` | is the calling thread unwinding a panic? |
 //! | `catch(f)` | run `f`, turn a panic into an error |
 //! | `catch_into(c, keep, f)` | the same for the first frame of a tasklet |
-//! | `now_ns()` | a monotonic clock |
+//! | `catch_panic(f)`, `resume_panic(p)` | the same, to go on elsewhere |
+//! | `thread_stack_bottom()` | lowest address of the thread's stack, 0 if unknown |
 //! | `at_thread_exit()` | have the runtime of this thread shut down with it |
 //! | `fatal(message)` | print one line and end the process |
 //! | `watch_overflow()` | report overflows into guard pages by name |
@@ -24,6 +25,6 @@ mod bare;
 use bare as sys;
 
 pub(crate) use sys::{
-    at_thread_exit, catch, catch_into, fatal, now_ns, runtime, set_runtime, unwinding,
-    watch_overflow, StackMemory,
+    at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
+    thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory, NO_PANIC,
 };

@@ -375,3 +375,31 @@ fn many_clients_exchange_many_messages() {
         assert_eq!((c.balance(), hardswitch::run_count()), (0, 1));
     });
 }
+
+#[test]
+fn a_mutex_can_be_built_from_a_channel() {
+    fresh(|s| {
+        // The token lies in a tasklet that sends it; whoever receives it holds the mutex.
+        let free = Channel::new();
+        let (chan, log) = (free.clone(), Log::default());
+        let keeper = s.spawn(move || chan.send(0i64));
+        keeper.run().unwrap();
+        let inside = Rc::new(std::cell::Cell::new(0));
+        for i in 0..4 {
+            let (free, inside, log) = (free.clone(), inside.clone(), log.clone());
+            s.spawn(move || {
+                let token = free.receive()?;
+                assert_eq!(inside.replace(1), 0, "nobody else is inside");
+                hardswitch::schedule()?;
+                inside.set(0);
+                log.add(i);
+                free.send(token + 1)
+            });
+        }
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), "0 1 2 3");
+        assert_eq!(free.receive().unwrap(), 4);
+        hardswitch::run().unwrap();
+        assert_eq!(free.balance(), 0);
+    });
+}

@@ -152,3 +152,36 @@ fn a_refused_blocker_leaves_main_able_to_be_served() {
         hardswitch::run().unwrap();
     });
 }
+
+#[test]
+fn main_alone_cannot_block_after_its_children_have_ended_either() {
+    fresh(|s| {
+        let c: Channel<i64> = Channel::new();
+        for _ in 0..3 {
+            s.spawn(|| ());
+        }
+        hardswitch::run().unwrap();
+        assert_eq!(told(c.receive()), DEADLOCK);
+        assert_eq!(told(c.send(1)), DEADLOCK);
+        assert_eq!(c.balance(), 0);
+    });
+}
+
+#[test]
+fn a_value_main_was_sending_is_lost_to_a_deadlock_and_its_receiver_is_told() {
+    fresh(|s| {
+        let c: Channel<i64> = Channel::new();
+        let log = Log::default();
+        let (chan, seen) = (c.clone(), log.clone());
+        s.spawn(move || {
+            seen.add(told(Channel::<i64>::new().receive()));
+            match chan.receive() {
+                Err(Error::ValueLost) => seen.add("lost"),
+                other => seen.add(format!("{other:?}")),
+            }
+        });
+        assert_eq!(told(c.send(32)), "ok");
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), format!("{DEADLOCK} lost"));
+    });
+}

@@ -12,6 +12,7 @@ mod drops;
 mod errors;
 mod inspect;
 mod order;
+mod reentry;
 mod run;
 mod schedule;
 mod states;

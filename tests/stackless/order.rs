@@ -234,3 +234,29 @@ fn counting_tasklets_take_turns() {
         assert_eq!(log.take(), "1 2 3", "who schedules less often ends earlier");
     });
 }
+
+#[test]
+fn a_channel_that_schedules_all_gives_way_to_whoever_is_next_and_not_to_the_partner() {
+    fresh(|s| {
+        let c = Channel::new();
+        c.set_schedule_all(true);
+        let log = Log::default();
+        let (chan, seen) = (c.clone(), log.clone());
+        let receiver = s.spawn(move || {
+            chan.receive()
+                .map(|v: i64| seen.add(format!("received {v}")))
+        });
+        receiver.run().unwrap();
+        for i in 0..2 {
+            let seen = log.clone();
+            s.spawn(move || seen.add(i));
+        }
+        c.send(1).unwrap();
+        log.add("sent");
+        assert_eq!(
+            log.take(),
+            "0 1 received 1 sent",
+            "everybody has their turn, the partner last"
+        );
+    });
+}

@@ -376,3 +376,47 @@ fn setting_a_flag_returns_the_old_value() {
         assert_eq!((t.set_block_trap(false), t.block_trap()), (true, false));
     });
 }
+
+#[test]
+fn a_removed_tasklet_can_still_be_run_or_switched_to() {
+    fresh(|s| {
+        for call in [
+            Tasklet::run as fn(&Tasklet) -> Result<(), Error>,
+            Tasklet::switch,
+        ] {
+            let log = Log::default();
+            let seen = log.clone();
+            let t = s.spawn(move || seen.add("ran"));
+            t.remove().unwrap();
+            hardswitch::run().unwrap();
+            assert_eq!(log.take(), "");
+            call(&t).unwrap();
+            assert_eq!(log.take(), "ran");
+            assert!(!t.is_alive());
+        }
+    });
+}
+
+#[test]
+fn every_thread_has_its_own_main_and_its_own_ring() {
+    fresh(|s| {
+        let t = s.spawn(|| ());
+        assert_eq!(hardswitch::run_count(), 2);
+        std::thread::spawn(|| {
+            let main = hardswitch::main_tasklet();
+            assert!(main.is_main() && main.is_current());
+            assert_eq!(
+                (hardswitch::run_count(), hardswitch::switch_trap(0)),
+                (1, 0)
+            );
+            hardswitch::spawn(|| ()).unwrap();
+            assert_eq!(hardswitch::run_count(), 2);
+            hardswitch::run().unwrap();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(hardswitch::run_count(), 2);
+        assert!(t.is_scheduled());
+        hardswitch::run().unwrap();
+    });
+}

@@ -276,3 +276,60 @@ fn a_tasklet_that_ends_under_the_trap_takes_nobody_down() {
         assert!(!u.is_alive(), "and the others run");
     });
 }
+
+#[test]
+fn an_error_that_was_refused_does_not_arrive_later() {
+    fresh(|s| {
+        let log = Log::default();
+        let c = Channel::new();
+        let (chan, seen) = (c.clone(), log.clone());
+        let blocked = s.spawn(move || seen.add(told(chan.receive())));
+        let seen = log.clone();
+        let paused = s.spawn(move || seen.add(told(hardswitch::schedule_remove())));
+        hardswitch::run().unwrap();
+        let seen = log.clone();
+        let unstarted = s.paused(move || seen.add("ran"));
+        switch_trap(1);
+        for t in [&blocked, &paused, &unstarted] {
+            refused("throw", SWITCH_TRAP, &[t], &[&c], || t.throw(oops(1)));
+            refused("raise", SWITCH_TRAP, &[t], &[&c], || t.raise(oops(2)));
+            refused("kill", SWITCH_TRAP, &[t], &[&c], || t.kill());
+        }
+        switch_trap(-1);
+        c.send(1).unwrap();
+        paused.run().unwrap();
+        unstarted.run().unwrap();
+        assert_eq!(log.take(), "ok ok ran");
+    });
+}
+
+#[test]
+fn a_value_that_was_refused_does_not_arrive_later() {
+    fresh(|s| {
+        let log = Log::default();
+        let c = Channel::new();
+        let (chan, seen) = (c.clone(), log.clone());
+        let t = s.spawn(move || chan.receive().map(|v| seen.add(v)));
+        t.run().unwrap();
+        let other = s.spawn(|| ());
+        switch_trap(1);
+        refused("send", SWITCH_TRAP, &[&t, &other], &[&c], || c.send(1));
+        refused("send_throw", SWITCH_TRAP, &[&t, &other], &[&c], || {
+            c.send_throw(oops(1))
+        });
+        let empty = Channel::new();
+        refused(
+            "blocking send",
+            SWITCH_TRAP,
+            &[&t, &other],
+            &[&empty],
+            || empty.send(3),
+        );
+        switch_trap(-1);
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), "");
+        c.send(2).unwrap();
+        assert_eq!(log.take(), "2");
+        assert_eq!(empty.balance(), 0);
+    });
+}

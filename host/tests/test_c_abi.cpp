@@ -1,0 +1,1042 @@
+// The C interface, used as a C program uses it, and misused as none should.
+#include <hardswitch.h>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+extern "C" int c_program(char* log, std::size_t size);
+
+namespace {
+
+void* number(std::uintptr_t n) { return reinterpret_cast<void*>(n); }
+
+std::string last_message() { return hsw_last_error_message(); }
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// A function as an entry. The argument is a std::function on the heap that `destroy_function` frees.
+hsw_status call_function(void* argument) { return (*static_cast<std::function<hsw_status()>*>(argument))(); }
+void destroy_function(void* argument) { delete static_cast<std::function<hsw_status()>*>(argument); }
+
+hsw_tasklet spawn(std::function<hsw_status()> function, const char* name = nullptr, hsw_stack stack = HSW_STACK_SLICED) {
+    hsw_tasklet_options options{};
+    options.name = name;
+    options.stack = stack;
+    options.destroy_argument = &destroy_function;
+    hsw_tasklet out{};
+    REQUIRE(hsw_spawn(&call_function, new std::function<hsw_status()>(std::move(function)), &options, &out) == HSW_OK);
+    return out;
+}
+
+hsw_channel new_channel(hsw_destroy destroy = nullptr) {
+    hsw_channel out{};
+    REQUIRE(hsw_channel_new(destroy, &out) == HSW_OK);
+    return out;
+}
+
+std::uint32_t state(hsw_tasklet tasklet) {
+    std::uint32_t out = 0;
+    REQUIRE(hsw_tasklet_state(tasklet, &out) == HSW_OK);
+    return out;
+}
+
+/// Counts what is freed.
+struct counted {
+    int* freed;
+};
+void destroy_counted(void* data) {
+    auto* const it = static_cast<counted*>(data);
+    ++*it->freed;
+    delete it;
+}
+
+hsw_status return_ok(void*) { return HSW_OK; }
+
+/// Every test leaves as many handles as it found.
+struct no_leaks {
+    std::size_t before = hsw_live_handles();
+    ~no_leaks() { CHECK(hsw_live_handles() == before); }
+};
+
+/// Runs a test on a thread of its own, whose runtime is new.
+void on_new_thread(const std::function<void()>& test) { std::thread(test).join(); }
+
+} // namespace
+
+TEST_CASE("the header and the library are of one version") {
+    CHECK(hsw_abi_version() == HSW_ABI_VERSION);
+    CHECK(std::strlen(hsw_version()) >= 5);
+}
+
+TEST_CASE("the header is C11, and a C program works") {
+    const no_leaks check;
+    char log[64] = "";
+    CHECK(c_program(log, sizeof log) == 0);
+    CHECK(std::string(log) == "1 2 3 ");
+}
+
+TEST_CASE("every status has a name, also those that are none") {
+    CHECK(std::string(hsw_status_name(HSW_OK)) == "HSW_OK");
+    CHECK(std::string(hsw_status_name(HSW_ERR_STALE)) == "HSW_ERR_STALE");
+    CHECK(std::string(hsw_status_name(static_cast<hsw_status>(12345))) == "unknown status");
+}
+
+TEST_CASE("null handles and null pointers are an error code in every function") {
+    const no_leaks check;
+    const hsw_tasklet no_tasklet{};
+    const hsw_channel no_channel{};
+    const hsw_socket no_socket{};
+    std::uint32_t bits = 0;
+    std::size_t size = 0;
+    bool flag = false;
+    void* value = nullptr;
+    std::int32_t whole = 0;
+    std::ptrdiff_t difference = 0;
+    std::uint16_t port = 0;
+    hsw_tasklet tasklet{};
+    hsw_channel channel{};
+    hsw_socket socket{};
+    hsw_tasklet_stats tasklet_stats{};
+
+    // Handles of nothing.
+    CHECK(hsw_tasklet_retain(no_tasklet, &tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_release(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_bind(no_tasklet, &return_ok, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_bind_paused(no_tasklet, &return_ok, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_unbind(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_setup(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_insert(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_remove(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_run(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_switch(no_tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_throw(no_tasklet, nullptr, nullptr, nullptr, false) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_kill(no_tasklet, false) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_state(no_tasklet, &bits) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_set_block_trap(no_tasklet, true, &flag) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_set_atomic(no_tasklet, true, &flag) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_set_ignore_nesting(no_tasklet, true, &flag) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_next(no_tasklet, &tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_prev(no_tasklet, &tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_id(no_tasklet, &size) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_name(no_tasklet, nullptr, 0, &size) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_take_tempval(no_tasklet, &value) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_set_tempval(no_tasklet, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_get_stats(no_tasklet, &tasklet_stats) == HSW_ERR_NULL);
+    CHECK(hsw_channel_retain(no_channel, &channel) == HSW_ERR_NULL);
+    CHECK(hsw_channel_release(no_channel) == HSW_ERR_NULL);
+    CHECK(hsw_channel_send(no_channel, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_try_send(no_channel, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_receive(no_channel, &value) == HSW_ERR_NULL);
+    CHECK(hsw_channel_try_receive(no_channel, &value) == HSW_ERR_NULL);
+    CHECK(hsw_channel_send_throw(no_channel, nullptr, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_send_sequence(no_channel, nullptr, 0, &size) == HSW_ERR_NULL);
+    CHECK(hsw_channel_next(no_channel, &value) == HSW_ERR_NULL);
+    CHECK(hsw_channel_preference(no_channel, &whole) == HSW_ERR_NULL);
+    CHECK(hsw_channel_set_preference(no_channel, 0) == HSW_ERR_NULL);
+    CHECK(hsw_channel_schedule_all(no_channel, &flag) == HSW_ERR_NULL);
+    CHECK(hsw_channel_set_schedule_all(no_channel, true) == HSW_ERR_NULL);
+    CHECK(hsw_channel_close(no_channel) == HSW_ERR_NULL);
+    CHECK(hsw_channel_open(no_channel) == HSW_ERR_NULL);
+    CHECK(hsw_channel_is_closing(no_channel, &flag) == HSW_ERR_NULL);
+    CHECK(hsw_channel_is_closed(no_channel, &flag) == HSW_ERR_NULL);
+    CHECK(hsw_channel_balance(no_channel, &difference) == HSW_ERR_NULL);
+    CHECK(hsw_channel_queue(no_channel, &tasklet) == HSW_ERR_NULL);
+    CHECK(hsw_channel_id(no_channel, &size) == HSW_ERR_NULL);
+    CHECK(hsw_tcp_accept(no_socket, &socket) == HSW_ERR_NULL);
+    CHECK(hsw_socket_read(no_socket, &bits, 4, &size) == HSW_ERR_NULL);
+    CHECK(hsw_socket_write(no_socket, "x", 1) == HSW_ERR_NULL);
+    CHECK(hsw_socket_set_timeout(no_socket, 1) == HSW_ERR_NULL);
+    CHECK(hsw_socket_end_writing(no_socket) == HSW_ERR_NULL);
+    CHECK(hsw_socket_port(no_socket, &port) == HSW_ERR_NULL);
+    CHECK(hsw_socket_retain(no_socket, &socket) == HSW_ERR_NULL);
+    CHECK(hsw_socket_close(no_socket) == HSW_ERR_NULL);
+    CHECK(hsw_socket_release(no_socket) == HSW_ERR_NULL);
+    CHECK(last_message() == "the socket handle is null");
+
+    // Null out-parameters and functions, with good handles: nothing may have been done.
+    const hsw_channel good = new_channel();
+    hsw_tasklet me{};
+    REQUIRE(hsw_current(&me) == HSW_OK);
+    const std::size_t handles = hsw_live_handles();
+    CHECK(hsw_channel_new(nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(last_message() == "channel is null");
+    CHECK(hsw_channel_retain(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_receive(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_try_receive(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_next(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_send_sequence(good, nullptr, 1, &size) == HSW_ERR_NULL);
+    CHECK(hsw_channel_preference(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_schedule_all(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_is_closing(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_is_closed(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_balance(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_queue(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_channel_id(good, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_spawn(nullptr, nullptr, nullptr, &tasklet) == HSW_ERR_NULL);
+    CHECK(last_message() == "entry is null");
+    CHECK(hsw_tasklet_new(nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_retain(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_bind(me, nullptr, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_state(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_next(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_prev(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_id(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_name(me, nullptr, 8, &size) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_take_tempval(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tasklet_get_stats(me, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_current(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_main(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_schedule_with(nullptr, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_schedule_remove_with(nullptr, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_settings_default(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_settings_console(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_get_stats(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_offload(nullptr, nullptr, nullptr, nullptr, HSW_FOREVER, &value) == HSW_ERR_NULL);
+    CHECK(hsw_tcp_connect(nullptr, 80, HSW_FOREVER, &socket) == HSW_ERR_NULL);
+    CHECK(hsw_tcp_connect("127.0.0.1", 80, HSW_FOREVER, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_tcp_listen(nullptr, 0, &socket) == HSW_ERR_NULL);
+    CHECK(hsw_last_error_payload(nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_live_handles() == handles);
+
+    // Those that may be null.
+    CHECK(hsw_tasklet_set_block_trap(me, false, nullptr) == HSW_OK);
+    CHECK(hsw_tasklet_name(me, nullptr, 0, nullptr) == HSW_OK);
+    CHECK(hsw_tick(0, nullptr) == HSW_OK);
+    CHECK(hsw_pump(0, nullptr) == HSW_OK);
+    CHECK(hsw_channel_send_sequence(good, nullptr, 0, nullptr) == HSW_OK);
+    CHECK(hsw_set_schedule_callback(nullptr, nullptr, nullptr, nullptr) == HSW_OK);
+    CHECK(hsw_tasklet_release(me) == HSW_OK);
+    CHECK(hsw_channel_release(good) == HSW_OK);
+}
+
+TEST_CASE("a stale handle is an error code, also when its slot is used again") {
+    const no_leaks check;
+    const hsw_channel first = new_channel();
+    CHECK(hsw_channel_release(first) == HSW_OK);
+    CHECK(hsw_channel_release(first) == HSW_ERR_STALE);
+    CHECK(last_message() == "the channel handle is stale: it was released, or never was one");
+    const hsw_channel second = new_channel();
+    CHECK(hsw_channel_close(first) == HSW_ERR_STALE);
+    bool closing = true;
+    CHECK(hsw_channel_is_closing(second, &closing) == HSW_OK);
+    CHECK_FALSE(closing);
+    CHECK(hsw_channel_release(second) == HSW_OK);
+
+    const hsw_tasklet tasklet = spawn([] { return HSW_OK; });
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    CHECK(hsw_tasklet_run(tasklet) == HSW_ERR_STALE);
+    CHECK(hsw_tasklet_kill(tasklet, true) == HSW_ERR_STALE);
+}
+
+TEST_CASE("a double release is found while others still have the object") {
+    const no_leaks check;
+    const hsw_channel mine = new_channel();
+    hsw_channel theirs{};
+    REQUIRE(hsw_channel_retain(mine, &theirs) == HSW_OK);
+    CHECK(hsw_channel_release(mine) == HSW_OK);
+    CHECK(hsw_channel_release(mine) == HSW_ERR_STALE);
+    std::size_t id = 0;
+    CHECK(hsw_channel_id(theirs, &id) == HSW_OK);
+    CHECK(id != 0);
+    CHECK(hsw_channel_release(theirs) == HSW_OK);
+}
+
+TEST_CASE("numbers that never were handles are error codes") {
+    const no_leaks check;
+    std::uint64_t random = 88172645463325252u;
+    for (int i = 0; i < 20000; ++i) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        const hsw_status status = hsw_tasklet_insert(hsw_tasklet{random});
+        REQUIRE(status >= HSW_ERR_STALE);
+        REQUIRE(status <= HSW_ERR_WRONG_KIND);
+    }
+    CHECK(hsw_tasklet_insert(hsw_tasklet{1}) == HSW_ERR_STALE);
+    CHECK(hsw_tasklet_insert(hsw_tasklet{~std::uint64_t{0}}) == HSW_ERR_STALE);
+}
+
+TEST_CASE("a handle of another kind is told apart, if its type was cast away") {
+    const no_leaks check;
+    const hsw_channel channel = new_channel();
+    CHECK(hsw_tasklet_run(hsw_tasklet{channel.handle}) == HSW_ERR_WRONG_KIND);
+    CHECK(last_message() == "the handle does not name a tasklet");
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("a handle of another thread is told apart, also when that thread has ended") {
+    const no_leaks check;
+    const hsw_channel mine = new_channel();
+    hsw_channel theirs{};
+    on_new_thread([&] {
+        CHECK(hsw_channel_send(mine, nullptr) == HSW_ERR_WRONG_THREAD);
+        CHECK(last_message() == "the channel belongs to another thread");
+        CHECK(hsw_channel_release(mine) == HSW_ERR_WRONG_THREAD);
+        theirs = new_channel();
+    });
+    CHECK(hsw_channel_close(theirs) == HSW_ERR_WRONG_THREAD);
+    CHECK(hsw_channel_release(mine) == HSW_OK);
+}
+
+TEST_CASE("an argument is freed once, however its tasklet ends") {
+    const no_leaks check;
+    int freed = 0;
+    hsw_tasklet_options options{};
+    options.destroy_argument = &destroy_counted;
+    hsw_tasklet tasklet{};
+
+    SUBCASE("by returning") {
+        REQUIRE(hsw_spawn(&return_ok, new counted{&freed}, &options, &tasklet) == HSW_OK);
+        CHECK(hsw_run() == HSW_OK);
+    }
+    SUBCASE("by being killed before it ran") {
+        REQUIRE(hsw_spawn(&return_ok, new counted{&freed}, &options, &tasklet) == HSW_OK);
+        CHECK(hsw_tasklet_kill(tasklet, false) == HSW_OK);
+    }
+    SUBCASE("by losing its function") {
+        REQUIRE(hsw_tasklet_new(nullptr, &tasklet) == HSW_OK);
+        REQUIRE(hsw_tasklet_bind(tasklet, &return_ok, new counted{&freed}, &destroy_counted) == HSW_OK);
+        CHECK(freed == 0);
+        CHECK(hsw_tasklet_unbind(tasklet) == HSW_OK);
+    }
+    SUBCASE("by being dropped before it was set up") {
+        REQUIRE(hsw_tasklet_new(nullptr, &tasklet) == HSW_OK);
+        REQUIRE(hsw_tasklet_bind(tasklet, &return_ok, new counted{&freed}, &destroy_counted) == HSW_OK);
+    }
+    SUBCASE("by never coming to be: no function") {
+        CHECK(hsw_spawn(nullptr, new counted{&freed}, &options, nullptr) == HSW_ERR_NULL);
+    }
+    SUBCASE("by never coming to be: wrong options") {
+        options.stack = 77;
+        CHECK(hsw_spawn(&return_ok, new counted{&freed}, &options, nullptr) == HSW_ERR_ARGUMENT);
+        CHECK(last_message() == "options.stack: there is no kind 77");
+    }
+    SUBCASE("by never coming to be: a stack that cannot be had") {
+        options.name = "giant";
+        options.stack = HSW_STACK_OWN;
+        options.stack_size = SIZE_MAX / 2;
+        CHECK(hsw_spawn(&return_ok, new counted{&freed}, &options, nullptr) == HSW_ERR_STACK_SIZE);
+        CHECK(has(last_message(), "giant"));
+    }
+    SUBCASE("by a stale tasklet") {
+        CHECK(hsw_tasklet_bind(hsw_tasklet{1}, &return_ok, new counted{&freed}, &destroy_counted) == HSW_ERR_STALE);
+    }
+    if (tasklet.handle != 0) {
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+    CHECK(freed == 1);
+}
+
+TEST_CASE("a sliced tasklet has no stack size of its own") {
+    hsw_tasklet_options options{};
+    options.stack_size = 4096;
+    CHECK(hsw_spawn(&return_ok, nullptr, &options, nullptr) == HSW_ERR_ARGUMENT);
+}
+
+TEST_CASE("a value in a channel is freed once, or received once") {
+    const no_leaks check;
+    int freed = 0;
+    const hsw_channel channel = new_channel(&destroy_counted);
+
+    SUBCASE("received: it is the receiver's") {
+        const hsw_tasklet receiver = spawn([&] {
+            void* value = nullptr;
+            CHECK(hsw_channel_receive(channel, &value) == HSW_OK);
+            CHECK(freed == 0);
+            destroy_counted(value);
+            return HSW_OK;
+        }, nullptr, HSW_STACK_OWN);
+        CHECK(hsw_channel_send(channel, new counted{&freed}) == HSW_OK);
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_tasklet_release(receiver) == HSW_OK);
+    }
+    SUBCASE("the sender is killed before anybody came") {
+        const hsw_tasklet sender = spawn([&] {
+            CHECK(hsw_channel_send(channel, new counted{&freed}) == HSW_ERR_EXIT);
+            return HSW_ERR_EXIT;
+        });
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(freed == 0);
+        CHECK(hsw_tasklet_kill(sender, false) == HSW_OK);
+        CHECK(hsw_tasklet_release(sender) == HSW_OK);
+    }
+    SUBCASE("the receiver is killed when it has the value but has not run") {
+        REQUIRE(hsw_channel_set_preference(channel, HSW_PREFER_SENDER) == HSW_OK);
+        const hsw_tasklet receiver = spawn([&] {
+            void* value = nullptr;
+            CHECK(hsw_channel_receive(channel, &value) == HSW_ERR_EXIT);
+            return HSW_ERR_EXIT;
+        });
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_channel_send(channel, new counted{&freed}) == HSW_OK);
+        CHECK(hsw_tasklet_kill(receiver, true) == HSW_OK);
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_tasklet_release(receiver) == HSW_OK);
+    }
+    SUBCASE("the channel is closed") {
+        CHECK(hsw_channel_close(channel) == HSW_OK);
+        CHECK(hsw_channel_send(channel, new counted{&freed}) == HSW_ERR_CLOSED);
+        CHECK(has(last_message(), "closed channel"));
+    }
+    SUBCASE("main would deadlock") {
+        const hsw_status status = hsw_channel_send(channel, new counted{&freed});
+        CHECK((status == HSW_ERR_DEADLOCK || status == HSW_ERR_MAIN_SENDING));
+    }
+    SUBCASE("nobody is there to try_send to: it stays the sender's") {
+        auto* const value = new counted{&freed};
+        CHECK(hsw_channel_try_send(channel, value) == HSW_ERR_WOULD_BLOCK);
+        CHECK(freed == 0);
+        destroy_counted(value);
+    }
+    SUBCASE("in a sequence that fails in the middle, the rest is freed") {
+        const hsw_tasklet receiver = spawn([&] {
+            void* value = nullptr;
+            CHECK(hsw_channel_receive(channel, &value) == HSW_OK);
+            destroy_counted(value);
+            return hsw_channel_close(channel);
+        });
+        void* values[3] = {new counted{&freed}, new counted{&freed}, new counted{&freed}};
+        std::size_t sent = 99;
+        CHECK(hsw_channel_send_sequence(channel, values, 3, &sent) == HSW_ERR_CLOSED);
+        CHECK(sent == 99);
+        CHECK(freed == 3);
+        freed = 1;
+        CHECK(hsw_tasklet_release(receiver) == HSW_OK);
+    }
+    CHECK(freed == 1);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("a status that an entry returns is how its tasklet ends") {
+    const no_leaks check;
+    SUBCASE("an exception, with its payload") {
+        int freed = 0;
+        const hsw_tasklet tasklet = spawn([&] { return hsw_fail(new counted{&freed}, &destroy_counted, "it broke"); });
+        CHECK(hsw_run() == HSW_ERR_THROWN);
+        CHECK(last_message() == "it broke");
+        void* data = nullptr;
+        hsw_destroy destroy = nullptr;
+        REQUIRE(hsw_last_error_payload(&data, &destroy) == HSW_OK);
+        CHECK(static_cast<counted*>(data)->freed == &freed);
+        CHECK((destroy == &destroy_counted));
+        CHECK(freed == 0);
+        CHECK(hsw_channel_close(hsw_channel{}) == HSW_ERR_NULL); // the next error frees it
+        CHECK(freed == 1);
+        CHECK(hsw_last_error_payload(&data, &destroy) == HSW_ERR_STATE);
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+    SUBCASE("what a call in it failed with") {
+        const hsw_channel closed = new_channel();
+        REQUIRE(hsw_channel_close(closed) == HSW_OK);
+        const hsw_tasklet tasklet = spawn([&] { return hsw_channel_send(closed, nullptr); });
+        CHECK(hsw_run() == HSW_ERR_CLOSED);
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+        CHECK(hsw_channel_release(closed) == HSW_OK);
+    }
+    SUBCASE("HSW_ERR_EXIT is silent") {
+        const hsw_tasklet tasklet = spawn([] { return HSW_ERR_EXIT; });
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+    SUBCASE("a number that is no status is an exception that says so") {
+        const hsw_tasklet tasklet = spawn([] { return static_cast<hsw_status>(4711); });
+        CHECK(hsw_run() == HSW_ERR_THROWN);
+        CHECK(last_message() == "status 4711");
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+}
+
+TEST_CASE("the last error belongs to the tasklet") {
+    const no_leaks check;
+    std::string first;
+    std::string second;
+    const hsw_tasklet a = spawn([&] {
+        CHECK(hsw_tasklet_run(hsw_tasklet{}) == HSW_ERR_NULL);
+        const char* const words = hsw_last_error_message();
+        CHECK(hsw_schedule() == HSW_OK);
+        first = hsw_last_error_message();
+        CHECK(hsw_last_error_message() == words);
+        return HSW_OK;
+    });
+    const hsw_tasklet b = spawn([&] {
+        CHECK(hsw_channel_close(hsw_channel{}) == HSW_ERR_NULL);
+        CHECK(hsw_schedule() == HSW_OK);
+        second = hsw_last_error_message();
+        return HSW_OK;
+    });
+    const hsw_tasklet c = spawn([&] {
+        CHECK(last_message().empty()); // a new tasklet has none
+        CHECK(hsw_last_error_status() == HSW_OK);
+        return HSW_OK;
+    });
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(first == "the tasklet handle is null");
+    CHECK(second == "the channel handle is null");
+    for (const hsw_tasklet tasklet : {a, b, c}) {
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+}
+
+TEST_CASE("an error names its tasklet") {
+    const no_leaks check;
+    const hsw_channel channel = new_channel();
+    const hsw_tasklet tasklet = spawn([&] {
+        void* value = nullptr;
+        return hsw_channel_receive(channel, &value);
+    }, "the waiter");
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(hsw_tasklet_insert(tasklet) == HSW_ERR_STATE);
+    CHECK(last_message() == "You cannot run a blocked tasklet (tasklet 'the waiter')");
+    CHECK(hsw_last_error_status() == HSW_ERR_STATE);
+    CHECK(hsw_tasklet_kill(tasklet, false) == HSW_OK);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("states, as the specification's table has them") {
+    const no_leaks check;
+    hsw_tasklet tasklet{};
+    REQUIRE(hsw_tasklet_new(nullptr, &tasklet) == HSW_OK);
+    CHECK(state(tasklet) == HSW_TASKLET_SLICED);
+    const hsw_channel channel = new_channel();
+    struct arguments {
+        hsw_channel channel;
+        hsw_tasklet self;
+        std::uint32_t seen;
+    } shared = {channel, tasklet, 0};
+    const auto function = [](void* data) {
+        auto* const with = static_cast<arguments*>(data);
+        with->seen = state(with->self);
+        void* value = nullptr;
+        return hsw_channel_receive(with->channel, &value);
+    };
+    REQUIRE(hsw_tasklet_bind(tasklet, function, &shared, nullptr) == HSW_OK);
+    CHECK(state(tasklet) == HSW_TASKLET_SLICED);
+    CHECK(hsw_tasklet_run(tasklet) == HSW_ERR_STATE);
+    REQUIRE(hsw_tasklet_setup(tasklet) == HSW_OK);
+    CHECK(state(tasklet) == (HSW_TASKLET_SLICED | HSW_TASKLET_ALIVE | HSW_TASKLET_SCHEDULED));
+    CHECK(hsw_tasklet_setup(tasklet) == HSW_ERR_STATE);
+    REQUIRE(hsw_tasklet_remove(tasklet) == HSW_OK);
+    CHECK(state(tasklet) == (HSW_TASKLET_SLICED | HSW_TASKLET_ALIVE | HSW_TASKLET_PAUSED));
+    REQUIRE(hsw_tasklet_run(tasklet) == HSW_OK);
+    CHECK(shared.seen == (HSW_TASKLET_SLICED | HSW_TASKLET_ALIVE | HSW_TASKLET_SCHEDULED | HSW_TASKLET_CURRENT));
+    CHECK(state(tasklet) == (HSW_TASKLET_SLICED | HSW_TASKLET_ALIVE | HSW_TASKLET_BLOCKED | HSW_TASKLET_SCHEDULED));
+    std::ptrdiff_t balance = 0;
+    CHECK(hsw_channel_balance(channel, &balance) == HSW_OK);
+    CHECK(balance == -1);
+    hsw_tasklet first{};
+    REQUIRE(hsw_channel_queue(channel, &first) == HSW_OK);
+    std::size_t id = 0;
+    std::size_t first_id = 1;
+    CHECK(hsw_tasklet_id(tasklet, &id) == HSW_OK);
+    CHECK(hsw_tasklet_id(first, &first_id) == HSW_OK);
+    CHECK(id == first_id);
+    CHECK(first.handle != tasklet.handle);
+    CHECK(hsw_channel_send(channel, nullptr) == HSW_OK);
+    CHECK(state(tasklet) == HSW_TASKLET_SLICED);
+    hsw_tasklet main_tasklet{};
+    REQUIRE(hsw_main(&main_tasklet) == HSW_OK);
+    CHECK(state(main_tasklet) == (HSW_TASKLET_ALIVE | HSW_TASKLET_SCHEDULED | HSW_TASKLET_MAIN | HSW_TASKLET_CURRENT));
+    CHECK(hsw_tasklet_release(main_tasklet) == HSW_OK);
+    CHECK(hsw_tasklet_release(first) == HSW_OK);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("names come whole or cut, and always end") {
+    const no_leaks check;
+    const hsw_tasklet tasklet = spawn([] { return HSW_OK; }, "a long name");
+    std::size_t length = 0;
+    char small[5] = "xxxx";
+    CHECK(hsw_tasklet_name(tasklet, small, sizeof small, &length) == HSW_OK);
+    CHECK(std::string(small) == "a lo");
+    CHECK(length == 11);
+    char large[64];
+    CHECK(hsw_tasklet_name(tasklet, large, sizeof large, nullptr) == HSW_OK);
+    CHECK(std::string(large) == "a long name");
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+}
+
+TEST_CASE("a killed tasklet's call says so, and a thrown payload arrives") {
+    const no_leaks check;
+    int freed = 0;
+    hsw_status met = HSW_OK;
+    std::string words;
+    const hsw_channel channel = new_channel();
+    const hsw_tasklet tasklet = spawn([&] {
+        void* value = nullptr;
+        met = hsw_channel_receive(channel, &value);
+        words = last_message();
+        return HSW_OK;
+    });
+    CHECK(hsw_run() == HSW_OK);
+    SUBCASE("kill") {
+        CHECK(hsw_tasklet_kill(tasklet, false) == HSW_OK);
+        CHECK(met == HSW_ERR_EXIT);
+        CHECK(words == "TaskletExit");
+        freed = 1;
+    }
+    SUBCASE("throw") {
+        CHECK(hsw_tasklet_throw(tasklet, new counted{&freed}, &destroy_counted, "catch!", false) == HSW_OK);
+        CHECK(met == HSW_ERR_THROWN);
+        CHECK(words == "catch!");
+    }
+    SUBCASE("throw, pending") {
+        CHECK(hsw_tasklet_throw(tasklet, new counted{&freed}, &destroy_counted, nullptr, true) == HSW_OK);
+        CHECK(met == HSW_OK);
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(met == HSW_ERR_THROWN);
+        CHECK(words == "an exception of the host");
+    }
+    SUBCASE("through the channel") {
+        CHECK(hsw_channel_send_throw(channel, new counted{&freed}, &destroy_counted, "sent") == HSW_OK);
+        CHECK(met == HSW_ERR_THROWN);
+        CHECK(words == "sent");
+    }
+    CHECK(freed == 1);
+    CHECK(state(tasklet) == HSW_TASKLET_SLICED);
+    CHECK(hsw_tasklet_kill(tasklet, false) == HSW_OK); // no-op on the dead
+    int late = 0;
+    CHECK(hsw_tasklet_throw(tasklet, new counted{&late}, &destroy_counted, "late", false) == HSW_ERR_STATE);
+    CHECK(hsw_last_error_status() == HSW_ERR_STATE);
+    CHECK(late == 1);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("main cannot wait for nobody") {
+    const no_leaks check;
+    const hsw_channel channel = new_channel();
+    void* value = nullptr;
+    const hsw_status status = hsw_channel_receive(channel, &value);
+    CHECK((status == HSW_ERR_DEADLOCK || status == HSW_ERR_MAIN_RECEIVING));
+    CHECK_FALSE(last_message().empty());
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("block trap and switch trap refuse, and change nothing") {
+    const no_leaks check;
+    const hsw_channel channel = new_channel();
+    hsw_tasklet me{};
+    REQUIRE(hsw_current(&me) == HSW_OK);
+    bool old = true;
+    CHECK(hsw_tasklet_set_block_trap(me, true, &old) == HSW_OK);
+    CHECK_FALSE(old);
+    void* value = nullptr;
+    CHECK(hsw_channel_receive(channel, &value) == HSW_ERR_BLOCK_TRAP);
+    CHECK(hsw_tasklet_set_block_trap(me, false, &old) == HSW_OK);
+    CHECK(old);
+    const hsw_tasklet tasklet = spawn([] { return HSW_OK; });
+    CHECK(hsw_switch_trap(1) == 0);
+    CHECK(hsw_schedule() == HSW_ERR_SWITCH_TRAP);
+    CHECK(hsw_switch_trap(-1) == 1);
+    std::ptrdiff_t balance = 1;
+    CHECK(hsw_channel_balance(channel, &balance) == HSW_OK);
+    CHECK(balance == 0);
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    CHECK(hsw_tasklet_release(me) == HSW_OK);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("channel settings read as they were written") {
+    const no_leaks check;
+    const hsw_channel channel = new_channel();
+    std::int32_t preference = 7;
+    CHECK(hsw_channel_preference(channel, &preference) == HSW_OK);
+    CHECK(preference == HSW_PREFER_RECEIVER);
+    CHECK(hsw_channel_set_preference(channel, 1000) == HSW_OK); // only the sign counts
+    CHECK(hsw_channel_preference(channel, &preference) == HSW_OK);
+    CHECK(preference == HSW_PREFER_SENDER);
+    bool flag = true;
+    CHECK(hsw_channel_schedule_all(channel, &flag) == HSW_OK);
+    CHECK_FALSE(flag);
+    CHECK(hsw_channel_set_schedule_all(channel, true) == HSW_OK);
+    CHECK(hsw_channel_schedule_all(channel, &flag) == HSW_OK);
+    CHECK(flag);
+    CHECK(hsw_channel_close(channel) == HSW_OK);
+    CHECK(hsw_channel_is_closing(channel, &flag) == HSW_OK);
+    CHECK(flag);
+    CHECK(hsw_channel_is_closed(channel, &flag) == HSW_OK);
+    CHECK(flag);
+    void* value = nullptr;
+    CHECK(hsw_channel_next(channel, &value) == HSW_ERR_STOP_ITERATION);
+    CHECK(hsw_channel_open(channel) == HSW_OK);
+    CHECK(hsw_channel_is_closing(channel, &flag) == HSW_OK);
+    CHECK_FALSE(flag);
+    CHECK(hsw_channel_try_receive(channel, &value) == HSW_ERR_WOULD_BLOCK);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("values wait in the transfer slot, and others may exchange them") {
+    const no_leaks check;
+    void* got = nullptr;
+    const hsw_tasklet tasklet = spawn([&] { return hsw_schedule_remove_with(number(1), nullptr, &got); });
+    CHECK(hsw_run() == HSW_OK);
+    CHECK((state(tasklet) & HSW_TASKLET_PAUSED) != 0);
+    void* waiting = nullptr;
+    CHECK(hsw_tasklet_take_tempval(tasklet, &waiting) == HSW_OK);
+    CHECK(waiting == number(1));
+    CHECK(hsw_tasklet_take_tempval(tasklet, &waiting) == HSW_OK);
+    CHECK(waiting == nullptr);
+    CHECK(hsw_tasklet_set_tempval(tasklet, number(2), nullptr) == HSW_OK);
+    CHECK(hsw_tasklet_run(tasklet) == HSW_OK);
+    CHECK(got == number(2));
+    void* mine = nullptr;
+    CHECK(hsw_schedule_with(number(3), nullptr, &mine) == HSW_OK);
+    CHECK(mine == number(3));
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+}
+
+TEST_CASE("callbacks see what happens, with handles that are lent") {
+    const no_leaks check;
+    struct seen {
+        int switches = 0;
+        int sends = 0;
+        int receives = 0;
+        std::vector<std::string> errors;
+    } seen;
+    const auto on_schedule = [](hsw_tasklet previous, hsw_tasklet next, void* user) {
+        std::size_t a = 0;
+        std::size_t b = 0;
+        if ((previous.handle == 0 || hsw_tasklet_id(previous, &a) == HSW_OK) && hsw_tasklet_id(next, &b) == HSW_OK && a != b) {
+            ++static_cast<struct seen*>(user)->switches;
+        }
+    };
+    const auto on_channel = [](std::size_t, hsw_tasklet, bool sending, bool, void* user) {
+        ++(sending ? static_cast<struct seen*>(user)->sends : static_cast<struct seen*>(user)->receives);
+    };
+    const auto on_error = [](const hsw_uncaught* error, void* user) {
+        static_cast<struct seen*>(user)->errors.push_back(error->message);
+        return error->payload == nullptr ? HSW_OK : HSW_ERR_OTHER;
+    };
+    hsw_schedule_callback old = on_schedule;
+    CHECK(hsw_set_schedule_callback(on_schedule, &seen, &old, nullptr) == HSW_OK);
+    CHECK((old == nullptr));
+    CHECK(hsw_set_channel_callback(on_channel, &seen, nullptr, nullptr) == HSW_OK);
+    CHECK(hsw_set_error_handler(on_error, &seen, nullptr, nullptr) == HSW_OK);
+
+    const hsw_channel channel = new_channel();
+    const hsw_tasklet a = spawn([&] { return hsw_channel_send(channel, nullptr); });
+    const hsw_tasklet b = spawn([&] {
+        void* value = nullptr;
+        return hsw_channel_receive(channel, &value);
+    });
+    const hsw_tasklet c = spawn([] { return hsw_fail(nullptr, nullptr, "handled"); });
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(seen.switches >= 4);
+    CHECK(seen.sends == 1);
+    CHECK(seen.receives == 1);
+    CHECK(seen.errors == std::vector<std::string>{"handled"});
+    int freed = 0;
+    const hsw_tasklet d = spawn([&] { return hsw_fail(new counted{&freed}, &destroy_counted, "passed on"); });
+    CHECK(hsw_run() == HSW_ERR_THROWN);
+    CHECK(seen.errors.size() == 2);
+
+    void* user = nullptr;
+    CHECK(hsw_set_schedule_callback(nullptr, nullptr, &old, &user) == HSW_OK);
+    CHECK((old == +on_schedule));
+    CHECK(user == &seen);
+    CHECK(hsw_set_channel_callback(nullptr, nullptr, nullptr, nullptr) == HSW_OK);
+    CHECK(hsw_set_error_handler(nullptr, nullptr, nullptr, nullptr) == HSW_OK);
+    for (const hsw_tasklet tasklet : {a, b, c, d}) {
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("settings come first or not at all, and limits are errors") {
+    on_new_thread([] {
+        hsw_settings settings{};
+        REQUIRE(hsw_settings_console(&settings) == HSW_OK);
+        CHECK(settings.windows == 1);
+        settings.windows = 0;
+        CHECK(hsw_init(&settings) == HSW_ERR_SETTINGS);
+    });
+    on_new_thread([] {
+        hsw_settings settings{};
+        REQUIRE(hsw_settings_default(&settings) == HSW_OK);
+        settings.memory_ceiling = 256 * 1024;
+        CHECK(hsw_init(&settings) == HSW_OK);
+        CHECK(hsw_init(&settings) == HSW_ERR_SETTINGS);
+        hsw_status status = HSW_OK;
+        int made = 0;
+        hsw_tasklet_options options{};
+        options.name = "one too many";
+        while (status == HSW_OK && made < 100000) {
+            status = hsw_spawn(&return_ok, nullptr, &options, nullptr);
+            ++made;
+        }
+        CHECK(status == HSW_ERR_OUT_OF_MEMORY);
+        CHECK(has(last_message(), "262144"));
+        CHECK(has(last_message(), "one too many"));
+        CHECK(hsw_run() == HSW_OK);
+    });
+}
+
+TEST_CASE("a thread's end kills its tasklets and makes its handles stale") {
+    int ended = 0;
+    int freed = 0;
+    on_new_thread([&] {
+        const hsw_channel channel = new_channel(&destroy_counted);
+        const auto wait = [&ended, channel] {
+            void* value = nullptr;
+            const hsw_status status = hsw_channel_receive(channel, &value);
+            ended += status == HSW_ERR_EXIT ? 1 : 0;
+            return status;
+        };
+        const hsw_tasklet a = spawn(wait);
+        const hsw_tasklet b = spawn(wait, nullptr, HSW_STACK_OWN);
+        CHECK(hsw_run() == HSW_OK);
+        const hsw_tasklet inside = spawn([] {
+            CHECK(hsw_thread_exit() == HSW_ERR_STATE);
+            return HSW_OK;
+        });
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+        CHECK(ended == 2);
+        CHECK(hsw_live_handles() == 0);
+        CHECK(hsw_tasklet_kill(a, false) == HSW_ERR_STALE);
+        CHECK(hsw_tasklet_release(b) == HSW_ERR_STALE);
+        CHECK(hsw_tasklet_release(inside) == HSW_ERR_STALE);
+        // A new runtime, for those who go on.
+        const hsw_tasklet again = spawn([] { return HSW_OK; });
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_tasklet_release(again) == HSW_OK);
+    });
+    CHECK(ended == 2);
+    on_new_thread([&] { // the same, without asking
+        const hsw_channel channel = new_channel(&destroy_counted);
+        spawn([&ended, &freed, channel] {
+            const hsw_status status = hsw_channel_send(channel, new counted{&freed});
+            ended += status == HSW_ERR_EXIT ? 1 : 0;
+            return status;
+        });
+        CHECK(hsw_run() == HSW_OK);
+    });
+    CHECK(ended == 3);
+    CHECK(freed == 1);
+}
+
+TEST_CASE("a blocking job runs on another thread while the others run here") {
+    const no_leaks check;
+    struct job {
+        std::thread::id ran_on;
+        bool others_ran = false;
+    } job;
+    const auto work = [](void* data) -> void* {
+        static_cast<struct job*>(data)->ran_on = std::this_thread::get_id();
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        return data;
+    };
+    void* result = nullptr;
+    const hsw_tasklet caller = spawn([&] { return hsw_offload(work, &job, nullptr, nullptr, HSW_FOREVER, &result); });
+    const hsw_tasklet other = spawn([&] {
+        job.others_ran = result == nullptr;
+        return HSW_OK;
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(result == &job);
+    CHECK((job.ran_on != std::this_thread::get_id()));
+    CHECK(job.others_ran);
+    CHECK(hsw_tasklet_release(caller) == HSW_OK);
+    CHECK(hsw_tasklet_release(other) == HSW_OK);
+}
+
+TEST_CASE("a job that nobody waits for runs on, and its result is freed") {
+    const no_leaks check;
+    static std::atomic<int> freed{0};
+    freed = 0;
+    const auto work = [](void*) -> void* {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        return new int(7);
+    };
+    const auto destroy = [](void* data) {
+        delete static_cast<int*>(data);
+        ++freed;
+    };
+    hsw_status status = HSW_OK;
+    const hsw_tasklet caller = spawn([&] {
+        void* result = nullptr;
+        status = hsw_offload(work, nullptr, nullptr, destroy, 10'000'000, &result);
+        return HSW_OK;
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(status == HSW_ERR_TIMEOUT);
+    for (int i = 0; i < 100 && freed == 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    }
+    CHECK(freed == 1);
+    CHECK(hsw_tasklet_release(caller) == HSW_OK);
+}
+
+TEST_CASE("an argument of a job that is never called is freed") {
+    int freed = 0;
+    void* result = nullptr;
+    CHECK(hsw_offload(nullptr, new counted{&freed}, &destroy_counted, nullptr, HSW_FOREVER, &result) == HSW_ERR_NULL);
+    CHECK(freed == 1);
+}
+
+TEST_CASE("sleepers wake in the order of their times") {
+    const no_leaks check;
+    std::string order;
+    std::vector<hsw_tasklet> all;
+    for (const int delay : {30, 10, 20}) {
+        all.push_back(spawn([&order, delay] {
+            const hsw_status status = hsw_sleep(static_cast<std::uint64_t>(delay) * 1'000'000);
+            order += std::to_string(delay) + " ";
+            return status;
+        }));
+    }
+    bool complete = false;
+    CHECK(hsw_tick(HSW_FOREVER, &complete) == HSW_OK);
+    CHECK(complete);
+    CHECK(order.empty());
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(order == "10 20 30 ");
+    for (const hsw_tasklet tasklet : all) {
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+}
+
+TEST_CASE("a tick keeps to its budget when tasklets never block") {
+    const no_leaks check;
+    bool stop = false;
+    const hsw_tasklet busy = spawn([&] {
+        while (!stop) {
+            const hsw_status status = hsw_schedule();
+            if (status != HSW_OK) {
+                return status;
+            }
+        }
+        return HSW_OK;
+    });
+    const auto begin = std::chrono::steady_clock::now();
+    bool complete = true;
+    CHECK(hsw_tick(5'000'000, &complete) == HSW_OK);
+    CHECK_FALSE(complete);
+    CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds(5));
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+    stop = true;
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(hsw_tasklet_release(busy) == HSW_OK);
+}
+
+TEST_CASE("tasklets talk over TCP") {
+    const no_leaks check;
+    hsw_socket listener{};
+    REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
+    std::uint16_t port = 0;
+    REQUIRE(hsw_socket_port(listener, &port) == HSW_OK);
+    CHECK(port != 0);
+    std::string heard;
+    const hsw_tasklet server = spawn([&] {
+        hsw_socket peer{};
+        hsw_status status = hsw_tcp_accept(listener, &peer);
+        for (std::size_t n = 1; status == HSW_OK && n != 0;) {
+            char bytes[8]; // on the sliced stack
+            status = hsw_socket_read(peer, bytes, sizeof bytes, &n);
+            heard.append(bytes, n);
+        }
+        if (status == HSW_OK) {
+            status = hsw_socket_write(peer, "goodbye", 7);
+        }
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return status;
+    });
+    std::string answer;
+    const hsw_tasklet client = spawn([&] {
+        hsw_socket peer{};
+        hsw_status status = hsw_tcp_connect("localhost", port, 10'000'000'000, &peer);
+        if (status == HSW_ERR_IO) { // a machine whose localhost is not 127.0.0.1
+            status = hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer);
+        }
+        if (status == HSW_OK) {
+            status = hsw_socket_write(peer, "hello, world", 12);
+        }
+        if (status == HSW_OK) {
+            status = hsw_socket_end_writing(peer);
+        }
+        for (std::size_t n = 1; status == HSW_OK && n != 0;) {
+            char bytes[100];
+            status = hsw_socket_read(peer, bytes, sizeof bytes, &n);
+            answer.append(bytes, n);
+        }
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return status;
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(heard == "hello, world");
+    CHECK(answer == "goodbye");
+
+    // Misuse.
+    std::size_t n = 0;
+    char byte = 0;
+    hsw_socket peer{};
+    CHECK(hsw_socket_read(listener, &byte, 1, &n) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_tcp_listen("not an address", 0, &peer) == HSW_ERR_ARGUMENT);
+    CHECK(last_message() == "'not an address' is no IP address");
+    CHECK(hsw_tcp_listen("127.0.0.1", port, &peer) == HSW_ERR_IO);
+    CHECK(has(last_message(), std::to_string(port)));
+    CHECK(hsw_last_error_errno() != 0);
+    CHECK(hsw_socket_set_timeout(listener, 0) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_socket_set_timeout(listener, 10'000'000) == HSW_OK);
+    CHECK(hsw_tcp_accept(listener, &peer) == HSW_ERR_TIMEOUT);
+    CHECK(hsw_socket_close(listener) == HSW_OK);
+    CHECK(hsw_tcp_accept(listener, &peer) == HSW_ERR_IO);
+    CHECK(hsw_socket_release(listener) == HSW_OK);
+    CHECK(hsw_socket_release(listener) == HSW_ERR_STALE);
+    // Nobody listens there any more.
+    CHECK(hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer) == HSW_ERR_IO);
+    CHECK(has(last_message(), "127.0.0.1:" + std::to_string(port)));
+    CHECK(hsw_last_error_errno() != 0);
+    CHECK(hsw_tasklet_release(server) == HSW_OK);
+    CHECK(hsw_tasklet_release(client) == HSW_OK);
+}
+
+TEST_CASE("ten thousand sliced tasklets keep their own locals") {
+    const no_leaks check;
+    constexpr std::uintptr_t count = 10000;
+    const hsw_channel gate = new_channel();
+    REQUIRE(hsw_channel_set_preference(gate, HSW_PREFER_SENDER) == HSW_OK);
+    std::size_t right = 0;
+    for (std::uintptr_t i = 0; i < count; ++i) {
+        const hsw_tasklet tasklet = spawn([&right, gate, i] {
+            volatile std::uintptr_t local[8];
+            for (std::uintptr_t k = 0; k < 8; ++k) {
+                local[k] = i * 8 + k;
+            }
+            void* value = nullptr;
+            const hsw_status status = hsw_channel_receive(gate, &value);
+            bool good = value == number(i + 1);
+            for (std::uintptr_t k = 0; k < 8; ++k) {
+                good = good && local[k] == i * 8 + k;
+            }
+            right += good ? 1 : 0;
+            return status;
+        });
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+    }
+    CHECK(hsw_run() == HSW_OK);
+    hsw_stats stats{};
+    CHECK(hsw_get_stats(&stats) == HSW_OK);
+    CHECK(stats.tasklets >= count);
+    CHECK(stats.slice_bytes > 0);
+    for (std::uintptr_t i = 0; i < count; ++i) {
+        REQUIRE(hsw_channel_send(gate, number(i + 1)) == HSW_OK);
+    }
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(right == count);
+    CHECK(hsw_channel_release(gate) == HSW_OK);
+}

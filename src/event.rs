@@ -1,0 +1,393 @@
+//! Closures that other threads post, and their owner runs.
+//!
+//! Each thread with a [main loop](crate::main_loop) owns one queue. Any thread posts through a [`Poster`]; the owner runs what was posted when
+//! its loop pumps, on its own stack, in the order it came. Posting interrupts the owner's wait: the queue has a descriptor (an
+//! `eventfd` on Linux) that becomes readable, and the loop polls it with its sockets.
+//!
+//! Nothing is lost on the way: a closure is run, or handed over to nobody because [`Poster::post`] said so, or, when the queue's owner goes
+//! first, dropped with a line in the log.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Event = Box<dyn FnOnce() + Send>;
+
+/// How many events a queue holds unless told otherwise.
+pub const DEFAULT_LIMIT: usize = 16 * 1024;
+
+/// Why an event was not posted. The closure has been dropped, on the thread that tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The queue's owner is gone.
+    Closed,
+    /// The queue holds as many events as it may; the owner has not pumped for long.
+    Full,
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PostError::Closed => "the thread that owned the event queue is gone",
+            PostError::Full => "the event queue is full",
+        })
+    }
+}
+
+impl std::error::Error for PostError {}
+
+/// The owner's end. It stays on its thread.
+pub struct EventQueue {
+    shared: Arc<Shared>,
+    stays_here: PhantomData<*const ()>,
+}
+
+/// The end for everybody else: cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Poster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    limit: usize,
+    bell: Bell,
+}
+
+struct Queue {
+    events: VecDeque<Event>,
+    /// Has somebody rung the bell since it was silenced last, or is about to? Then nobody else need.
+    rung: bool,
+    open: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that can panic runs under the lock but the growth of the deque, which leaves it whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under the lock both times, so that who finds `rung` set knows: a ring comes, or came, after the last silence.
+    fn silence(&self, queue: &mut Queue) {
+        queue.rung = false;
+        self.bell.silence();
+    }
+
+    fn ring(&self, mut queue: MutexGuard<'_, Queue>) {
+        if !std::mem::replace(&mut queue.rung, true) {
+            // Not under the lock: the owner wakes up and wants it.
+            drop(queue);
+            self.bell.ring();
+        }
+    }
+}
+
+impl EventQueue {
+    /// A queue for the calling thread that holds at most `limit` events. Errors: the operating system has no descriptor left.
+    pub fn new(limit: usize) -> io::Result<EventQueue> {
+        let queue = Mutex::new(Queue {
+            events: VecDeque::new(),
+            rung: false,
+            open: true,
+        });
+        Ok(EventQueue {
+            shared: Arc::new(Shared {
+                queue,
+                limit,
+                bell: Bell::new()?,
+            }),
+            stays_here: PhantomData,
+        })
+    }
+
+    /// An end to post through.
+    pub fn poster(&self) -> Poster {
+        Poster {
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Runs the events that are there now; what they post waits for the next call, so this ends. Answers how many ran.
+    ///
+    /// When an event panics, the panic goes on to the caller; the events behind it stay and are run by the next call.
+    pub fn run_pending(&self) -> usize {
+        let count = {
+            let mut queue = self.shared.lock();
+            // Without events it was an interrupt, which is for the wait to come.
+            if queue.rung && !queue.events.is_empty() {
+                self.shared.silence(&mut queue);
+            }
+            queue.events.len()
+        };
+        for i in 0..count {
+            // Not held while the event runs.
+            let event = self.shared.lock().events.pop_front();
+            match event {
+                Some(event) => event(),
+                None => return i, // an event has pumped
+            }
+        }
+        count
+    }
+
+    /// Events that wait.
+    pub fn len(&self) -> usize {
+        self.shared.lock().events.len()
+    }
+
+    /// Does no event wait?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Silences the descriptor: to be called when it is readable, before [`run_pending`](Self::run_pending). What is posted from then on
+    /// makes it readable again.
+    pub fn acknowledge(&self) {
+        self.shared.silence(&mut self.shared.lock());
+    }
+}
+
+impl AsRawFd for EventQueue {
+    /// Becomes readable when somebody posts or interrupts.
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.bell.as_raw_fd()
+    }
+}
+
+impl Drop for EventQueue {
+    fn drop(&mut self) {
+        let left = {
+            let mut queue = self.shared.lock();
+            queue.open = false;
+            std::mem::take(&mut queue.events)
+        };
+        if !left.is_empty() {
+            log::warn!(
+                "{} events were posted to a thread that has ended; they are dropped",
+                left.len()
+            );
+        }
+    }
+}
+
+impl Poster {
+    /// Has the owner run `event` when it pumps next, and ends its wait. Errors: [`PostError`]; `event` is dropped then.
+    ///
+    /// Cost: one allocation, a short lock, and a system call when the queue was empty.
+    pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
+        self.push(Box::new(event), self.shared.limit)
+    }
+
+    /// As [`post`](Self::post), beyond the limit: for what is bounded elsewhere and must arrive.
+    pub(crate) fn post_always(
+        &self,
+        event: impl FnOnce() + Send + 'static,
+    ) -> Result<(), PostError> {
+        self.push(Box::new(event), usize::MAX)
+    }
+
+    /// Ends the owner's wait, or its next one, with nothing to do.
+    pub fn interrupt(&self) {
+        self.shared.ring(self.shared.lock());
+    }
+
+    fn push(&self, event: Event, limit: usize) -> Result<(), PostError> {
+        // What is refused is dropped after the lock: a destructor may post.
+        let refused = {
+            let mut queue = self.shared.lock();
+            match () {
+                () if !queue.open => Some((event, PostError::Closed)),
+                () if queue.events.len() >= limit => Some((event, PostError::Full)),
+                () => {
+                    queue.events.push_back(event);
+                    self.shared.ring(queue);
+                    None
+                }
+            }
+        };
+        refused.map_or(Ok(()), |(_, why)| Err(why))
+    }
+}
+
+impl fmt::Debug for EventQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventQueue")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Poster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poster").finish_non_exhaustive()
+    }
+}
+
+use bell::Bell;
+
+/// What makes a waiting `poll` return.
+mod bell {
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+    use std::io;
+    use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+    pub struct Bell(EventFd);
+
+    impl Bell {
+        pub fn new() -> io::Result<Bell> {
+            Ok(Bell(EventFd::from_value_and_flags(
+                0,
+                EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+            )?))
+        }
+        /// Makes the descriptor readable.
+        pub fn ring(&self) {
+            // The one error, EAGAIN, says that the counter is at its end: it is readable then.
+            let _ = self.0.write(1);
+        }
+        /// Makes it not readable.
+        pub fn silence(&self) {
+            // The one error, EAGAIN, says that it was not.
+            let _ = self.0.read();
+        }
+        pub fn as_raw_fd(&self) -> RawFd {
+            self.0.as_fd().as_raw_fd()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::shim::{Events, PollFd};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    fn readable(queue: &EventQueue, wait: Duration) -> bool {
+        crate::net::poll(
+            &mut [PollFd::new(queue.as_raw_fd(), Events::IN)],
+            Some(wait),
+        )
+        .unwrap()
+            == 1
+    }
+
+    #[test]
+    fn events_run_in_the_order_they_came() {
+        let queue = EventQueue::new(10).unwrap();
+        let seen = Arc::new(Mutex::new(vec![]));
+        for i in 0..5 {
+            let seen = seen.clone();
+            queue
+                .poster()
+                .post(move || seen.lock().unwrap().push(i))
+                .unwrap();
+        }
+        assert_eq!((queue.run_pending(), queue.run_pending()), (5, 0));
+        assert_eq!(*seen.lock().unwrap(), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn posting_from_another_thread_ends_the_wait() {
+        let queue = EventQueue::new(10).unwrap();
+        let poster = queue.poster();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            poster.post(|| {}).unwrap();
+        });
+        let start = Instant::now();
+        assert!(readable(&queue, Duration::from_secs(10)));
+        assert!(start.elapsed() < Duration::from_secs(9));
+        queue.acknowledge();
+        assert_eq!(queue.run_pending(), 1);
+        assert!(!readable(&queue, Duration::ZERO));
+        queue.poster().interrupt();
+        assert!(readable(&queue, Duration::ZERO));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn no_event_is_lost_between_many_threads() {
+        const EACH: usize = 2000;
+        let queue = EventQueue::new(usize::MAX).unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (poster, ran) = (queue.poster(), ran.clone());
+                std::thread::spawn(move || {
+                    for _ in 0..EACH {
+                        let ran = ran.clone();
+                        poster
+                            .post(move || {
+                                ran.fetch_add(1, Ordering::Relaxed);
+                            })
+                            .unwrap();
+                    }
+                })
+            })
+            .collect();
+        // Always waits first: an event without a ring would leave this waiting.
+        while ran.load(Ordering::Relaxed) < 4 * EACH {
+            assert!(
+                readable(&queue, Duration::from_secs(10)),
+                "after {}",
+                ran.load(Ordering::Relaxed)
+            );
+            queue.acknowledge();
+            queue.run_pending();
+        }
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    }
+
+    #[test]
+    fn what_an_event_posts_waits_for_the_next_time() {
+        let queue = EventQueue::new(10).unwrap();
+        let poster = queue.poster();
+        queue
+            .poster()
+            .post(move || poster.post(|| {}).unwrap())
+            .unwrap();
+        assert_eq!(
+            (
+                queue.run_pending(),
+                queue.run_pending(),
+                queue.run_pending()
+            ),
+            (1, 1, 0)
+        );
+    }
+
+    #[test]
+    fn a_full_and_an_ownerless_queue_say_so() {
+        let queue = EventQueue::new(2).unwrap();
+        let poster = queue.poster();
+        let (token, events) = (Arc::new(()), Arc::new(()));
+        for expected in [Ok(()), Ok(()), Err(PostError::Full)] {
+            let token = token.clone();
+            assert_eq!(poster.post(move || drop(token)), expected);
+        }
+        let late = events.clone();
+        assert_eq!(poster.post_always(move || drop(late)), Ok(()));
+        drop(queue);
+        assert_eq!(poster.post(|| {}), Err(PostError::Closed));
+        assert_eq!(poster.post_always(|| {}), Err(PostError::Closed));
+        assert_eq!(
+            (Arc::strong_count(&token), Arc::strong_count(&events)),
+            (1, 1),
+            "events that never ran are dropped"
+        );
+    }
+
+    #[test]
+    fn a_panic_leaves_the_events_behind_it() {
+        let queue = EventQueue::new(10).unwrap();
+        queue.poster().post(|| panic!("an event's panic")).unwrap();
+        queue.poster().post(|| {}).unwrap();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| queue.run_pending())).unwrap_err();
+        assert_eq!(queue.run_pending(), 1);
+    }
+}

@@ -1,0 +1,266 @@
+//! The loop that a thread's tasklets live on: events from other threads, sockets, timers, and running who is runnable.
+//!
+//! Two ways to drive it:
+//!
+//! | | for | call |
+//! |---|---|---|
+//! | tick-driven | a game, which has a frame to draw: never waits | [`MainLoop::tick`] or [`MainLoop::tick_for`] once a frame |
+//! | free-running | a server, a tool, a test: sleeps in the system while there is nothing to do | [`MainLoop::run_until_idle`], [`MainLoop::run`] |
+//!
+//! ```text
+//!   pump:  run posted events ─► poll the sockets (wait ≤ next timer, wake-up or limit) ─► wake whose time has come
+//!   then:  run the tasklets that were woken
+//! ```
+//!
+//! A socket operation or [`sleep`] called *from the main tasklet* drives the loop itself until it is done, so a program that never makes a
+//! `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
+//!
+//! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
+
+use crate::event::{PostError, Poster};
+use crate::net::reactor::{Reactor, Wake};
+use crate::net::shim::Backend;
+use crate::{Error, Result};
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Blocks the calling tasklet for at least `time`; the others run meanwhile.
+///
+/// Zero lets the others run once, as `schedule()` does. A time beyond what the clock can tell is for ever. Errors: what was thrown at the
+/// tasklet while it slept ([`Error::Exit`] when it was killed), [`Error::BlockTrap`].
+///
+/// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. Woken by the [pump](MainLoop::pump) after its time.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// hardswitch::sleep(Duration::from_millis(20))?;
+/// assert!(start.elapsed() >= Duration::from_millis(20));
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub fn sleep(time: Duration) -> Result<()> {
+    if time.is_zero() {
+        return crate::schedule();
+    }
+    match Instant::now().checked_add(time) {
+        Some(until) => sleep_until(until),
+        None => Reactor::current()?.wait(None, None).map(drop),
+    }
+}
+
+/// As [`sleep`], until a moment; a past one lets the others run once.
+pub fn sleep_until(until: Instant) -> Result<()> {
+    if until <= Instant::now() {
+        return crate::schedule();
+    }
+    let wake = Reactor::current()?.wait(None, Some(until))?;
+    debug_assert_eq!(wake, Wake::TimedOut);
+    Ok(())
+}
+
+/// The calling thread's loop. A handle; it stays on its thread.
+///
+/// ```
+/// use hardswitch::MainLoop;
+/// use std::time::Duration;
+///
+/// for i in 0..3 {
+///     hardswitch::spawn(move || hardswitch::sleep(Duration::from_millis(10 * i)))?;
+/// }
+/// MainLoop::current()?.run_until_idle()?;
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct MainLoop {
+    reactor: Rc<Reactor>,
+    stop: Arc<AtomicBool>,
+}
+
+thread_local! {
+    static STOP: Arc<AtomicBool> = Arc::default();
+    /// Calls of `run` under way on this thread.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+}
+
+impl MainLoop {
+    /// The calling thread's; made on first use. Errors: the operating system has no descriptor left; the thread is ending.
+    pub fn current() -> Result<MainLoop> {
+        let stop = STOP
+            .try_with(Arc::clone)
+            .map_err(|_| std::io::Error::other("the thread is ending"))?;
+        Ok(MainLoop {
+            reactor: Reactor::current()?,
+            stop,
+        })
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote {
+            poster: self.reactor.events().poster(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Runs posted events, polls the sockets, wakes tasklets whose wait is over; runs none of them. Answers how much was done: events run
+    /// plus waits ended.
+    ///
+    /// Waits for at most `limit` (`None`: as long as it takes), no longer than until the next timer, and not at all while tasklets are
+    /// runnable or events are there. An interrupt ends the wait, so does a signal.
+    ///
+    /// Errors: those of the system's `poll` itself (out of memory).
+    ///
+    /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does not wait.
+    pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
+        self.reactor.pump(limit)
+    }
+
+    /// One turn that never waits: a [`pump`](Self::pump), then tasklets run until all are blocked or done (`hardswitch::run()`).
+    ///
+    /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see [`tick_for`](Self::tick_for). Errors: those of
+    /// `pump`; the uncaught error of a tasklet, the others stay queued for the next tick.
+    pub fn tick(&self) -> Result<()> {
+        self.pump(Some(Duration::ZERO))?;
+        crate::run()
+    }
+
+    /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Answers whether all were run until they blocked.
+    ///
+    /// The clock is looked at after each round of the run queue, in which every runnable tasklet has its turn; so a tick overdraws its
+    /// budget by one round at most, and nobody starves.
+    pub fn tick_for(&self, budget: Duration) -> Result<bool> {
+        let start = Instant::now();
+        self.pump(Some(Duration::ZERO))?;
+        while crate::run_count() > 1 {
+            if start.elapsed() >= budget {
+                return Ok(false);
+            }
+            crate::schedule()?;
+        }
+        Ok(true)
+    }
+
+    /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket or in an offload call, or until
+    /// [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so.
+    ///
+    /// Errors: those of [`tick`](Self::tick). Calling it again goes on.
+    pub fn run_until_idle(&self) -> Result<()> {
+        self.free_run(true)
+    }
+
+    /// As [`run_until_idle`](Self::run_until_idle), but when idle it waits for events from other threads, until
+    /// [stopped](Remote::stop).
+    pub fn run(&self) -> Result<()> {
+        self.free_run(false)
+    }
+
+    fn free_run(&self, until_idle: bool) -> Result<()> {
+        let _running = Running::begin(&self.stop);
+        loop {
+            if crate::run_count() > 1 {
+                crate::run()?;
+            }
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if crate::run_count() > 1 {
+                continue;
+            }
+            if until_idle && self.reactor.is_idle() {
+                return Ok(());
+            }
+            self.pump(None)?;
+        }
+    }
+
+    /// Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event?
+    pub fn is_idle(&self) -> bool {
+        self.reactor.is_idle()
+    }
+
+    /// When the next sleeper or timeout is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.reactor.next_deadline()
+    }
+
+    /// Tasklets that wait for sockets, and timers (sleepers and timeouts) that run.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.reactor.waiting()
+    }
+
+    /// Polls through `backend` from now on, under the [shim](crate::net::shim), instead of the operating system's `poll`; answers the one
+    /// that was there. For ports and for tests.
+    pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
+        self.reactor.set_backend(backend)
+    }
+}
+
+impl fmt::Debug for MainLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sockets, timers) = self.waiting();
+        f.debug_struct("MainLoop")
+            .field("sockets", &sockets)
+            .field("timers", &timers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The outermost free run forgets a stop when it ends; nested ones leave it for the outer ones.
+struct Running<'a>(&'a AtomicBool);
+
+impl<'a> Running<'a> {
+    fn begin(stop: &'a AtomicBool) -> Running<'a> {
+        RUNNING.set(RUNNING.get() + 1);
+        Running(stop)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        RUNNING.set(RUNNING.get() - 1);
+        if RUNNING.get() == 0 {
+            self.0.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// A loop, for other threads: cheap to clone, usable from anywhere.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    poster: Poster,
+    stop: Arc<AtomicBool>,
+}
+
+impl Remote {
+    /// Has the loop's thread run `event` in its next pump, and ends its wait. Errors: the thread is gone, or has not pumped for
+    /// [`DEFAULT_LIMIT`](crate::event::DEFAULT_LIMIT) events; `event` is dropped then.
+    ///
+    /// An event runs on the tasklet that pumps: it may send on channels with a waiting receiver and spawn tasklets; what blocks for long
+    /// belongs into a tasklet.
+    pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
+        self.poster.post(event)
+    }
+
+    /// Ends the loop's wait, or its next one.
+    pub fn interrupt(&self) {
+        self.poster.interrupt();
+    }
+
+    /// Ends [`MainLoop::run`] or [`MainLoop::run_until_idle`] once the tasklets that are runnable have run; before the next one if none
+    /// is under way.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.poster.interrupt();
+    }
+}
+
+const _: () = {
+    const fn across_threads<T: Send + Sync>() {}
+    across_threads::<Remote>();
+    across_threads::<Error>();
+};

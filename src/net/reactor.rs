@@ -1,0 +1,344 @@
+//! Where the tasklets of a thread wait: for descriptors, for a time, for what other threads bring.
+//!
+//! One reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`] on the reactor's lists and blocks on the waiter's
+//! channel; [`Reactor::pump`] finds out what has happened and sends on the channels. The lists hold reference-counted heap objects
+//! only, never anything on a tasklet's stack, which may be somewhere else by then.
+//!
+//! ```text
+//!   tasklet                       reactor                                system
+//!   read() ── would block ──►  Waiter{fd, IN, deadline} ──┐
+//!   blocks on waiter.channel                              ├─ pump() ──►  shim::poll
+//!   sleep() ────────────────►  Waiter{deadline} ──────────┤                 │
+//!   offload::call() ────────►  Waiter{} ◄── event queue ──┘ ◄───────────────┘
+//!              ◄── send on the channel (the tasklet is queued; the pump goes on)
+//! ```
+//!
+//! Whoever leaves a wait, by whatever way (woken, timed out, killed, an exception), takes its waiter off the lists: [`Registered`] does it
+//! when dropped.
+//!
+//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump (the main
+//! tasklet itself waits here, or main is blocked and the last runnable tasklet waits here) the waiting tasklet pumps itself, and lets
+//! others run meanwhile: see [`Reactor::block`].
+//!
+//! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
+
+use super::shim::{self, Backend, Events, Fd, PollFd};
+use super::Os;
+use crate::event::EventQueue;
+use crate::{Channel, Error, Preference, Result};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Why a wait is over.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Wake {
+    /// The descriptor has something, or an error; trying again tells which.
+    Ready,
+    /// The deadline has passed.
+    TimedOut,
+    /// The descriptor was closed by another tasklet.
+    Closed,
+}
+
+/// One tasklet's wait.
+pub(crate) struct Waiter {
+    id: u64,
+    interest: Option<(Fd, Events)>,
+    deadline: Option<Instant>,
+    wake: Cell<Option<Wake>>,
+    channel: Channel<()>,
+}
+
+pub(crate) struct Reactor {
+    events: EventQueue,
+    backend: RefCell<Box<dyn Backend>>,
+    next_id: Cell<u64>,
+    /// Waiters for descriptors, in the order they came.
+    descriptors: RefCell<BTreeMap<u64, Rc<Waiter>>>,
+    /// Waiters with a deadline, by it.
+    deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
+    /// Calls on other threads whose outcome somebody here wants.
+    outstanding: Cell<usize>,
+    scratch: Cell<Scratch>,
+}
+
+/// Vectors that a pump reuses.
+#[derive(Default)]
+struct Scratch {
+    fds: Vec<PollFd>,
+    waiters: Vec<Rc<Waiter>>,
+}
+
+thread_local! {
+    static REACTOR: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+}
+
+impl Reactor {
+    /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
+    pub fn current() -> Result<Rc<Reactor>> {
+        let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
+            let mut slot = slot.borrow_mut();
+            if let Some(reactor) = &*slot {
+                return Ok(reactor.clone());
+            }
+            let reactor = Rc::new(Reactor {
+                events: EventQueue::new(crate::event::DEFAULT_LIMIT)?,
+                backend: RefCell::new(Box::new(Os)),
+                next_id: Cell::new(0),
+                descriptors: RefCell::default(),
+                deadlines: RefCell::default(),
+                outstanding: Cell::new(0),
+                scratch: Cell::default(),
+            });
+            *slot = Some(reactor.clone());
+            Ok(reactor)
+        });
+        reactor.unwrap_or_else(|_| Err(std::io::Error::other("the thread is ending").into()))
+    }
+
+    pub fn events(&self) -> &EventQueue {
+        &self.events
+    }
+
+    pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
+        self.backend.replace(backend)
+    }
+
+    /// Counts a call on another thread, or (-1) its end.
+    pub fn count_outstanding(&self, delta: isize) {
+        self.outstanding
+            .set(self.outstanding.get().wrapping_add_signed(delta));
+    }
+
+    /// Is there nothing that could wake a tasklet?
+    pub fn is_idle(&self) -> bool {
+        self.outstanding.get() == 0
+            && self.descriptors.borrow().is_empty()
+            && self.deadlines.borrow().is_empty()
+            && self.events.is_empty()
+    }
+
+    /// Tasklets that wait for descriptors, and for a time.
+    pub fn waiting(&self) -> (usize, usize) {
+        (
+            self.descriptors.borrow().len(),
+            self.deadlines.borrow().len(),
+        )
+    }
+
+    /// When the next deadline is.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines
+            .borrow()
+            .first_key_value()
+            .map(|((at, _), _)| *at)
+    }
+
+    /// Puts a wait on the lists.
+    pub fn register(
+        self: &Rc<Self>,
+        interest: Option<(Fd, Events)>,
+        deadline: Option<Instant>,
+    ) -> Registered {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        let channel = Channel::new();
+        // The pump goes on after a wake-up; who was woken runs when its turn comes.
+        channel.set_preference(Preference::Sender);
+        let waiter = Rc::new(Waiter {
+            id,
+            interest,
+            deadline,
+            wake: Cell::new(None),
+            channel,
+        });
+        if interest.is_some() {
+            self.descriptors.borrow_mut().insert(id, waiter.clone());
+        }
+        if let Some(at) = deadline {
+            self.deadlines.borrow_mut().insert((at, id), waiter.clone());
+        }
+        Registered {
+            reactor: self.clone(),
+            waiter,
+        }
+    }
+
+    /// Registers, blocks the tasklet, and takes the wait off the lists again.
+    ///
+    /// Errors: what was thrown at the tasklet while it waited; `BlockTrap`; what makes a pump fail if it had to pump.
+    pub fn wait(
+        self: &Rc<Self>,
+        interest: Option<(Fd, Events)>,
+        deadline: Option<Instant>,
+    ) -> Result<Wake> {
+        let registered = self.register(interest, deadline);
+        self.block(&registered.waiter)
+    }
+
+    /// Blocks the tasklet until somebody wakes `waiter`.
+    pub fn block(&self, waiter: &Rc<Waiter>) -> Result<Wake> {
+        loop {
+            if let Some(wake) = waiter.wake.take() {
+                return Ok(wake);
+            }
+            if must_pump_itself() {
+                if crate::current().block_trap() {
+                    return Err(Error::BlockTrap);
+                }
+                self.pump(None)?;
+                if waiter.wake.get().is_none() && crate::run_count() > 1 {
+                    crate::schedule()?;
+                }
+            } else {
+                waiter.channel.receive()?;
+            }
+        }
+    }
+
+    /// Ends a wait. Its tasklet is queued, if it is blocked in it.
+    pub fn wake(&self, waiter: &Waiter, wake: Wake) {
+        if waiter.wake.get().is_some() {
+            return;
+        }
+        waiter.wake.set(Some(wake));
+        self.forget(waiter);
+        // It may not be blocked there (any more): it pumps itself, or somebody killed it and it has not run yet.
+        if waiter.channel.balance() < 0 {
+            if let Err(error) = waiter.channel.send(()) {
+                log::error!("a waiting tasklet could not be woken: {error}");
+            }
+        }
+    }
+
+    fn forget(&self, waiter: &Waiter) {
+        // What a map gives up is dropped after its borrow: it may be the last reference.
+        let by_descriptor = waiter
+            .interest
+            .and_then(|_| self.descriptors.borrow_mut().remove(&waiter.id));
+        let by_deadline = waiter
+            .deadline
+            .and_then(|at| self.deadlines.borrow_mut().remove(&(at, waiter.id)));
+        drop((by_descriptor, by_deadline));
+    }
+
+    /// Wakes all who wait for `fd`, which is about to be closed.
+    pub fn cancel(&self, fd: Fd) {
+        let waiters: Vec<_> = self
+            .descriptors
+            .borrow()
+            .values()
+            .filter(|w| w.interest.is_some_and(|(of, _)| of == fd))
+            .cloned()
+            .collect();
+        for waiter in waiters {
+            self.wake(&waiter, Wake::Closed);
+        }
+    }
+
+    /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as long as it takes), and not at all
+    /// when there was something to do or tasklets are runnable. Answers how much was done: events run plus waits ended.
+    pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
+        let mut done = self.events.run_pending();
+        let wait = if done > 0 || crate::run_count() > 1 {
+            Some(Duration::ZERO)
+        } else {
+            let until = self
+                .next_deadline()
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            match (timeout, until) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        };
+        done += self.poll(wait)?;
+        done += self.expire();
+        Ok(done)
+    }
+
+    fn poll(&self, timeout: Option<Duration>) -> Result<usize> {
+        if timeout == Some(Duration::ZERO) && self.descriptors.borrow().is_empty() {
+            return Ok(0);
+        }
+        // Taken out, not borrowed: whom this wakes may pump. Then that pump has vectors of its own.
+        let Scratch {
+            mut fds,
+            mut waiters,
+        } = self.scratch.take();
+        fds.push(PollFd::new(self.events.as_raw_fd(), Events::IN));
+        for waiter in self.descriptors.borrow().values() {
+            let (fd, events) = waiter.interest.expect("who waits for a descriptor has one");
+            fds.push(PollFd::new(fd, events));
+            waiters.push(waiter.clone());
+        }
+        let answer = shim::poll(&mut **self.backend.borrow_mut(), &mut fds, timeout);
+        let mut done = 0;
+        if answer.is_ok() {
+            if !fds[0].revents.is_empty() {
+                self.events.acknowledge();
+                done += self.events.run_pending();
+            }
+            for (waiter, fd) in waiters.iter().zip(&fds[1..]) {
+                if !fd.revents.is_empty() {
+                    self.wake(waiter, Wake::Ready);
+                    done += 1;
+                }
+            }
+        }
+        fds.clear();
+        waiters.clear();
+        self.scratch.set(Scratch { fds, waiters });
+        match answer {
+            Ok(_) | Err(super::errno::Errno::EINTR) => Ok(done),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+
+    /// Wakes those whose time has come.
+    fn expire(&self) -> usize {
+        let mut done = 0;
+        if self.deadlines.borrow().is_empty() {
+            return 0;
+        }
+        let now = Instant::now();
+        loop {
+            let due = match self.deadlines.borrow().first_key_value() {
+                Some(((at, _), waiter)) if *at <= now => waiter.clone(),
+                _ => return done,
+            };
+            self.wake(&due, Wake::TimedOut);
+            done += 1;
+        }
+    }
+}
+
+/// A wait on the lists; taken off when dropped.
+pub(crate) struct Registered {
+    reactor: Rc<Reactor>,
+    waiter: Rc<Waiter>,
+}
+
+impl Registered {
+    pub fn waiter(&self) -> &Rc<Waiter> {
+        &self.waiter
+    }
+
+    /// Takes the wait off the lists now.
+    pub fn cancel(&self) {
+        self.reactor.forget(&self.waiter);
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// Would blocking the current tasklet leave nobody to pump?
+fn must_pump_itself() -> bool {
+    crate::current().is_main() || (crate::run_count() <= 1 && crate::main_tasklet().is_blocked())
+}

@@ -1,0 +1,483 @@
+//! TCP sockets that block the tasklet, not the thread.
+//!
+//! They read like `std::net`: `connect`, `accept`, `read`, `write`, timeouts. Underneath, the sockets are non-blocking; a call that would block
+//! puts its tasklet on the thread's [reactor](super::reactor) and lets the others run. What waits is woken by the thread's
+//! [main loop](crate::main_loop); called from the main tasklet, a call runs that loop itself until it is done.
+//!
+//! Buffers are touched only while their tasklet runs, never by the system in its absence: they may lie on a sliced stack.
+
+use super::reactor::{Reactor, Wake};
+use super::shim::Events;
+use crate::Result as HswResult;
+use nix::sys::socket::{
+    connect, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,
+};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
+///
+/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
+/// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB.
+pub const BURST: usize = 1024 * 1024;
+
+const SMALLEST: usize = 1024;
+const ACCEPT: usize = 8 * 1024;
+
+/// A non-blocking socket, shared by its handles.
+struct Source<T> {
+    /// `None` once closed. Borrowed during a system call only, never while a tasklet waits.
+    io: RefCell<Option<T>>,
+    read_timeout: Cell<Option<Duration>>,
+    write_timeout: Cell<Option<Duration>>,
+    /// Bytes since the last wait.
+    burst: Cell<usize>,
+}
+
+fn closed() -> io::Error {
+    io::Error::new(
+        ErrorKind::ConnectionAborted,
+        "the socket was closed by this side",
+    )
+}
+
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    // A time too far to be told is as good as for ever.
+    timeout.and_then(|t| Instant::now().checked_add(t))
+}
+
+impl<T: AsRawFd> Source<T> {
+    fn new(io: T) -> Source<T> {
+        Source {
+            io: RefCell::new(Some(io)),
+            read_timeout: Cell::new(None),
+            write_timeout: Cell::new(None),
+            burst: Cell::new(0),
+        }
+    }
+
+    fn with<R>(&self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        op(self.io.borrow().as_ref().ok_or_else(closed)?)
+    }
+
+    fn raw_fd(&self) -> RawFd {
+        self.io.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Tries `op` until it does not want to block, waiting in between. `cost`: bytes that a result stands for.
+    fn attempt<R>(
+        &self,
+        interest: Events,
+        timeout: Option<Duration>,
+        cost: impl Fn(&R) -> usize,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut until = None;
+        let mut wait = |source: &Self| -> io::Result<()> {
+            // The time runs from the first wait; what is ready needs no clock.
+            let until = *until.get_or_insert_with(|| deadline(timeout));
+            source.wait(interest, until)
+        };
+        if self.burst.get() >= BURST {
+            wait(self)?;
+        }
+        loop {
+            match self.with(&mut op) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => wait(self)?,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+                Ok(result) => {
+                    self.burst
+                        .set(self.burst.get() + cost(&result).max(SMALLEST));
+                    return Ok(result);
+                }
+            }
+        }
+    }
+
+    fn wait(&self, interest: Events, until: Option<Instant>) -> io::Result<()> {
+        let fd = self.with(|io| Ok(io.as_raw_fd()))?;
+        self.burst.set(0);
+        match Reactor::current()?.wait(Some((fd, interest)), until)? {
+            Wake::Ready => Ok(()),
+            Wake::TimedOut => Err(crate::Error::Timeout.into()),
+            Wake::Closed => Err(closed()),
+        }
+    }
+
+    fn close(&self) {
+        let Some(io) = self.io.take() else { return };
+        // First those who wait: the number may belong to another socket as soon as it is closed.
+        if let Ok(reactor) = Reactor::current() {
+            reactor.cancel(io.as_raw_fd());
+        }
+    }
+}
+
+fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+    match timeout {
+        Some(t) if t.is_zero() => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "a timeout of zero; None means no timeout",
+        )),
+        timeout => Ok(timeout),
+    }
+}
+
+/// A TCP connection.
+///
+/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can read while another writes: share it by
+/// reference, by `Rc`, or by [`try_clone`](Self::try_clone). Several tasklets may wait in the same direction; whoever comes first gets what
+/// there is, and the `write_all`s of two tasklets may mix. The connection is closed when the last handle is dropped, or by
+/// [`close`](Self::close).
+///
+/// **Errors** of everything that waits, besides the connection's own:
+///
+/// | `io::Error` | why |
+/// |---|---|
+/// | converts to [`hardswitch::Error`](crate::Error): `Exit`, `Thrown`, ... | the tasklet was killed, or something was thrown at it, while it waited |
+/// | `TimedOut` | the time set is up; the connection is as good as before |
+/// | `ConnectionAborted` | the socket was [closed](Self::close) here, before or meanwhile |
+///
+/// ```
+/// use hardswitch::net::{TcpListener, TcpStream};
+/// use std::io::{Read, Write};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+/// let addr = listener.local_addr()?;
+/// hardswitch::spawn(move || -> hardswitch::Result<()> {
+///     let (mut stream, _) = listener.accept()?;
+///     Ok(stream.write_all(b"hello")?)
+/// })?;
+/// let mut text = String::new();
+/// TcpStream::connect(addr)?.read_to_string(&mut text)?; // the main tasklet waits: the loop runs meanwhile
+/// assert_eq!(text, "hello");
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct TcpStream {
+    source: Rc<Source<std::net::TcpStream>>,
+}
+
+impl TcpStream {
+    /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; see the [type](Self) for waiting.
+    pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+        Self::connect_until(addr, None)
+    }
+
+    /// Connects, for at most `timeout`. Errors: as [`connect`](Self::connect), `TimedOut`; `InvalidInput` for zero.
+    pub fn connect_timeout(addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        Self::connect_until(addr, deadline(check_timeout(Some(timeout))?))
+    }
+
+    fn connect_until(addr: SocketAddr, until: Option<Instant>) -> io::Result<TcpStream> {
+        let family = if addr.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        let fd = socket(
+            family,
+            SockType::Stream,
+            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        let begun = connect(fd.as_raw_fd(), &SockaddrStorage::from(addr));
+        let stream = TcpStream {
+            source: Rc::new(Source::new(std::net::TcpStream::from(fd))),
+        };
+        match begun {
+            Ok(()) => return Ok(stream),
+            // Interrupted, it goes on in the background too (POSIX, connect).
+            Err(nix::Error::EINPROGRESS | nix::Error::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        stream.source.wait(Events::OUT, until)?;
+        match stream.source.with(|io| io.take_error())? {
+            None => Ok(stream),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Takes a connected socket of the standard library over, and makes it non-blocking.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
+        Ok(TcpStream {
+            source: Rc::new(Source::new(stream)),
+        })
+    }
+
+    /// Another handle of the same socket, timeouts included. No system call; cannot fail once connected, the name is that of `std`.
+    pub fn try_clone(&self) -> io::Result<TcpStream> {
+        Ok(TcpStream {
+            source: self.source.clone(),
+        })
+    }
+
+    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get `ConnectionAborted`.
+    /// Twice is fine.
+    pub fn close(&self) {
+        self.source.close();
+    }
+
+    /// Ends reading, writing or both; the peer sees the end of the stream, and readers here do.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.with(|io| io.shutdown(how))
+    }
+
+    /// How long a read may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.source.read_timeout.set(check_timeout(timeout)?);
+        Ok(())
+    }
+
+    /// How long a write may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.source.write_timeout.set(check_timeout(timeout)?);
+        Ok(())
+    }
+
+    /// The read timeout.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.source.read_timeout.get()
+    }
+
+    /// The write timeout.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.source.write_timeout.get()
+    }
+
+    /// Sends small writes at once (`true`) instead of collecting them (Nagle).
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.source.with(|io| io.set_nodelay(nodelay))
+    }
+
+    /// Are small writes sent at once?
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.source.with(|io| io.nodelay())
+    }
+
+    /// With `Some(0 s)`, dropping the connection resets it, and what was not sent is lost; with a longer time, the system may wait as
+    /// long. Default: what was not sent is sent in the background. Whole seconds; fractions count as one.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        let seconds = linger.map_or(0, |l| {
+            l.as_secs().saturating_add(u64::from(l.subsec_nanos() > 0))
+        });
+        let value = libc::linger {
+            l_onoff: linger.is_some().into(),
+            l_linger: libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX),
+        };
+        self.source
+            .with(|io| Ok(nix::sys::socket::setsockopt(io, sockopt::Linger, &value)?))
+    }
+
+    /// The address at this end.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.with(|io| io.local_addr())
+    }
+
+    /// The address at the other end.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.with(|io| io.peer_addr())
+    }
+
+    /// The pending error, if there is one, which is cleared by this.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.source.with(|io| io.take_error())
+    }
+
+    /// As `read`, but what was read stays to be read again.
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.source.attempt(
+            Events::IN,
+            self.source.read_timeout.get(),
+            |n| *n,
+            |io| io.peek(buf),
+        )
+    }
+}
+
+impl Read for &TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // Linux waits for data even when none is wanted.
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.source.attempt(
+            Events::IN,
+            self.source.read_timeout.get(),
+            |n| *n,
+            |mut io| io.read(buf),
+        )
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        self.source.attempt(
+            Events::IN,
+            self.source.read_timeout.get(),
+            |n| *n,
+            |mut io| io.read_vectored(bufs),
+        )
+    }
+}
+
+impl Write for &TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.source.attempt(
+            Events::OUT,
+            self.source.write_timeout.get(),
+            |n| *n,
+            |mut io| io.write(buf),
+        )
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.source.attempt(
+            Events::OUT,
+            self.source.write_timeout.get(),
+            |n| *n,
+            |mut io| io.write_vectored(bufs),
+        )
+    }
+
+    /// Nothing is buffered here.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Write for TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsRawFd for TcpStream {
+    /// The descriptor; -1 once closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpStream")
+            .field(&self.source.raw_fd())
+            .finish()
+    }
+}
+
+/// A socket that takes connections.
+///
+/// Several tasklets may wait in `accept`; each connection wakes one after the other until it is taken. Errors of waiting: as for
+/// [`TcpStream`].
+pub struct TcpListener {
+    source: Rc<Source<std::net::TcpListener>>,
+}
+
+impl TcpListener {
+    /// Listens at `addr`; port 0 lets the system choose. Errors: the address is in use or not this machine's.
+    pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+        Self::from_std(std::net::TcpListener::bind(addr)?)
+    }
+
+    /// Takes a listening socket of the standard library over, and makes it non-blocking.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener {
+            source: Rc::new(Source::new(listener)),
+        })
+    }
+
+    /// Waits for a connection, which comes with its peer's address. Connections that were given up before they were taken are
+    /// passed over. Errors: no descriptor is left (the connection stays to be taken); see [`TcpStream`] for waiting.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            match self.source.attempt(
+                Events::IN,
+                self.source.read_timeout.get(),
+                |_| ACCEPT,
+                |io| io.accept(),
+            ) {
+                Ok((stream, peer)) => return Ok((TcpStream::from_std(stream)?, peer)),
+                Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// How long `accept` may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.source.read_timeout.set(check_timeout(timeout)?);
+        Ok(())
+    }
+
+    /// Another handle of the same socket.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        Ok(TcpListener {
+            source: self.source.clone(),
+        })
+    }
+
+    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get `ConnectionAborted`.
+    pub fn close(&self) {
+        self.source.close();
+    }
+
+    /// The address listened at; tells the port that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.with(|io| io.local_addr())
+    }
+}
+
+impl AsRawFd for TcpListener {
+    /// The descriptor; -1 once closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpListener")
+            .field(&self.source.raw_fd())
+            .finish()
+    }
+}
+
+/// The addresses of `host`, a name or an address. Names are looked up by the [worker pool](crate::offload), so only the tasklet waits.
+///
+/// Errors: the name is unknown or the look-up failed; what [`offload::call`](crate::offload::call) fails with; an empty list is an error
+/// too.
+pub fn resolve(host: &str, port: u16) -> HswResult<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = host.to_owned();
+    let found = crate::offload::call(move || {
+        std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter)
+    })??;
+    if found.is_empty() {
+        return Err(io::Error::new(ErrorKind::NotFound, format!("{host} has no address")).into());
+    }
+    Ok(found)
+}

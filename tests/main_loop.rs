@@ -1,0 +1,330 @@
+//! The loop: it waits as long as it may and no longer, and whoever may interrupt it can.
+
+use hardswitch::event::PostError;
+use hardswitch::{sleep, sleep_until, spawn, Channel, Error, MainLoop};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const LONG: Duration = Duration::from_secs(30);
+
+fn main_loop() -> MainLoop {
+    MainLoop::current().unwrap()
+}
+
+/// A list that tasklets append to.
+#[derive(Clone, Default)]
+struct Notes(Rc<RefCell<Vec<u64>>>);
+
+impl Notes {
+    fn add(&self, note: u64) {
+        self.0.borrow_mut().push(note);
+    }
+    fn all(&self) -> Vec<u64> {
+        self.0.borrow().clone()
+    }
+}
+
+#[test]
+fn sleepers_wake_in_the_order_of_their_times_and_not_early() {
+    let notes = Notes::default();
+    for ms in [30, 10, 20, 10] {
+        let notes = notes.clone();
+        spawn(move || -> hardswitch::Result<()> {
+            let start = Instant::now();
+            sleep(MS(ms))?;
+            assert!(start.elapsed() >= MS(ms));
+            notes.add(ms);
+            Ok(())
+        })
+        .unwrap();
+    }
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(notes.all(), [10, 10, 20, 30]);
+    assert!(main_loop().is_idle());
+}
+
+#[test]
+fn main_sleeps_while_the_others_run() {
+    let notes = Notes::default();
+    let ticker = notes.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        for i in 0..4 {
+            ticker.add(i);
+            sleep(MS(10))?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let start = Instant::now();
+    sleep(MS(100)).unwrap();
+    assert!(start.elapsed() >= MS(100));
+    assert_eq!(notes.all(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn no_time_at_all_lets_the_others_run_once() {
+    let notes = Notes::default();
+    let other = notes.clone();
+    spawn(move || other.add(1)).unwrap();
+    sleep(Duration::ZERO).unwrap();
+    notes.add(2);
+    let other = notes.clone();
+    spawn(move || other.add(3)).unwrap();
+    sleep_until(Instant::now() - MS(5)).unwrap();
+    assert_eq!(notes.all(), [1, 2, 3]);
+}
+
+#[test]
+fn a_sleeper_that_is_killed_leaves_no_timer() {
+    let notes = Notes::default();
+    for time in [LONG, Duration::MAX] {
+        let notes = notes.clone();
+        let sleeper = spawn(move || -> hardswitch::Result<()> {
+            let result = sleep(time);
+            assert!(matches!(result, Err(Error::Exit)));
+            notes.add(1);
+            result
+        })
+        .unwrap();
+        main_loop().tick().unwrap();
+        assert!(sleeper.is_blocked());
+        sleeper.kill().unwrap();
+        assert!(!sleeper.is_alive());
+    }
+    assert_eq!(notes.all(), [1, 1]);
+    assert_eq!(
+        (main_loop().waiting(), main_loop().next_deadline()),
+        ((0, 0), None)
+    );
+}
+
+#[test]
+fn a_tick_never_waits() {
+    for _ in 0..10 {
+        spawn(|| sleep(LONG)).unwrap();
+    }
+    let start = Instant::now();
+    for _ in 0..100 {
+        main_loop().tick().unwrap();
+        assert!(main_loop().tick_for(MS(5)).unwrap());
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(main_loop().waiting(), (0, 10));
+}
+
+#[test]
+fn a_tick_with_a_budget_ends_although_tasklets_never_block() {
+    let turns = Rc::new(Cell::new([0; 3]));
+    for i in 0..3 {
+        let turns = turns.clone();
+        spawn(move || -> hardswitch::Result<()> {
+            loop {
+                let mut all = turns.get();
+                all[i] += 1;
+                turns.set(all);
+                hardswitch::schedule()?;
+            }
+        })
+        .unwrap();
+    }
+    for _ in 0..3 {
+        assert!(!main_loop().tick_for(MS(3)).unwrap());
+    }
+    let [a, b, c] = turns.get();
+    assert!(
+        c >= 3 && a - c <= 1 && b - c <= 1,
+        "everybody has had their turns: {:?}",
+        turns.get()
+    );
+    assert!(!main_loop().tick_for(Duration::ZERO).unwrap());
+}
+
+#[test]
+fn a_pump_waits_for_the_limit_or_the_next_timer_whichever_is_first() {
+    let start = Instant::now();
+    assert_eq!(main_loop().pump(Some(MS(30))).unwrap(), 0);
+    assert!(start.elapsed() >= MS(30));
+    spawn(|| sleep(MS(40))).unwrap();
+    // Not with somebody runnable.
+    let start = Instant::now();
+    assert_eq!(main_loop().pump(Some(LONG)).unwrap(), 0);
+    assert!(start.elapsed() < LONG / 2);
+    hardswitch::run().unwrap();
+    assert!(main_loop().next_deadline().is_some());
+    let start = Instant::now();
+    assert_eq!(main_loop().pump(Some(LONG)).unwrap(), 1);
+    assert!(start.elapsed() < LONG / 2);
+    main_loop().run_until_idle().unwrap();
+}
+
+#[test]
+fn another_thread_posts_work_and_ends_the_wait() {
+    let remote = main_loop().remote();
+    let home = thread::current().id();
+    let (sender, receiver) = mpsc::channel();
+    let poster = thread::spawn(move || {
+        thread::sleep(MS(30));
+        remote
+            .post(move || sender.send(thread::current().id()).unwrap())
+            .unwrap();
+    });
+    let start = Instant::now();
+    assert_eq!(main_loop().pump(None).unwrap(), 1);
+    assert!(start.elapsed() >= MS(20));
+    assert_eq!(
+        receiver.recv().unwrap(),
+        home,
+        "events run on the loop's thread"
+    );
+    poster.join().unwrap();
+}
+
+#[test]
+fn an_interrupt_ends_this_wait_or_the_next_one_and_only_that() {
+    let remote = main_loop().remote();
+    remote.interrupt();
+    let start = Instant::now();
+    assert_eq!(main_loop().pump(Some(LONG)).unwrap(), 0);
+    assert!(start.elapsed() < LONG / 2);
+    let start = Instant::now();
+    assert_eq!(main_loop().pump(Some(MS(20))).unwrap(), 0);
+    assert!(start.elapsed() >= MS(20), "the interrupt was used up");
+    let other = thread::spawn(move || {
+        thread::sleep(MS(20));
+        remote.interrupt();
+    });
+    main_loop().pump(None).unwrap();
+    other.join().unwrap();
+}
+
+#[test]
+fn a_running_loop_takes_work_until_it_is_stopped() {
+    let remote = main_loop().remote();
+    let (sender, receiver) = mpsc::channel();
+    let other = thread::spawn(move || {
+        for i in 0..5 {
+            let sender = sender.clone();
+            let work = move || {
+                spawn(move || -> hardswitch::Result<()> {
+                    sleep(MS(5))?;
+                    sender.send(i).unwrap();
+                    Ok(())
+                })
+                .unwrap();
+            };
+            remote.post(work).unwrap();
+            // Idle in between: that does not end it.
+            thread::sleep(MS(15));
+        }
+        remote.stop();
+        remote
+    });
+    main_loop().run().unwrap();
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    // The stop is used up: the next run goes on until it has nothing to do.
+    spawn(|| sleep(MS(5))).unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert!(main_loop().is_idle());
+    let remote = other.join().unwrap();
+    remote.stop();
+    spawn(|| sleep(LONG)).unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert!(
+        !main_loop().is_idle(),
+        "a stop before the run ends it as well"
+    );
+}
+
+#[test]
+fn an_error_of_a_tasklet_comes_out_and_the_rest_goes_on_with_the_next_call() {
+    let notes = Notes::default();
+    let after = notes.clone();
+    spawn(|| -> hardswitch::Result<()> { Err(Error::Timeout) }).unwrap();
+    spawn(move || after.add(1)).unwrap();
+    assert!(matches!(main_loop().tick(), Err(Error::Timeout)));
+    assert_eq!(notes.all(), []);
+    main_loop().tick().unwrap();
+    assert_eq!(notes.all(), [1]);
+}
+
+#[test]
+fn events_may_pump_spawn_and_send() {
+    let channel = Channel::new();
+    let inbox = channel.clone();
+    let notes = Notes::default();
+    let got = notes.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        got.add(inbox.receive()?);
+        Ok(())
+    })
+    .unwrap();
+    main_loop().tick().unwrap();
+    thread_local!(static CHANNEL: RefCell<Option<Channel<u64>>> = const { RefCell::new(None) });
+    CHANNEL.set(Some(channel));
+    let remote = main_loop().remote();
+    let inner = remote.clone();
+    remote
+        .post(move || {
+            inner
+                .post(|| {
+                    CHANNEL
+                        .with_borrow(|c| c.as_ref().unwrap().send(42))
+                        .unwrap()
+                })
+                .unwrap();
+            assert_eq!(main_loop().pump(Some(Duration::ZERO)).unwrap(), 1);
+        })
+        .unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(notes.all(), [42]);
+    CHANNEL.set(None);
+}
+
+#[test]
+fn a_loop_whose_thread_is_gone_takes_no_more_events() {
+    let remote = thread::spawn(|| main_loop().remote()).join().unwrap();
+    assert_eq!(remote.post(|| {}), Err(PostError::Closed));
+    remote.interrupt();
+    remote.stop();
+}
+
+#[test]
+fn two_thousand_sleepers_cost_a_turn_each_and_end() {
+    let woken = Rc::new(Cell::new(0));
+    for i in 0..2000u64 {
+        let woken = woken.clone();
+        spawn(move || -> hardswitch::Result<()> {
+            for _ in 0..3 {
+                sleep(Duration::from_micros(100 + i % 17 * 100))?;
+            }
+            woken.set(woken.get() + 1);
+            Ok(())
+        })
+        .unwrap();
+    }
+    main_loop().run_until_idle().unwrap();
+    assert_eq!((woken.get(), main_loop().waiting()), (2000, (0, 0)));
+}
+
+#[test]
+fn a_loop_may_run_in_a_tasklet_that_is_not_main() {
+    let notes = Notes::default();
+    let inner = notes.clone();
+    let channel = Channel::new();
+    let done = channel.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        for ms in [20, 10] {
+            let inner = inner.clone();
+            spawn(move || sleep(MS(ms)).map(|()| inner.add(ms)))?;
+        }
+        MainLoop::current()?.run_until_idle()?;
+        done.send(())
+    })
+    .unwrap();
+    channel.receive().unwrap();
+    assert_eq!(notes.all(), [10, 20]);
+}

@@ -1,0 +1,636 @@
+//! Sockets of tasklets: whoever waits is a tasklet, and whoever leaves a wait leaves nothing behind.
+
+use hardswitch::net::errno::Errno;
+use hardswitch::net::shim::{Backend, Events, Fd, PollFd, Sets};
+use hardswitch::net::{Os, TcpListener, TcpStream};
+use hardswitch::{spawn, Channel, Error, MainLoop, Tasklet};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+const ANY: &str = "127.0.0.1:0";
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(ANY.parse().unwrap()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// Two ends of a connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let (listener, addr) = listener();
+    let client = TcpStream::connect(addr).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// A peer on the standard library's side.
+fn half_pair() -> (TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind(ANY).unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (ours, listener.accept().unwrap().0)
+}
+
+fn main_loop() -> MainLoop {
+    MainLoop::current().unwrap()
+}
+
+fn finish() {
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(main_loop().waiting(), (0, 0), "waiters were left behind");
+}
+
+/// Ticks until the condition holds.
+fn tick_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !done() {
+        main_loop().tick().unwrap();
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(MS(1));
+    }
+}
+
+fn pattern(n: usize) -> Vec<u8> {
+    (0..n).map(|i| (i * 31 + i / 251) as u8).collect()
+}
+
+/// What a tasklet's closure returned, once it has.
+struct Later<T>(Rc<RefCell<Option<T>>>, Tasklet);
+
+fn later<T: 'static>(f: impl FnOnce() -> T + 'static) -> Later<T> {
+    let result = Rc::new(RefCell::new(None));
+    let slot = result.clone();
+    let tasklet = spawn(move || {
+        let value = f();
+        *slot.borrow_mut() = Some(value);
+    });
+    Later(result, tasklet.unwrap())
+}
+
+impl<T> Later<T> {
+    fn done(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+    fn take(&self) -> T {
+        self.0
+            .borrow_mut()
+            .take()
+            .expect("the tasklet has finished")
+    }
+}
+
+#[test]
+fn large_data_crosses_between_two_tasklets_whole_and_in_order() {
+    const SIZE: usize = 3 << 20;
+    let (mut a, mut b) = pair();
+    let writer = later(move || a.write_all(&pattern(SIZE)));
+    let reader = later(move || {
+        let mut got = vec![];
+        b.read_to_end(&mut got).map(|_| got)
+    });
+    finish();
+    writer.take().unwrap();
+    assert!(reader.take().unwrap() == pattern(SIZE));
+}
+
+#[test]
+fn the_main_tasklet_drives_the_loop_while_it_waits() {
+    let (listener, addr) = listener();
+    let server = later(move || -> hardswitch::Result<()> {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept()?;
+            let mut question = [0; 4];
+            stream.read_exact(&mut question)?;
+            hardswitch::sleep(MS(20))?;
+            stream.write_all(&question.map(|b| b + 1))?;
+        }
+        Ok(())
+    });
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(b"abcd").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "bcde");
+    }
+    finish();
+    server.take().unwrap();
+}
+
+#[test]
+fn the_last_runnable_tasklet_drives_the_loop_when_main_is_blocked() {
+    let (mut ours, mut peer) = half_pair();
+    let channel = Channel::new();
+    let sender = channel.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        hardswitch::sleep(MS(10))?;
+        let mut byte = [0];
+        ours.read_exact(&mut byte)?;
+        sender.send(byte[0])
+    })
+    .unwrap();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(MS(40));
+        peer.write_all(b"x").unwrap();
+    });
+    assert_eq!(channel.receive().unwrap(), b'x');
+    thread.join().unwrap();
+    finish();
+}
+
+#[test]
+fn a_hundred_connections_are_served_by_sliced_tasklets() {
+    const CLIENTS: usize = 100;
+    let (listener, addr) = listener();
+    let served = Rc::new(Cell::new(0));
+    let count = served.clone();
+    // Buffers live on the stacks that are sliced away while their tasklets wait.
+    // SAFETY: nothing outside of these tasklets refers to their stacks: the streams and the counter are moved in, buffers are used in
+    // place, and the reactor keeps heap objects only.
+    let sliced = |name: String| unsafe { Tasklet::builder().name(name).sliced() };
+    let serve = move |stream: TcpStream| -> hardswitch::Result<()> {
+        let mut buffer = [0; 700];
+        loop {
+            match (&stream).read(&mut buffer)? {
+                0 => return Ok(()),
+                n => (&stream).write_all(&buffer[..n])?,
+            }
+        }
+    };
+    sliced("acceptor".into())
+        .spawn(move || -> hardswitch::Result<()> {
+            for i in 0..CLIENTS {
+                let (stream, _) = listener.accept()?;
+                sliced(format!("server {i}")).spawn(move || serve(stream))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    for i in 0..CLIENTS {
+        let count = count.clone();
+        sliced(format!("client {i}"))
+            .spawn(move || -> hardswitch::Result<()> {
+                let stream = TcpStream::connect(addr)?;
+                for round in 0..5 {
+                    let sent = [(i * 7 + round) as u8; 1000];
+                    let mut got = [0; 1000];
+                    (&stream).write_all(&sent)?;
+                    (&stream).read_exact(&mut got)?;
+                    assert_eq!(sent, got);
+                }
+                count.set(count.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+    }
+    finish();
+    assert_eq!(served.get(), CLIENTS);
+}
+
+#[test]
+fn a_refused_connection_says_so() {
+    let (listener, addr) = listener();
+    drop(listener);
+    assert_eq!(
+        TcpStream::connect(addr).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    let tasklet = later(move || TcpStream::connect_timeout(addr, Duration::from_secs(5)).map(drop));
+    finish();
+    assert_eq!(
+        tasklet.take().unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+}
+
+#[test]
+fn a_port_in_use_is_an_error() {
+    let (_listener, addr) = listener();
+    assert_eq!(
+        TcpListener::bind(addr).unwrap_err().kind(),
+        ErrorKind::AddrInUse
+    );
+}
+
+#[test]
+fn a_timeout_ends_the_wait_and_harms_nothing() {
+    let (mut ours, mut peer) = half_pair();
+    ours.set_read_timeout(Some(MS(30))).unwrap();
+    let start = Instant::now();
+    assert_eq!(ours.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert!(start.elapsed() >= MS(30));
+    peer.write_all(b"late").unwrap();
+    let mut got = [0; 4];
+    ours.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"late");
+    // A full send buffer.
+    ours.set_write_timeout(Some(MS(30))).unwrap();
+    let error = loop {
+        match ours.write(&[0; 65536]) {
+            Ok(_) => {}
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(matches!(Error::from(error), Error::Timeout));
+    let (listener, _) = listener();
+    listener.set_timeout(Some(MS(10))).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::TimedOut);
+    finish();
+}
+
+#[test]
+fn a_timeout_of_zero_is_refused_and_a_huge_one_is_for_ever() {
+    let (mut ours, mut peer) = half_pair();
+    let zero = Some(Duration::ZERO);
+    assert_eq!(
+        ours.set_read_timeout(zero).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        ours.set_write_timeout(zero).unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    let addr = ours.peer_addr().unwrap();
+    assert_eq!(
+        TcpStream::connect_timeout(addr, Duration::ZERO)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::InvalidInput
+    );
+    ours.set_read_timeout(Some(Duration::MAX)).unwrap();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(MS(20));
+        peer.write_all(b"x").unwrap();
+    });
+    assert_eq!(ours.read(&mut [0]).unwrap(), 1);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_killed_tasklet_gets_exit_out_of_its_read_and_leaves_no_waiter() {
+    let (ours, _peer) = half_pair();
+    let ours = Rc::new(ours);
+    for pending in [false, true] {
+        let stream = ours.clone();
+        let reader = later(move || (&*stream).read(&mut [0]));
+        main_loop().tick().unwrap();
+        assert_eq!(main_loop().waiting(), (1, 0));
+        if pending {
+            reader.1.kill_pending().unwrap();
+        } else {
+            reader.1.kill().unwrap();
+        }
+        finish();
+        assert!(
+            matches!(Error::from(reader.take().unwrap_err()), Error::Exit),
+            "pending: {pending}"
+        );
+    }
+}
+
+#[test]
+fn question_mark_carries_exit_and_thrown_errors_through_io_results() {
+    #[derive(Debug, PartialEq)]
+    struct Level(u32);
+    let (ours, _peer) = half_pair();
+    ours.set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let reader = later(move || -> hardswitch::Result<()> {
+        fn io_only(mut stream: TcpStream) -> io::Result<String> {
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        }
+        io_only(ours)?;
+        Ok(())
+    });
+    main_loop().tick().unwrap();
+    assert_eq!(main_loop().waiting(), (1, 1));
+    reader.1.throw(Error::thrown(Level(7))).unwrap();
+    match reader.take() {
+        Err(Error::Thrown(thrown)) => assert_eq!(thrown.downcast_ref::<Level>(), Some(&Level(7))),
+        other => panic!("{other:?}"),
+    }
+    finish();
+}
+
+#[test]
+fn a_tasklet_killed_just_when_its_data_arrives_leaves_the_data() {
+    let (ours, mut peer) = half_pair();
+    let ours = Rc::new(ours);
+    let stream = ours.clone();
+    let reader = later(move || (&*stream).read(&mut [0]));
+    main_loop().tick().unwrap();
+    peer.write_all(b"!").unwrap();
+    // The pump has queued it; before it runs, it is killed. And the other way round.
+    while main_loop().pump(Some(MS(100))).unwrap() == 0 {}
+    reader.1.kill_pending().unwrap();
+    finish();
+    assert!(matches!(
+        Error::from(reader.take().unwrap_err()),
+        Error::Exit
+    ));
+    let stream = ours.clone();
+    let reader = later(move || (&*stream).peek(&mut [0; 9]));
+    finish();
+    assert_eq!(reader.take().unwrap(), 1);
+    assert_eq!((&*ours).read(&mut [0; 9]).unwrap(), 1);
+}
+
+#[test]
+fn closing_ends_all_waits_with_the_documented_error() {
+    let (ours, peer) = half_pair();
+    // Fill it, so that a writer has to wait too.
+    ours.set_write_timeout(Some(MS(1))).unwrap();
+    while (&ours).write(&[0; 65536]).is_ok() {}
+    ours.set_write_timeout(None).unwrap();
+    let (listener, _) = listener();
+    let waits: Vec<Later<io::Error>> = vec![
+        later({
+            let s = ours.try_clone().unwrap();
+            move || (&s).read(&mut [0]).unwrap_err()
+        }),
+        later({
+            let s = ours.try_clone().unwrap();
+            move || (&s).read(&mut [0]).unwrap_err()
+        }),
+        later({
+            let s = ours.try_clone().unwrap();
+            move || loop {
+                // The system may take some more first.
+                if let Err(error) = (&s).write(&[0; 65536]) {
+                    return error;
+                }
+            }
+        }),
+        later({
+            let l = listener.try_clone().unwrap();
+            move || l.accept().unwrap_err()
+        }),
+    ];
+    main_loop().tick().unwrap();
+    assert_eq!(main_loop().waiting().0, 4);
+    ours.close();
+    listener.close();
+    ours.close();
+    // The number is free again; whoever gets it next must not be mistaken for the closed one.
+    let (other, mut other_peer) = half_pair();
+    other_peer.write_all(b"for somebody else").unwrap();
+    finish();
+    for wait in waits {
+        assert_eq!(wait.take().kind(), ErrorKind::ConnectionAborted);
+    }
+    assert_eq!(
+        (&ours).read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionAborted
+    );
+    assert_eq!(
+        ours.shutdown(Shutdown::Both).unwrap_err().kind(),
+        ErrorKind::ConnectionAborted
+    );
+    assert_eq!((ours.as_raw_fd(), listener.as_raw_fd()), (-1, -1));
+    assert_eq!((&other).read(&mut [0; 99]).unwrap(), 17);
+    drop(peer);
+}
+
+#[test]
+fn shutdown_wakes_readers_with_the_end_of_the_stream() {
+    let (ours, _peer) = half_pair();
+    let reader = later({
+        let s = ours.try_clone().unwrap();
+        move || (&s).read(&mut [0])
+    });
+    main_loop().tick().unwrap();
+    ours.shutdown(Shutdown::Both).unwrap();
+    finish();
+    assert_eq!(reader.take().unwrap(), 0);
+}
+
+#[test]
+fn one_socket_serves_a_reader_and_a_writer_at_once() {
+    const SIZE: usize = 1 << 20;
+    let (ours, mut peer) = half_pair();
+    let thread = std::thread::spawn(move || {
+        // An echo.
+        let mut buffer = vec![0; 10_000];
+        let mut total = 0;
+        while total < SIZE {
+            let n = peer.read(&mut buffer).unwrap();
+            peer.write_all(&buffer[..n]).unwrap();
+            total += n;
+        }
+    });
+    let ours = Rc::new(ours);
+    let (reading, writing) = (ours.clone(), ours);
+    let reader = later(move || {
+        let mut got = vec![0; SIZE];
+        (&*reading).read_exact(&mut got).map(|_| got)
+    });
+    let writer = later(move || (&*writing).write_all(&pattern(SIZE)));
+    finish();
+    writer.take().unwrap();
+    assert!(reader.take().unwrap() == pattern(SIZE));
+    thread.join().unwrap();
+}
+
+#[test]
+fn several_readers_share_what_comes_without_loss() {
+    let (ours, mut peer) = half_pair();
+    let readers: Vec<Later<usize>> = (0..4)
+        .map(|_| {
+            let stream = ours.try_clone().unwrap();
+            later(move || {
+                let mut sum = 0;
+                let mut bytes = [0; 3];
+                loop {
+                    match (&stream).read(&mut bytes).unwrap() {
+                        0 => return sum,
+                        n => sum += bytes[..n].iter().map(|b| *b as usize).sum::<usize>(),
+                    }
+                }
+            })
+        })
+        .collect();
+    let thread = std::thread::spawn(move || {
+        for i in 0..200u8 {
+            peer.write_all(&[i]).unwrap();
+            if i % 50 == 0 {
+                std::thread::sleep(MS(3));
+            }
+        }
+    });
+    finish();
+    thread.join().unwrap();
+    assert_eq!(
+        readers.iter().map(Later::take).sum::<usize>(),
+        (0..200).sum()
+    );
+}
+
+#[test]
+fn several_tasklets_accept_from_one_listener() {
+    let (listener, addr) = listener();
+    let acceptors: Vec<Later<SocketAddr>> = (0..3)
+        .map(|_| {
+            let listener = listener.try_clone().unwrap();
+            later(move || listener.accept().unwrap().1)
+        })
+        .collect();
+    main_loop().tick().unwrap();
+    let clients: Vec<_> = (0..3)
+        .map(|_| std::net::TcpStream::connect(addr).unwrap())
+        .collect();
+    finish();
+    let mut accepted: Vec<_> = acceptors.iter().map(Later::take).collect();
+    let mut connected: Vec<_> = clients.iter().map(|c| c.local_addr().unwrap()).collect();
+    accepted.sort();
+    connected.sort();
+    assert_eq!(accepted, connected);
+}
+
+#[test]
+fn a_flood_neither_holds_the_tick_nor_starves_others() {
+    let (mut ours, mut peer) = half_pair();
+    let flood = std::thread::spawn(move || {
+        let junk = vec![0; 1 << 20];
+        while peer.write_all(&junk).is_ok() {}
+    });
+    let received = Rc::new(Cell::new(0usize));
+    let count = received.clone();
+    let reader = spawn(move || -> hardswitch::Result<()> {
+        let mut buffer = vec![0; 65536];
+        loop {
+            count.set(count.get() + ours.read(&mut buffer)?);
+        }
+    })
+    .unwrap();
+    let other = later(|| (0..3).try_for_each(|_| hardswitch::sleep(MS(1))));
+    tick_until("the other tasklet and some of the flood", || {
+        other.done() && received.get() > 4 << 20
+    });
+    let before = received.get();
+    main_loop().tick().unwrap();
+    assert!(
+        received.get() - before <= hardswitch::net::BURST + 65536,
+        "{} bytes in one tick",
+        received.get() - before
+    );
+    reader.kill().unwrap();
+    flood.join().unwrap();
+    finish();
+}
+
+#[test]
+fn a_tasklet_that_must_not_block_is_told_so() {
+    let (mut ours, _peer) = half_pair();
+    hardswitch::current().set_block_trap(true);
+    let error = ours.read(&mut [0]).unwrap_err();
+    hardswitch::current().set_block_trap(false);
+    assert!(matches!(Error::from(error), Error::BlockTrap));
+    let trapped = later(move || {
+        hardswitch::current().set_block_trap(true);
+        ours.read(&mut [0]).unwrap_err()
+    });
+    finish();
+    assert!(matches!(Error::from(trapped.take()), Error::BlockTrap));
+}
+
+#[test]
+fn small_things_are_as_in_std() {
+    let (ours, peer) = half_pair();
+    assert_eq!(ours.peer_addr().unwrap(), peer.local_addr().unwrap());
+    assert_eq!(ours.local_addr().unwrap(), peer.peer_addr().unwrap());
+    ours.set_nodelay(true).unwrap();
+    assert!(ours.nodelay().unwrap());
+    assert_eq!((&ours).read(&mut []).unwrap(), 0);
+    assert!(ours.take_error().unwrap().is_none());
+    assert!(format!("{ours:?}").starts_with("TcpStream("));
+    // Adopted from std, it does not block the thread.
+    let adopted = TcpStream::from_std(peer).unwrap();
+    adopted.set_read_timeout(Some(MS(5))).unwrap();
+    assert_eq!(
+        (&adopted).read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::TimedOut
+    );
+    drop(ours);
+    assert_eq!((&adopted).read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn ipv6_works_where_the_machine_has_it() {
+    let Ok(listener) = TcpListener::bind("[::1]:0".parse().unwrap()) else {
+        return;
+    };
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, peer) = listener.accept().unwrap();
+    assert!(peer.is_ipv6());
+    client.write_all(b"6").unwrap();
+    assert_eq!(server.read(&mut [0; 2]).unwrap(), 1);
+}
+
+/// The PS3's poll under the whole: it fails with the error of one socket and leaves revents alone.
+struct Console {
+    failures: Rc<Cell<usize>>,
+}
+
+impl Backend for Console {
+    fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+        let mut answer = fds.to_vec();
+        let n = Os.poll(&mut answer, timeout)?;
+        if answer.iter().any(|fd| fd.revents.contains(Events::ERR)) {
+            self.failures.set(self.failures.get() + 1);
+            return Err(Errno::ECONNRESET);
+        }
+        fds.copy_from_slice(&answer);
+        Ok(n)
+    }
+    fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
+        Os.select(sets, timeout)
+    }
+    fn now(&mut self) -> Duration {
+        Os.now()
+    }
+    fn is_stream(&mut self, fd: Fd) -> bool {
+        Os.is_stream(fd)
+    }
+}
+
+#[test]
+fn on_a_console_a_reset_reaches_its_own_reader_and_nobody_else() {
+    let failures = Rc::new(Cell::new(0));
+    main_loop().set_backend(Box::new(Console {
+        failures: failures.clone(),
+    }));
+    let (broken, peer) = pair();
+    let (mut healthy, mut other) = half_pair();
+    let victim = later(move || (&broken).read(&mut [0]));
+    let bystander = later(move || {
+        let mut text = String::new();
+        healthy.read_to_string(&mut text).map(|_| text)
+    });
+    main_loop().tick().unwrap();
+    peer.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer); // a reset
+    tick_until("the reset", || victim.done());
+    assert_eq!(
+        victim.take().unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
+    assert!(!bystander.done());
+    other.write_all(b"unharmed").unwrap();
+    drop(other);
+    finish();
+    assert_eq!(bystander.take().unwrap(), "unharmed");
+    // Refused connects come the same way.
+    let (listener, addr) = listener();
+    drop(listener);
+    assert_eq!(
+        TcpStream::connect(addr).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert!(failures.get() >= 2, "the console's poll never failed");
+}

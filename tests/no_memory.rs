@@ -1,0 +1,295 @@
+//! When the memory for a slice cannot be had, the operation that needed it fails
+//! with an error, everything is as it was, and the same call works later.
+//!
+//! Everything is sliced in one window here, so that every switch must evict.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use hardswitch::testing::fail_slices_after;
+use hardswitch::{Channel, Error, Preference, Result, Settings, Tasklet, Value};
+
+fn sliced(f: impl FnOnce() -> Result<()> + 'static) -> Tasklet {
+    // SAFETY: no test lends a local of a tasklet to anybody.
+    unsafe { Tasklet::builder().sliced() }.spawn(f).unwrap()
+}
+
+/// All that can be seen of the scheduler and a channel.
+fn observe(channel: &Channel<String>) -> String {
+    let mut all: Vec<String> = hardswitch::tasklets()
+        .iter()
+        .map(|t| {
+            format!(
+                "{:x} {:?} next {:?} prev {:?}",
+                t.id(),
+                t,
+                t.next().map(|t| t.id()),
+                t.prev().map(|t| t.id())
+            )
+        })
+        .collect();
+    all.sort();
+    format!(
+        "{all:?} current {:x} count {} balance {} queue {:?}",
+        hardswitch::current().id(),
+        hardswitch::run_count(),
+        channel.balance(),
+        channel.queue().map(|t| t.id())
+    )
+}
+
+/// Runs `operation` in a sliced tasklet, first without memory for a slice, then
+/// with. The other sliced tasklets of `others` need the same window.
+fn refused(
+    others: impl FnOnce(&Channel<String>) + Send + 'static,
+    operation: impl Fn(&Channel<String>) -> Result<()> + Send + 'static,
+) {
+    std::thread::spawn(move || {
+        Settings {
+            windows: 1,
+            slice_cache: 0,
+            ..Settings::desktop()
+        }
+        .apply()
+        .unwrap();
+        let channel: Channel<String> = Channel::new();
+        let log = Rc::new(RefCell::new(Vec::new()));
+        others(&channel);
+        let (inner, seen) = (channel.clone(), log.clone());
+        let tester = sliced(move || {
+            // More stack than before, so that no old buffer fits.
+            let big = std::hint::black_box([7u8; 3000]);
+            let before = observe(&inner);
+            fail_slices_after(Some(0));
+            let first = operation(&inner);
+            fail_slices_after(None);
+            assert_eq!(
+                observe(&inner),
+                before,
+                "the refused call changed something"
+            );
+            seen.borrow_mut().push(format!("{first:?}"));
+            let second = operation(&inner);
+            seen.borrow_mut().push(format!("{second:?}"));
+            assert_eq!(big, [7u8; 3000]);
+            Ok(())
+        });
+        hardswitch::run().unwrap();
+        // Whoever still waits is woken.
+        while tester.is_alive() || channel.balance() != 0 {
+            channel.set_preference(Preference::Neither);
+            match channel.balance() {
+                0 => {
+                    tester.run().unwrap();
+                }
+                n if n > 0 => drop(channel.receive()),
+                _ => channel.send("late".into()).unwrap(),
+            }
+            hardswitch::run().unwrap();
+        }
+        assert_eq!(*log.borrow(), ["Err(OutOfMemory)", "Ok(())"]);
+        assert_eq!(hardswitch::stats().tasklets, 1 + 1, "main and the handle's");
+        drop(tester);
+    })
+    .join()
+    .unwrap();
+}
+
+/// Two sliced tasklets that take turns for a while.
+fn two_more(_: &Channel<String>) {
+    for _ in 0..2 {
+        sliced(|| {
+            for _ in 0..5 {
+                hardswitch::schedule()?;
+            }
+            Ok(())
+        });
+    }
+}
+
+/// One that waits to receive.
+fn a_receiver(channel: &Channel<String>) {
+    let channel = channel.clone();
+    sliced(move || {
+        for _ in 0..2 {
+            let text = channel.receive()?;
+            assert!(text == "text" || text == "late");
+            if text == "text" {
+                break;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn schedule_is_refused_whole() {
+    refused(two_more, |_| hardswitch::schedule());
+}
+
+#[test]
+fn schedule_with_a_value_is_refused_whole() {
+    refused(two_more, |_| {
+        let value = hardswitch::schedule_with(Value::new(String::from("mine")))?;
+        assert_eq!(value.downcast::<String>().unwrap(), "mine");
+        Ok(())
+    });
+}
+
+#[test]
+fn schedule_remove_is_refused_whole() {
+    refused(two_more, |_| hardswitch::schedule_remove());
+}
+
+#[test]
+fn a_send_that_switches_is_refused_whole() {
+    refused(a_receiver, |channel| channel.send("text".into()));
+}
+
+#[test]
+fn a_send_that_blocks_is_refused_whole() {
+    refused(two_more, |channel| channel.send("text".into()));
+}
+
+#[test]
+fn a_receive_that_blocks_is_refused_whole() {
+    refused(two_more, |channel| {
+        assert_eq!(channel.receive()?, "late");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_receive_that_switches_is_refused_whole() {
+    refused(
+        |channel| {
+            channel.set_preference(Preference::Sender);
+            let channel = channel.clone();
+            sliced(move || channel.send("late".into()));
+        },
+        |channel| {
+            assert_eq!(channel.receive()?, "late");
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn running_another_is_refused_whole() {
+    refused(two_more, |_| {
+        let next = hardswitch::current().next().unwrap();
+        assert!(next.is_scheduled());
+        next.run()
+    });
+}
+
+#[test]
+fn switching_to_another_is_refused_whole() {
+    refused(two_more, |_| hardswitch::current().next().unwrap().switch());
+}
+
+#[test]
+fn a_kill_is_refused_whole() {
+    refused(a_receiver, |channel| match channel.queue() {
+        Some(receiver) => receiver.kill(),
+        None => Ok(()),
+    });
+}
+
+#[test]
+fn a_nested_run_is_refused_whole() {
+    refused(two_more, |_| hardswitch::run());
+}
+
+#[test]
+fn spawn_fails_without_memory_for_the_first_slice() {
+    std::thread::spawn(|| {
+        let before = hardswitch::stats();
+        fail_slices_after(Some(0));
+        // SAFETY: nothing is lent.
+        let result = unsafe { Tasklet::builder().sliced() }.spawn(|| ());
+        fail_slices_after(None);
+        assert!(matches!(result, Err(Error::OutOfMemory)), "{result:?}");
+        assert_eq!(hardswitch::stats().tasklets, before.tasklets);
+        assert_eq!(hardswitch::run_count(), 1);
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn the_end_of_a_tasklet_is_never_refused() {
+    std::thread::spawn(|| {
+        Settings {
+            windows: 1,
+            slice_cache: 0,
+            memory_ceiling: 512 * 1024,
+            ..Settings::desktop()
+        }
+        .apply()
+        .unwrap();
+        // Fill the memory up to the ceiling with parked tasklets.
+        let channel: Channel<u64> = Channel::new();
+        let mut parked = 0;
+        loop {
+            let receiver = channel.clone();
+            // SAFETY: nothing is lent.
+            let builder = unsafe { Tasklet::builder().sliced() };
+            match builder.spawn(move || receiver.receive().map(drop)) {
+                Ok(_) => parked += 1,
+                Err(Error::MemoryCeiling(_)) => break,
+                Err(other) => panic!("{other}"),
+            }
+            if hardswitch::run().is_err() {
+                break;
+            }
+        }
+        assert!(parked > 10);
+        // All of them can still be woken and end.
+        channel.set_preference(Preference::Neither);
+        while channel.balance() < 0 {
+            channel.send(1).unwrap();
+            hardswitch::run().unwrap();
+        }
+        assert_eq!(hardswitch::stats().slice_bytes, 0);
+        assert_eq!(hardswitch::stats().tasklets, 1);
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn lent_memory_serves_as_windows() {
+    std::thread::spawn(|| {
+        let settings = Settings {
+            windows: 2,
+            ..Settings::console()
+        };
+        let bytes = 2 * settings.window_size + settings.scratch_size + 32;
+        let mut memory = vec![0u8; bytes];
+        let address = memory.as_mut_ptr();
+        let start = address as usize;
+        // SAFETY: too small on purpose: refused.
+        let result = unsafe { settings.clone().apply_in(address, bytes - 1) };
+        assert!(matches!(result, Err(Error::Settings(_))), "{result:?}");
+        // SAFETY: the vector is leaked below: the runtime ends after it.
+        unsafe { settings.apply_in(address, bytes).unwrap() };
+        std::mem::forget(memory);
+        for i in 0..10u8 {
+            sliced(move || {
+                for _ in 0..10 {
+                    let local = std::hint::black_box([i; 100]);
+                    hardswitch::schedule()?;
+                    assert_eq!(local, [i; 100]);
+                    let here = &raw const local as usize;
+                    assert!(here >= start && here < start + bytes);
+                }
+                Ok(())
+            });
+        }
+        hardswitch::run().unwrap();
+        assert!(hardswitch::stats().copied_bytes > 1000);
+    })
+    .join()
+    .unwrap();
+}

@@ -1,0 +1,441 @@
+//! Blocking calls on worker threads: every call has exactly one outcome, and it comes home.
+
+use hardswitch::offload::{self, Call, Pool, Settings};
+use hardswitch::{spawn, Error, MainLoop};
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn main_loop() -> MainLoop {
+    MainLoop::current().unwrap()
+}
+
+fn pool(threads: usize, queue: usize) -> Pool {
+    Pool::new(Settings {
+        threads,
+        queue,
+        ..Settings::default()
+    })
+    .unwrap()
+}
+
+fn io_kind(error: &Error) -> Option<ErrorKind> {
+    match error {
+        Error::Io(error) => Some(error.kind()),
+        _ => None,
+    }
+}
+
+/// Runs a call on a tasklet; its result, once there.
+fn on_a_tasklet<R: 'static>(
+    f: impl FnOnce() -> R + 'static,
+) -> (hardswitch::Tasklet, Rc<RefCell<Option<R>>>) {
+    let slot = Rc::new(RefCell::new(None));
+    let result = slot.clone();
+    let tasklet = spawn(move || {
+        let value = f();
+        *slot.borrow_mut() = Some(value);
+    });
+    (tasklet.unwrap(), result)
+}
+
+#[test]
+fn the_result_comes_back_to_the_thread_that_asked() {
+    let home = thread::current().id();
+    let there = offload::call(|| (thread::current().id(), "text".to_owned())).unwrap();
+    assert_ne!(there.0, home);
+    assert_eq!(there.1, "text");
+    let (_, result) = on_a_tasklet(move || {
+        let result = offload::call(|| 6 * 7).unwrap();
+        assert_eq!(thread::current().id(), home);
+        result
+    });
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(result.take(), Some(42));
+    assert!(main_loop().is_idle());
+}
+
+#[test]
+fn other_tasklets_run_while_one_waits() {
+    let pool = pool(1, 10);
+    let turns = Rc::new(Cell::new(0));
+    let count = turns.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        for _ in 0..10 {
+            hardswitch::sleep(MS(2))?;
+            count.set(count.get() + 1);
+        }
+        Ok(())
+    })
+    .unwrap();
+    pool.call(|| thread::sleep(MS(150))).unwrap();
+    assert_eq!(turns.get(), 10);
+}
+
+#[test]
+fn a_panic_comes_home_as_an_error_and_the_worker_lives_on() {
+    let pool = pool(1, 10);
+    for _ in 0..3 {
+        match pool.call(|| panic!("on the worker")) {
+            Err(Error::Panicked(thrown)) => assert_eq!(thrown.message(), "on the worker"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(pool.call(|| 1).unwrap(), 1);
+    assert_eq!(pool.load(), (1, 0), "one thread did it all");
+}
+
+#[test]
+fn a_panic_whose_payload_is_no_text_comes_home_too() {
+    #[derive(PartialEq, Debug)]
+    struct Code(u8);
+    match offload::call(|| std::panic::panic_any(Code(9))) {
+        Err(Error::Panicked(thrown)) => assert_eq!(thrown.downcast_ref::<Code>(), Some(&Code(9))),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn five_hundred_calls_on_three_threads_each_get_their_own_answer() {
+    let pool = pool(3, 1000);
+    let sum = Rc::new(Cell::new(0));
+    for i in 0..500u64 {
+        let (pool, sum) = (pool.clone(), sum.clone());
+        spawn(move || -> hardswitch::Result<()> {
+            let answer = pool.call(move || i.to_string())?;
+            assert_eq!(answer, i.to_string());
+            sum.set(sum.get() + i);
+            Ok(())
+        })
+        .unwrap();
+    }
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(sum.get(), 500 * 499 / 2);
+    assert!(pool.load().0 <= 3);
+}
+
+#[test]
+fn a_full_queue_is_refused_and_nothing_else_is_harmed() {
+    let pool = pool(1, 2);
+    let (release, gate) = mpsc::channel::<()>();
+    let first = on_a_tasklet({
+        let p = pool.clone();
+        move || p.call(move || gate.recv().unwrap())
+    });
+    main_loop().tick().unwrap();
+    while pool.load() != (1, 0) {
+        thread::sleep(MS(1)); // until the worker has taken it
+    }
+    let more: Vec<_> = (0..3)
+        .map(|i| {
+            on_a_tasklet({
+                let p = pool.clone();
+                move || p.call(move || i)
+            })
+        })
+        .collect();
+    main_loop().tick().unwrap();
+    let refused = more[2].1.take().unwrap().unwrap_err();
+    assert_eq!(io_kind(&refused), Some(ErrorKind::WouldBlock));
+    assert!(
+        refused.to_string().contains("queue of 2 calls is full"),
+        "{refused}"
+    );
+    release.send(()).unwrap();
+    main_loop().run_until_idle().unwrap();
+    first.1.take().unwrap().unwrap();
+    assert_eq!(
+        more[..2]
+            .iter()
+            .map(|m| m.1.take().unwrap().unwrap())
+            .collect::<Vec<_>>(),
+        [0, 1]
+    );
+}
+
+#[test]
+fn a_timeout_abandons_the_call_and_its_result_goes_to_the_callback() {
+    let pool = pool(1, 10);
+    let late = Rc::new(RefCell::new(vec![]));
+    let results = late.clone();
+    let start = Instant::now();
+    let answer = Call::new(|| {
+        thread::sleep(MS(80));
+        "late".to_owned()
+    })
+    .pool(&pool)
+    .timeout(MS(20))
+    .on_abandoned(move |result| results.borrow_mut().push(result.unwrap()))
+    .wait();
+    assert!(matches!(answer, Err(Error::Timeout)));
+    assert!(start.elapsed() >= MS(20));
+    assert_eq!(main_loop().waiting(), (0, 0));
+    assert!(!main_loop().is_idle(), "somebody wants the result still");
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(*late.borrow(), ["late"]);
+}
+
+#[test]
+fn a_call_in_time_is_not_abandoned() {
+    let called = Rc::new(Cell::new(false));
+    let flag = called.clone();
+    let call = Call::new(|| 5)
+        .timeout(Duration::MAX)
+        .on_abandoned(move |_| flag.set(true));
+    assert_eq!(call.wait().unwrap(), 5);
+    main_loop().run_until_idle().unwrap();
+    assert!(!called.get());
+    assert_eq!(main_loop().waiting(), (0, 0));
+}
+
+#[test]
+fn a_killed_tasklet_abandons_its_call() {
+    let pool = pool(1, 10);
+    for pending in [false, true] {
+        let seen = Rc::new(Cell::new(0));
+        let flag = seen.clone();
+        let p = pool.clone();
+        let (tasklet, result) = on_a_tasklet(move || {
+            let call = Call::new(|| thread::sleep(MS(30)))
+                .pool(&p)
+                .timeout(Duration::from_secs(60));
+            call.on_abandoned(move |outcome| flag.set(if outcome.is_ok() { 1 } else { 2 }))
+                .wait()
+        });
+        main_loop().tick().unwrap();
+        if pending {
+            tasklet.kill_pending().unwrap();
+            main_loop().tick().unwrap();
+        } else {
+            tasklet.kill().unwrap();
+        }
+        assert!(matches!(result.take(), Some(Err(Error::Exit))));
+        assert_eq!(
+            main_loop().waiting(),
+            (0, 0),
+            "its deadline is gone with it"
+        );
+        main_loop().run_until_idle().unwrap();
+        assert_eq!(seen.get(), 1, "pending: {pending}");
+    }
+}
+
+#[test]
+fn a_result_that_came_before_the_kill_goes_to_the_callback_too() {
+    let late = Rc::new(Cell::new(0));
+    let flag = late.clone();
+    let (tasklet, result) = on_a_tasklet(move || {
+        Call::new(|| 7)
+            .on_abandoned(move |r| flag.set(r.unwrap()))
+            .wait()
+    });
+    main_loop().tick().unwrap();
+    while main_loop().pump(Some(MS(100))).unwrap() == 0 {}
+    // It is queued, its result waits for it; now it is killed.
+    tasklet.kill_pending().unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert!(matches!(result.take(), Some(Err(Error::Exit))));
+    assert_eq!(late.get(), 7);
+}
+
+#[test]
+fn an_abandoned_call_without_a_callback_keeps_no_loop_busy() {
+    let pool = pool(1, 10);
+    let (release, gate) = mpsc::channel::<()>();
+    let answer = Call::new(move || gate.recv())
+        .pool(&pool)
+        .timeout(MS(5))
+        .wait();
+    assert!(matches!(answer, Err(Error::Timeout)));
+    main_loop().run_until_idle().unwrap();
+    release.send(()).unwrap();
+}
+
+#[test]
+fn shutdown_finishes_what_was_asked_and_takes_no_more() {
+    let pool = pool(1, 10);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let results: Vec<_> = (0..5)
+        .map(|_| {
+            let (pool, ran) = (pool.clone(), ran.clone());
+            on_a_tasklet(move || {
+                pool.call(move || {
+                    thread::sleep(MS(5));
+                    ran.fetch_add(1, Ordering::Relaxed)
+                })
+            })
+        })
+        .collect();
+    main_loop().tick().unwrap();
+    pool.shutdown();
+    assert_eq!(
+        ran.load(Ordering::Relaxed),
+        5,
+        "all have run when it returns"
+    );
+    assert_eq!(pool.load(), (0, 0));
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(
+        results
+            .iter()
+            .map(|r| r.1.take().unwrap().unwrap())
+            .collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4]
+    );
+    assert_eq!(
+        io_kind(&pool.call(|| ()).unwrap_err()),
+        Some(ErrorKind::NotConnected)
+    );
+    pool.shutdown();
+    pool.shutdown_now();
+}
+
+#[test]
+fn shutdown_now_gives_back_what_has_not_begun() {
+    let pool = pool(1, 10);
+    let (release, gate) = mpsc::channel::<()>();
+    let first = on_a_tasklet({
+        let p = pool.clone();
+        move || p.call(move || gate.recv().unwrap())
+    });
+    main_loop().tick().unwrap();
+    while pool.load() != (1, 0) {
+        thread::sleep(MS(1));
+    }
+    let ran = Arc::new(AtomicUsize::new(0));
+    let never: Vec<_> = (0..3)
+        .map(|_| {
+            on_a_tasklet({
+                let (p, ran) = (pool.clone(), ran.clone());
+                move || {
+                    p.call(move || {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    })
+                }
+            })
+        })
+        .collect();
+    main_loop().tick().unwrap();
+    release.send(()).unwrap();
+    pool.shutdown_now();
+    main_loop().run_until_idle().unwrap();
+    first.1.take().unwrap().unwrap();
+    // The worker may have been quick; but each call has run or says that it has not.
+    let outcomes: Vec<_> = never.iter().map(|n| n.1.take().unwrap()).collect();
+    let given_back = outcomes
+        .iter()
+        .filter(|o| {
+            o.as_ref()
+                .is_err_and(|e| e.to_string().contains("shut down before"))
+        })
+        .count();
+    assert_eq!(
+        outcomes.iter().filter(|o| o.is_ok()).count() + given_back,
+        3
+    );
+    assert_eq!(ran.load(Ordering::Relaxed), 3 - given_back);
+}
+
+#[test]
+fn bad_settings_are_refused() {
+    for settings in [
+        Settings {
+            threads: 0,
+            ..Settings::default()
+        },
+        Settings {
+            queue: 0,
+            ..Settings::console()
+        },
+    ] {
+        assert_eq!(
+            io_kind(&Pool::new(settings).unwrap_err()),
+            Some(ErrorKind::InvalidInput)
+        );
+    }
+    offload::call(|| ()).unwrap();
+    assert_eq!(
+        io_kind(&offload::configure(Settings::console()).unwrap_err()),
+        Some(ErrorKind::AlreadyExists)
+    );
+}
+
+#[test]
+fn a_tasklet_that_must_not_block_calls_nobody() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = ran.clone();
+    hardswitch::current().set_block_trap(true);
+    let answer = offload::call(move || count.fetch_add(1, Ordering::Relaxed));
+    hardswitch::current().set_block_trap(false);
+    assert!(matches!(answer, Err(Error::BlockTrap)));
+    thread::sleep(MS(10));
+    assert_eq!(
+        (ran.load(Ordering::Relaxed), Arc::strong_count(&ran)),
+        (0, 1)
+    );
+}
+
+#[test]
+fn a_thread_that_ends_leaves_its_calls_to_nobody_and_hangs_nobody() {
+    let pool = pool(1, 10);
+    let token = Arc::new(());
+    let (p, t) = (pool.clone(), token.clone());
+    let (release, gate) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        spawn(move || p.call(move || gate.recv().map(|_| t)).map(drop)).unwrap();
+        main_loop().tick().unwrap();
+    })
+    .join()
+    .unwrap();
+    release.send(()).unwrap();
+    pool.shutdown();
+    assert_eq!(Arc::strong_count(&token), 1, "the outcome is dropped");
+}
+
+#[test]
+fn several_threads_share_a_pool() {
+    let pool = pool(2, 100);
+    let threads: Vec<_> = (0..4)
+        .map(|i| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                (0..50)
+                    .map(|k| pool.call(move || i * 100 + k).unwrap())
+                    .sum::<usize>()
+            })
+        })
+        .collect();
+    for (i, thread) in threads.into_iter().enumerate() {
+        assert_eq!(thread.join().unwrap(), (0..50).map(|k| i * 100 + k).sum());
+    }
+}
+
+#[test]
+fn results_are_dropped_once_whatever_becomes_of_them() {
+    let token = Arc::new(());
+    let pool = pool(2, 100);
+    let t = token.clone();
+    drop(pool.call(move || t).unwrap());
+    let t = token.clone();
+    let _ = Call::new(move || {
+        thread::sleep(MS(20));
+        t
+    })
+    .pool(&pool)
+    .timeout(MS(1))
+    .wait();
+    let t = token.clone();
+    let _ = pool.call(move || {
+        let _t = t;
+        panic!("with a token")
+    });
+    pool.shutdown();
+    main_loop().pump(Some(Duration::ZERO)).unwrap();
+    assert_eq!(Arc::strong_count(&token), 1);
+}
