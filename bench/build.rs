@@ -1,4 +1,5 @@
-//! Builds the C++ peers where Boost is installed, and leaves them out where it is not. They are a program of their own (cpp/boost.cpp says why).
+//! Builds the C++ peers where Boost is installed, and leaves them out where it is not.
+//! They are a program of their own (cpp/boost.cpp says why).
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ fn boost() -> Option<PathBuf> {
         "-lboost_fiber",
         "-lboost_context",
     ]);
-    // What the compiler has against a machine without Boost is of no interest; the bench says that the peer is missing.
+    // What the compiler has against a machine without Boost is of no interest; the bench
+    // says that the peer is missing.
     compiler.output().ok()?.status.success().then_some(program)
 }

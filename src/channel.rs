@@ -308,6 +308,8 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
         return Ok(());
     };
     runtime.in_channel_callback.set(true);
+    // The value is on its way: nothing may switch meanwhile.
+    runtime.locked.set(runtime.locked.get() + 1);
     let will_block = !core.partner_waits(DIR);
     // SAFETY: the running tasklet is live.
     let tasklet = unsafe { Tasklet::from_ref(me) };
@@ -320,6 +322,7 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
         );
         Ok(())
     });
+    runtime.locked.set(runtime.locked.get() - 1);
     runtime.in_channel_callback.set(false);
     if let Err(error) = result {
         log::error!("error in the channel callback: {error}");

@@ -61,7 +61,7 @@ fn spilled_tasklets_switch_at_every_depth() {
         hardswitch::schedule()?;
         let inner = pipe.clone();
         let rest = spill::call(move || deep(n - 1, id, inner))??;
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             hardswitch::schedule()?;
         }
         assert_eq!(local, [n ^ id; 6]);

@@ -1,11 +1,15 @@
-// The C++ peers of bench, Boost.Context and Boost.Fiber, in a program of their own: the `context` crate brings functions of the same names as Boost's. It is
-// asked on standard input and answers on standard output; bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
+// The C++ peers of bench, Boost.Context and Boost.Fiber, in a program of their own: the
+// `context` crate brings functions of the same names as Boost's. It is asked on standard
+// input and answers on standard output; bench/src/peers/outside.rs and bench/src/herd.rs
+// are the other side.
 //
-//   timed:        "CASE OPERATIONS" -> "took NANOSECONDS"; any other line ends it
-//   herd LIBRARY: "ready" <- "park" -> "parked" <- "wake" -> "woken NANOSECONDS"
+//   timed:        "CASE OPERATIONS" -> "took NANOSECONDS PREEMPTIONS"; any other line ends it
+//   herd LIBRARY: "ready" <- "park" -> "parked" <- "wake" -> "woken" <- "end"
 #include <boost/context/fiber.hpp>
 #include <boost/context/fixedsize_stack.hpp>
 #include <boost/fiber/all.hpp>
+
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cstdint>
@@ -26,6 +30,13 @@ constexpr std::uint64_t burst = 100;
 
 std::uint64_t since(clock_type::time_point start) {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(clock_type::now() - start).count();
+}
+
+// How often the kernel has taken the processor away against the program's will.
+long preemptions() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nivcsw;
 }
 
 [[noreturn]] void fail(const char *what) {
@@ -118,6 +129,7 @@ void timed() {
     std::string name;
     std::uint64_t operations;
     while (std::cin >> name >> operations) {
+        const auto before = preemptions();
         std::uint64_t took;
         if (name == "context-switch") {
             took = context_switch(operations);
@@ -132,7 +144,7 @@ void timed() {
         } else {
             return;
         }
-        std::cout << "took " << took << std::endl;
+        std::cout << "took " << took << ' ' << preemptions() - before << std::endl;
     }
 }
 
@@ -212,9 +224,9 @@ template <class Herd> [[noreturn]] void keep() {
     herd.park(std::strtoull(tasks, nullptr, 10));
     std::cout << "parked" << std::endl;
     await("wake");
-    const auto start = clock_type::now();
     herd.wake();
-    std::cout << "woken " << since(start) << std::endl;
+    std::cout << "woken" << std::endl;
+    await("end");
     // The rest is the operating system's to clean up.
     std::_Exit(0);
 }

@@ -1,7 +1,8 @@
-// The Go peer of bench. It is asked on standard input and answers on standard output; bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
+// The Go peer of bench. It is asked on standard input and answers on standard output;
+// bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
 //
-//	timed: "CASE OPERATIONS" -> "took NANOSECONDS"; any other line ends it
-//	herd:  "ready" <- "park" -> "parked" <- "wake" -> "woken NANOSECONDS"
+//	timed: "CASE OPERATIONS" -> "took NANOSECONDS PREEMPTIONS"; any other line ends it
+//	herd:  "ready" <- "park" -> "parked" <- "wake" -> "woken" <- "end"
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -34,10 +36,19 @@ func main() {
 		if _, err := fmt.Sscan(lines.Text(), &name, &operations); err != nil || cases[name] == nil {
 			return
 		}
+		before := preemptions()
 		start := time.Now()
 		cases[name](operations)
-		fmt.Println("took", time.Since(start).Nanoseconds())
+		took := time.Since(start)
+		fmt.Println("took", took.Nanoseconds(), preemptions()-before)
 	}
+}
+
+// How often the kernel has taken the processor away against the program's will.
+func preemptions() int64 {
+	var usage syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return usage.Nivcsw
 }
 
 func yield(operations int) {
@@ -70,7 +81,8 @@ func rendezvous(operations int) {
 	close(ask)
 }
 
-// The counter is atomic because a goroutine may be preempted anywhere, even on one processor; that is 1 or 2 ns of the result.
+// The counter is atomic because a goroutine may be preempted anywhere, even on one
+// processor; that is 1 or 2 ns of the result.
 func spawn(operations, tasks int) {
 	var finished int64
 	for i := 0; i < operations/tasks; i++ {
@@ -110,7 +122,6 @@ func herd() {
 	}
 	fmt.Println("parked")
 	await("wake")
-	start := time.Now()
 	for i := 0; i < tasks; i++ {
 		channel <- i
 	}
@@ -120,5 +131,6 @@ func herd() {
 	if received != int64(tasks)*int64(tasks-1)/2 {
 		panic("a message was lost")
 	}
-	fmt.Println("woken", time.Since(start).Nanoseconds())
+	fmt.Println("woken")
+	await("end")
 }

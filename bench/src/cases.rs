@@ -1,4 +1,5 @@
-//! What is measured, in which unit, and what was promised (the figures of issue 3; docs/performance.md has the reasons).
+//! What is measured, in which unit, and what was promised (the figures of issue 3;
+//! docs/performance.md has the reasons).
 
 /// Sizes of the slices of `sliced-switch`, in bytes.
 pub const SLICES: [usize; 4] = [64, 256, 1024, 4096];
@@ -18,6 +19,7 @@ pub enum Case {
     RendezvousSliced,
     Spawn,
     SpawnBurst,
+    Offload,
     Parked,
     WakeAll,
     Parked10M,
@@ -53,6 +55,7 @@ impl Case {
             Case::RendezvousSliced,
             Case::Spawn,
             Case::SpawnBurst,
+            Case::Offload,
             Case::Parked,
             Case::WakeAll,
             Case::Parked10M,
@@ -83,6 +86,7 @@ impl Case {
             Case::RendezvousSliced => "rendezvous-sliced".into(),
             Case::Spawn => "spawn".into(),
             Case::SpawnBurst => "spawn-burst".into(),
+            Case::Offload => "offload".into(),
             Case::Parked => "parked".into(),
             Case::WakeAll => "wake-all".into(),
             Case::Parked10M => "parked-10m".into(),
@@ -113,6 +117,7 @@ impl Case {
             Case::RendezvousSliced => "the same, both tasklets sliced in one window".into(),
             Case::Spawn => "spawn one task, run it, see it finished".into(),
             Case::SpawnBurst => format!("spawn {BURST} tasks, run them all to their end; per task"),
+            Case::Offload => "a function that does nothing on a worker thread, waited for: there and back".into(),
             Case::Parked => "memory of the process per task that is blocked in receive, 1,000,000 of them".into(),
             Case::WakeAll => "send to each of them in order, all run to their end; per task".into(),
             Case::Parked10M => "memory of the process with 10,000,000 tasklets blocked in receive".into(),
@@ -144,6 +149,7 @@ impl Case {
                 absolute("hardswitch", 150.0),
                 times("hardswitch", 0.2, "go"),
             ],
+            Case::Offload => vec![times("hardswitch", 0.8, "tokio")],
             Case::Parked => vec![absolute("hardswitch", 320.0)],
             Case::WakeAll => vec![absolute("hardswitch", 150.0)],
             Case::Parked10M => vec![absolute("hardswitch", 4.0)],

@@ -1,8 +1,12 @@
-//! Measures hardswitch and its peers in the same run, and prints what came out beside what was promised.
+//! Measures hardswitch and its peers in the same run, and prints what came out beside
+//! what was promised.
 //!
-//! A case (`cases.rs`) is one thing to measure; a peer (`peers/`) is somebody who can do it. The peers of a case take turns, a few milliseconds each, for
-//! many rounds (`measure.rs`), so that whatever else the machine does hits all of them alike; the median of each is compared (`report.rs`). Cases about
-//! memory run in fresh child processes (`herd.rs`), because a process that has measured something else before has no honest size any more.
+//! A case (`cases.rs`) is one thing to measure; a peer (`peers/`) is somebody who can do
+//! it. The peers of a case take turns, a few milliseconds each, for many rounds
+//! (`measure.rs`), so that whatever else the machine does hits all of them alike; the
+//! median of each is compared (`report.rs`). Cases about memory run in fresh child
+//! processes (`herd.rs`), because a process that has measured something else before has
+//! no honest size any more.
 
 mod cases;
 mod herd;
@@ -47,6 +51,7 @@ fn run(options: &options::Options) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    print!("{}", report::heading());
     let mut herds = herd::Herds::default();
     for &case in &options.cases {
         let measured = match case.kind() {

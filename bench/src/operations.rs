@@ -35,30 +35,26 @@ pub struct Switched {
     pub live: usize,
 }
 
-/// Two tasklets that switch to each other, the named target at once. Each does so below so many small frames.
+/// Two tasklets that switch to each other, the named target at once, and below so many
+/// small frames. Both run the same code, as tasklets of one kind do: then the processor
+/// predicts their returns, and what is measured is the switch.
 pub fn switch(operations: u64, stack: Stack, depth: usize) -> Switched {
-    let pairs = operations / 2;
     let result = (|| -> Result<Switched> {
         let (one, other) = (builder(stack).build()?, builder(stack).build()?);
         let seen = Rc::new(Cell::new((Duration::ZERO, 0)));
         let (to_other, to_one, sees) = (other.clone(), one.clone(), seen.clone());
         one.bind(move || {
-            let mut outcome = Ok(());
             below(depth, &mut || {
-                outcome = (|| {
-                    to_other.switch()?;
-                    let live = to_other.stats().stack_bytes;
-                    let start = Instant::now();
-                    for _ in 0..pairs {
-                        to_other.switch()?;
-                    }
-                    sees.set((start.elapsed(), live));
-                    Ok(())
-                })();
-            });
-            outcome
+                bounce(&to_other, 1)?;
+                let live = to_other.stats().stack_bytes;
+                let start = Instant::now();
+                bounce(&to_other, operations / 2)?;
+                sees.set((start.elapsed(), live));
+                Ok(())
+            })
         })?;
-        other.bind_paused(move || below(depth, &mut || while to_one.switch().is_ok() {}))?;
+        // It ends when it is killed: its switch returns an error.
+        other.bind_paused(move || below(depth, &mut || bounce(&to_one, u64::MAX)))?;
         one.setup()?;
         hardswitch::run()?;
         let (took, live) = seen.get();
@@ -68,15 +64,24 @@ pub fn switch(operations: u64, stack: Stack, depth: usize) -> Switched {
     result.expect("switching works")
 }
 
+#[inline(never)]
+fn bounce(partner: &Tasklet, times: u64) -> Result<()> {
+    for _ in 0..times {
+        partner.switch()?;
+    }
+    Ok(())
+}
+
 /// Calls `body` below `depth` frames that stay alive meanwhile.
 #[inline(never)]
-fn below(depth: usize, body: &mut dyn FnMut()) {
-    match depth {
+fn below(depth: usize, body: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    let outcome = match depth {
         0 => body(),
         _ => below(depth - 1, body),
-    }
+    };
     // Not a tail call: there is something left to do here.
     black_box(depth);
+    outcome
 }
 
 pub fn give_up(operations: u64, stack: Stack) -> Duration {

@@ -12,7 +12,7 @@ CASE is a name of --list; `sliced-switch` stands for all its sizes. Without a CA
     --list            the cases, what each measures, and its goals
     --impl A[,B..]    only these implementations
     --rounds N        batches per implementation (default: 41; of the cases that start processes: 3)
-    --batch-ms N      length of a batch in milliseconds (default: 4)
+    --batch-ms N      length of a batch in milliseconds (default: 2)
     --json FILE       also write one JSON object a line: case, impl, unit, median, min, max, n
     --check           exit 1 if a goal was missed
     --help            this
@@ -48,7 +48,7 @@ pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
         cases: Vec::new(),
         only: None,
         rounds: None,
-        batch_ms: 4.0,
+        batch_ms: 2.0,
         json: None,
         check: false,
     };
@@ -101,4 +101,50 @@ pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
         options.cases = Case::all();
     }
     Ok(Command::Measure(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, String> {
+        let mut args = line.split_whitespace().map(str::to_string).collect();
+        match parse(&mut args)? {
+            Command::Measure(options) => Ok(options),
+            _ => panic!("{line:?} measures"),
+        }
+    }
+
+    #[test]
+    fn without_a_case_all_are_measured() {
+        assert_eq!(parsed("").unwrap().cases, Case::all());
+    }
+
+    #[test]
+    fn sliced_switch_stands_for_all_its_sizes() {
+        let cases = parsed("sliced-switch").unwrap().cases;
+        assert_eq!(cases.len(), crate::cases::SLICES.len());
+        assert_eq!(parsed("sliced-switch/256").unwrap().cases.len(), 1);
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused_in_one_line() {
+        for line in [
+            "nosuch",
+            "switch nosuch",
+            "--nosuch",
+            "--impl nosuch",
+            "--rounds 0",
+            "--rounds x",
+            "--rounds",
+            "--batch-ms nan",
+            "--json",
+        ] {
+            let complaint = parsed(line).err();
+            assert!(
+                complaint.is_some_and(|text| text.lines().count() == 1),
+                "{line:?}"
+            );
+        }
+    }
 }

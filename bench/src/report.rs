@@ -129,6 +129,37 @@ fn table(case: Case, measured: &[Measured]) {
     }
 }
 
+/// What was measured, and on what: the first lines of a record.
+pub fn heading() -> String {
+    let field = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line
+            .and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim());
+        value.unwrap_or("unknown").to_string()
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let peers = ["corosensei", "context", "generator", "may", "tokio"];
+    let versions = peers.map(|name| format!("{name} {}", locked(name).unwrap_or("?")));
+    format!(
+        "{}, {processors} processors, Linux {}, load {}\n{}\n",
+        field("/proc/cpuinfo", "model name"),
+        kernel.trim(),
+        load.split(' ').next().unwrap_or("unknown"),
+        versions.join(", ")
+    )
+}
+
+/// The version of a crate in the lock file that this program was built with.
+fn locked(name: &str) -> Option<&'static str> {
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let (_, rest) = include_str!("../../Cargo.lock").split_once(&entry)?;
+    Some(rest.split_once('"')?.0)
+}
+
 pub fn list() -> String {
     let mut text = String::new();
     for case in Case::all() {
@@ -145,4 +176,14 @@ pub fn list() -> String {
     text += &peers::names().join(", ");
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_heading_names_the_versions_that_were_built() {
+        let heading = super::heading();
+        assert!(heading.contains("tokio 1."), "{heading}");
+        assert!(!heading.contains('?'), "{heading}");
+    }
 }

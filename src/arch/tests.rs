@@ -31,7 +31,7 @@ fn mask(word: usize) -> u64 {
     }
 }
 
-#[repr(align(16))]
+#[repr(C, align(16))]
 struct Words([u64; WORDS]);
 
 extern "C" {
@@ -99,9 +99,11 @@ fn the_switch_keeps_what_it_must() {
     };
     let body = stack.top() & !(STACK_ALIGN - 1);
     let shared_ptr = &raw mut shared;
-    // SAFETY: the memory below `body` is free.
-    shared.parked =
-        unsafe { write_newborn(body, 0, other as *const () as usize, shared_ptr as usize) };
+    // SAFETY: the memory below `body` is free; `shared` outlives both stacks.
+    unsafe {
+        (*shared_ptr).parked =
+            write_newborn(body, 0, other as *const () as usize, shared_ptr as usize);
+    }
     let mut seed = 0xfeed_beef_cafe_1357;
     for _ in 0..2000 {
         check(shared_ptr, &mut seed);

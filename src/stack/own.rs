@@ -21,6 +21,8 @@ pub(crate) const MIN_STACK: usize = 4096;
 /// A pool of stacks. One size is pooled, the default one: a pool of all sizes
 /// would serve a small request with a large stack.
 pub(crate) struct StackPool {
+    // Boxed: a control block has one word for its stack.
+    #[allow(clippy::vec_box)]
     free: RefCell<Vec<Box<OwnStack>>>,
     /// Size of the pooled stacks in bytes.
     pub(crate) size: usize,

@@ -1,4 +1,5 @@
-//! Boost.Context and Boost.Fiber: the C++ program in bench/cpp, built by build.rs where Boost is installed.
+//! Boost.Context and Boost.Fiber: the C++ program in bench/cpp, built by build.rs where
+//! Boost is installed.
 
 use super::outside;
 use super::Timed;

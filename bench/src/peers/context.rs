@@ -1,4 +1,5 @@
-//! The `context` crate: Boost.Context's assembly behind a Rust function, symmetric switches on stacks that the caller brings.
+//! The `context` crate: Boost.Context's assembly behind a Rust function, symmetric
+//! switches on stacks that the caller brings.
 
 use super::{Able, Timed};
 use crate::cases::Case;
@@ -16,7 +17,8 @@ pub fn timed(case: Case) -> Timed {
         Err(error) => return Some(Err(error.to_string())),
     };
     let batch = move |operations: u64| {
-        // SAFETY: the stack is the closure's, and the context on it is given up before the batch ends.
+        // SAFETY: the stack is the closure's, and the context on it is given up before
+        // the batch ends.
         unsafe {
             let mut there = Context::new(&stack, bounce);
             let start = Instant::now();
@@ -51,7 +53,8 @@ impl Herd for Parked {
         for _ in 0..tasks {
             let mut memory: HeapStack = Box::new([0; 256]);
             let range = memory.as_mut_ptr_range();
-            // SAFETY: the memory lives as long as the context, which never moves it; its tasks only switch, which needs a few hundred bytes.
+            // SAFETY: the memory lives as long as the context, which never moves it; its
+            // tasks only switch, which needs a few hundred bytes.
             let context = unsafe {
                 Context::new(&Stack::new(range.end.cast(), range.start.cast()), bounce)
                     .resume(0)

@@ -1,4 +1,5 @@
-//! corosensei: asymmetric coroutines with a switch that is inlined into its caller. A resume and the suspend that answers it are two switches.
+//! corosensei: asymmetric coroutines with a switch that is inlined into its caller. A
+//! resume and the suspend that answers it are two switches.
 
 use super::memcpy::Window;
 use super::{Able, Timed};
@@ -26,16 +27,20 @@ pub fn timed(case: Case) -> Timed {
     }))
 }
 
-/// The best case of all: resume and suspend are inlined into one loop each, no call and no return is near, and every jump is predicted.
+/// The best case of all: resume and suspend are inlined into one loop each, no call and
+/// no return is near, and every jump is predicted.
 fn switch(operations: u64) -> Duration {
     bounce(
         operations,
-        |coroutine| drop(coroutine.resume(())),
+        |coroutine| {
+            coroutine.resume(());
+        },
         |yielder| yielder.suspend(()),
     )
 }
 
-/// The same through a function on either side, as a scheduler would call them: the processor predicts their returns from a stack that a switch puts out of step.
+/// The same through a function on either side, as a scheduler would call them: the
+/// processor predicts their returns from a stack that a switch puts out of step.
 pub fn timed_called(case: Case) -> Timed {
     #[inline(never)]
     fn resume(coroutine: &mut Coroutine<(), (), ()>) {
@@ -73,7 +78,8 @@ fn bounce(
     took
 }
 
-/// A raw switch plus the two copies of every sliced one: what the plainest share-stack scheme on top of corosensei's switch would cost.
+/// A raw switch plus the two copies of every sliced one: what the plainest share-stack
+/// scheme on top of corosensei's switch would cost.
 pub fn timed_with_copies(case: Case) -> Timed {
     let Case::SlicedSwitch(bytes) = case else {
         return None;
@@ -120,7 +126,8 @@ fn spawn(operations: u64, burst: u64, spare: &mut Vec<DefaultStack>) -> Duration
     took
 }
 
-/// The smallest stack that corosensei takes, from the heap: a mapping each, with its guard page, stops at 32,765 of them.
+/// The smallest stack that corosensei takes, from the heap: a mapping each, with its
+/// guard page, stops at 32,765 of them.
 struct HeapStack(*mut u8);
 
 const HEAP_STACK: Layout = match Layout::from_size_align(MIN_STACK_SIZE, STACK_ALIGNMENT) {
@@ -146,7 +153,8 @@ impl Drop for HeapStack {
     }
 }
 
-// SAFETY: MIN_STACK_SIZE aligned bytes. There is no guard page: the herd's tasks only suspend themselves, which needs a few hundred.
+// SAFETY: MIN_STACK_SIZE aligned bytes. There is no guard page: the herd's tasks only
+// suspend themselves, which needs a few hundred.
 unsafe impl Stack for HeapStack {
     fn base(&self) -> StackPointer {
         StackPointer::new(self.0 as usize + MIN_STACK_SIZE).expect("not null")

@@ -1,4 +1,5 @@
-//! The `generator` crate (may stands on it). A resume and the yield that answers it are two switches.
+//! The `generator` crate (may stands on it). A resume and the yield that answers it are
+//! two switches.
 
 use super::{Able, Timed};
 use crate::cases::Case;

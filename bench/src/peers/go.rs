@@ -3,7 +3,7 @@
 use super::{outside, Timed};
 use crate::cases::Case;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -47,6 +47,7 @@ fn build() -> Result<PathBuf, String> {
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "local");
     match go.output() {
+        Err(_) if !Path::new(source).exists() => Err(format!("its source {source} is gone")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err("not installed: no `go` in PATH (Debian: golang)".into())
         }

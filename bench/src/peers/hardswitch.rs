@@ -1,13 +1,17 @@
-//! hardswitch itself. Its settings belong to a thread, so each measurement has a thread of its own, which sleeps while others have their turn.
+//! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
+//! of its own, which sleeps while others have their turn.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::measure::elsewhere;
 use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, Stack};
-use hardswitch::{Channel, Settings};
+use hardswitch::{Channel, MainLoop, Result, Settings};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn timed(case: Case) -> Timed {
     Some(Ok(match case {
@@ -30,11 +34,13 @@ pub fn timed(case: Case) -> Timed {
         Case::SpawnBurst => on_stage(Settings::desktop(), |operations| {
             spawn(operations, BURST, Stack::Own)
         }),
+        Case::Offload => on_stage(Settings::desktop(), offload).noting("a tasklet waits"),
         _ => return None,
     }))
 }
 
-/// The same with tasklets that live in windows, each in one of its own where two take turns: both stay resident.
+/// The same with tasklets that live in windows, each in one of its own where two take
+/// turns: both stay resident.
 pub fn timed_sliced(case: Case) -> Timed {
     Some(Ok(match case {
         Case::Switch => on_stage(Settings::desktop(), |operations| {
@@ -68,7 +74,7 @@ fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static
             .apply()
             .expect("the thread is new and the settings are sound");
         for operations in asked {
-            if answer.send(batch(operations)).is_err() {
+            if answer.send(elsewhere(|| batch(operations))).is_err() {
                 return;
             }
         }
@@ -96,6 +102,25 @@ fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {
         switch(operations, Stack::Sliced, depth).took
     })
     .noting(format!("slices of {live} bytes")))
+}
+
+/// Not in `operations`: `count` has one thread to count.
+fn offload(operations: u64) -> Duration {
+    let result = (|| -> Result<Duration> {
+        let took = Rc::new(Cell::new(Duration::ZERO));
+        let measured = took.clone();
+        hardswitch::spawn(move || {
+            let start = Instant::now();
+            for number in 0..operations {
+                assert_eq!(hardswitch::offload::call(move || number)?, number);
+            }
+            measured.set(start.elapsed());
+            Ok(())
+        })?;
+        MainLoop::current()?.run_until_idle()?;
+        Ok(took.get())
+    })();
+    result.expect("calling works")
 }
 
 struct Parked {

@@ -1,9 +1,11 @@
-//! may: Go's model in Rust, on the `generator` crate; here with one worker thread, as Go has one processor. It has no rendezvous channel: `mpsc` is a queue,
-//! so its sender never waits, and a round trip is two hand-overs, not four.
+//! may: Go's model in Rust, on the `generator` crate; here with one worker thread, as Go
+//! has one processor. It has no rendezvous channel: `mpsc` is a queue, so its sender
+//! never waits, and a round trip is two hand-overs, not four.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::measure::elsewhere;
 use may::coroutine::yield_now;
 use may::sync::{mpmc, mpsc};
 use may::{config, go};
@@ -23,7 +25,7 @@ pub fn timed(case: Case) -> Timed {
         .set_workers(1)
         .set_pool_capacity(2 * BURST as usize);
     let able = Able::new(move |operations| {
-        go!(move || batch(operations))
+        go!(move || elsewhere(|| batch(operations)))
             .join()
             .expect("the batch does not panic")
     });
@@ -60,7 +62,8 @@ fn round_trip(operations: u64) -> Duration {
     start.elapsed()
 }
 
-/// The spawner waits by joining: one that only yields keeps the single worker to itself, and what it spawned never runs.
+/// The spawner waits by joining: one that only yields keeps the single worker to itself,
+/// and what it spawned never runs.
 fn spawn(operations: u64, burst: u64) -> Duration {
     let mut tasks = Vec::with_capacity(burst as usize);
     let mut finished = 0;
@@ -99,7 +102,7 @@ pub fn herd() -> Box<dyn Herd> {
 impl Parked {
     fn until(&self, passed: u64) {
         while self.passed.load(Ordering::Acquire) < passed {
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_micros(200));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The floor under a sliced switch: two plain copies, one slice out of a window and another one in, without any switch.
+//! The floor under a sliced switch: two plain copies, one slice out of a window and
+//! another one in, without any switch.
 
 use super::{Able, Timed};
 use crate::cases::Case;
@@ -39,7 +40,8 @@ impl Window {
 
     #[inline]
     pub fn exchange(&mut self) {
-        // The length is hidden from the compiler: a real slice's length is not known when the runtime is built either.
+        // The length is hidden from the compiler: a real slice's length is not known when
+        // the runtime is built either.
         let bytes = black_box(self.place.len());
         let next = self.resident ^ 1;
         // SAFETY: the place and the slices are three allocations of `bytes` bytes.

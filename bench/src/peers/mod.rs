@@ -1,5 +1,6 @@
 //! Who takes part. One file per library; here is the list.
 
+#[cfg(target_arch = "x86_64")]
 mod boost;
 #[cfg(target_arch = "x86_64")]
 mod context;
@@ -8,6 +9,7 @@ mod corosensei;
 #[cfg(target_arch = "x86_64")]
 mod generator;
 mod go;
+mod greenlet;
 mod hardswitch;
 #[cfg(target_arch = "x86_64")]
 mod may;
@@ -36,7 +38,8 @@ pub struct Skipped {
     pub why: String,
 }
 
-/// A peer's answer to a timed case: nothing to do with it, or able, or it would be if something were not missing.
+/// A peer's answer to a timed case: nothing to do with it, or able, or it would be if
+/// something were not missing.
 pub type Timed = Option<Result<Able, String>>;
 
 pub struct Able {
@@ -82,7 +85,8 @@ struct Peer {
     herd: Option<Keeper>,
 }
 
-/// A stack of its own mapping plus a guard page makes two mappings, and Linux allows a process 65,530 (`vm.max_map_count`).
+/// A stack of its own mapping plus a guard page makes two mappings, and Linux allows a
+/// process 65,530 (`vm.max_map_count`).
 #[cfg(target_arch = "x86_64")]
 const GUARDED_STACKS: u64 = 30_000;
 
@@ -199,6 +203,15 @@ fn peers() -> Vec<Peer> {
             }),
         },
         Peer {
+            name: "greenlet",
+            timed: greenlet::timed,
+            herd: Some(Keeper {
+                most: u64::MAX,
+                note: "with CPython's interpreter",
+                place: Place::There(greenlet::herd),
+            }),
+        },
+        Peer {
             name: "libaco",
             timed: no_libaco,
             herd: None,
@@ -206,7 +219,8 @@ fn peers() -> Vec<Peer> {
     ]
 }
 
-/// Share-stack copying in C is not in a crate nor in Debian; a table without it should say so where it would stand.
+/// Share-stack copying in C is not in a crate nor in Debian; a table without it should
+/// say so where it would stand.
 fn no_libaco(case: Case) -> Timed {
     matches!(case, Case::SlicedSwitch(_)).then(|| {
         Err("share-stack copying (libaco, libco): no crate and no Debian package has it".into())
@@ -248,13 +262,12 @@ pub fn herds(case: Case, options: &Options) -> Vec<Result<Shepherd, Skipped>> {
         let implementation = peer.name;
         let Keeper { most, note, place } = peer.herd?;
         let command = match place {
-            Place::Here(_) => std::env::current_exe()
-                .map_err(|error| error.to_string())
-                .map(|this| {
-                    let mut command = Command::new(this);
-                    command.args([CHILD, implementation]);
-                    command
-                }),
+            Place::Here(_) => {
+                // This very program, even if it was built anew since it was started.
+                let mut command = Command::new("/proc/self/exe");
+                command.args([CHILD, implementation]);
+                Ok(command)
+            }
             Place::There(command) => command(),
         };
         let note = (!note.is_empty()).then(|| note.to_string());

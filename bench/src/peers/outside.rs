@@ -1,9 +1,12 @@
-//! Peers that are programs of their own, asked line by line so that their batches take turns with everybody's: `CASE OPERATIONS` in, `took NANOSECONDS` out.
+//! Peers that are programs of their own, asked line by line so that their batches take
+//! turns with everybody's: `CASE OPERATIONS` in, `took NANOSECONDS PREEMPTIONS` out.
 
 use super::Able;
 use crate::herd::expect;
+use crate::measure::ELSEWHERE;
 use std::io::{self, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A batch of the program that `command` starts.
@@ -39,11 +42,14 @@ impl Peer {
 
     fn ask(&mut self, case: &str, operations: u64) -> io::Result<Duration> {
         writeln!(self.input, "{case} {operations}")?;
-        let nanoseconds = expect(&mut self.output, "took")?;
-        nanoseconds
-            .parse()
-            .map(Duration::from_nanos)
-            .map_err(|_| io::Error::other(format!("it took {nanoseconds:?}")))
+        let answer = expect(&mut self.output, "took")?;
+        let mut numbers = answer.split(' ').map(str::parse);
+        let (Some(Ok(nanoseconds)), Some(Ok(preemptions))) = (numbers.next(), numbers.next())
+        else {
+            return Err(io::Error::other(format!("it took {answer:?}")));
+        };
+        ELSEWHERE.fetch_add(preemptions as i64, Ordering::Relaxed);
+        Ok(Duration::from_nanos(nanoseconds))
     }
 }
 

@@ -1,14 +1,14 @@
-//! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the measuring thread.
+//! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the
+//! measuring thread.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{yield_now, JoinHandle, LocalSet};
+use tokio::task::{spawn_blocking, yield_now, JoinHandle};
 
 pub fn timed(case: Case) -> Timed {
     let runtime = runtime();
@@ -19,6 +19,8 @@ pub fn timed(case: Case) -> Timed {
                 .noting("mpsc(1): a sender waits only if the place is taken")
         }
         Case::Spawn => Able::new(move |operations| runtime.block_on(spawn(operations, 1))),
+        Case::Offload => Able::new(move |operations| runtime.block_on(offload(operations)))
+            .noting("spawn_blocking; a task waits"),
         Case::SpawnBurst => Able::new(move |operations| runtime.block_on(spawn(operations, BURST))),
         _ => return None,
     }))
@@ -87,27 +89,42 @@ async fn spawn(operations: u64, burst: u64) -> Duration {
     joined(spawner).await
 }
 
-/// Each task waits on a `oneshot` of its own. Of what tokio offers for receiving a value this takes the least memory; see docs/performance.md.
+async fn offload(operations: u64) -> Duration {
+    let caller = tokio::spawn(async move {
+        let start = Instant::now();
+        for number in 0..operations {
+            assert_eq!(joined(spawn_blocking(move || number)).await, number);
+        }
+        start.elapsed()
+    });
+    joined(caller).await
+}
+
+/// Each task waits on a `oneshot` of its own, and holds nothing else. Of what tokio offers
+/// for receiving a value this takes the least memory (docs/performance.md has the others).
 struct Parked {
     runtime: Runtime,
-    local: LocalSet,
     senders: Vec<oneshot::Sender<u64>>,
-    passed: Rc<Cell<u64>>,
+}
+
+thread_local! {
+    /// How many have begun to wait.
+    static WAITING: Cell<u64> = const { Cell::new(0) };
+    /// How many have been woken: also the message that the next one must get.
+    static WOKEN: Cell<u64> = const { Cell::new(0) };
 }
 
 pub fn herd() -> Box<dyn Herd> {
     Box::new(Parked {
         runtime: runtime(),
-        local: LocalSet::new(),
         senders: Vec::new(),
-        passed: Rc::default(),
     })
 }
 
 impl Parked {
-    fn until(&self, passed: u64) {
-        self.local.block_on(&self.runtime, async {
-            while self.passed.get() < passed {
+    fn until(&self, reached: impl Fn() -> bool) {
+        self.runtime.block_on(async {
+            while !reached() {
                 yield_now().await;
             }
         });
@@ -117,18 +134,17 @@ impl Parked {
 impl Herd for Parked {
     fn park(&mut self, tasks: u64) {
         self.senders.reserve_exact(tasks as usize);
-        for index in 0..tasks {
+        for _ in 0..tasks {
             let (sender, receiver) = oneshot::channel();
-            let passed = self.passed.clone();
-            self.local.spawn_local(async move {
-                passed.set(passed.get() + 1);
+            self.runtime.spawn(async {
+                WAITING.set(WAITING.get() + 1);
                 let message = receiver.await;
-                assert_eq!(message, Ok(index));
-                passed.set(passed.get() + 1);
+                assert_eq!(message, Ok(WOKEN.get()));
+                WOKEN.set(WOKEN.get() + 1);
             });
             self.senders.push(sender);
         }
-        self.until(tasks);
+        self.until(|| WAITING.get() == tasks);
     }
 
     fn wake(&mut self) {
@@ -136,6 +152,6 @@ impl Herd for Parked {
         for (message, sender) in self.senders.drain(..).enumerate() {
             sender.send(message as u64).expect("the receiver waits");
         }
-        self.until(2 * tasks);
+        self.until(|| WOKEN.get() == tasks);
     }
 }
