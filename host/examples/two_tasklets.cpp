@@ -1,9 +1,19 @@
 #include <hardswitch.hpp>
+
 #include <cstdio>
+#include <string>
 
 int main() {
-    hsw::channel<int> squares;
-    hsw::spawn([=] { for (int i = 1; i <= 3; ++i) squares.send(i * i); });
-    hsw::spawn([=] { for (int i = 1; i <= 3; ++i) std::printf("%d\n", squares.receive()); });
-    hsw::run(); // until both have ended
+    hsw::channel<std::string> talk;
+    hsw::spawn([talk] {
+        for (const char* word : {"ready", "steady", "go"}) {
+            talk.send(word);
+        }
+    });
+    hsw::spawn([talk] {
+        for (int i = 0; i < 3; ++i) {
+            std::puts(talk.receive().c_str());
+        }
+    });
+    hsw::run();
 }
