@@ -439,3 +439,18 @@ fn results_are_dropped_once_whatever_becomes_of_them() {
     main_loop().pump(Some(Duration::ZERO)).unwrap();
     assert_eq!(Arc::strong_count(&token), 1);
 }
+
+#[test]
+fn the_small_stacks_of_a_console_suffice_for_name_look_ups_and_panics() {
+    let pool = Pool::new(Settings::console()).unwrap();
+    let looked_up = pool
+        .call(|| std::net::ToSocketAddrs::to_socket_addrs(&("localhost", 80)).map(Iterator::count));
+    // Whether the machine knows the name is not the question.
+    let _ = looked_up.unwrap();
+    let unknown = pool.call(|| {
+        std::net::ToSocketAddrs::to_socket_addrs(&("no-such-host.invalid", 80)).map(Iterator::count)
+    });
+    unknown.unwrap().unwrap_err();
+    let panicked = pool.call(|| panic!("with a backtrace if one is wanted"));
+    assert!(matches!(panicked, Err(Error::Panicked(_))));
+}

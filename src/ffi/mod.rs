@@ -19,6 +19,7 @@ mod handle;
 mod local;
 mod scheduler;
 mod settings;
+mod spill;
 mod status;
 mod tasklet;
 mod value;
