@@ -85,4 +85,10 @@ pub mod testing {
     pub fn fail_slices_after(count: Option<u64>) {
         crate::runtime::Runtime::get().slices.fail_after(count);
     }
+
+    /// Lowers the memory ceiling of this thread to what is in use now.
+    pub fn close_ceiling() {
+        let budget = &crate::runtime::Runtime::get().budget;
+        budget.ceiling.set(budget.used.get());
+    }
 }

@@ -41,7 +41,10 @@ fn the_two_commands_exist() {
 
 #[test]
 fn every_file_it_points_to_exists() {
-    for text in [readme(), fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap()] {
+    for text in [
+        readme(),
+        fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap(),
+    ] {
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().unwrap();
             if !target.contains("://") {
