@@ -133,7 +133,7 @@ enum Stacks {
 
 fn spawn(stacks: Stacks, index: u64, f: impl FnOnce() -> Result<()> + 'static) -> Tasklet {
     let builder = Tasklet::builder().name(format!("register test {index}"));
-    let sliced = stacks == Stacks::Sliced || (stacks == Stacks::Mixed && index % 2 == 0);
+    let sliced = stacks == Stacks::Sliced || (stacks == Stacks::Mixed && index.is_multiple_of(2));
     if sliced {
         // SAFETY: the locals of the tests are not lent to anybody.
         unsafe { builder.sliced() }.spawn(f).unwrap()
