@@ -374,12 +374,6 @@ extern void hsw_asm_call_on(size_t top, void (*f)(void*), void *arg);
 
 extern struct EhGlobals *hsw_asm_cxa_globals(void);
 
-// The address of a pointer-sized cell of the calling thread, null at first.
-extern const struct Runtime **hsw_host_thread_cell(void);
-
-// Prints `length` bytes of text and ends the process.
-extern void hsw_host_fatal(const uint8_t *text, size_t length);
-
 // The version of the library, as "MAJOR.MINOR.PATCH". Never null, never freed.
 const char *hsw_version(void);
 
@@ -787,6 +781,12 @@ hsw_status hsw_offload(hsw_job job,
 // Sizes of the worker pool, before its first use: threads at most, bytes of stack of each, calls that may wait for one.
 // `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
 hsw_status hsw_offload_configure(size_t threads, size_t stack_size, size_t queue);
+
+// The address of a pointer-sized cell of the calling thread, null at first.
+extern const struct Runtime **hsw_host_thread_cell(void);
+
+// Prints `length` bytes of text and ends the process.
+extern void hsw_host_fatal(const uint8_t *text, size_t length);
 
 #ifdef __cplusplus
 } // extern "C"

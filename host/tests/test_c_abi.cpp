@@ -1052,6 +1052,36 @@ TEST_CASE("tasklets talk over TCP") {
     CHECK(hsw_tasklet_release(client) == HSW_OK);
 }
 
+TEST_CASE("writing to a peer that has gone is an error, not a signal") {
+    const no_leaks check;
+    hsw_socket listener{};
+    REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
+    std::uint16_t port = 0;
+    REQUIRE(hsw_socket_port(listener, &port) == HSW_OK);
+    const hsw_tasklet server = spawn([&] {
+        hsw_socket peer{};
+        const hsw_status status = hsw_tcp_accept(listener, &peer);
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return status;
+    });
+    hsw_status last = HSW_OK;
+    const hsw_tasklet client = spawn([&] {
+        hsw_socket peer{};
+        last = hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer);
+        const std::vector<char> data(100000);
+        for (int i = 0; i < 1000 && last == HSW_OK; ++i) {
+            last = hsw_socket_write(peer, data.data(), data.size());
+        }
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return HSW_OK;
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(last == HSW_ERR_IO);
+    CHECK(hsw_socket_release(listener) == HSW_OK);
+    CHECK(hsw_tasklet_release(server) == HSW_OK);
+    CHECK(hsw_tasklet_release(client) == HSW_OK);
+}
+
 TEST_CASE("ten thousand sliced tasklets keep their own locals") {
     const no_leaks check;
     constexpr std::uintptr_t count = 10000;
