@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cctype>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
@@ -81,6 +83,24 @@ TEST_CASE("the header is C11, and a C program works") {
     char log[64] = "";
     CHECK(c_program(log, sizeof log) == 0);
     CHECK(std::string(log) == "1 2 3 ");
+}
+
+TEST_CASE("the header declares nothing but hsw_ names") {
+    std::ifstream header(HSW_HEADER);
+    REQUIRE(header.good());
+    int declarations = 0;
+    for (std::string line; std::getline(header, line);) {
+        CAPTURE(line);
+        if (line.compare(0, 8, "#define ") == 0) {
+            CHECK((line.compare(8, 4, "HSW_") == 0 || line == "#define HARDSWITCH_H"));
+        } else if (!line.empty() && std::isalpha(static_cast<unsigned char>(line[0])) && line != "extern \"C\" {") {
+            CHECK(has(line, "hsw_"));
+            CHECK_FALSE(has(line, "hsw_asm"));
+            CHECK_FALSE(has(line, "hsw_host"));
+            ++declarations;
+        }
+    }
+    CHECK(declarations > 100);
 }
 
 TEST_CASE("every status has a name, also those that are none") {
