@@ -814,24 +814,18 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
         if address >= bottom || address < bottom - GUARD {
             return false;
         }
-        let mut digits = [0u8; 20];
-        let mut size = (top - bottom) / 1024;
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (size % 10) as u8;
-            size /= 10;
-            if size == 0 {
-                break;
-            }
-        }
-        write(b"hardswitch: stack overflow in tasklet '");
-        write(task.name().unwrap_or("(unnamed)").as_bytes());
-        write(b"': it used up its ");
-        write(kind.as_bytes());
-        write(b" of ");
-        write(&digits[at..]);
-        write(b" KiB\n");
+        // One write, so that lines of several threads do not mix. What does not
+        // fit is cut off.
+        let mut line = heapless::String::<256>::new();
+        let _ = core::fmt::Write::write_fmt(
+            &mut line,
+            format_args!(
+                "hardswitch: stack overflow in tasklet '{}': it used up its {kind} of {} KiB\n",
+                task.name().unwrap_or("(unnamed)"),
+                (top - bottom) / 1024
+            ),
+        );
+        write(line.as_bytes());
         true
     }
 }
