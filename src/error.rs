@@ -3,7 +3,9 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+#[cfg(feature = "std")]
+use alloc::string::String;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
