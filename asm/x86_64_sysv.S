@@ -128,13 +128,16 @@ hsw_asm_start:
 # hsw_asm_call_on(top = rdi, f = rsi, arg = rdx)
 #
 # An ordinary call of `f(arg)` on another stack. The frame pointer chain and the
-# CFI lead back through it, so that backtraces and unwinding cross it.
+# CFI lead back through it, so that backtraces and unwinding cross it. A signal
+# frame to debuggers: gdb takes any other frame that lies higher than its caller
+# for damage.
     .p2align 4
     .globl hsw_asm_call_on
     .hidden hsw_asm_call_on
     .type hsw_asm_call_on, @function
 hsw_asm_call_on:
     .cfi_startproc
+    .cfi_signal_frame
     push rbp
     .cfi_def_cfa_offset 16
     .cfi_offset rbp, -16
@@ -150,6 +153,50 @@ hsw_asm_call_on:
     ret
     .cfi_endproc
     .size hsw_asm_call_on, . - hsw_asm_call_on
+
+# hsw_asm_walk(sp = rdi, f = rsi, a = rdx, b = rcx)
+#
+# Calls `f(a, b)`, and the CFI says that the tasklet parked at `sp` did: rbx is
+# its save area, in which rbx, rbp and rip lie as they do in our own frame, 24
+# bytes below the CFA. An unwinder that starts in `f` walks from here into its
+# frames. `f` returns, and returns to our caller; it must not unwind.
+    .p2align 4
+    .globl hsw_asm_walk
+    .hidden hsw_asm_walk
+    .type hsw_asm_walk, @function
+hsw_asm_walk:
+    .cfi_startproc
+    push rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbp, 0
+    push rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbx, 0
+    sub rsp, 8
+    .cfi_adjust_cfa_offset 8
+    mov rax, rsi
+    mov rbx, rdi
+    mov rdi, rdx
+    mov rsi, rcx
+    .cfi_remember_state
+    .cfi_def_cfa rbx, 24
+    .cfi_undefined r12
+    .cfi_undefined r13
+    .cfi_undefined r14
+    .cfi_undefined r15
+    call rax
+    .cfi_restore_state
+    add rsp, 8
+    .cfi_adjust_cfa_offset -8
+    pop rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    pop rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbp
+    ret
+    .cfi_endproc
+    .size hsw_asm_walk, . - hsw_asm_walk
 
 # hsw_asm_cxa_globals() -> address of this thread's C++ exception globals, or 0
 #

@@ -104,6 +104,21 @@ pub(crate) unsafe fn return_address(save: *const u8) -> usize {
     unsafe { save.add(16).cast::<usize>().read() }
 }
 
+/// The stack pointer, exactly: below it there is nothing of the caller's frame.
+#[inline(always)]
+pub(crate) fn exact_stack_pointer() -> usize {
+    let sp;
+    // SAFETY: copies a register.
+    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The address of a function's first instruction.
+#[cfg(feature = "std")]
+pub(crate) fn code_address(function: *const ()) -> usize {
+    function as usize
+}
+
 /// Control words of the floating-point units: MXCSR and the x87 control word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FpEnv {
