@@ -26,7 +26,7 @@ PACKAGES_TEST=(
     doctest-dev:/usr/include/doctest/doctest.h
     cbindgen:cbindgen
     gdb-multiarch:gdb-multiarch
-    nginx-light:/usr/sbin/nginx
+    nginx-light:/usr/sbin/nginx # host/tests download from it
     python3:python3
     shellcheck:shellcheck
 )

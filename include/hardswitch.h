@@ -301,6 +301,9 @@ typedef struct hsw_stats {
   size_t memory_bytes;
 } hsw_stats;
 
+// A function that is called once. It must not unwind.
+typedef void (*hsw_function)(void *argument);
+
 // What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met. Returning the status of a failed
 // call passes that error on, with its payload: `HSW_ERR_EXIT` ends the tasklet silently, any other goes to the error
 // handler, or arrives as the failure of the innermost `hsw_run`.
@@ -373,9 +376,6 @@ extern struct EhGlobals *hsw_asm_cxa_globals(void);
 
 // The address of a pointer-sized cell of the calling thread, null at first.
 extern const struct Runtime **hsw_host_thread_cell(void);
-
-// Nanoseconds of a monotonic clock.
-extern uint64_t hsw_host_now_ns(void);
 
 // Prints `length` bytes of text and ends the process.
 extern void hsw_host_fatal(const uint8_t *text, size_t length);
@@ -535,8 +535,32 @@ hsw_status hsw_settings_console(struct hsw_settings *settings);
 // report an error); nothing has changed then.
 hsw_status hsw_init(const struct hsw_settings *settings);
 
+// As `hsw_init`, with the windows and the scratch stack in memory of the host's: `windows * window_size + scratch_size` bytes and
+// 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
+// when the tasklet is switched away, and ends the process with a message that names the tasklet.
+hsw_status hsw_init_in(const struct hsw_settings *settings,
+                       void *memory,
+                       size_t bytes);
+
 // The figures of the calling thread.
 hsw_status hsw_get_stats(struct hsw_stats *stats);
+
+// Calls `function(argument)`; if the calling tasklet has used more of its window than the watermark of the settings, with the
+// caller's frames moved to the heap for the time of the call. A recursion that calls itself through this is limited by the heap, not
+// by the window.
+//
+// *The caller's frames may be away meanwhile*: `argument` must not point into them, and `function` must not touch what lies there.
+// On failure (no memory for the frames) the function was not called.
+hsw_status hsw_spill(hsw_function function,
+                     void *argument);
+
+// Calls `function(argument)`; if little of the caller's stack is left, on a fresh segment. The caller's frames stay where they are:
+// `argument` may point into them. Works on main, too. On failure (no memory for a segment) the function was not called.
+hsw_status hsw_grow(hsw_function function,
+                    void *argument);
+
+// Bytes of its window or stack that the calling tasklet has in use; 0 for main and on a segment.
+hsw_status hsw_stack_used(size_t *bytes);
 
 // The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never null, never freed.
 const char *hsw_status_name(hsw_status status);

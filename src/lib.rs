@@ -1,4 +1,38 @@
 //! Tasklets and channels on hard-switched, sliced stacks.
+//!
+//! A [`Tasklet`] is a thread of control within an OS thread; thousands of them
+//! take turns, and talk over [`Channel`]s. Whatever may block returns a
+//! [`Result`]. [`spawn`] makes tasklets with a stack of their own, which is
+//! safe; [`Builder::sliced`] makes such that share a window and cost only their
+//! live bytes while they are parked, under a contract.
+//!
+//! ```
+//! use hardswitch::{run, spawn, Channel, Result};
+//!
+//! fn main() -> Result<()> {
+//!     let talk = Channel::new();
+//!     let words = talk.clone();
+//!     spawn(move || words.send_sequence(["ready", "steady", "go"]).map(drop))?;
+//!     spawn(move || {
+//!         for _ in 0..3 {
+//!             println!("{}", talk.receive()?);
+//!         }
+//!         Ok(())
+//!     })?;
+//!     run()
+//! }
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | schedule, run, look around | [`schedule`], [`run`], [`current`], [`tasklets`], [`stats`] |
+//! | set limits | [`Settings`] |
+//! | recurse deeply in a small window | [`spill`] |
+//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `offload` |
+//! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
+//!
+//! The behaviour is Stackless Python's; the documentation of each item says
+//! what differs. `docs/hard-switch.md` explains the switch.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
@@ -44,6 +78,11 @@ pub use scheduler::{
 pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
 pub use value::Value;
 
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 /// Switches for the tests of this crate. Not for users; may change at any time.
 #[doc(hidden)]
 pub mod testing {
@@ -51,5 +90,11 @@ pub mod testing {
     /// ends it.
     pub fn fail_slices_after(count: Option<u64>) {
         crate::runtime::Runtime::get().slices.fail_after(count);
+    }
+
+    /// Lowers the memory ceiling of this thread to what is in use now.
+    pub fn close_ceiling() {
+        let budget = &crate::runtime::Runtime::get().budget;
+        budget.ceiling.set(budget.used.get());
     }
 }

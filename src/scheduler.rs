@@ -477,24 +477,26 @@ pub fn run() -> Result<()> {
 /// The caller of `run` is back: its entry and all deeper ones go. Deeper callers
 /// that still wait are made runnable.
 unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) {
-    // SAFETY: the entries hold references; ours cannot be the last one, since
-    // we are queued.
-    unsafe {
-        let popped = {
-            let mut watchdogs = runtime.watchdogs.borrow_mut();
-            let Some(level) = watchdogs.iter().rposition(|&task| task == me) else {
-                // A shallower `run` was woken first and has taken our entry.
-                return;
-            };
-            watchdogs.split_off(level)
-        };
-        for task in popped.into_iter().rev() {
+    let watchdogs = &runtime.watchdogs;
+    if watchdogs.borrow().last() != Some(&me) && !watchdogs.borrow().contains(&me) {
+        // A shallower `run` was woken first and has taken our entry.
+        return;
+    }
+    loop {
+        let popped = watchdogs.borrow_mut().pop();
+        let Some(task) = popped else { return };
+        // SAFETY: the entries hold references; ours cannot be the last one,
+        // since we are queued.
+        unsafe {
             if (*task).floating() {
                 runtime.ring_append(task);
             } else {
                 debug_assert!((*task).refs > 1);
                 (*task).refs -= 1;
             }
+        }
+        if task == me {
+            return;
         }
     }
 }

@@ -44,11 +44,16 @@ fn origin(requests: usize) -> (String, thread::JoinHandle<()>) {
 /// Answers one request. Clients may give up early: errors of writing are theirs.
 fn serve(mut stream: TcpStream) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let first = lines.next().unwrap().unwrap();
+    // A client that is killed early enough has asked for nothing.
+    let Some(Ok(first)) = lines.next() else {
+        return;
+    };
     let path = first.split(' ').nth(1).unwrap().to_owned();
     for line in lines {
-        if line.unwrap().is_empty() {
-            break;
+        match line {
+            Ok(line) if line.is_empty() => break,
+            Ok(_) => {}
+            Err(_) => return,
         }
     }
     let mut send = |bytes: &[u8]| drop(stream.write_all(bytes));

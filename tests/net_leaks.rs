@@ -27,7 +27,7 @@ fn round(main_loop: &MainLoop) {
                     2 => stream.set_read_timeout(Some(Duration::from_millis(5)))?,
                     _ => {}
                 }
-                stream.read(&mut [0])?;
+                let _nothing_comes = stream.read(&mut [0])?;
                 Ok(())
             })
             .unwrap(),

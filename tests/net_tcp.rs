@@ -229,9 +229,8 @@ fn a_timeout_ends_the_wait_and_harms_nothing() {
     // A full send buffer.
     ours.set_write_timeout(Some(MS(30))).unwrap();
     let error = loop {
-        match ours.write(&[0; 65536]) {
-            Ok(_) => {}
-            Err(e) => break e,
+        if let Err(e) = ours.write_all(&[0; 65536]) {
+            break e;
         }
     };
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -335,7 +334,7 @@ fn a_tasklet_killed_just_when_its_data_arrives_leaves_the_data() {
         Error::Exit
     ));
     let stream = ours.clone();
-    let reader = later(move || (&*stream).peek(&mut [0; 9]));
+    let reader = later(move || stream.peek(&mut [0; 9]));
     finish();
     assert_eq!(reader.take().unwrap(), 1);
     assert_eq!((&*ours).read(&mut [0; 9]).unwrap(), 1);
@@ -377,10 +376,10 @@ fn closing_ends_all_waits_with_the_documented_error() {
     ours.close();
     listener.close();
     ours.close();
-    // The number is free again; whoever gets it next must not be mistaken for the closed one.
+    // The numbers are free again, and go to sockets on which nothing happens: those must not be what is waited for now.
     let (other, mut other_peer) = half_pair();
-    other_peer.write_all(b"for somebody else").unwrap();
-    finish();
+    let (_more, _more_peer) = half_pair();
+    tick_until("the end of all waits", || waits.iter().all(Later::done));
     for wait in waits {
         assert_eq!(wait.take().kind(), ErrorKind::ConnectionAborted);
     }
@@ -393,7 +392,9 @@ fn closing_ends_all_waits_with_the_documented_error() {
         ErrorKind::ConnectionAborted
     );
     assert_eq!((ours.as_raw_fd(), listener.as_raw_fd()), (-1, -1));
+    other_peer.write_all(b"for somebody else").unwrap();
     assert_eq!((&other).read(&mut [0; 99]).unwrap(), 17);
+    finish();
     drop(peer);
 }
 

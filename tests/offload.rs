@@ -64,18 +64,18 @@ fn the_result_comes_back_to_the_thread_that_asked() {
 #[test]
 fn other_tasklets_run_while_one_waits() {
     let pool = pool(1, 10);
-    let turns = Rc::new(Cell::new(0));
-    let count = turns.clone();
+    let (release, gate) = mpsc::channel();
+    // The call ends only because another tasklet has had ten turns.
     spawn(move || -> hardswitch::Result<()> {
         for _ in 0..10 {
             hardswitch::sleep(MS(2))?;
-            count.set(count.get() + 1);
         }
+        release.send("ten turns").unwrap();
         Ok(())
     })
     .unwrap();
-    pool.call(|| thread::sleep(MS(150))).unwrap();
-    assert_eq!(turns.get(), 10);
+    let waited = pool.call(move || gate.recv_timeout(Duration::from_secs(20)));
+    assert_eq!(waited.unwrap(), Ok("ten turns"));
 }
 
 #[test]
@@ -165,8 +165,9 @@ fn a_timeout_abandons_the_call_and_its_result_goes_to_the_callback() {
     let late = Rc::new(RefCell::new(vec![]));
     let results = late.clone();
     let start = Instant::now();
-    let answer = Call::new(|| {
-        thread::sleep(MS(80));
+    let (release, gate) = mpsc::channel::<()>();
+    let answer = Call::new(move || {
+        gate.recv().unwrap();
         "late".to_owned()
     })
     .pool(&pool)
@@ -177,6 +178,7 @@ fn a_timeout_abandons_the_call_and_its_result_goes_to_the_callback() {
     assert!(start.elapsed() >= MS(20));
     assert_eq!(main_loop().waiting(), (0, 0));
     assert!(!main_loop().is_idle(), "somebody wants the result still");
+    release.send(()).unwrap();
     main_loop().run_until_idle().unwrap();
     assert_eq!(*late.borrow(), ["late"]);
 }
@@ -438,4 +440,19 @@ fn results_are_dropped_once_whatever_becomes_of_them() {
     pool.shutdown();
     main_loop().pump(Some(Duration::ZERO)).unwrap();
     assert_eq!(Arc::strong_count(&token), 1);
+}
+
+#[test]
+fn the_small_stacks_of_a_console_suffice_for_name_look_ups_and_panics() {
+    let pool = Pool::new(Settings::console()).unwrap();
+    let looked_up = pool
+        .call(|| std::net::ToSocketAddrs::to_socket_addrs(&("localhost", 80)).map(Iterator::count));
+    // Whether the machine knows the name is not the question.
+    let _ = looked_up.unwrap();
+    let unknown = pool.call(|| {
+        std::net::ToSocketAddrs::to_socket_addrs(&("no-such-host.invalid", 80)).map(Iterator::count)
+    });
+    unknown.unwrap().unwrap_err();
+    let panicked = pool.call(|| panic!("with a backtrace if one is wanted"));
+    assert!(matches!(panicked, Err(Error::Panicked(_))));
 }

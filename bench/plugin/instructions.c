@@ -1,11 +1,15 @@
 /* A plugin for qemu's user-mode emulation that counts the guest's instructions.
  *
- * The guest asks for the count with a system call that no kernel has, MARK, with two numbers of its own choice: one line `FIRST SECOND COUNT` goes to the
- * file that the option `out=FILE` names. What the marks mean is between bench/src/bin/count.rs and bench/ppc64-count.
+ * The guest asks for the count with a system call that no kernel has, MARK, with two
+ * numbers of its own choice: one line `FIRST SECOND COUNT` goes to the file that the option
+ * `out=FILE` names. What the marks mean is between bench/src/bin/count.rs and
+ * bench/ppc64-count.
  *
- * qemu adds a block's instructions when it enters the block. A system call ends a block, so the count at a mark is exact.
+ * qemu adds a block's instructions when it enters the block. A system call ends a block, so
+ * the count at a mark is exact.
  *
- * Debian ships qemu with plugins and without its header; these are the few declarations that are used, of version 1 of the interface. */
+ * Debian ships qemu with plugins and without its header; these are the few declarations
+ * that are used, of version 1 of the interface. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,11 +20,15 @@ struct qemu_plugin_tb;
 typedef uint64_t qemu_plugin_id_t;
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
 
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*translated)(qemu_plugin_id_t id, struct qemu_plugin_tb *block));
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
+                                           void (*translated)(qemu_plugin_id_t id, struct qemu_plugin_tb *block));
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *block, enum qemu_plugin_op op, void *counter, uint64_t amount);
-void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id, void (*called)(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t, uint64_t, uint64_t,
-                                                                              uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
+void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *block, enum qemu_plugin_op op, void *counter,
+                                              uint64_t amount);
+void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
+                                          void (*called)(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t,
+                                                         uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
+                                                         uint64_t));
 
 #define EXPORT __attribute__((visibility("default")))
 #define MARK 0x48535743
@@ -32,11 +40,12 @@ static FILE *out;
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
     (void)id;
-    qemu_plugin_register_vcpu_tb_exec_inline(block, QEMU_PLUGIN_INLINE_ADD_U64, &count, qemu_plugin_tb_n_insns(block));
+    size_t instructions = qemu_plugin_tb_n_insns(block);
+    qemu_plugin_register_vcpu_tb_exec_inline(block, QEMU_PLUGIN_INLINE_ADD_U64, &count, instructions);
 }
 
-static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t first, uint64_t second, uint64_t a3, uint64_t a4, uint64_t a5, uint64_t a6,
-                   uint64_t a7, uint64_t a8) {
+static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t first, uint64_t second, uint64_t a3,
+                   uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
     (void)id, (void)cpu, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
     if (number == MARK) {
         fprintf(out, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", first, second, count);

@@ -1,18 +1,10 @@
 /* The host's side of a console program: the functions hardswitch asks of a system without std, and main. */
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static __thread void *thread_cell;
 
 void *hsw_host_thread_cell(void) { return &thread_cell; }
-
-uint64_t hsw_host_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 _Noreturn void hsw_host_fatal(const char *text, size_t length) {
     fprintf(stderr, "%.*s\n", (int)length, text);

@@ -22,8 +22,6 @@ pub enum Setup {
 }
 
 impl Setup {
-    pub const ALL: [Setup; 3] = [Setup::Own, Setup::Sliced, Setup::Windows8];
-
     fn windows(self) -> usize {
         match self {
             Setup::Windows8 => 8,

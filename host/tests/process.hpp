@@ -112,11 +112,12 @@ struct result {
     std::string err;
 };
 
-/// Runs hsw-host, under the target's emulator if there is one (the environment's HSW_HOST has the command).
-inline result run_host(const std::vector<std::string>& arguments, std::chrono::seconds longest = std::chrono::seconds(120)) {
-    const char* command = std::getenv("HSW_HOST");
+/// Runs the command that the environment's variable `name` has (ctest sets it: the program, under the target's emulator if there is
+/// one) with more arguments.
+inline result run_command(const char* name, const std::vector<std::string>& arguments, std::chrono::seconds longest) {
+    const char* command = std::getenv(name);
     if (command == nullptr) {
-        throw std::runtime_error("HSW_HOST is not set: run the tests with ctest");
+        throw std::runtime_error(std::string(name) + " is not set: run the tests with ctest");
     }
     std::istringstream in(command);
     std::vector<std::string> words;
@@ -125,12 +126,17 @@ inline result run_host(const std::vector<std::string>& arguments, std::chrono::s
     }
     words.insert(words.end(), arguments.begin(), arguments.end());
     const temporary_folder folder;
-    process host(words, folder / "out", folder / "err");
+    process child(words, folder / "out", folder / "err");
     result out;
-    out.status = host.wait(longest);
+    out.status = child.wait(longest);
     out.out = file_text(folder / "out");
     out.err = file_text(folder / "err");
     return out;
+}
+
+/// Runs hsw-host.
+inline result run_host(const std::vector<std::string>& arguments, std::chrono::seconds longest = std::chrono::seconds(120)) {
+    return run_command("HSW_HOST", arguments, longest);
 }
 
 inline std::size_t lines(const std::string& text) {

@@ -784,6 +784,53 @@ TEST_CASE("settings come first or not at all, and limits are errors") {
     });
 }
 
+TEST_CASE("windows may lie in memory of the host's") {
+    on_new_thread([] {
+        hsw_settings settings{};
+        REQUIRE(hsw_settings_console(&settings) == HSW_OK);
+        settings.window_size = 64 * 1024;
+        std::vector<char> memory(settings.windows * settings.window_size + settings.scratch_size + 32);
+        CHECK(hsw_init_in(&settings, nullptr, memory.size()) == HSW_ERR_NULL);
+    });
+    std::vector<char> memory(1024 * 1024);
+    on_new_thread([&] {
+        hsw_settings settings{};
+        REQUIRE(hsw_settings_console(&settings) == HSW_OK);
+        settings.window_size = 64 * 1024;
+        REQUIRE(hsw_init_in(&settings, memory.data(), memory.size()) == HSW_OK);
+        const char* where = nullptr;
+        const hsw_tasklet tasklet = spawn([&where] {
+            const char local = 0;
+            where = &local;
+            return HSW_OK;
+        });
+        CHECK(hsw_run() == HSW_OK);
+        CHECK((where >= memory.data()));
+        CHECK((where < memory.data() + memory.size()));
+        CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+    });
+}
+
+TEST_CASE("spill and grow call their function, and tell what they cannot") {
+    const no_leaks check;
+    std::size_t used = 7;
+    CHECK(hsw_stack_used(&used) == HSW_OK);
+    CHECK(used == 0); // main
+    CHECK(hsw_stack_used(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_spill(nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_grow(nullptr, nullptr) == HSW_ERR_NULL);
+    const auto count = [](void* data) { ++*static_cast<int*>(data); };
+    int calls = 0;
+    CHECK(hsw_spill(count, &calls) == HSW_OK);
+    CHECK(hsw_grow(count, &calls) == HSW_OK);
+    CHECK(calls == 2);
+    const hsw_tasklet tasklet = spawn([&] { return hsw_stack_used(&used); });
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(used > 0);
+    CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
+}
+
 TEST_CASE("a thread's end kills its tasklets and makes its handles stale") {
     int ended = 0;
     int freed = 0;

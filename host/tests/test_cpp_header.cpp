@@ -4,7 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cerrno>
+#include <chrono>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -362,4 +365,66 @@ TEST_CASE("streams and listeners") {
     } catch (const hsw::io_error& e) {
         CHECK(e.code() == ECONNREFUSED);
     }
+}
+
+namespace {
+
+/// Sums 1 to n the deep way, with some stack at each level.
+std::uint64_t deep_sum(std::uint64_t n) {
+    volatile std::uint64_t frame[16];
+    frame[n % 16] = n;
+    if (n == 0) {
+        return 0;
+    }
+    const std::uint64_t rest = hsw::spill([n] { return deep_sum(n - 1); });
+    return rest + frame[n % 16];
+}
+
+void deep_throw(int n) {
+    if (n == 0) {
+        throw std::out_of_range("bottom");
+    }
+    hsw::spill([n] { deep_throw(n - 1); });
+}
+
+std::uint64_t deep_count(std::uint64_t n, std::uint64_t& counter) {
+    volatile char frame[200];
+    frame[0] = 0;
+    counter += 1;
+    return n == 0 ? 0 : hsw::grow([&] { return deep_count(n - 1, counter) + 1; }) + static_cast<std::uint64_t>(frame[0]);
+}
+
+} // namespace
+
+TEST_CASE("a recursion is deeper than the window when it spills") {
+    std::thread([] {
+        hsw::init(hsw::console_settings()); // windows of 16 KiB
+        std::uint64_t sum = 0;
+        bool thrown = false;
+        hsw::spawn_detached([&] {
+            sum = deep_sum(5000);
+            try {
+                deep_throw(500);
+            } catch (const std::out_of_range&) {
+                thrown = true;
+            }
+        });
+        hsw::spawn_detached([] { hsw::schedule(); });
+        hsw::run();
+        CHECK(sum == 5000u * 5001u / 2);
+        CHECK(thrown);
+    }).join();
+}
+
+TEST_CASE("a recursion that borrows grows onto segments") {
+    std::thread([] {
+        hsw::options how;
+        how.own_stack = true;
+        std::uint64_t counter = 0;
+        std::uint64_t depth = 0;
+        hsw::spawn_detached([&] { depth = deep_count(3000, counter); }, how);
+        hsw::run();
+        CHECK(depth == 3000);
+        CHECK(counter == 3001);
+    }).join();
 }

@@ -1,6 +1,6 @@
 //! The C ABI: what `include/hardswitch.h` declares.
 //!
-//! It owns the tables of handles and the last errors, one set per thread ([`local`]); everything else is the runtime's.
+//! It owns the tables of handles and the last errors, one set per thread (`local`); everything else is the runtime's.
 //! It never unwinds into C, never lends C a pointer into the runtime, and never holds one of its own borrows while it calls
 //! the runtime: that call may switch to a tasklet which calls the C ABI again.
 //!
@@ -19,6 +19,7 @@ mod handle;
 mod local;
 mod scheduler;
 mod settings;
+mod spill;
 mod status;
 mod tasklet;
 mod value;

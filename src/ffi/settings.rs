@@ -1,5 +1,7 @@
 //! Settings and figures of the calling thread.
 
+use core::ffi::c_void;
+
 use super::{entry, hsw_status, out, Failure};
 use crate::Settings;
 
@@ -68,22 +70,46 @@ pub unsafe extern "C" fn hsw_settings_console(settings: *mut hsw_settings) -> hs
 /// report an error); nothing has changed then.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
+    // SAFETY: the contract of the interface.
+    entry(|| Ok::<(), Failure>(unsafe { wanted(settings) }.apply()?))
+}
+
+/// As `hsw_init`, with the windows and the scratch stack in memory of the host's: `windows * window_size + scratch_size` bytes and
+/// 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
+/// when the tasklet is switched away, and ends the process with a message that names the tasklet.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_init_in(
+    settings: *const hsw_settings,
+    memory: *mut c_void,
+    bytes: usize,
+) -> hsw_status {
     entry(|| {
-        let mut wanted = Settings::default();
-        // SAFETY: the contract of the interface.
-        if let Some(settings) = unsafe { settings.as_ref() } {
-            wanted.windows = settings.windows;
-            wanted.window_size = settings.window_size;
-            wanted.watermark = settings.watermark;
-            wanted.stack_size = settings.stack_size;
-            wanted.stack_pool = settings.stack_pool;
-            wanted.slice_cache = settings.slice_cache;
-            wanted.scratch_size = settings.scratch_size;
-            wanted.memory_ceiling = settings.memory_ceiling;
-            wanted.overflow_report = settings.overflow_report;
+        if memory.is_null() {
+            return Err(Failure::Null("memory"));
         }
-        Ok::<(), Failure>(wanted.apply()?)
+        // SAFETY: the contract of the interface; for the memory, what is said above.
+        Ok(unsafe { wanted(settings).apply_in(memory.cast(), bytes) }?)
     })
+}
+
+/// The settings that C asks for.
+///
+/// SAFETY: null, or as the contract of the interface says.
+unsafe fn wanted(settings: *const hsw_settings) -> Settings {
+    let mut wanted = Settings::default();
+    // SAFETY: as above.
+    if let Some(settings) = unsafe { settings.as_ref() } {
+        wanted.windows = settings.windows;
+        wanted.window_size = settings.window_size;
+        wanted.watermark = settings.watermark;
+        wanted.stack_size = settings.stack_size;
+        wanted.stack_pool = settings.stack_pool;
+        wanted.slice_cache = settings.slice_cache;
+        wanted.scratch_size = settings.scratch_size;
+        wanted.memory_ceiling = settings.memory_ceiling;
+        wanted.overflow_report = settings.overflow_report;
+    }
+    wanted
 }
 
 /// Figures of a thread's runtime. Bytes unless the name says otherwise.

@@ -4,7 +4,7 @@
 //! length, options in BSD numbering, errors of their own numbering ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). Byte order:
 //! the console is big-endian, so words are native there; what crosses the network is given as bytes.
 //!
-//! [`FdSet`](super::shim::FdSet) and [`PollFd`](super::shim::PollFd) of the shim have the console's layout already.
+//! [`FdSet`] and [`PollFd`] of the shim have the console's layout already.
 
 use super::shim::{Events, FdSet, PollFd};
 use core::net::{Ipv4Addr, SocketAddrV4};

@@ -11,14 +11,14 @@ pub(crate) mod window;
 #[derive(Debug)]
 pub(crate) struct Budget {
     pub(crate) used: core::cell::Cell<usize>,
-    pub(crate) ceiling: usize,
+    pub(crate) ceiling: core::cell::Cell<usize>,
 }
 
 impl Budget {
     pub(crate) fn new(ceiling: usize) -> Budget {
         Budget {
             used: core::cell::Cell::new(0),
-            ceiling,
+            ceiling: core::cell::Cell::new(ceiling),
         }
     }
 
@@ -26,8 +26,8 @@ impl Budget {
     #[inline]
     pub(crate) fn take(&self, bytes: usize) -> crate::Result<()> {
         let used = self.used.get().saturating_add(bytes);
-        if used > self.ceiling {
-            return Err(crate::Error::MemoryCeiling(self.ceiling));
+        if used > self.ceiling.get() {
+            return Err(crate::Error::MemoryCeiling(self.ceiling.get()));
         }
         self.used.set(used);
         Ok(())

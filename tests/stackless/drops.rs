@@ -153,6 +153,51 @@ fn a_destructor_that_switches_while_a_value_is_in_flight_does_not_lose_it() {
 }
 
 #[test]
+fn a_received_value_is_claimed_before_whoever_was_left_for_good_is_destroyed() {
+    // The receiver becomes current because the sender removes itself, and nobody else refers to the sender: the receiver's
+    // first act is to destroy it, with a value in its own slot. What the destructors do must not touch that value.
+    fresh(|s| {
+        for round in 0..3 {
+            let c = Channel::new();
+            c.set_preference(hardswitch::Preference::Neither);
+            let log = Log::default();
+            let (chan, seen) = (c.clone(), log.clone());
+            s.spawn(move || match chan.receive() {
+                Ok(v) => seen.add(v),
+                Err(e) => seen.add(e),
+            });
+            hardswitch::schedule().unwrap();
+            assert_eq!(c.balance(), -1);
+            let (chan, seen) = (c.clone(), log.clone());
+            drop(s.spawn(move || {
+                let _guard = OnDrop(move || {
+                    match round {
+                        // Who gives way while it is killed is told once more.
+                        0 => seen.add(told(hardswitch::schedule())),
+                        1 => seen.add(told(s.spawn(|| ()).run())),
+                        _ => {}
+                    }
+                    seen.add("destroyed");
+                });
+                chan.send(4711)?;
+                hardswitch::schedule_remove()
+            }));
+            hardswitch::run().unwrap();
+            let expected = [
+                "TaskletExit destroyed 4711",
+                "ok destroyed 4711",
+                "destroyed 4711",
+            ];
+            assert_eq!(log.take(), expected[round], "round {round}");
+            assert_eq!(
+                (hardswitch::run_count(), hardswitch::stats().tasklets),
+                (1, 1)
+            );
+        }
+    });
+}
+
+#[test]
 fn a_dropped_value_may_switch_while_another_is_received() {
     struct Noisy(Log, i32);
     impl Drop for Noisy {

@@ -6,10 +6,12 @@ use crate::cases::{Case, BURST};
 use crate::herd::Herd;
 use crate::measure::elsewhere;
 use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, Stack};
-use hardswitch::{Channel, Settings};
+use hardswitch::{Channel, MainLoop, Result, Settings};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn timed(case: Case) -> Timed {
     Some(Ok(match case {
@@ -32,6 +34,7 @@ pub fn timed(case: Case) -> Timed {
         Case::SpawnBurst => on_stage(Settings::desktop(), |operations| {
             spawn(operations, BURST, Stack::Own)
         }),
+        Case::Offload => on_stage(Settings::desktop(), offload).noting("a tasklet waits"),
         _ => return None,
     }))
 }
@@ -99,6 +102,25 @@ fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {
         switch(operations, Stack::Sliced, depth).took
     })
     .noting(format!("slices of {live} bytes")))
+}
+
+/// Not in `operations`: `count` has one thread to count.
+fn offload(operations: u64) -> Duration {
+    let result = (|| -> Result<Duration> {
+        let took = Rc::new(Cell::new(Duration::ZERO));
+        let measured = took.clone();
+        hardswitch::spawn(move || {
+            let start = Instant::now();
+            for number in 0..operations {
+                assert_eq!(hardswitch::offload::call(move || number)?, number);
+            }
+            measured.set(start.elapsed());
+            Ok(())
+        })?;
+        MainLoop::current()?.run_until_idle()?;
+        Ok(took.get())
+    })();
+    result.expect("calling works")
 }
 
 struct Parked {

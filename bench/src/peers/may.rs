@@ -102,7 +102,7 @@ pub fn herd() -> Box<dyn Herd> {
 impl Parked {
     fn until(&self, passed: u64) {
         while self.passed.load(Ordering::Acquire) < passed {
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_micros(200));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Who takes part. One file per library; here is the list.
 
+#[cfg(target_arch = "x86_64")]
 mod boost;
 #[cfg(target_arch = "x86_64")]
 mod context;
@@ -261,13 +262,12 @@ pub fn herds(case: Case, options: &Options) -> Vec<Result<Shepherd, Skipped>> {
         let implementation = peer.name;
         let Keeper { most, note, place } = peer.herd?;
         let command = match place {
-            Place::Here(_) => std::env::current_exe()
-                .map_err(|error| error.to_string())
-                .map(|this| {
-                    let mut command = Command::new(this);
-                    command.args([CHILD, implementation]);
-                    command
-                }),
+            Place::Here(_) => {
+                // This very program, even if it was built anew since it was started.
+                let mut command = Command::new("/proc/self/exe");
+                command.args([CHILD, implementation]);
+                Ok(command)
+            }
             Place::There(command) => command(),
         };
         let note = (!note.is_empty()).then(|| note.to_string());

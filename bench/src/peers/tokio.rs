@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{yield_now, JoinHandle};
+use tokio::task::{spawn_blocking, yield_now, JoinHandle};
 
 pub fn timed(case: Case) -> Timed {
     let runtime = runtime();
@@ -19,6 +19,8 @@ pub fn timed(case: Case) -> Timed {
                 .noting("mpsc(1): a sender waits only if the place is taken")
         }
         Case::Spawn => Able::new(move |operations| runtime.block_on(spawn(operations, 1))),
+        Case::Offload => Able::new(move |operations| runtime.block_on(offload(operations)))
+            .noting("spawn_blocking; a task waits"),
         Case::SpawnBurst => Able::new(move |operations| runtime.block_on(spawn(operations, BURST))),
         _ => return None,
     }))
@@ -85,6 +87,17 @@ async fn spawn(operations: u64, burst: u64) -> Duration {
         start.elapsed()
     });
     joined(spawner).await
+}
+
+async fn offload(operations: u64) -> Duration {
+    let caller = tokio::spawn(async move {
+        let start = Instant::now();
+        for number in 0..operations {
+            assert_eq!(joined(spawn_blocking(move || number)).await, number);
+        }
+        start.elapsed()
+    });
+    joined(caller).await
 }
 
 /// Each task waits on a `oneshot` of its own, and holds nothing else. Of what tokio offers

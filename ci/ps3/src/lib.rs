@@ -1,4 +1,4 @@
-//! A console program in small: tasklets and channels without std, in memory and with a clock that the host hands in.
+//! A console program in small: tasklets and channels without std, in memory that the host hands in.
 #![no_std]
 extern crate alloc;
 

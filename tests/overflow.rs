@@ -1,0 +1,154 @@
+//! A stack overflow ends the process and says whose it was: own stacks and
+//! windows have guard pages, lent memory has a canary.
+
+use std::io::Read;
+use std::os::fd::FromRawFd;
+
+use hardswitch::{Settings, Tasklet};
+
+/// Runs `f` in a forked child and returns what it wrote to standard error, and
+/// how it ended: the signal, or the negative exit status.
+fn child(f: impl FnOnce()) -> (String, i32) {
+    let mut ends = [0; 2];
+    // SAFETY: plain system calls. The child of a test with several threads
+    // has one; it uses what was made before the fork, allocates (glibc keeps
+    // malloc usable in a forked child) and ends without returning.
+    unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        let pid = libc::fork();
+        assert!(pid >= 0, "no process to be had");
+        if pid == 0 {
+            libc::dup2(ends[1], 2);
+            libc::close(ends[0]);
+            libc::close(ends[1]);
+            let none = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            f();
+            libc::_exit(0);
+        }
+        libc::close(ends[1]);
+        let mut text = String::new();
+        std::fs::File::from_raw_fd(ends[0])
+            .read_to_string(&mut text)
+            .unwrap();
+        let mut status = 0;
+        assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+        let end = if libc::WIFSIGNALED(status) {
+            libc::WTERMSIG(status)
+        } else {
+            -libc::WEXITSTATUS(status)
+        };
+        (text, end)
+    }
+}
+
+/// Never returns: uses up the stack, frame by frame.
+#[allow(unconditional_recursion)]
+#[inline(never)]
+fn overflow(n: usize) -> usize {
+    let local = std::hint::black_box([n; 32]);
+    overflow(n + 1) + local[n % 32]
+}
+
+fn run(builder: hardswitch::Builder) {
+    builder
+        .spawn(|| {
+            std::hint::black_box(overflow(0));
+        })
+        .unwrap();
+    let _ = hardswitch::run();
+}
+
+#[test]
+fn an_own_stack_hits_its_guard_page() {
+    let (text, end) = child(|| run(Tasklet::builder().name("greedy").stack_size(32 * 1024)));
+    assert!(
+        text.contains("stack overflow in tasklet 'greedy': it used up its own stack of 32 KiB"),
+        "{text:?}"
+    );
+    assert_eq!(end, libc::SIGSEGV);
+}
+
+#[test]
+fn a_window_hits_its_guard_page() {
+    let (text, end) = child(|| {
+        Settings::console().apply().unwrap();
+        // SAFETY: nothing is lent.
+        run(unsafe { Tasklet::builder().name("sliced one").sliced() });
+    });
+    assert!(
+        text.contains("stack overflow in tasklet 'sliced one': it used up its window of 16 KiB"),
+        "{text:?}"
+    );
+    assert_eq!(end, libc::SIGSEGV);
+}
+
+#[test]
+fn a_tasklet_without_a_name_is_reported_too() {
+    let (text, end) = child(|| run(Tasklet::builder()));
+    assert!(
+        text.contains("stack overflow in tasklet '(unnamed)'"),
+        "{text:?}"
+    );
+    assert_eq!(end, libc::SIGSEGV);
+}
+
+#[test]
+fn lent_memory_is_checked_at_every_eviction() {
+    let (text, end) = child(|| {
+        let settings = Settings {
+            windows: 1,
+            ..Settings::console()
+        };
+        let bytes = settings.window_size + settings.scratch_size + 64;
+        // Room below the window, so that the overflow damages nothing else.
+        let memory = vec![0u8; bytes + 64 * 1024].leak();
+        let start = memory[64 * 1024..].as_mut_ptr();
+        // SAFETY: leaked, ours alone.
+        unsafe { settings.apply_in(start, bytes).unwrap() };
+        for name in ["writes too far", "another"] {
+            // SAFETY: nothing is lent.
+            let builder = unsafe { Tasklet::builder().name(name).sliced() };
+            builder
+                .spawn(move || {
+                    if name != "another" {
+                        fn deep(n: usize) -> usize {
+                            let local = std::hint::black_box([0x55u8; 512]);
+                            if n == 0 {
+                                return local[3] as usize;
+                            }
+                            deep(n - 1) + local[n % 512] as usize
+                        }
+                        std::hint::black_box(deep(40));
+                    }
+                    hardswitch::schedule()
+                })
+                .unwrap();
+        }
+        let _ = hardswitch::run();
+    });
+    assert!(
+        text.contains(
+            "stack overflow in tasklet 'writes too far': it used up its window of 16 KiB"
+        ),
+        "{text:?}"
+    );
+    assert_eq!(end, libc::SIGABRT);
+}
+
+#[test]
+fn other_faults_are_passed_on() {
+    let (text, end) = child(|| {
+        hardswitch::spawn(|| {
+            // SAFETY: none: a wild read is the point.
+            unsafe { std::ptr::read_volatile(std::hint::black_box(16) as *const u8) };
+        })
+        .unwrap();
+        let _ = hardswitch::run();
+    });
+    assert!(!text.contains("stack overflow in tasklet"), "{text:?}");
+    assert_eq!(end, libc::SIGSEGV);
+}
