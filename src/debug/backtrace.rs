@@ -247,7 +247,8 @@ struct Name {
 }
 
 /// Names by address, from std's alternate format: `N: 0xADDRESS - NAME`, and
-/// perhaps a line `at FILE:LINE:COLUMN`.
+/// perhaps a line `at FILE:LINE:COLUMN`. An address that occurs in several frames
+/// has its names as often.
 fn names(text: &str) -> BTreeMap<usize, Vec<Name>> {
     let mut all = BTreeMap::<usize, Vec<Name>>::new();
     let mut last = None;
@@ -263,7 +264,7 @@ fn names(text: &str) -> BTreeMap<usize, Vec<Name>> {
         } else if let Some((ip, name)) = entry(line) {
             last = Some(ip);
             all.entry(ip).or_default().push(Name {
-                name: name.into(),
+                name: without_hashes(name),
                 at: None,
             });
         }
@@ -272,14 +273,34 @@ fn names(text: &str) -> BTreeMap<usize, Vec<Name>> {
 }
 
 fn entry(line: &str) -> Option<(usize, &str)> {
-    let (_, rest) = line.split_once(": 0x")?;
-    let (ip, name) = rest.split_once(" - ")?;
-    // The hash that tells instances of a function apart is of no use to a reader.
+    let (_, rest) = line.split_once(": ")?;
+    let (ip, name) = rest.trim_start().strip_prefix("0x")?.split_once(" - ")?;
+    Some((usize::from_str_radix(ip, 16).ok()?, name))
+}
+
+/// Without the hashes that tell instances and crates apart: `NAME::h` or
+/// `[` and 16 digits.
+fn without_hashes(name: &str) -> String {
     let name = match name.rsplit_once("::h") {
         Some((name, hash)) if hash.len() == 16 => name,
         _ => name,
     };
-    Some((usize::from_str_radix(ip, 16).ok()?, name))
+    let mut parts = name.split('[');
+    let mut clean = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        match part.split_once(']') {
+            Some((hash, rest))
+                if hash.len() == 16 && hash.bytes().all(|c| c.is_ascii_hexdigit()) =>
+            {
+                clean.push_str(rest);
+            }
+            _ => {
+                clean.push('[');
+                clean.push_str(part);
+            }
+        }
+    }
+    clean
 }
 
 impl fmt::Display for Backtrace {
@@ -302,6 +323,8 @@ impl fmt::Display for Backtrace {
                     (Some(name), _) => writeln!(f, "{name}")?,
                     (None, None) => writeln!(f, "{:#x}", frame.ip)?,
                     (None, Some(inlined)) => {
+                        let frames = frames.iter().filter(|other| other.ip == frame.ip);
+                        let inlined = &inlined[..inlined.len() / frames.count()];
                         for (i, Name { name, at }) in inlined.iter().enumerate() {
                             let indent = if i == 0 { "" } else { "      " };
                             writeln!(f, "{indent}{name}")?;
@@ -340,5 +363,7 @@ mod tests {
         assert_eq!((at[1].name.as_str(), &at[1].at), ("outer", &None));
         assert_eq!(names[&0x77][0].name, "<unknown>");
         assert_eq!(names.len(), 2);
+        let name = without_hashes("<std[e28293b1aa0f68bd]::Vec<[u8]>>::new");
+        assert_eq!(name, "<std::Vec<[u8]>>::new");
     }
 }
