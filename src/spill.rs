@@ -124,8 +124,14 @@ enum Room {
     Segment,
 }
 
-/// Less than this left of a stack is too little.
-const RESERVE: usize = 8 * 1024;
+/// Less than this left of a stack is too little: a panic at that place must find
+/// the room to unwind. On PowerPC the unwinder alone takes 12 KiB, since the
+/// registers to preserve are many.
+const RESERVE: usize = if cfg!(target_arch = "powerpc64") {
+    14 * 1024
+} else {
+    8 * 1024
+};
 
 #[inline]
 fn room() -> Room {
