@@ -336,12 +336,13 @@
 # back chain is 0. `entry` never returns.
 #
 # A return address belongs to the instruction before it: unwinders look up
-# address - 4, which must fall into this function. Hence the nop.
+# address - 4, which must fall into this function. Hence the nop; newborns begin
+# behind it.
     HSW_ENTRY hsw_asm_start
+.L.hsw_asm_start:
     .cfi_startproc
     .cfi_undefined 65
     nop
-.L.hsw_asm_start:
     std 2, 40(1)
     mr 3, 15
     mr 4, 16

@@ -104,17 +104,19 @@ hsw_asm_leave:
 #
 # rbp = entry(task, body), rbx = task. rsp is on a 16-byte boundary and points at
 # the body. `entry` never returns.
+#
+# A return address belongs to the instruction before it: unwinders look up
+# address - 1, which must fall into this function. Hence the nop; newborns begin
+# behind it.
     .p2align 4
     .globl hsw_asm_start
     .hidden hsw_asm_start
     .type hsw_asm_start, @function
-    # A return address belongs to the instruction before it: unwinders look up
-    # address - 1, which must fall into this function. Hence the nop.
+hsw_asm_start:
     .cfi_startproc
     .cfi_undefined rip
     .cfi_undefined rbp
     nop
-hsw_asm_start:
     mov rax, rbp
     # End of the frame pointer chain.
     xor ebp, ebp
@@ -185,14 +187,16 @@ hsw_asm_walk:
     .cfi_undefined r14
     .cfi_undefined r15
     call rax
+    # From here on without `adjust`: assemblers differ in whether the offset that
+    # it counts on comes back with the state.
     .cfi_restore_state
     add rsp, 8
-    .cfi_adjust_cfa_offset -8
+    .cfi_def_cfa_offset 24
     pop rbx
-    .cfi_adjust_cfa_offset -8
+    .cfi_def_cfa_offset 16
     .cfi_restore rbx
     pop rbp
-    .cfi_adjust_cfa_offset -8
+    .cfi_def_cfa_offset 8
     .cfi_restore rbp
     ret
     .cfi_endproc

@@ -1,5 +1,6 @@
 //! Tasklets that wait in every way there is, for debuggers to look at:
 //! `ci/gdb -x gdb/hardswitch.py -ex 'break hsw_stop_here' -ex continue PROGRAM`.
+//! With the argument `dump` it lists them itself; with `abort` it leaves a core.
 
 use std::hint::black_box;
 
@@ -44,10 +45,14 @@ pub extern "C" fn hsw_stop_here() {
     black_box(());
 }
 
+fn asked_for(what: &str) -> bool {
+    std::env::args().nth(1).as_deref() == Some(what)
+}
+
 #[inline(never)]
 fn stopping() -> Result<()> {
     hsw_stop_here();
-    if std::env::args().nth(1).as_deref() == Some("abort") {
+    if asked_for("abort") {
         std::process::abort();
     }
     black_box(());
@@ -86,6 +91,12 @@ fn main() -> Result<()> {
     hardswitch::run()?;
     sliced("stops").spawn(stopping)?;
     hardswitch::run()?;
+    if asked_for("dump") {
+        let mut text = String::new();
+        // A `String` takes it all.
+        let _ = hardswitch::dump_tasklets(&mut text, true);
+        print!("{text}");
+    }
     for _ in 0..5 {
         wait.send(())?;
     }

@@ -125,10 +125,7 @@ pub(crate) fn routine_name(start: usize) -> Option<&'static str> {
         (hsw_asm_call_on as *const (), "hsw_asm_call_on"),
         (hsw_asm_walk as *const (), "hsw_asm_walk"),
     ];
-    // `hsw_asm_start` begins one instruction before its entry.
-    let found = routines
-        .iter()
-        .find(|(f, _)| code_address(*f).wrapping_sub(start) <= 4)?;
+    let found = routines.iter().find(|(f, _)| code_address(*f) == start)?;
     Some(found.1)
 }
 

@@ -36,7 +36,7 @@
 //!   | body (the closure)           | <- r16
 //!   +------------------------------+
 //!   | root frame, 112 bytes:       |
-//!   |   16(1) LR = hsw_asm_start   |
+//!   |   16(1) LR = hsw_asm_start+4 |
 //!   |    0(1) back chain = 0       |
 //!   +------------------------------+ <- r1 in hsw_asm_start
 //!   | save area: r14 = entry,      |
@@ -95,7 +95,8 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
         at.add(24 / 8).write(task);
         at.add(32 / 8).write(body);
         at.add(512 / 8)
-            .write(code_address(super::hsw_asm_start as *const ()));
+            // Behind the nop.
+            .write(code_address(super::hsw_asm_start as *const ()) + 4);
     }
     sp
 }

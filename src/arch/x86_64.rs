@@ -24,7 +24,7 @@
 //!   | body (the closure), 16-byte  |
 //!   | aligned                      | <- rsp in hsw_asm_start
 //!   +------------------------------+
-//!   | hsw_asm_start                |
+//!   | hsw_asm_start + 1            |
 //!   | rbp = entry                  |
 //!   | rbx = task                   | <- sp
 //!   +------------------------------+
@@ -88,7 +88,9 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
 pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task: usize) -> usize {
     let sp = body - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
-    let words = [task, entry, super::hsw_asm_start as *const () as usize];
+    // Behind the nop.
+    let start = super::hsw_asm_start as *const () as usize + 1;
+    let words = [task, entry, start];
     // SAFETY: the caller vouches for SAVE_AREA writable bytes.
     unsafe { core::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len()) };
     sp
