@@ -299,6 +299,7 @@ impl Thrown {
     }
 
     /// The payload of a panic; the message is that of the panic.
+    #[cfg(feature = "std")]
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Thrown {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
             Cow::Borrowed(*text)

@@ -3,7 +3,7 @@
 import gdb
 
 # In the order of the files.
-ROUTINES = ["hsw_asm_transfer", "hsw_asm_exchange", "hsw_asm_leave", "hsw_asm_start", "hsw_asm_call_on", "hsw_asm_walk",
+ROUTINES = ["hsw_asm_transfer", "hsw_asm_leave", "hsw_asm_start", "hsw_asm_call_on", "hsw_asm_walk",
             "hsw_asm_cxa_globals"]
 # Stops at each instruction: main, own stacks, slices, newborns, spills and segments come by in turn.
 VISITS = 8
@@ -23,8 +23,9 @@ def entry(name):
 
 
 def instructions():
-    """Address -> routine."""
-    found = {}
+    """Address -> routine, and those addresses at which nobody has called: where a tasklet has been left for good, and
+    where slices are exchanged and neither stack is whole."""
+    found, alone = {}, set()
     starts = [entry(name) for name in ROUTINES]
     for name, start, end in zip(ROUTINES, starts, starts[1:] + [None]):
         listing = []
@@ -40,7 +41,16 @@ def instructions():
         while "nop" in listing[-1][1] or ".long" in listing[-1][1]:
             listing.pop()
         found.update((address, name) for address, _ in listing)
-    return found
+        first = lambda what: next((a for a, text in listing if text.startswith(what)), 0)
+        if name == "hsw_asm_transfer":
+            restored = first("blr" if ppc64 else "jmp    *")
+            alone.update(address for address, _ in listing if address > restored)
+        if name == "hsw_asm_leave":
+            gone = first("mr      r1,r3" if ppc64 else "mov    %rax,%rsp")
+            alone.update(address for address, _ in listing if address <= gone)
+        if name == "hsw_asm_start":
+            alone.update(address for address, _ in listing)
+    return found, alone
 
 
 def chain():
@@ -51,13 +61,10 @@ def chain():
     return names, last.unwind_stop_reason()
 
 
-def problem(name, names, reason):
+def problem(name, may_be_alone, names, reason):
     """What is wrong with this chain of callers, if anything."""
     known = [n for n in names[1:] if n != "??"]
-    # The routine that copies between two tasklets has no caller: neither stack is whole.
-    if name == "hsw_asm_exchange" and len(names) == 1:
-        return None
-    if name == "hsw_asm_start" and len(names) == 1:
+    if may_be_alone and len(names) == 1:
         return None
     # A spill has put a new root over the old one, and is about to go there.
     if name == "hsw_asm_transfer" and any("hardswitch::spill" in n for n in names[1:8]) and "??" in names[-1]:
@@ -70,7 +77,7 @@ def problem(name, names, reason):
 
 
 def run():
-    code = instructions()
+    code, alone = instructions()
     left = dict.fromkeys(code, VISITS)
     points = {}
     for address in code:
@@ -85,7 +92,7 @@ def run():
         if pc not in code:
             continue
         names, reason = chain()
-        what = problem(code[pc], names, reason)
+        what = problem(code[pc], pc in alone, names, reason)
         if what:
             wrong.append(f"{code[pc]} at {pc:#x}: {what}: {' < '.join(names[:6])} ... {names[-1]}")
         left[pc] -= 1
