@@ -41,6 +41,7 @@ extern crate alloc;
 
 mod arch;
 mod channel;
+mod debug;
 mod error;
 #[cfg(feature = "std")]
 pub mod event;
@@ -52,14 +53,19 @@ pub mod net;
 pub mod offload;
 mod os;
 mod runtime;
+mod sanitizer;
 mod scheduler;
 pub mod spill;
 mod stack;
 mod tasklet;
 mod transfer;
+mod valgrind;
 mod value;
 
 pub use channel::{Channel, Iter, Preference};
+pub use debug::dump_tasklets;
+#[cfg(feature = "std")]
+pub use debug::{Backtrace, Frame};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};

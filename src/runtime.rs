@@ -9,6 +9,7 @@ use core::cell::{Cell, OnceCell, RefCell};
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
+use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
 use crate::os::{self, StackMemory};
 use crate::stack::own::StackPool;
@@ -221,7 +222,10 @@ pub(crate) struct Runtime {
     /// Bytes that eviction and restoring have copied.
     pub(crate) copied: Cell<u64>,
 
-    chunks: RefCell<Vec<(*mut Task, usize)>>,
+    chunks: RefCell<Vec<Chunk>>,
+    /// For debuggers, which have nothing but memory to look at.
+    pub(crate) link: Link,
+    pub(crate) fibers: crate::sanitizer::Fibers,
     free: Cell<*mut Task>,
     tasks: Cell<usize>,
     channels: Cell<usize>,
@@ -255,6 +259,9 @@ const FIRST_CHUNK: usize = 32;
 const MAX_CHUNK: usize = 1024;
 
 impl Runtime {
+    /// For debuggers: where `current` lies.
+    pub(crate) const CURRENT: usize = mem::offset_of!(Runtime, current);
+
     /// The runtime of the calling thread.
     #[inline(always)]
     pub(crate) fn get<'a>() -> &'a Runtime {
@@ -310,6 +317,8 @@ impl Runtime {
             next_window: Cell::new(0),
             copied: Cell::new(0),
             chunks: RefCell::new(Vec::new()),
+            link: Link::new(),
+            fibers: crate::sanitizer::Fibers::new(),
             free: Cell::new(ptr::null_mut()),
             tasks: Cell::new(0),
             channels: Cell::new(0),
@@ -329,6 +338,7 @@ impl Runtime {
                 Some(globals) => globals.as_ptr(),
                 None => (*runtime).no_eh.get(),
             };
+            table::add(runtime);
             os::set_runtime(runtime);
             let _ = os::at_thread_exit();
             if (*runtime).settings.overflow_report {
@@ -572,7 +582,7 @@ impl Runtime {
         let mut chunks = self.chunks.borrow_mut();
         let count = chunks
             .last()
-            .map_or(FIRST_CHUNK, |&(_, n)| (2 * n).min(MAX_CHUNK));
+            .map_or(FIRST_CHUNK, |chunk| (2 * chunk.count).min(MAX_CHUNK));
         let Ok(layout) = Layout::array::<Task>(count) else {
             return Err(Error::OutOfMemory);
         };
@@ -591,7 +601,12 @@ impl Runtime {
                 (*cell).next = self.free.get();
                 self.free.set(cell);
             }
-            chunks.push((chunk, count));
+            chunks.push(Chunk {
+                cells: chunk,
+                count,
+            });
+            self.link.chunks.set(chunks.as_ptr());
+            self.link.chunk_count.set(chunks.len());
         }
         Ok(())
     }
@@ -635,11 +650,11 @@ impl Runtime {
     /// Handles of all tasklets, main first.
     pub(crate) fn all_tasklets(&self) -> Vec<Tasklet> {
         let mut all = Vec::with_capacity(self.tasks.get());
-        for &(chunk, count) in self.chunks.borrow().iter() {
-            for i in 0..count {
+        for chunk in self.chunks.borrow().iter() {
+            for i in 0..chunk.count {
                 // SAFETY: cells of a chunk are always initialised.
                 unsafe {
-                    let task = chunk.add(i);
+                    let task = chunk.cells.add(i);
                     if !(*task).is(flag::FREE) && (*task).refs > 0 {
                         all.push(Tasklet::from_ref(task));
                     }
@@ -660,11 +675,12 @@ impl Runtime {
     unsafe fn free(runtime: *mut Runtime) {
         // SAFETY: allocated in `create`; the caller's promise.
         unsafe {
+            table::remove(runtime);
             let runtime = Box::from_raw(runtime);
             runtime.slices.flush(&runtime.budget);
-            for (chunk, count) in runtime.chunks.borrow_mut().drain(..) {
-                match Layout::array::<Task>(count) {
-                    Ok(layout) => dealloc(chunk.cast(), layout),
+            for chunk in runtime.chunks.borrow_mut().drain(..) {
+                match Layout::array::<Task>(chunk.count) {
+                    Ok(layout) => dealloc(chunk.cells.cast(), layout),
                     Err(_) => handle_alloc_error(Layout::new::<Task>()),
                 }
             }
@@ -686,7 +702,7 @@ impl Runtime {
             window_bytes: self.windows().iter().map(Window::size).sum(),
             stacks: self.stacks.in_use(),
             stacks_pooled: self.stacks.pooled(),
-            control_bytes: self.chunks.borrow().iter().map(|&(_, n)| n).sum::<usize>()
+            control_bytes: self.chunks.borrow().iter().map(|c| c.count).sum::<usize>()
                 * mem::size_of::<Task>(),
             memory_bytes: self.budget.used.get(),
         }

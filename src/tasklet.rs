@@ -21,7 +21,7 @@ use crate::stack::own::OwnStack;
 use crate::stack::slice::Buffer;
 use crate::stack::window::Window;
 use crate::value::{Slot, Value};
-use crate::{scheduler, transfer};
+use crate::{sanitizer, scheduler, transfer};
 
 /// Flags of a [`Task`].
 pub(crate) mod flag {
@@ -74,6 +74,8 @@ pub(crate) struct Extra {
     /// lowest one of the segment.
     pub(crate) low: usize,
     pub(crate) segment_bottom: usize,
+    #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
+    pub(crate) fiber: sanitizer::Fiber,
 }
 
 /// The control block. `repr(C)`: debugger scripts read it.
@@ -144,6 +146,7 @@ where
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
     // that nobody else moves out (BOUND is cleared by `started`).
     unsafe {
+        sanitizer::arrived(&*(*task).runtime);
         (*task).started();
         // What ends the tasklet goes into its slot, not into this frame, which
         // is part of every slice.
@@ -230,6 +233,7 @@ impl Task {
                 spilled_bytes: 0,
                 low: 0,
                 segment_bottom: 0,
+                fiber: sanitizer::Fiber::NEW,
             })
         })
     }
@@ -266,6 +270,7 @@ impl Task {
         // SAFETY: the caller's promise; nothing refers to the memory given back.
         unsafe {
             let runtime = &*(*task).runtime;
+            sanitizer::gone(task);
             if let Some(own) = (*task).own.take() {
                 runtime.stacks.give(own, &runtime.budget);
             }
@@ -987,8 +992,11 @@ impl Builder {
         if self.stack_size != 0 && !self.sliced {
             runtime.stacks.check_size(self.stack_size)?;
         }
-        let flags =
-            if self.sliced { flag::SLICED } else { 0 } | if self.fp_env { flag::FP_ENV } else { 0 };
+        let flags = if self.sliced && !sanitizer::OWN_STACKS {
+            flag::SLICED
+        } else {
+            0
+        } | if self.fp_env { flag::FP_ENV } else { 0 };
         // SAFETY: a fresh task whose only reference becomes the handle.
         unsafe {
             let task = runtime.new_task(flags)?;
