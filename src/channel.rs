@@ -463,7 +463,7 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
         } else {
             select::met(head)
         };
-        let at_once = !all && next == partner;
+        let at_once = !all && next == partner && partner != me;
         if !woken && at_once {
             runtime.ring_remove(partner);
         }

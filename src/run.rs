@@ -197,10 +197,13 @@ pub(crate) unsafe fn divert(
 /// `me` is running, alone in the queue, with its save area at `sp`; switching is
 /// allowed.
 pub(crate) unsafe fn divert_alone(runtime: &Runtime, me: *mut Task, sp: usize) -> *mut Task {
-    let runs = &runtime.runs;
-    runs.alone.set(runs.alone.get() + 1);
     // SAFETY: the caller's promise.
-    unsafe { divert(runtime, me, sp, me, false) }
+    let next = unsafe { divert(runtime, me, sp, me, false) };
+    if next == me {
+        let alone = &runtime.runs.alone;
+        alone.set(alone.get() + 1);
+    }
+    next
 }
 
 /// Limits of a run: the count of turns and the time at which it is used up.
