@@ -35,7 +35,8 @@
 #
 # Saves what the ABI says a call must preserve, hands the address of that save
 # area to `op(arg, sp)`, and goes on with the save area that `op` returns: the
-# same one (nothing happened) or another tasklet's. `op` runs in a frame of its
+# same one (nothing happened) or another tasklet's, or one that an exchange of
+# slices brings in. `op` runs in a frame of its
 # own below the save area: 48 bytes of linkage and the 64 bytes in which a callee
 # may home its register arguments; neither is part of a slice.
     HSW_ENTRY hsw_asm_transfer
@@ -161,6 +162,10 @@
     .cfi_def_cfa_offset 608
     std 2, 40(1)
     HSW_CALL 12
+    # An even answer is a save area in place, an odd one an `Exchange`.
+    clrldi 0, 3, 63
+    cmpdi 0, 0
+    bne .Lhsw_exchange
     mr 1, 3
     .cfi_def_cfa_offset 496
 .Lhsw_resume:
@@ -282,24 +287,22 @@
     mtocrf 0x08, 12
     .cfi_restore 70
     blr
-    .cfi_endproc
-    .size hsw_asm_transfer, . - .L.hsw_asm_transfer
 
-# hsw_asm_exchange(scratch_top = r3, copy = r4, arg = r5), does not return
-#
-# The leaving tasklet lives in the window that the next one needs: neither
-# stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
-# returns the address of the save area to go on with.
-    HSW_ENTRY hsw_asm_exchange
-.L.hsw_asm_exchange:
-    .cfi_startproc
+    # The leaving tasklet lives in the window that the next one needs: neither
+    # stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
+    # returns the save area to go on with.
+.Lhsw_exchange:
+    # From here on there is no caller to unwind to.
+    .cfi_def_cfa 1, 0
     .cfi_undefined 65
+    addi 4, 3, -1
+    ld 5, 0(4)
+    ld 12, 8(4)
+    ld 3, 16(4)
     li 0, 0
-    std 0, -112(3)
-    addi 1, 3, -112
+    std 0, -112(5)
+    addi 1, 5, -112
     std 2, 40(1)
-    mr 12, 4
-    mr 3, 5
     HSW_CALL 12
     mr 1, 3
     .cfi_def_cfa 1, 496
@@ -356,14 +359,19 @@
     .cfi_offset 109, -488
     b .Lhsw_resume
     .cfi_endproc
-    .size hsw_asm_exchange, . - .L.hsw_asm_exchange
+    .size hsw_asm_transfer, . - .L.hsw_asm_transfer
 
-# hsw_asm_leave(sp = r3), does not return
+# hsw_asm_leave(to = r3), does not return
 #
-# Goes on with the save area at `sp` without saving anything: how a tasklet ends.
+# Goes on with what `op` might have returned, without saving anything: how a
+# tasklet ends.
     HSW_ENTRY hsw_asm_leave
 .L.hsw_asm_leave:
     .cfi_startproc
+    .cfi_undefined 65
+    clrldi 0, 3, 63
+    cmpdi 0, 0
+    bne .Lhsw_exchange
     mr 1, 3
     .cfi_def_cfa 1, 496
     .cfi_offset 65, 16

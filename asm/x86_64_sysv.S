@@ -10,7 +10,8 @@
 #
 # Saves rbp and rbx, hands the stack pointer of that save area to `op(arg, sp)`,
 # and goes on with the save area whose stack pointer `op` returns: the same one
-# (nothing happened) or another tasklet's. So the policy runs *between* save and
+# (nothing happened) or another tasklet's, or one that an exchange of slices
+# brings in. So the policy runs *between* save and
 # restore, with the exact live size of the leaving stack known, and its own
 # frame is never part of a slice.
     .text
@@ -38,6 +39,9 @@ hsw_asm_transfer:
     sub rsp, 8
     .cfi_adjust_cfa_offset 8
     call rax
+    # An even answer is a save area in place, an odd one an `Exchange`.
+    test al, 1
+    jnz .Lhsw_exchange
     mov rsp, rax
     .cfi_adjust_cfa_offset -8
 .Lhsw_resume:
@@ -53,26 +57,20 @@ hsw_asm_transfer:
     .cfi_adjust_cfa_offset -8
     .cfi_register rip, rcx
     jmp rcx
-    .cfi_endproc
-    .size hsw_asm_transfer, . - hsw_asm_transfer
 
-# hsw_asm_exchange(scratch_top = rdi, copy = rsi, arg = rdx), does not return
-#
-# The leaving tasklet lives in the window that the next one needs: neither
-# stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
-# returns the stack pointer of the save area to go on with.
-    .p2align 4
-    .globl hsw_asm_exchange
-    .hidden hsw_asm_exchange
-    .type hsw_asm_exchange, @function
-hsw_asm_exchange:
-    .cfi_startproc
+    # The leaving tasklet lives in the window that the next one needs: neither
+    # stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
+    # returns the save area to go on with. `op` has returned first, so that the
+    # return-address predictor stays in step.
+.Lhsw_exchange:
     # From here on there is no caller to unwind to.
+    .cfi_def_cfa rsp, 8
     .cfi_undefined rip
-    mov rsp, rdi
-    xor ebp, ebp
-    mov rdi, rdx
-    call rsi
+    .cfi_undefined rbp
+    .cfi_undefined rbx
+    mov rsp, [rax - 1]
+    mov rdi, [rax + 15]
+    call [rax + 7]
     mov rsp, rax
     .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
@@ -80,18 +78,23 @@ hsw_asm_exchange:
     .cfi_offset rbx, -24
     jmp .Lhsw_resume
     .cfi_endproc
-    .size hsw_asm_exchange, . - hsw_asm_exchange
+    .size hsw_asm_transfer, . - hsw_asm_transfer
 
-# hsw_asm_leave(sp = rdi), does not return
+# hsw_asm_leave(to = rdi), does not return
 #
-# Goes on with the save area at `sp` without saving anything: how a tasklet ends.
+# Goes on with what `op` might have returned, without saving anything: how a
+# tasklet ends.
     .p2align 4
     .globl hsw_asm_leave
     .hidden hsw_asm_leave
     .type hsw_asm_leave, @function
 hsw_asm_leave:
     .cfi_startproc
-    mov rsp, rdi
+    .cfi_undefined rip
+    mov rax, rdi
+    test al, 1
+    jnz .Lhsw_exchange
+    mov rsp, rax
     .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16

@@ -13,9 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// How many events a queue holds unless told otherwise.
-#define DEFAULT_LIMIT (16 * 1024)
-
 // The version of the interface in this header. A host that was compiled against another `HSW_ABI_VERSION` than the library
 // it is linked to must not go on: compare the two once at start.
 #define HSW_ABI_VERSION 1
@@ -49,30 +46,6 @@
 
 // For times: no limit.
 #define HSW_FOREVER UINT64_MAX
-
-// Socket level of the options below.
-#define SOL_SOCKET 65535
-
-// Socket option: the pending error, cleared by reading it.
-#define SO_ERROR 4103
-
-// Socket option: non-blocking when not 0 (there is no `fcntl`).
-#define SO_NBIO 4352
-
-// Address family of IPv4.
-#define AF_INET 2
-
-// The event bits that lv2's `poll` knows: IN, PRI, OUT to ask, ERR, HUP, NVAL to answer besides.
-#define POLL_BITS 63
-
-// How often a call, or a probe, is done again before its error is believed.
-#define ROUNDS 8
-
-// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
-//
-// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
-// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB.
-#define BURST (1024 * 1024)
 
 // Who runs first when sender and receiver have met.
 enum hsw_preference
@@ -180,26 +153,6 @@ enum hsw_status
 #ifndef __cplusplus
 typedef int32_t hsw_status;
 #endif // __cplusplus
-
-// An operating system's error number, kept in Linux numbering.
-//
-// A number without a name here is kept as it is: [`Errno::name`] answers `None` for it, and nothing else changes.
-typedef struct Errno Errno;
-
-// Everything that belongs to one OS thread. The fields of the hot paths come
-// first. `repr(C)`: debugger scripts read it.
-typedef struct Runtime Runtime;
-
-// Runs between the save of the leaving tasklet and the restore of the next.
-// Gets the argument of the transfer and the address of the save area; returns
-// the address of the save area to go on with.
-typedef size_t (*TransferOp)(void *arg, size_t sp);
-
-// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2).
-typedef struct EhGlobals {
-  void *caught;
-  uint32_t uncaught;
-} EhGlobals;
 
 // Frees a value that nobody will receive any more. May be null: then nothing is done. It must not unwind. It may call this
 // library, also in ways that switch.
@@ -349,36 +302,6 @@ typedef void *(*hsw_job)(void *argument);
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
-
-// See the module's text; called through the port's `transfer`, which knows
-// its calling convention.
-//
-// # Safety
-// `op` returns the address of a save area in place and does not unwind.
-extern void hsw_asm_transfer(TransferOp op, void *arg);
-
-// # Safety
-// `scratch_top` is the aligned top of a free stack; as `hsw_asm_transfer`.
-extern void hsw_asm_exchange(size_t scratch_top, size_t (*copy)(void*), void *arg);
-
-// # Safety
-// `sp` is the address of a save area in place; nothing on the current
-// stack is needed any more.
-extern void hsw_asm_leave(size_t sp);
-
-extern void hsw_asm_start(void);
-
-// # Safety
-// `top` is the aligned top of a free stack that is large enough for `f`.
-extern void hsw_asm_call_on(size_t top, void (*f)(void*), void *arg);
-
-extern struct EhGlobals *hsw_asm_cxa_globals(void);
-
-// The address of a pointer-sized cell of the calling thread, null at first.
-extern const struct Runtime **hsw_host_thread_cell(void);
-
-// Prints `length` bytes of text and ends the process.
-extern void hsw_host_fatal(const uint8_t *text, size_t length);
 
 // The version of the library, as "MAJOR.MINOR.PATCH". Never null, never freed.
 const char *hsw_version(void);

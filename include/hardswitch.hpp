@@ -497,6 +497,13 @@ public:
         detail::check(status);
         return carrier::unpack(data);
     }
+    /// Sends each value of the range, one after the other. Stops at the first that cannot be sent.
+    template <class Range>
+    void send_sequence(Range&& values) const {
+        for (auto&& value : values) {
+            send(T(std::forward<decltype(value)>(value)));
+        }
+    }
     /// The next value of an iteration: nothing when the channel is closed and nobody is sending.
     std::optional<T> next() const {
         void* data = nullptr;
@@ -649,6 +656,88 @@ public:
     no_switch& operator=(const no_switch&) = delete;
 };
 
+// ---------------------------------------------------------------------------------------------------------- callbacks
+
+/// Sees the exceptions that leave tasklets, for the time of its life. The function is called with the exception, in the dying tasklet,
+/// and returns whether it has dealt with it; if not, or if it throws itself, the exception goes on to run() or tick(). These three
+/// kinds of hooks must end in the reverse order of their beginning, on the thread where they began.
+class error_hook {
+public:
+    explicit error_hook(std::function<bool(const std::exception_ptr&)> function) : function_(std::move(function)) {
+        detail::check(hsw_set_error_handler(&call, this, &old_, &old_user_));
+    }
+    ~error_hook() { hsw_set_error_handler(old_, old_user_, nullptr, nullptr); }
+    error_hook(const error_hook&) = delete;
+    error_hook& operator=(const error_hook&) = delete;
+
+private:
+    static hsw_status call(const hsw_uncaught* uncaught, void* user) noexcept {
+        try {
+            const bool ours = uncaught->destroy == &detail::destroy_exception;
+            const std::exception_ptr exception =
+                ours ? *static_cast<const std::exception_ptr*>(uncaught->payload)
+                     : std::make_exception_ptr(foreign_exception(uncaught->status, uncaught->message));
+            return static_cast<error_hook*>(user)->function_(exception) ? HSW_OK : HSW_ERR_OTHER;
+        } catch (...) {
+            return HSW_ERR_OTHER;
+        }
+    }
+
+    std::function<bool(const std::exception_ptr&)> function_;
+    hsw_error_handler old_ = nullptr;
+    void* old_user_ = nullptr;
+};
+
+/// Called before each switch, with the tasklet that leaves (none when main starts) and the one that comes. It must not switch. What it
+/// throws is ignored.
+class switch_hook {
+public:
+    explicit switch_hook(std::function<void(hsw_tasklet previous, hsw_tasklet next)> function) : function_(std::move(function)) {
+        detail::check(hsw_set_schedule_callback(&call, this, &old_, &old_user_));
+    }
+    ~switch_hook() { hsw_set_schedule_callback(old_, old_user_, nullptr, nullptr); }
+    switch_hook(const switch_hook&) = delete;
+    switch_hook& operator=(const switch_hook&) = delete;
+
+private:
+    static void call(hsw_tasklet previous, hsw_tasklet next, void* user) noexcept {
+        try {
+            static_cast<switch_hook*>(user)->function_(previous, next);
+        } catch (...) {
+            // Stackless prints and goes on; a library is quiet.
+        }
+    }
+
+    std::function<void(hsw_tasklet, hsw_tasklet)> function_; // the handles are lent for the time of the call
+    hsw_schedule_callback old_ = nullptr;
+    void* old_user_ = nullptr;
+};
+
+/// Called at the begin of each channel operation, also of one that then fails. It must not use the channel. What it throws is ignored.
+class channel_hook {
+public:
+    explicit channel_hook(std::function<void(std::size_t channel_id, hsw_tasklet tasklet, bool sending, bool will_block)> function)
+        : function_(std::move(function)) {
+        detail::check(hsw_set_channel_callback(&call, this, &old_, &old_user_));
+    }
+    ~channel_hook() { hsw_set_channel_callback(old_, old_user_, nullptr, nullptr); }
+    channel_hook(const channel_hook&) = delete;
+    channel_hook& operator=(const channel_hook&) = delete;
+
+private:
+    static void call(std::size_t channel_id, hsw_tasklet tasklet, bool sending, bool will_block, void* user) noexcept {
+        try {
+            static_cast<channel_hook*>(user)->function_(channel_id, tasklet, sending, will_block);
+        } catch (...) {
+            // As above.
+        }
+    }
+
+    std::function<void(std::size_t, hsw_tasklet, bool, bool)> function_;
+    hsw_channel_callback old_ = nullptr;
+    void* old_user_ = nullptr;
+};
+
 // ------------------------------------------------------------------------------------------------------ deep recursion
 
 namespace detail {
@@ -764,40 +853,19 @@ void sleep(std::chrono::duration<Rep, Period> time) {
 /// to the tasklet's thread: no tasklet, channel or socket, and NO REFERENCE TO A LOCAL OF A SLICED TASKLET: capture by value.
 template <class F, class Rep = std::int64_t, class Period = std::nano>
 auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
-    using R = std::invoke_result_t<F&>;
-    static_assert(!std::is_reference_v<R>, "what a worker returns must be a value");
-    using stored = std::conditional_t<std::is_void_v<R>, bool, R>;
     // One object on the heap carries the function there and the result back.
-    struct call {
-        F function;
-        std::optional<stored> result;
-        std::exception_ptr exception;
-
-        static void* run(void* data) noexcept {
-            auto* const self = static_cast<call*>(data);
-            try {
-                if constexpr (std::is_void_v<R>) {
-                    self->function();
-                } else {
-                    self->result.emplace(self->function());
-                }
-            } catch (...) {
-                self->exception = std::current_exception();
-            }
+    struct call : detail::far_call<F> {
+        static void* job(void* data) noexcept {
+            detail::far_call<F>::run(static_cast<detail::far_call<F>*>(static_cast<call*>(data)));
             return data;
         }
         static void destroy(void* data) noexcept { delete static_cast<call*>(data); }
     };
     void* back = nullptr;
-    detail::check(hsw_offload(&call::run, new call{std::move(function), {}, {}}, &call::destroy, &call::destroy,
+    detail::check(hsw_offload(&call::job, new call{{std::move(function)}}, &call::destroy, &call::destroy,
                               detail::nanoseconds(limit), &back));
     const std::unique_ptr<call> done(static_cast<call*>(back));
-    if (done->exception) {
-        std::rethrow_exception(done->exception);
-    }
-    if constexpr (!std::is_void_v<R>) {
-        return std::move(*done->result);
-    }
+    return done->take();
 }
 
 // ------------------------------------------------------------------------------------------------------------ sockets

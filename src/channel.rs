@@ -561,6 +561,11 @@ impl Drop for Core {
 /// A handle; clones refer to the same channel. Sending and receiving cost a
 /// few nanoseconds and no allocation for values of up to two words (larger ones
 /// are boxed).
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(hardswitch::Channel::<u32>::new());
+/// ```
 pub struct Channel<T: 'static> {
     core: Rc<Core>,
     _values: PhantomData<fn(T) -> T>,

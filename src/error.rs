@@ -3,7 +3,9 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+#[cfg(feature = "std")]
+use alloc::string::String;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
@@ -311,6 +313,7 @@ impl Thrown {
     }
 
     /// The payload of a panic; the message is that of the panic.
+    #[cfg(feature = "std")]
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Thrown {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
             Cow::Borrowed(*text)

@@ -9,7 +9,7 @@ use core::cell::{Cell, OnceCell, RefCell};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::{mem, ptr};
 
-use crate::arch::{EhGlobals, FpEnv, STACK_ALIGN};
+use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::error::{Error, Result, SettingsError};
 use crate::os::{self, StackMemory};
 use crate::run::Runs;
@@ -204,8 +204,9 @@ pub(crate) struct Runtime {
     /// A value that nobody will get; dropped by the next arrival.
     pub(crate) lost: RefCell<Slot>,
     pub(crate) error: RefCell<Option<Error>>,
-    /// The leaving and the arriving tasklet of an exchange on the scratch stack.
+    /// The leaving and the arriving tasklet of an exchange, and what to do.
     pub(crate) exchange: Cell<(*mut Task, *mut Task)>,
+    exchange_call: Cell<Option<Exchange>>,
 
     main: Cell<*mut Task>,
     /// The tasklets inside `run`, outermost first; each holds a reference.
@@ -317,6 +318,7 @@ impl Runtime {
             lost: RefCell::new(Slot::EMPTY),
             error: RefCell::new(None),
             exchange: Cell::new((ptr::null_mut(), ptr::null_mut())),
+            exchange_call: Cell::new(None),
             main: Cell::new(ptr::null_mut()),
             watchdogs: RefCell::new(Vec::new()),
             reap: RefCell::new(Vec::new()),
@@ -559,10 +561,18 @@ impl Runtime {
         self.error.borrow_mut().take()
     }
 
-    /// Top of the stack on which slices are exchanged.
-    pub(crate) fn scratch_top(&self) -> usize {
+    /// Has `copy(self)` called on the scratch stack: the answer of an op.
+    #[inline(always)]
+    pub(crate) fn on_scratch(&self, copy: unsafe extern "C" fn(*mut ()) -> usize) -> usize {
         let windows = self.windows.get().expect("a window is in use");
-        windows.scratch_top & !(STACK_ALIGN - 1)
+        self.exchange_call.set(Some(Exchange {
+            scratch_top: windows.scratch_top & !(STACK_ALIGN - 1),
+            copy,
+            arg: self as *const Runtime as *mut (),
+        }));
+        // An `Option` of a struct with a function pointer has no tag of its own.
+        const _: () = assert!(size_of::<Option<Exchange>>() == size_of::<Exchange>());
+        Exchange::tagged(self.exchange_call.as_ptr().cast())
     }
 
     fn windows(&self) -> &[Window] {
@@ -847,24 +857,18 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
         if address >= bottom || address < bottom - GUARD {
             return false;
         }
-        let mut digits = [0u8; 20];
-        let mut size = (top - bottom) / 1024;
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (size % 10) as u8;
-            size /= 10;
-            if size == 0 {
-                break;
-            }
-        }
-        write(b"hardswitch: stack overflow in tasklet '");
-        write(task.name().unwrap_or("(unnamed)").as_bytes());
-        write(b"': it used up its ");
-        write(kind.as_bytes());
-        write(b" of ");
-        write(&digits[at..]);
-        write(b" KiB\n");
+        // One write, so that lines of several threads do not mix. What does not
+        // fit is cut off.
+        let mut line = heapless::String::<256>::new();
+        let _ = core::fmt::Write::write_fmt(
+            &mut line,
+            format_args!(
+                "hardswitch: stack overflow in tasklet '{}': it used up its {kind} of {} KiB\n",
+                task.name().unwrap_or("(unnamed)"),
+                (top - bottom) / 1024
+            ),
+        );
+        write(line.as_bytes());
         true
     }
 }

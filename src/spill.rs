@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
 use core::ptr;
 
-use crate::arch::{self, hsw_asm_call_on, hsw_asm_exchange, transfer};
+use crate::arch::{self, hsw_asm_call_on, hsw_asm_leave, transfer};
 use crate::error::Result;
 use crate::os;
 use crate::runtime::Runtime;
@@ -239,17 +239,13 @@ unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> ! {
         let args = *body.cast::<SpillArgs>();
         (args.run)(args.job);
         let runtime = &*(*me).runtime;
-        hsw_asm_exchange(
-            runtime.scratch_top(),
-            bring_back,
-            runtime as *const Runtime as *mut (),
-        )
+        hsw_asm_leave(runtime.on_scratch(bring_back))
     }
 }
 
 /// On the scratch stack: copies the latest spilled frames back.
 unsafe extern "C" fn bring_back(runtime: *mut ()) -> usize {
-    // SAFETY: `runtime` is the argument of `spill_entry`; the running tasklet
+    // SAFETY: `runtime` is the argument that `on_scratch` passes; the running tasklet
     // has spilled, and its window is nobody else's now.
     unsafe {
         let runtime = &*(runtime as *const Runtime);

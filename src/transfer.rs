@@ -77,8 +77,8 @@ unsafe fn plan_eviction(
     }
 }
 
-/// Makes `next` the running tasklet. Returns the address of its save area, in
-/// place, or does not return because the copying had to leave this stack.
+/// Makes `next` the running tasklet. Returns what the op returns: the address of
+/// its save area, in place, or the exchange that brings it in.
 ///
 /// # Safety
 /// `plan` succeeded for the same two and nothing was switched since; `prev`'s
@@ -142,7 +142,7 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     }
 }
 
-/// Gets `next`'s bytes into its window.
+/// Gets `next`'s bytes into its window, or says how.
 #[inline(never)]
 unsafe fn bring_in(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
     // SAFETY: `plan` made room for the resident's bytes; when the resident is
@@ -151,11 +151,7 @@ unsafe fn bring_in(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize
         let window = &*(*next).window;
         if core::ptr::eq((*prev).window, window) {
             runtime.exchange.set((prev, next));
-            arch::hsw_asm_exchange(
-                runtime.scratch_top(),
-                exchange,
-                runtime as *const Runtime as *mut (),
-            );
+            return runtime.on_scratch(exchange);
         }
         let resident = window.resident.get();
         if !resident.is_null() {
@@ -167,7 +163,7 @@ unsafe fn bring_in(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize
 
 /// On the scratch stack: both tasklets live in the same window.
 unsafe extern "C" fn exchange(runtime: *mut ()) -> usize {
-    // SAFETY: `runtime` is the argument that `bring_in` and `leave` pass.
+    // SAFETY: `runtime` is the argument that `on_scratch` passes.
     unsafe {
         let runtime = &*(runtime as *const Runtime);
         let (prev, next) = runtime.exchange.get();

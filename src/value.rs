@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use core::any::TypeId;
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
 
 use crate::error::Error;
@@ -67,12 +68,15 @@ static BOMB: Kind = Kind {
 pub(crate) struct Slot {
     kind: Option<&'static Kind>,
     words: Words,
+    /// What is inside may be tied to its thread.
+    _not_send: PhantomData<*mut ()>,
 }
 
 impl Slot {
     pub(crate) const EMPTY: Slot = Slot {
         kind: None,
         words: [MaybeUninit::uninit(); 2],
+        _not_send: PhantomData,
     };
 
     #[inline]
@@ -93,6 +97,7 @@ impl Slot {
         Slot {
             kind: Some(kind),
             words,
+            _not_send: PhantomData,
         }
     }
 
@@ -266,7 +271,13 @@ impl Drop for Slot {
 /// An owned value of any type: what `schedule_with` hands around and what a
 /// tasklet's transfer slot ("tempval") may be read and written as.
 ///
-/// Values of up to two words are stored inline, larger ones in a box.
+/// Values of up to two words are stored inline, larger ones in a box. It stays on
+/// its thread, as what is inside may have to:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(hardswitch::Value::new(1));
+/// ```
 pub struct Value(pub(crate) Slot);
 
 impl Value {

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <system_error>
 
@@ -41,9 +42,15 @@ int connect_within(int fd, const addrinfo& to, double seconds) {
 
 } // namespace
 
+std::string no_progress(double timeout_seconds) {
+    char text[64];
+    std::snprintf(text, sizeof text, "no progress for %g s", timeout_seconds);
+    return text;
+}
+
 void blocking_socket::fail(int code) const {
     if (code == EAGAIN || code == EWOULDBLOCK || code == ETIMEDOUT) {
-        throw std::runtime_error("no progress for " + std::to_string(timeout_seconds_) + " s");
+        throw std::runtime_error(no_progress(timeout_seconds_));
     }
     throw std::runtime_error(std::generic_category().message(code));
 }

@@ -8,6 +8,9 @@
 
 namespace host {
 
+/// The words for a download that stands still.
+std::string no_progress(double timeout_seconds);
+
 class blocking_socket {
 public:
     /// Looks the host up and connects. Throws std::runtime_error, whose words say what the system said.

@@ -105,7 +105,7 @@ void run_download(const std::shared_ptr<download>& what) {
         }
         check_result(*what, *check);
     } catch (const hsw::timeout&) {
-        what->failure = "no progress for " + std::to_string(what->timeout_seconds) + " s";
+        what->failure = no_progress(what->timeout_seconds);
     } catch (const std::exception& e) {
         what->failure = e.what();
     }

@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cctype>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
@@ -81,6 +83,24 @@ TEST_CASE("the header is C11, and a C program works") {
     char log[64] = "";
     CHECK(c_program(log, sizeof log) == 0);
     CHECK(std::string(log) == "1 2 3 ");
+}
+
+TEST_CASE("the header declares nothing but hsw_ names") {
+    std::ifstream header(HSW_HEADER);
+    REQUIRE(header.good());
+    int declarations = 0;
+    for (std::string line; std::getline(header, line);) {
+        CAPTURE(line);
+        if (line.compare(0, 8, "#define ") == 0) {
+            CHECK((line.compare(8, 4, "HSW_") == 0 || line == "#define HARDSWITCH_H"));
+        } else if (!line.empty() && std::isalpha(static_cast<unsigned char>(line[0])) && line != "extern \"C\" {") {
+            CHECK(has(line, "hsw_"));
+            CHECK_FALSE(has(line, "hsw_asm"));
+            CHECK_FALSE(has(line, "hsw_host"));
+            ++declarations;
+        }
+    }
+    CHECK(declarations > 100);
 }
 
 TEST_CASE("every status has a name, also those that are none") {
@@ -1048,6 +1068,36 @@ TEST_CASE("tasklets talk over TCP") {
     CHECK(hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer) == HSW_ERR_IO);
     CHECK(has(last_message(), "127.0.0.1:" + std::to_string(port)));
     CHECK(hsw_last_error_errno() != 0);
+    CHECK(hsw_tasklet_release(server) == HSW_OK);
+    CHECK(hsw_tasklet_release(client) == HSW_OK);
+}
+
+TEST_CASE("writing to a peer that has gone is an error, not a signal") {
+    const no_leaks check;
+    hsw_socket listener{};
+    REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
+    std::uint16_t port = 0;
+    REQUIRE(hsw_socket_port(listener, &port) == HSW_OK);
+    const hsw_tasklet server = spawn([&] {
+        hsw_socket peer{};
+        const hsw_status status = hsw_tcp_accept(listener, &peer);
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return status;
+    });
+    hsw_status last = HSW_OK;
+    const hsw_tasklet client = spawn([&] {
+        hsw_socket peer{};
+        last = hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer);
+        const std::vector<char> data(100000);
+        for (int i = 0; i < 1000 && last == HSW_OK; ++i) {
+            last = hsw_socket_write(peer, data.data(), data.size());
+        }
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return HSW_OK;
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(last == HSW_ERR_IO);
+    CHECK(hsw_socket_release(listener) == HSW_OK);
     CHECK(hsw_tasklet_release(server) == HSW_OK);
     CHECK(hsw_tasklet_release(client) == HSW_OK);
 }

@@ -173,13 +173,13 @@ TEST_CASE("a host that does not exist is a failed download") {
 }
 
 TEST_CASE("a server that never answers is a failed download, in time") {
-    one_fails("/stall", "no progress for 2", "no progress for 2");
+    one_fails("/stall", "no progress for 2 s", "no progress for 2 s");
 }
 
 TEST_CASE("a server that takes the connection and hears nothing is a failed download, in time") {
     taken_port deaf;
     deaf.listen(); // the system connects, nobody answers
-    one_fails("http://127.0.0.1:" + deaf.port() + "/x", "no progress for 2", "no progress for 2");
+    one_fails("http://127.0.0.1:" + deaf.port() + "/x", "no progress for 2 s", "no progress for 2 s");
 }
 
 TEST_CASE("a reset connection is a failed download") { one_fails("/reset/100000", "reset", "reset"); }

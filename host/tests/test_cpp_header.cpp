@@ -284,6 +284,76 @@ TEST_CASE("settings are the thread's, and come first") {
     }).join();
 }
 
+TEST_CASE("a sequence is sent value by value") {
+    const no_leaks check;
+    const hsw::channel<std::string> channel;
+    std::string heard;
+    hsw::spawn_detached([&heard, channel] {
+        for (int i = 0; i < 3; ++i) {
+            heard += channel.receive() + " ";
+        }
+    });
+    channel.send_sequence(std::vector<const char*>{"one", "two", "three"});
+    hsw::run();
+    CHECK(heard == "one two three ");
+}
+
+TEST_CASE("hooks see switches and channel operations while they live") {
+    const no_leaks check;
+    int switches = 0;
+    int sends = 0;
+    const hsw::channel<int> channel;
+    const auto talk = [&channel] {
+        hsw::spawn_detached([channel] { channel.send(1); });
+        hsw::spawn_detached([channel] { channel.receive(); });
+        hsw::run();
+    };
+    {
+        const hsw::switch_hook on_switch([&](hsw_tasklet, hsw_tasklet) {
+            ++switches;
+            throw std::runtime_error("ignored");
+        });
+        const hsw::channel_hook on_channel([&](std::size_t id, hsw_tasklet, bool sending, bool) { sends += sending && id == channel.id() ? 1 : 0; });
+        talk();
+        CHECK(switches >= 3);
+        CHECK(sends == 1);
+        switches = 0;
+    }
+    talk();
+    CHECK(switches == 0);
+    CHECK(sends == 1);
+}
+
+TEST_CASE("an error hook deals with exceptions, or passes them on") {
+    const no_leaks check;
+    std::string seen;
+    {
+        const hsw::error_hook outer([&](const std::exception_ptr&) {
+            seen += "outer ";
+            return true;
+        });
+        {
+            const hsw::error_hook inner([&](const std::exception_ptr& exception) {
+                try {
+                    std::rethrow_exception(exception);
+                } catch (const std::out_of_range& e) {
+                    seen += e.what();
+                    return true;
+                } // others leave this function: not dealt with
+            });
+            hsw::spawn_detached([] { throw std::out_of_range("dealt with "); });
+            hsw::run();
+            hsw::spawn_detached([] { throw std::length_error("passed on"); });
+            CHECK_THROWS_AS(hsw::run(), std::length_error);
+        }
+        hsw::spawn_detached([] { throw std::length_error("swallowed"); });
+        hsw::run();
+    }
+    CHECK(seen == "dealt with outer ");
+    hsw::spawn_detached([] { throw std::length_error("nobody looks"); });
+    CHECK_THROWS_AS(hsw::run(), std::length_error);
+}
+
 TEST_CASE("sleeping blocks the tasklet, not the thread") {
     const no_leaks check;
     std::string order;

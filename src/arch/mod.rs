@@ -6,9 +6,9 @@
 //!
 //! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on the
 //!   current stack, call `op(arg, sp)`, go on with the save area that it names.
-//! * `hsw_asm_exchange(scratch_top, copy, arg)`: the same second half, with the
-//!   copying done on the scratch stack.
-//! * `hsw_asm_leave(sp)`: the second half alone.
+//!   If the copying cannot be done on this stack, `op` names an [`Exchange`]
+//!   instead, which the routine does on the scratch stack.
+//! * `hsw_asm_leave(to)`: the second half alone.
 //! * `hsw_asm_start`: where newborns begin; never called.
 //! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
@@ -38,7 +38,7 @@ pub(crate) use port::{transfer, write_newborn, FpEnv, NEWBORN, STACK_ALIGN};
 
 /// Runs between the save of the leaving tasklet and the restore of the next.
 /// Gets the argument of the transfer and the address of the save area; returns
-/// the address of the save area to go on with.
+/// the address of the save area to go on with, or [`Exchange::tagged`].
 pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
 
 extern "C" {
@@ -49,21 +49,34 @@ extern "C" {
     /// `op` returns the address of a save area in place and does not unwind.
     fn hsw_asm_transfer(op: TransferOp, arg: *mut ());
     /// # Safety
-    /// `scratch_top` is the aligned top of a free stack; as `hsw_asm_transfer`.
-    pub(crate) fn hsw_asm_exchange(
-        scratch_top: usize,
-        copy: unsafe extern "C" fn(*mut ()) -> usize,
-        arg: *mut (),
-    ) -> !;
-    /// # Safety
-    /// `sp` is the address of a save area in place; nothing on the current
-    /// stack is needed any more.
-    pub(crate) fn hsw_asm_leave(sp: usize) -> !;
+    /// `to` is what an `op` may return; nothing on the current stack is needed
+    /// any more.
+    pub(crate) fn hsw_asm_leave(to: usize) -> !;
     fn hsw_asm_start();
     /// # Safety
     /// `top` is the aligned top of a free stack that is large enough for `f`.
     pub(crate) fn hsw_asm_call_on(top: usize, f: unsafe extern "C" fn(*mut ()), arg: *mut ());
     fn hsw_asm_cxa_globals() -> *mut EhGlobals;
+}
+
+/// Copying to be done on the scratch stack. Read by the routines.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Exchange {
+    /// Aligned top of a free stack.
+    pub(crate) scratch_top: usize,
+    /// Called there with `arg`; returns the save area to go on with.
+    pub(crate) copy: unsafe extern "C" fn(arg: *mut ()) -> usize,
+    pub(crate) arg: *mut (),
+}
+
+impl Exchange {
+    /// What an `op` returns to have the exchange done. Save areas lie on even
+    /// addresses.
+    #[inline(always)]
+    pub(crate) fn tagged(this: *const Exchange) -> usize {
+        this as usize | 1
+    }
 }
 
 /// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2).

@@ -213,9 +213,8 @@ impl SliceStore {
 
 /// Copies a stack to its slice or back.
 ///
-/// The lowest bytes of a stack that has just been left were written by pushes
-/// of single words an instant ago; wider loads of them would wait until the
-/// stores have left the store buffer. So these go word by word.
+/// Plainly: moving the lowest words one by one, since they were stored one by one
+/// an instant ago, was measured and is no faster (docs/performance.md).
 ///
 /// # Safety
 /// As `copy_nonoverlapping`; both addresses are on a word boundary and `len` is

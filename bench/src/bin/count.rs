@@ -68,11 +68,6 @@ fn cases() -> Vec<Case> {
         case("spawn-burst-sliced", one_window(), |n| {
             took(spawn(n, BURST, Stack::Sliced))
         }),
-        case("park-and-wake", one_window(), |n| {
-            let channel = Channel::new();
-            park(&channel, n);
-            wake(&channel, n);
-        }),
     ]
 }
 
