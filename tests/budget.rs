@@ -527,9 +527,6 @@ fn one_by_one() {
 
 /// The carbon scheduler's tests of order: nested and flat, each with and without a limit.
 fn orders(test: fn(Stacks, &Log, Runner), nested: &str, flat: &str) {
-    thread_local! {
-        static TEST: Cell<Option<fn(Stacks, &Log, Runner)>> = const { Cell::new(None) };
-    }
     for (nests, expected) in [(true, nested), (false, flat)] {
         for runner in [all_at_once as Runner, one_by_one] {
             for stacks in [Stacks::Own, Stacks::Window] {
