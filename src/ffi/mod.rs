@@ -17,7 +17,9 @@
 mod channel;
 mod handle;
 mod local;
+mod run;
 mod scheduler;
+mod select;
 mod settings;
 mod spill;
 mod status;
