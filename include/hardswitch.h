@@ -189,6 +189,12 @@ typedef struct hsw_tasklet {
   uint64_t handle;
 } hsw_tasklet;
 
+// A handle of a channel with a queue; for its owner and thread the same holds as for `hsw_tasklet`.
+typedef struct hsw_queue {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_queue;
+
 // How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
 typedef struct hsw_budget {
   // How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as well. With 0 nobody runs.
@@ -483,6 +489,50 @@ hsw_status hsw_channel_user_data(struct hsw_channel channel, void **data);
 // A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 
+// Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is
+// switched to. `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody will receive.
+hsw_status hsw_queue_new(size_t bound,
+                         hsw_destroy destroy,
+                         struct hsw_queue *queue);
+
+// Makes another handle of the same queue, with an owner of its own.
+hsw_status hsw_queue_retain(struct hsw_queue queue, struct hsw_queue *other);
+
+// Gives a handle back. It is stale from now on.
+hsw_status hsw_queue_release(struct hsw_queue queue);
+
+// Hands a value to a tasklet that receives, or queues it; waits while the queue is full, for at most `timeout_ns` nanoseconds (0: not
+// at all; `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: it was full all the time, and the value is still the caller's.
+// On any other failure it is freed.
+hsw_status hsw_queue_send(struct hsw_queue queue,
+                          void *value,
+                          uint64_t timeout_ns);
+
+// Takes the first value, which is the caller's; waits while there is none, for at most `timeout_ns` nanoseconds (as
+// `hsw_queue_send`).
+hsw_status hsw_queue_receive(struct hsw_queue queue, uint64_t timeout_ns, void **value);
+
+// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the same holds as in
+// `hsw_tasklet_throw`.
+hsw_status hsw_queue_send_throw(struct hsw_queue queue, void *payload, hsw_destroy destroy, const char *message);
+
+// The next value of an iteration: `HSW_ERR_STOP_ITERATION` when the queue is closing and empty.
+hsw_status hsw_queue_next(struct hsw_queue queue, void **value);
+
+// Closes the queue: nothing more is queued, and nobody may start to wait; what is queued can still be received. With `wake`, the waits
+// of all who wait end with `HSW_ERR_CLOSED`.
+hsw_status hsw_queue_close(struct hsw_queue queue,
+                           bool wake);
+
+// Opens a closed queue again.
+hsw_status hsw_queue_open(struct hsw_queue queue);
+
+// How many values are queued; and in `balance` that number plus the senders that wait, or minus how many receivers wait. Either may be
+// null.
+hsw_status hsw_queue_length(struct hsw_queue queue,
+                            size_t *length,
+                            ptrdiff_t *balance);
+
 // As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
 // Budgets are checked when tasklets switch: one that never gives way keeps its turn. Atomic tasklets are not interrupted.
 // `report` may be null.
@@ -569,7 +619,7 @@ hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_erro
 // handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 
-// How many handles are live in the calling thread: tasklets, channels and sockets. For finding leaks.
+// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
 size_t hsw_live_handles(void);
 
 // Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
@@ -816,8 +866,7 @@ hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_
 // none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
 // whether all ran until they blocked.
 //
-// The clock is looked at after each round of the run queue, in which every runnable tasklet has its turn: a tick overdraws its
-// budget by one round at most. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
+// The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
 // stay queued for the next tick.
 hsw_status hsw_tick(uint64_t budget_ns,
                     bool *complete);

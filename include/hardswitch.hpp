@@ -666,6 +666,100 @@ private:
     hsw_channel raw_{};
 };
 
+/// A channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is switched to.
+/// Copies are handles of the same queue.
+template <class T>
+class queue_channel {
+    static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
+    using carrier = detail::carrier<T>;
+
+public:
+    explicit queue_channel(std::size_t bound) { detail::check(hsw_queue_new(bound, carrier::destroyer, &raw_)); }
+    queue_channel(const queue_channel& other) {
+        if (other.raw_.handle != 0) {
+            detail::check(hsw_queue_retain(other.raw_, &raw_));
+        }
+    }
+    queue_channel(queue_channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_queue{})) {}
+    queue_channel& operator=(queue_channel other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    ~queue_channel() {
+        if (raw_.handle != 0) {
+            hsw_queue_release(raw_);
+        }
+    }
+
+    /// Hands a value to who receives, or queues it; waits while it is full. The value is gone also when this throws.
+    void send(T value) const { detail::check(hsw_queue_send(raw_, carrier::pack(std::move(value)), HSW_NO_LIMIT)); }
+    /// As send(), but gives up when the time is over (zero: does not wait): false, and the value is gone.
+    template <class Rep, class Period>
+    bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
+        void* const data = carrier::pack(std::move(value));
+        const hsw_status status = hsw_queue_send(raw_, data, detail::nanoseconds(limit));
+        if (status == HSW_ERR_TIMEOUT) {
+            static_cast<void>(carrier::unpack(data));
+            return false;
+        }
+        detail::check(status);
+        return true;
+    }
+    /// Takes the first value; waits while there is none.
+    T receive() const {
+        void* data = nullptr;
+        detail::check(hsw_queue_receive(raw_, HSW_NO_LIMIT, &data));
+        return carrier::unpack(data);
+    }
+    /// As receive(), but gives up when the time is over (zero: does not wait): nothing.
+    template <class Rep, class Period>
+    std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
+        void* data = nullptr;
+        const hsw_status status = hsw_queue_receive(raw_, detail::nanoseconds(limit), &data);
+        if (status == HSW_ERR_TIMEOUT) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
+    /// The next value of an iteration: nothing when the queue is closed and empty.
+    std::optional<T> next() const {
+        void* data = nullptr;
+        const hsw_status status = hsw_queue_next(raw_, &data);
+        if (status == HSW_ERR_STOP_ITERATION) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
+    /// Queues an exception: the receive() that gets it throws it.
+    void send_exception(std::exception_ptr exception) const {
+        detail::payload thrown(std::move(exception));
+        detail::check(hsw_queue_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+    }
+
+    /// Nothing more is queued; what is queued can still be received.
+    void close() const { detail::check(hsw_queue_close(raw_, false)); }
+    /// Closes it, and makes the waits of all who wait throw hsw::closed.
+    void close_and_wake() const { detail::check(hsw_queue_close(raw_, true)); }
+    void open() const { detail::check(hsw_queue_open(raw_)); }
+    /// Values in the queue.
+    std::size_t size() const {
+        std::size_t out = 0;
+        detail::check(hsw_queue_length(raw_, &out, nullptr));
+        return out;
+    }
+    /// Those, and senders that wait; or minus how many receivers wait.
+    std::ptrdiff_t balance() const {
+        std::ptrdiff_t out = 0;
+        detail::check(hsw_queue_length(raw_, nullptr, &out));
+        return out;
+    }
+
+private:
+    hsw_queue raw_{};
+};
+
 /// Waits for the first of several channel operations that can be done, does it, and calls what was given with it:
 ///
 ///     hsw::select wait;

@@ -245,6 +245,40 @@ TEST_CASE("order can be flat") {
     CHECK(order_of(false) == "213");
 }
 
+TEST_CASE("a queue keeps what nobody has received yet, up to its bound") {
+    const no_leaks check;
+    const auto value = std::make_shared<int>(1);
+    {
+        const hsw::queue_channel<std::shared_ptr<int>> queue(2);
+        queue.send(value);
+        queue.send(value);
+        CHECK_FALSE(queue.send_for(value, 0ms));
+        hsw::spawn_detached([queue, value] { queue.send(value); });
+        hsw::run();
+        CHECK(queue.size() == 2);
+        CHECK(queue.balance() == 3);
+        CHECK((queue.receive() == value));
+        hsw::run();
+        CHECK(queue.balance() == 2);
+        queue.receive();
+        queue.send_exception(std::make_exception_ptr(std::out_of_range("too far")));
+        queue.close();
+        CHECK_THROWS_AS(queue.send(value), hsw::closed);
+        CHECK(queue.next().has_value());
+        CHECK_THROWS_AS(queue.next(), std::out_of_range);
+        CHECK_FALSE(queue.next().has_value());
+        queue.open();
+        CHECK_FALSE(queue.receive_for(1ms).has_value());
+        queue.send(value);
+    }
+    CHECK(value.use_count() == 1);
+    hsw_queue stale{};
+    CHECK(hsw_queue_send(stale, nullptr, 0) == HSW_ERR_NULL);
+    CHECK(hsw_queue_new(0, nullptr, &stale) == HSW_OK);
+    CHECK(hsw_queue_release(stale) == HSW_OK);
+    CHECK(hsw_queue_release(stale) == HSW_ERR_STALE);
+}
+
 TEST_CASE("bad arguments are told") {
     hsw_run_report report{};
     CHECK(hsw_run_with(nullptr, &report) == HSW_ERR_NULL);

@@ -17,6 +17,7 @@
 mod channel;
 mod handle;
 mod local;
+mod queue;
 mod run;
 mod scheduler;
 mod select;

@@ -281,6 +281,7 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
         drop(local::with(|local| {
             Ok(local.channels.borrow_mut().drain())
         })?);
+        drop(local::with(|local| Ok(local.queues.borrow_mut().drain()))?);
         drop(local::with(|local| {
             Ok(local.tasklets.borrow_mut().drain())
         })?);
@@ -291,12 +292,14 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
     })
 }
 
-/// How many handles are live in the calling thread: tasklets, channels and sockets. For finding leaks.
+/// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || {
         local::with(|local| {
-            let count = local.tasklets.borrow().live() + local.channels.borrow().live();
+            let count = local.tasklets.borrow().live()
+                + local.channels.borrow().live()
+                + local.queues.borrow().live();
             #[cfg(feature = "std")]
             let count = count + local.sockets.borrow().live();
             Ok(count)
