@@ -35,6 +35,7 @@ fn sum(n: u64) -> Result<u64> {
 }
 
 #[test]
+#[cfg_attr(any(feature = "asan", feature = "tsan"), ignore = "there are no slices")]
 fn a_million_levels_fit_a_window_of_16_kib() {
     console(|| {
         let depth: u64 = 1_000_000;
@@ -180,6 +181,7 @@ fn a_panic_goes_on_in_the_caller() {
 }
 
 #[test]
+#[cfg_attr(any(feature = "asan", feature = "tsan"), ignore = "there are no slices")]
 fn a_tasklet_killed_in_the_depth_unwinds_through_its_spills() {
     struct Count(Rc<Cell<u32>>);
     impl Drop for Count {
