@@ -6,17 +6,20 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
 use crate::os::{self, StackMemory};
+use crate::run::Runs;
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
 use crate::stack::window::Window;
 use crate::stack::Budget;
 use crate::tasklet::{flag, release, Task, Tasklet};
+use crate::time::Timers;
 use crate::value::Slot;
 
 /// Limits and sizes of a thread's runtime. Apply them before the thread's
@@ -188,7 +191,7 @@ pub(crate) struct Runtime {
     pub(crate) trap: Cell<i32>,
     /// Not 0: a schedule callback is running.
     pub(crate) locked: Cell<u32>,
-    /// Which callbacks are set: [`HOOK_SCHEDULE`], [`HOOK_CHANNEL`].
+    /// Which callbacks are set, and what else switches have to do: `HOOK_*`.
     pub(crate) hooks: Cell<u32>,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
@@ -239,6 +242,15 @@ pub(crate) struct Runtime {
     pub(crate) on_error: RefCell<Option<ErrorHandler>>,
     pub(crate) settings: Settings,
     thread_bottom: OnceCell<usize>,
+    pub(crate) thread_id: u64,
+    pub(crate) runs: Runs,
+    pub(crate) timers: Timers,
+    /// When the running tasklet was switched to; with [`HOOK_STATS`].
+    pub(crate) since: Cell<u64>,
+    /// Where the next fair select begins to look.
+    pub(crate) select_turn: Cell<usize>,
+    /// Control blocks that were given back.
+    freed: Cell<u64>,
     /// Stands in for the C++ runtime's globals where there is none.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
 }
@@ -252,6 +264,15 @@ struct Windows {
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
 pub(crate) const HOOK_CHANNEL: u32 = 2;
+/// A run with a budget is under way.
+pub(crate) const HOOK_BUDGET: u32 = 4;
+/// Run times are measured.
+pub(crate) const HOOK_STATS: u32 = 8;
+/// Whatever a switch may have to do beside switching.
+pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS;
+
+/// Numbers of threads; 0 is none.
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
 /// Control blocks of the first chunk; each further one is twice as large, up to
 /// `MAX_CHUNK`.
@@ -330,6 +351,12 @@ impl Runtime {
             on_error: RefCell::new(None),
             settings,
             thread_bottom: OnceCell::new(),
+            thread_id: NEXT_THREAD.fetch_add(1, Ordering::Relaxed),
+            runs: Runs::new(),
+            timers: Timers::new(),
+            since: Cell::new(0),
+            select_turn: Cell::new(0),
+            freed: Cell::new(0),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
         // SAFETY: just allocated, this thread's alone.
@@ -624,6 +651,7 @@ impl Runtime {
         }
         self.free.set(task);
         self.tasks.set(self.tasks.get() - 1);
+        self.freed.set(self.freed.get() + 1);
         self.free_if_unused();
     }
 
@@ -691,6 +719,11 @@ impl Runtime {
         Stats {
             switches: self.switches.get(),
             tasklets: self.tasks.get(),
+            tasklets_made: self.freed.get() + self.tasks.get() as u64,
+            tasklets_completed: self.runs.completed.get(),
+            last_run_switches: self.runs.last.get().0,
+            last_run_completed: self.runs.last.get().1,
+            timeouts: self.timers.waiting(),
             channels: self.channels.get(),
             run_count: self.run_count.get(),
             zombies: self.zombies.get(),
@@ -738,6 +771,16 @@ pub struct Stats {
     pub switches: u64,
     /// Tasklets that exist, main included.
     pub tasklets: usize,
+    /// Tasklets that were ever made, main included.
+    pub tasklets_made: u64,
+    /// Tasklets that have run to their end.
+    pub tasklets_completed: u64,
+    /// Turns that tasklets had in the last run with a budget.
+    pub last_run_switches: u64,
+    /// Tasklets that ended in the last run with a budget.
+    pub last_run_completed: u64,
+    /// Timeouts that run.
+    pub timeouts: usize,
     /// Channels that exist.
     pub channels: usize,
     /// Tasklets in the run queue, the running one included.
