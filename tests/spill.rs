@@ -35,7 +35,10 @@ fn sum(n: u64) -> Result<u64> {
 }
 
 #[test]
-#[cfg_attr(any(feature = "asan", feature = "tsan"), ignore = "there are no slices")]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn a_million_levels_fit_a_window_of_16_kib() {
     console(|| {
         let depth: u64 = 1_000_000;
@@ -181,7 +184,10 @@ fn a_panic_goes_on_in_the_caller() {
 }
 
 #[test]
-#[cfg_attr(any(feature = "asan", feature = "tsan"), ignore = "there are no slices")]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn a_tasklet_killed_in_the_depth_unwinds_through_its_spills() {
     struct Count(Rc<Cell<u32>>);
     impl Drop for Count {
