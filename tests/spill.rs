@@ -288,7 +288,7 @@ fn what_grow_carries_is_part_of_the_slice() {
     std::thread::spawn(|| {
         Settings {
             window_size: 128 * 1024,
-            stack_size: 128 * 1024,
+            stack_size: 512 * 1024,
             ..Settings::console()
         }
         .apply()
