@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use crate::arch::{transfer, TransferOp};
+use crate::arch::transfer;
 use crate::error::Result;
 use crate::runtime::{after, Runtime, HOOK_BUDGET};
-use crate::scheduler::{self, fail, go, prepare, set_hook};
+use crate::scheduler::{fail, go, prepare, set_hook};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, plan};
 
@@ -116,9 +116,6 @@ pub(crate) struct Runs {
     pub(crate) last: Cell<(u64, u64)>,
     /// See [`set_use_nested_tasklets`].
     pub(crate) flat: Cell<bool>,
-    /// What `Tasklet::run` does, by that setting: looking it up costs no more than
-    /// naming it, and `run` need not ask.
-    pub(crate) op_run_tasklet: Cell<TransferOp>,
 }
 
 impl Runs {
@@ -129,7 +126,6 @@ impl Runs {
             completed: Cell::new(0),
             last: Cell::new((0, 0)),
             flat: Cell::new(false),
-            op_run_tasklet: Cell::new(scheduler::op_run_tasklet::<false>),
         }
     }
 }
@@ -441,11 +437,6 @@ fn unwind_budgets(runtime: &Runtime, level: usize) -> Option<(bool, Option<Taskl
 /// This is `set_use_nested_tasklets` of CCP's successor of Stackless.
 pub fn set_use_nested_tasklets(nested: bool) -> bool {
     let runs = &Runtime::get().runs;
-    runs.op_run_tasklet.set(if nested {
-        scheduler::op_run_tasklet::<false>
-    } else {
-        scheduler::op_run_tasklet::<true>
-    });
     !runs.flat.replace(!nested)
 }
 

@@ -402,30 +402,22 @@ pub fn schedule_remove_with(value: Value) -> Result<Value> {
     reschedule(value.0, true).map(Value)
 }
 
-struct RunArgs {
-    task: *mut Task,
-    remove: bool,
-}
-
-pub(crate) unsafe extern "C" fn op_run_tasklet<const FLAT: bool>(
-    args: *mut (),
-    sp: usize,
-) -> usize {
-    // SAFETY: `args` is what `run_tasklet` passes; the handle there keeps the
-    // target; no user code runs between `prepare` and `go`.
+unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
+    // SAFETY: `task` is what `run_tasklet` passes, and the handle there keeps
+    // it; no user code runs between `prepare` and `go`.
     unsafe {
-        let RunArgs { task, remove } = *args.cast::<RunArgs>();
-        let runtime = Runtime::get();
+        let task = task.cast::<Task>();
+        let runtime = &*(*task).runtime;
         let me = runtime.current();
         if let Err(error) = prepare(runtime, me, sp, task) {
             fail(runtime, error, after::FAILED);
             return sp;
         }
         make_runnable(runtime, task);
-        if FLAT {
-            run::flatten(runtime, me, task, !remove);
+        if runtime.runs.flat.get() {
+            run::flatten(runtime, me, task, !REMOVE);
         }
-        if remove {
+        if REMOVE {
             runtime.ring_remove(me);
             release_after(runtime, me);
         }
@@ -433,18 +425,18 @@ pub(crate) unsafe extern "C" fn op_run_tasklet<const FLAT: bool>(
     }
 }
 
-pub(crate) fn run_tasklet(target: &Tasklet, remove: bool) -> Result<()> {
-    let runtime = Runtime::get();
-    let me = runtime.current();
+#[inline]
+pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     let task = target.as_ptr();
-    // SAFETY: the handle keeps the task; `args` outlives the call.
+    // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
+        let runtime = &*(*task).runtime;
+        let me = runtime.current();
         may_insert(&*task, task == me)?;
         if task == me {
             return (*me).slot.take().into_unit();
         }
-        let mut args = RunArgs { task, remove };
-        transfer(runtime.runs.op_run_tasklet.get(), (&raw mut args).cast());
+        transfer(op_run_tasklet::<REMOVE>, task.cast());
         arrive_unit(runtime, me)
     }
 }

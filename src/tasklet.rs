@@ -682,7 +682,7 @@ impl Tasklet {
     /// [`Error::SwitchTrap`], no memory for a slice; or what was thrown into
     /// the caller meanwhile.
     pub fn run(&self) -> Result<()> {
-        scheduler::run_tasklet(self, false)
+        scheduler::run_tasklet::<false>(self)
     }
 
     /// As [`Tasklet::run`], but the caller leaves the run queue: it is paused
@@ -691,7 +691,7 @@ impl Tasklet {
     /// # Errors
     /// As [`Tasklet::run`].
     pub fn switch(&self) -> Result<()> {
-        scheduler::run_tasklet(self, true)
+        scheduler::run_tasklet::<true>(self)
     }
 
     /// Throws `error` into the tasklet and switches to it at once. At oneself
