@@ -215,7 +215,7 @@ fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result
 unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> bool {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
-        if runtime.hooks.get() & HOOK_CHANNEL != 0 {
+        if runtime.hooks() & HOOK_CHANNEL != 0 {
             if let Err(error) = notify::<DIR>(core, runtime, me) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
                 return true;

@@ -56,6 +56,8 @@ mod scheduler;
 pub mod spill;
 mod stack;
 mod tasklet;
+#[cfg(feature = "std")]
+pub mod thread;
 mod transfer;
 mod value;
 

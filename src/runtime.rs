@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
@@ -166,6 +167,8 @@ pub(crate) mod after {
     pub(crate) const UNSENT: u32 = 4;
     /// Forgotten tasklets wait to be killed.
     pub(crate) const REAP: u32 = 8;
+    /// Other threads have sent something.
+    pub(crate) const MAIL: u32 = 16;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -187,8 +190,9 @@ pub(crate) struct Runtime {
     pub(crate) trap: Cell<i32>,
     /// Not 0: a schedule callback is running.
     pub(crate) locked: Cell<u32>,
-    /// Which callbacks are set: [`HOOK_SCHEDULE`], [`HOOK_CHANNEL`].
-    pub(crate) hooks: Cell<u32>,
+    /// Which callbacks are set: [`HOOK_SCHEDULE`], [`HOOK_CHANNEL`]; and whether
+    /// there is mail ([`HOOK_MAIL`]), the one thing here that other threads write.
+    pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
     /// The C++ exception globals of this thread (or a stand-in, always empty).
@@ -248,6 +252,7 @@ struct Windows {
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
 pub(crate) const HOOK_CHANNEL: u32 = 2;
+pub(crate) const HOOK_MAIL: u32 = 4;
 
 /// Control blocks of the first chunk; each further one is twice as large, up to
 /// `MAX_CHUNK`.
@@ -288,7 +293,7 @@ impl Runtime {
             after: Cell::new(0),
             trap: Cell::new(0),
             locked: Cell::new(0),
-            hooks: Cell::new(0),
+            hooks: AtomicU32::new(0),
             run_count: Cell::new(0),
             switches: Cell::new(0),
             eh: ptr::null_mut(),
@@ -330,7 +335,7 @@ impl Runtime {
                 None => (*runtime).no_eh.get(),
             };
             os::set_runtime(runtime);
-            let _ = os::at_thread_exit();
+            let _ends = os::at_thread_exit();
             if (*runtime).settings.overflow_report {
                 os::watch_overflow();
             }
@@ -344,8 +349,24 @@ impl Runtime {
             runtime.main.set(main);
             runtime.ring_append(main);
             runtime.current.set(main);
+            #[cfg(feature = "std")]
+            if _ends {
+                crate::thread::attach(runtime);
+            }
             runtime
         }
+    }
+
+    /// Which hooks are set: one plain load.
+    #[inline(always)]
+    pub(crate) fn hooks(&self) -> u32 {
+        self.hooks.load(Ordering::Relaxed)
+    }
+
+    /// Has another thread sent something?
+    #[inline(always)]
+    pub(crate) fn has_mail(&self) -> bool {
+        self.hooks() & HOOK_MAIL != 0
     }
 
     #[inline(always)]
@@ -765,17 +786,21 @@ pub(crate) fn thread_exit() {
         // The thread ends inside a tasklet: its stack is about to go, and
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+        #[cfg(feature = "std")]
+        crate::thread::detach(false);
         return;
     }
     runtime.trap.set(0);
     runtime.shut_down();
+    #[cfg(feature = "std")]
+    crate::thread::detach(true);
     // SAFETY: main is unlinked; the queue's and the thread's references are
     // released; user callbacks go with it.
     unsafe {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
-        runtime.hooks.set(0);
+        runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);
         (*main).flags &= !(flag::ALIVE | flag::STARTED);

@@ -6,12 +6,13 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::arch::transfer;
 use crate::channel;
 use crate::error::{Error, Result, StateError};
 use crate::os;
-use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_SCHEDULE};
+use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plan};
 use crate::value::{Slot, Value};
@@ -65,17 +66,27 @@ pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
 /// As [`commit`].
 #[inline(always)]
 pub(crate) unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
-    if runtime.hooks.get() & HOOK_SCHEDULE != 0 {
+    if runtime.hooks() & (HOOK_SCHEDULE | HOOK_MAIL) != 0 {
         notify(runtime, prev, next);
     }
     // SAFETY: the caller's promise.
     unsafe { commit(runtime, prev, sp, next) }
 }
 
+/// Has the next arrival read what other threads have sent.
+#[inline]
+fn expect_mail(runtime: &Runtime) {
+    if runtime.has_mail() {
+        runtime.after.set(runtime.after.get() | after::MAIL);
+    }
+}
+
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
 /// of the queue.
 #[cold]
 fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // For whoever arrives: here no user code may run.
+    expect_mail(runtime);
     let Some(callback) = runtime.on_schedule.borrow().clone() else {
         return;
     };
@@ -240,6 +251,7 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
         let old = core::mem::replace(&mut (*me).slot, args.value.take());
         args.value = old;
         if next == me {
+            expect_mail(runtime);
             return sp;
         }
         if args.remove {
@@ -298,6 +310,7 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
         let me = runtime.current();
         let next = (*me).next;
         if next == me {
+            expect_mail(runtime);
             return sp;
         }
         if let Err(error) = prepare(runtime, me, sp, next) {
@@ -460,6 +473,10 @@ unsafe extern "C" fn op_run(_: *mut (), sp: usize) -> usize {
 /// into the caller; [`Error::SwitchTrap`].
 pub fn run() -> Result<()> {
     let runtime = Runtime::get();
+    #[cfg(feature = "std")]
+    if runtime.has_mail() {
+        crate::thread::read_mail_and_raise()?;
+    }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
     let result = unsafe {
@@ -536,7 +553,7 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
             }
         }
         make_runnable(runtime, next);
-        if runtime.hooks.get() & HOOK_SCHEDULE != 0 {
+        if runtime.hooks() & (HOOK_SCHEDULE | HOOK_MAIL) != 0 {
             notify(runtime, me, next);
         }
         runtime.left.set(me);
@@ -606,10 +623,11 @@ pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
 fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
-    let hooks = runtime.hooks.get();
-    runtime
-        .hooks
-        .set(if on { hooks | hook } else { hooks & !hook });
+    if on {
+        runtime.hooks.fetch_or(hook, Ordering::Relaxed);
+    } else {
+        runtime.hooks.fetch_and(!hook, Ordering::Relaxed);
+    }
 }
 
 /// Sets the schedule callback of the thread; returns the old one.

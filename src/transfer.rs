@@ -368,6 +368,14 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
                 release(task);
             }
         }
+        #[cfg(feature = "std")]
+        if after & after::MAIL != 0 {
+            if let Err(error) = crate::thread::read_mail_and_raise() {
+                #[cfg(not(hsw_bug_late_claim))]
+                drop(slot);
+                return Err(failed.unwrap_or(error));
+            }
+        }
         // A test's switch: the historical order, claim after the destructors.
         #[cfg(hsw_bug_late_claim)]
         let slot = if failed.is_none() || after & after::UNSENT != 0 {
