@@ -102,6 +102,14 @@ pub enum StateError {
     RecursiveChannel,
     /// `switch` to a tasklet of another thread.
     OtherThread,
+    /// No thread has this number.
+    ThreadNotFound,
+    /// A time is asked for where there is no clock.
+    NoClock,
+    /// A select that sends and receives on the same channel.
+    SelectBothWays,
+    /// A select without cases that would wait for ever.
+    SelectNothing,
 }
 
 impl StateError {
@@ -123,6 +131,10 @@ impl StateError {
             StateError::RecursiveSchedule => "Recursive scheduler call due to callbacks!",
             StateError::RecursiveChannel => "Recursive channel call due to callbacks!",
             StateError::OtherThread => "can't switch to a different thread.",
+            StateError::ThreadNotFound => "Thread id not found",
+            StateError::NoClock => "the thread has no clock",
+            StateError::SelectBothWays => "a select cannot send and receive on the same channel",
+            StateError::SelectNothing => "a select without cases waits for ever",
         }
     }
 }

@@ -204,11 +204,11 @@ fn who_asks_a_thread_that_ends_is_told() {
 
 #[test]
 fn threads_are_listed_and_tell_about_themselves() {
-    let me = hsw::id().unwrap();
+    let me = hardswitch::thread_id();
     let (there, main_loop, thread) = server(|| {
         let channel = hardswitch::Channel::<u32>::new();
         spawn(move || channel.receive().map(drop)).unwrap();
-        hsw::id().unwrap()
+        hardswitch::thread_id()
     });
     let all = hsw::threads();
     assert!(all.contains(&me) && all.contains(&there));

@@ -120,6 +120,7 @@ impl Reactor {
             && self.descriptors.borrow().is_empty()
             && self.deadlines.borrow().is_empty()
             && self.events.is_empty()
+            && crate::time::timeouts() == 0
     }
 
     /// Tasklets that wait for descriptors, and for a time.
@@ -261,13 +262,14 @@ impl Reactor {
             let until = self
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            match (timeout, until) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            }
+            [timeout, until, crate::time::until_next()]
+                .into_iter()
+                .flatten()
+                .min()
         };
         done += self.poll(wait, for_threads)?;
         done += crate::thread::read_mail() + self.expire();
+        done += crate::time::fire_due();
         Ok(done)
     }
 

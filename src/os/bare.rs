@@ -112,6 +112,10 @@ pub(crate) fn thread_stack_bottom() -> usize {
     0
 }
 
+pub(crate) fn thread_number() -> usize {
+    0
+}
+
 pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
     use core::fmt::Write;
     let mut line = heapless::String::<256>::new();

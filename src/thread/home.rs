@@ -15,7 +15,7 @@
 
 use crate::event::Poster;
 use crate::runtime::HOOK_MAIL;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::local::Local;
@@ -26,7 +26,6 @@ static AWAKE: AtomicUsize = AtomicUsize::new(0);
 static STRANGERS: AtomicUsize = AtomicUsize::new(0);
 /// All attached threads, in the order they came.
 static THREADS: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// What a thread is sent.
 pub(crate) enum Letter {
@@ -103,9 +102,9 @@ impl Home {
     ///
     /// # Safety
     /// `hooks` stays until [`Home::close`].
-    pub(crate) unsafe fn attach(hooks: *const AtomicU32) -> Arc<Home> {
+    pub(crate) unsafe fn attach(id: u64, hooks: *const AtomicU32) -> Arc<Home> {
         let home = Arc::new(Home {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
             name: std::thread::current().name().map(Into::into),
             mail: Mutex::new(Mail {
                 letters: Vec::new(),

@@ -55,7 +55,7 @@ thread_local! {
 /// The calling thread gets a runtime.
 pub(crate) fn attach(runtime: &Runtime) {
     // SAFETY: `detach` closes the home before the runtime goes.
-    let home = unsafe { Home::attach(&runtime.hooks) };
+    let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
     let local = Rc::new(Local {
         home,
         unread: RefCell::default(),

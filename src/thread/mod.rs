@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Channel`] | values between tasklets of any threads |
 //! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill |
-//! | [`threads`], [`id`] | who is there |
+//! | [`threads`], [`info`] | who is there |
 //!
 //! Nothing here ever switches the calling thread because of another one: a tasklet is made runnable *there*, and runs when its thread comes to it,
 //! at its next switch at the latest, or when its main loop pumps. A thread with nothing to do sleeps in the system.
@@ -20,7 +20,7 @@ mod remote;
 pub use channel::Channel;
 pub(crate) use home::StayUp;
 pub(crate) use local::{attach, detach, existing, raise, read_mail, read_mail_and_raise, Local};
-pub use remote::{id, info, threads, Id, Info, Remote};
+pub use remote::{info, threads, Info, Remote};
 
 /// Does a tasklet of the calling thread wait for another thread?
 pub(crate) fn is_waiting() -> bool {

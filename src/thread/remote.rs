@@ -10,21 +10,9 @@ use super::channel::Channel;
 use super::home::{self, Home, Letter, Mark};
 use super::local::{local, Local};
 
-/// Names an attached thread; no two threads of a process ever have the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Id(u64);
-
-/// The calling thread's. It is attached by this, if it was not.
-///
-/// # Errors
-/// [`StateError::NoThread`] when the thread is ending.
-pub fn id() -> Result<Id> {
-    Ok(Id(local()?.home.id))
-}
-
-/// The threads that use the library, in the order they came.
-pub fn threads() -> Vec<Id> {
-    home::all().iter().map(|home| Id(home.id)).collect()
+/// The threads that use the library, in the order they came: their [ids](crate::thread_id).
+pub fn threads() -> Vec<u64> {
+    home::all().iter().map(|home| home.id).collect()
 }
 
 /// What is known of a thread.
@@ -46,10 +34,10 @@ pub struct Info {
 /// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches or pumps.
 ///
 /// # Errors
-/// [`StateError::NoThread`] when there is none of this id, or it ends before it answers; as [`Remote::with`].
-pub fn info(id: Id) -> Result<Info> {
-    let home = home::all().into_iter().find(|home| home.id == id.0);
-    let home = home.ok_or(StateError::NoThread)?;
+/// [`StateError::ThreadNotFound`]; [`StateError::NoThread`] when it ends before it answers; as [`Remote::with`].
+pub fn info(id: u64) -> Result<Info> {
+    let home = home::all().into_iter().find(|home| home.id == id);
+    let home = home.ok_or(StateError::ThreadNotFound)?;
     ask(&home, |local| {
         let runtime = Runtime::get();
         // SAFETY: main and the running tasklet are live tasks of this thread.
@@ -256,9 +244,9 @@ impl Remote {
     }
 
     /// Its thread; `None` when that is gone.
-    pub fn thread(&self) -> Option<Id> {
+    pub fn thread(&self) -> Option<u64> {
         let home = &self.lent.home;
-        (!home.is_gone()).then(|| Id(home.id))
+        (!home.is_gone()).then_some(home.id)
     }
 
     fn throw_when(&self, error: Error, next: bool) -> Result<()> {
