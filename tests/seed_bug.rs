@@ -275,7 +275,11 @@ fn every_value_of_a_long_download_arrives_once_in_order_with_its_checksum() {
 
     let net = net.join().expect("the network's thread");
     let game = game.join().expect("the game's thread");
-    assert_eq!(alive.load(Ordering::SeqCst), 0, "values that nobody dropped");
+    assert_eq!(
+        alive.load(Ordering::SeqCst),
+        0,
+        "values that nobody dropped"
+    );
     assert_eq!(asked.load(Ordering::SeqCst), total / CHUNK, "calls");
     println!(
         "{total} values in {:.1} s; (destructors, spills among them): network {net:?}, game {game:?}",
