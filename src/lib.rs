@@ -63,6 +63,8 @@ mod select;
 pub mod spill;
 mod stack;
 mod tasklet;
+#[cfg(feature = "std")]
+pub mod thread;
 pub mod time;
 mod transfer;
 mod valgrind;

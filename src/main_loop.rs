@@ -141,7 +141,8 @@ impl MainLoop {
     }
 
     /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket or in an offload call, or until
-    /// [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so.
+    /// [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so; those on channels between threads are waited for as
+    /// long as another thread that uses the library can run.
     ///
     /// Errors: those of [`tick`](Self::tick). Calling it again goes on.
     pub fn run_until_idle(&self) -> Result<()> {
@@ -167,7 +168,15 @@ impl MainLoop {
                 continue;
             }
             if until_idle && self.reactor.is_idle() {
-                return Ok(());
+                if !crate::thread::is_waiting() {
+                    return Ok(());
+                }
+                // Other threads may wake somebody here, as long as one of them can run.
+                match self.reactor.pump_for_threads() {
+                    Err(Error::Deadlock) => return Ok(()),
+                    other => other?,
+                };
+                continue;
             }
             self.pump(None)?;
         }

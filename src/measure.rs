@@ -60,7 +60,7 @@ pub fn set_statistics(on: bool) -> bool {
 
 /// Is it measured? See [`set_statistics`].
 pub fn statistics() -> bool {
-    Runtime::get().hooks.get() & HOOK_STATS != 0
+    Runtime::get().hooks() & HOOK_STATS != 0
 }
 
 /// On a switch from `prev` to `next`.
@@ -106,7 +106,7 @@ pub(crate) fn of(task: &Task, runtime: &Runtime, current: bool) -> TaskletStats 
         None => Measured::default(),
     };
     let mut run_time = measured.run_time;
-    if current && runtime.hooks.get() & HOOK_STATS != 0 {
+    if current && runtime.hooks() & HOOK_STATS != 0 {
         let now = runtime.timers.now().unwrap_or(0);
         run_time += now.saturating_sub(runtime.since.get());
     }

@@ -253,6 +253,10 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
 /// into the caller; [`Error::SwitchTrap`](crate::Error::SwitchTrap).
 pub fn run() -> Result<()> {
     let runtime = Runtime::get();
+    #[cfg(feature = "std")]
+    if runtime.has_mail() {
+        crate::thread::read_mail_and_raise()?;
+    }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
     let result = unsafe {
@@ -299,6 +303,10 @@ pub fn run() -> Result<()> {
 /// time where there is no clock.
 pub fn run_with(budget: Budget) -> Result<RunReport> {
     let runtime = Runtime::get();
+    #[cfg(feature = "std")]
+    if runtime.has_mail() {
+        crate::thread::read_mail_and_raise()?;
+    }
     let runs = &runtime.runs;
     let me = runtime.current();
     let (start, completed) = (turns(runtime), runs.completed.get());
@@ -373,7 +381,7 @@ unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) -> Option<(bool, Op
                 unwind_deeper(runtime, me)?
             }
         };
-        if runtime.hooks.get() & HOOK_BUDGET == 0 {
+        if runtime.hooks() & HOOK_BUDGET == 0 {
             return None;
         }
         unwind_budgets(runtime, level)

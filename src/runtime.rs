@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
@@ -170,6 +170,8 @@ pub(crate) mod after {
     pub(crate) const UNSENT: u32 = 4;
     /// Forgotten tasklets wait to be killed.
     pub(crate) const REAP: u32 = 8;
+    /// Other threads have sent something.
+    pub(crate) const MAIL: u32 = 16;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -191,8 +193,9 @@ pub(crate) struct Runtime {
     pub(crate) trap: Cell<i32>,
     /// Not 0: a schedule callback is running.
     pub(crate) locked: Cell<u32>,
-    /// Which callbacks are set, and what else switches have to do: `HOOK_*`.
-    pub(crate) hooks: Cell<u32>,
+    /// Which callbacks are set, and what else switches have to do: `HOOK_*`. Other
+    /// threads write one bit of it, [`HOOK_MAIL`].
+    pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
     /// The C++ exception globals of this thread (or a stand-in, always empty).
@@ -268,8 +271,10 @@ pub(crate) const HOOK_CHANNEL: u32 = 2;
 pub(crate) const HOOK_BUDGET: u32 = 4;
 /// Run times are measured.
 pub(crate) const HOOK_STATS: u32 = 8;
+/// Other threads have sent something.
+pub(crate) const HOOK_MAIL: u32 = 16;
 /// Whatever a switch may have to do beside switching.
-pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS;
+pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -316,7 +321,7 @@ impl Runtime {
             after: Cell::new(0),
             trap: Cell::new(0),
             locked: Cell::new(0),
-            hooks: Cell::new(0),
+            hooks: AtomicU32::new(0),
             run_count: Cell::new(0),
             switches: Cell::new(0),
             eh: ptr::null_mut(),
@@ -367,7 +372,7 @@ impl Runtime {
             };
             table::add(runtime);
             os::set_runtime(runtime);
-            let _ = os::at_thread_exit();
+            let _ends = os::at_thread_exit();
             if (*runtime).settings.overflow_report {
                 os::watch_overflow();
             }
@@ -381,8 +386,24 @@ impl Runtime {
             runtime.main.set(main);
             runtime.ring_append(main);
             runtime.current.set(main);
+            #[cfg(feature = "std")]
+            if _ends {
+                crate::thread::attach(runtime);
+            }
             runtime
         }
+    }
+
+    /// Which hooks are set: one plain load.
+    #[inline(always)]
+    pub(crate) fn hooks(&self) -> u32 {
+        self.hooks.load(Ordering::Relaxed)
+    }
+
+    /// Has another thread sent something?
+    #[inline(always)]
+    pub(crate) fn has_mail(&self) -> bool {
+        self.hooks() & HOOK_MAIL != 0
     }
 
     #[inline(always)]
@@ -824,17 +845,21 @@ pub(crate) fn thread_exit() {
         // The thread ends inside a tasklet: its stack is about to go, and
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+        #[cfg(feature = "std")]
+        crate::thread::detach(false);
         return;
     }
     runtime.trap.set(0);
     runtime.shut_down();
+    #[cfg(feature = "std")]
+    crate::thread::detach(true);
     // SAFETY: main is unlinked; the queue's and the thread's references are
     // released; user callbacks go with it.
     unsafe {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
-        runtime.hooks.set(0);
+        runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);
         (*main).flags &= !(flag::ALIVE | flag::STARTED);

@@ -6,6 +6,7 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::arch::transfer;
 use crate::channel;
@@ -14,7 +15,7 @@ use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
@@ -73,7 +74,7 @@ pub(crate) unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mu
     let mut next = next;
     // SAFETY: the caller's promise.
     unsafe {
-        if runtime.hooks.get() & HOOK_SWITCH != 0 {
+        if runtime.hooks() & HOOK_SWITCH != 0 {
             next = observed(runtime, prev, sp, next, false);
         }
         commit(runtime, prev, sp, next)
@@ -94,7 +95,11 @@ unsafe fn observed(
     mut next: *mut Task,
     ending: bool,
 ) -> *mut Task {
-    let hooks = runtime.hooks.get();
+    let hooks = runtime.hooks();
+    if hooks & HOOK_MAIL != 0 {
+        // Read by whoever arrives: here no user code may run.
+        runtime.after.set(runtime.after.get() | after::MAIL);
+    }
     // SAFETY: the caller's promise.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
@@ -353,20 +358,23 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 }
 
 /// `schedule` with nobody else in the queue: nothing happens, unless a budget is
-/// used up.
+/// used up or there is mail.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks.get() & HOOK_BUDGET == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.
-    unsafe { alone_with_a_budget(runtime, me, sp) }
+    unsafe { alone_observed(runtime, me, sp) }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn alone_with_a_budget(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if !may_switch(runtime) {
+unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+    if runtime.has_mail() {
+        runtime.after.set(runtime.after.get() | after::MAIL);
+    }
+    if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
     }
     // SAFETY: the caller's promise; whom `divert_alone` names is queued, and the
@@ -567,7 +575,7 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
             }
         }
         make_runnable(runtime, next);
-        if runtime.hooks.get() & HOOK_SWITCH != 0 {
+        if runtime.hooks() & HOOK_SWITCH != 0 {
             next = observed(runtime, me, 0, next, true);
         }
         runtime.left.set(me);
@@ -691,10 +699,11 @@ pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
 pub(crate) fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
-    let hooks = runtime.hooks.get();
-    runtime
-        .hooks
-        .set(if on { hooks | hook } else { hooks & !hook });
+    if on {
+        runtime.hooks.fetch_or(hook, Ordering::Relaxed);
+    } else {
+        runtime.hooks.fetch_and(!hook, Ordering::Relaxed);
+    }
 }
 
 /// Sets the schedule callback of the thread; returns the old one.

@@ -561,7 +561,7 @@ impl Tasklet {
         R: Outcome,
     {
         self.may_bind()?;
-        if self.runtime().hooks.get() & HOOK_STATS != 0 {
+        if self.runtime().hooks() & HOOK_STATS != 0 {
             // SAFETY: the handle keeps the task.
             unsafe { measure::bound_at(self.as_ptr(), Location::caller()) };
         }
@@ -1066,7 +1066,7 @@ impl Builder {
                 extra.name = self.name.map(String::into_boxed_str);
                 extra.stack_size = self.stack_size;
             }
-            if runtime.hooks.get() & HOOK_STATS != 0 {
+            if runtime.hooks() & HOOK_STATS != 0 {
                 measure::bound_at(task, Location::caller());
             }
             Ok(Tasklet::from_owned(task))

@@ -397,7 +397,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
             None
         };
         // The order is the point: first the value is claimed ...
-        #[cfg(not(hsw_bug_late_claim))]
+        #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
         let slot = if failed.is_none() || after & after::UNSENT != 0 {
             (*me).slot.take()
         } else {
@@ -418,8 +418,17 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
                 release(task);
             }
         }
-        // A test's switch: the historical order, claim after the destructors.
-        #[cfg(hsw_bug_late_claim)]
+        #[cfg(feature = "std")]
+        if after & after::MAIL != 0 {
+            if let Err(error) = crate::thread::read_mail_and_raise() {
+                #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
+                drop(slot);
+                return Err(failed.unwrap_or(error));
+            }
+        }
+        // A test's switch: the historical order, claim after the destructors. The
+        // second flag needs it, too: a spill can clobber only what still waits.
+        #[cfg(any(hsw_bug_late_claim, hsw_bug_spill_clobber))]
         let slot = if failed.is_none() || after & after::UNSENT != 0 {
             (*me).slot.take()
         } else {

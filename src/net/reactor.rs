@@ -25,6 +25,7 @@
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
 use crate::event::EventQueue;
+use crate::thread::StayUp;
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -191,6 +192,7 @@ impl Reactor {
                     return Err(Error::BlockTrap);
                 }
                 self.pump(None)?;
+                crate::thread::raise()?;
                 if waiter.wake.get().is_none() && crate::run_count() > 1 {
                     crate::schedule()?;
                 }
@@ -243,7 +245,17 @@ impl Reactor {
     /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as long as it takes), and not at all
     /// when there was something to do or tasklets are runnable. Answers how much was done: events run plus waits ended.
     pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
-        let mut done = self.events.run_pending();
+        self.pump_and_rest(timeout, false)
+    }
+
+    /// As [`pump`](Self::pump) without a limit, for who waits for other threads of the library and for nothing else. Errors: also
+    /// `Deadlock`, when none of them can run.
+    pub fn pump_for_threads(&self) -> Result<usize> {
+        self.pump_and_rest(None, true)
+    }
+
+    fn pump_and_rest(&self, timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
+        let mut done = crate::thread::read_mail() + self.events.run_pending();
         let wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
         } else {
@@ -255,16 +267,20 @@ impl Reactor {
                 .flatten()
                 .min()
         };
-        done += self.poll(wait)?;
-        done += self.expire();
+        done += self.poll(wait, for_threads)?;
+        done += crate::thread::read_mail() + self.expire();
         done += crate::time::fire_due();
         Ok(done)
     }
 
-    fn poll(&self, timeout: Option<Duration>) -> Result<usize> {
+    fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
         if timeout == Some(Duration::ZERO) && self.descriptors.borrow().is_empty() {
             return Ok(0);
         }
+        // Asleep from here on; who sends us something rings.
+        let rest = Rest::begin(&mut timeout, || {
+            (for_threads && self.is_idle(), self.events.poster())
+        })?;
         // Taken out, not borrowed: whom this wakes may pump. Then that pump has vectors of its own.
         let Scratch {
             mut fds,
@@ -277,6 +293,7 @@ impl Reactor {
             waiters.push(waiter.clone());
         }
         let answer = shim::poll(&mut **self.backend.borrow_mut(), &mut fds, timeout);
+        drop(rest);
         let mut done = 0;
         if answer.is_ok() {
             if !fds[0].revents.is_empty() {
@@ -313,6 +330,41 @@ impl Reactor {
             };
             self.wake(&due, Wake::TimedOut);
             done += 1;
+        }
+    }
+}
+
+/// The thread is asleep, as other threads see it. Over when dropped.
+struct Rest(Option<Rc<crate::thread::Local>>);
+
+impl Rest {
+    /// Lies down, unless there is mail: then `timeout` becomes nought. `how`: is it stuck without other threads, and what wakes it.
+    fn begin(
+        timeout: &mut Option<Duration>,
+        how: impl FnOnce() -> (bool, crate::event::Poster),
+    ) -> Result<Rest> {
+        if *timeout == Some(Duration::ZERO) {
+            return Ok(Rest(None));
+        }
+        let Some(local) = crate::thread::existing() else {
+            return Ok(Rest(None));
+        };
+        let (stuck, bell) = how();
+        match local.home.lie_down(stuck, || bell) {
+            Ok(()) => Ok(Rest(Some(local))),
+            Err(StayUp::Mail) => {
+                *timeout = Some(Duration::ZERO);
+                Ok(Rest(None))
+            }
+            Err(StayUp::Deadlock) => Err(Error::Deadlock),
+        }
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        if let Some(local) = &self.0 {
+            local.home.get_up();
         }
     }
 }

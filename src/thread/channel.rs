@@ -1,0 +1,518 @@
+//! Channels between tasklets of different threads.
+//!
+//! A value never passes through a tasklet's transfer slot here: it waits in the heap, in the sender's or the receiver's *wait*, and is moved from one
+//! to the other under the channel's lock. No destructor runs under the lock.
+
+use crate::error::{Error, Result};
+use crate::runtime::Runtime;
+use crate::scheduler::may_switch;
+use crate::tasklet::flag;
+use crate::Preference;
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::home::{Home, Letter, Mark, Place};
+use super::local::{local, Leave, Local, Sitting};
+
+/// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
+///
+/// A handle that any thread may use; clones refer to the same channel. Plain threads can use it too: their flow of control is their main tasklet.
+///
+/// As [`Channel`](crate::Channel), except:
+///
+/// * A partner on another thread is made runnable there, whatever the preference; the caller goes on without a switch. Partners on one thread behave
+///   as with the local channel (preference, `schedule_all`).
+/// * It cannot be seen who waits, and the channel callback is not called.
+/// * A thread that has nothing else to do sleeps in the system until it is woken. [`Error::Deadlock`] counts all threads that use
+///   the library: the last one that can run does not get to wait. While there are a handle that
+///   nobody has used yet and a thread that has not used the library yet, there is hope: the one may be on its way to the other.
+/// * `hardswitch::run()` returns when only tasklets are left that wait; [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) waits with
+///   them, until no other thread could wake them.
+///
+/// Who is killed while it waits leaves the channel; who ends with its thread, too.
+///
+/// Cost: a lock, and for who waits an allocation; a system call on either side when a thread has to be woken from its sleep.
+///
+/// ```
+/// let numbers = hardswitch::thread::Channel::new();
+/// let there = numbers.clone();
+/// let thread = std::thread::spawn(move || there.send_sequence(1..=3).unwrap());
+/// assert_eq!([numbers.receive()?, numbers.receive()?, numbers.receive()?], [1, 2, 3]);
+/// thread.join().unwrap();
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct Channel<T: Send + 'static> {
+    core: Arc<Core<T>>,
+    mark: Mark,
+}
+
+struct Core<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    /// Who has waited longest comes first; all send, or all receive.
+    queue: VecDeque<Arc<Wait<T>>>,
+    sending: bool,
+    preference: Preference,
+    schedule_all: bool,
+    closing: bool,
+}
+
+/// One tasklet's wait.
+struct Wait<T> {
+    home: Arc<Home>,
+    place: Place,
+    /// What a sender brings, or a receiver got.
+    value: Mutex<Option<Result<T>>>,
+    /// The partner has come; written under the channel's lock.
+    done: AtomicBool,
+    core: Weak<Core<T>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks panics but the growth of a queue, which leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> Wait<T> {
+    fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+}
+
+impl<T> State<T> {
+    /// Takes out who has waited longest to send, or to receive.
+    fn partner(&mut self, sending: bool) -> Option<Arc<Wait<T>>> {
+        if self.sending == sending {
+            self.queue.pop_front()
+        } else {
+            None
+        }
+    }
+}
+
+impl<T: Send> Leave for Wait<T> {
+    fn leave(&self) {
+        let Some(core) = self.core.upgrade() else {
+            return;
+        };
+        let found = {
+            let mut state = lock(&core.state);
+            let at = state.queue.iter().position(|w| std::ptr::eq(&**w, self));
+            at.and_then(|at| state.queue.remove(at))
+        };
+        drop(found);
+    }
+}
+
+/// How long an operation may wait.
+enum Patience {
+    Forever,
+    Until(Option<Instant>),
+    None,
+}
+
+impl Patience {
+    fn of(time: Duration) -> Patience {
+        // A time too far to be told is as good as for ever.
+        match Instant::now().checked_add(time) {
+            Some(until) => Patience::Until(Some(until)),
+            None => Patience::Forever,
+        }
+    }
+}
+
+impl<T: Send + 'static> Channel<T> {
+    /// A new channel; it prefers the receiver.
+    pub fn new() -> Channel<T> {
+        Channel {
+            core: Arc::new(Core {
+                state: Mutex::new(State {
+                    queue: VecDeque::new(),
+                    sending: false,
+                    preference: Preference::default(),
+                    schedule_all: false,
+                    closing: false,
+                }),
+            }),
+            mark: Mark::new(),
+        }
+    }
+
+    /// Hands `value` to a receiver; waits until there is one.
+    ///
+    /// # Errors
+    /// When it would wait: [`Error::Closed`], [`Error::BlockTrap`], [`Error::Deadlock`]; [`Error::SwitchTrap`], no memory for a slice. What was thrown into
+    /// the caller meanwhile. The value is dropped then, unless a receiver has got it already.
+    pub fn send(&self, value: T) -> Result<()> {
+        self.bring(Ok(value), Patience::Forever).map_err(|e| e.0)
+    }
+
+    /// Sends an error: the receiver's `receive` returns it.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
+        self.bring(Err(error.into()), Patience::Forever)
+            .map_err(|e| e.0)
+    }
+
+    /// Sends one value after the other; returns how many.
+    ///
+    /// # Errors
+    /// That of the first `send` that fails; the rest is not sent.
+    pub fn send_sequence(&self, values: impl IntoIterator<Item = T>) -> Result<usize> {
+        let mut count = 0;
+        for value in values {
+            self.send(value)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Sends if a receiver waits; else gives the value back.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; what was thrown into the caller after that, without it.
+    pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
+        self.bring(Ok(value), Patience::None)
+            .map_err(|(error, value)| (error, value.and_then(Result::ok)))
+    }
+
+    /// As [`Channel::send`], but waits no longer than `time`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], with the value; as `send`.
+    pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
+        self.bring(Ok(value), Patience::of(time))
+            .map_err(|(error, value)| (error, value.and_then(Result::ok)))
+    }
+
+    /// Takes a value from a sender; waits until there is one.
+    ///
+    /// # Errors
+    /// As [`Channel::send`]; the error that a sender [threw](Channel::send_throw). When something is thrown into the caller after a value
+    /// has come, the value is dropped, as with the local channel.
+    pub fn receive(&self) -> Result<T> {
+        self.fetch(Patience::Forever)
+    }
+
+    /// Receives if a sender waits.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`], [`Error::Closed`]; as `receive`.
+    pub fn try_receive(&self) -> Result<T> {
+        self.fetch(Patience::None)
+    }
+
+    /// As [`Channel::receive`], but waits no longer than `time`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; as `receive`.
+    pub fn receive_timeout(&self, time: Duration) -> Result<T> {
+        self.fetch(Patience::of(time))
+    }
+
+    /// The next value of an iteration: `None` once the channel is closing and no sender waits.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&self) -> Option<Result<T>> {
+        {
+            let state = self.state();
+            if state.closing && state.balance() <= 0 {
+                return None;
+            }
+        }
+        match self.receive() {
+            // Closed by another thread in between.
+            Err(Error::Closed) => None,
+            other => Some(other),
+        }
+    }
+
+    /// Receives until the channel is closed.
+    pub fn iter(&self) -> impl Iterator<Item = Result<T>> + '_ {
+        std::iter::from_fn(|| self.next())
+    }
+
+    /// Who goes on first when two of the same thread meet.
+    pub fn preference(&self) -> Preference {
+        self.state().preference
+    }
+
+    /// Sets who goes on first when two of the same thread meet.
+    pub fn set_preference(&self, preference: Preference) {
+        self.state().preference = preference;
+    }
+
+    /// Does every operation between two of the same thread let all others run?
+    pub fn schedule_all(&self) -> bool {
+        self.state().schedule_all
+    }
+
+    /// With `true`, who comes second lets all others of its thread run, if its partner is one of them.
+    pub fn set_schedule_all(&self, on: bool) {
+        self.state().schedule_all = on;
+    }
+
+    /// From now on nobody may start to wait; those who wait are still served.
+    pub fn close(&self) {
+        self.state().closing = true;
+    }
+
+    /// Undoes [`Channel::close`].
+    pub fn open(&self) {
+        self.state().closing = false;
+    }
+
+    /// Has it been closed?
+    pub fn is_closing(&self) -> bool {
+        self.state().closing
+    }
+
+    /// Closed, and nobody waits any more?
+    pub fn is_closed(&self) -> bool {
+        let state = self.state();
+        state.closing && state.queue.is_empty()
+    }
+
+    /// How many senders wait, or minus how many receivers. Other threads may change it at any time.
+    pub fn balance(&self) -> isize {
+        self.state().balance()
+    }
+
+    /// A number that no other channel of this kind alive at the same time has.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.core) as usize
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        lock(&self.core.state)
+    }
+
+    /// Sends. With the error comes the value, if nobody got it.
+    #[allow(clippy::type_complexity)]
+    fn bring(
+        &self,
+        value: Result<T>,
+        patience: Patience,
+    ) -> Result<(), (Error, Option<Result<T>>)> {
+        let local = match self.enter() {
+            Ok(local) => local,
+            Err(error) => return Err((error, Some(value))),
+        };
+        let mut state = self.state();
+        if let Some(partner) = state.partner(false) {
+            *lock(&partner.value) = Some(value);
+            return self
+                .meet(&local, state, partner, Preference::Receiver)
+                .map_err(|error| (error, None));
+        }
+        if let Err(error) = may_wait(&state, &patience) {
+            drop(state);
+            return Err((error, Some(value)));
+        }
+        let sitting = local.sit_down();
+        let wait = self.queue(state, &local, sitting.place, Some(value));
+        match self.wait(&sitting, &wait, true, patience) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let value = lock(&wait.value).take();
+                Err((error, value))
+            }
+        }
+    }
+
+    /// Receives.
+    fn fetch(&self, patience: Patience) -> Result<T> {
+        let local = self.enter()?;
+        let mut state = self.state();
+        if let Some(partner) = state.partner(true) {
+            let value = lock(&partner.value).take();
+            let met = self.meet(&local, state, partner, Preference::Sender);
+            let value = value.expect("a sender that waits has brought something");
+            met?;
+            return value;
+        }
+        if let Err(error) = may_wait(&state, &patience) {
+            drop(state);
+            return Err(error);
+        }
+        let sitting = local.sit_down();
+        let wait = self.queue(state, &local, sitting.place, None);
+        self.wait(&sitting, &wait, false, patience)?;
+        let value = lock(&wait.value).take();
+        value.expect("a partner that came has brought something")
+    }
+
+    /// Receives; `begin` is called when the caller waits already. Its error is the answer then.
+    pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T> {
+        let local = self.enter()?;
+        let state = self.state();
+        if let Err(error) = may_wait(&state, &Patience::Forever) {
+            drop(state);
+            return Err(error);
+        }
+        let sitting = local.sit_down();
+        let wait = self.queue(state, &local, sitting.place, None);
+        if let Err(error) = begin() {
+            wait.leave();
+            return Err(error);
+        }
+        self.wait(&sitting, &wait, false, Patience::Forever)?;
+        let value = lock(&wait.value).take();
+        value.expect("a partner that came has brought something")
+    }
+
+    /// Gives `value` to a receiver on another thread, if one waits. Works on a thread that is ending, too.
+    pub(super) fn answer(&self, value: T) {
+        let mut state = self.state();
+        let Some(partner) = state.partner(false) else {
+            drop(state);
+            return drop(value);
+        };
+        *lock(&partner.value) = Some(Ok(value));
+        partner.done.store(true, Ordering::Release);
+        drop(state);
+        let _ = partner.home.post(Letter::Wake(partner.place));
+    }
+
+    fn enter(&self) -> Result<Rc<Local>> {
+        let local = local()?;
+        self.mark.used();
+        Ok(local)
+    }
+
+    /// The caller and `partner` have met, and what there was to hand over has been: wakes the partner.
+    fn meet(
+        &self,
+        local: &Local,
+        state: MutexGuard<'_, State<T>>,
+        partner: Arc<Wait<T>>,
+        prefers_partner: Preference,
+    ) -> Result<()> {
+        let (all, next) = (state.schedule_all, state.preference == prefers_partner);
+        partner.done.store(true, Ordering::Release);
+        drop(state);
+        if !Arc::ptr_eq(&partner.home, &local.home) {
+            // Its thread may have ended just now; then it has left without noticing that it was served.
+            let _ = partner.home.post(Letter::Wake(partner.place));
+            return Ok(());
+        }
+        let next = next && !all && may_switch(Runtime::get());
+        let woken = local.wake_up(partner.place, next);
+        drop(partner);
+        if (next && woken) || (all && may_switch(Runtime::get())) {
+            match crate::schedule() {
+                // What was to be handed over has been: no reason to say that it was not.
+                Err(Error::SwitchTrap | Error::MemoryCeiling(_) | Error::OutOfMemory) => {}
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    fn queue(
+        &self,
+        mut state: MutexGuard<'_, State<T>>,
+        local: &Local,
+        place: Place,
+        value: Option<Result<T>>,
+    ) -> Arc<Wait<T>> {
+        debug_assert!(state.queue.is_empty() || state.sending == value.is_some());
+        state.sending = value.is_some();
+        let wait = Arc::new(Wait {
+            home: local.home.clone(),
+            place,
+            value: Mutex::new(value),
+            done: AtomicBool::new(false),
+            core: Arc::downgrade(&self.core),
+        });
+        state.queue.push_back(wait.clone());
+        wait
+    }
+
+    /// Waits for the partner. After an error the wait is in no queue.
+    fn wait(
+        &self,
+        sitting: &Sitting,
+        wait: &Arc<Wait<T>>,
+        sends: bool,
+        patience: Patience,
+    ) -> Result<()> {
+        let deadline = match patience {
+            Patience::Until(deadline) => deadline,
+            _ => None,
+        };
+        let result = sitting.wait(sends, deadline, wait.clone(), || wait.is_done());
+        let Err(error) = result else { return Ok(()) };
+        wait.leave();
+        match error {
+            // Not what somebody threw, but why we could not go on waiting; and then the partner came.
+            Error::Deadlock | Error::SwitchTrap | Error::Timeout if wait.is_done() => Ok(()),
+            error => Err(error),
+        }
+    }
+}
+
+impl<T> State<T> {
+    fn balance(&self) -> isize {
+        let count = self.queue.len() as isize;
+        if self.sending {
+            count
+        } else {
+            -count
+        }
+    }
+}
+
+/// Nobody is there: may the running tasklet wait?
+fn may_wait<T>(state: &State<T>, patience: &Patience) -> Result<()> {
+    // SAFETY: the running tasklet is live.
+    let trap = unsafe { (*Runtime::get().current()).is(flag::BLOCK_TRAP) };
+    match patience {
+        Patience::None if state.closing => Err(Error::Closed),
+        Patience::None => Err(Error::WouldBlock),
+        _ if trap => Err(Error::BlockTrap),
+        _ if state.closing => Err(Error::Closed),
+        _ => Ok(()),
+    }
+}
+
+impl<T: Send + 'static> Default for Channel<T> {
+    fn default() -> Channel<T> {
+        Channel::new()
+    }
+}
+
+impl<T: Send + 'static> Clone for Channel<T> {
+    fn clone(&self) -> Channel<T> {
+        Channel {
+            core: self.core.clone(),
+            mark: Mark::new(),
+        }
+    }
+}
+
+impl<T: Send + 'static> PartialEq for Channel<T> {
+    fn eq(&self, other: &Channel<T>) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl<T: Send + 'static> Eq for Channel<T> {}
+
+impl<T: Send + 'static> fmt::Debug for Channel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({:#x}, balance {})", self.id(), self.balance())
+    }
+}
+
+const _: () = {
+    const fn across_threads<T: Send + Sync>() {}
+    across_threads::<Channel<std::cell::Cell<u8>>>();
+};

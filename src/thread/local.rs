@@ -1,0 +1,331 @@
+//! What a thread keeps of its dealings with others: who waits for them, and whom they refer to. Touched by its own thread only.
+//!
+//! A tasklet that waits for another thread sits on a *seat*: it is blocked on the seat's channel, an ordinary local one, so it looks and can be killed
+//! like any blocked tasklet. The other thread knows the seat's number and which wait it was ([`Place`]), never an address. What it brings lies
+//! elsewhere, in the heap; being woken only means to look there.
+
+use crate::channel;
+use crate::error::{Error, Result, StateError};
+use crate::net::reactor::{Reactor, Waiter, Wake};
+use crate::runtime::Runtime;
+use crate::tasklet::{flag, Task, Tasklet};
+use crate::Channel;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::home::{Home, Letter, Place};
+
+pub(crate) struct Local {
+    pub(crate) home: Arc<Home>,
+    /// Letters that were taken and not read yet.
+    unread: RefCell<VecDeque<Letter>>,
+    seats: RefCell<Vec<Rc<Seat>>>,
+    free: RefCell<Vec<u32>>,
+    /// The tasklets that `Remote`s of other threads refer to.
+    remotes: RefCell<HashMap<u64, Tasklet>>,
+    next_remote: Cell<u64>,
+}
+
+struct Seat {
+    channel: Channel<()>,
+    turn: Cell<u32>,
+    /// Who is blocked on the channel.
+    task: Cell<*mut Task>,
+    waiter: RefCell<Option<Rc<Waiter>>>,
+    /// Takes the wait out of the queue it is in, wherever that is.
+    leave: RefCell<Option<Arc<dyn Leave>>>,
+}
+
+/// A wait that can be given up.
+pub(crate) trait Leave: Send + Sync {
+    /// Leaves the queue, if it is still there.
+    fn leave(&self);
+}
+
+thread_local! {
+    // Without a destructor: its end is `detach`, called by the runtime's.
+    static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+}
+
+/// The calling thread gets a runtime.
+pub(crate) fn attach(runtime: &Runtime) {
+    // SAFETY: `detach` closes the home before the runtime goes.
+    let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
+    let local = Rc::new(Local {
+        home,
+        unread: RefCell::default(),
+        seats: RefCell::default(),
+        free: RefCell::default(),
+        remotes: RefCell::default(),
+        next_remote: Cell::new(0),
+    });
+    LOCAL.set(Rc::into_raw(local));
+}
+
+/// The calling thread's runtime ends. `whole`: its tasklets have ended as well.
+pub(crate) fn detach(whole: bool) {
+    let local = LOCAL.replace(ptr::null());
+    if local.is_null() {
+        return;
+    }
+    // SAFETY: from `attach`, taken out once.
+    let local = unsafe { Rc::from_raw(local) };
+    let letters = local.home.close();
+    for seat in local.seats.borrow().iter() {
+        // Who refused to end waits for nobody any more.
+        let leave = seat.leave.take();
+        if let Some(wait) = leave {
+            wait.leave();
+        }
+    }
+    // User code: destructors. Who waits for an answer gets to know that there will be none.
+    drop(letters);
+    drop(local.unread.take());
+    if whole {
+        drop(local.remotes.take());
+    } else {
+        std::mem::forget(local);
+    }
+}
+
+/// The calling thread's; none when it is ending.
+pub(crate) fn local() -> Result<Rc<Local>> {
+    Runtime::get();
+    existing().ok_or_else(|| StateError::NoThread.into())
+}
+
+/// As [`local`], without making a runtime.
+pub(crate) fn existing() -> Option<Rc<Local>> {
+    let local = LOCAL.get();
+    if local.is_null() {
+        return None;
+    }
+    // SAFETY: the reference of `LOCAL` keeps it; counted once more.
+    unsafe {
+        Rc::increment_strong_count(local);
+        Some(Rc::from_raw(local))
+    }
+}
+
+/// Reads the calling thread's mail. Runs user code; the caller's slot is empty. Answers how many letters there were.
+pub(crate) fn read_mail() -> usize {
+    existing().map_or(0, |local| local.read_mail())
+}
+
+/// As [`read_mail`], for who is about to run others. Errors: what another thread threw at the running tasklet.
+pub(crate) fn read_mail_and_raise() -> Result<()> {
+    read_mail();
+    raise()
+}
+
+/// Raises what a letter threw at the running tasklet, which has read it itself.
+pub(crate) fn raise() -> Result<()> {
+    let current = Runtime::get().current();
+    // SAFETY: the running tasklet is live; its slot is its own.
+    unsafe {
+        if (*current).slot.is_bomb() {
+            return (*current).slot.take().into_unit();
+        }
+    }
+    Ok(())
+}
+
+impl Local {
+    pub(crate) fn read_mail(&self) -> usize {
+        if !Runtime::get().has_mail() && self.unread.borrow().is_empty() {
+            return 0;
+        }
+        self.home.take_mail(&mut *self.unread.borrow_mut());
+        let mut count = 0;
+        loop {
+            // Not borrowed while it is read: that may switch, and the next one may read on.
+            let letter = self.unread.borrow_mut().pop_front();
+            match letter {
+                Some(Letter::Wake(place)) => self.wake(place),
+                Some(Letter::Do(what)) => {
+                    // Not the business of the tasklet that happens to read it.
+                    if catch_unwind(AssertUnwindSafe(|| what(self))).is_err() {
+                        log::error!("what another thread asked for panicked");
+                    }
+                }
+                None => return count,
+            }
+            count += 1;
+        }
+    }
+
+    /// A seat for one wait of the running tasklet.
+    pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
+        let free = self.free.borrow_mut().pop();
+        let number = free.unwrap_or_else(|| {
+            let mut seats = self.seats.borrow_mut();
+            seats.push(Rc::new(Seat {
+                channel: Channel::new(),
+                turn: Cell::new(0),
+                task: Cell::new(ptr::null_mut()),
+                waiter: RefCell::default(),
+                leave: RefCell::default(),
+            }));
+            (seats.len() - 1) as u32
+        });
+        let seat = self.seats.borrow()[number as usize].clone();
+        seat.task.set(Runtime::get().current());
+        Sitting {
+            local: self.clone(),
+            place: Place {
+                seat: number,
+                turn: seat.turn.get(),
+            },
+            seat,
+        }
+    }
+
+    /// Tasklets that wait for other threads.
+    pub(crate) fn waiting(&self) -> usize {
+        self.seats.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Makes the tasklet at `place` runnable, if it is still there. Answers it.
+    pub(crate) fn wake_up(&self, place: Place, next: bool) -> bool {
+        let seats = self.seats.borrow();
+        let Some(seat) = seats.get(place.seat as usize).cloned() else {
+            return false;
+        };
+        drop(seats);
+        if seat.turn.get() != place.turn {
+            return false;
+        }
+        let waiter = seat.waiter.borrow().clone();
+        if let Some(waiter) = waiter {
+            if let Ok(reactor) = Reactor::current() {
+                reactor.wake(&waiter, Wake::Ready);
+            }
+            return false;
+        }
+        let task = seat.task.get();
+        let runtime = Runtime::get();
+        // SAFETY: who has the seat is a live task of this thread: it gives the seat back before its frames go. Blocked on the seat's channel,
+        // the reference moves from there to the run queue.
+        unsafe {
+            if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {
+                return false;
+            }
+            channel::unlink(task);
+            if next {
+                runtime.ring_insert_after(runtime.current(), task);
+            } else {
+                runtime.ring_append(task);
+            }
+        }
+        true
+    }
+
+    fn wake(&self, place: Place) {
+        self.wake_up(place, false);
+    }
+
+    /// Keeps `tasklet` for other threads; the number is what they know it by.
+    pub(crate) fn lend(&self, tasklet: Tasklet) -> u64 {
+        let key = self.next_remote.get();
+        self.next_remote.set(key + 1);
+        self.remotes.borrow_mut().insert(key, tasklet);
+        key
+    }
+
+    pub(crate) fn lent(&self, key: u64) -> Option<Tasklet> {
+        self.remotes.borrow().get(&key).cloned()
+    }
+
+    pub(crate) fn take_back(&self, key: u64) {
+        let tasklet = self.remotes.borrow_mut().remove(&key);
+        drop(tasklet);
+    }
+}
+
+/// The running tasklet's wait for another thread. Given back when dropped.
+pub(crate) struct Sitting {
+    local: Rc<Local>,
+    seat: Rc<Seat>,
+    pub(crate) place: Place,
+}
+
+impl Sitting {
+    /// Blocks the tasklet until `done`. It leaves by `leave` if its thread ends and it does not.
+    ///
+    /// Errors: what was thrown at it; `Deadlock`; `Timeout`; `SwitchTrap`; no memory for a slice.
+    pub(crate) fn wait(
+        &self,
+        sends: bool,
+        deadline: Option<Instant>,
+        leave: Arc<dyn Leave>,
+        done: impl Fn() -> bool,
+    ) -> Result<()> {
+        *self.seat.leave.borrow_mut() = Some(leave);
+        if deadline.is_some() {
+            return self.wait_until(deadline, done);
+        }
+        let mut reactor = None;
+        while !done() {
+            if must_pump_itself() {
+                let reactor = match &reactor {
+                    Some(reactor) => reactor,
+                    None => reactor.insert(Reactor::current()?),
+                };
+                reactor.pump_for_threads()?;
+                raise()?;
+                if crate::run_count() > 1 && !done() {
+                    crate::schedule()?;
+                }
+                continue;
+            }
+            let woken = if sends {
+                self.seat.channel.send(())
+            } else {
+                self.seat.channel.receive()
+            };
+            match woken {
+                // Woken without a partner: nothing came through this channel.
+                Ok(()) | Err(Error::ValueLost) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
+        let reactor = Reactor::current()?;
+        while !done() {
+            let registered = reactor.register(None, deadline);
+            *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
+            let wake = reactor.block(registered.waiter())?;
+            if wake == Wake::TimedOut && !done() {
+                return Err(Error::Timeout);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Sitting {
+    fn drop(&mut self) {
+        let seat = &self.seat;
+        seat.turn.set(seat.turn.get().wrapping_add(1));
+        let rest = (seat.waiter.take(), seat.leave.take());
+        seat.task.set(ptr::null_mut());
+        self.local.free.borrow_mut().push(self.place.seat);
+        drop(rest);
+    }
+}
+
+/// Must the running tasklet wait for mail itself? Main does; and who is the last one when nobody waits for the queue to be empty.
+fn must_pump_itself() -> bool {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    // SAFETY: whom to wake is a live task.
+    me == runtime.main() || (crate::run_count() <= 1 && unsafe { !(*runtime.wakeup()).floating() })
+}

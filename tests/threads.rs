@@ -1,0 +1,516 @@
+//! Channels between threads: the promises of a rendezvous, whoever is at its ends.
+
+use hardswitch::thread::Channel;
+use hardswitch::{spawn, Error, MainLoop, Preference};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+/// Fewer under the emulator.
+const MANY: usize = if cfg!(target_arch = "x86_64") {
+    50_000
+} else {
+    1_000
+};
+
+/// Waits until `condition`, which another thread brings about.
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        thread::sleep(MS(1));
+    }
+}
+
+/// CPU time that the calling thread has used.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a plain call on a local.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn values_go_from_thread_to_thread_in_order() {
+    let numbers = Channel::new();
+    let there = numbers.clone();
+    let sender = thread::spawn(move || there.send_sequence(0..MANY).unwrap());
+    for i in 0..MANY {
+        assert_eq!(numbers.receive().unwrap(), i);
+    }
+    assert_eq!(sender.join().unwrap(), MANY);
+    assert_eq!(numbers.balance(), 0);
+}
+
+#[test]
+fn tasklets_of_two_threads_play_ping_pong() {
+    let (ping, pong) = (Channel::new(), Channel::new());
+    let (ping2, pong2) = (ping.clone(), pong.clone());
+    let other = thread::spawn(move || {
+        spawn(move || {
+            for _ in 0..MANY {
+                let n: usize = ping2.receive()?;
+                pong2.send(n + 1)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+    });
+    let end = Rc::new(Cell::new(0));
+    let result = end.clone();
+    let start = Instant::now();
+    spawn(move || {
+        let mut n = 0;
+        for _ in 0..MANY {
+            ping.send(n)?;
+            n = pong.receive()?;
+        }
+        end.set(n);
+        Ok(())
+    })
+    .unwrap();
+    MainLoop::current().unwrap().run_until_idle().unwrap();
+    other.join().unwrap();
+    assert_eq!(result.get(), MANY);
+    println!(
+        "{} ns per round trip",
+        start.elapsed().as_nanos() / MANY as u128
+    );
+}
+
+/// As Stackless' testInterthreadCommunication: each side runs its scheduler until its tasklet has ended.
+#[test]
+fn plain_runs_on_both_sides_are_enough() {
+    let channel = Channel::new();
+    let there = channel.clone();
+    let run_until = |done: Rc<Cell<bool>>| {
+        while !done.get() {
+            hardswitch::run().unwrap();
+            thread::yield_now();
+        }
+    };
+    let other = thread::spawn(move || {
+        let done = Rc::new(Cell::new(false));
+        let end = done.clone();
+        spawn(move || {
+            for i in 0..4 {
+                there.send(i)?;
+            }
+            end.set(true);
+            Ok(())
+        })
+        .unwrap();
+        run_until(done);
+    });
+    let got = Rc::new(RefCell::new(vec![]));
+    let done = Rc::new(Cell::new(false));
+    let (end, seen) = (done.clone(), got.clone());
+    spawn(move || {
+        for _ in 0..4 {
+            let value = channel.receive()?;
+            seen.borrow_mut().push(value);
+        }
+        end.set(true);
+        Ok(())
+    })
+    .unwrap();
+    run_until(done);
+    other.join().unwrap();
+    assert_eq!(*got.borrow(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn the_balance_counts_waiters_of_all_threads() {
+    let channel = Channel::<u32>::new();
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let channel = channel.clone();
+            thread::spawn(move || channel.receive().unwrap())
+        })
+        .collect();
+    eventually("three receivers wait", || channel.balance() == -3);
+    for i in 0..3 {
+        channel.send(i).unwrap();
+        assert_eq!(channel.balance(), i as isize - 2);
+    }
+    let mut got: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    got.sort();
+    assert_eq!(got, [0, 1, 2]);
+}
+
+#[test]
+fn a_sender_goes_on_when_its_partner_is_on_another_thread() {
+    let (channel, order) = (Channel::new(), Rc::new(RefCell::new(vec![])));
+    let there = channel.clone();
+    let other = thread::spawn(move || there.receive().unwrap());
+    eventually("the other waits", || channel.balance() == -1);
+    let log = order.clone();
+    spawn(move || log.borrow_mut().push("tasklet")).unwrap();
+    channel.send(5).unwrap();
+    order.borrow_mut().push("main");
+    hardswitch::run().unwrap();
+    assert_eq!(*order.borrow(), ["main", "tasklet"]);
+    assert_eq!(other.join().unwrap(), 5);
+}
+
+/// The orders that the local channel has, with the same program.
+#[test]
+fn on_one_thread_the_preference_counts() {
+    fn trace(
+        preference: Preference,
+        all: bool,
+        send: impl Fn(u32) + Clone + 'static,
+        receive: impl Fn() -> u32 + Clone + 'static,
+        set: impl Fn(Preference, bool),
+    ) -> Vec<String> {
+        set(preference, all);
+        let log = Rc::new(RefCell::new(vec![]));
+        for i in 0..3 {
+            let (send, log) = (send.clone(), log.clone());
+            spawn(move || {
+                send(i);
+                log.borrow_mut().push(format!("s{i}"));
+            })
+            .unwrap();
+        }
+        for i in 0..3 {
+            let (receive, log) = (receive.clone(), log.clone());
+            spawn(move || {
+                assert_eq!(receive(), i);
+                log.borrow_mut().push(format!("r{i}"));
+            })
+            .unwrap();
+        }
+        hardswitch::run().unwrap();
+        log.take()
+    }
+    for preference in [
+        Preference::Sender,
+        Preference::Neither,
+        Preference::Receiver,
+    ] {
+        for all in [false, true] {
+            let local = hardswitch::Channel::new();
+            let (tx, rx) = (local.clone(), local.clone());
+            let expected = trace(
+                preference,
+                all,
+                move |v| tx.send(v).unwrap(),
+                move || rx.receive().unwrap(),
+                |p, a| {
+                    local.set_preference(p);
+                    local.set_schedule_all(a);
+                },
+            );
+            let between = Channel::new();
+            let (tx, rx) = (between.clone(), between.clone());
+            let got = trace(
+                preference,
+                all,
+                move |v| tx.send(v).unwrap(),
+                move || rx.receive().unwrap(),
+                |p, a| {
+                    between.set_preference(p);
+                    between.set_schedule_all(a);
+                },
+            );
+            assert_eq!(got, expected, "{preference:?}, schedule_all {all}");
+        }
+    }
+}
+
+#[test]
+fn an_error_can_be_sent() {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let other = thread::spawn(move || there.send_throw(Error::thrown("boo")).unwrap());
+    match channel.receive() {
+        Err(Error::Thrown(thrown)) => assert_eq!(thrown.downcast_ref::<&str>(), Some(&"boo")),
+        other => panic!("{other:?}"),
+    }
+    other.join().unwrap();
+}
+
+#[test]
+fn a_closed_channel_serves_who_waits_and_nobody_else() {
+    let channel = Channel::new();
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        there.send(1).unwrap();
+        there.send(2)
+    });
+    eventually("the sender waits", || channel.balance() == 1);
+    channel.close();
+    assert!(channel.is_closing() && !channel.is_closed());
+    assert_eq!(channel.next().unwrap().unwrap(), 1);
+    assert!(matches!(other.join().unwrap(), Err(Error::Closed)));
+    assert!(channel.next().is_none());
+    assert!(channel.is_closed());
+    assert!(matches!(channel.receive(), Err(Error::Closed)));
+    assert!(matches!(channel.try_receive(), Err(Error::Closed)));
+    channel.open();
+    assert!(!channel.is_closing());
+    assert!(matches!(channel.try_receive(), Err(Error::WouldBlock)));
+}
+
+#[test]
+fn an_iteration_ends_with_the_channel() {
+    let channel = Channel::new();
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        there.send_sequence(0..10).unwrap();
+        there.close();
+        // Whoever was waiting already stays: it must be told.
+        there.try_send(10)
+    });
+    let mut got = vec![];
+    for value in channel.iter() {
+        match value {
+            Ok(value) => got.push(value),
+            Err(error) => panic!("{error}"),
+        }
+        if got.len() > 9 {
+            break;
+        }
+    }
+    assert_eq!(got, (0..10).collect::<Vec<_>>());
+    assert!(other.join().unwrap().is_err());
+    assert!(channel.next().is_none());
+}
+
+#[test]
+fn a_block_trap_forbids_to_wait_and_nothing_else() {
+    let channel = Channel::new();
+    hardswitch::current().set_block_trap(true);
+    assert!(matches!(channel.receive(), Err(Error::BlockTrap)));
+    assert!(matches!(channel.send(1), Err(Error::BlockTrap)));
+    assert_eq!(channel.balance(), 0);
+    let there = channel.clone();
+    let other = thread::spawn(move || there.receive().unwrap());
+    eventually("the other waits", || channel.balance() == -1);
+    channel.send(3).unwrap();
+    assert_eq!(other.join().unwrap(), 3);
+}
+
+#[test]
+fn try_operations_do_not_wait_and_give_the_value_back() {
+    let channel = Channel::new();
+    assert!(matches!(
+        channel.try_send(7),
+        Err((Error::WouldBlock, Some(7)))
+    ));
+    assert!(matches!(channel.try_receive(), Err(Error::WouldBlock)));
+    let there = channel.clone();
+    let other = thread::spawn(move || there.receive().unwrap());
+    eventually("the other waits", || channel.balance() == -1);
+    channel.try_send(8).unwrap();
+    assert_eq!(other.join().unwrap(), 8);
+}
+
+#[test]
+fn a_timeout_leaves_the_channel() {
+    let channel = Channel::new();
+    for time in [Duration::ZERO, MS(30)] {
+        let start = Instant::now();
+        assert!(matches!(channel.receive_timeout(time), Err(Error::Timeout)));
+        assert!(start.elapsed() >= time);
+        assert!(matches!(
+            channel.send_timeout(4, time),
+            Err((Error::Timeout, Some(4)))
+        ));
+        assert_eq!(channel.balance(), 0);
+    }
+    // In time, and with a time that no clock can tell.
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        there.send(5).unwrap();
+        there.send(6).unwrap();
+    });
+    assert_eq!(channel.receive_timeout(Duration::from_secs(20)).unwrap(), 5);
+    assert_eq!(channel.receive_timeout(Duration::MAX).unwrap(), 6);
+    other.join().unwrap();
+}
+
+#[test]
+fn who_is_killed_while_it_waits_leaves_and_its_value_with_it() {
+    let (channel, token) = (Channel::new(), Arc::new(()));
+    let (tx, value) = (channel.clone(), token.clone());
+    let sender = spawn(move || tx.send(value)).unwrap();
+    hardswitch::run().unwrap();
+    assert_eq!(channel.balance(), 1);
+    assert!(sender.is_blocked() && sender.blocked_direction() == 1);
+    sender.kill().unwrap();
+    assert_eq!((channel.balance(), Arc::strong_count(&token)), (0, 1));
+    assert!(!sender.is_alive());
+    let rx = channel.clone();
+    let receiver = spawn(move || rx.receive().map(drop)).unwrap();
+    hardswitch::run().unwrap();
+    assert_eq!((channel.balance(), receiver.blocked_direction()), (-1, -1));
+    receiver.throw(Error::thrown("out")).unwrap_err();
+    assert_eq!(channel.balance(), 0);
+}
+
+#[test]
+fn a_thread_that_ends_takes_its_waiters_along() {
+    let channel = Channel::<Arc<()>>::new();
+    let token = Arc::new(());
+    let dropped = Arc::new(AtomicUsize::new(0));
+    struct Count(Arc<AtomicUsize>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    for round in 1..=20 {
+        let (there, given, dropped2) = (channel.clone(), token.clone(), dropped.clone());
+        thread::spawn(move || {
+            for _ in 0..10 {
+                let (there, token) = (there.clone(), given.clone());
+                let count = Count(dropped2.clone());
+                spawn(move || {
+                    let _count = count;
+                    there.send(token)
+                })
+                .unwrap();
+            }
+            // And one that never starts.
+            let (never, count) = (there.clone(), Count(dropped2.clone()));
+            let unstarted = hardswitch::Tasklet::new().unwrap();
+            unstarted
+                .bind(move || {
+                    let _count = count;
+                    never.receive().map(drop)
+                })
+                .unwrap();
+            hardswitch::run().unwrap();
+            assert_eq!(there.balance(), 10);
+        })
+        .join()
+        .unwrap();
+        assert_eq!(channel.balance(), 0, "round {round}");
+        assert_eq!(Arc::strong_count(&token), 1);
+        assert_eq!(dropped.load(Ordering::SeqCst), 11 * round);
+    }
+}
+
+#[test]
+fn a_tasklet_that_refuses_to_end_is_out_of_the_channel_when_its_thread_is_gone() {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    thread::spawn(move || {
+        spawn::<_, ()>(move || loop {
+            let _ = there.receive();
+        })
+        .unwrap();
+        hardswitch::run().unwrap();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(channel.balance(), 0);
+}
+
+#[test]
+fn a_thread_that_waits_uses_no_cpu() {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let used = thread::spawn(move || {
+        // Main waits, a tasklet waits, and the last one waits on behalf of all.
+        for _ in 0..3 {
+            let there = there.clone();
+            spawn(move || there.receive().map(drop)).unwrap();
+        }
+        let before = cpu_time();
+        there.receive().unwrap();
+        let used = cpu_time() - before;
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+        used
+    });
+    eventually("all wait", || channel.balance() == -4);
+    thread::sleep(MS(300));
+    for i in 0..4 {
+        channel.send(i).unwrap();
+    }
+    let used = used.join().unwrap();
+    assert!(used < MS(150), "{used:?} of CPU in 300 ms of waiting");
+}
+
+#[test]
+fn a_busy_thread_notices_its_mail_at_its_next_switch() {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        let got = Rc::new(Cell::new(false));
+        let end = got.clone();
+        spawn(move || {
+            there.receive()?;
+            end.set(true);
+            Ok(())
+        })
+        .unwrap();
+        // Two that play with each other, and main, which is in run(), is not asked.
+        let ball = hardswitch::Channel::new();
+        let (a, b, end) = (ball.clone(), ball, got.clone());
+        spawn(move || {
+            while !end.get() {
+                a.send(())?;
+            }
+            a.send_throw(Error::Exit)
+        })
+        .unwrap();
+        spawn(move || -> hardswitch::Result<()> {
+            loop {
+                b.receive()?
+            }
+        })
+        .unwrap();
+        hardswitch::run().unwrap();
+        assert!(got.get());
+    });
+    eventually("the tasklet waits", || channel.balance() == -1);
+    thread::sleep(MS(20));
+    channel.send(1).unwrap();
+    other.join().unwrap();
+}
+
+#[test]
+fn what_waits_in_the_heap_survives_what_happens_on_the_stack() {
+    // The receiver is sliced, in one small window with many others.
+    let channel = Channel::new();
+    let there = channel.clone();
+    let (tx, rx) = mpsc::channel();
+    let other = thread::spawn(move || {
+        hardswitch::Settings::console().apply().unwrap();
+        for _ in 0..50 {
+            let (there, tx) = (there.clone(), tx.clone());
+            // SAFETY: nothing on its stack is lent to anybody.
+            let sliced = unsafe { hardswitch::Tasklet::builder().sliced() };
+            sliced
+                .spawn(move || {
+                    for _ in 0..20 {
+                        let text: String = there.receive()?;
+                        tx.send(text).unwrap();
+                    }
+                    Ok(())
+                })
+                .unwrap();
+        }
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+    });
+    for i in 0..1000 {
+        channel.send(format!("chunk {i}")).unwrap();
+    }
+    drop(channel);
+    let mut got: Vec<_> = rx.iter().take(1000).collect();
+    got.sort_by_key(|text| text[6..].parse::<u32>().unwrap());
+    let expected: Vec<_> = (0..1000).map(|i| format!("chunk {i}")).collect();
+    assert_eq!(got, expected);
+    other.join().unwrap();
+}

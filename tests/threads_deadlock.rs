@@ -1,0 +1,112 @@
+//! A deadlock is found when no thread can run, and not before. One test: it counts all threads of the process.
+
+use hardswitch::thread::Channel;
+use hardswitch::{spawn, Error, MainLoop};
+use std::thread;
+use std::time::Duration;
+
+#[test]
+fn a_deadlock_is_found_when_no_thread_can_run_and_not_before() {
+    // On a thread of its own, which is gone afterwards.
+    thread::spawn(the_last_thread_that_can_run_does_not_get_to_wait)
+        .join()
+        .unwrap();
+    who_is_left_is_told_when_the_last_one_goes();
+}
+
+fn the_last_thread_that_can_run_does_not_get_to_wait() {
+    // Alone.
+    let channel = Channel::<u32>::new();
+    assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+    assert!(matches!(channel.send(1), Err(Error::Deadlock)));
+    assert_eq!(channel.balance(), 0);
+
+    // A tasklet waits, and the main loop with it, as long as there is hope.
+    let there = channel.clone();
+    let waiting = spawn(move || there.receive().map(drop)).unwrap();
+    MainLoop::current().unwrap().run_until_idle().unwrap();
+    assert!(waiting.is_blocked());
+    waiting.kill().unwrap();
+
+    // Two threads wait for each other: one of them is told, goes on, and helps the other.
+    let (a, b) = (channel.clone(), Channel::<u32>::new());
+    let (a2, b2) = (a.clone(), b.clone());
+    let other = thread::spawn(move || {
+        match {
+            a2.receive().unwrap();
+            b2.send(0).unwrap();
+            a2.receive()
+        } {
+            Err(Error::Deadlock) => {
+                b2.send(2).unwrap();
+                1
+            }
+            Ok(value) => value,
+            Err(error) => panic!("{error}"),
+        }
+    });
+    a.send(0).unwrap();
+    b.receive().unwrap();
+    let mine = match b.receive() {
+        Err(Error::Deadlock) => {
+            a.send(1).unwrap();
+            2
+        }
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!((mine, other.join().unwrap()), (2, 1));
+
+    // A thread that does not use the library yet, but will: no deadlock.
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        there.send(3).unwrap();
+    });
+    assert_eq!(channel.receive().unwrap(), 3);
+    other.join().unwrap();
+
+    // ... and one that would have, but ended, or dropped its handle first.
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        drop(there);
+    });
+    assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+    other.join().unwrap();
+    let there = channel.clone();
+    let other = thread::spawn(move || {
+        there.send(4).unwrap();
+        thread::sleep(Duration::from_millis(50));
+    });
+    assert_eq!(channel.receive().unwrap(), 4);
+    assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+    other.join().unwrap();
+
+    // A timer is hope.
+    assert!(matches!(
+        channel.receive_timeout(Duration::from_millis(20)),
+        Err(Error::Timeout)
+    ));
+}
+
+/// Each that is told ends, and then the next one is the last: all of them hear of it, though nobody comes or goes any more.
+fn who_is_left_is_told_when_the_last_one_goes() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let (channel, tx) = (Channel::<u32>::new(), tx.clone());
+            thread::spawn(move || tx.send(channel.receive().unwrap_err()).unwrap())
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    drop(tx);
+    let told: Vec<Error> = rx.iter().collect();
+    assert_eq!(told.len(), 3);
+    assert!(
+        told.iter().all(|e| matches!(e, Error::Deadlock)),
+        "{told:?}"
+    );
+}

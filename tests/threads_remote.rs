@@ -1,0 +1,283 @@
+//! Tasklets of other threads: what is asked for happens over there, and the asker goes on.
+
+use hardswitch::thread::{self as hsw, Channel, Remote};
+use hardswitch::{spawn, Error, MainLoop, StateError, Tasklet};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::Duration;
+
+/// A thread with a main loop that runs until it is stopped, and what `f` makes there.
+fn server<R: Send + 'static>(
+    f: impl FnOnce() -> R + Send + 'static,
+) -> (R, hardswitch::main_loop::Remote, thread::JoinHandle<()>) {
+    let (tx, rx) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let main_loop = MainLoop::current().unwrap();
+        tx.send((f(), main_loop.remote())).unwrap();
+        main_loop.run().unwrap();
+    });
+    let (result, remote) = rx.recv().unwrap();
+    (result, remote, thread)
+}
+
+/// A reference to what remains of a thread.
+fn of_a_dead_thread() -> Remote {
+    thread::spawn(|| {
+        let tasklet = Tasklet::new().unwrap();
+        tasklet.bind::<_, ()>(|| panic!("must not run")).unwrap();
+        tasklet.remote().unwrap()
+    })
+    .join()
+    .unwrap()
+}
+
+#[test]
+fn a_tasklet_is_set_up_by_another_thread_and_runs_on_its_own() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let there = ran.clone();
+    let (tasklets, main_loop, thread) = server(move || {
+        let home = thread::current().id();
+        let make = |_| {
+            let there = there.clone();
+            let tasklet = Tasklet::new().unwrap();
+            tasklet
+                .bind(move || {
+                    assert_eq!(thread::current().id(), home);
+                    there.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
+            tasklet.remote().unwrap()
+        };
+        (0..10).map(make).collect::<Vec<_>>()
+    });
+    for tasklet in &tasklets {
+        assert!(!tasklet.is_alive().unwrap());
+        tasklet.setup().unwrap();
+    }
+    while ran.load(Ordering::SeqCst) < 10 {
+        thread::yield_now();
+    }
+    // Refused there; here it goes on.
+    tasklets[0].insert().unwrap();
+    let refused = tasklets[0].with(|t| t.insert()).unwrap();
+    assert!(matches!(refused, Err(Error::State(StateError::RunDead))));
+    main_loop.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn run_beats_an_earlier_insert() {
+    let (tx, rx) = mpsc::channel();
+    let (tasklets, main_loop, thread) = server(move || {
+        (0..3)
+            .map(|i| {
+                let tx = tx.clone();
+                let tasklet = Tasklet::new().unwrap();
+                tasklet.bind_paused(move || tx.send(i).unwrap()).unwrap();
+                tasklet.remote().unwrap()
+            })
+            .collect::<Vec<_>>()
+    });
+    // In one go, so that the thread does not run them in between.
+    let (a, b, c) = (&tasklets[0], &tasklets[1], &tasklets[2]);
+    let (first, second) = (b.clone(), c.clone());
+    a.with(move |a| {
+        a.insert().unwrap();
+        first.insert().unwrap();
+        second.run().unwrap();
+    })
+    .unwrap();
+    let order: Vec<_> = rx.iter().take(3).collect();
+    assert_eq!(order, [2, 0, 1]);
+    main_loop.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn who_waits_can_be_killed_and_thrown_at_from_elsewhere() {
+    let (tx, rx) = mpsc::channel();
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let (tasklets, main_loop, thread) = server(move || {
+        let make = |local: bool| {
+            let (there, tx) = (there.clone(), tx.clone());
+            let own = hardswitch::Channel::<u32>::new();
+            let tasklet = spawn(move || {
+                let result = if local {
+                    own.receive()
+                } else {
+                    there.receive()
+                };
+                tx.send(result.unwrap_err()).unwrap();
+            });
+            tasklet.unwrap().remote().unwrap()
+        };
+        [make(true), make(false), make(true), make(false)]
+    });
+    while channel.balance() != -2 {
+        thread::yield_now();
+    }
+    for tasklet in &tasklets[..2] {
+        tasklet.kill().unwrap();
+        assert!(rx.recv().unwrap().is_exit());
+    }
+    for tasklet in &tasklets[2..] {
+        tasklet.throw(Error::thrown(7)).unwrap();
+        match rx.recv().unwrap() {
+            Error::Thrown(thrown) => assert_eq!(thrown.downcast_ref::<i32>(), Some(&7)),
+            other => panic!("{other}"),
+        }
+    }
+    for tasklet in &tasklets {
+        assert!(!tasklet.is_alive().unwrap());
+        tasklet.kill().unwrap();
+    }
+    assert_eq!(channel.balance(), 0);
+    main_loop.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_main_tasklet_that_sleeps_in_the_system_can_be_thrown_at() {
+    let (tx, rx) = mpsc::channel();
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let thread = thread::spawn(move || {
+        tx.send(hardswitch::current().remote().unwrap()).unwrap();
+        there.receive()
+    });
+    let main = rx.recv().unwrap();
+    while channel.balance() != -1 {
+        thread::yield_now();
+    }
+    thread::sleep(Duration::from_millis(20));
+    main.throw(Error::thrown("wake up")).unwrap();
+    assert!(matches!(thread.join().unwrap(), Err(Error::Thrown(_))));
+    assert_eq!(channel.balance(), 0);
+}
+
+#[test]
+fn the_methods_of_a_dead_threads_tasklet_say_so() {
+    let dead = of_a_dead_thread();
+    let no_thread =
+        |r: hardswitch::Result<()>| matches!(r, Err(Error::State(StateError::NoThread)));
+    assert!(matches!(
+        dead.insert(),
+        Err(Error::State(StateError::ThreadNotInitialized))
+    ));
+    assert!(no_thread(dead.run()));
+    assert!(no_thread(dead.setup()));
+    assert!(no_thread(dead.throw(Error::thrown(1))));
+    assert!(no_thread(dead.throw_pending(Error::thrown(1))));
+    assert!(no_thread(dead.with(|_| ())));
+    dead.kill().unwrap();
+    dead.remove().unwrap();
+    assert!(!dead.is_alive().unwrap());
+    assert_eq!(dead.thread(), None);
+}
+
+#[test]
+fn who_asks_a_thread_that_ends_is_told() {
+    let (tx, rx) = mpsc::channel();
+    let end = Arc::new(AtomicBool::new(false));
+    let ended = end.clone();
+    let thread = thread::spawn(move || {
+        tx.send(hardswitch::current().remote().unwrap()).unwrap();
+        // Never reads its mail.
+        while !ended.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    });
+    let main = rx.recv().unwrap();
+    let asker = thread::spawn(move || main.with(|_| ()));
+    thread::sleep(Duration::from_millis(30));
+    end.store(true, Ordering::SeqCst);
+    thread.join().unwrap();
+    assert!(matches!(
+        asker.join().unwrap(),
+        Err(Error::State(StateError::NoThread))
+    ));
+}
+
+#[test]
+fn threads_are_listed_and_tell_about_themselves() {
+    let me = hardswitch::thread_id();
+    let (there, main_loop, thread) = server(|| {
+        let channel = hardswitch::Channel::<u32>::new();
+        spawn(move || channel.receive().map(drop)).unwrap();
+        hardswitch::thread_id()
+    });
+    let all = hsw::threads();
+    assert!(all.contains(&me) && all.contains(&there));
+    // Once its tasklet has run until it waits.
+    let mut info = hsw::info(there).unwrap();
+    while info.run_count > 1 {
+        info = hsw::info(there).unwrap();
+    }
+    assert_eq!(info.tasklets, 2);
+    assert_eq!(info.main.thread(), Some(there));
+    assert_eq!(info.main, info.current);
+    assert_eq!(
+        hsw::info(me).unwrap().main.tasklet_id(),
+        hardswitch::current().id()
+    );
+    main_loop.stop();
+    thread.join().unwrap();
+    assert!(!hsw::threads().contains(&there));
+    assert!(hsw::info(there).is_err());
+}
+
+#[test]
+fn a_reference_keeps_its_tasklet_until_it_is_dropped() {
+    let token = Arc::new(());
+    let theirs = token.clone();
+    let (tasklet, main_loop, thread) = server(move || {
+        let tasklet = Tasklet::new().unwrap();
+        tasklet.bind(move || drop(theirs)).unwrap();
+        tasklet.remote().unwrap()
+    });
+    let copy = tasklet.clone();
+    drop(tasklet);
+    assert!(!copy.is_alive().unwrap());
+    assert_eq!(Arc::strong_count(&token), 2);
+    drop(copy);
+    while Arc::strong_count(&token) > 1 {
+        thread::yield_now();
+    }
+    main_loop.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn on_its_own_thread_it_works_too() {
+    let log = Rc::new(RefCell::new(vec![]));
+    let seen = log.clone();
+    let tasklet = Tasklet::new().unwrap();
+    tasklet.bind(move || seen.borrow_mut().push(1)).unwrap();
+    let remote = tasklet.remote().unwrap();
+    remote.setup().unwrap();
+    hardswitch::run().unwrap();
+    assert_eq!(*log.borrow(), [1]);
+    assert!(!remote.is_alive().unwrap());
+    hardswitch::current()
+        .remote()
+        .unwrap()
+        .throw(Error::thrown(1))
+        .unwrap();
+    assert!(matches!(hardswitch::schedule(), Err(Error::Thrown(_))));
+}
+
+/// A panic in what is asked for is not the fault of who reads it.
+#[test]
+fn a_panic_in_a_question_harms_nobody() {
+    let (main, main_loop, thread) = server(|| hardswitch::current().remote().unwrap());
+    assert!(main
+        .with(|_| -> () { panic!("a question's panic") })
+        .is_err());
+    assert!(main.is_alive().unwrap());
+    main_loop.stop();
+    thread.join().unwrap();
+}
