@@ -55,6 +55,8 @@ mod runtime;
 mod scheduler;
 pub mod spill;
 mod stack;
+#[cfg(feature = "std")]
+pub mod sync;
 mod tasklet;
 mod transfer;
 mod value;
