@@ -28,7 +28,8 @@
 //! | schedule, run, look around | [`schedule`], [`run`], [`current`], [`tasklets`], [`stats`] |
 //! | set limits | [`Settings`] |
 //! | recurse deeply in a small window | [`spill`] |
-//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `offload` |
+//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `time`, `offload` |
+//! | share data between tasklets and threads | `sync`; not at all: [`Local`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
 //! The behaviour is Stackless Python's; the documentation of each item says
@@ -45,6 +46,7 @@ mod error;
 #[cfg(feature = "std")]
 pub mod event;
 pub mod ffi;
+mod local;
 #[cfg(feature = "std")]
 pub mod main_loop;
 pub mod net;
@@ -58,11 +60,14 @@ mod stack;
 #[cfg(feature = "std")]
 pub mod sync;
 mod tasklet;
+#[cfg(feature = "std")]
+pub mod time;
 mod transfer;
 mod value;
 
 pub use channel::{Channel, Iter, Preference};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
+pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use runtime::{stats, Settings, Stats};

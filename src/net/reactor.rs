@@ -60,9 +60,23 @@ pub(crate) struct Reactor {
     descriptors: RefCell<BTreeMap<u64, Rc<Waiter>>>,
     /// Waiters with a deadline, by it.
     deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
-    /// Calls on other threads whose outcome somebody here wants.
+    /// Clocks with timers that wait.
+    clocks: RefCell<Vec<Rc<dyn Timers>>>,
+    /// Calls and waits that other threads end.
     outstanding: Cell<usize>,
     scratch: Cell<Scratch>,
+}
+
+/// A clock with timers (see [`time`](crate::time)), as the reactor sees it.
+pub(crate) trait Timers {
+    /// When it is to be looked at next.
+    fn next(&self) -> Option<Instant>;
+    /// Runs what is due; answers how much that was.
+    fn expire(&self, reactor: &Reactor) -> usize;
+    /// Timers that wait.
+    fn pending(&self) -> usize;
+    /// It had none, and has been let go.
+    fn detached(&self);
 }
 
 /// Vectors that a pump reuses.
@@ -90,6 +104,7 @@ impl Reactor {
                 next_id: Cell::new(0),
                 descriptors: RefCell::default(),
                 deadlines: RefCell::default(),
+                clocks: RefCell::default(),
                 outstanding: Cell::new(0),
                 scratch: Cell::default(),
             });
@@ -117,24 +132,36 @@ impl Reactor {
     pub fn is_idle(&self) -> bool {
         self.outstanding.get() == 0
             && self.descriptors.borrow().is_empty()
-            && self.deadlines.borrow().is_empty()
+            && self.next_deadline().is_none()
             && self.events.is_empty()
     }
 
-    /// Tasklets that wait for descriptors, and for a time.
+    /// Tasklets that wait for descriptors, and timers of all kinds.
     pub fn waiting(&self) -> (usize, usize) {
+        let timers: usize = self.clocks.borrow().iter().map(|c| c.pending()).sum();
         (
             self.descriptors.borrow().len(),
-            self.deadlines.borrow().len(),
+            self.deadlines.borrow().len() + timers,
         )
+    }
+
+    /// Looks after `clock` until it has no timers any more.
+    pub fn attach(&self, clock: Rc<dyn Timers>) {
+        self.clocks.borrow_mut().push(clock);
     }
 
     /// When the next deadline is.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines
+        let deadline = self
+            .deadlines
             .borrow()
             .first_key_value()
-            .map(|((at, _), _)| *at)
+            .map(|((at, _), _)| *at);
+        let clocks = self.clocks.borrow();
+        deadline
+            .into_iter()
+            .chain(clocks.iter().filter_map(|clock| clock.next()))
+            .min()
     }
 
     /// Puts a wait on the lists.
@@ -256,6 +283,7 @@ impl Reactor {
         };
         done += self.poll(wait)?;
         done += self.expire();
+        done += self.expire_clocks();
         Ok(done)
     }
 
@@ -311,6 +339,27 @@ impl Reactor {
             };
             self.wake(&due, Wake::TimedOut);
             done += 1;
+        }
+    }
+}
+
+impl Reactor {
+    /// Runs the timers that are due.
+    fn expire_clocks(&self) -> usize {
+        // By number: what a timer runs may attach clocks, or pump and so let go of some.
+        let (mut at, mut done) = (0, 0);
+        loop {
+            let clock = match self.clocks.borrow().get(at) {
+                Some(clock) => clock.clone(),
+                None => return done,
+            };
+            done += clock.expire(self);
+            if clock.pending() > 0 {
+                at += 1;
+            } else {
+                self.clocks.borrow_mut().retain(|c| !Rc::ptr_eq(c, &clock));
+                clock.detached();
+            }
         }
     }
 }
