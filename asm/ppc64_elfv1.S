@@ -31,6 +31,59 @@
     ld 2, 40(1)
 .endm
 
+# Where the registers of a save area lie, relative to the CFA (the caller's r1).
+.macro HSW_CFI_SAVED
+    .cfi_offset 14, -480
+    .cfi_offset 15, -472
+    .cfi_offset 16, -464
+    .cfi_offset 17, -456
+    .cfi_offset 18, -448
+    .cfi_offset 19, -440
+    .cfi_offset 20, -432
+    .cfi_offset 21, -424
+    .cfi_offset 22, -416
+    .cfi_offset 23, -408
+    .cfi_offset 24, -400
+    .cfi_offset 25, -392
+    .cfi_offset 26, -384
+    .cfi_offset 27, -376
+    .cfi_offset 28, -368
+    .cfi_offset 29, -360
+    .cfi_offset 30, -352
+    .cfi_offset 31, -344
+    .cfi_offset 46, -336
+    .cfi_offset 47, -328
+    .cfi_offset 48, -320
+    .cfi_offset 49, -312
+    .cfi_offset 50, -304
+    .cfi_offset 51, -296
+    .cfi_offset 52, -288
+    .cfi_offset 53, -280
+    .cfi_offset 54, -272
+    .cfi_offset 55, -264
+    .cfi_offset 56, -256
+    .cfi_offset 57, -248
+    .cfi_offset 58, -240
+    .cfi_offset 59, -232
+    .cfi_offset 60, -224
+    .cfi_offset 61, -216
+    .cfi_offset 62, -208
+    .cfi_offset 63, -200
+    .cfi_offset 97, -192
+    .cfi_offset 98, -176
+    .cfi_offset 99, -160
+    .cfi_offset 100, -144
+    .cfi_offset 101, -128
+    .cfi_offset 102, -112
+    .cfi_offset 103, -96
+    .cfi_offset 104, -80
+    .cfi_offset 105, -64
+    .cfi_offset 106, -48
+    .cfi_offset 107, -32
+    .cfi_offset 108, -16
+    .cfi_offset 109, -488
+.endm
+
 # hsw_asm_transfer(op = r3, arg = r4)
 #
 # Saves what the ABI says a call must preserve, hands the address of that save
@@ -106,55 +159,7 @@
     stvx 29, 6, 10
     stvx 30, 7, 10
     stvx 31, 8, 10
-    .cfi_offset 14, -480
-    .cfi_offset 15, -472
-    .cfi_offset 16, -464
-    .cfi_offset 17, -456
-    .cfi_offset 18, -448
-    .cfi_offset 19, -440
-    .cfi_offset 20, -432
-    .cfi_offset 21, -424
-    .cfi_offset 22, -416
-    .cfi_offset 23, -408
-    .cfi_offset 24, -400
-    .cfi_offset 25, -392
-    .cfi_offset 26, -384
-    .cfi_offset 27, -376
-    .cfi_offset 28, -368
-    .cfi_offset 29, -360
-    .cfi_offset 30, -352
-    .cfi_offset 31, -344
-    .cfi_offset 46, -336
-    .cfi_offset 47, -328
-    .cfi_offset 48, -320
-    .cfi_offset 49, -312
-    .cfi_offset 50, -304
-    .cfi_offset 51, -296
-    .cfi_offset 52, -288
-    .cfi_offset 53, -280
-    .cfi_offset 54, -272
-    .cfi_offset 55, -264
-    .cfi_offset 56, -256
-    .cfi_offset 57, -248
-    .cfi_offset 58, -240
-    .cfi_offset 59, -232
-    .cfi_offset 60, -224
-    .cfi_offset 61, -216
-    .cfi_offset 62, -208
-    .cfi_offset 63, -200
-    .cfi_offset 97, -192
-    .cfi_offset 98, -176
-    .cfi_offset 99, -160
-    .cfi_offset 100, -144
-    .cfi_offset 101, -128
-    .cfi_offset 102, -112
-    .cfi_offset 103, -96
-    .cfi_offset 104, -80
-    .cfi_offset 105, -64
-    .cfi_offset 106, -48
-    .cfi_offset 107, -32
-    .cfi_offset 108, -16
-    .cfi_offset 109, -488
+    HSW_CFI_SAVED
     mr 12, 3
     mr 3, 4
     mr 4, 1
@@ -308,55 +313,7 @@
     .cfi_def_cfa 1, 496
     .cfi_offset 65, 16
     .cfi_offset 70, 8
-    .cfi_offset 14, -480
-    .cfi_offset 15, -472
-    .cfi_offset 16, -464
-    .cfi_offset 17, -456
-    .cfi_offset 18, -448
-    .cfi_offset 19, -440
-    .cfi_offset 20, -432
-    .cfi_offset 21, -424
-    .cfi_offset 22, -416
-    .cfi_offset 23, -408
-    .cfi_offset 24, -400
-    .cfi_offset 25, -392
-    .cfi_offset 26, -384
-    .cfi_offset 27, -376
-    .cfi_offset 28, -368
-    .cfi_offset 29, -360
-    .cfi_offset 30, -352
-    .cfi_offset 31, -344
-    .cfi_offset 46, -336
-    .cfi_offset 47, -328
-    .cfi_offset 48, -320
-    .cfi_offset 49, -312
-    .cfi_offset 50, -304
-    .cfi_offset 51, -296
-    .cfi_offset 52, -288
-    .cfi_offset 53, -280
-    .cfi_offset 54, -272
-    .cfi_offset 55, -264
-    .cfi_offset 56, -256
-    .cfi_offset 57, -248
-    .cfi_offset 58, -240
-    .cfi_offset 59, -232
-    .cfi_offset 60, -224
-    .cfi_offset 61, -216
-    .cfi_offset 62, -208
-    .cfi_offset 63, -200
-    .cfi_offset 97, -192
-    .cfi_offset 98, -176
-    .cfi_offset 99, -160
-    .cfi_offset 100, -144
-    .cfi_offset 101, -128
-    .cfi_offset 102, -112
-    .cfi_offset 103, -96
-    .cfi_offset 104, -80
-    .cfi_offset 105, -64
-    .cfi_offset 106, -48
-    .cfi_offset 107, -32
-    .cfi_offset 108, -16
-    .cfi_offset 109, -488
+    HSW_CFI_SAVED
     b .Lhsw_resume
     .cfi_endproc
     .size hsw_asm_transfer, . - .L.hsw_asm_transfer
@@ -376,55 +333,7 @@
     .cfi_def_cfa 1, 496
     .cfi_offset 65, 16
     .cfi_offset 70, 8
-    .cfi_offset 14, -480
-    .cfi_offset 15, -472
-    .cfi_offset 16, -464
-    .cfi_offset 17, -456
-    .cfi_offset 18, -448
-    .cfi_offset 19, -440
-    .cfi_offset 20, -432
-    .cfi_offset 21, -424
-    .cfi_offset 22, -416
-    .cfi_offset 23, -408
-    .cfi_offset 24, -400
-    .cfi_offset 25, -392
-    .cfi_offset 26, -384
-    .cfi_offset 27, -376
-    .cfi_offset 28, -368
-    .cfi_offset 29, -360
-    .cfi_offset 30, -352
-    .cfi_offset 31, -344
-    .cfi_offset 46, -336
-    .cfi_offset 47, -328
-    .cfi_offset 48, -320
-    .cfi_offset 49, -312
-    .cfi_offset 50, -304
-    .cfi_offset 51, -296
-    .cfi_offset 52, -288
-    .cfi_offset 53, -280
-    .cfi_offset 54, -272
-    .cfi_offset 55, -264
-    .cfi_offset 56, -256
-    .cfi_offset 57, -248
-    .cfi_offset 58, -240
-    .cfi_offset 59, -232
-    .cfi_offset 60, -224
-    .cfi_offset 61, -216
-    .cfi_offset 62, -208
-    .cfi_offset 63, -200
-    .cfi_offset 97, -192
-    .cfi_offset 98, -176
-    .cfi_offset 99, -160
-    .cfi_offset 100, -144
-    .cfi_offset 101, -128
-    .cfi_offset 102, -112
-    .cfi_offset 103, -96
-    .cfi_offset 104, -80
-    .cfi_offset 105, -64
-    .cfi_offset 106, -48
-    .cfi_offset 107, -32
-    .cfi_offset 108, -16
-    .cfi_offset 109, -488
+    HSW_CFI_SAVED
     b .Lhsw_resume
     .cfi_endproc
     .size hsw_asm_leave, . - .L.hsw_asm_leave
@@ -435,12 +344,13 @@
 # back chain is 0. `entry` never returns.
 #
 # A return address belongs to the instruction before it: unwinders look up
-# address - 4, which must fall into this function. Hence the nop.
+# address - 4, which must fall into this function. Hence the nop; newborns begin
+# behind it.
     HSW_ENTRY hsw_asm_start
+.L.hsw_asm_start:
     .cfi_startproc
     .cfi_undefined 65
     nop
-.L.hsw_asm_start:
     std 2, 40(1)
     mr 3, 15
     mr 4, 16
@@ -452,10 +362,12 @@
 # hsw_asm_call_on(top = r3, f = r4, arg = r5)
 #
 # An ordinary call of `f(arg)` on another stack. The back chain and the CFI lead
-# back through it, so that backtraces and unwinding cross it.
+# back through it, so that backtraces and unwinding cross it. A signal frame to
+# debuggers: gdb takes any other frame that lies higher than its caller for damage.
     HSW_ENTRY hsw_asm_call_on
 .L.hsw_asm_call_on:
     .cfi_startproc
+    .cfi_signal_frame
     mflr 0
     std 0, 16(1)
     stdu 1, -128(1)
@@ -483,6 +395,44 @@
     blr
     .cfi_endproc
     .size hsw_asm_call_on, . - .L.hsw_asm_call_on
+
+# hsw_asm_walk(sp = r3, f = r4, a = r5, b = r6)
+#
+# Calls `f(a, b)`, and the CFI says that the tasklet parked at `sp` did: r31 is
+# its save area. An unwinder that starts in `f` walks from here into its frames.
+# `f` returns, and returns to our caller; it must not unwind.
+    HSW_ENTRY hsw_asm_walk
+.L.hsw_asm_walk:
+    .cfi_startproc
+    mflr 0
+    std 0, 16(1)
+    stdu 1, -128(1)
+    .cfi_def_cfa_offset 128
+    .cfi_offset 65, 16
+    std 31, 112(1)
+    .cfi_offset 31, -16
+    std 2, 40(1)
+    mr 31, 3
+    mr 12, 4
+    mr 3, 5
+    mr 4, 6
+    .cfi_remember_state
+    .cfi_def_cfa 31, 496
+    .cfi_offset 65, 16
+    .cfi_offset 70, 8
+    HSW_CFI_SAVED
+    HSW_CALL 12
+    .cfi_restore_state
+    ld 31, 112(1)
+    .cfi_restore 31
+    addi 1, 1, 128
+    .cfi_def_cfa_offset 0
+    ld 0, 16(1)
+    mtlr 0
+    .cfi_restore 65
+    blr
+    .cfi_endproc
+    .size hsw_asm_walk, . - .L.hsw_asm_walk
 
 # hsw_asm_cxa_globals() -> address of this thread's C++ exception globals, or 0
 #

@@ -107,17 +107,19 @@ hsw_asm_leave:
 #
 # rbp = entry(task, body), rbx = task. rsp is on a 16-byte boundary and points at
 # the body. `entry` never returns.
+#
+# A return address belongs to the instruction before it: unwinders look up
+# address - 1, which must fall into this function. Hence the nop; newborns begin
+# behind it.
     .p2align 4
     .globl hsw_asm_start
     .hidden hsw_asm_start
     .type hsw_asm_start, @function
-    # A return address belongs to the instruction before it: unwinders look up
-    # address - 1, which must fall into this function. Hence the nop.
+hsw_asm_start:
     .cfi_startproc
     .cfi_undefined rip
     .cfi_undefined rbp
     nop
-hsw_asm_start:
     mov rax, rbp
     # End of the frame pointer chain.
     xor ebp, ebp
@@ -131,13 +133,16 @@ hsw_asm_start:
 # hsw_asm_call_on(top = rdi, f = rsi, arg = rdx)
 #
 # An ordinary call of `f(arg)` on another stack. The frame pointer chain and the
-# CFI lead back through it, so that backtraces and unwinding cross it.
+# CFI lead back through it, so that backtraces and unwinding cross it. A signal
+# frame to debuggers: gdb takes any other frame that lies higher than its caller
+# for damage.
     .p2align 4
     .globl hsw_asm_call_on
     .hidden hsw_asm_call_on
     .type hsw_asm_call_on, @function
 hsw_asm_call_on:
     .cfi_startproc
+    .cfi_signal_frame
     push rbp
     .cfi_def_cfa_offset 16
     .cfi_offset rbp, -16
@@ -153,6 +158,52 @@ hsw_asm_call_on:
     ret
     .cfi_endproc
     .size hsw_asm_call_on, . - hsw_asm_call_on
+
+# hsw_asm_walk(sp = rdi, f = rsi, a = rdx, b = rcx)
+#
+# Calls `f(a, b)`, and the CFI says that the tasklet parked at `sp` did: rbx is
+# its save area, in which rbx, rbp and rip lie as they do in our own frame, 24
+# bytes below the CFA. An unwinder that starts in `f` walks from here into its
+# frames. `f` returns, and returns to our caller; it must not unwind.
+    .p2align 4
+    .globl hsw_asm_walk
+    .hidden hsw_asm_walk
+    .type hsw_asm_walk, @function
+hsw_asm_walk:
+    .cfi_startproc
+    push rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbp, 0
+    push rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbx, 0
+    sub rsp, 8
+    .cfi_adjust_cfa_offset 8
+    mov rax, rsi
+    mov rbx, rdi
+    mov rdi, rdx
+    mov rsi, rcx
+    .cfi_remember_state
+    .cfi_def_cfa rbx, 24
+    .cfi_undefined r12
+    .cfi_undefined r13
+    .cfi_undefined r14
+    .cfi_undefined r15
+    call rax
+    # From here on without `adjust`: assemblers differ in whether the offset that
+    # it counts on comes back with the state.
+    .cfi_restore_state
+    add rsp, 8
+    .cfi_def_cfa_offset 24
+    pop rbx
+    .cfi_def_cfa_offset 16
+    .cfi_restore rbx
+    pop rbp
+    .cfi_def_cfa_offset 8
+    .cfi_restore rbp
+    ret
+    .cfi_endproc
+    .size hsw_asm_walk, . - hsw_asm_walk
 
 # hsw_asm_cxa_globals() -> address of this thread's C++ exception globals, or 0
 #

@@ -27,6 +27,7 @@ PACKAGES_TEST=(
     cbindgen:cbindgen
     gdb-multiarch:gdb-multiarch
     nginx-light:/usr/sbin/nginx # host/tests download from it
+    pkg-config:pkg-config
     python3:python3
     shellcheck:shellcheck
 )

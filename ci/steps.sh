@@ -23,6 +23,7 @@ cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell la
 cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
 host     | both   | full  | 20 | the C++ host and the tests of the C and C++ interface, nginx among them
+install  | both   | full  | 10 | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | ci/demo downloads its three files both ways and verifies them
 golden   | both   | full  | 20 | every golden case behaves as Stackless did (a tenth of them under qemu)
 cross    | none   | cross | 40 | the Rust tests for powerpc64 in a container, by cross
@@ -97,6 +98,8 @@ step_host() {
     build_host "$1" ON
     ctest --test-dir "build/$1" --output-on-failure
 }
+
+step_install() { ci/install-test "$1"; }
 
 step_demo() {
     [ -f host/CMakeLists.txt ] || skip "host/CMakeLists.txt is missing"

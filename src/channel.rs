@@ -1,18 +1,22 @@
 //! Channels: unbuffered rendezvous between the tasklets of a thread.
 
 use alloc::rc::Rc;
-use core::cell::Cell;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
+use core::time::Duration;
 
 use crate::arch::transfer;
 use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL};
 use crate::scheduler::{fail, go, prepare, revive, when_empty};
+use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
-use crate::transfer::{arrive_unit, arrive_with};
+use crate::transfer::{arrive, arrive_unit, arrive_with};
 use crate::value::Slot;
 
 /// Who goes on first when a sender and a receiver meet.
@@ -39,8 +43,13 @@ impl Preference {
 }
 
 /// Directions, as in the balance.
-const SEND: i8 = 1;
-const RECEIVE: i8 = -1;
+pub(crate) const SEND: i8 = 1;
+pub(crate) const RECEIVE: i8 = -1;
+
+/// Whoever comes second gives way to all.
+const SCHEDULE_ALL: u8 = 1;
+/// Some in the queue are stand-ins of selecting tasklets.
+const STAND_INS: u8 = 2;
 
 /// A channel without its type.
 pub(crate) struct Core {
@@ -50,8 +59,12 @@ pub(crate) struct Core {
     /// Blocked senders, or minus the number of blocked receivers.
     balance: Cell<isize>,
     preference: Cell<i8>,
-    schedule_all: Cell<bool>,
+    /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`].
+    mode: Cell<u8>,
     closing: Cell<bool>,
+    /// Stand-ins of selecting tasklets in the queue.
+    stand_ins: Cell<u32>,
+    user_data: RefCell<Option<Rc<dyn Any>>>,
 }
 
 impl Core {
@@ -64,8 +77,10 @@ impl Core {
             tail: Cell::new(ptr::null_mut()),
             balance: Cell::new(0),
             preference: Cell::new(Preference::Receiver as i8),
-            schedule_all: Cell::new(false),
+            mode: Cell::new(0),
             closing: Cell::new(false),
+            stand_ins: Cell::new(0),
+            user_data: RefCell::new(None),
         }
     }
 
@@ -77,7 +92,7 @@ impl Core {
 
     /// Does a partner wait for an operation of direction `dir`?
     #[inline(always)]
-    fn partner_waits(&self, dir: i8) -> bool {
+    pub(crate) fn partner_waits(&self, dir: i8) -> bool {
         if dir == SEND {
             self.balance.get() < 0
         } else {
@@ -132,6 +147,129 @@ impl Core {
             let dir = if (*task).is(flag::SENDING) { 1 } else { -1 };
             self.balance.set(self.balance.get() - dir);
             (*task).flags &= !flag::BLOCKED;
+        }
+    }
+
+    /// Appends the stand-in of a selecting tasklet.
+    ///
+    /// # Safety
+    /// It is in no queue.
+    pub(crate) unsafe fn push_stand_in(&self, stand_in: *mut Task, dir: i8) {
+        // SAFETY: the caller's promise.
+        unsafe { self.push(stand_in, dir) };
+        self.stand_ins.set(self.stand_ins.get() + 1);
+        self.mode.set(self.mode.get() | STAND_INS);
+    }
+
+    /// Takes a stand-in out.
+    ///
+    /// # Safety
+    /// It is in this queue.
+    pub(crate) unsafe fn take_stand_in(&self, stand_in: *mut Task) {
+        // SAFETY: the caller's promise.
+        unsafe { self.take(stand_in) };
+        self.stand_ins.set(self.stand_ins.get() - 1);
+        if self.stand_ins.get() == 0 {
+            self.mode.set(self.mode.get() & !STAND_INS);
+        }
+    }
+
+    pub(crate) fn head(&self) -> *mut Task {
+        self.head.get()
+    }
+
+    pub(crate) fn closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Takes over the value of the sender that has waited longest, and queues the
+    /// sender; nobody switches, no callback is called. `None` when nobody sends.
+    pub(crate) fn collect(&self) -> Option<Slot> {
+        if self.balance.get() <= 0 {
+            return None;
+        }
+        let runtime = self.runtime();
+        let head = self.head.get();
+        // SAFETY: a member of the queue; a sender's slot holds its value.
+        unsafe {
+            let value = (*head).slot.take();
+            self.wake_first(runtime);
+            Some(value)
+        }
+    }
+
+    /// Puts the first of the queue, whose slot has been dealt with, into the run
+    /// queue.
+    unsafe fn wake_first(&self, runtime: &Runtime) {
+        // SAFETY: a member of the queue; its reference moves to the run queue.
+        unsafe {
+            let head = self.head.get();
+            let task = select::whose(head);
+            let woken = if task == head {
+                self.take(task);
+                true
+            } else {
+                select::met(head)
+            };
+            if woken {
+                runtime.ring_append(task);
+            }
+        }
+    }
+
+    /// Closes, and lets the waits of all who wait fail with [`Error::Closed`].
+    /// Returns how many.
+    fn close_and_wake(&self) -> usize {
+        self.closing.set(true);
+        let runtime = self.runtime();
+        let mut lost = Vec::new();
+        let mut woken = 0;
+        // SAFETY: members of the queue; what they were sending is dropped when
+        // all is done, since that is user code.
+        unsafe {
+            while !self.head.get().is_null() {
+                let head = self.head.get();
+                let old = core::mem::replace(&mut (*head).slot, Slot::bomb(Error::Closed));
+                if !old.is_empty() {
+                    lost.push(old);
+                }
+                self.wake_first(runtime);
+                woken += 1;
+            }
+        }
+        drop(lost);
+        woken
+    }
+
+    /// The channel callback, for a select: before it blocks.
+    pub(crate) fn announce(&self, runtime: &Runtime, me: *mut Task, dir: i8) -> Result<()> {
+        if runtime.hooks.get() & HOOK_CHANNEL == 0 {
+            return Ok(());
+        }
+        if dir == SEND {
+            notify::<SEND>(self, runtime, me)
+        } else {
+            notify::<RECEIVE>(self, runtime, me)
+        }
+    }
+
+    /// An operation whose partner waits: `slot` is what to send (or empty, to
+    /// receive); returns what was received (or nothing).
+    pub(crate) fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.exchange(slot, dir));
+            }
+            (*me).slot = slot;
+            if dir == SEND {
+                self.action::<SEND>(runtime, me);
+            } else {
+                self.action::<RECEIVE>(runtime, me);
+            }
+            arrive(runtime, me)
         }
     }
 
@@ -222,7 +360,7 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> b
             }
         }
         if core.partner_waits(DIR) {
-            if !core.schedule_all.get() && core.preference.get() != -DIR {
+            if core.mode.get() == 0 && core.preference.get() != -DIR {
                 let partner = core.head.get();
                 core.take(partner);
                 Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
@@ -252,25 +390,18 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
         let runtime = core.runtime();
         let me = runtime.current();
         if core.partner_waits(DIR) {
+            if core.mode.get() != 0 {
+                return meet::<DIR>(core, runtime, me, sp);
+            }
             let partner = core.head.get();
-            let all = core.schedule_all.get();
-            let next = if all && (*me).next != me {
-                (*me).next
-            } else {
-                partner
-            };
-            if let Err(error) = prepare(runtime, me, sp, next) {
+            if let Err(error) = prepare(runtime, me, sp, partner) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
                 return sp;
             }
             core.take(partner);
             Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
-            if all {
-                runtime.ring_append(partner);
-            } else {
-                runtime.ring_insert_after(me, partner);
-            }
-            return go(runtime, me, sp, next);
+            runtime.ring_insert_after(me, partner);
+            return go(runtime, me, sp, partner);
         }
         let mut next = (*me).next;
         let mut woken = false;
@@ -293,6 +424,56 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
         core.push(me, DIR);
         if woken {
             revive(runtime, me, next);
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+/// [`op`] where a partner waits on a channel with a special mode.
+#[cold]
+#[inline(never)]
+unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+    // SAFETY: as `op`.
+    unsafe {
+        let head = core.head.get();
+        let partner = select::whose(head);
+        let all = core.mode.get() & SCHEDULE_ALL != 0;
+        // One that drives the loop while it waits is queued, or busy with something
+        // else out of the loop; it may even be the caller.
+        let can_run = partner == head
+            || select::waits(head)
+            || (partner != me && (*partner).is(flag::QUEUED));
+        let next = if all && (*me).next != me {
+            (*me).next
+        } else if can_run && (all || core.preference.get() == -DIR) {
+            partner
+        } else {
+            me
+        };
+        if next != me {
+            if let Err(error) = prepare(runtime, me, sp, next) {
+                fail(runtime, error, after::FAILED | after::UNSENT);
+                return sp;
+            }
+        }
+        Slot::swap(&raw mut (*me).slot, &raw mut (*head).slot);
+        let woken = if partner == head {
+            core.take(partner);
+            true
+        } else {
+            select::met(head)
+        };
+        let at_once = !all && next == partner && partner != me;
+        if !woken && at_once {
+            runtime.ring_remove(partner);
+        }
+        if at_once {
+            runtime.ring_insert_after(me, partner);
+        } else if woken {
+            runtime.ring_append(partner);
+        }
+        if next == me {
+            return sp;
         }
         go(runtime, me, sp, next)
     }
@@ -334,9 +515,16 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
 ///
 /// # Safety
 /// `task` is blocked.
+#[inline(never)]
 pub(crate) unsafe fn unlink(task: *mut Task) {
     // SAFETY: a blocked task's channel is alive: its frames hold it.
-    unsafe { (*(*task).channel).take(task) };
+    unsafe {
+        if (*task).is(flag::SELECTING) {
+            select::withdraw(task);
+        } else {
+            (*(*task).channel).take(task);
+        }
+    }
 }
 
 impl Drop for Core {
@@ -346,11 +534,20 @@ impl Drop for Core {
         // SAFETY: list members are live tasks whose reference is ours.
         unsafe {
             loop {
-                let task = self.head.get();
-                if task.is_null() {
+                let head = self.head.get();
+                if head.is_null() {
                     break;
                 }
-                self.take(task);
+                let task = select::whose(head);
+                if task == head {
+                    self.take(task);
+                } else if select::waits(head) {
+                    select::withdraw(task);
+                } else {
+                    // It drives the loop while it waits, and has no reference here.
+                    self.take_stand_in(head);
+                    continue;
+                }
                 release(task);
             }
         }
@@ -450,6 +647,45 @@ impl<T: 'static> Channel<T> {
         self.receive()
     }
 
+    /// As [`Channel::send`], but waits no longer than `time`. When the value was
+    /// not handed over, it comes back with the error.
+    ///
+    /// Zero does not wait at all. A time that the clock cannot tell is for ever.
+    /// Who fires timeouts says [`time`](crate::time). The main tasklet, and the
+    /// last runnable one while main is blocked, *drive the loop* meanwhile instead
+    /// of leaving the run queue: posted events, sockets and timers are served, and
+    /// the others run; so there is no deadlock while a timeout runs. (Without std
+    /// there is no loop to sleep in: they spin.)
+    ///
+    /// Costs as `send` when a receiver waits, two allocations when not.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; as `send`; [`StateError::NoClock`]; what makes a
+    /// [pump](crate::MainLoop::pump) fail.
+    pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
+        if self.core.partner_waits(SEND) {
+            return self.send(value).map_err(|error| (error, None));
+        }
+        let mut slot = Slot::new(value);
+        select::one(&self.core, SEND, &mut slot, time)
+            .map(drop)
+            .map_err(|error| (error, slot.into().ok().and_then(Result::ok)))
+    }
+
+    /// As [`Channel::receive`], but waits no longer than `time`; what
+    /// [`Channel::send_timeout`] says holds here.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; as `receive`; [`StateError::NoClock`]; what makes a
+    /// [pump](crate::MainLoop::pump) fail.
+    pub fn receive_timeout(&self, time: Duration) -> Result<T> {
+        if self.core.partner_waits(RECEIVE) {
+            return self.receive();
+        }
+        let mut nothing = Slot::EMPTY;
+        select::value(select::one(&self.core, RECEIVE, &mut nothing, time)?)
+    }
+
     fn would_block(&self) -> Error {
         if self.is_closing() {
             Error::Closed
@@ -473,6 +709,33 @@ impl<T: 'static> Channel<T> {
         Iter { channel: self }
     }
 
+    /// Receives as long as senders wait: ends where [`Channel::receive`] would
+    /// block. An error that was sent is an item.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { channel: self }
+    }
+
+    /// What the host keeps with the channel; see [`Channel::set_user_data`].
+    pub fn user_data(&self) -> Option<Rc<dyn Any>> {
+        self.core.user_data.borrow().clone()
+    }
+
+    /// The user data, if it is a `D`.
+    pub fn user_data_as<D: Any>(&self) -> Option<Rc<D>> {
+        self.user_data()?.downcast().ok()
+    }
+
+    /// Keeps any value of the host's with the channel (for all of its handles);
+    /// returns the old one. A value that holds a handle of the same channel keeps
+    /// both alive for ever.
+    pub fn set_user_data(&self, data: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
+        self.core.user_data.replace(data)
+    }
+
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
     /// Who goes on first when two meet.
     pub fn preference(&self) -> Preference {
         Preference::from_sign(self.core.preference.get().into())
@@ -485,18 +748,29 @@ impl<T: 'static> Channel<T> {
 
     /// Does every operation let all others run?
     pub fn schedule_all(&self) -> bool {
-        self.core.schedule_all.get()
+        self.core.mode.get() & SCHEDULE_ALL != 0
     }
 
     /// With `true`, whoever comes second goes to the end of the queue behind
     /// its partner, whatever the preference.
     pub fn set_schedule_all(&self, on: bool) {
-        self.core.schedule_all.set(on);
+        let mode = &self.core.mode;
+        mode.set(mode.get() & !SCHEDULE_ALL | if on { SCHEDULE_ALL } else { 0 });
     }
 
     /// From now on nobody may start to wait; those who wait are still served.
     pub fn close(&self) {
         self.core.closing.set(true);
+    }
+
+    /// [Closes](Channel::close), and ends the waits of all who wait, senders or
+    /// receivers, with [`Error::Closed`]; returns how many waits. They are queued
+    /// in the order in which they had waited, and none has run yet; the caller goes
+    /// on. What senders were about to send is dropped, in the caller.
+    ///
+    /// Beyond Stackless, where `close` wakes nobody. O(waiting).
+    pub fn close_and_wake(&self) -> usize {
+        self.core.close_and_wake()
     }
 
     /// Undoes [`Channel::close`].
@@ -514,7 +788,8 @@ impl<T: 'static> Channel<T> {
         self.is_closing() && self.balance() == 0
     }
 
-    /// How many senders wait, or minus how many receivers.
+    /// How many senders wait, or minus how many receivers. Each case of a
+    /// [`Select`](crate::Select) that waits counts as one.
     pub fn balance(&self) -> isize {
         self.core.balance.get()
     }
@@ -522,8 +797,8 @@ impl<T: 'static> Channel<T> {
     /// Who has waited longest.
     pub fn queue(&self) -> Option<Tasklet> {
         let head = self.core.head.get();
-        // SAFETY: a member of the queue is a live task.
-        (!head.is_null()).then(|| unsafe { Tasklet::from_ref(head) })
+        // SAFETY: a member of the queue is a live task, or the stand-in of one.
+        (!head.is_null()).then(|| unsafe { Tasklet::from_ref(select::whose(head)) })
     }
 
     /// A number that no other channel alive at the same time has.
@@ -571,6 +846,22 @@ impl<T: 'static> Iterator for Iter<'_, T> {
 
     fn next(&mut self) -> Option<Result<T>> {
         self.channel.next()
+    }
+}
+
+/// An iteration over what can be received at once, see [`Channel::try_iter`].
+pub struct TryIter<'a, T: 'static> {
+    channel: &'a Channel<T>,
+}
+
+impl<T: 'static> Iterator for TryIter<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        if !self.channel.core.partner_waits(RECEIVE) {
+            return None;
+        }
+        Some(self.channel.receive())
     }
 }
 

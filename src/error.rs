@@ -3,7 +3,9 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+#[cfg(feature = "std")]
+use alloc::string::String;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
@@ -108,6 +110,14 @@ pub enum StateError {
     SemaphoreFull,
     /// Somebody gave up waiting at a barrier, or broke it.
     BarrierBroken,
+    /// No thread has this number.
+    ThreadNotFound,
+    /// A time is asked for where there is no clock.
+    NoClock,
+    /// A select that sends and receives on the same channel.
+    SelectBothWays,
+    /// A select without cases that would wait for ever.
+    SelectNothing,
 }
 
 impl StateError {
@@ -133,6 +143,10 @@ impl StateError {
             StateError::NotOwner => "release of a lock that the caller does not hold",
             StateError::SemaphoreFull => "semaphore released too many times",
             StateError::BarrierBroken => "the barrier is broken",
+            StateError::ThreadNotFound => "Thread id not found",
+            StateError::NoClock => "the thread has no clock",
+            StateError::SelectBothWays => "a select cannot send and receive on the same channel",
+            StateError::SelectNothing => "a select without cases waits for ever",
         }
     }
 }
@@ -311,6 +325,7 @@ impl Thrown {
     }
 
     /// The payload of a panic; the message is that of the panic.
+    #[cfg(feature = "std")]
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Thrown {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
             Cow::Borrowed(*text)

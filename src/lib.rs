@@ -28,7 +28,7 @@
 //! | schedule, run, look around | [`schedule`], [`run`], [`current`], [`tasklets`], [`stats`] |
 //! | set limits | [`Settings`] |
 //! | recurse deeply in a small window | [`spill`] |
-//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `time`, `offload` |
+//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `timer`, `offload` |
 //! | share data between tasklets and threads | `sync`; not at all: [`Local`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
@@ -42,41 +42,58 @@ extern crate alloc;
 
 mod arch;
 mod channel;
+mod debug;
 mod error;
 #[cfg(feature = "std")]
 pub mod event;
 pub mod ffi;
+mod guard;
 mod local;
 #[cfg(feature = "std")]
 pub mod main_loop;
+mod measure;
 pub mod net;
 #[cfg(feature = "std")]
 pub mod offload;
 mod os;
+mod queue_channel;
+mod run;
 mod runtime;
+mod sanitizer;
 mod scheduler;
+mod select;
 pub mod spill;
 mod stack;
 #[cfg(feature = "std")]
 pub mod sync;
 mod tasklet;
-#[cfg(feature = "std")]
 pub mod time;
+#[cfg(feature = "std")]
+pub mod timer;
 mod transfer;
+mod valgrind;
 mod value;
 
-pub use channel::{Channel, Iter, Preference};
+pub use channel::{Channel, Iter, Preference, TryIter};
+pub use debug::dump_tasklets;
+#[cfg(feature = "std")]
+pub use debug::{Backtrace, Frame};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
+pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTrap};
 pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
+pub use measure::{set_statistics, statistics, TaskletStats};
+pub use queue_channel::{QueueChannel, QueueIter};
+pub use run::{run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport};
 pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
-    current, main_tasklet, run, run_count, schedule, schedule_remove, schedule_remove_with,
+    current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, ChannelCallback, ErrorHandler, ScheduleCallback,
+    tasklets, thread_id, thread_info, ChannelCallback, ErrorHandler, ScheduleCallback, ThreadInfo,
 };
-pub use tasklet::{spawn, Builder, Outcome, Tasklet, TaskletStats};
+pub use select::{ReceiveCase, Select, Selected, SendCase};
+pub use tasklet::{spawn, Builder, Outcome, Tasklet};
 pub use value::Value;
 
 /// The README's examples are tests.

@@ -190,7 +190,7 @@ impl MainLoop {
         self.reactor.next_deadline()
     }
 
-    /// Tasklets that wait for sockets, and timers (sleepers, timeouts, those of [`time`](crate::time)).
+    /// Tasklets that wait for sockets, and timers (sleepers, timeouts, those of [`timer`](crate::timer)).
     pub fn waiting(&self) -> (usize, usize) {
         self.reactor.waiting()
     }

@@ -6,16 +6,20 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
+use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
 use crate::os::{self, StackMemory};
+use crate::run::Runs;
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
 use crate::stack::window::Window;
 use crate::stack::Budget;
 use crate::tasklet::{flag, release, Task, Tasklet};
+use crate::time::Timers;
 use crate::value::Slot;
 
 /// Limits and sizes of a thread's runtime. Apply them before the thread's
@@ -187,7 +191,7 @@ pub(crate) struct Runtime {
     pub(crate) trap: Cell<i32>,
     /// Not 0: a schedule callback is running.
     pub(crate) locked: Cell<u32>,
-    /// Which callbacks are set: [`HOOK_SCHEDULE`], [`HOOK_CHANNEL`].
+    /// Which callbacks are set, and what else switches have to do: `HOOK_*`.
     pub(crate) hooks: Cell<u32>,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
@@ -221,7 +225,10 @@ pub(crate) struct Runtime {
     /// Bytes that eviction and restoring have copied.
     pub(crate) copied: Cell<u64>,
 
-    chunks: RefCell<Vec<(*mut Task, usize)>>,
+    chunks: RefCell<Vec<Chunk>>,
+    /// For debuggers, which have nothing but memory to look at.
+    pub(crate) link: Link,
+    pub(crate) fibers: crate::sanitizer::Fibers,
     free: Cell<*mut Task>,
     tasks: Cell<usize>,
     channels: Cell<usize>,
@@ -235,6 +242,15 @@ pub(crate) struct Runtime {
     pub(crate) on_error: RefCell<Option<ErrorHandler>>,
     pub(crate) settings: Settings,
     thread_bottom: OnceCell<usize>,
+    pub(crate) thread_id: u64,
+    pub(crate) runs: Runs,
+    pub(crate) timers: Timers,
+    /// When the running tasklet was switched to; with [`HOOK_STATS`].
+    pub(crate) since: Cell<u64>,
+    /// Where the next fair select begins to look.
+    pub(crate) select_turn: Cell<usize>,
+    /// Control blocks that were given back.
+    freed: Cell<u64>,
     /// Stands in for the C++ runtime's globals where there is none.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
 }
@@ -248,6 +264,15 @@ struct Windows {
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
 pub(crate) const HOOK_CHANNEL: u32 = 2;
+/// A run with a budget is under way.
+pub(crate) const HOOK_BUDGET: u32 = 4;
+/// Run times are measured.
+pub(crate) const HOOK_STATS: u32 = 8;
+/// Whatever a switch may have to do beside switching.
+pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS;
+
+/// Numbers of threads; 0 is none.
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
 /// Control blocks of the first chunk; each further one is twice as large, up to
 /// `MAX_CHUNK`.
@@ -255,6 +280,9 @@ const FIRST_CHUNK: usize = 32;
 const MAX_CHUNK: usize = 1024;
 
 impl Runtime {
+    /// For debuggers: where `current` lies.
+    pub(crate) const CURRENT: usize = mem::offset_of!(Runtime, current);
+
     /// The runtime of the calling thread.
     #[inline(always)]
     pub(crate) fn get<'a>() -> &'a Runtime {
@@ -310,6 +338,8 @@ impl Runtime {
             next_window: Cell::new(0),
             copied: Cell::new(0),
             chunks: RefCell::new(Vec::new()),
+            link: Link::new(),
+            fibers: crate::sanitizer::Fibers::new(),
             free: Cell::new(ptr::null_mut()),
             tasks: Cell::new(0),
             channels: Cell::new(0),
@@ -321,6 +351,12 @@ impl Runtime {
             on_error: RefCell::new(None),
             settings,
             thread_bottom: OnceCell::new(),
+            thread_id: NEXT_THREAD.fetch_add(1, Ordering::Relaxed),
+            runs: Runs::new(),
+            timers: Timers::new(),
+            since: Cell::new(0),
+            select_turn: Cell::new(0),
+            freed: Cell::new(0),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
         // SAFETY: just allocated, this thread's alone.
@@ -329,6 +365,7 @@ impl Runtime {
                 Some(globals) => globals.as_ptr(),
                 None => (*runtime).no_eh.get(),
             };
+            table::add(runtime);
             os::set_runtime(runtime);
             let _ = os::at_thread_exit();
             if (*runtime).settings.overflow_report {
@@ -572,7 +609,7 @@ impl Runtime {
         let mut chunks = self.chunks.borrow_mut();
         let count = chunks
             .last()
-            .map_or(FIRST_CHUNK, |&(_, n)| (2 * n).min(MAX_CHUNK));
+            .map_or(FIRST_CHUNK, |chunk| (2 * chunk.count).min(MAX_CHUNK));
         let Ok(layout) = Layout::array::<Task>(count) else {
             return Err(Error::OutOfMemory);
         };
@@ -591,7 +628,12 @@ impl Runtime {
                 (*cell).next = self.free.get();
                 self.free.set(cell);
             }
-            chunks.push((chunk, count));
+            chunks.push(Chunk {
+                cells: chunk,
+                count,
+            });
+            self.link.chunks.set(chunks.as_ptr());
+            self.link.chunk_count.set(chunks.len());
         }
         Ok(())
     }
@@ -609,6 +651,7 @@ impl Runtime {
         }
         self.free.set(task);
         self.tasks.set(self.tasks.get() - 1);
+        self.freed.set(self.freed.get() + 1);
         self.free_if_unused();
     }
 
@@ -635,11 +678,11 @@ impl Runtime {
     /// Handles of all tasklets, main first.
     pub(crate) fn all_tasklets(&self) -> Vec<Tasklet> {
         let mut all = Vec::with_capacity(self.tasks.get());
-        for &(chunk, count) in self.chunks.borrow().iter() {
-            for i in 0..count {
+        for chunk in self.chunks.borrow().iter() {
+            for i in 0..chunk.count {
                 // SAFETY: cells of a chunk are always initialised.
                 unsafe {
-                    let task = chunk.add(i);
+                    let task = chunk.cells.add(i);
                     if !(*task).is(flag::FREE) && (*task).refs > 0 {
                         all.push(Tasklet::from_ref(task));
                     }
@@ -660,11 +703,12 @@ impl Runtime {
     unsafe fn free(runtime: *mut Runtime) {
         // SAFETY: allocated in `create`; the caller's promise.
         unsafe {
+            table::remove(runtime);
             let runtime = Box::from_raw(runtime);
             runtime.slices.flush(&runtime.budget);
-            for (chunk, count) in runtime.chunks.borrow_mut().drain(..) {
-                match Layout::array::<Task>(count) {
-                    Ok(layout) => dealloc(chunk.cast(), layout),
+            for chunk in runtime.chunks.borrow_mut().drain(..) {
+                match Layout::array::<Task>(chunk.count) {
+                    Ok(layout) => dealloc(chunk.cells.cast(), layout),
                     Err(_) => handle_alloc_error(Layout::new::<Task>()),
                 }
             }
@@ -675,6 +719,11 @@ impl Runtime {
         Stats {
             switches: self.switches.get(),
             tasklets: self.tasks.get(),
+            tasklets_made: self.freed.get() + self.tasks.get() as u64,
+            tasklets_completed: self.runs.completed.get(),
+            last_run_switches: self.runs.last.get().0,
+            last_run_completed: self.runs.last.get().1,
+            timeouts: self.timers.waiting(),
             channels: self.channels.get(),
             run_count: self.run_count.get(),
             zombies: self.zombies.get(),
@@ -686,7 +735,7 @@ impl Runtime {
             window_bytes: self.windows().iter().map(Window::size).sum(),
             stacks: self.stacks.in_use(),
             stacks_pooled: self.stacks.pooled(),
-            control_bytes: self.chunks.borrow().iter().map(|&(_, n)| n).sum::<usize>()
+            control_bytes: self.chunks.borrow().iter().map(|c| c.count).sum::<usize>()
                 * mem::size_of::<Task>(),
             memory_bytes: self.budget.used.get(),
         }
@@ -722,6 +771,16 @@ pub struct Stats {
     pub switches: u64,
     /// Tasklets that exist, main included.
     pub tasklets: usize,
+    /// Tasklets that were ever made, main included.
+    pub tasklets_made: u64,
+    /// Tasklets that have run to their end.
+    pub tasklets_completed: u64,
+    /// Turns that tasklets had in the last run with a budget.
+    pub last_run_switches: u64,
+    /// Tasklets that ended in the last run with a budget.
+    pub last_run_completed: u64,
+    /// Timeouts that run.
+    pub timeouts: usize,
     /// Channels that exist.
     pub channels: usize,
     /// Tasklets in the run queue, the running one included.
@@ -815,24 +874,18 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
         if address >= bottom || address < bottom - GUARD {
             return false;
         }
-        let mut digits = [0u8; 20];
-        let mut size = (top - bottom) / 1024;
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (size % 10) as u8;
-            size /= 10;
-            if size == 0 {
-                break;
-            }
-        }
-        write(b"hardswitch: stack overflow in tasklet '");
-        write(task.name().unwrap_or("(unnamed)").as_bytes());
-        write(b"': it used up its ");
-        write(kind.as_bytes());
-        write(b" of ");
-        write(&digits[at..]);
-        write(b" KiB\n");
+        // One write, so that lines of several threads do not mix. What does not
+        // fit is cut off.
+        let mut line = heapless::String::<256>::new();
+        let _ = core::fmt::Write::write_fmt(
+            &mut line,
+            format_args!(
+                "hardswitch: stack overflow in tasklet '{}': it used up its {kind} of {} KiB\n",
+                task.name().unwrap_or("(unnamed)"),
+                (top - bottom) / 1024
+            ),
+        );
+        write(line.as_bytes());
         true
     }
 }

@@ -10,8 +10,12 @@ use alloc::vec::Vec;
 use crate::arch::transfer;
 use crate::channel;
 use crate::error::{Error, Result, StateError};
+use crate::measure;
 use crate::os;
-use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_SCHEDULE};
+use crate::run;
+use crate::runtime::{
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plan};
 use crate::value::{Slot, Value};
@@ -44,7 +48,7 @@ pub(crate) unsafe fn prepare(
 }
 
 #[cold]
-fn refused(runtime: &Runtime) -> Error {
+pub(crate) fn refused(runtime: &Runtime) -> Error {
     if runtime.locked.get() != 0 {
         StateError::RecursiveSchedule.into()
     } else {
@@ -65,11 +69,44 @@ pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
 /// As [`commit`].
 #[inline(always)]
 pub(crate) unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
-    if runtime.hooks.get() & HOOK_SCHEDULE != 0 {
-        notify(runtime, prev, next);
-    }
+    let mut next = next;
     // SAFETY: the caller's promise.
-    unsafe { commit(runtime, prev, sp, next) }
+    unsafe {
+        if runtime.hooks.get() & HOOK_SWITCH != 0 {
+            next = observed(runtime, prev, sp, next, false);
+        }
+        commit(runtime, prev, sp, next)
+    }
+}
+
+/// What some want to be done on every switch: budgets, statistics, the callback.
+/// Returns who really runs next.
+///
+/// # Safety
+/// As [`go`]; `ending`: `prev` has ended, and `sp` means nothing.
+#[cold]
+#[inline(never)]
+unsafe fn observed(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    mut next: *mut Task,
+    ending: bool,
+) -> *mut Task {
+    let hooks = runtime.hooks.get();
+    // SAFETY: the caller's promise.
+    unsafe {
+        if hooks & HOOK_BUDGET != 0 {
+            next = run::divert(runtime, prev, sp, next, ending);
+        }
+        if hooks & HOOK_STATS != 0 {
+            measure::switched(runtime, prev, next, ending);
+        }
+        if hooks & HOOK_SCHEDULE != 0 {
+            notify(runtime, prev, next);
+        }
+    }
+    next
 }
 
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
@@ -165,7 +202,8 @@ pub(crate) unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Tas
 ///
 /// # Safety
 /// A live task of this thread.
-unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
+#[inline(always)]
+pub(crate) unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
     // SAFETY: the reference of the channel moves to the queue; a floating task
     // gets a new one.
     unsafe {
@@ -240,7 +278,7 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
         let old = core::mem::replace(&mut (*me).slot, args.value.take());
         args.value = old;
         if next == me {
-            return sp;
+            return alone(runtime, me, sp);
         }
         if args.remove {
             runtime.ring_remove(me);
@@ -298,7 +336,7 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
         let me = runtime.current();
         let next = (*me).next;
         if next == me {
-            return sp;
+            return alone(runtime, me, sp);
         }
         if let Err(error) = prepare(runtime, me, sp, next) {
             fail(runtime, error, after::FAILED);
@@ -306,6 +344,36 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
         }
         go(runtime, me, sp, next)
     }
+}
+
+/// `schedule` with nobody else in the queue: nothing happens, unless a budget is
+/// used up.
+#[inline(always)]
+unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+    if runtime.hooks.get() & HOOK_BUDGET == 0 {
+        return sp;
+    }
+    // SAFETY: as the ops that call this.
+    unsafe { alone_with_a_budget(runtime, me, sp) }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn alone_with_a_budget(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+    if !may_switch(runtime) {
+        return sp;
+    }
+    // SAFETY: the caller's promise; whom `divert_alone` names is queued, and the
+    // memory for the switch has been taken.
+    unsafe {
+        if (*me).is(flag::QUEUED) && (*me).next == me {
+            let next = run::divert_alone(runtime, me, sp);
+            if next != me {
+                return go(runtime, me, sp, next);
+            }
+        }
+    }
+    sp
 }
 
 /// As [`schedule`]; returns `value`, or what somebody put into the tasklet's
@@ -334,24 +402,22 @@ pub fn schedule_remove_with(value: Value) -> Result<Value> {
     reschedule(value.0, true).map(Value)
 }
 
-struct RunArgs {
-    task: *mut Task,
-    remove: bool,
-}
-
-unsafe extern "C" fn op_run_tasklet(args: *mut (), sp: usize) -> usize {
-    // SAFETY: `args` is what `run_tasklet` passes; the handle there keeps the
-    // target; no user code runs between `prepare` and `go`.
+unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
+    // SAFETY: `task` is what `run_tasklet` passes, and the handle there keeps
+    // it; no user code runs between `prepare` and `go`.
     unsafe {
-        let RunArgs { task, remove } = *args.cast::<RunArgs>();
-        let runtime = Runtime::get();
+        let task = task.cast::<Task>();
+        let runtime = &*(*task).runtime;
         let me = runtime.current();
         if let Err(error) = prepare(runtime, me, sp, task) {
             fail(runtime, error, after::FAILED);
             return sp;
         }
         make_runnable(runtime, task);
-        if remove {
+        if runtime.runs.flat.get() {
+            run::flatten(runtime, me, task, !REMOVE);
+        }
+        if REMOVE {
             runtime.ring_remove(me);
             release_after(runtime, me);
         }
@@ -359,18 +425,18 @@ unsafe extern "C" fn op_run_tasklet(args: *mut (), sp: usize) -> usize {
     }
 }
 
-pub(crate) fn run_tasklet(target: &Tasklet, remove: bool) -> Result<()> {
-    let runtime = Runtime::get();
-    let me = runtime.current();
+#[inline]
+pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     let task = target.as_ptr();
-    // SAFETY: the handle keeps the task; `args` outlives the call.
+    // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
+        let runtime = &*(*task).runtime;
+        let me = runtime.current();
         may_insert(&*task, task == me)?;
         if task == me {
             return (*me).slot.take().into_unit();
         }
-        let mut args = RunArgs { task, remove };
-        transfer(op_run_tasklet, (&raw mut args).cast());
+        transfer(op_run_tasklet::<REMOVE>, task.cast());
         arrive_unit(runtime, me)
     }
 }
@@ -394,6 +460,9 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
         // What was on its way is the caller's to drop, when it is back.
         core::mem::swap(&mut (*task).slot, &mut args.bomb);
         make_runnable(runtime, task);
+        if runtime.runs.flat.get() {
+            run::flatten(runtime, me, task, true);
+        }
         go(runtime, me, sp, task)
     }
 }
@@ -428,79 +497,6 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     }
 }
 
-unsafe extern "C" fn op_run(_: *mut (), sp: usize) -> usize {
-    // SAFETY: as `op_run_tasklet`.
-    unsafe {
-        let runtime = Runtime::get();
-        let me = runtime.current();
-        let next = (*me).next;
-        if next != me {
-            if let Err(error) = prepare(runtime, me, sp, next) {
-                fail(runtime, error, after::FAILED);
-                return sp;
-            }
-        }
-        // The queue's reference moves to the stack of watchdogs. Alone in the
-        // queue, the caller itself is the one to wake: nothing to do.
-        runtime.watchdogs.borrow_mut().push(me);
-        if next == me {
-            (*me).refs += 1;
-            return sp;
-        }
-        runtime.ring_remove(me);
-        go(runtime, me, sp, next)
-    }
-}
-
-/// Runs the queued tasklets until none is left that can go on; the caller waits
-/// outside of the queue meanwhile. May be called from any tasklet and nests.
-///
-/// # Errors
-/// The uncaught error of a tasklet (the others stay queued); what was thrown
-/// into the caller; [`Error::SwitchTrap`].
-pub fn run() -> Result<()> {
-    let runtime = Runtime::get();
-    let me = runtime.current();
-    // SAFETY: our own op; the caller's task is live while it runs.
-    let result = unsafe {
-        transfer(op_run, core::ptr::null_mut());
-        if runtime.after.get() & after::FAILED != 0 {
-            return arrive(runtime, me).map(drop);
-        }
-        // Before anything else may run: our place among the watchdogs.
-        unwind_watchdogs(runtime, me);
-        arrive(runtime, me)
-    };
-    result?.into_unit()
-}
-
-/// The caller of `run` is back: its entry and all deeper ones go. Deeper callers
-/// that still wait are made runnable.
-unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) {
-    let watchdogs = &runtime.watchdogs;
-    if watchdogs.borrow().last() != Some(&me) && !watchdogs.borrow().contains(&me) {
-        // A shallower `run` was woken first and has taken our entry.
-        return;
-    }
-    loop {
-        let popped = watchdogs.borrow_mut().pop();
-        let Some(task) = popped else { return };
-        // SAFETY: the entries hold references; ours cannot be the last one,
-        // since we are queued.
-        unsafe {
-            if (*task).floating() {
-                runtime.ring_append(task);
-            } else {
-                debug_assert!((*task).refs > 1);
-                (*task).refs -= 1;
-            }
-        }
-        if task == me {
-            return;
-        }
-    }
-}
-
 /// Ends the running tasklet; the error that ended it, if any, is in its slot.
 ///
 /// # Safety
@@ -512,8 +508,10 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     // User code: the error handler, in the dying tasklet's context.
     let mut uncaught = match outcome {
         Ok(()) | Err(Error::Exit) => None,
-        Err(error) => handle(runtime, error),
+        Err(error) => handle(runtime, me, error),
     };
+    let runs = &runtime.runs;
+    runs.completed.set(runs.completed.get() + 1);
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
     // the queue's reference to `me` becomes `left`, released after the switch.
     unsafe {
@@ -526,6 +524,8 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
                 uncaught = Some(Error::MainSending);
             } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
                 uncaught = Some(Error::MainReceiving);
+            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
+                uncaught = Some(Error::Deadlock);
             }
         }
         if let Some(error) = uncaught {
@@ -536,8 +536,8 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
             }
         }
         make_runnable(runtime, next);
-        if runtime.hooks.get() & HOOK_SCHEDULE != 0 {
-            notify(runtime, me, next);
+        if runtime.hooks.get() & HOOK_SWITCH != 0 {
+            next = observed(runtime, me, 0, next, true);
         }
         runtime.left.set(me);
         runtime.after.set(runtime.after.get() | after::LEFT);
@@ -545,13 +545,30 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     }
 }
 
-/// Offers an uncaught error to the error handler; what comes back goes to main.
+/// Offers an uncaught error to the tasklet's own error handler, and what that one
+/// lets pass to the thread's; what comes back goes to main.
+#[cold]
 #[inline(never)]
-fn handle(runtime: &Runtime, error: Error) -> Option<Error> {
+fn handle(runtime: &Runtime, me: *mut Task, error: Error) -> Option<Error> {
+    // SAFETY: the running tasklet; copied, since a handler may set another one.
+    let own = unsafe {
+        (*me)
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.on_error.clone())
+    };
+    let mut error = error;
+    if let Some(handler) = own {
+        error = ask(&handler, &error)?;
+    }
     let Some(handler) = runtime.on_error.borrow().clone() else {
         return Some(error);
     };
-    match os::catch(|| handler(&error)) {
+    ask(&handler, &error)
+}
+
+fn ask(handler: &ErrorHandler, error: &Error) -> Option<Error> {
+    match os::catch(|| handler(error)) {
         Ok(()) => None,
         Err(Error::Exit) => None,
         Err(other) => Some(other),
@@ -568,6 +585,42 @@ pub fn current() -> Tasklet {
 pub fn main_tasklet() -> Tasklet {
     // SAFETY: main lives as long as the runtime.
     unsafe { Tasklet::from_ref(Runtime::get().main()) }
+}
+
+/// A number of the calling thread that no other thread has had. Costs nothing.
+pub fn thread_id() -> u64 {
+    Runtime::get().thread_id
+}
+
+/// The scheduler of a thread, at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ThreadInfo {
+    /// See [`thread_id`].
+    pub id: u64,
+    /// Its main tasklet.
+    pub main: Tasklet,
+    /// The one that runs.
+    pub current: Tasklet,
+    /// See [`run_count`].
+    pub run_count: usize,
+}
+
+/// The scheduler of the thread `id` (Stackless' `get_thread_info`); for now the
+/// calling thread's only.
+///
+/// # Errors
+/// [`StateError::ThreadNotFound`].
+pub fn thread_info(id: u64) -> Result<ThreadInfo> {
+    if id != thread_id() {
+        return Err(StateError::ThreadNotFound.into());
+    }
+    Ok(ThreadInfo {
+        id,
+        main: main_tasklet(),
+        current: current(),
+        run_count: run_count(),
+    })
 }
 
 /// Tasklets in the run queue of the calling thread, the running one included.
@@ -602,10 +655,11 @@ pub type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
 pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 
 /// Called with the uncaught error of a tasklet, in that tasklet. `Ok` swallows
-/// the error; an error goes on to main or the innermost [`run`].
+/// the error; an error goes on to main or the innermost [`run`](crate::run).
+/// The tasklet's [own handler](Tasklet::set_error_handler) is asked first.
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
-fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
+pub(crate) fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
     let hooks = runtime.hooks.get();
     runtime
         .hooks

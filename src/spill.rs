@@ -28,6 +28,7 @@ use crate::arch::{self, hsw_asm_call_on, hsw_asm_leave, transfer};
 use crate::error::Result;
 use crate::os;
 use crate::runtime::Runtime;
+use crate::sanitizer;
 use crate::scheduler::fail;
 use crate::stack::slice::{self, Buffer};
 use crate::tasklet::{flag, Task};
@@ -37,6 +38,13 @@ pub(crate) struct Spilled {
     before: *mut Spilled,
     buffer: Buffer,
     sp: usize,
+}
+
+impl Spilled {
+    /// For debuggers: where the fields lie.
+    pub(crate) const BEFORE: usize = core::mem::offset_of!(Spilled, before);
+    pub(crate) const BUFFER: usize = core::mem::offset_of!(Spilled, buffer);
+    pub(crate) const SP: usize = core::mem::offset_of!(Spilled, sp);
 }
 
 /// Bytes of its stack or window that the running tasklet has used, spilled
@@ -116,8 +124,14 @@ enum Room {
     Segment,
 }
 
-/// Less than this left of a stack is too little.
-const RESERVE: usize = 8 * 1024;
+/// Less than this left of a stack is too little: a panic at that place must find
+/// the room to unwind. On PowerPC the unwinder alone takes 12 KiB, since the
+/// registers to preserve are many.
+const RESERVE: usize = if cfg!(target_arch = "powerpc64") {
+    14 * 1024
+} else {
+    8 * 1024
+};
 
 #[inline]
 fn room() -> Room {
@@ -264,7 +278,7 @@ unsafe extern "C" fn bring_back(runtime: *mut ()) -> usize {
 
 /// Runs `f` on a stack of its own; 0 bytes is the size of the settings.
 #[inline(never)]
-fn on_segment<F, R>(f: F, size: usize) -> Result<R>
+pub(crate) fn on_segment<F, R>(f: F, size: usize) -> Result<R>
 where
     F: FnOnce() -> R,
 {
@@ -272,35 +286,41 @@ where
         f: ManuallyDrop<F>,
         result: Option<R>,
         panic: os::Panic,
+        tool: sanitizer::Segment,
     }
     unsafe extern "C" fn enter<F: FnOnce() -> R, R>(call: *mut ()) {
         // SAFETY: the local of `on_segment`, which waits for us.
         let call = unsafe { &mut *call.cast::<Call<F, R>>() };
+        // SAFETY: first on the segment.
+        unsafe { call.tool.entered() };
         // SAFETY: taken once.
         let f = unsafe { ManuallyDrop::take(&mut call.f) };
         let result = &mut call.result;
         call.panic = os::catch_panic(|| *result = Some(f()));
+        // SAFETY: last on the segment.
+        unsafe { call.tool.leave() };
     }
 
     let runtime = Runtime::get();
     let me = runtime.current();
     let size = if size == 0 { runtime.stacks.size } else { size };
     let segment = runtime.stacks.take(size, &runtime.budget)?;
-    let mut call = Call {
-        f: ManuallyDrop::new(f),
-        result: None,
-        panic: os::NO_PANIC,
-    };
     let top = segment.memory.top() & !(arch::STACK_ALIGN - 1);
     // SAFETY: the segment is free; `call` outlives the call. While the tasklet
     // is on the segment its frames in the window end at `low`, below this
     // frame and that of the routine, which are all a slice must hold.
-    unsafe {
+    let (result, panic) = unsafe {
+        let mut call = Call {
+            f: ManuallyDrop::new(f),
+            result: None,
+            panic: os::NO_PANIC,
+            tool: sanitizer::Segment::enter(me, segment.memory.bottom(), top),
+        };
         let extra = (*me).extra();
         let outer = (extra.low, extra.segment_bottom);
         let first = !(*me).is(flag::SEGMENT);
         if first {
-            extra.low = (arch::stack_pointer() & !(arch::STACK_ALIGN - 1)) - SEGMENT_MARGIN;
+            extra.low = arch::exact_stack_pointer() - SEGMENT_MARGIN;
         }
         extra.segment_bottom = segment.memory.bottom();
         (*me).flags |= flag::SEGMENT;
@@ -310,15 +330,16 @@ where
         if first {
             (*me).flags &= !flag::SEGMENT;
         }
-    }
+        call.tool.left(me);
+        (call.result, call.panic)
+    };
     runtime.stacks.give(segment, &runtime.budget);
-    os::resume_panic(call.panic);
-    Ok(call.result.expect("the closure ran"))
+    os::resume_panic(panic);
+    Ok(result.expect("the closure ran"))
 }
 
-/// From a local of `on_segment` to below everything that `hsw_asm_call_on` and
-/// `on_segment` itself keep on the stack.
-const SEGMENT_MARGIN: usize = 512;
+/// More than `hsw_asm_call_on` keeps below its caller's stack pointer.
+const SEGMENT_MARGIN: usize = 256;
 
 impl Task {
     /// The lowest address of its window that it needs, when its save area is
@@ -334,6 +355,18 @@ impl Task {
     #[cold]
     fn low_on_segment(&self, sp: usize) -> usize {
         self.extra.as_ref().map_or(sp, |extra| extra.low)
+    }
+
+    /// Its spilled frames, the latest first: the address of their save area,
+    /// and where the bytes from there to the window's top are now.
+    #[cfg(feature = "std")]
+    pub(crate) fn spilled_parts(&self) -> impl Iterator<Item = (usize, *const u8)> + '_ {
+        let first = self.extra.as_ref().map_or(NOTHING, |extra| extra.spilled);
+        // SAFETY: the list is the tasklet's own and ends in null.
+        let parts = core::iter::successors(unsafe { first.as_ref() }, |spilled| unsafe {
+            spilled.before.as_ref()
+        });
+        parts.map(|spilled| (spilled.sp, spilled.buffer.ptr().cast_const()))
     }
 
     /// Bytes of its frames that are spilled.

@@ -5,23 +5,28 @@
 //! stack of nested `run`s count references to it.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
+use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
+use core::panic::Location;
 use core::ptr;
 
 use crate::arch::{self, EhGlobals, FpEnv};
 use crate::channel::Core;
 use crate::error::{Error, Result, StateError};
+use crate::measure::{self, Measured, TaskletStats};
 use crate::os;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, HOOK_STATS};
+use crate::scheduler::ErrorHandler;
 use crate::spill::{self, Spilled};
 use crate::stack::own::OwnStack;
 use crate::stack::slice::Buffer;
 use crate::stack::window::Window;
 use crate::value::{Slot, Value};
-use crate::{scheduler, transfer};
+use crate::{sanitizer, scheduler, select, transfer};
 
 /// Flags of a [`Task`].
 pub(crate) mod flag {
@@ -36,7 +41,9 @@ pub(crate) mod flag {
     /// Linked in a channel's queue, as sender or as receiver.
     pub(crate) const SENDING: u32 = 1 << 4;
     pub(crate) const RECEIVING: u32 = 1 << 5;
-    pub(crate) const BLOCKED: u32 = SENDING | RECEIVING;
+    /// In a select, which has stand-ins on channels: `next` is the first of them.
+    pub(crate) const SELECTING: u32 = 1 << 17;
+    pub(crate) const BLOCKED: u32 = SENDING | RECEIVING | SELECTING;
     /// Its stack bytes are in the slice, not in the window.
     pub(crate) const AWAY: u32 = 1 << 6;
     /// It lives in a window (else on a stack of its own, or it is main).
@@ -55,6 +62,12 @@ pub(crate) mod flag {
     pub(crate) const FREE: u32 = 1 << 15;
     /// It runs, or was parked, on a segment (see `spill::grow`).
     pub(crate) const SEGMENT: u32 = 1 << 16;
+    /// No tasklet, but the stand-in of one in a channel's queue (see `select`).
+    pub(crate) const STAND_IN: u32 = 1 << 18;
+    /// A stand-in that has met a partner.
+    pub(crate) const MET: u32 = 1 << 19;
+    /// The first stand-in of a select whose time is up.
+    pub(crate) const EXPIRED: u32 = 1 << 20;
 
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
@@ -76,6 +89,11 @@ pub(crate) struct Extra {
     pub(crate) segment_bottom: usize,
     /// Its values of [`Local`](crate::Local) keys.
     pub(crate) locals: crate::local::Values,
+    #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
+    pub(crate) fiber: sanitizer::Fiber,
+    pub(crate) user_data: Option<Rc<dyn Any>>,
+    pub(crate) on_error: Option<ErrorHandler>,
+    pub(crate) measured: Option<Box<Measured>>,
 }
 
 /// The control block. `repr(C)`: debugger scripts read it.
@@ -146,6 +164,7 @@ where
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
     // that nobody else moves out (BOUND is cleared by `started`).
     unsafe {
+        sanitizer::arrived(&*(*task).runtime);
         (*task).started();
         // What ends the tasklet goes into its slot, not into this frame, which
         // is part of every slice.
@@ -251,6 +270,10 @@ impl Task {
                 low: 0,
                 segment_bottom: 0,
                 locals: crate::local::Values::new(),
+                fiber: sanitizer::Fiber::NEW,
+                user_data: None,
+                on_error: None,
+                measured: None,
             })
         })
     }
@@ -287,6 +310,7 @@ impl Task {
         // SAFETY: the caller's promise; nothing refers to the memory given back.
         unsafe {
             let runtime = &*(*task).runtime;
+            sanitizer::gone(task);
             if let Some(own) = (*task).own.take() {
                 runtime.stacks.give(own, &runtime.budget);
             }
@@ -493,6 +517,7 @@ impl Tasklet {
     ///
     /// # Errors
     /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`].
+    #[track_caller]
     pub fn new() -> Result<Tasklet> {
         Tasklet::builder().build()
     }
@@ -550,12 +575,17 @@ impl Tasklet {
     /// # Errors
     /// [`StateError::BindCurrent`], [`StateError::Scheduled`],
     /// [`StateError::StackInUse`] (it has started); no stack can be had.
+    #[track_caller]
     pub fn bind<F, R>(&self, f: F) -> Result<()>
     where
         F: FnOnce() -> R + 'static,
         R: Outcome,
     {
         self.may_bind()?;
+        if self.runtime().hooks.get() & HOOK_STATS != 0 {
+            // SAFETY: the handle keeps the task.
+            unsafe { measure::bound_at(self.as_ptr(), Location::caller()) };
+        }
         // A new function starts with an empty slot.
         drop(self.take_tempval());
         // SAFETY: it has not started (`may_bind`).
@@ -569,6 +599,7 @@ impl Tasklet {
     ///
     /// # Errors
     /// As [`Tasklet::bind`].
+    #[track_caller]
     pub fn bind_paused<F, R>(&self, f: F) -> Result<()>
     where
         F: FnOnce() -> R + 'static,
@@ -672,7 +703,7 @@ impl Tasklet {
     /// [`Error::SwitchTrap`], no memory for a slice; or what was thrown into
     /// the caller meanwhile.
     pub fn run(&self) -> Result<()> {
-        scheduler::run_tasklet(self, false)
+        scheduler::run_tasklet::<false>(self)
     }
 
     /// As [`Tasklet::run`], but the caller leaves the run queue: it is paused
@@ -681,7 +712,7 @@ impl Tasklet {
     /// # Errors
     /// As [`Tasklet::run`].
     pub fn switch(&self) -> Result<()> {
-        scheduler::run_tasklet(self, true)
+        scheduler::run_tasklet::<true>(self)
     }
 
     /// Throws `error` into the tasklet and switches to it at once. At oneself
@@ -748,7 +779,8 @@ impl Tasklet {
         self.task().is(flag::BLOCKED)
     }
 
-    /// +1 blocked sending, -1 blocked receiving, 0 not blocked.
+    /// +1 blocked sending, -1 blocked receiving, 0 not blocked or in a select
+    /// (also in a send or receive with a timeout).
     pub fn blocked_direction(&self) -> i32 {
         let task = self.task();
         i32::from(task.is(flag::SENDING)) - i32::from(task.is(flag::RECEIVING))
@@ -804,22 +836,31 @@ impl Tasklet {
         self.set_flag(flag::BLOCK_TRAP, on)
     }
 
-    /// Is involuntary scheduling forbidden?
+    /// Is it protected from interrupts? See [`Tasklet::set_atomic`].
     pub fn is_atomic(&self) -> bool {
         self.flag(flag::ATOMIC)
     }
 
-    /// Forbids involuntary scheduling; returns the old setting. Not inherited.
+    /// Protects the tasklet from involuntary scheduling; returns the old setting.
+    /// Not inherited.
+    ///
+    /// The involuntary scheduling there is: a [`run_with`](crate::run_with) whose
+    /// budget is used up takes the turn when a tasklet gives way. While an atomic
+    /// one gives way it does not; it stays pending, and the first switch by a
+    /// tasklet that is not atomic (this one with the flag cleared, or another) does.
+    /// See also [`atomic`](crate::atomic).
     pub fn set_atomic(&self, on: bool) -> bool {
         self.set_flag(flag::ATOMIC, on)
     }
 
-    /// May it be interrupted inside nested calls?
+    /// See [`Tasklet::set_ignore_nesting`].
     pub fn ignore_nesting(&self) -> bool {
         self.flag(flag::IGNORE_NESTING)
     }
 
-    /// Allows interruption inside nested calls; returns the old setting.
+    /// Stackless' flag that allows an interrupt in nested interpreter calls;
+    /// returns the old setting. Native code knows no such nesting, and interrupts
+    /// happen on switches only: the flag is kept for the host, and changes nothing.
     pub fn set_ignore_nesting(&self, on: bool) -> bool {
         self.set_flag(flag::IGNORE_NESTING, on)
     }
@@ -837,22 +878,25 @@ impl Tasklet {
         Value(unsafe { mem::replace(&mut (*self.as_ptr()).slot, value.0) })
     }
 
-    /// The next tasklet in the run queue or in the channel's queue.
+    /// The next tasklet in the run queue or in the channel's queue; `None` in a
+    /// select.
     pub fn next(&self) -> Option<Tasklet> {
         self.neighbour(self.task().next)
     }
 
-    /// The tasklet before it in the run queue or in the channel's queue.
+    /// The tasklet before it in the run queue or in the channel's queue; `None` in
+    /// a select.
     pub fn prev(&self) -> Option<Tasklet> {
         self.neighbour(self.task().prev)
     }
 
     fn neighbour(&self, task: *mut Task) -> Option<Tasklet> {
-        if task.is_null() || self.task().floating() {
+        if task.is_null() || self.task().floating() || self.task().is(flag::SELECTING) {
             return None;
         }
-        // SAFETY: a neighbour in a queue is a live task of this thread.
-        Some(unsafe { Tasklet::from_ref(task) })
+        // SAFETY: a neighbour in a queue is a live task of this thread, or the
+        // stand-in of one.
+        Some(unsafe { Tasklet::from_ref(select::whose(task)) })
     }
 
     /// The name given to the builder.
@@ -867,32 +911,53 @@ impl Tasklet {
 
     /// What is measured about it.
     pub fn stats(&self) -> TaskletStats {
-        let task = self.task();
-        TaskletStats {
-            switches: task.switches,
-            stack_bytes: if self.is_current() || !task.is(flag::BOUND | flag::STARTED) {
-                0
-            } else {
-                task.live_stack()
-            },
-            slice_bytes: task.buffer.capacity(),
-            spilled_bytes: task.spilled_bytes(),
+        measure::of(self.task(), self.runtime(), self.is_current())
+    }
+
+    /// The thread it belongs to, as [`thread_id`](crate::thread_id) says there.
+    pub fn thread_id(&self) -> u64 {
+        self.runtime().thread_id
+    }
+
+    /// What the host keeps with it; see [`Tasklet::set_user_data`].
+    pub fn user_data(&self) -> Option<Rc<dyn Any>> {
+        self.task().extra.as_ref()?.user_data.clone()
+    }
+
+    /// The user data, if it is a `D`.
+    pub fn user_data_as<D: Any>(&self) -> Option<Rc<D>> {
+        self.user_data()?.downcast().ok()
+    }
+
+    /// Keeps any value of the host's with the tasklet; returns the old one. It
+    /// goes with the last handle, not with the end of the tasklet. Costs an
+    /// allocation of some hundred bytes the first time.
+    ///
+    /// A value that holds a handle of the same tasklet keeps both alive for ever.
+    pub fn set_user_data(&self, data: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
+        // SAFETY: a plain exchange in a live task of this thread; what was there
+        // is dropped by the caller.
+        unsafe {
+            if data.is_none() && (*self.as_ptr()).extra.is_none() {
+                return None;
+            }
+            mem::replace(&mut (*self.as_ptr()).extra().user_data, data)
         }
     }
-}
 
-/// Measurements of one tasklet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TaskletStats {
-    /// How often it was switched to.
-    pub switches: u64,
-    /// Bytes of live stack while parked; 0 while it runs and when it has none.
-    pub stack_bytes: usize,
-    /// Bytes of the heap buffer that holds its slice (kept while it runs).
-    pub slice_bytes: usize,
-    /// Bytes of its frames that spills have moved to the heap.
-    pub spilled_bytes: usize,
+    /// Sets the tasklet's own error handler; returns the old one. It is asked
+    /// before the [thread's](crate::set_error_handler), in the tasklet, when the
+    /// tasklet ends with an error: `Ok` swallows the error, an error goes on to the
+    /// thread's handler. [`Error::Exit`] is silent and asks nobody.
+    pub fn set_error_handler(&self, handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
+        // SAFETY: as `set_user_data`.
+        unsafe {
+            if handler.is_none() && (*self.as_ptr()).extra.is_none() {
+                return None;
+            }
+            mem::replace(&mut (*self.as_ptr()).extra().on_error, handler)
+        }
+    }
 }
 
 impl Clone for Tasklet {
@@ -1003,13 +1068,17 @@ impl Builder {
     /// # Errors
     /// [`Error::StackSize`] for a size that cannot be, [`Error::MemoryCeiling`],
     /// [`Error::OutOfMemory`].
+    #[track_caller]
     pub fn build(self) -> Result<Tasklet> {
         let runtime = Runtime::get();
         if self.stack_size != 0 && !self.sliced {
             runtime.stacks.check_size(self.stack_size)?;
         }
-        let flags =
-            if self.sliced { flag::SLICED } else { 0 } | if self.fp_env { flag::FP_ENV } else { 0 };
+        let flags = if self.sliced && !sanitizer::OWN_STACKS {
+            flag::SLICED
+        } else {
+            0
+        } | if self.fp_env { flag::FP_ENV } else { 0 };
         // SAFETY: a fresh task whose only reference becomes the handle.
         unsafe {
             let task = runtime.new_task(flags)?;
@@ -1017,6 +1086,9 @@ impl Builder {
                 let extra = (*task).extra();
                 extra.name = self.name.map(String::into_boxed_str);
                 extra.stack_size = self.stack_size;
+            }
+            if runtime.hooks.get() & HOOK_STATS != 0 {
+                measure::bound_at(task, Location::caller());
             }
             Ok(Tasklet::from_owned(task))
         }
@@ -1026,6 +1098,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::build`].
+    #[track_caller]
     pub fn bind<F, R>(self, f: F) -> Result<Tasklet>
     where
         F: FnOnce() -> R + 'static,
@@ -1041,6 +1114,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::build`].
+    #[track_caller]
     pub fn spawn<F, R>(self, f: F) -> Result<Tasklet>
     where
         F: FnOnce() -> R + 'static,
@@ -1078,6 +1152,7 @@ impl Builder {
 ///
 /// # Errors
 /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`].
+#[track_caller]
 pub fn spawn<F, R>(f: F) -> Result<Tasklet>
 where
     F: FnOnce() -> R + 'static,

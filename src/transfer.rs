@@ -14,9 +14,11 @@
 //!    like: the slot they find is empty.
 
 use crate::arch::{self, EhGlobals};
+use crate::debug;
 use crate::error::{Error, Result};
 use crate::os;
 use crate::runtime::{after, Runtime};
+use crate::sanitizer;
 use crate::stack::slice;
 use crate::stack::window::Window;
 use crate::tasklet::{flag, release, Task};
@@ -103,6 +105,7 @@ pub(crate) unsafe fn commit(
         if (*next).is(flag::AWAY) {
             return bring_in(runtime, prev, next);
         }
+        sanitizer::leaving(runtime, prev, next, false);
         (*next).sp
     }
 }
@@ -245,12 +248,16 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
         (*next).switches += 1;
         if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !(*runtime.eh).caught.is_null() {
             special(runtime, prev, next);
+            // The C++ exceptions that it was handling are nobody's now: not
+            // those of the next function that the same handle is bound to.
+            (*prev).flags &= !flag::EH_SAVED;
         }
         let sp = if (*next).is(flag::AWAY) {
             bring_in(runtime, prev, next)
         } else {
             (*next).sp
         };
+        sanitizer::leaving(runtime, prev, next, true);
         arch::hsw_asm_leave(sp)
     }
 }
@@ -330,7 +337,12 @@ unsafe fn arrive_with_slow<T: 'static>(runtime: &Runtime, me: *mut Task) -> Resu
 #[cold]
 fn raise(slot: Slot) -> Error {
     match slot.into_unit() {
-        Err(error) => error,
+        Err(error) => {
+            if matches!(error, Error::MainReceiving | Error::MainSending) {
+                debug::report_deadlock(&error);
+            }
+            error
+        }
         Ok(()) => unreachable!("only bombs are raised"),
     }
 }
@@ -376,7 +388,12 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
             Slot::EMPTY
         };
         match failed {
-            Some(error) => Err(error),
+            Some(error) => {
+                if matches!(error, Error::Deadlock) {
+                    debug::report_deadlock(&error);
+                }
+                Err(error)
+            }
             None if slot.is_bomb() => Err(raise(slot)),
             None => Ok(slot),
         }

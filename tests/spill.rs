@@ -251,3 +251,45 @@ fn without_memory_a_spill_fails_and_nothing_is_lost() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn what_grow_carries_is_part_of_the_slice() {
+    // Large closures and results lie in the frame that calls the segment.
+    fn body(id: u64) -> Result<()> {
+        let carried = std::hint::black_box([id; 1000]);
+        fn fill(n: u64, carried: [u64; 1000]) -> Result<[u64; 1000]> {
+            let local = std::hint::black_box([n; 64]);
+            if n > 0 {
+                let inner = fill(n - 1, carried)?;
+                assert_eq!(local, [n; 64]);
+                return Ok(inner);
+            }
+            hardswitch::spill::grow(move || {
+                hardswitch::schedule()?;
+                let mut result = carried;
+                result[0] += 1;
+                hardswitch::schedule()?;
+                Ok(result)
+            })?
+        }
+        let mut expected = [id; 1000];
+        expected[0] += 1;
+        assert_eq!(fill(1, carried)?, expected);
+        Ok(())
+    }
+    std::thread::spawn(|| {
+        Settings {
+            window_size: 128 * 1024,
+            stack_size: 128 * 1024,
+            ..Settings::console()
+        }
+        .apply()
+        .unwrap();
+        for id in 0..4 {
+            sliced(move || body(id * 1000));
+        }
+        hardswitch::run().unwrap();
+    })
+    .join()
+    .unwrap();
+}

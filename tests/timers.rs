@@ -1,7 +1,7 @@
 //! Timers on two clocks: in order, never early, as often as asked, and gone when cancelled.
 #![cfg(feature = "std")]
 
-use hardswitch::time::{call_at, call_later, repeat, Clock, SimClock};
+use hardswitch::timer::{call_at, call_later, repeat, Clock, SimClock};
 use hardswitch::{spawn, Error, MainLoop};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -148,7 +148,7 @@ fn a_repeat_may_cancel_itself() {
         repeat(MS(2), move || {
             c.set(c.get() + 1);
             if c.get() == 3 {
-                let timer: &hardswitch::time::Timer = &t.borrow_mut().take().unwrap();
+                let timer: &hardswitch::timer::Timer = &t.borrow_mut().take().unwrap();
                 assert!(timer.cancel());
             }
         })

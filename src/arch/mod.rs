@@ -1,6 +1,6 @@
 //! The ports: one hand-written assembly file and one Rust file per ABI.
 //!
-//! A port provides five routines and three facts. Everything else, which
+//! A port provides seven routines and three facts. Everything else, which
 //! tasklet is next, what is copied where, what is dropped when, is policy and
 //! lives above.
 //!
@@ -11,6 +11,8 @@
 //! * `hsw_asm_leave(to)`: the second half alone.
 //! * `hsw_asm_start`: where newborns begin; never called.
 //! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
+//! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
+//!   `sp` did, to unwinders; for backtraces.
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
 //! * `SAVE_AREA`, `STACK_ALIGN`, `write_newborn`: the layout, drawn in the file
 //!   of the port.
@@ -34,7 +36,19 @@ use ppc64_elfv1 as port;
 )))]
 compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for what one consists of");
 
-pub(crate) use port::{transfer, write_newborn, FpEnv, NEWBORN, STACK_ALIGN};
+#[cfg(feature = "std")]
+pub(crate) use port::code_address;
+pub(crate) use port::{exact_stack_pointer, write_newborn, FpEnv, NEWBORN, SAVE_AREA, STACK_ALIGN};
+
+/// Enters `hsw_asm_transfer`.
+///
+/// # Safety
+/// As `hsw_asm_transfer`.
+#[inline(always)]
+pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { crate::sanitizer::transfer(port::transfer, op, arg) };
+}
 
 /// Runs between the save of the leaving tasklet and the restore of the next.
 /// Gets the argument of the transfer and the address of the save area; returns
@@ -56,6 +70,16 @@ extern "C" {
     /// # Safety
     /// `top` is the aligned top of a free stack that is large enough for `f`.
     pub(crate) fn hsw_asm_call_on(top: usize, f: unsafe extern "C" fn(*mut ()), arg: *mut ());
+    /// # Safety
+    /// `sp` is the address of a save area in place, with its frames above it;
+    /// they stay as they are until `f` returns. `f` does not unwind.
+    #[cfg(feature = "std")]
+    pub(crate) fn hsw_asm_walk(
+        sp: usize,
+        f: unsafe extern "C" fn(*mut (), *mut ()),
+        a: *mut (),
+        b: *mut (),
+    );
     fn hsw_asm_cxa_globals() -> *mut EhGlobals;
 }
 
@@ -102,6 +126,21 @@ impl EhGlobals {
 
 #[cfg(test)]
 mod tests;
+
+/// The name of the port's routine that unwinders know by the address `start`.
+/// Symbol tables do not always tell: ELFv1's name descriptors.
+#[cfg(feature = "std")]
+pub(crate) fn routine_name(start: usize) -> Option<&'static str> {
+    let routines = [
+        (hsw_asm_transfer as *const (), "hsw_asm_transfer"),
+        (hsw_asm_leave as *const (), "hsw_asm_leave"),
+        (hsw_asm_start as *const (), "hsw_asm_start"),
+        (hsw_asm_call_on as *const (), "hsw_asm_call_on"),
+        (hsw_asm_walk as *const (), "hsw_asm_walk"),
+    ];
+    let found = routines.iter().find(|(f, _)| code_address(*f) == start)?;
+    Some(found.1)
+}
 
 /// The stack pointer, roughly: the address of something in the caller's frame.
 #[inline(always)]

@@ -36,7 +36,7 @@
 //!   | body (the closure)           | <- r16
 //!   +------------------------------+
 //!   | root frame, 112 bytes:       |
-//!   |   16(1) LR = hsw_asm_start   |
+//!   |   16(1) LR = hsw_asm_start+4 |
 //!   |    0(1) back chain = 0       |
 //!   +------------------------------+ <- r1 in hsw_asm_start
 //!   | save area: r14 = entry,      |
@@ -94,8 +94,9 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
         at.add(16 / 8).write(entry);
         at.add(24 / 8).write(task);
         at.add(32 / 8).write(body);
-        let start = (super::hsw_asm_start as *const usize).read();
-        at.add(512 / 8).write(start);
+        at.add(512 / 8)
+            // Behind the nop.
+            .write(code_address(super::hsw_asm_start as *const ()) + 4);
     }
     sp
 }
@@ -108,6 +109,22 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
 pub(crate) unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: see the drawing.
     unsafe { save.add(512).cast::<usize>().read() }
+}
+
+/// The stack pointer, exactly: below it there is nothing of the caller's frame.
+#[inline(always)]
+pub(crate) fn exact_stack_pointer() -> usize {
+    let sp;
+    // SAFETY: copies a register.
+    unsafe { asm!("mr {}, 1", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The address of a function's first instruction: the first word of its
+/// descriptor.
+pub(crate) fn code_address(function: *const ()) -> usize {
+    // SAFETY: a function's address is that of a descriptor.
+    unsafe { function.cast::<usize>().read() }
 }
 
 /// The control bits of the FPSCR.

@@ -24,7 +24,7 @@
 //!   | body (the closure), 16-byte  |
 //!   | aligned                      | <- rsp in hsw_asm_start
 //!   +------------------------------+
-//!   | hsw_asm_start                |
+//!   | hsw_asm_start + 1            |
 //!   | rbp = entry                  |
 //!   | rbx = task                   | <- sp
 //!   +------------------------------+
@@ -88,7 +88,9 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
 pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task: usize) -> usize {
     let sp = body - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
-    let words = [task, entry, super::hsw_asm_start as *const () as usize];
+    // Behind the nop.
+    let start = super::hsw_asm_start as *const () as usize + 1;
+    let words = [task, entry, start];
     // SAFETY: the caller vouches for SAVE_AREA writable bytes.
     unsafe { core::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len()) };
     sp
@@ -102,6 +104,21 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
 pub(crate) unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: inside the save area, see the drawing.
     unsafe { save.add(16).cast::<usize>().read() }
+}
+
+/// The stack pointer, exactly: below it there is nothing of the caller's frame.
+#[inline(always)]
+pub(crate) fn exact_stack_pointer() -> usize {
+    let sp;
+    // SAFETY: copies a register.
+    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The address of a function's first instruction.
+#[cfg(feature = "std")]
+pub(crate) fn code_address(function: *const ()) -> usize {
+    function as usize
 }
 
 /// Control words of the floating-point units: MXCSR and the x87 control word.

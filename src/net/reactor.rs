@@ -67,7 +67,7 @@ pub(crate) struct Reactor {
     scratch: Cell<Scratch>,
 }
 
-/// A clock with timers (see [`time`](crate::time)), as the reactor sees it.
+/// A clock with timers (see [`timer`](crate::timer)), as the reactor sees it.
 pub(crate) trait Timers {
     /// When it is to be looked at next.
     fn next(&self) -> Option<Instant>;
@@ -134,6 +134,7 @@ impl Reactor {
             && self.descriptors.borrow().is_empty()
             && self.next_deadline().is_none()
             && self.events.is_empty()
+            && crate::time::timeouts() == 0
     }
 
     /// Tasklets that wait for descriptors, and timers of all kinds.
@@ -276,14 +277,15 @@ impl Reactor {
             let until = self
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            match (timeout, until) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            }
+            [timeout, until, crate::time::until_next()]
+                .into_iter()
+                .flatten()
+                .min()
         };
         done += self.poll(wait)?;
         done += self.expire();
         done += self.expire_clocks();
+        done += crate::time::fire_due();
         Ok(done)
     }
 

@@ -11,7 +11,7 @@ use crate::runtime::Runtime;
 
 extern "C" {
     /// The address of a pointer-sized cell of the calling thread, null at first.
-    fn hsw_host_thread_cell() -> *mut *const Runtime;
+    fn hsw_host_thread_cell() -> *mut *const core::ffi::c_void;
     /// Prints `length` bytes of text and ends the process.
     fn hsw_host_fatal(text: *const u8, length: usize) -> !;
 }
@@ -19,12 +19,12 @@ extern "C" {
 #[inline(always)]
 pub(crate) fn runtime() -> *const Runtime {
     // SAFETY: the host's promise, see above.
-    unsafe { *hsw_host_thread_cell() }
+    unsafe { (*hsw_host_thread_cell()).cast() }
 }
 
 pub(crate) fn set_runtime(runtime: *const Runtime) {
     // SAFETY: as above.
-    unsafe { *hsw_host_thread_cell() = runtime };
+    unsafe { *hsw_host_thread_cell() = runtime.cast() };
 }
 
 /// Threads of a console end through `hsw_thread_exit`.
@@ -98,16 +98,21 @@ pub(crate) fn catch_into<C: Copy>(_: C, _: fn(C, Error), f: impl FnOnce()) {
 }
 
 /// Without std a panic ends the program.
-pub(crate) type Panic = ();
-pub(crate) const NO_PANIC: Panic = ();
+pub(crate) struct Panic;
+pub(crate) const NO_PANIC: Panic = Panic;
 
 pub(crate) fn catch_panic(f: impl FnOnce()) -> Panic {
-    f()
+    f();
+    Panic
 }
 
 pub(crate) fn resume_panic(_: Panic) {}
 
 pub(crate) fn thread_stack_bottom() -> usize {
+    0
+}
+
+pub(crate) fn thread_number() -> usize {
     0
 }
 

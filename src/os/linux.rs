@@ -9,6 +9,7 @@ use context::stack::ProtectedFixedSizeStack;
 
 use crate::error::{Error, Result, Thrown};
 use crate::runtime::Runtime;
+use crate::valgrind;
 
 thread_local! {
     static RUNTIME: Cell<*const Runtime> = const { Cell::new(core::ptr::null()) };
@@ -39,7 +40,7 @@ pub(crate) fn at_thread_exit() -> bool {
 }
 
 /// A stack with a guard page below it, from mmap.
-pub(crate) struct StackMemory(ProtectedFixedSizeStack);
+pub(crate) struct StackMemory(ProtectedFixedSizeStack, #[allow(dead_code)] valgrind::Stack);
 
 impl StackMemory {
     /// `size` is rounded up to whole pages; the guard page comes on top.
@@ -50,7 +51,10 @@ impl StackMemory {
             return Err(Error::StackSize(size));
         }
         ProtectedFixedSizeStack::new(size)
-            .map(StackMemory)
+            .map(|stack| {
+                let (bottom, top) = (stack.bottom() as usize, stack.top() as usize);
+                StackMemory(stack, valgrind::Stack::register(bottom, top))
+            })
             .map_err(|_| Error::StackSize(size))
     }
 
@@ -121,6 +125,11 @@ pub(crate) fn thread_stack_bottom() -> usize {
             0
         }
     }
+}
+
+pub(crate) fn thread_number() -> usize {
+    // SAFETY: a system call without arguments.
+    unsafe { nix::libc::syscall(nix::libc::SYS_gettid) as usize }
 }
 
 #[cold]

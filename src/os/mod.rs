@@ -11,6 +11,7 @@
 //! | `catch_panic(f)`, `resume_panic(p)` | the same, to go on elsewhere |
 //! | `thread_stack_bottom()` | lowest address of the thread's stack, 0 if unknown |
 //! | `at_thread_exit()` | have the runtime of this thread shut down with it |
+//! | `thread_number()` | the number by which debuggers know the thread, 0 if none |
 //! | `fatal(message)` | print one line and end the process |
 //! | `watch_overflow()` | report overflows into guard pages by name |
 
@@ -26,5 +27,5 @@ use bare as sys;
 
 pub(crate) use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
-    thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory, NO_PANIC,
+    thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory, NO_PANIC,
 };

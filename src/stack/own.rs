@@ -7,6 +7,7 @@ use core::cell::{Cell, RefCell};
 use super::Budget;
 use crate::error::{Error, Result};
 use crate::os::StackMemory;
+use crate::valgrind;
 
 /// A stack that one tasklet owns.
 pub(crate) struct OwnStack {
@@ -53,6 +54,7 @@ impl StackPool {
         self.check_size(size)?;
         if size == self.size {
             if let Some(stack) = self.free.borrow_mut().pop() {
+                valgrind::writable(stack.memory.bottom(), size);
                 self.in_use.set(self.in_use.get() + 1);
                 return Ok(stack);
             }

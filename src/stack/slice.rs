@@ -11,6 +11,7 @@ use core::cell::{Cell, UnsafeCell};
 
 use super::Budget;
 use crate::error::{Error, Result};
+use crate::valgrind;
 
 /// Classes end in half a granule: with the word that common allocators put in
 /// front, a block fills whole granules.
@@ -28,6 +29,9 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// For debuggers: where the address lies.
+    pub(crate) const PTR: usize = core::mem::offset_of!(Buffer, ptr);
+
     pub(crate) const NONE: Buffer = Buffer {
         ptr: core::ptr::null_mut(),
         capacity: 0,
@@ -221,8 +225,9 @@ impl SliceStore {
 /// a multiple of the word.
 #[inline(always)]
 pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    valgrind::writable(to as usize, len);
     // SAFETY: the caller's promise.
-    unsafe { core::ptr::copy_nonoverlapping(from, to, len) };
+    valgrind::quietly(|| unsafe { core::ptr::copy_nonoverlapping(from, to, len) });
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use core::cell::Cell;
 
 use crate::os::StackMemory;
 use crate::tasklet::Task;
+use crate::valgrind;
 
 /// Written at the lower end of windows that have no guard page.
 pub(crate) const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
@@ -16,7 +17,7 @@ pub(crate) const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
 enum Memory {
     Mapped(#[allow(dead_code)] StackMemory),
     /// The host's, handed in with the settings.
-    Lent,
+    Lent(#[allow(dead_code)] valgrind::Stack),
 }
 
 pub(crate) struct Window {
@@ -50,7 +51,8 @@ impl Window {
     /// `[bottom, top)` is writable and nobody else's for as long as the
     /// runtime lives.
     pub(crate) unsafe fn lent(bottom: usize, top: usize) -> Window {
-        Window::over(bottom, top, false, Memory::Lent)
+        let stack = valgrind::Stack::register(bottom, top);
+        Window::over(bottom, top, false, Memory::Lent(stack))
     }
 
     fn over(bottom: usize, top: usize, guarded: bool, memory: Memory) -> Window {

@@ -88,7 +88,7 @@ extern "C" fn take_turn(turn: *mut Turn<'_>) {
     turn.result = match turn.action % 4 {
         0 | 1 => hardswitch::schedule(),
         2 if turn.pipe.balance() < 0 => turn.pipe.send(turn.value),
-        3 if turn.pipe.balance() >= 0 && hardswitch::run_count() > 2 => {
+        3 if !turn.pipe.is_closing() && turn.pipe.balance() >= 0 && hardswitch::run_count() > 2 => {
             turn.pipe.receive().map(drop)
         }
         _ => hardswitch::schedule(),
@@ -254,6 +254,47 @@ fn own_stacks_beside_slices_keep_every_register() {
     for seed in 5..8 {
         torture(Stacks::Mixed, 2, seed);
     }
+}
+
+#[test]
+fn spilled_stacks_keep_every_register() {
+    fn deep(n: u64, seed: u64, pipe: Channel<u64>) -> Result<u64> {
+        let mut random = Random(seed ^ n);
+        let mut checks = 2;
+        check(&mut random, &pipe)?;
+        if n > 0 {
+            let inner = pipe.clone();
+            checks += hardswitch::spill::call(move || deep(n - 1, seed, inner))??;
+        }
+        check(&mut random, &pipe)?;
+        Ok(checks)
+    }
+    std::thread::spawn(|| {
+        Settings {
+            watermark: 1024,
+            ..Settings::console()
+        }
+        .apply()
+        .unwrap();
+        let pipe = Channel::new();
+        // Nobody waits on the pipe here: a turn that would receive schedules.
+        pipe.close();
+        let done = Rc::new(Cell::new(0));
+        for index in 0..6 {
+            let (pipe, done) = (pipe.clone(), done.clone());
+            spawn(Stacks::Sliced, index, move || {
+                for round in 0..4 {
+                    let checks = deep(30, index * 100 + round, pipe.clone())?;
+                    done.set(done.get() + checks);
+                }
+                Ok(())
+            });
+        }
+        hardswitch::run().unwrap();
+        assert_eq!(done.get(), 6 * 4 * 31 * 2);
+    })
+    .join()
+    .unwrap();
 }
 
 /// The tester is tested: a call that changes a register is noticed.

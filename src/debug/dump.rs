@@ -1,0 +1,124 @@
+//! Listings of tasklets, for people.
+
+use alloc::string::String;
+use core::fmt::{self, Write};
+
+use crate::error::Error;
+use crate::runtime::Runtime;
+use crate::tasklet::{flag, Tasklet};
+
+/// Writes a line for each tasklet of the calling thread, main first: name,
+/// state, for a blocked one its channel's [id](crate::Channel::id) and
+/// direction, and where its stack is. With `backtraces`, each started one's
+/// [backtrace](Tasklet::backtrace) follows (not without std).
+///
+/// ```
+/// let channel = hardswitch::Channel::<u32>::new();
+/// let of_it = channel.clone();
+/// hardswitch::Tasklet::builder().name("reader").spawn(move || {
+///     of_it.receive()?;
+///     Ok(())
+/// }).unwrap();
+/// hardswitch::run().unwrap();
+/// let mut text = String::new();
+/// hardswitch::dump_tasklets(&mut text, false).unwrap();
+/// let line = format!("receives on channel {:#x}", channel.id());
+/// assert!(text.contains(&line), "{text}");
+/// # channel.send(0).unwrap();
+/// ```
+///
+/// # Errors
+/// What `out` answers.
+pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
+    let runtime = Runtime::get();
+    let all = runtime.all_tasklets();
+    writeln!(
+        out,
+        "{} tasklets, {} can run, {} bytes in slices",
+        all.len(),
+        runtime.run_count.get(),
+        runtime.slices.in_use()
+    )?;
+    for (number, tasklet) in all.iter().enumerate() {
+        write!(out, "{number:4}: ")?;
+        line(out, runtime, tasklet)?;
+        #[cfg(feature = "std")]
+        if backtraces {
+            match tasklet.backtrace() {
+                Ok(backtrace) => writeln!(out, "{backtrace}")?,
+                Err(error) => writeln!(out, "      no backtrace: {error}")?,
+            }
+        }
+    }
+    #[cfg(not(feature = "std"))]
+    let _ = backtraces;
+    Ok(())
+}
+
+fn line(out: &mut impl Write, runtime: &Runtime, tasklet: &Tasklet) -> fmt::Result {
+    // SAFETY: the handle keeps the task; nothing else runs meanwhile.
+    let task = unsafe { &*tasklet.as_ptr() };
+    match task.name() {
+        Some(name) => write!(out, "{name:?} ")?,
+        None if tasklet.is_main() => out.write_str("main ")?,
+        None => write!(out, "{:#x} ", tasklet.id())?,
+    }
+    let waits_in_run = || runtime.watchdogs.borrow().contains(&tasklet.as_ptr());
+    if tasklet.is_zombie() {
+        out.write_str("zombie, ")?;
+    }
+    if tasklet.is_current() {
+        out.write_str("running")?;
+    } else if tasklet.is_blocked() {
+        let what = if task.is(flag::SENDING) {
+            "sends"
+        } else {
+            "receives"
+        };
+        write!(
+            out,
+            "blocked: {what} on channel {:#x}",
+            task.channel as usize
+        )?;
+    } else if tasklet.is_scheduled() {
+        out.write_str("can run")?;
+    } else if waits_in_run() {
+        out.write_str("waits in run()")?;
+    } else if tasklet.is_alive() {
+        out.write_str("paused")?;
+    } else if task.is(flag::BOUND) {
+        out.write_str("bound")?;
+    } else {
+        return writeln!(out, "not alive");
+    }
+    let stats = tasklet.stats();
+    if task.is(flag::BOUND) {
+        out.write_str(", has not started")?;
+    } else if !tasklet.is_main() && !tasklet.is_current() {
+        let place = match (tasklet.is_sliced(), task.is(flag::AWAY)) {
+            (false, _) => "of its own stack",
+            (true, false) => "in its window",
+            (true, true) => "in its slice",
+        };
+        write!(out, ", {} bytes {place}", stats.stack_bytes)?;
+    }
+    if stats.spilled_bytes != 0 {
+        write!(out, ", {} bytes spilled", stats.spilled_bytes)?;
+    }
+    writeln!(out, ", switched to {} times", stats.switches)
+}
+
+/// The deadlock `error` is about to be returned: lists all tasklets, when log
+/// target `hardswitch::deadlock` is on at level debug; with backtraces, at trace.
+#[cold]
+pub(crate) fn report_deadlock(error: &Error) {
+    const TARGET: &str = "hardswitch::deadlock";
+    if !log::log_enabled!(target: TARGET, log::Level::Debug) {
+        return;
+    }
+    let backtraces = log::log_enabled!(target: TARGET, log::Level::Trace);
+    let mut text = String::new();
+    // A `String` takes it all.
+    let _ = dump_tasklets(&mut text, backtraces);
+    log::debug!(target: TARGET, "{error} {text}");
+}

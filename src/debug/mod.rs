@@ -1,0 +1,12 @@
+//! Looking at tasklets from outside: backtraces, listings, and what debuggers
+//! need to find them. Nothing here runs during a switch.
+
+#[cfg(feature = "std")]
+mod backtrace;
+mod dump;
+pub(crate) mod table;
+
+#[cfg(feature = "std")]
+pub use backtrace::{Backtrace, Frame};
+pub use dump::dump_tasklets;
+pub(crate) use dump::report_deadlock;

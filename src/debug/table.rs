@@ -1,0 +1,168 @@
+//! What a debugger needs to find the tasklets of a process that is stopped, or of
+//! a core dump: `gdb/hardswitch.py` reads this table. It needs no debug
+//! information, and no help from the process.
+//!
+//! The table is the symbol `hsw_debug`. It names the runtimes (one per thread)
+//! and where the fields lie that the script reads.
+
+use core::cell::Cell;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use crate::runtime::Runtime;
+use crate::stack::slice::Buffer;
+use crate::stack::window::Window;
+use crate::tasklet::{Extra, Task};
+
+/// First field of the table; also tells the byte order.
+const MAGIC: u64 = u64::from_be_bytes(*b"hswdebug");
+
+/// Keep in step with `FIELDS` in `gdb/hardswitch.py`.
+#[repr(C)]
+pub(crate) struct Table {
+    magic: u64,
+    /// Changes whenever the meaning of a field does.
+    version: usize,
+    /// The latest runtime; the others follow by [`Link::next`].
+    runtimes: AtomicPtr<Runtime>,
+    /// Not 0 while a thread changes the list.
+    lock: AtomicUsize,
+    save_area: usize,
+    runtime_current: usize,
+    runtime_link: usize,
+    task_size: usize,
+    task_sp: usize,
+    task_flags: usize,
+    task_refs: usize,
+    task_channel: usize,
+    task_window: usize,
+    task_buffer: usize,
+    task_extra: usize,
+    task_switches: usize,
+    window_top: usize,
+    window_resident: usize,
+    buffer_ptr: usize,
+    extra_name: usize,
+    extra_low: usize,
+    extra_spilled: usize,
+    spilled_before: usize,
+    spilled_buffer: usize,
+    spilled_sp: usize,
+}
+
+/// See the module's text.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub(crate) static hsw_debug: Table = Table {
+    magic: MAGIC,
+    version: 1,
+    runtimes: AtomicPtr::new(core::ptr::null_mut()),
+    lock: AtomicUsize::new(0),
+    save_area: crate::arch::SAVE_AREA,
+    runtime_current: Runtime::CURRENT,
+    runtime_link: offset_of!(Runtime, link),
+    task_size: size_of::<Task>(),
+    task_sp: offset_of!(Task, sp),
+    task_flags: offset_of!(Task, flags),
+    task_refs: offset_of!(Task, refs),
+    task_channel: offset_of!(Task, channel),
+    task_window: offset_of!(Task, window),
+    task_buffer: offset_of!(Task, buffer),
+    task_extra: offset_of!(Task, extra),
+    task_switches: offset_of!(Task, switches),
+    window_top: offset_of!(Window, top),
+    window_resident: offset_of!(Window, resident),
+    buffer_ptr: Buffer::PTR,
+    extra_name: offset_of!(Extra, name),
+    extra_low: offset_of!(Extra, low),
+    extra_spilled: offset_of!(Extra, spilled),
+    spilled_before: crate::spill::Spilled::BEFORE,
+    spilled_buffer: crate::spill::Spilled::BUFFER,
+    spilled_sp: crate::spill::Spilled::SP,
+};
+
+/// A chunk of control blocks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk {
+    pub(crate) cells: *mut Task,
+    pub(crate) count: usize,
+}
+
+/// A runtime's place in the list, and what else the script wants of it.
+#[repr(C)]
+pub(crate) struct Link {
+    next: Cell<*mut Runtime>,
+    /// The system's number of the thread; 0 if there is none.
+    thread: usize,
+    pub(crate) chunks: Cell<*const Chunk>,
+    pub(crate) chunk_count: Cell<usize>,
+}
+
+impl Link {
+    pub(crate) fn new() -> Link {
+        Link {
+            next: Cell::new(core::ptr::null_mut()),
+            thread: crate::os::thread_number(),
+            chunks: Cell::new(core::ptr::null()),
+            chunk_count: Cell::new(0),
+        }
+    }
+}
+
+/// Holds the table's lock: a few instructions, at the birth and end of threads.
+struct Locked;
+
+impl Locked {
+    fn take() -> Locked {
+        while hsw_debug.lock.swap(1, Ordering::Acquire) != 0 {
+            core::hint::spin_loop();
+        }
+        Locked
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        hsw_debug.lock.store(0, Ordering::Release);
+    }
+}
+
+/// Makes a runtime known to debuggers.
+///
+/// # Safety
+/// `runtime` stays where it is until [`remove`].
+pub(crate) unsafe fn add(runtime: *mut Runtime) {
+    let _locked = Locked::take();
+    // SAFETY: the caller's promise; links are touched under the lock only.
+    unsafe {
+        let first = hsw_debug.runtimes.load(Ordering::Relaxed);
+        (*runtime).link.next.set(first);
+    }
+    hsw_debug.runtimes.store(runtime, Ordering::Release);
+}
+
+/// Takes a runtime out of the list.
+///
+/// # Safety
+/// It was [added](add).
+pub(crate) unsafe fn remove(runtime: *mut Runtime) {
+    let _locked = Locked::take();
+    // SAFETY: members of the list are alive until they are removed.
+    unsafe {
+        let next = (*runtime).link.next.get();
+        let mut at = hsw_debug.runtimes.load(Ordering::Relaxed);
+        if at == runtime {
+            hsw_debug.runtimes.store(next, Ordering::Release);
+            return;
+        }
+        while !at.is_null() {
+            let link = &(*at).link;
+            if link.next.get() == runtime {
+                link.next.set(next);
+                return;
+            }
+            at = link.next.get();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Flags that are set for a scope.
+//!
+//! A guard puts back what it found, so guards nest. None can be sent to another
+//! thread.
+
+use core::marker::PhantomData;
+
+use crate::scheduler::{current, switch_trap};
+use crate::tasklet::Tasklet;
+
+/// See [`atomic`].
+#[must_use = "the scope ends when this is dropped"]
+#[derive(Debug)]
+pub struct Atomic {
+    before: bool,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// Makes the running tasklet atomic until the guard is dropped: no budget of a
+/// [`run_with`](crate::run_with) interrupts it. It still switches when it blocks
+/// or schedules.
+///
+/// As in Stackless, the guard puts the flag back on the tasklet that is running
+/// *when it is dropped*: a guard that is moved to another tasklet ends there.
+/// Costs a few instructions.
+///
+/// ```
+/// let me = hardswitch::current();
+/// {
+///     let _atomic = hardswitch::atomic();
+///     assert!(me.is_atomic());
+///     drop(hardswitch::atomic()); // nests
+///     assert!(me.is_atomic());
+/// }
+/// assert!(!me.is_atomic());
+/// ```
+pub fn atomic() -> Atomic {
+    Atomic {
+        before: current().set_atomic(true),
+        _not_send: PhantomData,
+    }
+}
+
+impl Drop for Atomic {
+    fn drop(&mut self) {
+        current().set_atomic(self.before);
+    }
+}
+
+/// See [`block_trap`].
+#[must_use = "the scope ends when this is dropped"]
+#[derive(Debug)]
+pub struct BlockTrap {
+    tasklet: Tasklet,
+    before: bool,
+}
+
+/// Forbids the running tasklet to block until the guard is dropped: what would
+/// block fails with [`Error::BlockTrap`](crate::Error::BlockTrap) and changes
+/// nothing. For callbacks that must come back.
+///
+/// The guard puts the flag back on the same tasklet.
+pub fn block_trap() -> BlockTrap {
+    let tasklet = current();
+    let before = tasklet.set_block_trap(true);
+    BlockTrap { tasklet, before }
+}
+
+impl Drop for BlockTrap {
+    fn drop(&mut self) {
+        self.tasklet.set_block_trap(self.before);
+    }
+}
+
+/// See [`switch_trapped`].
+#[must_use = "the scope ends when this is dropped"]
+#[derive(Debug)]
+pub struct SwitchTrap {
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// Forbids every switch of the thread until the guard is dropped: what would
+/// switch fails with [`Error::SwitchTrap`](crate::Error::SwitchTrap) and changes
+/// nothing. Adds a level to [`switch_trap`].
+pub fn switch_trapped() -> SwitchTrap {
+    switch_trap(1);
+    SwitchTrap {
+        _not_send: PhantomData,
+    }
+}
+
+impl Drop for SwitchTrap {
+    fn drop(&mut self) {
+        switch_trap(-1);
+    }
+}

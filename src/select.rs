@@ -1,0 +1,706 @@
+//! `select`: waiting for several channels at once, and for a time.
+//!
+//! A tasklet can be in one channel's queue only, so a select that has to wait puts
+//! a *stand-in* into the queue of each of its channels: a control block, in the
+//! heap, that says whose it is. When a partner meets one, the value goes into (or
+//! comes out of) the stand-in's slot, all stand-ins of the select leave their
+//! channels, and the tasklet is woken. Nothing of it lies on a stack.
+//!
+//! ```text
+//!   channel a:  head ─► [stand-in 0 ─ of T] ─► (another receiver)
+//!   channel b:  head ─► (a sender) ─► [stand-in 1 ─ of T]
+//!   T: in no queue, SELECTING; T.next = stand-in 0
+//! ```
+//!
+//! Channels with a stand-in in their queue have a bit set that takes operations
+//! off the fast path: a channel that nobody selects on does not notice.
+//!
+//! Sends and receives with a timeout are selects with one case.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+
+use crate::arch::transfer;
+use crate::channel::{Channel, Core, RECEIVE, SEND};
+use crate::error::{Error, Result, StateError};
+use crate::runtime::{after, Runtime};
+use crate::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
+use crate::tasklet::{flag, Task};
+use crate::time::Key;
+use crate::transfer::arrive;
+use crate::value::Slot;
+
+/// Whose place in a queue it is: of the task itself, or of the one for which it
+/// stands in.
+///
+/// # Safety
+/// A live task or stand-in.
+#[inline]
+pub(crate) unsafe fn whose(task: *mut Task) -> *mut Task {
+    // SAFETY: the caller's promise; a stand-in keeps its tasklet in `sp`.
+    unsafe {
+        if (*task).is(flag::STAND_IN) {
+            (*task).sp as *mut Task
+        } else {
+            task
+        }
+    }
+}
+
+/// The first stand-in of the same select.
+unsafe fn first_of(stand_in: *mut Task) -> *mut Task {
+    // SAFETY: they are elements of one slice; `switches` is the index.
+    unsafe { stand_in.sub((*stand_in).switches as usize) }
+}
+
+/// Is the tasklet blocked in this select? (Else it drives the loop.)
+///
+/// # Safety
+/// A stand-in in a queue.
+pub(crate) unsafe fn waits(stand_in: *mut Task) -> bool {
+    // SAFETY: the caller's promise; the tasklet is live while its stand-ins are.
+    unsafe {
+        let task = whose(stand_in);
+        (*task).is(flag::SELECTING) && (*task).next == first_of(stand_in)
+    }
+}
+
+unsafe fn leave_channels(first: *mut Task) {
+    // SAFETY: `refs` elements; whatever is in a queue has its channel set.
+    unsafe {
+        for i in 0..(*first).refs as usize {
+            let stand_in = first.add(i);
+            if let Some(channel) = (*stand_in).channel.as_ref() {
+                channel.take_stand_in(stand_in);
+            }
+        }
+    }
+}
+
+/// Ends the select of a tasklet that is blocked in one. Its reference is the
+/// caller's.
+///
+/// # Safety
+/// `SELECTING`.
+pub(crate) unsafe fn withdraw(task: *mut Task) {
+    // SAFETY: the caller's promise: `next` is the first stand-in.
+    unsafe {
+        let first = core::mem::replace(&mut (*task).next, core::ptr::null_mut());
+        (*task).flags &= !flag::SELECTING;
+        leave_channels(first);
+    }
+}
+
+/// The stand-in has met a partner; the values have been exchanged. True when its
+/// tasklet was blocked: it is floating now, and its reference is the caller's.
+///
+/// # Safety
+/// A stand-in in a queue.
+pub(crate) unsafe fn met(stand_in: *mut Task) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*stand_in).flags |= flag::MET;
+        end(stand_in)
+    }
+}
+
+unsafe fn end(stand_in: *mut Task) -> bool {
+    // SAFETY: as `met`.
+    unsafe {
+        if waits(stand_in) {
+            withdraw(whose(stand_in));
+            return true;
+        }
+        leave_channels(first_of(stand_in));
+        false
+    }
+}
+
+/// The time of a select is up. Its tasklet is queued.
+///
+/// # Safety
+/// The first stand-in of a select that is not over.
+pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
+    // SAFETY: the caller's promise; the reference moves to the run queue.
+    unsafe {
+        (*first).flags |= flag::EXPIRED;
+        if end(first) {
+            runtime.ring_append(whose(first));
+        }
+    }
+}
+
+/// One operation of a select.
+struct Case {
+    core: Rc<Core>,
+    direction: i8,
+    /// What to send.
+    slot: Slot,
+}
+
+/// The stand-ins of a select, and the entry of its timeout. They leave their
+/// queues when this is dropped.
+struct StandIns<'a> {
+    runtime: &'a Runtime,
+    tasks: *mut [Task],
+    timeout: Option<Key>,
+}
+
+impl<'a> StandIns<'a> {
+    /// Takes over the values to send.
+    fn new(runtime: &'a Runtime, me: *mut Task, cases: &mut [Case]) -> StandIns<'a> {
+        // At least one: the first knows the select.
+        let count = cases.len().max(1);
+        let tasks: Box<[Task]> = (0..count)
+            .map(|index| {
+                let mut task = Task::new(runtime, flag::STAND_IN);
+                task.sp = me as usize;
+                task.switches = index as u64;
+                task.refs = if index == 0 { count as u32 } else { 0 };
+                if let Some(case) = cases.get_mut(index) {
+                    task.slot = case.slot.take();
+                }
+                task
+            })
+            .collect();
+        StandIns {
+            runtime,
+            tasks: Box::into_raw(tasks),
+            timeout: None,
+        }
+    }
+
+    fn first(&self) -> *mut Task {
+        self.tasks.cast()
+    }
+
+    /// Which one has met a partner.
+    fn met(&self) -> Option<usize> {
+        // SAFETY: ours; only flags are read.
+        unsafe { (0..self.tasks.len()).find(|&i| (*self.first().add(i)).is(flag::MET)) }
+    }
+
+    fn expired(&self) -> bool {
+        // SAFETY: as `met`.
+        unsafe { (*self.first()).is(flag::EXPIRED) }
+    }
+
+    /// Puts the stand-ins into the queues of the channels.
+    fn enter(&self, cases: &[Case]) {
+        for (i, case) in cases.iter().enumerate() {
+            // SAFETY: ours, in no queue.
+            unsafe { case.core.push_stand_in(self.first().add(i), case.direction) };
+        }
+    }
+
+    /// The select is over: out of all queues, and the values that were not sent
+    /// go back. Returns what the case that was met holds.
+    fn close(&mut self, cases: &mut [Case]) -> Option<(usize, Slot)> {
+        self.leave();
+        let met = self.met();
+        let mut outcome = None;
+        for (i, case) in cases.iter_mut().enumerate() {
+            // SAFETY: ours, in no queue any more.
+            let slot = unsafe { (*self.first().add(i)).slot.take() };
+            if met == Some(i) {
+                outcome = Some((i, slot));
+            } else {
+                case.slot = slot;
+            }
+        }
+        outcome
+    }
+
+    fn leave(&mut self) {
+        if let Some(key) = self.timeout.take() {
+            self.runtime.timers.cancel(key);
+        }
+        // SAFETY: ours.
+        unsafe { leave_channels(self.first()) };
+    }
+}
+
+impl Drop for StandIns<'_> {
+    fn drop(&mut self) {
+        self.leave();
+        // SAFETY: made from a box, and in no queue any more.
+        drop(unsafe { Box::from_raw(self.tasks) });
+    }
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+enum Patience {
+    None,
+    For(Duration),
+    Endless,
+}
+
+/// Which case it was, and what came of it: what was received, nothing (sent), or
+/// the error that was sent or `Closed`.
+type Chosen = (usize, Result<Slot>);
+
+/// Does one of `cases`, looking at number `start` first. When it fails, the values
+/// that were not sent are in the cases again.
+fn perform(cases: &mut [Case], start: usize, patience: Patience) -> Result<Chosen> {
+    for (i, case) in cases.iter().enumerate() {
+        let other = |c: &Case| Rc::ptr_eq(&c.core, &case.core) && c.direction != case.direction;
+        if cases[..i].iter().any(other) {
+            return Err(StateError::SelectBothWays.into());
+        }
+    }
+    let in_turn = |i: usize| (start + i) % cases.len();
+    if let Some(ready) = (0..cases.len())
+        .map(in_turn)
+        .find(|&i| cases[i].core.partner_waits(cases[i].direction))
+    {
+        return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
+    }
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    if !matches!(patience, Patience::None) {
+        for case in cases.iter() {
+            case.core.announce(runtime, me, case.direction)?;
+        }
+    }
+    if let Some(closed) = (0..cases.len())
+        .map(in_turn)
+        .find(|&i| cases[i].core.closing())
+    {
+        return Ok((closed, Err(Error::Closed)));
+    }
+    let deadline = match patience {
+        Patience::None => return Err(Error::WouldBlock),
+        Patience::For(Duration::ZERO) => return Err(Error::Timeout),
+        Patience::For(time) => runtime.timers.after(time)?,
+        Patience::Endless if cases.is_empty() => return Err(StateError::SelectNothing.into()),
+        Patience::Endless => None,
+    };
+    // SAFETY: the running tasklet.
+    let kept = unsafe {
+        if (*me).is(flag::BLOCK_TRAP) {
+            return Err(Error::BlockTrap);
+        }
+        (*me).slot.take()
+    };
+    let mut stand_ins = StandIns::new(runtime, me, cases);
+    let done = match deadline {
+        Some(deadline) if must_drive(runtime, me) => {
+            drive(runtime, &mut stand_ins, cases, deadline)
+        }
+        _ => block(runtime, me, &mut stand_ins, cases, deadline),
+    };
+    let outcome = stand_ins.close(cases);
+    let result = match (done, outcome) {
+        (Err(error), _) => Err(error),
+        (Ok(()), Some((case, slot))) if slot.is_bomb() => {
+            Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))
+        }
+        (Ok(()), Some((case, slot))) => Ok((case, Ok(slot))),
+        (Ok(()), None) if stand_ins.expired() => Err(Error::Timeout),
+        // Somebody else has woken it, as when its channel was dropped.
+        (Ok(()), None) => Err(Error::ValueLost),
+    };
+    // As with the other channel operations: what somebody had put into the slot by
+    // hand comes back when the operation fails.
+    // SAFETY: the running tasklet.
+    unsafe {
+        if result.is_err() && (*me).slot.is_empty() {
+            (*me).slot = kept;
+        }
+    }
+    result
+}
+
+/// The partner of `case` waits.
+fn exchange(case: &mut Case) -> Result<Result<Slot>> {
+    let head = case.core.head();
+    // SAFETY: the first of a queue that is not empty.
+    let bomb = case.direction == RECEIVE && unsafe { (*head).slot.is_bomb() };
+    match case.core.exchange(case.slot.take(), case.direction) {
+        Ok(slot) => Ok(Ok(slot)),
+        Err(error) if bomb && case.core.head() != head => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// What `op_select` is told; on the stack of the caller, which nobody else reads.
+struct Args<'a> {
+    stand_ins: &'a StandIns<'a>,
+    cases: &'a [Case],
+}
+
+unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
+    // SAFETY: `args` is what `block` passes; no user code runs between `prepare`
+    // and `go`.
+    unsafe {
+        let args = &*args.cast::<Args<'_>>();
+        let runtime = args.stand_ins.runtime;
+        let me = runtime.current();
+        let mut next = (*me).next;
+        let mut woken = false;
+        if next == me {
+            match when_empty(runtime, me, true) {
+                Ok(wakeup) => next = wakeup,
+                Err(error) => {
+                    fail(runtime, error, after::FAILED);
+                    return sp;
+                }
+            }
+            woken = true;
+        }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, after::FAILED);
+            return sp;
+        }
+        // The queue's reference moves to the select.
+        runtime.ring_remove(me);
+        (*me).flags |= flag::SELECTING;
+        (*me).next = args.stand_ins.first();
+        args.stand_ins.enter(args.cases);
+        if woken {
+            revive(runtime, me, next);
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+/// Blocks until a case is done, the time is up, or something is thrown.
+fn block(
+    runtime: &Runtime,
+    me: *mut Task,
+    stand_ins: &mut StandIns<'_>,
+    cases: &[Case],
+    deadline: Option<u64>,
+) -> Result<()> {
+    if let Some(deadline) = deadline {
+        stand_ins.timeout = Some(runtime.timers.add(deadline, stand_ins.first()));
+    }
+    let mut args = Args { stand_ins, cases };
+    // SAFETY: our own op, which reads `args` at once; `me` is running.
+    unsafe {
+        transfer(op_select, (&raw mut args).cast());
+        // Before any destructor runs: the timeout must not hit what those wait for.
+        stand_ins.leave();
+        arrive(runtime, me).map(drop)
+    }
+}
+
+/// Would blocking leave nobody to fire the timeout?
+fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
+    let main = runtime.main();
+    // SAFETY: main is live.
+    me == main || (runtime.run_count.get() <= 1 && unsafe { (*main).is(flag::BLOCKED) })
+}
+
+/// Waits in the run queue: lets the loop and the others run until a case is done,
+/// the time is up, or something is thrown.
+fn drive(
+    runtime: &Runtime,
+    stand_ins: &mut StandIns<'_>,
+    cases: &[Case],
+    deadline: u64,
+) -> Result<()> {
+    if !may_switch(runtime) {
+        return Err(refused(runtime));
+    }
+    stand_ins.enter(cases);
+    loop {
+        if stand_ins.met().is_some() {
+            return Ok(());
+        }
+        let now = runtime.timers.now()?;
+        if now >= deadline {
+            // SAFETY: ours.
+            unsafe { expire(runtime, stand_ins.first()) };
+            return Ok(());
+        }
+        pump(Duration::from_nanos(deadline - now))?;
+        if stand_ins.met().is_none() && runtime.run_count.get() > 1 {
+            scheduler::schedule()?;
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+fn pump(limit: Duration) -> Result<()> {
+    crate::net::reactor::Reactor::current()?.pump(Some(limit))?;
+    Ok(())
+}
+
+/// Without std nobody sleeps.
+#[cfg(not(feature = "std"))]
+fn pump(_: Duration) -> Result<()> {
+    crate::time::fire_due();
+    core::hint::spin_loop();
+    Ok(())
+}
+
+/// One operation with a timeout. When it fails, what was not sent is in `slot`.
+#[cold]
+#[inline(never)]
+pub(crate) fn one(core: &Rc<Core>, direction: i8, slot: &mut Slot, time: Duration) -> Result<Slot> {
+    let mut cases = [Case {
+        core: Rc::clone(core),
+        direction,
+        slot: slot.take(),
+    }];
+    let result = perform(&mut cases, 0, Patience::For(time)).and_then(|(_, outcome)| outcome);
+    let [case] = cases;
+    *slot = case.slot;
+    result
+}
+
+/// What was received, as a `T`.
+pub(crate) fn value<T: 'static>(slot: Slot) -> Result<T> {
+    match slot.into::<T>() {
+        Ok(result) => result,
+        Err(slot) if slot.is_empty() => Err(Error::ValueLost),
+        Err(_) => Err(Error::WrongType),
+    }
+}
+
+/// Waits for the first of several channel operations that can be done, and does
+/// that one.
+///
+/// ```
+/// use hardswitch::{spawn, Channel, Select};
+///
+/// # fn main() -> hardswitch::Result<()> {
+/// let (words, numbers) = (Channel::new(), Channel::<u32>::new());
+/// let sender = words.clone();
+/// spawn(move || sender.send("hello"))?;
+///
+/// let mut select = Select::new();
+/// let word = select.receive(&words);
+/// let number = select.send(&numbers, 5);
+/// let mut done = select.wait()?;
+/// if let Some(word) = done.received(word) {
+///     assert_eq!(word?, "hello");
+/// } else if let Some(sent) = done.sent(number) {
+///     sent?;
+/// }
+/// assert_eq!(done.unsent(number), Some(5));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// **Which one.** If several can be done at once, the choice is fair: the look-out
+/// begins one case later with each select of the thread, so no case starves. With
+/// [`Select::in_order`] the case added first wins. If none can be done but a
+/// channel is [closed](Channel::close), that case is chosen, with
+/// [`Error::Closed`].
+///
+/// **Waiting.** Otherwise the tasklet blocks on all channels. In each it has a
+/// place in the queue and counts in the balance, once per case, as sender or
+/// receiver. Whoever meets it does so as with a tasklet that waits there alone:
+/// preference and `schedule_all` of that channel decide who goes on. When one case
+/// is done, or the tasklet is killed, it leaves all channels at once.
+/// [`Channel::close_and_wake`] ends it with that case.
+///
+/// While it waits it [is blocked](crate::Tasklet::is_blocked), and
+/// [`Channel::queue`] names it, but it has no direction and no neighbours.
+///
+/// A select cannot send and receive on the same channel. The channel callback is
+/// called for the case that can be done, or for each case when it has to wait.
+///
+/// Costs O(cases): an allocation for the cases, and a second one (128 bytes a case)
+/// when it has to wait.
+pub struct Select {
+    cases: Vec<Case>,
+    ordered: bool,
+}
+
+/// A receive of a [`Select`].
+pub struct ReceiveCase<T> {
+    index: usize,
+    _value: PhantomData<fn() -> T>,
+}
+
+/// A send of a [`Select`].
+pub struct SendCase<T> {
+    index: usize,
+    _value: PhantomData<fn() -> T>,
+}
+
+impl<T> ReceiveCase<T> {
+    /// Which case it is: 0 for the first that was added.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl<T> SendCase<T> {
+    /// Which case it is: 0 for the first that was added.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl<T> Clone for ReceiveCase<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for ReceiveCase<T> {}
+impl<T> Clone for SendCase<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for SendCase<T> {}
+
+impl Select {
+    /// Without cases.
+    pub fn new() -> Select {
+        Select {
+            cases: Vec::new(),
+            ordered: false,
+        }
+    }
+
+    /// Adds: receive from `channel`.
+    pub fn receive<T: 'static>(&mut self, channel: &Channel<T>) -> ReceiveCase<T> {
+        ReceiveCase {
+            index: self.add(channel, RECEIVE, Slot::EMPTY),
+            _value: PhantomData,
+        }
+    }
+
+    /// Adds: send `value` on `channel`. If another case is chosen,
+    /// [`Selected::unsent`] has the value; it is dropped when the select fails.
+    pub fn send<T: 'static>(&mut self, channel: &Channel<T>, value: T) -> SendCase<T> {
+        SendCase {
+            index: self.add(channel, SEND, Slot::new(value)),
+            _value: PhantomData,
+        }
+    }
+
+    fn add<T: 'static>(&mut self, channel: &Channel<T>, direction: i8, slot: Slot) -> usize {
+        self.cases.push(Case {
+            core: Rc::clone(channel.core()),
+            direction,
+            slot,
+        });
+        self.cases.len() - 1
+    }
+
+    /// Of several cases that can be done at once, the one that was added first
+    /// wins.
+    #[must_use]
+    pub fn in_order(mut self) -> Select {
+        self.ordered = true;
+        self
+    }
+
+    /// Waits until a case can be done.
+    ///
+    /// # Errors
+    /// When it would wait: [`Error::BlockTrap`], [`Error::Deadlock`],
+    /// [`StateError::SelectNothing`]. When it would switch: [`Error::SwitchTrap`],
+    /// no memory for a slice. [`StateError::SelectBothWays`]. What was thrown into
+    /// the caller meanwhile.
+    pub fn wait(self) -> Result<Selected> {
+        self.perform(Patience::Endless)
+    }
+
+    /// As [`Select::wait`], but no longer than `time`; what
+    /// [`Channel::send_timeout`] says about time holds here. Without cases it just
+    /// lets the time pass.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; as [`Select::wait`]; [`StateError::NoClock`].
+    pub fn wait_timeout(self, time: Duration) -> Result<Selected> {
+        self.perform(Patience::For(time))
+    }
+
+    /// Does a case that can be done at once (or finds a channel closed).
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`]; as [`Select::wait`].
+    pub fn try_wait(self) -> Result<Selected> {
+        self.perform(Patience::None)
+    }
+
+    fn perform(mut self, patience: Patience) -> Result<Selected> {
+        let start = if self.ordered || self.cases.is_empty() {
+            0
+        } else {
+            let turn = &Runtime::get().select_turn;
+            turn.replace(turn.get().wrapping_add(1)) % self.cases.len()
+        };
+        let (index, outcome) = perform(&mut self.cases, start, patience)?;
+        Ok(Selected {
+            index,
+            outcome: Some(outcome),
+            cases: self.cases,
+        })
+    }
+}
+
+impl Default for Select {
+    fn default() -> Select {
+        Select::new()
+    }
+}
+
+impl fmt::Debug for Select {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Select({} cases)", self.cases.len())
+    }
+}
+
+/// What a [`Select`] has done. A received value that nobody asks for is dropped
+/// with it.
+#[must_use = "it may hold a received value"]
+pub struct Selected {
+    index: usize,
+    outcome: Option<Result<Slot>>,
+    cases: Vec<Case>,
+}
+
+impl Selected {
+    /// Which case it was: 0 for the first that was added.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// What was received, if it was this case; the error that was sent, or
+    /// [`Error::Closed`]. Asked once: `None` afterwards.
+    pub fn received<T: 'static>(&mut self, case: ReceiveCase<T>) -> Option<Result<T>> {
+        if case.index != self.index {
+            return None;
+        }
+        Some(self.outcome.take()?.and_then(value))
+    }
+
+    /// Whether the value was sent, if it was this case; or [`Error::Closed`].
+    /// Asked once: `None` afterwards.
+    pub fn sent<T: 'static>(&mut self, case: SendCase<T>) -> Option<Result<()>> {
+        if case.index != self.index {
+            return None;
+        }
+        Some(self.outcome.take()?.map(drop))
+    }
+
+    /// The value of a send that was not done, once.
+    pub fn unsent<T: 'static>(&mut self, case: SendCase<T>) -> Option<T> {
+        let slot = self.cases.get_mut(case.index)?.slot.take();
+        slot.into().ok()?.ok()
+    }
+}
+
+impl fmt::Debug for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match &self.outcome {
+            None => "taken",
+            Some(Ok(_)) => "done",
+            Some(Err(_)) => "failed",
+        };
+        write!(f, "Selected(case {}, {outcome})", self.index)
+    }
+}

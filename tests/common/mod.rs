@@ -1,0 +1,71 @@
+//! What several tests need.
+#![allow(dead_code)]
+
+use hardswitch::{Builder, Outcome, Settings, Tasklet};
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+/// How a test makes its tasklets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stacks {
+    Own,
+    Window,
+}
+
+impl Stacks {
+    pub fn builder(self) -> Builder {
+        match self {
+            Stacks::Own => Tasklet::builder(),
+            // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends its stack.
+            Stacks::Window => unsafe { Tasklet::builder().sliced() },
+        }
+    }
+
+    /// Queued.
+    pub fn spawn<R: Outcome>(self, f: impl FnOnce() -> R + 'static) -> Tasklet {
+        self.builder().spawn(f).expect("a queued tasklet")
+    }
+}
+
+/// Runs a test on fresh schedulers: with own stacks, and with all tasklets in one window.
+pub fn fresh(test: fn(Stacks)) {
+    for stacks in [Stacks::Own, Stacks::Window] {
+        let thread = std::thread::Builder::new().name(format!("{stacks:?}"));
+        let thread = thread.spawn(move || {
+            let settings = Settings {
+                windows: 1,
+                ..Settings::default()
+            };
+            settings.apply().expect("settings of a new thread");
+            test(stacks);
+        });
+        if let Err(panic) = thread.expect("a thread").join() {
+            eprintln!("with {stacks:?}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    pub fn add(&self, what: impl Display) {
+        self.0.borrow_mut().push(what.to_string());
+    }
+
+    /// All of it, and forgets it.
+    pub fn take(&self) -> String {
+        self.0.take().join(" ")
+    }
+}
+
+/// The message of the error that came.
+pub fn told<T>(result: hardswitch::Result<T>) -> String {
+    match result {
+        Ok(_) => "no error".into(),
+        Err(error) => error.to_string(),
+    }
+}

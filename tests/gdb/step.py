@@ -1,0 +1,112 @@
+# Stops at every instruction of the assembly routines and asks gdb who called: the CFI must be right everywhere, not only
+# where compilers look. Run by tests/ci_gdb_hardswitch.sh on examples/parked; prints lines that begin with `step:`.
+import gdb
+
+# In the order of the files.
+ROUTINES = ["hsw_asm_transfer", "hsw_asm_leave", "hsw_asm_start", "hsw_asm_call_on", "hsw_asm_walk",
+            "hsw_asm_cxa_globals"]
+# Stops at each instruction: main, own stacks, slices, newborns, spills and segments come by in turn.
+VISITS = 8
+# How chains of callers end: a tasklet's root, or main.
+ROOTS = ("hsw_asm_start", "main", "__libc_start_main", "_start")
+FINE = (gdb.FRAME_UNWIND_NO_REASON, gdb.FRAME_UNWIND_OUTERMOST)
+
+ppc64 = gdb.selected_inferior().architecture().name().startswith("powerpc") if hasattr(
+    gdb.Inferior, "architecture") else "powerpc" in gdb.execute("show architecture", to_string=True)
+
+
+def entry(name):
+    text = gdb.execute(f"info address {name}", to_string=True)
+    address = next(int(word.rstrip("."), 16) for word in text.split() if word.startswith("0x"))
+    # ELFv1: the symbol is that of a descriptor.
+    return int.from_bytes(gdb.selected_inferior().read_memory(address, 8), "big") if ppc64 else address
+
+
+def instructions():
+    """Address -> routine, and those addresses at which nobody has called: where a tasklet has been left for good, and
+    where slices are exchanged and neither stack is whole."""
+    found, alone = {}, set()
+    starts = [entry(name) for name in ROUTINES]
+    for name, start, end in zip(ROUTINES, starts, starts[1:] + [None]):
+        listing = []
+        for line in gdb.execute(f"x/250i {start:#x}", to_string=True).splitlines():
+            address, text = line.replace("=>", "").split(":", 1)
+            address = int(address.split()[0], 16)
+            if address == end:
+                break
+            listing.append((address, text.split("\t")[-1].strip()))
+            if end is None and text.split()[-1] in ("blr", "ret"):
+                break
+        # What fills the space up to the next is not code.
+        while "nop" in listing[-1][1] or ".long" in listing[-1][1]:
+            listing.pop()
+        found.update((address, name) for address, _ in listing)
+        first = lambda what: next((a for a, text in listing if text.startswith(what)), 0)
+        if name == "hsw_asm_transfer":
+            restored = first("blr" if ppc64 else "jmp    *")
+            alone.update(address for address, _ in listing if address > restored)
+        if name == "hsw_asm_leave":
+            gone = first("mr      r1,r3" if ppc64 else "mov    %rax,%rsp")
+            alone.update(address for address, _ in listing if address <= gone)
+        if name == "hsw_asm_start":
+            alone.update(address for address, _ in listing)
+    return found, alone
+
+
+def chain():
+    frame, names = gdb.newest_frame(), []
+    while frame is not None and len(names) < 400:
+        names.append(frame.name() or "??")
+        last, frame = frame, frame.older()
+    return names, last.unwind_stop_reason()
+
+
+def problem(name, may_be_alone, names, reason):
+    """What is wrong with this chain of callers, if anything."""
+    known = [n for n in names[1:] if n != "??"]
+    if may_be_alone and len(names) == 1:
+        return None
+    # A spill has put a new root over the old one, and is about to go there.
+    if name == "hsw_asm_transfer" and any("hardswitch::spill" in n for n in names[1:8]) and "??" in names[-1]:
+        return None
+    if reason not in FINE:
+        return gdb.frame_stop_reason_string(reason)
+    if not known or not any(known[-1].endswith(root) for root in ROOTS):
+        return "no root"
+    return None
+
+
+def run():
+    code, alone = instructions()
+    left = dict.fromkeys(code, VISITS)
+    points = {}
+    for address in code:
+        points[address] = gdb.Breakpoint(f"*{address:#x}", internal=True)
+        points[address].silent = True
+    wrong = []
+    while True:
+        gdb.execute("continue", to_string=True)
+        if not gdb.selected_thread():
+            break
+        pc = gdb.newest_frame().pc()
+        if pc not in code:
+            continue
+        names, reason = chain()
+        what = problem(code[pc], pc in alone, names, reason)
+        if what:
+            wrong.append(f"{code[pc]} at {pc:#x}: {what}: {' < '.join(names[:6])} ... {names[-1]}")
+        left[pc] -= 1
+        if left[pc] == 0:
+            points[pc].delete()
+    for name in ROUTINES:
+        mine = [address for address, routine in code.items() if routine == name]
+        seen = [address for address in mine if left[address] < VISITS]
+        print(f"step: {name}: stopped at {len(seen)} of {len(mine)} instructions")
+    for line in wrong[:20]:
+        print("step: wrong:", line)
+    print(f"step: {len(wrong)} wrong of {sum(VISITS - n for n in left.values())} stops")
+
+
+gdb.execute("set pagination off")
+gdb.execute("set backtrace past-main on")
+run()

@@ -1,0 +1,556 @@
+//! `select` over several channels: which case, what counts, and how it ends.
+#![cfg(feature = "std")]
+
+mod common;
+
+use common::{fresh, told, Log, Stacks};
+use hardswitch::{
+    current, run, run_count, schedule, Channel, Error, Preference, Result, Select, Selected,
+    StateError, Tasklet,
+};
+use std::cell::Cell;
+use std::rc::Rc;
+
+fn channels<const N: usize>() -> [Channel<i64>; N] {
+    std::array::from_fn(|_| Channel::new())
+}
+
+/// Waits to receive from all of them; logs the case and the value.
+fn receiver(s: Stacks, log: &Log, from: &[Channel<i64>]) -> Tasklet {
+    let (log, from) = (log.clone(), from.to_vec());
+    let t = s.spawn(move || {
+        let mut select = Select::new();
+        let cases: Vec<_> = from.iter().map(|c| select.receive(c)).collect();
+        let mut done = select.wait()?;
+        let i = done.index();
+        match done.received(cases[i]).expect("the case that was chosen") {
+            Ok(value) => log.add(format!("{i}:{value}")),
+            Err(error) => log.add(format!("{i}:{error}")),
+        }
+        Ok(())
+    });
+    t.run().expect("it waits");
+    t
+}
+
+fn balances(channels: &[Channel<i64>]) -> Vec<isize> {
+    channels.iter().map(Channel::balance).collect()
+}
+
+#[test]
+fn a_waiting_select_counts_in_each_balance_and_is_in_each_queue() {
+    fresh(|s| {
+        let c = channels::<3>();
+        let log = Log::default();
+        let t = receiver(s, &log, &c);
+        assert_eq!(balances(&c), [-1, -1, -1]);
+        assert!(c.iter().all(|c| c.queue().as_ref() == Some(&t)));
+        assert!(t.is_blocked() && t.is_scheduled() && t.is_alive() && !t.is_paused());
+        assert_eq!(t.blocked_direction(), 0);
+        assert_eq!((t.next(), t.prev()), (None, None));
+        let handles = hardswitch::tasklets().len();
+        assert_eq!(handles, 2, "stand-ins are no tasklets");
+        assert_eq!(hardswitch::stats().tasklets, 2);
+        c[1].send(5).unwrap();
+        assert_eq!(balances(&c), [0, 0, 0]);
+        assert!(c.iter().all(|c| c.queue().is_none()));
+        run().unwrap();
+        assert_eq!(log.take(), "1:5");
+        assert!(!t.is_alive());
+    });
+}
+
+#[test]
+fn the_queue_of_a_channel_keeps_its_order_around_a_select() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let log = Log::default();
+        let plain = |name: &'static str| {
+            let (log, a) = (log.clone(), a.clone());
+            let t = s.spawn(move || {
+                log.add(format!("{name}:{}", a.receive()?));
+                Ok(())
+            });
+            t.run().unwrap();
+            t
+        };
+        let first = plain("first");
+        let t = receiver(s, &log, &[a.clone(), b.clone()]);
+        let last = plain("last");
+        assert_eq!(a.balance(), -3);
+        assert_eq!(a.queue(), Some(first.clone()));
+        assert_eq!(first.next(), Some(t.clone()));
+        assert_eq!(last.prev(), Some(t));
+        a.send_sequence(1..4).unwrap();
+        run().unwrap();
+        assert_eq!(log.take(), "first:1 0:2 last:3");
+        assert_eq!((a.balance(), b.balance()), (0, 0));
+    });
+}
+
+#[test]
+fn a_case_that_can_be_done_is_done_without_waiting() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let sender = b.clone();
+        let t = s.spawn(move || sender.send(7));
+        t.run().unwrap();
+        let mut select = Select::new();
+        let from_a = select.receive(&a);
+        let from_b = select.receive(&b);
+        let _trap = hardswitch::block_trap();
+        let mut done = select.wait().unwrap();
+        assert_eq!(done.index(), 1);
+        assert!(done.received(from_a).is_none());
+        assert_eq!(done.received(from_b).unwrap().unwrap(), 7);
+        assert!(done.received(from_b).is_none(), "once");
+        assert_eq!((a.balance(), b.balance()), (0, 0));
+    });
+}
+
+#[test]
+fn a_send_case_hands_its_value_over_and_others_give_theirs_back() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let log = Log::default();
+        let (ca, cb, logs) = (a.clone(), b.clone(), log.clone());
+        let t = s.spawn(move || {
+            let mut select = Select::new();
+            let to_a = select.send(&ca, 10);
+            let to_b = select.send(&cb, 20);
+            let mut done = select.wait()?;
+            assert!(done.sent(to_a).is_none());
+            done.sent(to_b).expect("this one")?;
+            assert_eq!(done.unsent(to_a), Some(10));
+            assert_eq!((done.unsent(to_a), done.unsent(to_b)), (None, None));
+            logs.add("sent");
+            Ok(())
+        });
+        t.run().unwrap();
+        assert_eq!((a.balance(), b.balance()), (1, 1));
+        assert_eq!(b.receive().unwrap(), 20);
+        assert_eq!((a.balance(), b.balance()), (0, 0));
+        run().unwrap();
+        assert_eq!(log.take(), "sent");
+    });
+}
+
+#[test]
+fn two_selects_can_meet() {
+    fresh(|s| {
+        let [a, b, c] = channels();
+        let log = Log::default();
+        let t = receiver(s, &log, &[a.clone(), b.clone()]);
+        let (cb, cc) = (b.clone(), c.clone());
+        let u = s.spawn(move || {
+            let mut select = Select::new();
+            let never = select.receive(&cc);
+            let to_b = select.send(&cb, 3);
+            let mut done = select.wait()?;
+            assert!(done.received(never).is_none());
+            done.sent(to_b).unwrap()
+        });
+        run().unwrap();
+        assert_eq!(log.take(), "1:3");
+        assert!(!t.is_alive() && !u.is_alive());
+        assert_eq!(balances(&[a, b, c]), [0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_fair_select_starves_nobody_and_an_ordered_one_takes_the_first() {
+    fresh(|s| {
+        let c = channels::<2>();
+        for channel in &c {
+            let channel = channel.clone();
+            s.spawn(move || loop {
+                if let Err(error) = channel.send(0) {
+                    break Err::<(), _>(error);
+                }
+            });
+        }
+        schedule().unwrap();
+        let choose = |ordered: bool| {
+            let mut select = Select::new();
+            select.receive(&c[0]);
+            select.receive(&c[1]);
+            let select = if ordered { select.in_order() } else { select };
+            let index = select.wait().unwrap().index();
+            schedule().unwrap();
+            index
+        };
+        let fair: Vec<_> = (0..10).map(|_| choose(false)).collect();
+        assert_eq!(fair.iter().sum::<usize>(), 5, "{fair:?}");
+        assert_eq!((0..10).map(|_| choose(true)).sum::<usize>(), 0);
+    });
+}
+
+#[test]
+fn a_select_is_met_in_the_same_order_as_a_tasklet_that_waits_there_alone() {
+    fresh(|s| {
+        // Stackless: the preferred receiver runs at once and the sender becomes the last; else the sender goes on.
+        let expected = [
+            (Preference::Receiver, false, "got other went-on"),
+            (Preference::Neither, false, "went-on other got"),
+            (Preference::Sender, false, "went-on other got"),
+            (Preference::Receiver, true, "other got went-on"),
+        ];
+        for (preference, all, order) in expected {
+            for plain in [true, false] {
+                let [a, b] = channels();
+                a.set_preference(preference);
+                a.set_schedule_all(all);
+                let log = Log::default();
+                let (ca, logs) = (a.clone(), log.clone());
+                let t = s.spawn(move || {
+                    if plain {
+                        ca.receive()?;
+                    } else {
+                        let mut select = Select::new();
+                        select.receive(&ca);
+                        select.receive(&b);
+                        drop(select.wait()?);
+                    }
+                    logs.add("got");
+                    Ok(())
+                });
+                t.run().unwrap();
+                let logs = log.clone();
+                s.spawn(move || {
+                    a.send(1)?;
+                    logs.add("went-on");
+                    schedule()
+                });
+                let logs = log.clone();
+                s.spawn(move || logs.add("other"));
+                run().unwrap();
+                assert_eq!(
+                    log.take(),
+                    order,
+                    "{preference:?}, all {all}, plain {plain}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn schedule_all_holds_for_selects_too() {
+    fresh(|s| {
+        let [a, b] = channels();
+        a.set_schedule_all(true);
+        let log = Log::default();
+        receiver(s, &log, &[a.clone(), b.clone()]);
+        let (logs, sender) = (log.clone(), a.clone());
+        s.spawn(move || {
+            sender.send(1)?;
+            logs.add("sent");
+            Ok(())
+        });
+        let logs = log.clone();
+        s.spawn(move || logs.add("other"));
+        run().unwrap();
+        assert_eq!(log.take(), "other 0:1 sent");
+        assert!(a.schedule_all());
+        a.set_schedule_all(false);
+        assert!(!a.schedule_all());
+    });
+}
+
+#[test]
+fn a_killed_select_leaves_all_channels() {
+    fresh(|s| {
+        for pending in [false, true] {
+            let c = channels::<3>();
+            let t = receiver(s, &Log::default(), &c);
+            assert_eq!(balances(&c), [-1; 3]);
+            if pending {
+                t.kill_pending().unwrap();
+                assert_eq!(balances(&c), [0; 3], "at once, though it dies later");
+                assert!(t.is_alive() && !t.is_blocked());
+                assert!(matches!(
+                    c[0].try_send(1),
+                    Err((Error::WouldBlock, Some(1)))
+                ));
+                run().unwrap();
+            } else {
+                t.kill().unwrap();
+            }
+            assert!(!t.is_alive());
+            assert_eq!(balances(&c), [0; 3]);
+        }
+    });
+}
+
+#[test]
+fn a_forgotten_select_is_killed_with_its_thread() {
+    let dropped = Rc::new(());
+    // Not sent anywhere: made over there.
+    drop(dropped);
+    std::thread::spawn(|| {
+        let c = channels::<2>();
+        receiver(Stacks::Own, &Log::default(), &c);
+        std::mem::forget(c);
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn an_error_thrown_at_a_select_comes_out_of_it_and_values_are_dropped_once() {
+    fresh(|s| {
+        let value = Rc::new(());
+        let channel: Channel<Rc<()>> = Channel::new();
+        let (sends, c) = (value.clone(), channel.clone());
+        let t = s.spawn(move || {
+            let mut select = Select::new();
+            select.send(&c, sends);
+            select.wait().map(drop)
+        });
+        t.run().unwrap();
+        assert_eq!(Rc::strong_count(&value), 2);
+        let result = t.throw(Error::thrown("oops"));
+        assert!(
+            matches!(result, Err(Error::Thrown(_))),
+            "uncaught, it comes to main"
+        );
+        assert!(!t.is_alive());
+        assert_eq!(Rc::strong_count(&value), 1);
+        assert_eq!(channel.balance(), 0);
+    });
+}
+
+#[test]
+fn an_error_that_is_sent_belongs_to_its_case() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let log = Log::default();
+        // The select comes first ...
+        receiver(s, &log, &[a.clone(), b.clone()]);
+        b.send_throw(Error::exception(std::fmt::Error)).unwrap();
+        run().unwrap();
+        // ... and second.
+        let sender = b.clone();
+        s.spawn(move || sender.send_throw(Error::exception(std::fmt::Error)))
+            .run()
+            .unwrap();
+        receiver(s, &log, &[a, b]);
+        run().unwrap();
+        let oops = std::fmt::Error.to_string();
+        assert_eq!(log.take(), format!("1:{oops} 1:{oops}"));
+    });
+}
+
+#[test]
+fn a_closed_channel_is_a_case_of_its_own() {
+    fresh(|s| {
+        let [a, b] = channels();
+        b.close();
+        let log = Log::default();
+        receiver(s, &log, &[a.clone(), b.clone()]);
+        assert_eq!(log.take(), format!("1:{}", Error::Closed));
+        // One that can be done wins.
+        let sender = a.clone();
+        s.spawn(move || sender.send(4)).run().unwrap();
+        receiver(s, &log, &[b, a]);
+        assert_eq!(log.take(), "1:4");
+    });
+}
+
+#[test]
+fn close_and_wake_ends_a_select_with_that_case() {
+    fresh(|s| {
+        let c = channels::<2>();
+        let log = Log::default();
+        receiver(s, &log, &c);
+        assert_eq!(c[1].close_and_wake(), 1);
+        assert_eq!(balances(&c), [0, 0]);
+        run().unwrap();
+        assert_eq!(log.take(), format!("1:{}", Error::Closed));
+    });
+}
+
+#[test]
+fn a_select_that_must_not_or_cannot_wait_says_so_and_changes_nothing() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let both = || {
+            let mut select = Select::new();
+            select.receive(&a);
+            select.receive(&b);
+            select
+        };
+        assert_eq!(told(both().try_wait()), Error::WouldBlock.to_string());
+        assert_eq!(told(both().wait()), Error::Deadlock.to_string());
+        {
+            let _trap = hardswitch::block_trap();
+            assert_eq!(told(both().wait()), Error::BlockTrap.to_string());
+        }
+        let t = s.spawn(|| ());
+        {
+            let _trap = hardswitch::switch_trapped();
+            assert_eq!(told(both().wait()), "switch_trap");
+        }
+        assert_eq!(
+            told(Select::new().wait()),
+            StateError::SelectNothing.message()
+        );
+        let mut select = Select::new();
+        select.receive(&a);
+        select.send(&a, 1);
+        assert_eq!(told(select.wait()), StateError::SelectBothWays.message());
+        assert_eq!((a.balance(), b.balance(), run_count()), (0, 0, 2));
+        assert!(current().is_current() && t.is_scheduled());
+        run().unwrap();
+    });
+}
+
+#[test]
+fn several_cases_on_one_channel_count_each() {
+    fresh(|s| {
+        let [a] = channels();
+        let log = Log::default();
+        receiver(s, &log, &[a.clone(), a.clone()]);
+        assert_eq!(a.balance(), -2);
+        a.send(1).unwrap();
+        assert_eq!(a.balance(), 0);
+        run().unwrap();
+        assert_eq!(log.take(), "0:1");
+    });
+}
+
+#[test]
+fn main_in_a_select_is_served_and_told_when_nobody_is_left() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let both = || {
+            let mut select = Select::new();
+            let cases = (select.receive(&a), select.receive(&b));
+            (select, cases)
+        };
+        let sender = b.clone();
+        s.spawn(move || sender.send(9));
+        let (select, (_, from_b)) = both();
+        let mut done: Selected = select.wait().unwrap();
+        assert_eq!(done.received(from_b).unwrap().unwrap(), 9);
+        // The last one ends while main waits.
+        s.spawn(|| ());
+        assert_eq!(told(both().0.wait()), Error::Deadlock.to_string());
+        s.spawn(|| Err::<(), _>(Error::exception(std::fmt::Error)));
+        assert_eq!(told(both().0.wait()), std::fmt::Error.to_string());
+        assert_eq!((a.balance(), b.balance(), run_count()), (0, 0, 1));
+    });
+}
+
+#[test]
+fn the_channel_callback_is_told_about_each_case_that_waits() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let log = Log::default();
+        let (logs, id) = (log.clone(), a.id());
+        hardswitch::set_channel_callback(Some(Rc::new(move |channel, _, sending, blocks| {
+            let name = if channel == id { "a" } else { "b" };
+            logs.add(format!("{name} {sending} {blocks};"));
+        })));
+        let t = receiver(s, &Log::default(), &[a, b.clone()]);
+        assert_eq!(log.take(), "a false true; b false true;");
+        b.send(1).unwrap();
+        assert_eq!(log.take(), "b true false;");
+        hardswitch::set_channel_callback(None);
+        drop(t);
+    });
+}
+
+#[test]
+fn a_channel_that_goes_away_under_a_select_leaves_it_paused() {
+    // As with a plain receive whose channel goes: only possible when its frames hold no handle. A select holds one.
+    fresh(|s| {
+        let t = {
+            let c = channels::<2>();
+            receiver(s, &Log::default(), &c)
+        };
+        assert!(t.is_blocked(), "the select keeps its channels");
+        t.kill().unwrap();
+    });
+}
+
+#[test]
+fn fast_paths_are_back_when_the_select_is_gone() {
+    fresh(|s| {
+        let [a, b] = channels();
+        let log = Log::default();
+        for round in 0..3 {
+            receiver(s, &log, &[a.clone(), b.clone()]);
+            b.send(round).unwrap();
+            run().unwrap();
+            let (logs, c) = (log.clone(), a.clone());
+            s.spawn(move || {
+                logs.add(c.receive()?);
+                Ok(())
+            });
+            a.send(100 + round).unwrap();
+            run().unwrap();
+        }
+        assert_eq!(log.take(), "1:0 100 1:1 101 1:2 102");
+    });
+}
+
+#[test]
+fn many_selects_share_many_channels_and_lose_nothing() {
+    fresh(|s| {
+        const CHANNELS: usize = 7;
+        const EACH: i64 = 200;
+        let all: Vec<Channel<i64>> = (0..CHANNELS).map(|_| Channel::new()).collect();
+        let sum = Rc::new(Cell::new(0i64));
+        let count = Rc::new(Cell::new(0usize));
+        for i in 0..5 {
+            let (all, sum, count) = (all.clone(), sum.clone(), count.clone());
+            s.spawn(move || -> Result<()> {
+                loop {
+                    let mut select = Select::new();
+                    let cases: Vec<_> = (0..3)
+                        .map(|k| select.receive(&all[(i + 2 * k) % CHANNELS]))
+                        .collect();
+                    let mut done = select.wait()?;
+                    match done.received(cases[done.index()]).unwrap() {
+                        Ok(value) => {
+                            sum.set(sum.get() + value);
+                            count.set(count.get() + 1);
+                        }
+                        Err(Error::Closed) => return Ok(()),
+                        Err(error) => return Err(error),
+                    }
+                }
+            });
+        }
+        for i in 0..4 {
+            let all = all.clone();
+            s.spawn(move || {
+                for value in 0..EACH {
+                    let mut select = Select::new();
+                    let to = select.send(&all[(value as usize + i) % CHANNELS], value);
+                    let or = select.send(&all[(value as usize + i + 3) % CHANNELS], value);
+                    let mut done = select.wait()?;
+                    if let Some(sent) = done.sent(to) {
+                        sent?;
+                    } else {
+                        done.sent(or).unwrap()?;
+                    }
+                    if value % 7 == 0 {
+                        schedule()?;
+                    }
+                }
+                Ok(())
+            });
+        }
+        run().unwrap();
+        assert_eq!(count.get(), 4 * EACH as usize);
+        assert_eq!(sum.get(), 4 * (EACH * (EACH - 1) / 2));
+        for channel in &all {
+            channel.close_and_wake();
+        }
+        run().unwrap();
+        assert!(all.iter().all(|c| c.balance() == 0));
+        assert_eq!(hardswitch::stats().tasklets, 1, "all have ended");
+    });
+}
