@@ -1,5 +1,7 @@
 //! Tasklet-local values: one for each tasklet that asks, gone with it.
 
+#![cfg(feature = "std")]
+
 use hardswitch::{run, schedule, spawn, Error, Local, Tasklet};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
