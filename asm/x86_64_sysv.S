@@ -80,6 +80,41 @@ hsw_asm_transfer:
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 
+# hsw_asm_swap(save = rdi, to = rsi), entered as hsw_asm_transfer
+#
+# Stores the address of the save area at `save` and goes on with the one at `to`,
+# which is in place: the switch when nothing is left to decide.
+    .p2align 5
+    .globl hsw_asm_swap
+    .hidden hsw_asm_swap
+    .type hsw_asm_swap, @function
+hsw_asm_swap:
+    .cfi_startproc
+    .cfi_undefined r12
+    .cfi_undefined r13
+    .cfi_undefined r14
+    .cfi_undefined r15
+    push rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbp, 0
+    push rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbx, 0
+    mov [rdi], rsp
+    mov rsp, rsi
+    pop rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    pop rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbp
+    pop rcx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    jmp rcx
+    .cfi_endproc
+    .size hsw_asm_swap, . - hsw_asm_swap
+
 # hsw_asm_leave(to = rdi), does not return
 #
 # Goes on with what `op` might have returned, without saving anything: how a

@@ -17,6 +17,9 @@
 // it is linked to must not go on: compare the two once at start.
 #define HSW_ABI_VERSION 1
 
+// No limit: of a budget, or of the time that a call waits.
+#define HSW_NO_LIMIT 18446744073709551615ull
+
 // What is true of a tasklet: bits of `hsw_tasklet_state`.
 #define HSW_TASKLET_ALIVE 1
 
@@ -46,6 +49,21 @@
 
 // For times: no limit.
 #define HSW_FOREVER UINT64_MAX
+
+// What a case of `hsw_select` does.
+enum hsw_direction
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // Receives.
+  HSW_RECEIVE = -1,
+  // Sends.
+  HSW_SEND = 1,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_direction;
+#endif // __cplusplus
 
 // Who runs first when sender and receiver have met.
 enum hsw_preference
@@ -171,6 +189,55 @@ typedef struct hsw_tasklet {
   uint64_t handle;
 } hsw_tasklet;
 
+// A handle of a channel with a queue; for its owner and thread the same holds as for `hsw_tasklet`.
+typedef struct hsw_queue {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_queue;
+
+// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
+typedef struct hsw_budget {
+  // How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as well. With 0 nobody runs.
+  uint64_t switches;
+  // Nanoseconds. 0 is one turn.
+  uint64_t time_ns;
+} hsw_budget;
+
+// What `hsw_run_with` has done.
+typedef struct hsw_run_report {
+  // Tasklets that are still in the run queue, the caller not included.
+  size_t runnable;
+  // Turns that tasklets had.
+  uint64_t switches;
+  // Tasklets that ended.
+  uint64_t completed;
+  // What is left of the budget; `HSW_NO_LIMIT` where there was no limit.
+  struct hsw_budget left;
+  // Was the budget used up?
+  bool used_up;
+  // Who was giving way when it was, if still queued; else the handle of nothing. The caller owns the handle.
+  struct hsw_tasklet interrupted;
+} hsw_run_report;
+
+// A monotonic clock: nanoseconds since any fixed moment. It must not unwind or call this library.
+typedef uint64_t (*hsw_clock)(void);
+
+// Counters of the calling thread.
+typedef struct hsw_counters {
+  // Tasklets that were ever made, main included.
+  uint64_t tasklets_made;
+  // Tasklets that have run to their end.
+  uint64_t tasklets_completed;
+  // Turns that tasklets had in the last `hsw_run_with`.
+  uint64_t last_run_switches;
+  // Tasklets that ended in the last `hsw_run_with`.
+  uint64_t last_run_completed;
+  // Channels that exist.
+  size_t channels;
+  // Waits with a timeout.
+  size_t timeouts;
+} hsw_counters;
+
 // Called before each switch: `previous` (the handle of nothing when main starts) is still current. The handles are lent for
 // the time of the call: `hsw_tasklet_retain` those to keep. It must neither switch nor unwind.
 typedef void (*hsw_schedule_callback)(struct hsw_tasklet previous, struct hsw_tasklet next, void *user);
@@ -194,6 +261,16 @@ typedef struct hsw_uncaught {
 // Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the error has been dealt with; with
 // any other answer it goes on to the innermost `hsw_run`. It must not unwind.
 typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *user);
+
+// One of the operations of `hsw_select`.
+typedef struct hsw_case {
+  // The channel.
+  struct hsw_channel channel;
+  // One of `hsw_direction`.
+  int32_t direction;
+  // The value to send; or where the received value is written.
+  void *value;
+} hsw_case;
 
 // Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or `hsw_settings_console`, change what you like,
 // and pass it to `hsw_init`. Sizes in bytes.
@@ -276,6 +353,16 @@ typedef struct hsw_tasklet_options {
   hsw_destroy destroy_argument;
 } hsw_tasklet_options;
 
+// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics` is on.
+typedef struct hsw_tasklet_times {
+  // How long it has run, all turns together.
+  uint64_t run_ns;
+  // When it was first switched to; `HSW_NO_LIMIT`: not yet, or not measured.
+  uint64_t started_ns;
+  // When it ended; `HSW_NO_LIMIT`: not yet, or not measured.
+  uint64_t ended_ns;
+} hsw_tasklet_times;
+
 // What is measured about a tasklet.
 typedef struct hsw_tasklet_stats {
   // How often it was switched to.
@@ -296,6 +383,8 @@ typedef struct hsw_socket {
 // A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: no handle, and no
 // address of a sliced stack. What it returns is the result. It must not unwind.
 typedef void *(*hsw_job)(void *argument);
+
+
 
 
 
@@ -388,8 +477,94 @@ hsw_status hsw_channel_balance(struct hsw_channel channel, ptrdiff_t *balance);
 // The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle.
 hsw_status hsw_channel_queue(struct hsw_channel channel, struct hsw_tasklet *first);
 
+// Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed with the function that came
+// with it; so is this one, with `destroy` (may be null), when the channel goes, or when this call fails.
+hsw_status hsw_channel_set_user_data(struct hsw_channel channel,
+                                     void *data,
+                                     hsw_destroy destroy);
+
+// The pointer that was set; null when there is none. It stays the channel's.
+hsw_status hsw_channel_user_data(struct hsw_channel channel, void **data);
+
 // A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
+
+// Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is
+// switched to. `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody will receive.
+hsw_status hsw_queue_new(size_t bound,
+                         hsw_destroy destroy,
+                         struct hsw_queue *queue);
+
+// Makes another handle of the same queue, with an owner of its own.
+hsw_status hsw_queue_retain(struct hsw_queue queue, struct hsw_queue *other);
+
+// Gives a handle back. It is stale from now on.
+hsw_status hsw_queue_release(struct hsw_queue queue);
+
+// Hands a value to a tasklet that receives, or queues it; waits while the queue is full, for at most `timeout_ns` nanoseconds (0: not
+// at all; `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: it was full all the time, and the value is still the caller's.
+// On any other failure it is freed.
+hsw_status hsw_queue_send(struct hsw_queue queue,
+                          void *value,
+                          uint64_t timeout_ns);
+
+// Takes the first value, which is the caller's; waits while there is none, for at most `timeout_ns` nanoseconds (as
+// `hsw_queue_send`).
+hsw_status hsw_queue_receive(struct hsw_queue queue, uint64_t timeout_ns, void **value);
+
+// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the same holds as in
+// `hsw_tasklet_throw`.
+hsw_status hsw_queue_send_throw(struct hsw_queue queue, void *payload, hsw_destroy destroy, const char *message);
+
+// The next value of an iteration: `HSW_ERR_STOP_ITERATION` when the queue is closing and empty.
+hsw_status hsw_queue_next(struct hsw_queue queue, void **value);
+
+// Closes the queue: nothing more is queued, and nobody may start to wait; what is queued can still be received. With `wake`, the waits
+// of all who wait end with `HSW_ERR_CLOSED`.
+hsw_status hsw_queue_close(struct hsw_queue queue,
+                           bool wake);
+
+// Opens a closed queue again.
+hsw_status hsw_queue_open(struct hsw_queue queue);
+
+// How many values are queued; and in `balance` that number plus the senders that wait, or minus how many receivers wait. Either may be
+// null.
+hsw_status hsw_queue_length(struct hsw_queue queue,
+                            size_t *length,
+                            ptrdiff_t *balance);
+
+// As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
+// Budgets are checked when tasklets switch: one that never gives way keeps its turn. Atomic tasklets are not interrupted.
+// `report` may be null.
+hsw_status hsw_run_with(const struct hsw_budget *budget,
+                        struct hsw_run_report *report);
+
+// Whether `hsw_tasklet_run` nests, as in Stackless (the default), or puts its target first and leaves the order of all others. Of
+// the calling thread; answers the old setting.
+bool hsw_set_use_nested_tasklets(bool nested);
+
+// Whether the run times of the calling thread's tasklets are measured; answers the old setting. Off at first.
+bool hsw_set_statistics(bool on);
+
+// A number of the calling thread that no other thread has had. Never 0.
+uint64_t hsw_thread_id(void);
+
+// Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's. Without std there is none, and
+// budgets in time and timeouts fail with `HSW_ERR_STATE` until one is given.
+hsw_status hsw_set_clock(hsw_clock clock);
+
+// What the calling thread's clock says, in nanoseconds.
+hsw_status hsw_now_ns(uint64_t *now);
+
+// Ends the waits of the calling thread whose time has come; answers how many. For hosts that do not pump the main loop: `hsw_pump`
+// does it as well.
+size_t hsw_fire_due(void);
+
+// Nanoseconds until the next wait with a timeout is due; `HSW_NO_LIMIT` when there is none.
+uint64_t hsw_until_next_ns(void);
+
+// The counters of the calling thread.
+hsw_status hsw_get_counters(struct hsw_counters *counters);
 
 // Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled: the remaining ones stay
 // queued, and calling again goes on with them.
@@ -444,8 +619,43 @@ hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_erro
 // handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 
-// How many handles are live in the calling thread: tasklets, channels and sockets. For finding leaks.
+// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
 size_t hsw_live_handles(void);
+
+// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
+// (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If several can be done, the choice is fair, or, `in_order`, the
+// first of the array.
+//
+// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found its channel closed
+// (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
+// `SIZE_MAX` when the failure belongs to no case. Values to send that were not handed over are still the caller's. One exception: when
+// `hsw_channel_close_and_wake` ended the wait, or the switch to a receiver failed, the channel's `destroy` has freed the value of that
+// case, and its `value` is null.
+//
+// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
+// than the caller's own. A select cannot send and receive on the same channel.
+hsw_status hsw_select(struct hsw_case *cases,
+                      size_t count,
+                      uint64_t timeout_ns,
+                      bool in_order,
+                      size_t *chosen);
+
+// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+//
+// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
+// loop itself while it waits here.
+hsw_status hsw_channel_send_timeout(struct hsw_channel channel,
+                                    void *value,
+                                    uint64_t timeout_ns);
+
+// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
+hsw_status hsw_channel_receive_timeout(struct hsw_channel channel, uint64_t timeout_ns, void **value);
+
+// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
+// queued, none has run yet. What senders were about to send is freed.
+hsw_status hsw_channel_close_and_wake(struct hsw_channel channel,
+                                      size_t *woken);
 
 // Fills in the settings for machines with virtual memory.
 hsw_status hsw_settings_default(struct hsw_settings *settings);
@@ -594,8 +804,11 @@ hsw_status hsw_tasklet_set_block_trap(struct hsw_tasklet tasklet,
 // Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget. `old` may be null.
 hsw_status hsw_tasklet_set_atomic(struct hsw_tasklet tasklet, bool on, bool *old);
 
-// Sets or clears the flag that lets the tasklet be interrupted within nested calls. `old` may be null.
-hsw_status hsw_tasklet_set_ignore_nesting(struct hsw_tasklet tasklet, bool on, bool *old);
+// Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code has none: it is kept, and changes
+// nothing. `old` may be null.
+hsw_status hsw_tasklet_set_ignore_nesting(struct hsw_tasklet tasklet,
+                                          bool on,
+                                          bool *old);
 
 // The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
 hsw_status hsw_tasklet_next(struct hsw_tasklet tasklet,
@@ -625,6 +838,27 @@ hsw_status hsw_tasklet_set_tempval(struct hsw_tasklet tasklet,
                                    void *value,
                                    hsw_destroy destroy);
 
+// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that came with it; so is this one,
+// with `destroy` (may be null), when the last handle and the tasklet are gone, or when this call fails.
+hsw_status hsw_tasklet_set_user_data(struct hsw_tasklet tasklet,
+                                     void *data,
+                                     hsw_destroy destroy);
+
+// The pointer that was set; null when there is none. It stays the tasklet's.
+hsw_status hsw_tasklet_user_data(struct hsw_tasklet tasklet, void **data);
+
+// Sets an error handler for this tasklet; null clears it. It is asked before the thread's (`hsw_set_error_handler`), which gets what
+// this one does not answer with `HSW_OK`.
+hsw_status hsw_tasklet_set_error_handler(struct hsw_tasklet tasklet,
+                                         hsw_error_handler handler,
+                                         void *user);
+
+// The thread the tasklet belongs to, as `hsw_thread_id` says there.
+hsw_status hsw_tasklet_thread_id(struct hsw_tasklet tasklet, uint64_t *id);
+
+// The times of one tasklet.
+hsw_status hsw_tasklet_get_times(struct hsw_tasklet tasklet, struct hsw_tasklet_times *times);
+
 // The figures of one tasklet.
 hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_stats *stats);
 
@@ -632,8 +866,7 @@ hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_
 // none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
 // whether all ran until they blocked.
 //
-// The clock is looked at after each round of the run queue, in which every runnable tasklet has its turn: a tick overdraws its
-// budget by one round at most. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
+// The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
 // stay queued for the next tick.
 hsw_status hsw_tick(uint64_t budget_ns,
                     bool *complete);

@@ -44,6 +44,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace hsw {
 
@@ -115,6 +116,9 @@ namespace detail {
 
 /// Frees the std::exception_ptr that this header throws as a payload. Its address tells such payloads from others.
 inline void destroy_exception(void* data) noexcept { delete static_cast<std::exception_ptr*>(data); }
+
+/// Frees what set_user_data() keeps.
+inline void destroy_shared(void* data) noexcept { delete static_cast<std::shared_ptr<void>*>(data); }
 
 /// The words of an exception, for the message that goes with it. Never switches.
 inline std::string words_of(const std::exception_ptr& exception) noexcept {
@@ -225,6 +229,23 @@ struct options {
     std::size_t stack_size = 0;   ///< bytes of an own stack; 0: the default of the settings
     bool fp_env = false;          ///< floating-point control words of its own
 };
+
+namespace detail {
+
+/// Nanoseconds for the C interface; negative times are 0, those too long for it are no limit.
+template <class Rep, class Period>
+std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
+    const auto seconds = std::chrono::duration<double>(time).count();
+    if (!(seconds > 0)) {
+        return 0;
+    }
+    if (seconds > 9e9) {
+        return HSW_FOREVER;
+    }
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+}
+
+} // namespace detail
 
 /// A handle of a tasklet. Copies are handles of the same tasklet; the tasklet does not need one to live on while it is queued or
 /// blocked, and dies with the last one when it is paused. Belongs to the thread that made it.
@@ -343,6 +364,25 @@ public:
         std::string out(length + 1, '\0');
         detail::check(hsw_tasklet_name(raw_, out.data(), out.size(), nullptr));
         out.resize(length);
+        return out;
+    }
+
+    /// Keeps any value with the tasklet, destroyed with its last handle (or replaced); null takes it away.
+    void set_user_data(std::shared_ptr<void> data) {
+        auto kept = std::make_unique<std::shared_ptr<void>>(std::move(data));
+        detail::check(hsw_tasklet_set_user_data(raw_, kept.release(), &detail::destroy_shared));
+    }
+    /// What set_user_data() was given; the caller must know its type.
+    template <class T>
+    std::shared_ptr<T> user_data() const {
+        void* kept = nullptr;
+        detail::check(hsw_tasklet_user_data(raw_, &kept));
+        return kept ? std::static_pointer_cast<T>(*static_cast<std::shared_ptr<void>*>(kept)) : nullptr;
+    }
+    /// When it ran, by the thread's clock; measured while hsw_set_statistics() is on.
+    hsw_tasklet_times times() const {
+        hsw_tasklet_times out{};
+        detail::check(hsw_tasklet_get_times(raw_, &out));
         return out;
     }
 
@@ -497,6 +537,29 @@ public:
         detail::check(status);
         return carrier::unpack(data);
     }
+    /// As send(), but gives up when the time is over: false, and the value is gone.
+    template <class Rep, class Period>
+    bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
+        void* const data = carrier::pack(std::move(value));
+        const hsw_status status = hsw_channel_send_timeout(raw_, data, detail::nanoseconds(limit));
+        if (status == HSW_ERR_TIMEOUT) {
+            static_cast<void>(carrier::unpack(data));
+            return false;
+        }
+        detail::check(status);
+        return true;
+    }
+    /// As receive(), but gives up when the time is over: nothing.
+    template <class Rep, class Period>
+    std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
+        void* data = nullptr;
+        const hsw_status status = hsw_channel_receive_timeout(raw_, detail::nanoseconds(limit), &data);
+        if (status == HSW_ERR_TIMEOUT) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
     /// Sends each value of the range, one after the other. Stops at the first that cannot be sent.
     template <class Range>
     void send_sequence(Range&& values) const {
@@ -526,6 +589,12 @@ public:
 
     /// Makes operations that would block throw hsw::closed. Waiting tasklets are still served; none is woken.
     void close() const { detail::check(hsw_channel_close(raw_)); }
+    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
+    std::size_t close_and_wake() const {
+        std::size_t woken = 0;
+        detail::check(hsw_channel_close_and_wake(raw_, &woken));
+        return woken;
+    }
     void open() const { detail::check(hsw_channel_open(raw_)); }
     bool closing() const { return ask(&hsw_channel_is_closing); }
     /// Closing, and nobody waits any more.
@@ -597,11 +666,235 @@ private:
     hsw_channel raw_{};
 };
 
+/// A channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is switched to.
+/// Copies are handles of the same queue.
+template <class T>
+class queue_channel {
+    static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
+    using carrier = detail::carrier<T>;
+
+public:
+    explicit queue_channel(std::size_t bound) { detail::check(hsw_queue_new(bound, carrier::destroyer, &raw_)); }
+    queue_channel(const queue_channel& other) {
+        if (other.raw_.handle != 0) {
+            detail::check(hsw_queue_retain(other.raw_, &raw_));
+        }
+    }
+    queue_channel(queue_channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_queue{})) {}
+    queue_channel& operator=(queue_channel other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    ~queue_channel() {
+        if (raw_.handle != 0) {
+            hsw_queue_release(raw_);
+        }
+    }
+
+    /// Hands a value to who receives, or queues it; waits while it is full. The value is gone also when this throws.
+    void send(T value) const { detail::check(hsw_queue_send(raw_, carrier::pack(std::move(value)), HSW_NO_LIMIT)); }
+    /// As send(), but gives up when the time is over (zero: does not wait): false, and the value is gone.
+    template <class Rep, class Period>
+    bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
+        void* const data = carrier::pack(std::move(value));
+        const hsw_status status = hsw_queue_send(raw_, data, detail::nanoseconds(limit));
+        if (status == HSW_ERR_TIMEOUT) {
+            static_cast<void>(carrier::unpack(data));
+            return false;
+        }
+        detail::check(status);
+        return true;
+    }
+    /// Takes the first value; waits while there is none.
+    T receive() const {
+        void* data = nullptr;
+        detail::check(hsw_queue_receive(raw_, HSW_NO_LIMIT, &data));
+        return carrier::unpack(data);
+    }
+    /// As receive(), but gives up when the time is over (zero: does not wait): nothing.
+    template <class Rep, class Period>
+    std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
+        void* data = nullptr;
+        const hsw_status status = hsw_queue_receive(raw_, detail::nanoseconds(limit), &data);
+        if (status == HSW_ERR_TIMEOUT) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
+    /// The next value of an iteration: nothing when the queue is closed and empty.
+    std::optional<T> next() const {
+        void* data = nullptr;
+        const hsw_status status = hsw_queue_next(raw_, &data);
+        if (status == HSW_ERR_STOP_ITERATION) {
+            return std::nullopt;
+        }
+        detail::check(status);
+        return carrier::unpack(data);
+    }
+    /// Queues an exception: the receive() that gets it throws it.
+    void send_exception(std::exception_ptr exception) const {
+        detail::payload thrown(std::move(exception));
+        detail::check(hsw_queue_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+    }
+
+    /// Nothing more is queued; what is queued can still be received.
+    void close() const { detail::check(hsw_queue_close(raw_, false)); }
+    /// Closes it, and makes the waits of all who wait throw hsw::closed.
+    void close_and_wake() const { detail::check(hsw_queue_close(raw_, true)); }
+    void open() const { detail::check(hsw_queue_open(raw_)); }
+    /// Values in the queue.
+    std::size_t size() const {
+        std::size_t out = 0;
+        detail::check(hsw_queue_length(raw_, &out, nullptr));
+        return out;
+    }
+    /// Those, and senders that wait; or minus how many receivers wait.
+    std::ptrdiff_t balance() const {
+        std::ptrdiff_t out = 0;
+        detail::check(hsw_queue_length(raw_, nullptr, &out));
+        return out;
+    }
+
+private:
+    hsw_queue raw_{};
+};
+
+/// Waits for the first of several channel operations that can be done, does it, and calls what was given with it:
+///
+///     hsw::select wait;
+///     wait.receive(words, [&](std::string word) { ... });
+///     wait.send(numbers, 5, [&] { ... });
+///     if (!wait.perform_for(1s)) { ... }      // the time was over first
+///
+/// If several can be done, the choice is fair; in_order() takes the one that was added first. While it waits, the tasklet is in the queue
+/// of each channel and counts in its balance. An object is for one wait: it forgets its operations when one is done, or when it
+/// throws. A select cannot send and receive on the same channel.
+class select {
+public:
+    select() = default;
+    select(const select&) = delete;
+    select& operator=(const select&) = delete;
+    ~select() { clear(); }
+
+    /// Adds: receive, and call `then(value)`.
+    template <class T, class F>
+    void receive(const channel<T>& from, F then) {
+        add(from, HSW_RECEIVE, nullptr, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
+    }
+    /// Adds: send, and call `then()`. A value that is not sent is destroyed.
+    template <class T, class F>
+    void send(const channel<T>& to, T value, F then) {
+        std::function<void(void*)> function = [then = std::move(then)](void*) mutable { then(); };
+        void* const data = detail::carrier<T>::pack(std::move(value));
+        add(to, HSW_SEND, data, detail::carrier<T>::destroyer, std::move(function));
+    }
+    /// Of several operations that can be done, the first that was added.
+    select& in_order() noexcept {
+        in_order_ = true;
+        return *this;
+    }
+
+    /// Waits as long as it takes. Throws hsw::closed if the operation found its channel closed, and what was sent with send_exception().
+    void perform() { static_cast<void>(go(HSW_NO_LIMIT)); }
+    /// As perform(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool perform_for(std::chrono::duration<Rep, Period> limit) {
+        return go(detail::nanoseconds(limit));
+    }
+
+private:
+    template <class T>
+    void add(const channel<T>& channel, hsw_direction direction, void* data, hsw_destroy destroy, std::function<void(void*)> then) {
+        struct freed {
+            void* data;
+            hsw_destroy destroy;
+            ~freed() {
+                if (destroy != nullptr) {
+                    destroy(data);
+                }
+            }
+        } unsent{data, destroy};
+        cases_.push_back(hsw_case{channel.raw(), direction, data});
+        try {
+            then_.push_back(rest{std::move(then), destroy, std::make_shared<hsw::channel<T>>(channel)});
+        } catch (...) {
+            cases_.pop_back();
+            throw;
+        }
+        unsent.destroy = nullptr;
+    }
+
+    bool go(std::uint64_t limit) {
+        std::size_t chosen = SIZE_MAX;
+        const hsw_status status = hsw_select(cases_.data(), cases_.size(), limit, in_order_, &chosen);
+        if (status == HSW_OK) {
+            void* const data = cases_[chosen].value;
+            const std::function<void(void*)> then = std::move(then_[chosen].function);
+            then_[chosen].destroy = nullptr;
+            clear();
+            then(data);
+            return true;
+        }
+        if (status == HSW_ERR_TIMEOUT && chosen == SIZE_MAX) {
+            clear();
+            return false;
+        }
+        detail::raise(status); // what was not sent is destroyed with this object
+    }
+
+    void clear() noexcept {
+        for (std::size_t i = 0; i < then_.size(); ++i) {
+            if (cases_[i].direction == HSW_SEND && cases_[i].value != nullptr && then_[i].destroy != nullptr) {
+                then_[i].destroy(cases_[i].value);
+            }
+        }
+        cases_.clear();
+        then_.clear();
+    }
+
+    struct rest {
+        std::function<void(void*)> function;
+        hsw_destroy destroy;
+        std::shared_ptr<void> channel; // keeps the handle
+    };
+    std::vector<hsw_case> cases_;
+    std::vector<rest> then_;
+    bool in_order_ = false;
+};
+
 // ---------------------------------------------------------------------------------------------------------- scheduler
 
 /// Runs all tasklets until none can. An exception that left a tasklet's function comes out of here, as it was thrown; the rest
 /// stay queued, and another run() goes on with them.
 inline void run() { detail::check(hsw_run()); }
+
+/// How long a run may take: in turns of tasklets, in time, or both. hardswitch.h says what counts.
+struct budget {
+    std::uint64_t switches = HSW_NO_LIMIT;                              ///< HSW_NO_LIMIT: as many as it takes
+    std::chrono::nanoseconds time = std::chrono::nanoseconds::max();    ///< the longest: no limit
+};
+/// What a run with a budget has done.
+struct run_report {
+    std::size_t runnable = 0;      ///< tasklets still queued, the caller not included
+    std::uint64_t switches = 0;    ///< turns that tasklets had
+    std::uint64_t completed = 0;   ///< tasklets that ended
+    bool used_up = false;          ///< whether the budget was
+    tasklet interrupted{};         ///< who was giving way then, if still queued
+};
+/// As run(), but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
+inline run_report run(const budget& limit) {
+    hsw_budget raw{limit.switches, limit.time == std::chrono::nanoseconds::max() ? HSW_NO_LIMIT : detail::nanoseconds(limit.time)};
+    hsw_run_report done{};
+    detail::check(hsw_run_with(&raw, &done));
+    run_report out;
+    out.runnable = done.runnable;
+    out.switches = done.switches;
+    out.completed = done.completed;
+    out.used_up = done.used_up;
+    out.interrupted = tasklet::adopt(done.interrupted);
+    return out;
+}
 /// Lets the others run once.
 inline void schedule() { detail::check(hsw_schedule()); }
 /// Pauses the caller until somebody inserts it.
@@ -654,6 +947,37 @@ public:
     ~no_switch() { hsw_switch_trap(-1); }
     no_switch(const no_switch&) = delete;
     no_switch& operator=(const no_switch&) = delete;
+};
+
+/// Makes the running tasklet atomic for the time of its life: no budget interrupts it. Nests. Ends on the tasklet that runs then.
+class atomic {
+public:
+    atomic() : old_(current().set_atomic(true)) {}
+    ~atomic() {
+        hsw_tasklet now{};
+        if (hsw_current(&now) == HSW_OK) {
+            hsw_tasklet_set_atomic(now, old_, nullptr);
+            hsw_tasklet_release(now);
+        }
+    }
+    atomic(const atomic&) = delete;
+    atomic& operator=(const atomic&) = delete;
+
+private:
+    bool old_;
+};
+
+/// Forbids the running tasklet to block for the time of its life: what would block throws hsw::block_trap. For callbacks.
+class no_block {
+public:
+    no_block() : tasklet_(current()), old_(tasklet_.set_block_trap(true)) {}
+    ~no_block() { hsw_tasklet_set_block_trap(tasklet_.raw(), old_, nullptr); }
+    no_block(const no_block&) = delete;
+    no_block& operator=(const no_block&) = delete;
+
+private:
+    tasklet tasklet_;
+    bool old_;
 };
 
 // ---------------------------------------------------------------------------------------------------------- callbacks
@@ -798,28 +1122,11 @@ auto grow(F&& function) {
 
 // ------------------------------------------------------------------------------------- the main loop, time and workers
 
-namespace detail {
-
-/// Nanoseconds for the C interface; negative times are 0, those too long for it are no limit.
-template <class Rep, class Period>
-std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
-    const auto seconds = std::chrono::duration<double>(time).count();
-    if (!(seconds > 0)) {
-        return 0;
-    }
-    if (seconds > 9e9) {
-        return HSW_FOREVER;
-    }
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
-}
-
-} // namespace detail
-
 /// For times: no limit.
 inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
 
 /// One frame: wakes whoever slept long enough, whose socket is ready or whose worker has answered; then runs tasklets until none can
-/// run (true) or the budget is over (false). Never waits. Overdraws the budget by one round of the run queue at most. An exception
+/// run (true) or the budget is over (false). Never waits. The clock is looked at on every switch, after one turn at least. An exception
 /// that left a tasklet comes out of here; the others stay queued for the next tick.
 template <class Rep, class Period>
 bool tick(std::chrono::duration<Rep, Period> budget) {

@@ -16,7 +16,7 @@ use crate::runtime::{after, Runtime, HOOK_CHANNEL};
 use crate::scheduler::{fail, go, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, arrive_with};
+use crate::transfer::{arrive, arrive_unit, arrive_with, plain, swap};
 use crate::value::Slot;
 
 /// Who goes on first when a sender and a receiver meet.
@@ -279,8 +279,11 @@ impl Core {
     unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
         // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
         unsafe {
-            if !now::<DIR>(self, runtime, me) {
+            let next = now::<DIR>(self, runtime, me);
+            if next == me {
                 transfer(op::<DIR>, self as *const Core as *mut ());
+            } else if !next.is_null() {
+                swap(runtime, me, next);
             }
         }
     }
@@ -351,38 +354,54 @@ fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result
     }
 }
 
-/// What can be done without a switch: callback, checks, and an exchange after
-/// which the caller goes on. True when the operation is over. Not inlined: its
-/// frame must not become part of a parked stack.
+/// What can be done on the caller's stack: callback, checks, an exchange after
+/// which the caller goes on (then the operation is over: null), and all but the
+/// switch itself when that is a [plain](crate::transfer::plain) one (then who is
+/// next). Otherwise `me`: the op decides. Not inlined: its frame must not become
+/// part of a parked stack.
 #[inline(never)]
-unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> bool {
+unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
         if runtime.hooks() & HOOK_CHANNEL != 0 {
             if let Err(error) = notify::<DIR>(core, runtime, me) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
-                return true;
+                return ptr::null_mut();
             }
         }
         if core.partner_waits(DIR) {
-            if core.mode.get() == 0 && core.preference.get() != -DIR {
-                let partner = core.head.get();
-                core.take(partner);
-                Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
-                runtime.ring_append(partner);
-                return true;
+            if core.mode.get() != 0 {
+                return me;
             }
-            return false;
+            let partner = core.head.get();
+            let stay = core.preference.get() != -DIR;
+            if !stay && !plain(runtime, me, partner) {
+                return me;
+            }
+            core.take(partner);
+            Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
+            if stay {
+                runtime.ring_append(partner);
+                return ptr::null_mut();
+            }
+            runtime.ring_insert_after(me, partner);
+            return partner;
         }
         let error = if (*me).is(flag::BLOCK_TRAP) {
             Error::BlockTrap
         } else if core.closing.get() {
             Error::Closed
         } else {
-            return false;
+            let next = (*me).next;
+            if next == me || !plain(runtime, me, next) {
+                return me;
+            }
+            runtime.ring_remove(me);
+            core.push(me, DIR);
+            return next;
         };
         fail(runtime, error, after::FAILED | after::UNSENT);
-        true
+        ptr::null_mut()
     }
 }
 

@@ -131,18 +131,13 @@ impl MainLoop {
 
     /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Answers whether all were run until they blocked.
     ///
-    /// The clock is looked at after each round of the run queue, in which every runnable tasklet has its turn; so a tick overdraws its
-    /// budget by one round at most, and nobody starves.
+    /// The clock is looked at on every switch ([`run_with`](crate::run_with)), after one turn at least. Who did not get a turn is first in
+    /// the next tick, so nobody starves; a tasklet that never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
         let start = Instant::now();
         self.pump(Some(Duration::ZERO))?;
-        while crate::run_count() > 1 {
-            if start.elapsed() >= budget {
-                return Ok(false);
-            }
-            crate::schedule()?;
-        }
-        Ok(true)
+        let left = budget.saturating_sub(start.elapsed());
+        Ok(crate::run_with(crate::Budget::time(left))?.runnable == 0)
     }
 
     /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket or in an offload call, or until

@@ -18,10 +18,11 @@ use crate::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, commit, leave, plan};
+use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
+#[inline(always)]
 pub(crate) fn may_switch(runtime: &Runtime) -> bool {
     runtime.locked.get() == 0
         && runtime.trap.get() == 0
@@ -322,7 +323,12 @@ pub fn schedule() -> Result<()> {
         if !(*me).slot.is_empty() {
             return schedule_slow();
         }
-        transfer(op_yield, runtime as *const Runtime as *mut ());
+        let next = (*me).next;
+        if next != me && plain(runtime, me, next) {
+            swap(runtime, me, next);
+        } else {
+            transfer(op_yield, runtime as *const Runtime as *mut ());
+        }
         arrive_unit(runtime, me)
     }
 }
@@ -433,6 +439,27 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
+/// All but the switch itself, when that is a plain one.
+#[inline(never)]
+unsafe fn run_plainly<const REMOVE: bool>(
+    runtime: &Runtime,
+    me: *mut Task,
+    task: *mut Task,
+) -> bool {
+    // SAFETY: as the op.
+    unsafe {
+        if runtime.runs.flat.get() || !plain(runtime, me, task) {
+            return false;
+        }
+        make_runnable(runtime, task);
+        if REMOVE {
+            runtime.ring_remove(me);
+            release_after(runtime, me);
+        }
+    }
+    true
+}
+
 #[inline]
 pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     let task = target.as_ptr();
@@ -444,7 +471,11 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
         if task == me {
             return (*me).slot.take().into_unit();
         }
-        transfer(op_run_tasklet::<REMOVE>, task.cast());
+        if run_plainly::<REMOVE>(runtime, me, task) {
+            swap(runtime, me, task);
+        } else {
+            transfer(op_run_tasklet::<REMOVE>, task.cast());
+        }
         arrive_unit(runtime, me)
     }
 }

@@ -135,11 +135,26 @@ pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
 }
 
 /// One operation of a select.
-struct Case {
+pub(crate) struct Case {
     core: Rc<Core>,
     direction: i8,
     /// What to send.
     slot: Slot,
+}
+
+impl Case {
+    pub(crate) fn direction(&self) -> i8 {
+        self.direction
+    }
+
+    /// The value to send, while it is here.
+    pub(crate) fn take<T: 'static>(&mut self) -> Option<T> {
+        self.slot.take().into().ok()?.ok()
+    }
+
+    pub(crate) fn put<T: 'static>(&mut self, value: T) {
+        self.slot = Slot::new(value);
+    }
 }
 
 /// The stand-ins of a select, and the entry of its timeout. They leave their
@@ -242,7 +257,7 @@ enum Patience {
 
 /// Which case it was, and what came of it: what was received, nothing (sent), or
 /// the error that was sent or `Closed`.
-type Chosen = (usize, Result<Slot>);
+pub(crate) type Chosen = (usize, Result<Slot>);
 
 /// Does one of `cases`, looking at number `start` first. When it fails, the values
 /// that were not sent are in the cases again.
@@ -627,18 +642,32 @@ impl Select {
     }
 
     fn perform(mut self, patience: Patience) -> Result<Selected> {
+        let (index, outcome) = self.decide(patience)?;
+        Ok(Selected {
+            index,
+            outcome: Some(outcome),
+            cases: self.cases,
+        })
+    }
+
+    fn decide(&mut self, patience: Patience) -> Result<Chosen> {
         let start = if self.ordered || self.cases.is_empty() {
             0
         } else {
             let turn = &Runtime::get().select_turn;
             turn.replace(turn.get().wrapping_add(1)) % self.cases.len()
         };
-        let (index, outcome) = perform(&mut self.cases, start, patience)?;
-        Ok(Selected {
-            index,
-            outcome: Some(outcome),
-            cases: self.cases,
-        })
+        perform(&mut self.cases, start, patience)
+    }
+
+    /// For the C interface: as `wait_timeout` (`None`: as `wait`), and the cases
+    /// stay here, with the values that were not sent, also when it fails.
+    pub(crate) fn choose(&mut self, time: Option<Duration>) -> Result<Chosen> {
+        self.decide(time.map_or(Patience::Endless, Patience::For))
+    }
+
+    pub(crate) fn cases(&mut self) -> &mut [Case] {
+        &mut self.cases
     }
 }
 
@@ -689,8 +718,7 @@ impl Selected {
 
     /// The value of a send that was not done, once.
     pub fn unsent<T: 'static>(&mut self, case: SendCase<T>) -> Option<T> {
-        let slot = self.cases.get_mut(case.index)?.slot.take();
-        slot.into().ok()?.ok()
+        self.cases.get_mut(case.index)?.take()
     }
 }
 

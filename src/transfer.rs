@@ -17,8 +17,9 @@ use crate::arch::{self, EhGlobals};
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::os;
-use crate::runtime::{after, Runtime};
+use crate::runtime::{after, Runtime, HOOK_SWITCH};
 use crate::sanitizer;
+use crate::scheduler::may_switch;
 use crate::stack::slice;
 use crate::stack::window::Window;
 use crate::tasklet::{flag, release, Task};
@@ -107,6 +108,43 @@ pub(crate) unsafe fn commit(
         }
         sanitizer::leaving(runtime, prev, next, false);
         (*next).sp
+    }
+}
+
+/// Can `prev` simply change stacks with `next`: switching is possible, nobody
+/// wants to know of it, and `next` is in place? Then [`swap`] is the whole
+/// transfer: there is nothing to plan.
+///
+/// # Safety
+/// Both are live tasks of the runtime, `next` only where switching is possible;
+/// `prev` is running.
+#[inline(always)]
+pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Inside a schedule callback `prev` is not in the queue, and `next`
+        // not a task: so what forbids to switch comes first.
+        !sanitizer::OWN_STACKS
+            && may_switch(runtime)
+            && ((*prev).flags & flag::SPECIAL) | ((*next).flags & (flag::SPECIAL | flag::AWAY)) == 0
+            && runtime.hooks.get() & HOOK_SWITCH == 0
+            && (*runtime.eh).caught.is_null()
+    }
+}
+
+/// Makes `next` the running tasklet and changes stacks; comes back when it is
+/// `prev`'s turn again.
+///
+/// # Safety
+/// `plain` said so, and nothing has happened since.
+#[inline(always)]
+pub(crate) unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // SAFETY: `next` is in place; `prev` is the running tasklet.
+    unsafe {
+        runtime.set_running(next);
+        runtime.switches.set(runtime.switches.get() + 1);
+        (*next).switches += 1;
+        arch::swap(&raw mut (*prev).sp, (*next).sp);
     }
 }
 

@@ -143,6 +143,10 @@ fn one_whose_window_the_caller_occupies() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn spilled_frames_are_part_of_it() {
     #[inline(never)]
     fn deep(n: u32, wait: Channel<()>) -> Result<u32> {
@@ -338,6 +342,10 @@ fn without_memory_there_is_an_error() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn a_listing_says_where_everybody_is() {
     one_window(|| {
         let wait = Channel::<()>::new();

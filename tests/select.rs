@@ -554,3 +554,100 @@ fn many_selects_share_many_channels_and_lose_nothing() {
         assert_eq!(hardswitch::stats().tasklets, 1, "all have ended");
     });
 }
+
+/// A small generator: the same numbers every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+#[test]
+fn whatever_ends_them_selects_leave_nothing_behind_and_lose_no_value() {
+    use hardswitch::{run_with, time, Budget};
+    use std::time::Duration;
+    const CHANNELS: usize = 4;
+    const TASKLETS: usize = 12;
+    thread_local!(static NOW: Cell<u64> = const { Cell::new(0) });
+    fresh(|s| {
+        for seed in 1..=40u64 {
+            time::set_clock(Some(|| NOW.get()));
+            let channels: Vec<Channel<Rc<()>>> = (0..CHANNELS).map(|_| Channel::new()).collect();
+            let value = Rc::new(());
+            let preferences = [
+                Preference::Receiver,
+                Preference::Neither,
+                Preference::Sender,
+            ];
+            let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            for channel in &channels {
+                channel.set_preference(preferences[dice.roll(3)]);
+                channel.set_schedule_all(dice.roll(4) == 0);
+            }
+            let tasklets: Vec<Tasklet> = (0..TASKLETS)
+                .map(|i| {
+                    let (channels, value) = (channels.clone(), value.clone());
+                    let mut dice = Dice(seed << 8 | i as u64 | 1);
+                    s.spawn(move || -> Result<()> {
+                        for _ in 0..30 {
+                            let mut select = Select::new();
+                            // Each channel at most once: sending or receiving.
+                            for channel in &channels {
+                                match dice.roll(3) {
+                                    0 => drop(select.receive(channel)),
+                                    1 => drop(select.send(channel, value.clone())),
+                                    _ => {}
+                                }
+                            }
+                            let time = Duration::from_nanos(1 + dice.roll(50) as u64);
+                            let done = match dice.roll(4) {
+                                0 => select.try_wait(),
+                                _ => select.wait_timeout(time),
+                            };
+                            match done {
+                                Ok(_) | Err(Error::Timeout | Error::WouldBlock) => {}
+                                Err(error) => return Err(error),
+                            }
+                            match dice.roll(6) {
+                                0 => drop(channels[dice.roll(CHANNELS)].try_receive()),
+                                1 => drop(channels[dice.roll(CHANNELS)].try_send(value.clone())),
+                                2 => schedule()?,
+                                _ => {}
+                            }
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            while tasklets.iter().any(Tasklet::is_alive) {
+                let _ = run_with(Budget::switches(1 + dice.roll(9) as u64));
+                NOW.set(NOW.get() + dice.roll(20) as u64);
+                time::fire_due();
+                let victim = &tasklets[dice.roll(TASKLETS)];
+                let channel = &channels[dice.roll(CHANNELS)];
+                match dice.roll(40) {
+                    0 => victim.kill().unwrap(),
+                    1 => victim.kill_pending().unwrap(),
+                    2 => {
+                        channel.close_and_wake();
+                    }
+                    3 | 4 => channel.open(),
+                    _ => {}
+                }
+            }
+            for (i, channel) in channels.iter().enumerate() {
+                assert_eq!(channel.balance(), 0, "seed {seed}, channel {i}");
+                assert!(channel.queue().is_none());
+            }
+            drop(tasklets);
+            assert_eq!((time::timeouts(), run_count()), (0, 1), "seed {seed}");
+            assert_eq!(Rc::strong_count(&value), 1, "seed {seed}");
+            assert_eq!(hardswitch::stats().tasklets, 1, "seed {seed}");
+        }
+    });
+}

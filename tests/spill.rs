@@ -35,6 +35,10 @@ fn sum(n: u64) -> Result<u64> {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn a_million_levels_fit_a_window_of_16_kib() {
     console(|| {
         let depth: u64 = 1_000_000;
@@ -180,6 +184,10 @@ fn a_panic_goes_on_in_the_caller() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn a_tasklet_killed_in_the_depth_unwinds_through_its_spills() {
     struct Count(Rc<Cell<u32>>);
     impl Drop for Count {
@@ -280,7 +288,7 @@ fn what_grow_carries_is_part_of_the_slice() {
     std::thread::spawn(|| {
         Settings {
             window_size: 128 * 1024,
-            stack_size: 128 * 1024,
+            stack_size: 512 * 1024,
             ..Settings::console()
         }
         .apply()

@@ -8,6 +8,8 @@
 //!   current stack, call `op(arg, sp)`, go on with the save area that it names.
 //!   If the copying cannot be done on this stack, `op` names an [`Exchange`]
 //!   instead, which the routine does on the scratch stack.
+//! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is decided
+//!   who is next, and that one is in place.
 //! * `hsw_asm_leave(to)`: the second half alone.
 //! * `hsw_asm_start`: where newborns begin; never called.
 //! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
@@ -38,7 +40,9 @@ compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for wha
 
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
-pub(crate) use port::{exact_stack_pointer, write_newborn, FpEnv, NEWBORN, SAVE_AREA, STACK_ALIGN};
+pub(crate) use port::{
+    exact_stack_pointer, swap, write_newborn, FpEnv, NEWBORN, SAVE_AREA, STACK_ALIGN,
+};
 
 /// Enters `hsw_asm_transfer`.
 ///
@@ -66,6 +70,12 @@ extern "C" {
     /// `to` is what an `op` may return; nothing on the current stack is needed
     /// any more.
     pub(crate) fn hsw_asm_leave(to: usize) -> !;
+    /// Stores the address of the save area that it makes at `save` and goes on
+    /// with the one at `to`. Called through the port's `swap`.
+    ///
+    /// # Safety
+    /// `to` is the address of a save area in place.
+    fn hsw_asm_swap(save: *mut usize, to: usize);
     fn hsw_asm_start();
     /// # Safety
     /// `top` is the aligned top of a free stack that is large enough for `f`.

@@ -73,6 +73,16 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     unsafe { super::hsw_asm_transfer(op, arg) };
 }
 
+/// Enters `hsw_asm_swap`: an ordinary call as well.
+///
+/// # Safety
+/// As `hsw_asm_swap`, see `arch`.
+#[inline(always)]
+pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { super::hsw_asm_swap(save, to) };
+}
+
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///
 /// `body` is the address the body will have when the tasklet runs; `delta` is

@@ -76,6 +76,31 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     }
 }
 
+/// Enters `hsw_asm_swap`.
+///
+/// # Safety
+/// As `hsw_asm_swap`, see `arch`.
+#[inline(always)]
+pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
+    // SAFETY: as in `transfer`.
+    unsafe {
+        asm!(
+            "lea rcx, [rip + 2f]",
+            "push rcx",
+            "jmp {swap}",
+            "2:",
+            swap = sym super::hsw_asm_swap,
+            in("rdi") save,
+            in("rsi") to,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///
 /// `body` is the address the body will have when the tasklet runs; `delta` is

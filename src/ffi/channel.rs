@@ -1,5 +1,6 @@
 //! Channels.
 
+use alloc::rc::Rc;
 use core::ffi::{c_char, c_void};
 
 use super::handle::Kind;
@@ -36,7 +37,7 @@ pub(super) struct CChannel {
 }
 
 #[inline(never)] // keeps the frames of blocking calls small
-fn get(channel: hsw_channel) -> Result<(Channel<Owned>, hsw_destroy), Failure> {
+pub(super) fn get(channel: hsw_channel) -> Result<(Channel<Owned>, hsw_destroy), Failure> {
     local::with(|local| {
         let table = local.channels.borrow();
         let found = table
@@ -335,6 +336,35 @@ pub unsafe extern "C" fn hsw_channel_queue(
     entry(|| {
         let first = out(first, "first")?;
         first.set(hand_out_or_none(get(channel)?.0.queue())?);
+        Ok(())
+    })
+}
+
+/// Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed with the function that came
+/// with it; so is this one, with `destroy` (may be null), when the channel goes, or when this call fails.
+#[no_mangle]
+pub extern "C" fn hsw_channel_set_user_data(
+    channel: hsw_channel,
+    data: *mut c_void,
+    destroy: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let data = Rc::new(Owned::new(data, destroy));
+        drop(get(channel)?.0.set_user_data(Some(data)));
+        Ok(())
+    })
+}
+
+/// The pointer that was set; null when there is none. It stays the channel's.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_channel_user_data(
+    channel: hsw_channel,
+    data: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let data = out(data, "data")?;
+        let kept = get(channel)?.0.user_data_as::<Owned>();
+        data.set(kept.map_or(core::ptr::null_mut(), |owned| owned.peek().0));
         Ok(())
     })
 }

@@ -17,8 +17,7 @@ pub(super) fn limit(nanoseconds: u64) -> Option<Duration> {
 /// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
 /// whether all ran until they blocked.
 ///
-/// The clock is looked at after each round of the run queue, in which every runnable tasklet has its turn: a tick overdraws its
-/// budget by one round at most. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
+/// The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
 /// stay queued for the next tick.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_status {

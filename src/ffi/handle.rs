@@ -31,6 +31,7 @@ pub(super) enum Kind {
     Channel = 2,
     #[cfg_attr(not(feature = "std"), allow(dead_code))]
     Socket = 3,
+    Queue = 4,
 }
 
 impl Kind {
@@ -39,6 +40,7 @@ impl Kind {
             Kind::Tasklet => "tasklet",
             Kind::Channel => "channel",
             Kind::Socket => "socket",
+            Kind::Queue => "queue",
         }
     }
 }
@@ -127,7 +129,7 @@ impl<T> Table<T> {
             return Err(Fault::Null);
         }
         let kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as u32;
-        if !(1..=3).contains(&kind) {
+        if !(1..=4).contains(&kind) {
             return Err(Fault::Stale);
         }
         if kind != self.kind as u32 {

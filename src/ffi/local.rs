@@ -6,12 +6,14 @@ use alloc::collections::BTreeMap;
 
 use super::channel::CChannel;
 use super::handle::{Kind, Table};
+use super::queue::CQueue;
 use super::status::{Failure, LastError};
 use crate::Tasklet;
 
 pub(super) struct Local {
     pub(super) tasklets: RefCell<Table<Tasklet>>,
     pub(super) channels: RefCell<Table<CChannel>>,
+    pub(super) queues: RefCell<Table<CQueue>>,
     #[cfg(feature = "std")]
     pub(super) sockets: RefCell<Table<super::net::Socket>>,
     /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
@@ -24,6 +26,7 @@ impl Local {
         Local {
             tasklets: RefCell::new(Table::new(Kind::Tasklet, thread)),
             channels: RefCell::new(Table::new(Kind::Channel, thread)),
+            queues: RefCell::new(Table::new(Kind::Queue, thread)),
             #[cfg(feature = "std")]
             sockets: RefCell::new(Table::new(Kind::Socket, thread)),
             errors: RefCell::new(BTreeMap::new()),

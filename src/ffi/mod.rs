@@ -17,7 +17,10 @@
 mod channel;
 mod handle;
 mod local;
+mod queue;
+mod run;
 mod scheduler;
+mod select;
 mod settings;
 mod spill;
 mod status;

@@ -54,6 +54,7 @@ pub(super) struct Hooks {
     schedule: Cell<(hsw_schedule_callback, usize)>,
     channel: Cell<(hsw_channel_callback, usize)>,
     error: Cell<(hsw_error_handler, usize)>,
+    pub(super) clock: Cell<super::run::hsw_clock>,
 }
 
 /// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled: the remaining ones stay
@@ -220,6 +221,32 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
     })
 }
 
+/// An error handler of C's, as the runtime calls it.
+pub(super) fn error_hook(
+    handler: unsafe extern "C" fn(*const hsw_uncaught, *mut c_void) -> RawStatus,
+    user: *mut c_void,
+) -> crate::ErrorHandler {
+    Rc::new(move |error: &Error| {
+        let mut words = error.to_string();
+        words.retain(|c| c != '\0');
+        let words = CString::new(words).unwrap_or_default();
+        let (payload, destroy) = status::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
+        let uncaught = hsw_uncaught {
+            status: status::status_of(error),
+            message: CStr::as_ptr(&words),
+            payload,
+            destroy,
+        };
+        // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
+        let answer = unsafe { handler(&uncaught, user) };
+        if answer.0 == hsw_status::HSW_OK as i32 {
+            Ok(())
+        } else {
+            Err(error.clone())
+        }
+    })
+}
+
 /// Sets the error handler; otherwise as `hsw_set_schedule_callback`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_set_error_handler(
@@ -229,28 +256,7 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     old_user: *mut *mut c_void,
 ) -> hsw_status {
     entry(|| {
-        let hook = handler.map(|handler| -> crate::ErrorHandler {
-            Rc::new(move |error| {
-                let mut words = error.to_string();
-                words.retain(|c| c != '\0');
-                let words = CString::new(words).unwrap_or_default();
-                let (payload, destroy) =
-                    status::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
-                let uncaught = hsw_uncaught {
-                    status: status::status_of(error),
-                    message: CStr::as_ptr(&words),
-                    payload,
-                    destroy,
-                };
-                // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
-                let answer = unsafe { handler(&uncaught, user) };
-                if answer.0 == hsw_status::HSW_OK as i32 {
-                    Ok(())
-                } else {
-                    Err(error.clone())
-                }
-            })
-        });
+        let hook = handler.map(|handler| error_hook(handler, user));
         let previous =
             local::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
         drop(crate::set_error_handler(hook));
@@ -275,6 +281,7 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
         drop(local::with(|local| {
             Ok(local.channels.borrow_mut().drain())
         })?);
+        drop(local::with(|local| Ok(local.queues.borrow_mut().drain()))?);
         drop(local::with(|local| {
             Ok(local.tasklets.borrow_mut().drain())
         })?);
@@ -285,12 +292,14 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
     })
 }
 
-/// How many handles are live in the calling thread: tasklets, channels and sockets. For finding leaks.
+/// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || {
         local::with(|local| {
-            let count = local.tasklets.borrow().live() + local.channels.borrow().live();
+            let count = local.tasklets.borrow().live()
+                + local.channels.borrow().live()
+                + local.queues.borrow().live();
             #[cfg(feature = "std")]
             let count = count + local.sockets.borrow().live();
             Ok(count)

@@ -3,9 +3,12 @@
 use core::ffi::{c_char, c_void};
 
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 use super::handle::Kind;
+use super::run::HSW_NO_LIMIT;
+use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, local, out, set_if_wanted, Done};
@@ -473,7 +476,8 @@ pub unsafe extern "C" fn hsw_tasklet_set_atomic(
     })
 }
 
-/// Sets or clears the flag that lets the tasklet be interrupted within nested calls. `old` may be null.
+/// Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code has none: it is kept, and changes
+/// nothing. `old` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     tasklet: hsw_tasklet,
@@ -582,6 +586,90 @@ pub extern "C" fn hsw_tasklet_set_tempval(
     entry(|| {
         let value = Value::new(Owned::new(value, destroy));
         drop(get(tasklet)?.set_tempval(value));
+        Ok(())
+    })
+}
+
+/// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that came with it; so is this one,
+/// with `destroy` (may be null), when the last handle and the tasklet are gone, or when this call fails.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_set_user_data(
+    tasklet: hsw_tasklet,
+    data: *mut c_void,
+    destroy: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let data = Rc::new(Owned::new(data, destroy));
+        drop(get(tasklet)?.set_user_data(Some(data)));
+        Ok(())
+    })
+}
+
+/// The pointer that was set; null when there is none. It stays the tasklet's.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_user_data(
+    tasklet: hsw_tasklet,
+    data: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let data = out(data, "data")?;
+        let kept = get(tasklet)?.user_data_as::<Owned>();
+        data.set(kept.map_or(core::ptr::null_mut(), |owned| owned.peek().0));
+        Ok(())
+    })
+}
+
+/// Sets an error handler for this tasklet; null clears it. It is asked before the thread's (`hsw_set_error_handler`), which gets what
+/// this one does not answer with `HSW_OK`.
+#[no_mangle]
+pub extern "C" fn hsw_tasklet_set_error_handler(
+    tasklet: hsw_tasklet,
+    handler: hsw_error_handler,
+    user: *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let hook = handler.map(|handler| super::scheduler::error_hook(handler, user));
+        drop(get(tasklet)?.set_error_handler(hook));
+        Ok(())
+    })
+}
+
+/// The thread the tasklet belongs to, as `hsw_thread_id` says there.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_thread_id(tasklet: hsw_tasklet, id: *mut u64) -> hsw_status {
+    entry(|| {
+        let id = out(id, "id")?;
+        id.set(get(tasklet)?.thread_id());
+        Ok(())
+    })
+}
+
+/// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics` is on.
+#[repr(C)]
+pub struct hsw_tasklet_times {
+    /// How long it has run, all turns together.
+    pub run_ns: u64,
+    /// When it was first switched to; `HSW_NO_LIMIT`: not yet, or not measured.
+    pub started_ns: u64,
+    /// When it ended; `HSW_NO_LIMIT`: not yet, or not measured.
+    pub ended_ns: u64,
+}
+
+/// The times of one tasklet.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_get_times(
+    tasklet: hsw_tasklet,
+    times: *mut hsw_tasklet_times,
+) -> hsw_status {
+    entry(|| {
+        let wanted = out(times, "times")?;
+        let stats = get(tasklet)?.stats();
+        let ns = |time: core::time::Duration| time.as_nanos() as u64;
+        wanted.set(hsw_tasklet_times {
+            run_ns: ns(stats.run_time),
+            started_ns: stats.started.map_or(HSW_NO_LIMIT, ns),
+            ended_ns: stats.ended.map_or(HSW_NO_LIMIT, ns),
+        });
         Ok(())
     })
 }

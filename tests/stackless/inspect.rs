@@ -197,6 +197,10 @@ fn a_forgotten_tasklet_that_gives_in_late_is_no_zombie() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no slices"
+)]
 fn a_tasklet_knows_what_kind_of_stack_it_has() {
     fresh(|s| {
         assert_eq!(s.unbound().is_sliced(), matches!(s, Stacks::Window));

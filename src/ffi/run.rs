@@ -1,0 +1,203 @@
+//! Runs with a budget, order, the clock, and what is measured.
+
+use core::time::Duration;
+
+use super::status::Failure;
+use super::tasklet::{hand_out_or_none, hsw_tasklet};
+use super::{entry, hsw_status, local, out, quietly, set_if_wanted};
+use crate::{Budget, Error};
+
+/// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hsw_budget {
+    /// How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as well. With 0 nobody runs.
+    pub switches: u64,
+    /// Nanoseconds. 0 is one turn.
+    pub time_ns: u64,
+}
+
+/// No limit: of a budget, or of the time that a call waits.
+pub const HSW_NO_LIMIT: u64 = 0xffff_ffff_ffff_ffff;
+
+/// What `hsw_run_with` has done.
+#[repr(C)]
+pub struct hsw_run_report {
+    /// Tasklets that are still in the run queue, the caller not included.
+    pub runnable: usize,
+    /// Turns that tasklets had.
+    pub switches: u64,
+    /// Tasklets that ended.
+    pub completed: u64,
+    /// What is left of the budget; `HSW_NO_LIMIT` where there was no limit.
+    pub left: hsw_budget,
+    /// Was the budget used up?
+    pub used_up: bool,
+    /// Who was giving way when it was, if still queued; else the handle of nothing. The caller owns the handle.
+    pub interrupted: hsw_tasklet,
+}
+
+fn limit(value: u64) -> Option<u64> {
+    (value != HSW_NO_LIMIT).then_some(value)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(HSW_NO_LIMIT)
+}
+
+impl hsw_budget {
+    fn read(&self) -> Budget {
+        let mut budget = Budget::UNLIMITED;
+        if let Some(count) = limit(self.switches) {
+            budget = budget.and_switches(count);
+        }
+        if let Some(time) = limit(self.time_ns) {
+            budget = budget.and_time(Duration::from_nanos(time));
+        }
+        budget
+    }
+
+    fn from(budget: Budget) -> hsw_budget {
+        hsw_budget {
+            switches: budget.max_switches().unwrap_or(HSW_NO_LIMIT),
+            time_ns: budget.max_time().map_or(HSW_NO_LIMIT, nanoseconds),
+        }
+    }
+}
+
+/// As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
+/// Budgets are checked when tasklets switch: one that never gives way keeps its turn. Atomic tasklets are not interrupted.
+/// `report` may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_run_with(
+    budget: *const hsw_budget,
+    report: *mut hsw_run_report,
+) -> hsw_status {
+    entry(|| {
+        // SAFETY: null, or as the contract of the interface says.
+        let budget = unsafe { budget.as_ref() }.ok_or(Failure::Null("budget"))?;
+        let done = crate::run_with(budget.read())?;
+        if report.is_null() {
+            return Ok(());
+        }
+        let interrupted = hand_out_or_none(done.interrupted)?;
+        set_if_wanted(
+            report,
+            hsw_run_report {
+                runnable: done.runnable,
+                switches: done.switches,
+                completed: done.completed,
+                left: hsw_budget::from(done.left),
+                used_up: done.used_up,
+                interrupted,
+            },
+        );
+        Ok::<(), Failure>(())
+    })
+}
+
+/// Whether `hsw_tasklet_run` nests, as in Stackless (the default), or puts its target first and leaves the order of all others. Of
+/// the calling thread; answers the old setting.
+#[no_mangle]
+pub extern "C" fn hsw_set_use_nested_tasklets(nested: bool) -> bool {
+    quietly(true, || crate::set_use_nested_tasklets(nested))
+}
+
+/// Whether the run times of the calling thread's tasklets are measured; answers the old setting. Off at first.
+#[no_mangle]
+pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
+    quietly(false, || crate::set_statistics(on))
+}
+
+/// A number of the calling thread that no other thread has had. Never 0.
+#[no_mangle]
+pub extern "C" fn hsw_thread_id() -> u64 {
+    quietly(0, crate::thread_id)
+}
+
+/// A monotonic clock: nanoseconds since any fixed moment. It must not unwind or call this library.
+pub type hsw_clock = Option<unsafe extern "C" fn() -> u64>;
+
+fn ask_clock_of_c() -> u64 {
+    let clock = local::with(|local| Ok(local.hooks.clock.get()));
+    match clock {
+        // SAFETY: the contract of the interface: a clock of this type.
+        Ok(Some(clock)) => unsafe { clock() },
+        _ => 0,
+    }
+}
+
+/// Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's. Without std there is none, and
+/// budgets in time and timeouts fail with `HSW_ERR_STATE` until one is given.
+#[no_mangle]
+pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
+    entry(|| {
+        local::with(|local| {
+            local.hooks.clock.set(clock);
+            Ok(())
+        })?;
+        crate::time::set_clock(clock.map(|_| ask_clock_of_c as crate::time::Clock));
+        Ok::<(), Failure>(())
+    })
+}
+
+/// What the calling thread's clock says, in nanoseconds.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_now_ns(now: *mut u64) -> hsw_status {
+    entry(|| {
+        let now = out(now, "now")?;
+        let time = crate::time::now().ok_or(Error::from(crate::StateError::NoClock))?;
+        now.set(nanoseconds(time));
+        Ok(())
+    })
+}
+
+/// Ends the waits of the calling thread whose time has come; answers how many. For hosts that do not pump the main loop: `hsw_pump`
+/// does it as well.
+#[no_mangle]
+pub extern "C" fn hsw_fire_due() -> usize {
+    quietly(0, crate::time::fire_due)
+}
+
+/// Nanoseconds until the next wait with a timeout is due; `HSW_NO_LIMIT` when there is none.
+#[no_mangle]
+pub extern "C" fn hsw_until_next_ns() -> u64 {
+    quietly(HSW_NO_LIMIT, || {
+        crate::time::until_next().map_or(HSW_NO_LIMIT, nanoseconds)
+    })
+}
+
+/// Counters of the calling thread.
+#[repr(C)]
+pub struct hsw_counters {
+    /// Tasklets that were ever made, main included.
+    pub tasklets_made: u64,
+    /// Tasklets that have run to their end.
+    pub tasklets_completed: u64,
+    /// Turns that tasklets had in the last `hsw_run_with`.
+    pub last_run_switches: u64,
+    /// Tasklets that ended in the last `hsw_run_with`.
+    pub last_run_completed: u64,
+    /// Channels that exist.
+    pub channels: usize,
+    /// Waits with a timeout.
+    pub timeouts: usize,
+}
+
+/// The counters of the calling thread.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_get_counters(counters: *mut hsw_counters) -> hsw_status {
+    entry(|| {
+        let wanted = out(counters, "counters")?;
+        let stats = crate::stats();
+        wanted.set(hsw_counters {
+            tasklets_made: stats.tasklets_made,
+            tasklets_completed: stats.tasklets_completed,
+            last_run_switches: stats.last_run_switches,
+            last_run_completed: stats.last_run_completed,
+            channels: stats.channels,
+            timeouts: stats.timeouts,
+        });
+        Ok(())
+    })
+}

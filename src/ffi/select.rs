@@ -1,0 +1,195 @@
+//! Waiting for several channels, and for a time.
+
+use core::ffi::c_void;
+use core::time::Duration;
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::channel::{get, hsw_channel};
+use super::run::HSW_NO_LIMIT;
+use super::status::Failure;
+use super::value::{hsw_destroy, Owned};
+use super::{entry, hsw_status, out, set_if_wanted};
+use crate::channel::{RECEIVE, SEND};
+use crate::{Error, Select};
+
+/// What a case of `hsw_select` does.
+#[repr(i32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum hsw_direction {
+    /// Receives.
+    HSW_RECEIVE = -1,
+    /// Sends.
+    HSW_SEND = 1,
+}
+
+/// One of the operations of `hsw_select`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hsw_case {
+    /// The channel.
+    pub channel: hsw_channel,
+    /// One of `hsw_direction`.
+    pub direction: i32,
+    /// The value to send; or where the received value is written.
+    pub value: *mut c_void,
+}
+
+fn patience(timeout_ns: u64) -> Option<Duration> {
+    (timeout_ns != HSW_NO_LIMIT).then(|| Duration::from_nanos(timeout_ns))
+}
+
+/// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
+/// (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If several can be done, the choice is fair, or, `in_order`, the
+/// first of the array.
+///
+/// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found its channel closed
+/// (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
+/// `SIZE_MAX` when the failure belongs to no case. Values to send that were not handed over are still the caller's. One exception: when
+/// `hsw_channel_close_and_wake` ended the wait, or the switch to a receiver failed, the channel's `destroy` has freed the value of that
+/// case, and its `value` is null.
+///
+/// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
+/// than the caller's own. A select cannot send and receive on the same channel.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_select(
+    cases: *mut hsw_case,
+    count: usize,
+    timeout_ns: u64,
+    in_order: bool,
+    chosen: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let chosen = out(chosen, "chosen")?;
+        if cases.is_null() && count != 0 {
+            return Err(Failure::Null("cases"));
+        }
+        let mut select = Select::new();
+        let mut destroyers = Vec::with_capacity(count);
+        for i in 0..count {
+            // SAFETY: `cases` has `count` elements (contract of the interface).
+            let case = unsafe { cases.add(i).read() };
+            let (channel, destroy) = get(case.channel)?;
+            match case.direction {
+                d if d == hsw_direction::HSW_RECEIVE as i32 => {
+                    select.receive(&channel);
+                }
+                d if d == hsw_direction::HSW_SEND as i32 => {
+                    // Not freed from here on until all cases are known to be good.
+                    select.send(&channel, Owned::new(case.value, None));
+                }
+                other => {
+                    let what = format!("cases[{i}].direction: there is none called {other}");
+                    return Err(Failure::Argument(what));
+                }
+            }
+            destroyers.push(destroy);
+        }
+        if in_order {
+            select = select.in_order();
+        }
+        let (chosen_case, outcome) = run(&mut select, &destroyers, patience(timeout_ns));
+        for (i, case) in select.cases().iter_mut().enumerate() {
+            let unsent = case.take::<Owned>().map(|owned| owned.take().0);
+            if case.direction() == SEND && Some(i) != chosen_case.filter(|_| outcome.is_ok()) {
+                // SAFETY: as above.
+                unsafe { (*cases.add(i)).value = unsent.unwrap_or(core::ptr::null_mut()) };
+            }
+        }
+        chosen.set(chosen_case.unwrap_or(usize::MAX));
+        let received = outcome?;
+        if let (Some(i), Some(value)) = (chosen_case, received) {
+            // SAFETY: as above.
+            unsafe { (*cases.add(i)).value = value };
+        }
+        Ok(())
+    })
+}
+
+/// Which case it was, and what was received, if it was a receive.
+type Outcome = (Option<usize>, Result<Option<*mut c_void>, Error>);
+
+#[inline(never)] // keeps the frames of blocking calls small
+fn run(select: &mut Select, destroyers: &[hsw_destroy], time: Option<Duration>) -> Outcome {
+    for (case, destroy) in select.cases().iter_mut().zip(destroyers) {
+        if case.direction() == SEND {
+            if let Some(owned) = case.take::<Owned>() {
+                case.put(Owned::new(owned.take().0, *destroy));
+            }
+        }
+    }
+    match select.choose(time) {
+        Err(error) => (None, Err(error)),
+        Ok((i, Err(error))) => (Some(i), Err(error)),
+        Ok((i, Ok(slot))) if select.cases()[i].direction() == RECEIVE => {
+            match crate::select::value::<Owned>(slot) {
+                Ok(owned) => (Some(i), Ok(Some(owned.take().0))),
+                Err(error) => (Some(i), Err(error)),
+            }
+        }
+        Ok((i, Ok(_))) => (Some(i), Ok(None)),
+    }
+}
+
+/// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+/// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+///
+/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
+/// loop itself while it waits here.
+#[no_mangle]
+pub extern "C" fn hsw_channel_send_timeout(
+    channel: hsw_channel,
+    value: *mut c_void,
+    timeout_ns: u64,
+) -> hsw_status {
+    entry(|| {
+        let (channel, destroy) = get(channel)?;
+        let value = Owned::new(value, destroy);
+        let Some(time) = patience(timeout_ns) else {
+            return Ok(channel.send(value)?);
+        };
+        channel.send_timeout(value, time).map_err(|(error, back)| {
+            match back {
+                Some(value) if matches!(error, Error::Timeout) => {
+                    value.take();
+                }
+                other => drop(other),
+            }
+            error
+        })?;
+        Ok(())
+    })
+}
+
+/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_channel_receive_timeout(
+    channel: hsw_channel,
+    timeout_ns: u64,
+    value: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let value = out(value, "value")?;
+        let (channel, _) = get(channel)?;
+        let received = match patience(timeout_ns) {
+            Some(time) => channel.receive_timeout(time)?,
+            None => channel.receive()?,
+        };
+        value.set(received.take().0);
+        Ok(())
+    })
+}
+
+/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
+/// queued, none has run yet. What senders were about to send is freed.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_channel_close_and_wake(
+    channel: hsw_channel,
+    woken: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        set_if_wanted(woken, get(channel)?.0.close_and_wake());
+        Ok(())
+    })
+}
