@@ -127,7 +127,7 @@ pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
         !sanitizer::OWN_STACKS
             && may_switch(runtime)
             && ((*prev).flags & flag::SPECIAL) | ((*next).flags & (flag::SPECIAL | flag::AWAY)) == 0
-            && runtime.hooks.get() & HOOK_SWITCH == 0
+            && runtime.hooks() & HOOK_SWITCH == 0
             && (*runtime.eh).caught.is_null()
     }
 }
