@@ -32,11 +32,10 @@ fn the_last_thread_that_can_run_does_not_get_to_wait() {
     let (a, b) = (channel.clone(), Channel::<u32>::new());
     let (a2, b2) = (a.clone(), b.clone());
     let other = thread::spawn(move || {
-        match {
-            a2.receive().unwrap();
-            b2.send(0).unwrap();
-            a2.receive()
-        } {
+        a2.receive().unwrap();
+        b2.send(0).unwrap();
+        let second = a2.receive();
+        match second {
             Err(Error::Deadlock) => {
                 b2.send(2).unwrap();
                 1

@@ -178,11 +178,9 @@ impl Home {
         if !mail.letters.is_empty() {
             return Err(StayUp::Mail);
         }
-        if stuck {
-            if AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
-                AWAKE.fetch_add(1, Ordering::SeqCst);
-                return Err(StayUp::Deadlock);
-            }
+        if stuck && AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
+            AWAKE.fetch_add(1, Ordering::SeqCst);
+            return Err(StayUp::Deadlock);
         }
         mail.bell.get_or_insert_with(bell);
         mail.rest = if stuck { Rest::Stuck } else { Rest::Asleep };
