@@ -628,10 +628,18 @@ fn a_wake_up_is_not_passed_on_to_who_came_after_the_notification() {
     let all = waiters(&shared, &notes, 1);
     let guard = shared.0.lock().unwrap();
     shared.1.notify_one();
-    drop(guard);
-    // The lock is the first one's; a second comes for it and waits on the condition only after the first has left.
+    // With another lock, since the first one's is taken: it comes after the notification.
+    let (s, n) = (shared.clone(), notes.clone());
+    start(move || {
+        let other = Lock::new(());
+        let guard = s.1.wait(other.lock()?)?;
+        n.add(9);
+        drop(guard);
+        Ok(())
+    });
+    settle();
     all[0].kill().unwrap();
-    waiters_more(&shared, &notes);
+    drop(guard);
     settle();
     assert_eq!((notes.all(), shared.1.waiting()), (vec![], 1));
     shared.1.notify_one();
