@@ -50,6 +50,8 @@
 // For times: no limit.
 #define HSW_FOREVER UINT64_MAX
 
+
+
 // What a case of `hsw_select` does.
 enum hsw_direction
 #ifdef __cplusplus
