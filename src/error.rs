@@ -102,6 +102,14 @@ pub enum StateError {
     RecursiveChannel,
     /// `switch` to a tasklet of another thread.
     OtherThread,
+    /// `release` of a lock that nobody holds.
+    NotHeld,
+    /// `release` of a reentrant lock that the caller does not hold.
+    NotOwner,
+    /// `release` of more permits than a semaphore can have.
+    SemaphoreFull,
+    /// Somebody gave up waiting at a barrier, or broke it.
+    BarrierBroken,
     /// No thread has this number.
     ThreadNotFound,
     /// A time is asked for where there is no clock.
@@ -131,6 +139,10 @@ impl StateError {
             StateError::RecursiveSchedule => "Recursive scheduler call due to callbacks!",
             StateError::RecursiveChannel => "Recursive channel call due to callbacks!",
             StateError::OtherThread => "can't switch to a different thread.",
+            StateError::NotHeld => "release of a lock that is not held",
+            StateError::NotOwner => "release of a lock that the caller does not hold",
+            StateError::SemaphoreFull => "semaphore released too many times",
+            StateError::BarrierBroken => "the barrier is broken",
             StateError::ThreadNotFound => "Thread id not found",
             StateError::NoClock => "the thread has no clock",
             StateError::SelectBothWays => "a select cannot send and receive on the same channel",

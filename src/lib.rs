@@ -28,7 +28,8 @@
 //! | schedule, run, look around | [`schedule`], [`run`], [`current`], [`tasklets`], [`stats`] |
 //! | set limits | [`Settings`] |
 //! | recurse deeply in a small window | [`spill`] |
-//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `offload` |
+//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `timer`, `offload` |
+//! | share data between tasklets and threads | `sync`; not at all: [`Local`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
 //! The behaviour is Stackless Python's; the documentation of each item says
@@ -47,6 +48,7 @@ mod error;
 pub mod event;
 pub mod ffi;
 mod guard;
+mod local;
 #[cfg(feature = "std")]
 pub mod main_loop;
 mod measure;
@@ -62,10 +64,14 @@ mod scheduler;
 mod select;
 pub mod spill;
 mod stack;
+#[cfg(feature = "std")]
+pub mod sync;
 mod tasklet;
 #[cfg(feature = "std")]
 pub mod thread;
 pub mod time;
+#[cfg(feature = "std")]
+pub mod timer;
 mod transfer;
 mod valgrind;
 mod value;
@@ -76,6 +82,7 @@ pub use debug::dump_tasklets;
 pub use debug::{Backtrace, Frame};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
 pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTrap};
+pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use measure::{set_statistics, statistics, TaskletStats};

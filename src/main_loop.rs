@@ -8,11 +8,11 @@
 //! | free-running | a server, a tool, a test: sleeps in the system while there is nothing to do | [`MainLoop::run_until_idle`], [`MainLoop::run`] |
 //!
 //! ```text
-//!   pump:  run posted events ─► poll the sockets (wait ≤ next timer, wake-up or limit) ─► wake whose time has come
+//!   pump:  run posted events ─► poll the sockets (wait ≤ next timer, wake-up or limit) ─► wake whose time has come, run timers
 //!   then:  run the tasklets that were woken
 //! ```
 //!
-//! A socket operation or [`sleep`] called *from the main tasklet* drives the loop itself until it is done, so a program that never makes a
+//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet* drives the loop itself until it is done, so a program that never makes a
 //! `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
 //!
 //! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
@@ -140,9 +140,10 @@ impl MainLoop {
         Ok(crate::run_with(crate::Budget::time(left))?.runnable == 0)
     }
 
-    /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket or in an offload call, or until
-    /// [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so; those on channels between threads are waited for as
-    /// long as another thread that uses the library can run.
+    /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket, in an offload call or in a wait of
+    /// [`sync`](crate::sync), and no timer waits, or until [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so,
+    /// and so is what waits for a simulated clock that stands still; those on channels between threads are waited for as long as
+    /// another thread that uses the library can run.
     ///
     /// Errors: those of [`tick`](Self::tick). Calling it again goes on.
     pub fn run_until_idle(&self) -> Result<()> {
@@ -182,17 +183,18 @@ impl MainLoop {
         }
     }
 
-    /// Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event?
+    /// Is there nothing that could wake a tasklet: no timer of a clock that runs, no socket waited for, no offload call, no wait in
+    /// [`sync`](crate::sync), no event?
     pub fn is_idle(&self) -> bool {
         self.reactor.is_idle()
     }
 
-    /// When the next sleeper or timeout is due.
+    /// When the next sleeper, timeout or timer is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.reactor.next_deadline()
     }
 
-    /// Tasklets that wait for sockets, and timers (sleepers and timeouts) that run.
+    /// Tasklets that wait for sockets, and timers (sleepers, timeouts, those of [`timer`](crate::timer)).
     pub fn waiting(&self) -> (usize, usize) {
         self.reactor.waiting()
     }

@@ -856,6 +856,7 @@ pub(crate) fn thread_exit() {
     // SAFETY: main is unlinked; the queue's and the thread's references are
     // released; user callbacks go with it.
     unsafe {
+        crate::local::drop_values(runtime.main());
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());

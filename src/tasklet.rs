@@ -87,6 +87,8 @@ pub(crate) struct Extra {
     /// lowest one of the segment.
     pub(crate) low: usize,
     pub(crate) segment_bottom: usize,
+    /// Its values of [`Local`](crate::Local) keys.
+    pub(crate) locals: crate::local::Values,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
     pub(crate) fiber: sanitizer::Fiber,
     pub(crate) user_data: Option<Rc<dyn Any>>,
@@ -175,7 +177,25 @@ where
                 keep_error(task, error);
             }
         });
+        if (*task).extra.is_some() {
+            end_locals(task);
+        }
         scheduler::end(task)
+    }
+}
+
+/// Drops what the ending tasklet keeps in [`Local`](crate::Local)s. A panic there
+/// ends it as one of its body would, unless an error did already.
+#[cold]
+#[inline(never)]
+unsafe fn end_locals(task: *mut Task) {
+    // SAFETY: the running tasklet. Its error is put aside: destructors may switch.
+    unsafe {
+        let error = (*task).slot.take();
+        os::catch_into(task, keep_error, || crate::local::drop_values(task));
+        if !error.is_empty() {
+            drop(mem::replace(&mut (*task).slot, error));
+        }
     }
 }
 
@@ -249,6 +269,7 @@ impl Task {
                 spilled_bytes: 0,
                 low: 0,
                 segment_bottom: 0,
+                locals: crate::local::Values::new(),
                 fiber: sanitizer::Fiber::NEW,
                 user_data: None,
                 on_error: None,

@@ -13,6 +13,8 @@
 //!    switch left behind. Those destructors may send, spill and switch as they
 //!    like: the slot they find is empty.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use crate::arch::{self, EhGlobals};
 use crate::debug;
 use crate::error::{Error, Result};
@@ -127,7 +129,7 @@ pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
         !sanitizer::OWN_STACKS
             && may_switch(runtime)
             && ((*prev).flags & flag::SPECIAL) | ((*next).flags & (flag::SPECIAL | flag::AWAY)) == 0
-            && runtime.hooks() & HOOK_SWITCH == 0
+            && runtime.hooks.load(Relaxed) & HOOK_SWITCH == 0
             && (*runtime.eh).caught.is_null()
     }
 }

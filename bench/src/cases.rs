@@ -20,6 +20,10 @@ pub enum Case {
     Spawn,
     SpawnBurst,
     Offload,
+    /// A lock that is free, taken and given back.
+    Lock,
+    /// So many per cent of the wake-ups through a condition are not slower.
+    Wake(u32),
     Parked,
     WakeAll,
     Parked10M,
@@ -56,6 +60,9 @@ impl Case {
             Case::Spawn,
             Case::SpawnBurst,
             Case::Offload,
+            Case::Lock,
+            Case::Wake(50),
+            Case::Wake(99),
             Case::Parked,
             Case::WakeAll,
             Case::Parked10M,
@@ -73,6 +80,7 @@ impl Case {
             .filter(|case| {
                 case.name() == name
                     || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))
+                    || (name == "wake" && matches!(case, Case::Wake(_)))
             })
             .collect()
     }
@@ -87,6 +95,8 @@ impl Case {
             Case::Spawn => "spawn".into(),
             Case::SpawnBurst => "spawn-burst".into(),
             Case::Offload => "offload".into(),
+            Case::Lock => "lock".into(),
+            Case::Wake(percent) => format!("wake/p{percent}"),
             Case::Parked => "parked".into(),
             Case::WakeAll => "wake-all".into(),
             Case::Parked10M => "parked-10m".into(),
@@ -118,6 +128,8 @@ impl Case {
             Case::Spawn => "spawn one task, run it, see it finished".into(),
             Case::SpawnBurst => format!("spawn {BURST} tasks, run them all to their end; per task"),
             Case::Offload => "a function that does nothing on a worker thread, waited for: there and back".into(),
+            Case::Lock => "a lock that is free, taken and given back".into(),
+            Case::Wake(percent) => format!("a thread notifies a condition, who waits on another thread goes on with the lock: {percent} % were not slower"),
             Case::Parked => "memory of the process per task that is blocked in receive, 1,000,000 of them".into(),
             Case::WakeAll => "send to each of them in order, all run to their end; per task".into(),
             Case::Parked10M => "memory of the process with 10,000,000 tasklets blocked in receive".into(),
@@ -150,6 +162,7 @@ impl Case {
                 times("hardswitch", 0.2, "go"),
             ],
             Case::Offload => vec![times("hardswitch", 0.8, "tokio")],
+            Case::Lock | Case::Wake(_) => vec![],
             Case::Parked => vec![absolute("hardswitch", 320.0)],
             Case::WakeAll => vec![absolute("hardswitch", 150.0)],
             Case::Parked10M => vec![absolute("hardswitch", 4.0)],

@@ -61,9 +61,23 @@ pub(crate) struct Reactor {
     descriptors: RefCell<BTreeMap<u64, Rc<Waiter>>>,
     /// Waiters with a deadline, by it.
     deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
-    /// Calls on other threads whose outcome somebody here wants.
+    /// Clocks with timers that wait.
+    clocks: RefCell<Vec<Rc<dyn Timers>>>,
+    /// Calls and waits that other threads end.
     outstanding: Cell<usize>,
     scratch: Cell<Scratch>,
+}
+
+/// A clock with timers (see [`timer`](crate::timer)), as the reactor sees it.
+pub(crate) trait Timers {
+    /// When it is to be looked at next.
+    fn next(&self) -> Option<Instant>;
+    /// Runs what is due; answers how much that was.
+    fn expire(&self, reactor: &Reactor) -> usize;
+    /// Timers that wait.
+    fn pending(&self) -> usize;
+    /// It had none, and has been let go.
+    fn detached(&self);
 }
 
 /// Vectors that a pump reuses.
@@ -91,6 +105,7 @@ impl Reactor {
                 next_id: Cell::new(0),
                 descriptors: RefCell::default(),
                 deadlines: RefCell::default(),
+                clocks: RefCell::default(),
                 outstanding: Cell::new(0),
                 scratch: Cell::default(),
             });
@@ -118,25 +133,37 @@ impl Reactor {
     pub fn is_idle(&self) -> bool {
         self.outstanding.get() == 0
             && self.descriptors.borrow().is_empty()
-            && self.deadlines.borrow().is_empty()
+            && self.next_deadline().is_none()
             && self.events.is_empty()
             && crate::time::timeouts() == 0
     }
 
-    /// Tasklets that wait for descriptors, and for a time.
+    /// Tasklets that wait for descriptors, and timers of all kinds.
     pub fn waiting(&self) -> (usize, usize) {
+        let timers: usize = self.clocks.borrow().iter().map(|c| c.pending()).sum();
         (
             self.descriptors.borrow().len(),
-            self.deadlines.borrow().len(),
+            self.deadlines.borrow().len() + timers,
         )
+    }
+
+    /// Looks after `clock` until it has no timers any more.
+    pub fn attach(&self, clock: Rc<dyn Timers>) {
+        self.clocks.borrow_mut().push(clock);
     }
 
     /// When the next deadline is.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines
+        let deadline = self
+            .deadlines
             .borrow()
             .first_key_value()
-            .map(|((at, _), _)| *at)
+            .map(|((at, _), _)| *at);
+        let clocks = self.clocks.borrow();
+        deadline
+            .into_iter()
+            .chain(clocks.iter().filter_map(|clock| clock.next()))
+            .min()
     }
 
     /// Puts a wait on the lists.
@@ -269,6 +296,7 @@ impl Reactor {
         };
         done += self.poll(wait, for_threads)?;
         done += crate::thread::read_mail() + self.expire();
+        done += self.expire_clocks();
         done += crate::time::fire_due();
         Ok(done)
     }
@@ -365,6 +393,27 @@ impl Drop for Rest {
     fn drop(&mut self) {
         if let Some(local) = &self.0 {
             local.home.get_up();
+        }
+    }
+}
+
+impl Reactor {
+    /// Runs the timers that are due.
+    fn expire_clocks(&self) -> usize {
+        // By number: what a timer runs may attach clocks, or pump and so let go of some.
+        let (mut at, mut done) = (0, 0);
+        loop {
+            let clock = match self.clocks.borrow().get(at) {
+                Some(clock) => clock.clone(),
+                None => return done,
+            };
+            done += clock.expire(self);
+            if clock.pending() > 0 {
+                at += 1;
+            } else {
+                self.clocks.borrow_mut().retain(|c| !Rc::ptr_eq(c, &clock));
+                clock.detached();
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod memcpy;
 mod outside;
 #[cfg(target_arch = "x86_64")]
 mod tokio;
+mod wake;
 
 use crate::cases::Case;
 use crate::herd::{Herd, Shepherd, CHILD};
@@ -104,6 +105,27 @@ fn peers() -> Vec<Peer> {
         Peer {
             name: "hardswitch-sliced",
             timed: hardswitch::timed_sliced,
+            herd: None,
+        },
+        Peer {
+            name: "hardswitch-sync",
+            timed: wake::timed_tasklet,
+            herd: None,
+        },
+        Peer {
+            name: "hardswitch-thread",
+            timed: wake::timed_thread,
+            herd: None,
+        },
+        Peer {
+            name: "std",
+            timed: wake::timed_std,
+            herd: None,
+        },
+        #[cfg(target_arch = "x86_64")]
+        Peer {
+            name: "parking_lot",
+            timed: wake::timed_parking_lot,
             herd: None,
         },
         Peer {

@@ -1,0 +1,183 @@
+//! The barrier.
+
+use super::wait::{self, Answer, List, Until, Wait, Waiter};
+use crate::error::StateError;
+use crate::{Error, Result};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Where so many tasklets wait for each other; then all go on, and it can be used again.
+///
+/// When one of those who wait gives up (time is up, killed), the others could wait for ever: the barrier is *broken*, and all get
+/// [`StateError::BarrierBroken`] until somebody [resets](Self::reset) it.
+///
+/// ```
+/// let barrier = std::sync::Arc::new(hardswitch::sync::Barrier::new(2));
+/// let other = barrier.clone();
+/// let thread = std::thread::spawn(move || other.wait().unwrap());
+/// let last = barrier.wait()?;
+/// assert!(last != thread.join().unwrap());
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct Barrier {
+    parties: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    list: List,
+    broken: bool,
+}
+
+impl Barrier {
+    /// For `parties` tasklets; with 0 or 1, nobody waits.
+    pub fn new(parties: usize) -> Barrier {
+        Barrier {
+            parties,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Waits until as many have come as it takes. True for the one that came last.
+    ///
+    /// # Errors
+    /// [`StateError::BarrierBroken`]; what was thrown at the tasklet meanwhile and [`Error::BlockTrap`]: those break it.
+    pub fn wait(&self) -> Result<bool> {
+        self.wait_until(Until::Ever)
+    }
+
+    /// As [`wait`](Self::wait), for at most `time`. With zero, only who comes last passes; a time that the clock cannot tell is for ever.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait), and [`Error::Timeout`], which breaks it.
+    pub fn wait_timeout(&self, time: Duration) -> Result<bool> {
+        self.wait_until(Until::after(time))
+    }
+
+    /// Breaks it: those who wait and those who come get [`StateError::BarrierBroken`].
+    pub fn abort(&self) {
+        self.end(true);
+    }
+
+    /// As new. Those who wait get [`StateError::BarrierBroken`].
+    pub fn reset(&self) {
+        self.end(false);
+    }
+
+    fn end(&self, broken: bool) {
+        let all = {
+            let mut state = wait::lock(&self.state);
+            state.broken = broken;
+            wait::answer_all(&mut state.list, Answer::Refused)
+        };
+        wait::wake_all(all);
+    }
+
+    /// How many it takes.
+    pub fn parties(&self) -> usize {
+        self.parties
+    }
+
+    /// How many wait now.
+    pub fn waiting(&self) -> usize {
+        wait::lock(&self.state).list.len()
+    }
+
+    /// Is it broken?
+    pub fn is_broken(&self) -> bool {
+        wait::lock(&self.state).broken
+    }
+
+    /// The last one to come lets all go.
+    fn come(&self, waiter: Option<&Arc<Waiter>>) -> Result<bool> {
+        let all = {
+            let mut state = wait::lock(&self.state);
+            if state.broken {
+                return Err(StateError::BarrierBroken.into());
+            }
+            if state.list.len() + 1 < self.parties {
+                state.list.extend(waiter.cloned());
+                return Ok(false);
+            }
+            wait::answer_all(&mut state.list, Answer::Granted)
+        };
+        wait::wake_all(all);
+        Ok(true)
+    }
+
+    fn wait_until(&self, until: Until) -> Result<bool> {
+        // Without a wait, if it is the last one.
+        if wait::lock(&self.state).list.len() + 1 >= self.parties || matches!(until, Until::Now) {
+            if self.come(None)? {
+                return Ok(true);
+            }
+            if let Until::Now = until {
+                self.abort();
+                return Err(Error::Timeout);
+            }
+        }
+        let wait = match Wait::begin(until) {
+            Ok(wait) => wait,
+            Err(error) => {
+                self.abort();
+                return Err(error);
+            }
+        };
+        if self.come(Some(wait.waiter()))? {
+            return Ok(true);
+        }
+        let leaving = Leaving(self, wait.waiter());
+        loop {
+            let woken = wait.block()?;
+            let answer = match woken {
+                true => wait.waiter().answer(),
+                false => leaving.now(),
+            };
+            let result = match answer {
+                Answer::Granted => Ok(false),
+                Answer::Refused => Err(StateError::BarrierBroken.into()),
+                Answer::None if woken => continue,
+                Answer::None => Err(Error::Timeout),
+            };
+            std::mem::forget(leaving);
+            return result;
+        }
+    }
+}
+
+/// Leaves when dropped, which breaks the barrier, unless it was answered before.
+struct Leaving<'a>(&'a Barrier, &'a Arc<Waiter>);
+
+impl Leaving<'_> {
+    fn now(&self) -> Answer {
+        let others = {
+            let mut state = wait::lock(&self.0.state);
+            if !wait::remove(&mut state.list, self.1) {
+                return self.1.answer();
+            }
+            state.broken = true;
+            wait::answer_all(&mut state.list, Answer::Refused)
+        };
+        wait::wake_all(others);
+        Answer::None
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.now();
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = wait::lock(&self.state);
+        f.debug_struct("Barrier")
+            .field("parties", &self.parties)
+            .field("waiting", &state.list.len())
+            .field("broken", &state.broken)
+            .finish()
+    }
+}

@@ -1,0 +1,282 @@
+//! The condition variable: no polling, no herd, no wake-up in vain.
+
+use super::lock::{Lock, LockGuard};
+use super::sem::Sem;
+use super::wait::{self, Answer, Until, Wait, Waiter};
+use crate::Result;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Where tasklets wait for what a [`Lock`] protects to become true.
+///
+/// * A notification moves a waiter from the condition's list to the lock's. It is woken once, when the lock is its own; so
+///   [`notify_all`](Self::notify_all) wakes one tasklet, and each further one when the one before it gives the lock up.
+/// * No waiter comes back unless it was notified, its time is up, or something was thrown at it. What it waited for may still have been undone
+///   by who had the lock in between: [`wait_while`](Self::wait_while) looks again.
+/// * Waiters are notified in the order they came. A notified tasklet that is killed before it has the lock passes the notification on to the next
+///   of those who were waiting when it was given.
+/// * Waits with a timeout sleep until then; nothing polls.
+///
+/// Cost: to notify when nobody waits, one load. To wait, three allocations. A notification between tasklets of one thread is a few list
+/// operations; to another thread, an event (one allocation, a system call if that thread is asleep).
+///
+/// ```
+/// use hardswitch::sync::{Condition, Lock};
+/// use std::sync::Arc;
+///
+/// let door = Arc::new((Lock::new(false), Condition::new()));
+/// let opener = door.clone();
+/// let thread = std::thread::spawn(move || -> hardswitch::Result<()> {
+///     *opener.0.lock()? = true;
+///     opener.1.notify_one();
+///     Ok(())
+/// });
+/// let guard = door.1.wait_while(door.0.lock()?, |open| !*open)?;
+/// assert!(*guard);
+/// # thread.join().unwrap()?;
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct Condition {
+    /// How long the list is: so that to notify nobody costs nothing.
+    count: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    list: VecDeque<Entry>,
+    next_ticket: u64,
+}
+
+struct Entry {
+    waiter: Arc<Waiter>,
+    lock: Arc<Sem>,
+    ticket: u64,
+}
+
+impl Condition {
+    /// A condition that nobody waits for.
+    pub const fn new() -> Condition {
+        Condition {
+            count: AtomicUsize::new(0),
+            queue: Mutex::new(Queue {
+                list: VecDeque::new(),
+                next_ticket: 0,
+            }),
+        }
+    }
+
+    /// Gives the lock up, waits to be notified, and takes the lock again.
+    ///
+    /// # Errors
+    /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`](crate::Error::BlockTrap). The lock is *not* held then.
+    pub fn wait<'a, T: ?Sized>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>> {
+        self.wait_until(guard, Until::Ever).map(|(guard, _)| guard)
+    }
+
+    /// As [`wait`](Self::wait), for at most `time`; the answer says whether it was notified. The wait for the lock afterwards is not limited.
+    ///
+    /// With a time of zero the lock is given up and taken again, behind those who wait for it. A time that the clock cannot tell is for ever.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout<'a, T: ?Sized>(
+        &self,
+        guard: LockGuard<'a, T>,
+        time: Duration,
+    ) -> Result<(LockGuard<'a, T>, bool)> {
+        self.wait_until(guard, Until::after(time))
+    }
+
+    /// Waits until `waits` says no. It is asked with the lock held, before the first wait as well.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_while<'a, T: ?Sized>(
+        &self,
+        mut guard: LockGuard<'a, T>,
+        mut waits: impl FnMut(&mut T) -> bool,
+    ) -> Result<LockGuard<'a, T>> {
+        while waits(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait_while`](Self::wait_while), for at most `time` in all; the answer says whether `waits` said no.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_while_timeout<'a, T: ?Sized>(
+        &self,
+        mut guard: LockGuard<'a, T>,
+        time: Duration,
+        mut waits: impl FnMut(&mut T) -> bool,
+    ) -> Result<(LockGuard<'a, T>, bool)> {
+        let until = Until::after(time);
+        while waits(&mut guard) {
+            let notified;
+            (guard, notified) = self.wait_until(guard, until)?;
+            if !notified {
+                let done = !waits(&mut guard);
+                return Ok((guard, done));
+            }
+        }
+        Ok((guard, true))
+    }
+
+    fn wait_until<'a, T: ?Sized>(
+        &self,
+        guard: LockGuard<'a, T>,
+        until: Until,
+    ) -> Result<(LockGuard<'a, T>, bool)> {
+        let lock: &'a Lock<T> = LockGuard::lock(&guard);
+        let sem = lock.raw().sem();
+        if let Until::Now = until {
+            drop(guard);
+            sem.acquire(Until::Ever)?;
+            return Ok((lock.guard(), false));
+        }
+        let wait = Wait::begin(until)?;
+        self.enlist(wait.waiter(), sem);
+        let leaving = Leaving {
+            condition: self,
+            lock: sem,
+            waiter: wait.waiter(),
+        };
+        drop(guard);
+        loop {
+            let woken = wait.block()?;
+            if woken && wait.waiter().answer() == Answer::Granted {
+                std::mem::forget(leaving);
+                return Ok((lock.guard(), true));
+            }
+            // Not woken: if it is not on the list any more, it was notified in time, and waits for the lock, or has it.
+            if !woken {
+                if self.delist(wait.waiter()) {
+                    std::mem::forget(leaving);
+                    sem.acquire(Until::Ever)?;
+                    return Ok((lock.guard(), false));
+                }
+                if wait.waiter().answer() == Answer::Granted {
+                    std::mem::forget(leaving);
+                    return Ok((lock.guard(), true));
+                }
+            }
+        }
+    }
+
+    fn enlist(&self, waiter: &Arc<Waiter>, lock: &Arc<Sem>) {
+        let mut queue = wait::lock(&self.queue);
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        queue.list.push_back(Entry {
+            waiter: waiter.clone(),
+            lock: lock.clone(),
+            ticket,
+        });
+        self.count.store(queue.list.len(), Ordering::Relaxed);
+    }
+
+    /// True when it was still on the list.
+    fn delist(&self, waiter: &Arc<Waiter>) -> bool {
+        let mut queue = wait::lock(&self.queue);
+        let at = queue
+            .list
+            .iter()
+            .position(|e| Arc::ptr_eq(&e.waiter, waiter));
+        let entry = at.and_then(|at| queue.list.remove(at));
+        self.count.store(queue.list.len(), Ordering::Relaxed);
+        drop(queue);
+        entry.is_some()
+    }
+
+    /// Notifies who has waited longest. With or without the lock held; with it, no notification can come between a waiter's look and
+    /// its wait.
+    pub fn notify_one(&self) {
+        self.notify(1);
+    }
+
+    /// Notifies the `count` who have waited longest.
+    pub fn notify(&self, count: usize) {
+        // Who enlisted with the lock held is seen by who holds it next.
+        if self.count.load(Ordering::Relaxed) != 0 {
+            self.requeue(count, u64::MAX);
+        }
+    }
+
+    /// Notifies all who wait now.
+    pub fn notify_all(&self) {
+        self.notify(usize::MAX);
+    }
+
+    /// How many wait to be notified now.
+    pub fn waiting(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Moves up to `count` waiters with tickets below `bound` to their locks.
+    #[cold]
+    #[inline(never)]
+    fn requeue(&self, count: usize, bound: u64) {
+        // Those who come after this are not meant, however often it goes round.
+        let bound = bound.min(wait::lock(&self.queue).next_ticket);
+        for _ in 0..count {
+            let mut queue = wait::lock(&self.queue);
+            if queue.list.front().is_none_or(|e| e.ticket >= bound) {
+                return;
+            }
+            let Some(entry) = queue.list.pop_front() else {
+                return;
+            };
+            self.count.store(queue.list.len(), Ordering::Relaxed);
+            entry.waiter.bound.store(bound, Ordering::Relaxed);
+            // With the condition's mutex held: who leaves looks here first, then there.
+            let has_lock = entry.lock.come_for(&entry.waiter);
+            drop(queue);
+            if has_lock && !entry.waiter.wake() {
+                // Its thread is gone without taking it off.
+                let _ = entry.lock.release();
+                self.requeue(1, bound);
+            }
+        }
+    }
+}
+
+impl Default for Condition {
+    fn default() -> Condition {
+        Condition::new()
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition")
+            .field("waiting", &self.waiting())
+            .finish()
+    }
+}
+
+/// Leaves condition and lock when dropped, and passes on what was given meanwhile: the lock, and the notification.
+struct Leaving<'a> {
+    condition: &'a Condition,
+    lock: &'a Sem,
+    waiter: &'a Arc<Waiter>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.condition.delist(self.waiter) {
+            return;
+        }
+        let has_lock = self.lock.leave(self.waiter) == Answer::Granted;
+        // First the next one behind the lock, so that it is the next to have it.
+        self.condition
+            .requeue(1, self.waiter.bound.load(Ordering::Relaxed));
+        if has_lock {
+            let _ = self.lock.release(); // held, by us
+        }
+    }
+}

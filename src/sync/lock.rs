@@ -1,0 +1,430 @@
+//! Locks that tasklets and threads can hold.
+
+use super::sem::Sem;
+use super::wait::{this_thread, Until};
+use crate::error::StateError;
+use crate::Result;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The part of a lock that conditions and waiters refer to; made on first use, so that locks can be statics.
+pub(super) struct Raw(OnceLock<Arc<Sem>>);
+
+impl Raw {
+    const fn new() -> Raw {
+        Raw(OnceLock::new())
+    }
+
+    #[inline]
+    pub fn sem(&self) -> &Arc<Sem> {
+        self.0.get_or_init(|| Arc::new(Sem::new(1, 1)))
+    }
+
+    fn is_locked(&self) -> bool {
+        self.0.get().is_some_and(|sem| sem.free() == 0)
+    }
+}
+
+/// Mutual exclusion of tasklets, whatever thread they are on.
+///
+/// Who has to wait blocks its tasklet alone, or drives the thread's main loop if it is the main tasklet. Those who wait get the
+/// lock in the order they came, and nobody overtakes them. It is not reentrant, and not poisoned by panics.
+///
+/// Cost: one compare-and-swap each to lock and to unlock a lock that is free; one allocation for the lock, on first use. Waiting: three allocations.
+///
+/// ```
+/// use hardswitch::sync::Lock;
+///
+/// static SCORE: Lock<u32> = Lock::new(0);
+/// *SCORE.lock()? += 1;
+/// assert_eq!(*SCORE.lock()?, 1);
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+///
+/// A guard stays with its thread:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(hardswitch::sync::Lock::new(0).lock());
+/// ```
+pub struct Lock<T: ?Sized> {
+    raw: Raw,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: the lock hands out the data to one holder at a time, so sharing the lock sends the data at most.
+unsafe impl<T: ?Sized + Send> Send for Lock<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
+
+impl<T> Lock<T> {
+    /// A free lock.
+    pub const fn new(data: T) -> Lock<T> {
+        Lock {
+            raw: Raw::new(),
+            data: UnsafeCell::new(data),
+        }
+    }
+
+    /// The data; the lock is no more.
+    pub fn into_inner(self) -> T {
+        self.data.into_inner()
+    }
+}
+
+impl<T: ?Sized> Lock<T> {
+    /// Takes the lock, when it is its turn.
+    ///
+    /// # Errors
+    /// What was thrown at the tasklet while it waited ([`Error::Exit`](crate::Error::Exit) when it was killed),
+    /// [`Error::BlockTrap`](crate::Error::BlockTrap), [`Error::SwitchTrap`](crate::Error::SwitchTrap).
+    #[inline]
+    pub fn lock(&self) -> Result<LockGuard<'_, T>> {
+        self.raw.sem().acquire(Until::Ever)?;
+        Ok(self.guard())
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
+        self.raw.sem().try_acquire().then(|| self.guard())
+    }
+
+    /// As [`lock`](Self::lock), for at most `time`. Zero tries once and lets nobody else run; a time that the clock cannot tell is for ever.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock), and [`Error::Timeout`](crate::Error::Timeout).
+    pub fn lock_timeout(&self, time: Duration) -> Result<LockGuard<'_, T>> {
+        if let Some(guard) = self.try_lock() {
+            return Ok(guard);
+        }
+        self.raw.sem().acquire(Until::after(time))?;
+        Ok(self.guard())
+    }
+
+    /// Is it held now?
+    pub fn is_locked(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    /// How many wait for it now.
+    pub fn waiting(&self) -> usize {
+        self.raw.0.get().map_or(0, |sem| sem.waiting())
+    }
+
+    /// The data, which nobody else can be using.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+
+    /// For who has just got the permit.
+    #[inline]
+    pub(super) fn guard(&self) -> LockGuard<'_, T> {
+        LockGuard {
+            lock: self,
+            stays_here: PhantomData,
+        }
+    }
+
+    pub(super) fn raw(&self) -> &Raw {
+        &self.raw
+    }
+}
+
+/// Without data there is nothing to guard: the two halves by themselves, as C and scripts call them.
+impl Lock<()> {
+    /// As [`lock`](Self::lock), without a guard.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn acquire(&self) -> Result<()> {
+        self.raw.sem().acquire(Until::Ever)
+    }
+
+    /// As [`lock_timeout`](Self::lock_timeout), without a guard.
+    ///
+    /// # Errors
+    /// As [`lock_timeout`](Self::lock_timeout).
+    pub fn acquire_timeout(&self, time: Duration) -> Result<()> {
+        self.lock_timeout(time).map(std::mem::forget)
+    }
+
+    /// Gives the lock back, whoever took it.
+    ///
+    /// # Errors
+    /// [`StateError::NotHeld`].
+    pub fn release(&self) -> Result<()> {
+        self.raw
+            .sem()
+            .release()
+            .map_err(|_| StateError::NotHeld.into())
+    }
+}
+
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Lock<T> {
+        Lock::new(T::default())
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Lock");
+        match self.try_lock() {
+            Some(guard) => out.field("data", &&*guard),
+            None => out.field("data", &format_args!("<locked>")),
+        };
+        out.finish()
+    }
+}
+
+/// A held [`Lock`], given back when dropped. It stays on its thread.
+#[must_use = "the lock is given back at once"]
+pub struct LockGuard<'a, T: ?Sized> {
+    lock: &'a Lock<T>,
+    stays_here: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives shared access to the data, nothing else.
+unsafe impl<T: ?Sized + Sync> Sync for LockGuard<'_, T> {}
+
+impl<'a, T: ?Sized> LockGuard<'a, T> {
+    /// The lock that it holds.
+    pub fn lock(guard: &LockGuard<'a, T>) -> &'a Lock<T> {
+        guard.lock
+    }
+}
+
+impl<T: ?Sized> Deref for LockGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the one permit: nobody else has access.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for LockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as `deref`; the guard is borrowed mutably.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for LockGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.lock.raw.sem().release().is_err() {
+            log::error!("a lock had been released behind the back of its guard");
+        }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// A lock that its holder may take again: the owner is a tasklet.
+///
+/// As [`Lock`], except that the data is shared with all of the holder's guards, so what changes must be in a `Cell` or `RefCell`.
+///
+/// Cost: as [`Lock`]; to take it again, no atomic read-modify-write.
+///
+/// ```
+/// use hardswitch::sync::RLock;
+/// use std::cell::Cell;
+///
+/// let depth = RLock::new(Cell::new(0));
+/// let outer = depth.lock()?;
+/// let inner = depth.lock()?;
+/// inner.set(2);
+/// drop(inner);
+/// assert_eq!(outer.get(), 2);
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct RLock<T: ?Sized> {
+    raw: Raw,
+    /// The owner's thread, 0 without one. Written by the owner alone.
+    thread: AtomicUsize,
+    /// Which of the thread's tasklets.
+    tasklet: AtomicUsize,
+    depth: AtomicUsize,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: the data is handed out to one tasklet at a time, hence to one thread.
+unsafe impl<T: ?Sized + Send> Send for RLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send> Sync for RLock<T> {}
+
+impl<T> RLock<T> {
+    /// A free lock.
+    pub const fn new(data: T) -> RLock<T> {
+        RLock {
+            raw: Raw::new(),
+            thread: AtomicUsize::new(0),
+            tasklet: AtomicUsize::new(0),
+            depth: AtomicUsize::new(0),
+            data: UnsafeCell::new(data),
+        }
+    }
+
+    /// The data; the lock is no more.
+    pub fn into_inner(self) -> T {
+        self.data.into_inner()
+    }
+}
+
+impl<T: ?Sized> RLock<T> {
+    /// Takes the lock, when it is its turn; at once if the calling tasklet holds it.
+    ///
+    /// # Errors
+    /// As [`Lock::lock`].
+    pub fn lock(&self) -> Result<RLockGuard<'_, T>> {
+        self.enter(|sem| sem.acquire(Until::Ever))?;
+        Ok(self.guard())
+    }
+
+    /// Takes the lock if it is free, or the calling tasklet's.
+    pub fn try_lock(&self) -> Option<RLockGuard<'_, T>> {
+        self.enter(|sem| sem.try_acquire().then_some(()).ok_or(()))
+            .ok()?;
+        Some(self.guard())
+    }
+
+    /// As [`Lock::lock_timeout`].
+    ///
+    /// # Errors
+    /// As [`Lock::lock_timeout`].
+    pub fn lock_timeout(&self, time: Duration) -> Result<RLockGuard<'_, T>> {
+        self.enter(|sem| sem.acquire(Until::after(time)))?;
+        Ok(self.guard())
+    }
+
+    /// Is it held now?
+    pub fn is_locked(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    /// Does the calling tasklet hold it?
+    pub fn is_mine(&self) -> bool {
+        // If the thread is ours, then the last who wrote both was a tasklet of ours: there is no race about the second.
+        self.thread.load(Ordering::Relaxed) == this_thread()
+            && self.tasklet.load(Ordering::Relaxed) == crate::current().id()
+    }
+
+    fn enter<E>(&self, take: impl FnOnce(&Sem) -> Result<(), E>) -> Result<(), E> {
+        if !self.is_mine() {
+            take(self.raw.sem())?;
+            self.tasklet.store(crate::current().id(), Ordering::Relaxed);
+            self.thread.store(this_thread(), Ordering::Relaxed);
+        }
+        // The owner's alone.
+        let depth = self.depth.load(Ordering::Relaxed) + 1;
+        self.depth.store(depth, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn exit(&self) -> Result<(), StateError> {
+        if !self.is_mine() {
+            return Err(StateError::NotOwner);
+        }
+        let depth = self.depth.load(Ordering::Relaxed) - 1;
+        self.depth.store(depth, Ordering::Relaxed);
+        if depth == 0 {
+            self.thread.store(0, Ordering::Relaxed);
+            let _ = self.raw.sem().release(); // held, by us
+        }
+        Ok(())
+    }
+
+    fn guard(&self) -> RLockGuard<'_, T> {
+        RLockGuard {
+            lock: self,
+            stays_here: PhantomData,
+        }
+    }
+}
+
+/// Without data: the two halves by themselves.
+impl RLock<()> {
+    /// As [`lock`](Self::lock), without a guard.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn acquire(&self) -> Result<()> {
+        self.lock().map(std::mem::forget)
+    }
+
+    /// As [`lock_timeout`](Self::lock_timeout), without a guard.
+    ///
+    /// # Errors
+    /// As [`lock_timeout`](Self::lock_timeout).
+    pub fn acquire_timeout(&self, time: Duration) -> Result<()> {
+        self.lock_timeout(time).map(std::mem::forget)
+    }
+
+    /// Undoes one `acquire`.
+    ///
+    /// # Errors
+    /// [`StateError::NotOwner`] when the calling tasklet does not hold it.
+    pub fn release(&self) -> Result<()> {
+        Ok(self.exit()?)
+    }
+}
+
+impl<T: Default> Default for RLock<T> {
+    fn default() -> RLock<T> {
+        RLock::new(T::default())
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for RLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RLock")
+            .field("locked", &self.is_locked())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One hold of an [`RLock`], given back when dropped. It stays with its tasklet.
+#[must_use = "the lock is given back at once"]
+pub struct RLockGuard<'a, T: ?Sized> {
+    lock: &'a RLock<T>,
+    stays_here: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives shared access to the data, nothing else.
+unsafe impl<T: ?Sized + Sync> Sync for RLockGuard<'_, T> {}
+
+impl<T: ?Sized> Deref for RLockGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the lock; other guards of its thread give out shared references as well, nobody unique ones.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for RLockGuard<'_, T> {
+    fn drop(&mut self) {
+        if self.lock.exit().is_err() {
+            log::error!("the guard of a reentrant lock was dropped by a tasklet that does not hold it: the lock stays taken");
+        }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RLockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,211 @@
+//! The queue.
+
+use super::sem::Sem;
+use super::wait::{self, Until};
+use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Values on their way from any tasklets to any others, first in, first out.
+///
+/// Bounded, `put` waits for room. Who waits is served in the order of coming, at both ends. A value belongs to the queue or to
+/// one getter: a getter that is killed takes none with it.
+///
+/// Cost: to put or get without waiting, two compare-and-swaps and one short lock.
+///
+/// ```
+/// let jobs = std::sync::Arc::new(hardswitch::sync::Queue::bounded(2));
+/// let worker = jobs.clone();
+/// let thread = std::thread::spawn(move || {
+///     let mut sum = 0;
+///     while let Ok(job) = worker.get() {
+///         sum += job;
+///     }
+///     sum
+/// });
+/// for job in 1..=10 {
+///     jobs.put(job)?;
+/// }
+/// jobs.close();
+/// assert_eq!(thread.join().unwrap(), 55);
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct Queue<T> {
+    values: Mutex<Values<T>>,
+    /// A permit for each value, and for each free place.
+    full: Sem,
+    room: Sem,
+}
+
+struct Values<T> {
+    list: VecDeque<T>,
+    closed: bool,
+}
+
+/// A value that was not put, and why.
+#[derive(Clone, Debug)]
+pub struct Refused<T> {
+    /// Why.
+    pub error: Error,
+    /// The value.
+    pub value: T,
+}
+
+impl<T> From<Refused<T>> for Error {
+    fn from(refused: Refused<T>) -> Error {
+        refused.error
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for Refused<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<T> Queue<T> {
+    /// A queue without a limit: `put` never waits.
+    pub fn new() -> Queue<T> {
+        Queue::bounded(usize::MAX)
+    }
+
+    /// A queue for `capacity` values, at least one.
+    pub fn bounded(capacity: usize) -> Queue<T> {
+        Queue {
+            values: Mutex::new(Values {
+                list: VecDeque::new(),
+                closed: false,
+            }),
+            full: Sem::new(0, Sem::MOST),
+            room: Sem::new(capacity.max(1), Sem::MOST),
+        }
+    }
+
+    /// Puts `value` in at the end, when there is room.
+    ///
+    /// # Errors
+    /// With the value: [`Error::Closed`], what was thrown at the tasklet while it waited, [`Error::BlockTrap`].
+    pub fn put(&self, value: T) -> Result<(), Refused<T>> {
+        self.put_until(value, Until::Ever)
+    }
+
+    /// Puts `value` in if there is room now.
+    ///
+    /// # Errors
+    /// With the value: [`Error::WouldBlock`], [`Error::Closed`].
+    pub fn try_put(&self, value: T) -> Result<(), Refused<T>> {
+        self.put_until(value, Until::Now).map_err(|mut refused| {
+            refused.error = at_once(refused.error);
+            refused
+        })
+    }
+
+    /// As [`put`](Self::put), for at most `time`. Zero tries once; a time that the clock cannot tell is for ever.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`Error::Timeout`].
+    pub fn put_timeout(&self, value: T, time: Duration) -> Result<(), Refused<T>> {
+        self.put_until(value, Until::after(time))
+    }
+
+    fn put_until(&self, value: T, until: Until) -> Result<(), Refused<T>> {
+        if let Err(error) = self.room.acquire(until) {
+            return Err(Refused { error, value });
+        }
+        {
+            let mut values = wait::lock(&self.values);
+            if values.closed {
+                drop(values);
+                let error = Error::Closed;
+                return Err(Refused { error, value });
+            }
+            values.list.push_back(value);
+        }
+        // One of half of `usize::MAX` values: memory ends before.
+        let _ = self.full.release();
+        Ok(())
+    }
+
+    /// Takes the first value, when there is one.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the queue is closed and empty, what was thrown at the tasklet while it waited, [`Error::BlockTrap`].
+    pub fn get(&self) -> Result<T> {
+        self.get_until(Until::Ever)
+    }
+
+    /// Takes the first value if there is one now.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`], [`Error::Closed`].
+    pub fn try_get(&self) -> Result<T> {
+        self.get_until(Until::Now).map_err(at_once)
+    }
+
+    /// As [`get`](Self::get), for at most `time`. Zero tries once; a time that the clock cannot tell is for ever.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`Error::Timeout`].
+    pub fn get_timeout(&self, time: Duration) -> Result<T> {
+        self.get_until(Until::after(time))
+    }
+
+    fn get_until(&self, until: Until) -> Result<T> {
+        self.full.acquire(until)?;
+        let value = wait::lock(&self.values).list.pop_front();
+        let _ = self.room.release();
+        Ok(value.expect("a permit stands for a value"))
+    }
+
+    /// No more values come in: `put` fails, waiting ones too. Those that are in can be got; after them `get` fails. Twice is fine.
+    pub fn close(&self) {
+        wait::lock(&self.values).closed = true;
+        self.room.close();
+        self.full.close();
+    }
+
+    /// Has it been closed?
+    pub fn is_closed(&self) -> bool {
+        wait::lock(&self.values).closed
+    }
+
+    /// Values that are in it now.
+    pub fn len(&self) -> usize {
+        wait::lock(&self.values).list.len()
+    }
+
+    /// Is no value in it now?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn at_once(error: Error) -> Error {
+    match error {
+        Error::Timeout => Error::WouldBlock,
+        other => other,
+    }
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue::new()
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

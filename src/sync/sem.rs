@@ -1,0 +1,269 @@
+//! The counter that locks, semaphores and queues are made of: permits, and who waits for one.
+//!
+//! ```text
+//!   word:  [ free permits | QUEUED ]     QUEUED says that the list is not empty; there are no free permits then
+//! ```
+//!
+//! Without contention, taking and giving back are one compare-and-swap each. With it, a permit that is given back goes straight to who has waited
+//! longest: it never becomes free, so nobody can overtake, and nobody wakes up in vain.
+
+use super::wait::{self, Answer, List, Until, Wait, Waiter};
+use crate::{Error, Result};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+const QUEUED: usize = 1;
+const PERMIT: usize = 2;
+
+pub(super) struct Sem {
+    word: AtomicUsize,
+    max: usize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    list: List,
+    closed: bool,
+}
+
+/// More permits were given back than there can be.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
+/// What became of somebody who came for a permit.
+enum Came {
+    Took,
+    Waits,
+    Closed,
+}
+
+impl Sem {
+    pub const MOST: usize = usize::MAX / PERMIT;
+
+    /// `permits` are free; there can be `max`, at most [`Sem::MOST`].
+    pub fn new(permits: usize, max: usize) -> Sem {
+        let max = max.min(Sem::MOST);
+        Sem {
+            word: AtomicUsize::new(permits.min(max) * PERMIT),
+            max,
+            queue: Mutex::default(),
+        }
+    }
+
+    pub fn free(&self) -> usize {
+        self.word.load(Ordering::Relaxed) / PERMIT
+    }
+
+    pub fn waiting(&self) -> usize {
+        wait::lock(&self.queue).list.len()
+    }
+
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word >= PERMIT {
+            match self.word.compare_exchange_weak(
+                word,
+                word - PERMIT,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Errors: `Timeout`, `Closed`, `BlockTrap`; what was thrown at the tasklet while it waited.
+    #[inline]
+    pub fn acquire(&self, until: Until) -> Result<()> {
+        if self.try_acquire() {
+            return Ok(());
+        }
+        self.acquire_waiting(until)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_waiting(&self, until: Until) -> Result<()> {
+        if let Until::Now = until {
+            return Err(match wait::lock(&self.queue).closed {
+                true => Error::Closed,
+                false => Error::Timeout,
+            });
+        }
+        let wait = Wait::begin(until)?;
+        match self.come(wait.waiter()) {
+            Came::Took => return Ok(()),
+            Came::Closed => return Err(Error::Closed),
+            Came::Waits => {}
+        }
+        let leaving = Leaving {
+            sem: self,
+            waiter: wait.waiter(),
+        };
+        loop {
+            let woken = wait.block()?;
+            let answer = if woken {
+                wait.waiter().answer()
+            } else {
+                self.leave(wait.waiter())
+            };
+            let result = match answer {
+                // Given in the moment in which the time was up: counts as in time.
+                Answer::Granted => Ok(()),
+                Answer::Refused => Err(Error::Closed),
+                Answer::None if woken => continue,
+                Answer::None => Err(Error::Timeout),
+            };
+            std::mem::forget(leaving);
+            return result;
+        }
+    }
+
+    /// Takes a permit, or puts `waiter` on the list.
+    fn come(&self, waiter: &Arc<Waiter>) -> Came {
+        let mut queue = wait::lock(&self.queue);
+        loop {
+            // The word cannot change from QUEUED without the mutex.
+            if self.try_acquire() {
+                return Came::Took;
+            }
+            if queue.closed {
+                return Came::Closed;
+            }
+            let word = self
+                .word
+                .compare_exchange(0, QUEUED, Ordering::Relaxed, Ordering::Relaxed);
+            if matches!(word, Ok(_) | Err(QUEUED)) {
+                queue.list.push_back(waiter.clone());
+                return Came::Waits;
+            }
+        }
+    }
+
+    /// As `come`, for a waiter of a condition, which is not told by a return value: true when it has the permit and is to be woken.
+    pub fn come_for(&self, waiter: &Arc<Waiter>) -> bool {
+        match self.come(waiter) {
+            // Nobody else can be looking: the caller holds the condition's mutex.
+            Came::Took => {
+                waiter.set_answer(Answer::Granted);
+                true
+            }
+            Came::Waits => false,
+            Came::Closed => unreachable!("locks are never closed"),
+        }
+    }
+
+    /// Takes `waiter` off the list, unless it was answered before.
+    pub fn leave(&self, waiter: &Arc<Waiter>) -> Answer {
+        let mut queue = wait::lock(&self.queue);
+        let answer = waiter.answer();
+        if answer == Answer::None {
+            wait::remove(&mut queue.list, waiter);
+            self.unqueue(&queue.list);
+        }
+        answer
+    }
+
+    /// Under the mutex: the list has become shorter.
+    fn unqueue(&self, list: &List) {
+        if list.is_empty() {
+            // Without QUEUED it was empty before, and there may be permits.
+            self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives back one permit.
+    #[inline]
+    pub fn release(&self) -> Result<(), TooMany> {
+        self.release_many(1)
+    }
+
+    /// Gives back all of `count` permits, or none.
+    #[inline]
+    pub fn release_many(&self, count: usize) -> Result<(), TooMany> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & QUEUED == 0 {
+            if count > self.max - word / PERMIT {
+                return Err(TooMany);
+            }
+            match self.word.compare_exchange_weak(
+                word,
+                word + count * PERMIT,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+        self.hand_over(count)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hand_over(&self, count: usize) -> Result<(), TooMany> {
+        let mut woken = List::new();
+        let mut queue = wait::lock(&self.queue);
+        let rest = count.saturating_sub(queue.list.len());
+        if rest > self.max {
+            return Err(TooMany);
+        }
+        if count == 1 {
+            // The usual case, without a list of its own.
+            if let Some(waiter) = queue.list.pop_front() {
+                waiter.set_answer(Answer::Granted);
+                self.unqueue(&queue.list);
+                drop(queue);
+                if !waiter.wake() {
+                    // Its thread is gone without taking it off: the next one.
+                    return self.release_many(1);
+                }
+                return Ok(());
+            }
+        }
+        for _ in rest..count {
+            if let Some(waiter) = queue.list.pop_front() {
+                waiter.set_answer(Answer::Granted);
+                woken.push_back(waiter);
+            }
+        }
+        self.unqueue(&queue.list);
+        drop(queue);
+        let dead = woken.iter().filter(|waiter| !waiter.wake()).count();
+        match rest + dead {
+            0 => Ok(()),
+            rest => self.release_many(rest),
+        }
+    }
+
+    /// From now on nobody waits: who does, and who would, gets `Closed`. Permits that are free can still be taken.
+    pub fn close(&self) {
+        let refused = {
+            let mut queue = wait::lock(&self.queue);
+            queue.closed = true;
+            let refused = wait::answer_all(&mut queue.list, Answer::Refused);
+            self.unqueue(&queue.list);
+            refused
+        };
+        wait::wake_all(refused);
+    }
+}
+
+/// Leaves the list when dropped, by whatever way; a permit that was handed over meanwhile goes to the next one.
+struct Leaving<'a> {
+    sem: &'a Sem,
+    waiter: &'a Arc<Waiter>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.sem.leave(self.waiter) == Answer::Granted {
+            let given = self.sem.release();
+            debug_assert!(given.is_ok());
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Semaphores.
+
+use super::sem::Sem;
+use super::wait::Until;
+use crate::error::StateError;
+use crate::Result;
+use std::fmt;
+use std::time::Duration;
+
+/// Permits that tasklets take and give back.
+///
+/// Those who wait get theirs in the order they came. Whoever has a permit may give it back, on any thread; there may be more given back than
+/// were taken: see [`BoundedSemaphore`] for one that refuses that.
+///
+/// Cost: one compare-and-swap to take and to give back what nobody waits for.
+///
+/// ```
+/// let two = hardswitch::sync::Semaphore::new(2);
+/// let permit = two.permit()?;
+/// assert!(two.try_acquire() && !two.try_acquire());
+/// drop(permit);
+/// assert_eq!(two.available(), 1);
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub struct Semaphore {
+    sem: Sem,
+}
+
+/// A [`Semaphore`] that never has more permits than it began with.
+pub struct BoundedSemaphore {
+    sem: Sem,
+}
+
+/// A permit of a [`Semaphore`] or [`BoundedSemaphore`], given back when dropped.
+#[must_use = "the permit is given back at once"]
+pub struct Permit<'a> {
+    sem: &'a Sem,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.sem.release().is_err() {
+            log::error!("a permit had been released behind the back of its guard");
+        }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+impl Semaphore {
+    /// `permits` are free, half of `usize::MAX` at most.
+    pub fn new(permits: usize) -> Semaphore {
+        Semaphore {
+            sem: Sem::new(permits, Sem::MOST),
+        }
+    }
+}
+
+impl BoundedSemaphore {
+    /// `permits` are free, half of `usize::MAX` at most.
+    pub fn new(permits: usize) -> BoundedSemaphore {
+        BoundedSemaphore {
+            sem: Sem::new(permits, permits),
+        }
+    }
+}
+
+macro_rules! semaphore {
+    ($name:ident, $full:literal) => {
+        impl $name {
+            /// Takes a permit, when it is the tasklet's turn.
+            ///
+            /// # Errors
+            /// What was thrown at the tasklet while it waited,
+            /// [`Error::BlockTrap`](crate::Error::BlockTrap).
+            pub fn acquire(&self) -> Result<()> {
+                self.sem.acquire(Until::Ever)
+            }
+
+            /// Takes a permit if one is free.
+            pub fn try_acquire(&self) -> bool {
+                self.sem.try_acquire()
+            }
+
+            /// As [`acquire`](Self::acquire), for at most `time`. Zero tries
+            /// once; a time that the clock cannot tell is for ever.
+            ///
+            /// # Errors
+            /// As [`acquire`](Self::acquire), and
+            /// [`Error::Timeout`](crate::Error::Timeout).
+            pub fn acquire_timeout(&self, time: Duration) -> Result<()> {
+                if self.sem.try_acquire() {
+                    return Ok(());
+                }
+                self.sem.acquire(Until::after(time))
+            }
+
+            /// As [`acquire`](Self::acquire); the permit is given back by
+            /// what this returns.
+            ///
+            /// # Errors
+            /// As [`acquire`](Self::acquire).
+            pub fn permit(&self) -> Result<Permit<'_>> {
+                self.acquire()?;
+                Ok(Permit { sem: &self.sem })
+            }
+
+            /// Gives one permit back.
+            ///
+            /// # Errors
+            #[doc = $full]
+            pub fn release(&self) -> Result<()> {
+                self.release_many(1)
+            }
+
+            /// Gives `count` permits back: all, or none.
+            ///
+            /// # Errors
+            #[doc = $full]
+            pub fn release_many(&self, count: usize) -> Result<()> {
+                self.sem
+                    .release_many(count)
+                    .map_err(|_| StateError::SemaphoreFull.into())
+            }
+
+            /// Permits that are free now.
+            pub fn available(&self) -> usize {
+                self.sem.free()
+            }
+
+            /// How many wait for a permit now.
+            pub fn waiting(&self) -> usize {
+                self.sem.waiting()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("available", &self.available())
+                    .finish()
+            }
+        }
+    };
+}
+
+semaphore!(
+    Semaphore,
+    "[`StateError::SemaphoreFull`] above half of `usize::MAX`."
+);
+semaphore!(
+    BoundedSemaphore,
+    "[`StateError::SemaphoreFull`]: more than were taken."
+);

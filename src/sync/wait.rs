@@ -1,0 +1,247 @@
+//! One wait of one tasklet, and how any thread ends it.
+//!
+//! ```text
+//!   who waits                              who wakes (any thread)
+//!   Wait::begin ── Waiter (heap) ──► a list of the object
+//!   Wait::block                      takes it off, writes the answer
+//!      │ tasklet: blocks on a channel          │
+//!      │ main: pumps the main loop             ▼ Waiter::wake
+//!      ◄── same thread: a send on that channel ┤
+//!      ◄── other thread: an event, which sends ┘
+//! ```
+//!
+//! The answer is written under the mutex of the list that the waiter is on, and whoever leaves a list early looks at it under the same mutex: so a
+//! waiter was either answered or has left, never both and never neither. The lists hold heap objects only; the frames of a waiting
+//! tasklet may be elsewhere.
+
+use crate::event::Poster;
+use crate::net::reactor::{self, Reactor, Registered, Wake};
+use crate::{Error, Result};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    /// Not at all.
+    Now,
+    Moment(Instant),
+    Ever,
+}
+
+impl Until {
+    /// A time too far to be told is as good as for ever.
+    pub fn after(time: Duration) -> Until {
+        if time.is_zero() {
+            return Until::Now;
+        }
+        Instant::now()
+            .checked_add(time)
+            .map_or(Until::Ever, Until::Moment)
+    }
+}
+
+/// What a waiter was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Answer {
+    /// Nothing yet.
+    None = 0,
+    /// It has what it waited for.
+    Granted = 1,
+    /// It will never get it: the object was closed, or is broken.
+    Refused = 2,
+}
+
+/// Who waits, as the lists and the wakers see it.
+pub(super) struct Waiter {
+    answer: AtomicU8,
+    /// Of a waiter that a condition notified: those with a lower ticket were waiting then.
+    pub bound: AtomicU64,
+    thread: usize,
+    slot: u64,
+    home: Poster,
+}
+
+impl Waiter {
+    pub fn answer(&self) -> Answer {
+        match self.answer.load(Ordering::Acquire) {
+            0 => Answer::None,
+            1 => Answer::Granted,
+            _ => Answer::Refused,
+        }
+    }
+
+    /// Under the mutex of the list that it was on.
+    pub fn set_answer(&self, answer: Answer) {
+        self.answer.store(answer as u8, Ordering::Release);
+    }
+
+    /// Has it run on. Outside of all mutexes: hooks of the user may run. False: its thread is gone, and it with the thread.
+    pub fn wake(&self) -> bool {
+        // No channel call is allowed from inside a channel callback: the event does it later.
+        let refused = crate::runtime::Runtime::existing()
+            .is_some_and(|runtime| runtime.in_channel_callback.get());
+        if !refused {
+            if let Some(home) = Home::existing() {
+                if home.thread == self.thread {
+                    home.wake(self.slot);
+                    return true;
+                }
+            }
+        }
+        let slot = self.slot;
+        self.home
+            .post_always(move || {
+                if let Some(home) = Home::existing() {
+                    home.wake(slot);
+                }
+            })
+            .is_ok()
+    }
+}
+
+/// A list of waiters, first come first served.
+pub(super) type List = VecDeque<Arc<Waiter>>;
+
+/// Takes `waiter` off; true when it was there.
+pub(super) fn remove(list: &mut List, waiter: &Arc<Waiter>) -> bool {
+    match list.iter().position(|w| Arc::ptr_eq(w, waiter)) {
+        Some(at) => list.remove(at).is_some(),
+        None => false,
+    }
+}
+
+/// Answers all of the list; they must be woken next, outside of the mutex.
+#[must_use]
+pub(super) fn answer_all(list: &mut List, answer: Answer) -> List {
+    let all = std::mem::take(list);
+    for waiter in &all {
+        waiter.set_answer(answer);
+    }
+    all
+}
+
+pub(super) fn wake_all(list: List) {
+    for waiter in list {
+        waiter.wake();
+    }
+}
+
+/// No code of a user runs under these mutexes, so there is nothing that a panic could leave half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The waits of a thread. Other threads know them by number: what a tasklet blocks on must not leave its thread.
+struct Home {
+    thread: usize,
+    reactor: Rc<Reactor>,
+    next: Cell<u64>,
+    waits: RefCell<HashMap<u64, Rc<reactor::Waiter>>>,
+}
+
+thread_local! {
+    static HOME: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
+    static THREAD: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    };
+}
+
+/// A number that no other thread of the process ever has; 0 for a thread that is past its end.
+pub(super) fn this_thread() -> usize {
+    THREAD.try_with(|thread| *thread).unwrap_or(0)
+}
+
+impl Home {
+    fn existing() -> Option<Rc<Home>> {
+        HOME.try_with(|home| home.borrow().clone()).ok().flatten()
+    }
+
+    fn current() -> Result<Rc<Home>> {
+        if let Some(home) = Home::existing() {
+            return Ok(home);
+        }
+        let home = Rc::new(Home {
+            thread: this_thread(),
+            reactor: Reactor::current()?,
+            next: Cell::new(0),
+            waits: RefCell::default(),
+        });
+        // In a thread that is ending it is not kept: each wait makes its own.
+        let _ = HOME.try_with(|slot| *slot.borrow_mut() = Some(home.clone()));
+        Ok(home)
+    }
+
+    fn wake(&self, slot: u64) {
+        let waiter = self.waits.borrow().get(&slot).cloned();
+        // It may have left by itself.
+        if let Some(waiter) = waiter {
+            self.reactor.wake(&waiter, Wake::Ready);
+        }
+    }
+}
+
+/// The waiting tasklet's end of a wait.
+pub(super) struct Wait {
+    waiter: Arc<Waiter>,
+    home: Rc<Home>,
+    registered: Registered,
+}
+
+impl Wait {
+    /// Errors: the tasklet may not block; the operating system has no descriptor left.
+    pub fn begin(until: Until) -> Result<Wait> {
+        if crate::current().block_trap() {
+            return Err(Error::BlockTrap);
+        }
+        let home = Home::current()?;
+        let deadline = match until {
+            Until::Moment(at) => Some(at),
+            _ => None,
+        };
+        let registered = home.reactor.register(None, deadline);
+        let slot = home.next.get();
+        home.next.set(slot + 1);
+        home.waits
+            .borrow_mut()
+            .insert(slot, registered.waiter().clone());
+        // Another thread may end it: a loop that waits for such is not idle.
+        home.reactor.count_outstanding(1);
+        let waiter = Arc::new(Waiter {
+            answer: AtomicU8::new(Answer::None as u8),
+            bound: AtomicU64::new(0),
+            thread: home.thread,
+            slot,
+            home: home.reactor.events().poster(),
+        });
+        Ok(Wait {
+            waiter,
+            home,
+            registered,
+        })
+    }
+
+    pub fn waiter(&self) -> &Arc<Waiter> {
+        &self.waiter
+    }
+
+    /// Blocks until somebody wakes the waiter (true) or the time is up. Errors: what was thrown at the tasklet meanwhile, what
+    /// makes a pump fail.
+    pub fn block(&self) -> Result<bool> {
+        Ok(self.home.reactor.block(self.registered.waiter())? != Wake::TimedOut)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.home.reactor.count_outstanding(-1);
+        let waiter = self.home.waits.borrow_mut().remove(&self.waiter.slot);
+        drop(waiter);
+    }
+}

@@ -1,0 +1,464 @@
+//! Clocks and their timers: wall time, and simulated time that can be paused, scaled and stepped.
+//!
+//! ```text
+//!   Clock::wall()      ──┐ call_later, call_at, repeat, sleep
+//!   SimClock::current()──┤        │
+//!   SimClock::new()    ──┘        ▼
+//!                          entries by time ──► next deadline of the main loop ──► pump: runs what is due
+//! ```
+//!
+//! A moment of a clock is a [`Duration`] since its start. What is due runs in the [pump](crate::MainLoop::pump) of the thread's main loop, on
+//! the tasklet that pumps, in the order of the moments, those of one moment in the order in which they were asked for. Nothing runs early. What a
+//! timer's function asks for runs in the next pump at the earliest, so a pump ends.
+//!
+//! Simulated clocks stand still or run at another pace; the loop computes its wait anew each time, so nothing has to be moved when the pace changes,
+//! and nothing polls. What waits for a clock that stands still does not keep [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running.
+//!
+//! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
+
+use crate::net::reactor::{self, Reactor, Timers, Wake};
+use crate::Result;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// After `delay` of wall time, calls `f` once. Errors: as [`Clock::call_later`].
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+///
+/// let rung = Rc::new(Cell::new(false));
+/// let bell = rung.clone();
+/// hardswitch::timer::call_later(Duration::from_millis(5), move || bell.set(true))?;
+/// hardswitch::MainLoop::current()?.run_until_idle()?;
+/// assert!(rung.get());
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub fn call_later(delay: Duration, f: impl FnOnce() + 'static) -> Result<Timer> {
+    Clock::wall()?.call_later(delay, f)
+}
+
+/// At a moment of wall time, calls `f` once. Errors: as [`Clock::call_later`].
+pub fn call_at(at: Instant, f: impl FnOnce() + 'static) -> Result<Timer> {
+    let clock = Clock::wall()?;
+    clock.call_at(at.saturating_duration_since(clock.inner.since.get()), f)
+}
+
+/// Each `period` of wall time, calls `f`: see [`Clock::repeat`].
+pub fn repeat(period: Duration, f: impl FnMut() + 'static) -> Result<Timer> {
+    Clock::wall()?.repeat(period, f)
+}
+
+/// A clock of the calling thread, and its timers. A handle; it stays on its thread.
+#[derive(Clone)]
+pub struct Clock {
+    inner: Rc<Inner>,
+}
+
+/// A clock of simulated time. As a [`Clock`], and it can be paused, scaled and set.
+///
+/// ```
+/// use hardswitch::timer::SimClock;
+/// use std::time::Duration;
+///
+/// let clock = SimClock::new();
+/// clock.pause();
+/// let sleeper = clock.clone();
+/// hardswitch::spawn(move || sleeper.sleep(Duration::from_secs(3600)))?;
+/// hardswitch::run()?;
+/// clock.advance(Duration::from_secs(3600));
+/// hardswitch::MainLoop::current()?.tick()?; // it wakes up
+/// assert_eq!(clock.pending(), 0);
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SimClock {
+    clock: Clock,
+}
+
+impl Deref for SimClock {
+    type Target = Clock;
+
+    fn deref(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// A call that was asked for. Dropping it changes nothing; clones are the same timer.
+#[derive(Clone)]
+pub struct Timer {
+    clock: Rc<Inner>,
+    key: Rc<Cell<Option<Key>>>,
+}
+
+/// When, and the how-manieth.
+type Key = (Duration, u64);
+
+struct Inner {
+    /// It was `base` at `since`, and has run at `rate` since then (0: it stands still).
+    base: Cell<Duration>,
+    since: Cell<Instant>,
+    rate: Cell<f64>,
+    paused: Cell<bool>,
+    entries: RefCell<BTreeMap<Key, Entry>>,
+    next_id: Cell<u64>,
+    /// Is it among the reactor's clocks?
+    attached: Cell<bool>,
+}
+
+struct Entry {
+    /// The key, as its timer knows it.
+    key: Rc<Cell<Option<Key>>>,
+    action: Action,
+}
+
+enum Action {
+    Wake(Rc<reactor::Waiter>),
+    Once(Box<dyn FnOnce()>),
+    Repeat(Duration, Rc<RefCell<dyn FnMut()>>),
+}
+
+thread_local! {
+    static WALL: Clock = Clock::start();
+    static SIM: SimClock = SimClock::new();
+}
+
+fn ending<E>(_: E) -> io::Error {
+    io::Error::other("the thread is ending")
+}
+
+impl Clock {
+    /// The thread's clock of wall time; it starts with its first use. Errors: the thread is ending.
+    pub fn wall() -> Result<Clock> {
+        Ok(WALL.try_with(Clock::clone).map_err(ending)?)
+    }
+
+    fn start() -> Clock {
+        Clock {
+            inner: Rc::new(Inner {
+                base: Cell::default(),
+                since: Cell::new(Instant::now()),
+                rate: Cell::new(1.0),
+                paused: Cell::new(false),
+                entries: RefCell::default(),
+                next_id: Cell::new(0),
+                attached: Cell::new(false),
+            }),
+        }
+    }
+
+    /// What it shows: the time since its start.
+    pub fn now(&self) -> Duration {
+        self.inner.now()
+    }
+
+    /// Calls `f` once, after `delay`. Errors: the system has no descriptor left for the main loop; the thread is ending.
+    pub fn call_later(&self, delay: Duration, f: impl FnOnce() + 'static) -> Result<Timer> {
+        self.call_at(self.now().saturating_add(delay), f)
+    }
+
+    /// Calls `f` once, when the clock shows `at`; in the next pump if that is past. Errors: as [`call_later`](Self::call_later).
+    ///
+    /// `f` is called by the tasklet that pumps the main loop: what takes long belongs into a tasklet that it spawns. A panic goes on to
+    /// who pumps; the other timers stay.
+    pub fn call_at(&self, at: Duration, f: impl FnOnce() + 'static) -> Result<Timer> {
+        self.arm(at, Action::Once(Box::new(f)))
+    }
+
+    /// Calls `f` each `period`, for the first time after one, until cancelled.
+    ///
+    /// The beats are multiples of the period from now on: they do not drift. If the loop comes late, `f` is called once for all the beats that
+    /// were missed. If `f` pumps itself, beats that come up meanwhile are left out.
+    ///
+    /// Errors: [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for a period of zero; as [`call_later`](Self::call_later).
+    pub fn repeat(&self, period: Duration, f: impl FnMut() + 'static) -> Result<Timer> {
+        if period.is_zero() {
+            return Err(refuse("a period of zero").into());
+        }
+        let f = Rc::new(RefCell::new(f));
+        self.arm(self.now().saturating_add(period), Action::Repeat(period, f))
+    }
+
+    /// Blocks the calling tasklet for at least `time` of this clock. Zero lets the others run once.
+    ///
+    /// Errors: what was thrown at the tasklet while it slept, [`Error::BlockTrap`](crate::Error::BlockTrap).
+    pub fn sleep(&self, time: Duration) -> Result<()> {
+        self.sleep_until(self.now().saturating_add(time))
+    }
+
+    /// As [`sleep`](Self::sleep), until the clock shows `at`.
+    pub fn sleep_until(&self, at: Duration) -> Result<()> {
+        if at <= self.now() {
+            return crate::schedule();
+        }
+        let reactor = Reactor::current()?;
+        let wait = reactor.register(None, None);
+        let _armed = Armed(self.arm(at, Action::Wake(wait.waiter().clone()))?);
+        reactor.block(wait.waiter()).map(drop)
+    }
+
+    /// When the next timer or sleeper is due, as the clock shows it.
+    pub fn next_due(&self) -> Option<Duration> {
+        let entries = self.inner.entries.borrow();
+        entries.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Timers and sleepers that wait.
+    pub fn pending(&self) -> usize {
+        self.inner.entries.borrow().len()
+    }
+
+    fn arm(&self, at: Duration, action: Action) -> Result<Timer> {
+        let inner = &self.inner;
+        if !inner.attached.get() {
+            Reactor::current()?.attach(inner.clone());
+            inner.attached.set(true);
+        }
+        let key = Rc::default();
+        inner.insert(
+            at,
+            Entry {
+                key: Rc::clone(&key),
+                action,
+            },
+        );
+        Ok(Timer {
+            clock: inner.clone(),
+            key,
+        })
+    }
+}
+
+impl SimClock {
+    /// A clock of its own, at zero, that runs as wall time does.
+    pub fn new() -> SimClock {
+        SimClock {
+            clock: Clock::start(),
+        }
+    }
+
+    /// The thread's, made on first use. Errors: the thread is ending.
+    pub fn current() -> Result<SimClock> {
+        Ok(SIM.try_with(SimClock::clone).map_err(ending)?)
+    }
+
+    /// Stops it. Twice is fine.
+    pub fn pause(&self) {
+        self.inner.change(|inner| inner.paused.set(true));
+    }
+
+    /// Lets it run again. Twice is fine.
+    pub fn resume(&self) {
+        self.inner.change(|inner| inner.paused.set(false));
+    }
+
+    /// Does it stand still because it was [paused](Self::pause)?
+    pub fn is_paused(&self) -> bool {
+        self.inner.paused.get()
+    }
+
+    /// Lets it run `scale` times as fast as wall time; at 0 it stands still. Errors: [`Error::Io`](crate::Error::Io) of kind
+    /// `InvalidInput` for what is negative, not a number, or infinite.
+    pub fn set_scale(&self, scale: f64) -> Result<()> {
+        if !(scale.is_finite() && scale >= 0.0) {
+            return Err(refuse("the scale of a clock must be finite and not negative").into());
+        }
+        self.inner.change(|inner| inner.rate.set(scale));
+        Ok(())
+    }
+
+    /// How many times as fast as wall time it runs when it is not paused.
+    pub fn scale(&self) -> f64 {
+        self.inner.rate.get()
+    }
+
+    /// Puts it forward, paused or not. What becomes due runs in the next pump.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now().saturating_add(by));
+    }
+
+    /// Sets what it shows, forward or back. Timers keep their moments.
+    pub fn set(&self, now: Duration) {
+        self.inner.change(|inner| inner.base.set(now));
+    }
+}
+
+impl Default for SimClock {
+    fn default() -> SimClock {
+        SimClock::new()
+    }
+}
+
+fn refuse(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+impl Inner {
+    fn rate(&self) -> f64 {
+        match self.paused.get() {
+            true => 0.0,
+            false => self.rate.get(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        let rate = self.rate();
+        let passed = match rate {
+            0.0 => Duration::ZERO,
+            1.0 => self.since.get().elapsed(),
+            _ => scaled(self.since.get().elapsed(), rate),
+        };
+        self.base.get().saturating_add(passed)
+    }
+
+    /// Changes the pace: what it shows is the same before and after, except if that is what changes.
+    fn change(&self, f: impl FnOnce(&Inner)) {
+        self.base.set(self.now());
+        self.since.set(Instant::now());
+        f(self);
+    }
+
+    fn insert(&self, at: Duration, entry: Entry) {
+        let key = (at, self.next_id.get());
+        self.next_id.set(key.1 + 1);
+        entry.key.set(Some(key));
+        self.entries.borrow_mut().insert(key, entry);
+    }
+
+    /// Takes out the first that is due and was asked for before number `limit`.
+    fn take_due(&self, now: Duration, limit: u64) -> Option<(Duration, Entry)> {
+        let mut entries = self.entries.borrow_mut();
+        let mut due = entries.range(..=(now, u64::MAX));
+        let key = *due.find(|((_, id), _)| *id < limit)?.0;
+        entries.remove(&key).map(|entry| (key.0, entry))
+    }
+}
+
+fn scaled(time: Duration, by: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * by).unwrap_or(Duration::MAX)
+}
+
+impl Timers for Inner {
+    fn next(&self) -> Option<Instant> {
+        let at = self.entries.borrow().first_key_value()?.0 .0;
+        let left = at.saturating_sub(self.now());
+        let wait = match self.rate() {
+            _ if left.is_zero() => Duration::ZERO,
+            0.0 => return None,
+            1.0 => left,
+            // Rounded up: rather late than once more.
+            rate => scaled(left, 1.0 / rate).saturating_add(Duration::from_nanos(1)),
+        };
+        Instant::now().checked_add(wait)
+    }
+
+    fn expire(&self, reactor: &Reactor) -> usize {
+        let (now, limit) = (self.now(), self.next_id.get());
+        let mut done = 0;
+        while let Some((at, entry)) = self.take_due(now, limit) {
+            done += 1;
+            entry.key.set(None);
+            match entry.action {
+                Action::Wake(waiter) => reactor.wake(&waiter, Wake::TimedOut),
+                Action::Once(f) => f(),
+                Action::Repeat(period, f) => {
+                    // First armed anew: it may cancel itself, or panic.
+                    let action = Action::Repeat(period, f.clone());
+                    let next = next_beat(at, period, now);
+                    self.insert(
+                        next,
+                        Entry {
+                            key: entry.key,
+                            action,
+                        },
+                    );
+                    if let Ok(mut f) = f.try_borrow_mut() {
+                        f();
+                    }
+                }
+            }
+        }
+        done
+    }
+
+    fn pending(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    fn detached(&self) {
+        self.attached.set(false);
+    }
+}
+
+/// The first multiple of `period` from `at` on that lies after `now`.
+fn next_beat(at: Duration, period: Duration, now: Duration) -> Duration {
+    let missed = now.saturating_sub(at).as_nanos() / period.as_nanos();
+    let beats = u32::try_from(missed + 1).unwrap_or(u32::MAX);
+    let next = at.saturating_add(period.saturating_mul(beats));
+    // So many beats were missed that they cannot be counted: it is out of step then.
+    match next > now {
+        true => next,
+        false => now.saturating_add(period),
+    }
+}
+
+impl Timer {
+    /// It will not be called (again). True if it would have been; twice is fine.
+    pub fn cancel(&self) -> bool {
+        let Some(key) = self.key.take() else {
+            return false;
+        };
+        let entry = self.clock.entries.borrow_mut().remove(&key);
+        // Dropped here, with nothing borrowed: its function may own anything.
+        entry.is_some()
+    }
+
+    /// Will it be called (again)?
+    pub fn is_pending(&self) -> bool {
+        self.key.get().is_some()
+    }
+
+    /// When, as its clock shows it.
+    pub fn due(&self) -> Option<Duration> {
+        self.key.get().map(|(at, _)| at)
+    }
+}
+
+/// Cancelled when dropped: a sleeper that leaves.
+struct Armed(Timer);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock")
+            .field("now", &self.now())
+            .field("pending", &self.pending())
+            .finish()
+    }
+}
+
+impl fmt::Debug for SimClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimClock")
+            .field("now", &self.now())
+            .field("scale", &self.scale())
+            .field("paused", &self.is_paused())
+            .field("pending", &self.pending())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("due", &self.due()).finish()
+    }
+}

@@ -1,0 +1,351 @@
+//! Timers on two clocks: in order, never early, as often as asked, and gone when cancelled.
+#![cfg(feature = "std")]
+
+use hardswitch::timer::{call_at, call_later, repeat, Clock, SimClock};
+use hardswitch::{spawn, Error, MainLoop};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+#[derive(Clone, Default)]
+struct Notes(Rc<RefCell<Vec<u64>>>);
+
+impl Notes {
+    fn add(&self, note: u64) -> impl FnOnce() {
+        let list = self.0.clone();
+        move || list.borrow_mut().push(note)
+    }
+    fn all(&self) -> Vec<u64> {
+        self.0.borrow().clone()
+    }
+}
+
+fn main_loop() -> MainLoop {
+    MainLoop::current().unwrap()
+}
+
+fn finish() {
+    main_loop().run_until_idle().unwrap();
+}
+
+/// A clock that moves only when it is told to.
+fn stepped() -> SimClock {
+    let clock = SimClock::new();
+    clock.pause();
+    clock.set(Duration::ZERO);
+    clock
+}
+
+fn step(clock: &SimClock, by: Duration) {
+    clock.advance(by);
+    main_loop().tick().unwrap();
+}
+
+#[test]
+fn calls_come_in_the_order_of_their_times_and_not_early() {
+    let (notes, start) = (Notes::default(), Instant::now());
+    for ms in [30, 10, 20, 10] {
+        let note = notes.add(ms);
+        call_later(MS(ms), move || {
+            assert!(start.elapsed() >= MS(ms));
+            note();
+        })
+        .unwrap();
+    }
+    call_at(start + MS(15), notes.add(15)).unwrap();
+    call_at(start, notes.add(0)).unwrap();
+    assert_eq!(notes.all(), [], "not before the loop pumps");
+    finish();
+    assert_eq!(notes.all(), [0, 10, 10, 15, 20, 30]);
+    assert_eq!(main_loop().waiting(), (0, 0));
+}
+
+#[test]
+fn a_cancelled_call_does_not_come_and_twice_is_a_no_op() {
+    let notes = Notes::default();
+    let timer = call_later(MS(5), notes.add(1)).unwrap();
+    call_later(MS(10), notes.add(2)).unwrap();
+    let same = timer.clone();
+    assert!(timer.is_pending() && timer.due().is_some());
+    assert!(timer.cancel());
+    assert!(!timer.cancel() && !same.cancel() && !same.is_pending());
+    finish();
+    assert_eq!(notes.all(), [2]);
+    let done = call_later(Duration::ZERO, notes.add(3)).unwrap();
+    finish();
+    assert!(!done.cancel() && done.due().is_none());
+}
+
+#[test]
+fn the_function_of_a_cancelled_call_is_dropped_at_once() {
+    let token = Rc::new(());
+    let held = token.clone();
+    let timer = call_later(S(1000), move || drop(held)).unwrap();
+    assert_eq!(Rc::strong_count(&token), 2);
+    timer.cancel();
+    assert_eq!(Rc::strong_count(&token), 1);
+}
+
+#[test]
+fn the_loop_waits_for_the_next_timer_and_no_longer() {
+    let fired = Rc::new(Cell::new(false));
+    let f = fired.clone();
+    call_later(MS(40), move || f.set(true)).unwrap();
+    let due = main_loop().next_deadline().unwrap();
+    assert!(due <= Instant::now() + MS(41));
+    let start = Instant::now();
+    while !fired.get() {
+        main_loop().pump(None).unwrap();
+    }
+    assert!(start.elapsed() < S(20));
+    assert!(main_loop().next_deadline().is_none() && main_loop().is_idle());
+}
+
+#[test]
+fn a_call_asked_for_by_a_call_waits_for_the_next_pump() {
+    let clock = stepped();
+    let (notes, c) = (Notes::default(), clock.clone());
+    let (first, second) = (notes.add(1), notes.add(2));
+    clock
+        .call_later(Duration::ZERO, move || {
+            first();
+            c.call_later(Duration::ZERO, second).unwrap();
+        })
+        .unwrap();
+    main_loop().pump(Some(Duration::ZERO)).unwrap();
+    assert_eq!(notes.all(), [1]);
+    main_loop().pump(Some(Duration::ZERO)).unwrap();
+    assert_eq!(notes.all(), [1, 2]);
+}
+
+#[test]
+fn a_repeat_keeps_its_beat_and_calls_once_for_what_was_missed() {
+    let clock = stepped();
+    let at = Rc::new(RefCell::new(vec![]));
+    let (a, c) = (at.clone(), clock.clone());
+    let timer = clock
+        .repeat(S(10), move || a.borrow_mut().push(c.now().as_secs()))
+        .unwrap();
+    for seconds in [9, 1, 3, 8, 40, 8, 1] {
+        step(&clock, S(seconds));
+    }
+    // Shown: 9 10 13 21 61 69 70.
+    assert_eq!(*at.borrow(), [10, 21, 61, 70]);
+    assert_eq!(timer.due(), Some(S(80)));
+    assert!(timer.cancel() && !timer.cancel());
+    step(&clock, S(100));
+    assert_eq!(at.borrow().len(), 4);
+}
+
+#[test]
+fn a_repeat_may_cancel_itself() {
+    let (count, timer) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
+    let (c, t) = (count.clone(), timer.clone());
+    *timer.borrow_mut() = Some(
+        repeat(MS(2), move || {
+            c.set(c.get() + 1);
+            if c.get() == 3 {
+                let timer: &hardswitch::timer::Timer = &t.borrow_mut().take().unwrap();
+                assert!(timer.cancel());
+            }
+        })
+        .unwrap(),
+    );
+    finish();
+    assert_eq!(count.get(), 3);
+}
+
+#[test]
+fn a_period_of_zero_is_refused() {
+    let refused = repeat(Duration::ZERO, || {}).unwrap_err();
+    assert!(matches!(refused, Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidInput));
+}
+
+#[test]
+fn absurdly_large_times_are_for_ever() {
+    let notes = Notes::default();
+    let clock = SimClock::new();
+    let timers = [
+        call_later(Duration::MAX, notes.add(1)).unwrap(),
+        clock.call_later(Duration::MAX, notes.add(2)).unwrap(),
+        clock.repeat(Duration::MAX, || {}).unwrap(),
+    ];
+    clock.set_scale(1e-300).unwrap();
+    clock.call_later(MS(1), notes.add(3)).unwrap();
+    main_loop().tick().unwrap();
+    clock.set_scale(1e300).unwrap();
+    std::thread::sleep(MS(2));
+    main_loop().tick().unwrap();
+    assert!(timers[0].is_pending());
+    assert_eq!(clock.now(), Duration::MAX);
+    timers.iter().for_each(|t| {
+        t.cancel();
+    });
+}
+
+#[test]
+fn a_panic_in_a_call_leaves_the_others() {
+    let (clock, notes) = (stepped(), Notes::default());
+    clock
+        .call_later(S(1), || panic!("a timer's panic"))
+        .unwrap();
+    clock.call_later(S(1), notes.add(1)).unwrap();
+    clock.advance(S(1));
+    let pump = || main_loop().pump(Some(Duration::ZERO));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(pump)).unwrap_err();
+    pump().unwrap();
+    assert_eq!(notes.all(), [1]);
+}
+
+#[test]
+fn a_paused_clock_wakes_nobody_and_keeps_no_loop_running() {
+    let (clock, notes) = (SimClock::new(), Notes::default());
+    clock.pause();
+    clock.pause();
+    let shown = clock.now();
+    let (sleeper, note) = (clock.clone(), notes.add(1));
+    spawn(move || -> hardswitch::Result<()> {
+        sleeper.sleep(MS(20))?;
+        note();
+        Ok(())
+    })
+    .unwrap();
+    finish();
+    std::thread::sleep(MS(40));
+    finish();
+    assert_eq!((notes.all(), clock.now()), (vec![], shown));
+    assert!(clock.is_paused() && clock.pending() == 1);
+    clock.resume();
+    let start = Instant::now();
+    finish();
+    assert!(start.elapsed() >= MS(20), "it had stood still");
+    assert_eq!(notes.all(), [1]);
+}
+
+#[test]
+fn a_scaled_clock_runs_at_its_pace() {
+    let clock = SimClock::new();
+    clock.set_scale(1000.0).unwrap();
+    assert_eq!(clock.scale(), 1000.0);
+    let start = Instant::now();
+    clock.sleep(S(50)).unwrap();
+    assert!(clock.now() >= S(50));
+    assert!(start.elapsed() >= MS(49) && start.elapsed() < S(20));
+    let shown = clock.now();
+    clock.set_scale(0.0).unwrap();
+    assert!(clock.now() >= shown);
+    let shown = clock.now();
+    std::thread::sleep(MS(5));
+    assert_eq!(clock.now(), shown);
+    for bad in [-1.0, f64::NAN, f64::INFINITY] {
+        assert!(clock.set_scale(bad).is_err());
+    }
+    assert_eq!(clock.scale(), 0.0);
+}
+
+#[test]
+fn a_change_of_pace_moves_who_sleeps_already() {
+    let clock = SimClock::new();
+    let (c, slept) = (clock.clone(), Rc::new(Cell::new(false)));
+    let s = slept.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        c.sleep(S(3600))?;
+        s.set(true);
+        Ok(())
+    })
+    .unwrap();
+    hardswitch::run().unwrap();
+    let c = clock.clone();
+    call_later(MS(5), move || c.set_scale(360_000.0).unwrap()).unwrap();
+    let start = Instant::now();
+    finish();
+    assert!(slept.get() && start.elapsed() < S(20));
+}
+
+#[test]
+fn a_set_clock_keeps_the_moments_of_its_timers() {
+    let (clock, notes) = (stepped(), Notes::default());
+    clock.call_at(S(10), notes.add(1)).unwrap();
+    clock.set(S(9));
+    main_loop().tick().unwrap();
+    clock.set(S(2));
+    assert_eq!(clock.next_due(), Some(S(10)));
+    main_loop().tick().unwrap();
+    assert_eq!(notes.all(), []);
+    clock.set(S(11));
+    main_loop().tick().unwrap();
+    assert_eq!(notes.all(), [1]);
+}
+
+#[test]
+fn both_clocks_serve_sleepers_at_once() {
+    let notes = Notes::default();
+    let sim = SimClock::current().unwrap();
+    sim.set_scale(100.0).unwrap();
+    let (note, s) = (notes.add(1), sim.clone());
+    spawn(move || -> hardswitch::Result<()> {
+        s.sleep(S(1))?; // 10 ms
+        note();
+        Ok(())
+    })
+    .unwrap();
+    let note = notes.add(2);
+    spawn(move || -> hardswitch::Result<()> {
+        Clock::wall()?.sleep(MS(200))?;
+        note();
+        Ok(())
+    })
+    .unwrap();
+    finish();
+    assert_eq!(notes.all(), [1, 2]);
+}
+
+#[test]
+fn a_killed_sleeper_leaves_its_clock() {
+    let clock = stepped();
+    let c = clock.clone();
+    let sleeper = spawn(move || c.sleep(S(1))).unwrap();
+    hardswitch::run().unwrap();
+    assert_eq!(clock.pending(), 1);
+    sleeper.kill().unwrap();
+    assert_eq!(clock.pending(), 0);
+    step(&clock, S(2));
+}
+
+#[test]
+fn a_sleep_of_nothing_lets_the_others_run_once() {
+    let (clock, notes) = (stepped(), Notes::default());
+    let note = notes.add(1);
+    spawn(note).unwrap();
+    clock.sleep(Duration::ZERO).unwrap();
+    assert_eq!(notes.all(), [1]);
+    let c = clock.clone();
+    spawn(move || {
+        hardswitch::current().set_block_trap(true);
+        assert!(matches!(c.sleep(S(1)), Err(Error::BlockTrap)));
+    })
+    .unwrap();
+    hardswitch::run().unwrap();
+    assert_eq!(clock.pending(), 0);
+}
+
+#[test]
+fn a_timer_may_pump() {
+    let (clock, count) = (stepped(), Rc::new(Cell::new(0)));
+    let (c, n) = (clock.clone(), count.clone());
+    let timer = clock
+        .repeat(S(1), move || {
+            n.set(n.get() + 1);
+            c.advance(S(3));
+            main_loop().pump(Some(Duration::ZERO)).unwrap();
+        })
+        .unwrap();
+    step(&clock, S(1));
+    assert_eq!(count.get(), 1, "it is not called inside itself");
+    step(&clock, S(1));
+    assert_eq!(count.get(), 2);
+    timer.cancel();
+}
