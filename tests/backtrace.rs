@@ -182,7 +182,8 @@ fn spilled_frames_are_part_of_it() {
         let text = backtrace.to_string();
         let levels = names(&text)
             .iter()
-            .filter(|n| n.ends_with("::deep"))
+            // Without full debug information names have no path.
+            .filter(|n| *n == "deep" || n.ends_with("::deep"))
             .count();
         assert_eq!(levels, 51, "{text}");
         check(&other.backtrace().unwrap(), &LEVELS);
@@ -229,7 +230,8 @@ fn segments_are_crossed() {
             let text = backtrace.to_string();
             let levels = names(&text)
                 .iter()
-                .filter(|n| n.ends_with("::deep"))
+                // Without full debug information names have no path.
+                .filter(|n| *n == "deep" || n.ends_with("::deep"))
                 .count();
             assert_eq!(levels, 201, "{text}");
             for _ in 0..2 {
