@@ -3,7 +3,7 @@
 import gdb
 
 # In the order of the files.
-ROUTINES = ["hsw_asm_transfer", "hsw_asm_leave", "hsw_asm_start", "hsw_asm_call_on", "hsw_asm_walk",
+ROUTINES = ["hsw_asm_transfer", "hsw_asm_swap", "hsw_asm_leave", "hsw_asm_start", "hsw_asm_call_on", "hsw_asm_walk",
             "hsw_asm_cxa_globals"]
 # Stops at each instruction: main, own stacks, slices, newborns, spills and segments come by in turn.
 VISITS = 8
