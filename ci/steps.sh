@@ -20,6 +20,7 @@ no-std   | both   | quick | 5  | the library builds from core and alloc alone
 gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
+bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
 cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
@@ -77,6 +78,24 @@ step_mutate() {
     else
         ci/mutate --target "$1"
     fi
+}
+
+# The test that can fail does: the flags put the order back in which a value was lost.
+step_bugs() {
+    local flag passed=0 failed=0
+    for flag in hsw_bug_late_claim hsw_bug_spill_clobber; do
+        export CARGO_TARGET_DIR="$TARGET_DIR/$flag"
+        cargo test --config "build.rustflags=['--cfg','$flag']" --test seed_bug --no-run || return
+        if timeout 120 cargo test --config "build.rustflags=['--cfg','$flag']" --test seed_bug; then
+            failed=$((failed + 1))
+            say "broken promise: with --cfg $flag the test must fail, and it passed"
+        else
+            passed=$((passed + 1))
+        fi
+    done > build/log/bugs-runs.log 2>&1
+    grep -E 'broken promise|error: could not compile' build/log/bugs-runs.log || true
+    say "$passed passed, $failed failed"
+    [ $failed = 0 ] && [ $passed = 2 ]
 }
 
 step_cellcheck() {

@@ -32,17 +32,20 @@ int main() {
         }
     });
 
-    auto next_frame = std::chrono::steady_clock::now();
-    while (heard < 2) {
+    const auto tick = [](std::chrono::nanoseconds budget) {
         try {
-            hsw::tick(8ms);
+            hsw::tick(budget);
         } catch (const std::exception& e) { // what a tasklet did not catch; the others go on
             std::printf("caught: %s\n", e.what());
         }
+    };
+    auto next_frame = std::chrono::steady_clock::now();
+    while (heard < 2) {
+        tick(8ms);
         next_frame += 16667us;
         while (std::chrono::steady_clock::now() < next_frame) {
             hsw::wait(next_frame - std::chrono::steady_clock::now());
-            hsw::tick(1ms);
+            tick(1ms);
         }
     }
 }
