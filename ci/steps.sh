@@ -20,6 +20,7 @@ no-std   | both   | quick | 5  | the library builds from core and alloc alone
 gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
+counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
 cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
@@ -79,6 +80,8 @@ step_mutate() {
         ci/mutate --target "$1"
     fi
 }
+
+step_counts() { bench/ppc64-count --check --target "$1"; }
 
 # The test that can fail does: the flags put the order back in which a value was lost.
 step_bugs() {
