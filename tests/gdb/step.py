@@ -1,5 +1,5 @@
 # Stops at every instruction of the assembly routines and asks gdb who called: the CFI must be right everywhere, not only
-# where compilers look. Run by tests/ci_gdb_hardswitch.sh on examples/parked; prints lines that begin with `step:`.
+# where compilers look. Run by tests/gdb/run on examples/parked; prints lines that begin with `step:`.
 import gdb
 
 # In the order of the files.
