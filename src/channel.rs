@@ -10,10 +10,11 @@ use core::ptr;
 use core::time::Duration;
 
 use crate::arch::transfer;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL};
-use crate::scheduler::{fail, go, prepare, revive, when_empty};
+use crate::scheduler::{fail, go, may_switch, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, arrive_with, plain, swap};
@@ -393,7 +394,10 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
             Error::Closed
         } else {
             let next = (*me).next;
-            if next == me || !plain(runtime, me, next) {
+            if next == me {
+                return alone::<DIR>(core, runtime, me);
+            }
+            if !plain(runtime, me, next) {
                 return me;
             }
             runtime.ring_remove(me);
@@ -402,6 +406,38 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
         };
         fail(runtime, error, after::FAILED | after::UNSENT);
         ptr::null_mut()
+    }
+}
+
+/// [`now`] for one that would block and is alone in the queue. If nobody else could
+/// be woken it waits here, in the channel's queue, for as long as it is
+/// [the last one](drive): a partner may come meanwhile.
+#[inline(never)]
+unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    if !drive::is_last(runtime) || !may_switch(runtime) {
+        return me;
+    }
+    // SAFETY: `me` is running; cores live in an `Rc`, which the caller's handle keeps.
+    unsafe {
+        Rc::increment_strong_count(core);
+        let (slot, outcome) = select::alone(Rc::from_raw(core), DIR, (*me).slot.take());
+        // User code: what somebody put there by hand, what was not sent.
+        drop((*me).slot.take());
+        match outcome {
+            Ok(over) => {
+                (*me).slot = slot;
+                if over {
+                    ptr::null_mut()
+                } else {
+                    me
+                }
+            }
+            Err(error) => {
+                drop(slot);
+                fail(runtime, error, after::FAILED);
+                ptr::null_mut()
+            }
+        }
     }
 }
 

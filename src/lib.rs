@@ -43,6 +43,7 @@ extern crate alloc;
 mod arch;
 mod channel;
 mod debug;
+mod drive;
 mod error;
 #[cfg(feature = "std")]
 pub mod event;
@@ -94,7 +95,7 @@ pub use scheduler::{
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
     tasklets, thread_id, thread_info, ChannelCallback, ErrorHandler, ScheduleCallback, ThreadInfo,
 };
-pub use select::{ReceiveCase, Select, Selected, SendCase};
+pub use select::{ReceiveCase, Select, Selectable, Selected, SendCase};
 pub use tasklet::{spawn, Builder, Outcome, Tasklet};
 pub use value::Value;
 

@@ -250,8 +250,10 @@ pub(crate) struct Runtime {
     pub(crate) timers: Timers,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
     pub(crate) since: Cell<u64>,
-    /// Where the next fair select begins to look.
-    pub(crate) select_turn: Cell<usize>,
+    /// What selects throw dice with; never 0.
+    pub(crate) dice: Cell<u64>,
+    /// The first stand-ins of those who drive the loop and let others run just now.
+    pub(crate) drives: RefCell<Vec<*mut Task>>,
     /// Control blocks that were given back.
     freed: Cell<u64>,
     /// Stands in for the C++ runtime's globals where there is none.
@@ -360,7 +362,8 @@ impl Runtime {
             runs: Runs::new(),
             timers: Timers::new(),
             since: Cell::new(0),
-            select_turn: Cell::new(0),
+            dice: Cell::new(0x9E37_79B9_7F4A_7C15),
+            drives: RefCell::new(Vec::new()),
             freed: Cell::new(0),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));

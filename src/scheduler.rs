@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch::transfer;
 use crate::channel;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::measure;
 use crate::os;
@@ -17,6 +18,7 @@ use crate::run;
 use crate::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
+use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
@@ -300,6 +302,9 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let runtime = Runtime::get();
     let me = runtime.current();
+    if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
+        drive::until_company(runtime, || false)?;
+    }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
@@ -522,6 +527,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
         if pending {
+            select::interrupt(runtime, task);
             let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
             make_runnable(runtime, task);
             drop(lost);
@@ -549,6 +555,9 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         Ok(()) | Err(Error::Exit) => None,
         Err(error) => handle(runtime, me, error),
     };
+    if uncaught.is_none() && drive::is_last(runtime) {
+        uncaught = stay(runtime, me);
+    }
     let runs = &runtime.runs;
     runs.completed.set(runs.completed.get() + 1);
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
@@ -581,6 +590,24 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         runtime.left.set(me);
         runtime.after.set(runtime.after.get() | after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// A tasklet that would leave main blocked and nobody else behind ends only when
+/// somebody can run, or nothing could wake anybody. Returns an error that came up
+/// meanwhile and that nobody handled.
+#[cold]
+#[inline(never)]
+fn stay(runtime: &Runtime, me: *mut Task) -> Option<Error> {
+    if !may_switch(runtime) {
+        return None;
+    }
+    let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+    // SAFETY: the running tasklet; what somebody put there nobody will take.
+    let late = unsafe { (*me).slot.take().into_unit() };
+    match stayed.and(late) {
+        Ok(()) | Err(Error::Exit) => None,
+        Err(error) => handle(runtime, me, error),
     }
 }
 
