@@ -334,13 +334,15 @@ impl Core {
 }
 
 /// Somebody put a value into the caller's slot by hand: it is dropped when the
-/// operation succeeds and put back when it fails.
+/// operation succeeds and put back when it fails. Or something was thrown at it while
+/// it was running: that is raised now.
 #[cold]
 #[inline(never)]
 fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
+        drive::raise(me)?;
         let value = (*me).slot.take();
         let result = operation();
         // A test's switch: nothing is lost here, so that a spill alone loses it.

@@ -56,7 +56,8 @@ pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Resul
     }
 }
 
-/// Raises what was thrown at the running tasklet while it pumped.
+/// Raises what was thrown at the running tasklet while it was running: by another
+/// thread, or by a time that is up.
 pub(crate) fn raise(me: *mut Task) -> Result<()> {
     // SAFETY: the running tasklet.
     unsafe {

@@ -29,6 +29,8 @@
 //! | set limits | [`Settings`] |
 //! | recurse deeply in a small window | [`spill`] |
 //! | wait for sockets, timers, worker threads | `net`, `main_loop`, `timer`, `offload` |
+//! | wait for the result of a tasklet, or for several things | [`join`], [`Select`] |
+//! | limit how long anything may take | [`time::timeout`] |
 //! | share data between tasklets and threads | `sync`; not at all: [`Local`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
@@ -49,6 +51,7 @@ mod error;
 pub mod event;
 pub mod ffi;
 mod guard;
+pub mod join;
 mod local;
 #[cfg(feature = "std")]
 pub mod main_loop;
@@ -95,7 +98,7 @@ pub use scheduler::{
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
     tasklets, thread_id, thread_info, ChannelCallback, ErrorHandler, ScheduleCallback, ThreadInfo,
 };
-pub use select::{ReceiveCase, Select, Selectable, Selected, SendCase};
+pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
 pub use tasklet::{spawn, Builder, Outcome, Tasklet};
 pub use value::Value;
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::channel::{Channel, Preference, SEND};
 use crate::error::{Error, Result};
-use crate::select::{self, Queue, Selectable, Target, Targeted};
+use crate::select::{self, Queue, Receivable, Sendable, Target, Targeted};
 use crate::tasklet::Tasklet;
 use crate::value::Slot;
 
@@ -285,7 +285,8 @@ impl<T: 'static> Targeted for QueueChannel<T> {
     }
 }
 
-impl<T: 'static> Selectable<T> for QueueChannel<T> {}
+impl<T: 'static> Receivable<T> for QueueChannel<T> {}
+impl<T: 'static> Sendable<T> for QueueChannel<T> {}
 
 /// What a sender's slot held.
 fn opened<T: 'static>(slot: Slot) -> Result<T> {

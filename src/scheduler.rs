@@ -302,6 +302,7 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let runtime = Runtime::get();
     let me = runtime.current();
+    drive::raise(me)?;
     if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
         drive::until_company(runtime, || false)?;
     }

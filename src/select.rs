@@ -160,9 +160,13 @@ mod sealed {
 }
 pub(crate) use sealed::Select as Targeted;
 
-/// What a case of a [`Select`] can be about: a [`Channel`] or a
-/// [`QueueChannel`](crate::QueueChannel) of `T`.
-pub trait Selectable<T>: sealed::Select {}
+/// What a [`Select`] can receive a `T` from: a [`Channel`], a
+/// [`QueueChannel`](crate::QueueChannel), the end of a [joined](crate::join) tasklet.
+pub trait Receivable<T>: sealed::Select {}
+
+/// What a [`Select`] can send a `T` to: a [`Channel`], a
+/// [`QueueChannel`](crate::QueueChannel).
+pub trait Sendable<T>: sealed::Select {}
 
 impl<T: 'static> sealed::Select for Channel<T> {
     fn target(&self) -> Target {
@@ -173,7 +177,8 @@ impl<T: 'static> sealed::Select for Channel<T> {
     }
 }
 
-impl<T: 'static> Selectable<T> for Channel<T> {}
+impl<T: 'static> Receivable<T> for Channel<T> {}
+impl<T: 'static> Sendable<T> for Channel<T> {}
 
 /// One operation of a select.
 pub(crate) struct Case {
@@ -378,6 +383,7 @@ fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chos
         if (*me).is(flag::BLOCK_TRAP) {
             return Err(Error::BlockTrap);
         }
+        drive::raise(me)?;
         (*me).slot.take()
     };
     let mut stand_ins = StandIns::new(runtime, me, cases);
@@ -514,6 +520,7 @@ fn drive(
         if stand_ins.met().is_some() {
             return Ok(());
         }
+        drive::raise(me)?;
         let now = runtime.timers.now()?;
         if now >= deadline {
             // SAFETY: ours.
@@ -521,8 +528,8 @@ fn drive(
             return Ok(());
         }
         drive::pump(Duration::from_nanos(deadline - now))?;
-        drive::raise(me)?;
-        if stand_ins.met().is_none() && runtime.run_count.get() > 1 {
+        let waits = stand_ins.met().is_none();
+        if waits && runtime.run_count.get() > 1 {
             let interrupted = let_run(runtime, stand_ins.first())?;
             if interrupted {
                 return Ok(());
@@ -715,7 +722,7 @@ impl Select {
     }
 
     /// Adds: receive from `channel`.
-    pub fn receive<T: 'static>(&mut self, channel: &impl Selectable<T>) -> ReceiveCase<T> {
+    pub fn receive<T: 'static>(&mut self, channel: &impl Receivable<T>) -> ReceiveCase<T> {
         ReceiveCase {
             index: self.add(channel, RECEIVE, Slot::EMPTY),
             _value: PhantomData,
@@ -724,19 +731,14 @@ impl Select {
 
     /// Adds: send `value` on `channel`. If another case is chosen,
     /// [`Selected::unsent`] has the value; it is dropped when the select fails.
-    pub fn send<T: 'static>(&mut self, channel: &impl Selectable<T>, value: T) -> SendCase<T> {
+    pub fn send<T: 'static>(&mut self, channel: &impl Sendable<T>, value: T) -> SendCase<T> {
         SendCase {
             index: self.add(channel, SEND, Slot::new(value)),
             _value: PhantomData,
         }
     }
 
-    fn add<T: 'static>(
-        &mut self,
-        channel: &impl Selectable<T>,
-        direction: i8,
-        slot: Slot,
-    ) -> usize {
+    fn add(&mut self, channel: &impl sealed::Select, direction: i8, slot: Slot) -> usize {
         self.cases.push(Case {
             target: channel.target(),
             direction,

@@ -431,6 +431,7 @@ fn two_may_drive_at_once_and_each_gets_its_own() {
         let log = Log::default();
         let (to_main, never, late) = (Channel::new(), Channel::<()>::new(), Channel::new());
         let (logs, wakes, gets) = (log.clone(), to_main.clone(), late.clone());
+        let not = never.clone();
         s.spawn(move || {
             // Main is blocked and nobody else is there: this one drives ...
             timer::call_later(10 * MS, move || {
@@ -438,13 +439,16 @@ fn two_may_drive_at_once_and_each_gets_its_own() {
                 s.spawn(move || wakes.send(()));
             })?;
             logs.add(gets.receive_timeout(10_000 * MS)?);
+            assert_eq!(not.balance(), -1);
+            main_tasklet().kill_pending()?;
+            assert_eq!(not.balance(), 0);
             Ok(())
         });
         to_main.receive().unwrap();
         // ... and goes on to when main drives as well.
         timer::call_later(10 * MS, move || late.send("served").unwrap()).unwrap();
-        let waited = never.receive_timeout(50 * MS);
-        assert!(matches!(waited, Err(Error::Timeout)), "{waited:?}");
+        let waited = never.receive_timeout(10_000 * MS);
+        assert!(matches!(waited, Err(Error::Exit)), "{waited:?}");
         assert_eq!(log.take(), "served");
         run().unwrap();
     });

@@ -23,7 +23,7 @@
 
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
-use crate::drive::must_drive;
+use crate::drive::{self, must_drive};
 use crate::event::EventQueue;
 use crate::runtime::Runtime;
 use crate::thread::StayUp;
@@ -236,8 +236,8 @@ impl Reactor {
                 if crate::current().block_trap() {
                     return Err(Error::BlockTrap);
                 }
+                drive::raise(runtime.current())?;
                 self.pump(None)?;
-                crate::thread::raise()?;
                 if waiter.wake.get().is_none() && crate::run_count() > 1 {
                     crate::schedule()?;
                 }

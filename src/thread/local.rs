@@ -276,8 +276,8 @@ impl Sitting {
                     Some(reactor) => reactor,
                     None => reactor.insert(Reactor::current()?),
                 };
-                reactor.pump_for_threads()?;
                 raise()?;
+                reactor.pump_for_threads()?;
                 if crate::run_count() > 1 && !done() {
                     crate::schedule()?;
                 }
