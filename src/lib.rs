@@ -92,6 +92,8 @@ pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use measure::{set_statistics, statistics, TaskletStats};
 pub use queue_channel::{QueueChannel, QueueIter};
 pub use run::{run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport};
+#[cfg(not(feature = "std"))]
+pub use runtime::end_thread;
 pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,

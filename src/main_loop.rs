@@ -12,8 +12,8 @@
 //!   then:  run the tasklets that were woken
 //! ```
 //!
-//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet* drives the loop itself until it is done, so a program that never makes a
-//! `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
+//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet* drives the loop itself until it is done, and so does whoever blocks on a
+//! channel as the last one that can run; so a program that never makes a `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
 //!
 //! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
 

@@ -838,6 +838,18 @@ pub fn stats() -> Stats {
     Runtime::get().stats()
 }
 
+/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
+/// std nobody else does it at the end of a thread. From main; inside another tasklet
+/// it does nothing.
+///
+/// # Safety
+/// What is left of the thread's tasklets and channels is dropped on this thread, and
+/// not used in any other way.
+#[cfg(not(feature = "std"))]
+pub unsafe fn end_thread() {
+    thread_exit();
+}
+
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].
 /// Runs by itself at the end of a thread; hosts without std call it.
 pub(crate) fn thread_exit() {
