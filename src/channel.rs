@@ -419,10 +419,9 @@ unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
     if !drive::is_last(runtime) || !may_switch(runtime) {
         return me;
     }
-    // SAFETY: `me` is running; cores live in an `Rc`, which the caller's handle keeps.
+    // SAFETY: `me` is running, and its frames hold the channel.
     unsafe {
-        Rc::increment_strong_count(core);
-        let (slot, outcome) = select::alone(Rc::from_raw(core), DIR, (*me).slot.take());
+        let (slot, outcome) = select::alone(core, DIR, (*me).slot.take());
         // User code: what somebody put there by hand, what was not sent.
         drop((*me).slot.take());
         match outcome {

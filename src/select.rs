@@ -568,26 +568,26 @@ fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool> {
     back.map(|()| at.is_none())
 }
 
-/// What the slot of [`Channel::send`] or `receive` is to be, with `direction` and
-/// `slot`, for a caller that is [the last one](drive): it waits in the queue, until a
-/// partner has come (true: the slot is what that one brought) or it can or must block
-/// (the slot is the one that came). An error: what was thrown, or why it cannot wait.
-pub(crate) fn alone(core: Rc<Core>, direction: i8, slot: Slot) -> (Slot, Result<bool>) {
+/// Waits in the queue of `core`, with `slot` for a partner, for a caller that is
+/// [the last one](drive). Returns the slot, and what to do with it: true, a partner has
+/// come, and brought it; false, the caller can or must block now. An error: what was
+/// thrown, or why it cannot wait.
+pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool>) {
     let runtime = Runtime::get();
-    let mut cases = [Case {
-        target: Target { core, queue: None },
-        direction,
-        slot,
-    }];
-    let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut cases);
-    stand_ins.enter(&cases);
+    let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut []);
+    let first = stand_ins.first();
+    // SAFETY: ours, in no queue.
+    unsafe {
+        (*first).slot = slot;
+        core.push_stand_in(first, direction);
+    }
     let waited = drive::until_company(runtime, || stand_ins.met().is_some());
-    match stand_ins.close(&mut cases) {
-        Some((_, brought)) => (brought, waited.map(|_| true)),
-        None => {
-            let [case] = &mut cases;
-            (case.slot.take(), waited.map(|_| false))
-        }
+    stand_ins.leave();
+    // SAFETY: ours, in no queue any more.
+    let slot = unsafe { (*first).slot.take() };
+    match stand_ins.met() {
+        Some(_) => (slot, Ok(true)),
+        None => (slot, waited.map(|_| false)),
     }
 }
 

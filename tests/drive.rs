@@ -446,7 +446,10 @@ fn two_may_drive_at_once_and_each_gets_its_own() {
         });
         to_main.receive().unwrap();
         // ... and goes on to when main drives as well.
-        timer::call_later(10 * MS, move || late.send("served").unwrap()).unwrap();
+        s.spawn(move || {
+            sleep(10 * MS)?;
+            late.send("served")
+        });
         let waited = never.receive_timeout(10_000 * MS);
         assert!(matches!(waited, Err(Error::Exit)), "{waited:?}");
         assert_eq!(log.take(), "served");

@@ -4,6 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod locks;
 mod main_loop;
+mod threadpool;
 mod timeout;
 mod wait;
