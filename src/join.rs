@@ -5,7 +5,7 @@
 //! | one | [`JoinHandle::join`], [`JoinHandle::join_timeout`] |
 //! | all of several | [`all`] |
 //! | each of several, as they end | [`each`]; its first item is "any" |
-//! | one of several things of any kind | a [`Select`](crate::Select) with a case for the handle |
+//! | one of several things of any kind | a [`Select`] with a case for the handle |
 //!
 //! ```
 //! use hardswitch::{join, sleep};

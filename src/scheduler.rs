@@ -583,27 +583,20 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         Ok(()) | Err(Error::Exit) => None,
         Err(error) => handle(runtime, me, error),
     };
-    if uncaught.is_none() && drive::is_last(runtime) {
-        uncaught = stay(runtime, me);
-    }
     let runs = &runtime.runs;
     runs.completed.set(runs.completed.get() + 1);
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
     // the queue's reference to `me` becomes `left`, released after the switch.
     unsafe {
-        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         runtime.ring_remove(me);
         let mut next = runtime.ring();
         if next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::SENDING) {
-                uncaught = Some(Error::MainSending);
-            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
-                uncaught = Some(Error::MainReceiving);
-            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
-                uncaught = Some(Error::Deadlock);
+            if uncaught.is_none() && (*next).is(flag::BLOCKED) {
+                (next, uncaught) = leave_nobody(runtime, me);
             }
         }
+        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         if let Some(error) = uncaught {
             next = runtime.wakeup();
             let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
@@ -621,21 +614,41 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     }
 }
 
-/// A tasklet that would leave main blocked and nobody else behind ends only when
-/// somebody can run, or nothing could wake anybody. Returns an error that came up
-/// meanwhile and that nobody handled.
+/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
+/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
+/// who is next, and the error that one is told.
+///
+/// # Safety
+/// As [`end`].
 #[cold]
 #[inline(never)]
-fn stay(runtime: &Runtime, me: *mut Task) -> Option<Error> {
-    if !may_switch(runtime) {
-        return None;
-    }
-    let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
-    // SAFETY: the running tasklet; what somebody put there nobody will take.
-    let late = unsafe { (*me).slot.take().into_unit() };
-    match stayed.and(late) {
-        Ok(()) | Err(Error::Exit) => None,
-        Err(error) => handle(runtime, me, error),
+unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Error>) {
+    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
+    // taken: what somebody puts there by hand nobody will take.
+    unsafe {
+        runtime.ring_append(me);
+        let mut uncaught = None;
+        if may_switch(runtime) {
+            let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+            let thrown = (*me).slot.take().into_unit();
+            uncaught = match stayed.and(thrown) {
+                Ok(()) | Err(Error::Exit) => None,
+                Err(error) => handle(runtime, me, error),
+            };
+        }
+        runtime.ring_remove(me);
+        let next = runtime.ring();
+        if !next.is_null() {
+            return (next, uncaught);
+        }
+        let next = runtime.wakeup();
+        let told = match (*next).flags & flag::BLOCKED {
+            flag::SENDING => Some(Error::MainSending),
+            flag::RECEIVING => Some(Error::MainReceiving),
+            flag::SELECTING => Some(Error::Deadlock),
+            _ => None,
+        };
+        (next, uncaught.or(told))
     }
 }
 

@@ -187,7 +187,7 @@ fn some_of_several_can_be_waited_for() {
         let deadline = Deadline::after(50 * MS).unwrap();
         let mut got = 0;
         let ended = deadline.limit(|| {
-            while let Some(item) = each.next() {
+            for item in each.by_ref() {
                 item?.1?;
                 got += 1;
             }
