@@ -18,9 +18,14 @@ mod local;
 mod remote;
 
 pub use channel::Channel;
-pub(crate) use home::StayUp;
+pub(crate) use home::{has_company, StayUp};
 pub(crate) use local::{attach, detach, existing, raise, read_mail, read_mail_and_raise, Local};
 pub use remote::{info, threads, Info, Remote};
+
+/// May other threads that use the library wake a tasklet of the calling thread: one that waits for them, or one that they refer to?
+pub(crate) fn is_known() -> bool {
+    existing().is_some_and(|local| local.waiting() > 0 || local.lent_out() > 0)
+}
 
 /// Does a tasklet of the calling thread wait for another thread?
 pub(crate) fn is_waiting() -> bool {
