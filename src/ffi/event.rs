@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use super::{entry, hsw_status, set_if_wanted};
+use alloc::format;
+
+use super::{entry, hsw_status, set_if_wanted, Failure};
 use crate::MainLoop;
 
 /// For times: no limit.
@@ -11,6 +13,16 @@ pub const HSW_FOREVER: u64 = u64::MAX;
 /// A time of C's, in nanoseconds; none for `HSW_FOREVER`.
 pub(super) fn limit(nanoseconds: u64) -> Option<Duration> {
     (nanoseconds != HSW_FOREVER).then(|| Duration::from_nanos(nanoseconds))
+}
+
+/// As `limit`, for who waits: a negative number of C's is a mistake.
+pub(super) fn patience(timeout_ns: u64) -> Result<Option<Duration>, Failure> {
+    if timeout_ns > i64::MAX as u64 && timeout_ns != HSW_FOREVER {
+        return Err(Failure::Argument(format!(
+            "a time of {timeout_ns} ns: it is beyond 292 years, or was negative"
+        )));
+    }
+    Ok(limit(timeout_ns))
 }
 
 /// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until

@@ -1,9 +1,10 @@
 //! Handles: what a C caller holds instead of a pointer.
 //!
-//! A handle is a 64-bit number that names a slot of a table of the thread that made it:
+//! A handle is a 64-bit number that names a slot of a table: of the thread that made it, or (thread 0) of all threads, see
+//! `shared`:
 //!
 //! ```text
-//!   63    60 59          44 43              24 23                  0
+//!   63    59 58          43 42              24 23                  0
 //!  +--------+--------------+------------------+---------------------+
 //!  |  kind  |    thread    |    generation    |      slot index     |
 //!  +--------+--------------+------------------+---------------------+
@@ -32,6 +33,25 @@ pub(super) enum Kind {
     #[cfg_attr(not(feature = "std"), allow(dead_code))]
     Socket = 3,
     Queue = 4,
+    #[cfg(feature = "std")]
+    Lock = 5,
+    #[cfg(feature = "std")]
+    RLock = 6,
+    #[cfg(feature = "std")]
+    Semaphore = 7,
+    #[cfg(feature = "std")]
+    Condition = 8,
+    #[cfg(feature = "std")]
+    Event = 9,
+    #[cfg(feature = "std")]
+    Barrier = 10,
+    #[cfg(feature = "std")]
+    SyncQueue = 11,
+    #[cfg(feature = "std")]
+    TimerClock = 12,
+    #[cfg(feature = "std")]
+    Timer = 13,
+    Local = 14,
 }
 
 impl Kind {
@@ -41,6 +61,25 @@ impl Kind {
             Kind::Channel => "channel",
             Kind::Socket => "socket",
             Kind::Queue => "queue",
+            #[cfg(feature = "std")]
+            Kind::Lock => "lock",
+            #[cfg(feature = "std")]
+            Kind::RLock => "reentrant lock",
+            #[cfg(feature = "std")]
+            Kind::Semaphore => "semaphore",
+            #[cfg(feature = "std")]
+            Kind::Condition => "condition",
+            #[cfg(feature = "std")]
+            Kind::Event => "event",
+            #[cfg(feature = "std")]
+            Kind::Barrier => "barrier",
+            #[cfg(feature = "std")]
+            Kind::SyncQueue => "queue between threads",
+            #[cfg(feature = "std")]
+            Kind::TimerClock => "clock",
+            #[cfg(feature = "std")]
+            Kind::Timer => "timer",
+            Kind::Local => "tasklet-local key",
         }
     }
 }
@@ -60,8 +99,11 @@ pub(super) enum Fault {
     Full,
 }
 
+/// Numbers of kinds, up to this one; what is above was never a handle.
+const LAST_KIND: u32 = Kind::Local as u32;
+
 const INDEX_BITS: u32 = 24;
-const GENERATION_BITS: u32 = 20;
+const GENERATION_BITS: u32 = 19;
 const THREAD_BITS: u32 = 16;
 const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 const NO_SLOT: u32 = u32::MAX;
@@ -84,7 +126,7 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread, never 0.
+    /// `thread` is the tag of the owning thread; 0 for a table of all threads.
     pub(super) const fn new(kind: Kind, thread: u16) -> Self {
         Table {
             kind,
@@ -129,7 +171,7 @@ impl<T> Table<T> {
             return Err(Fault::Null);
         }
         let kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as u32;
-        if !(1..=4).contains(&kind) {
+        if !(1..=LAST_KIND).contains(&kind) {
             return Err(Fault::Stale);
         }
         if kind != self.kind as u32 {

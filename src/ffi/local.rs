@@ -16,6 +16,10 @@ pub(super) struct Local {
     pub(super) queues: RefCell<Table<CQueue>>,
     #[cfg(feature = "std")]
     pub(super) sockets: RefCell<Table<super::net::Socket>>,
+    #[cfg(feature = "std")]
+    pub(super) clocks: RefCell<Table<super::timer::CClock>>,
+    #[cfg(feature = "std")]
+    pub(super) timers: RefCell<Table<crate::timer::Timer>>,
     /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
     pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
     pub(super) hooks: super::scheduler::Hooks,
@@ -29,6 +33,10 @@ impl Local {
             queues: RefCell::new(Table::new(Kind::Queue, thread)),
             #[cfg(feature = "std")]
             sockets: RefCell::new(Table::new(Kind::Socket, thread)),
+            #[cfg(feature = "std")]
+            clocks: RefCell::new(Table::new(Kind::TimerClock, thread)),
+            #[cfg(feature = "std")]
+            timers: RefCell::new(Table::new(Kind::Timer, thread)),
             errors: RefCell::new(BTreeMap::new()),
             hooks: super::scheduler::Hooks::default(),
         }

@@ -22,9 +22,11 @@ mod run;
 mod scheduler;
 mod select;
 mod settings;
+mod shared;
 mod spill;
 mod status;
 mod tasklet;
+mod tasklet_local;
 mod value;
 
 #[cfg(feature = "std")]
@@ -33,6 +35,10 @@ mod event;
 mod net;
 #[cfg(feature = "std")]
 mod offload;
+#[cfg(feature = "std")]
+mod sync;
+#[cfg(feature = "std")]
+mod timer;
 
 use core::ffi::{c_char, CStr};
 

@@ -3,19 +3,13 @@
 use core::ffi::c_void;
 
 use super::event::limit;
-use super::value::{hsw_destroy, Owned};
+use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status, out, Failure};
 use crate::offload::Call;
 
 /// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: no handle, and no
 /// address of a sliced stack. What it returns is the result. It must not unwind.
 pub type hsw_job = Option<unsafe extern "C" fn(argument: *mut c_void) -> *mut c_void>;
-
-/// A pointer on its way to a worker and back.
-struct Sent(Owned);
-
-// SAFETY: `hsw_offload` says that argument and result cross threads, and that their functions may be called on either.
-unsafe impl Send for Sent {}
 
 /// Calls `job(argument)` on a thread of the process's worker pool. The calling tasklet is blocked meanwhile, the others run.
 ///

@@ -41,7 +41,7 @@ fn limit(value: u64) -> Option<u64> {
     (value != HSW_NO_LIMIT).then_some(value)
 }
 
-fn nanoseconds(time: Duration) -> u64 {
+pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(HSW_NO_LIMIT)
 }
 

@@ -266,8 +266,8 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     })
 }
 
-/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, and makes every
-/// handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
+/// and makes every handle that belongs to the thread stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
@@ -277,7 +277,12 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
         // First the tasklets, which may use their handles while they end.
         crate::runtime::thread_exit();
         #[cfg(feature = "std")]
-        drop(local::with(|local| Ok(local.sockets.borrow_mut().drain()))?);
+        {
+            crate::timer::drop_all();
+            drop(local::with(|local| Ok(local.timers.borrow_mut().drain()))?);
+            drop(local::with(|local| Ok(local.clocks.borrow_mut().drain()))?);
+            drop(local::with(|local| Ok(local.sockets.borrow_mut().drain()))?);
+        }
         drop(local::with(|local| {
             Ok(local.channels.borrow_mut().drain())
         })?);
@@ -292,7 +297,8 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
     })
 }
 
-/// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
+/// How many handles are live that belong to the calling thread: of tasklets, channels, queues, sockets, clocks and timers. For finding
+/// leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || {
@@ -301,9 +307,23 @@ pub extern "C" fn hsw_live_handles() -> usize {
                 + local.channels.borrow().live()
                 + local.queues.borrow().live();
             #[cfg(feature = "std")]
-            let count = count + local.sockets.borrow().live();
+            let count = count
+                + local.sockets.borrow().live()
+                + local.clocks.borrow().live()
+                + local.timers.borrow().live();
             Ok(count)
         })
         .unwrap_or(0)
+    })
+}
+
+/// How many handles are live that belong to no thread: of locks and their kin, and of keys of tasklet-local values. For finding leaks.
+#[no_mangle]
+pub extern "C" fn hsw_live_shared_handles() -> usize {
+    super::quietly(0, || {
+        let count = super::tasklet_local::live();
+        #[cfg(feature = "std")]
+        let count = count + super::sync::live();
+        count
     })
 }
