@@ -47,9 +47,6 @@
 // It was killed ten times and refused to end; it is kept for ever.
 #define HSW_TASKLET_ZOMBIE 256
 
-// For times: no limit.
-#define HSW_FOREVER UINT64_MAX
-
 
 
 // What a case of `hsw_select` does.
@@ -448,6 +445,18 @@ hsw_status hsw_channel_try_send(struct hsw_channel channel,
 // Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
 hsw_status hsw_channel_try_receive(struct hsw_channel channel, void **value);
 
+// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+//
+// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
+// loop itself while it waits here.
+hsw_status hsw_channel_send_timeout(struct hsw_channel channel,
+                                    void *value,
+                                    uint64_t timeout_ns);
+
+// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
+hsw_status hsw_channel_receive_timeout(struct hsw_channel channel, uint64_t timeout_ns, void **value);
+
 // The preference, as one of `hsw_preference`.
 hsw_status hsw_channel_preference(struct hsw_channel channel, int32_t *preference);
 
@@ -463,6 +472,11 @@ hsw_status hsw_channel_set_schedule_all(struct hsw_channel channel, bool on);
 // Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
 // woken.
 hsw_status hsw_channel_close(struct hsw_channel channel);
+
+// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
+// queued, none has run yet. What senders were about to send is freed.
+hsw_status hsw_channel_close_and_wake(struct hsw_channel channel,
+                                      size_t *woken);
 
 // Opens a closed channel again.
 hsw_status hsw_channel_open(struct hsw_channel channel);
@@ -641,23 +655,6 @@ hsw_status hsw_select(struct hsw_case *cases,
                       uint64_t timeout_ns,
                       bool in_order,
                       size_t *chosen);
-
-// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
-// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
-//
-// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
-// loop itself while it waits here.
-hsw_status hsw_channel_send_timeout(struct hsw_channel channel,
-                                    void *value,
-                                    uint64_t timeout_ns);
-
-// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
-hsw_status hsw_channel_receive_timeout(struct hsw_channel channel, uint64_t timeout_ns, void **value);
-
-// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
-// queued, none has run yet. What senders were about to send is freed.
-hsw_status hsw_channel_close_and_wake(struct hsw_channel channel,
-                                      size_t *woken);
 
 // Fills in the settings for machines with virtual memory.
 hsw_status hsw_settings_default(struct hsw_settings *settings);
@@ -865,7 +862,7 @@ hsw_status hsw_tasklet_get_times(struct hsw_tasklet tasklet, struct hsw_tasklet_
 hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_stats *stats);
 
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
-// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
+// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
 // whether all ran until they blocked.
 //
 // The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
@@ -873,7 +870,7 @@ hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_
 hsw_status hsw_tick(uint64_t budget_ns,
                     bool *complete);
 
-// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_FOREVER`: as
+// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_NO_LIMIT`: as
 // long as it takes), and not at all while tasklets are runnable. `done` (may be null) gets how much happened. What a game loop
 // calls in the rest of its frame, instead of sleeping.
 hsw_status hsw_pump(uint64_t limit_ns,
@@ -886,7 +883,7 @@ hsw_status hsw_run_until_idle(void);
 hsw_status hsw_sleep(uint64_t nanoseconds);
 
 // Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
-// `timeout_ns` nanoseconds at most (`HSW_FOREVER`: as long as the system tries). Each address of the host is tried.
+// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries). Each address of the host is tried.
 hsw_status hsw_tcp_connect(const char *host,
                            uint16_t port,
                            uint64_t timeout_ns,
@@ -910,7 +907,7 @@ hsw_status hsw_socket_write(struct hsw_socket socket,
                             size_t size);
 
 // How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
-// `HSW_FOREVER`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
+// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
 hsw_status hsw_socket_set_timeout(struct hsw_socket socket,
                                   uint64_t nanoseconds);
 

@@ -209,6 +209,51 @@ hsw_status guard(F&& function) noexcept {
     }
 }
 
+/// A handle of the C interface. Copies are handles of the same object; each is given back once.
+template <class Raw, hsw_status (*Retain)(Raw, Raw*), hsw_status (*Release)(Raw)>
+class handle {
+public:
+    handle(const handle& other) {
+        if (other.raw_.handle != 0) {
+            check(Retain(other.raw_, &raw_));
+        }
+    }
+    handle(handle&& other) noexcept : raw_(std::exchange(other.raw_, Raw{})) {}
+    handle& operator=(handle other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    /// Lets go of the handle. Never throws: one that this thread may not give back is lost (leaked), not misused.
+    ~handle() {
+        if (raw_.handle != 0) {
+            Release(raw_);
+        }
+    }
+
+    /// The handle for calls of the C interface. It stays this object's.
+    Raw raw() const noexcept { return raw_; }
+
+protected:
+    handle() noexcept = default;
+    explicit handle(Raw raw) noexcept : raw_(raw) {}
+
+    Raw raw_{};
+};
+
+/// What a question of the C interface answers.
+template <class Answer>
+Answer ask(hsw_status (*question)(Answer*)) {
+    Answer out{};
+    check(question(&out));
+    return out;
+}
+template <class Raw, class Answer>
+Answer ask(hsw_status (*question)(Raw, Answer*), Raw about) {
+    Answer out{};
+    check(question(about, &out));
+    return out;
+}
+
 /// A function object on the heap, as an entry and its argument.
 template <class F>
 struct closure {
@@ -240,7 +285,7 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
         return 0;
     }
     if (seconds > 9e9) {
-        return HSW_FOREVER;
+        return HSW_NO_LIMIT;
     }
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
 }
@@ -249,10 +294,10 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
 
 /// A handle of a tasklet. Copies are handles of the same tasklet; the tasklet does not need one to live on while it is queued or
 /// blocked, and dies with the last one when it is paused. Belongs to the thread that made it.
-class tasklet {
+class tasklet : public detail::handle<hsw_tasklet, &hsw_tasklet_retain, &hsw_tasklet_release> {
 public:
     /// The handle of nothing: every call on it throws usage_error.
-    tasklet() noexcept = default;
+    tasklet() noexcept {}
     /// Takes over a handle of the C interface.
     static tasklet adopt(hsw_tasklet raw) noexcept {
         tasklet out;
@@ -267,27 +312,8 @@ public:
         return out;
     }
 
-    tasklet(const tasklet& other) {
-        if (other) {
-            detail::check(hsw_tasklet_retain(other.raw_, &raw_));
-        }
-    }
-    tasklet(tasklet&& other) noexcept : raw_(std::exchange(other.raw_, hsw_tasklet{})) {}
-    tasklet& operator=(tasklet other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle. Never throws: on a foreign thread the handle is lost (leaked), not misused.
-    ~tasklet() {
-        if (raw_.handle != 0) {
-            hsw_tasklet_release(raw_);
-        }
-    }
-
     /// True for any handle but that of nothing.
     explicit operator bool() const noexcept { return raw_.handle != 0; }
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_tasklet raw() const noexcept { return raw_; }
     /// Gives the handle away: the caller must hsw_tasklet_release it.
     hsw_tasklet release() noexcept { return std::exchange(raw_, hsw_tasklet{}); }
 
@@ -348,14 +374,12 @@ public:
     bool set_ignore_nesting(bool on) { return set(&hsw_tasklet_set_ignore_nesting, on); }
 
     /// Neighbours in the run queue, or in the queue of the channel; the handle of nothing at the end.
-    tasklet next() const { return neighbour(&hsw_tasklet_next); }
-    tasklet prev() const { return neighbour(&hsw_tasklet_prev); }
+    tasklet next() const { return adopt(detail::ask(&hsw_tasklet_next, raw_)); }
+    tasklet prev() const { return adopt(detail::ask(&hsw_tasklet_prev, raw_)); }
 
     /// A number that is its alone while it lives.
     std::size_t id() const {
-        std::size_t out = 0;
-        detail::check(hsw_tasklet_id(raw_, &out));
-        return out;
+        return detail::ask(&hsw_tasklet_id, raw_);
     }
     /// The name; empty when it has none.
     std::string name() const {
@@ -381,9 +405,7 @@ public:
     }
     /// When it ran, by the thread's clock; measured while hsw_set_statistics() is on.
     hsw_tasklet_times times() const {
-        hsw_tasklet_times out{};
-        detail::check(hsw_tasklet_get_times(raw_, &out));
-        return out;
+        return detail::ask(&hsw_tasklet_get_times, raw_);
     }
 
     /// Handles of the same tasklet are equal.
@@ -402,23 +424,12 @@ public:
     }
 
 private:
-    std::uint32_t state() const {
-        std::uint32_t out = 0;
-        detail::check(hsw_tasklet_state(raw_, &out));
-        return out;
-    }
+    std::uint32_t state() const { return detail::ask(&hsw_tasklet_state, raw_); }
     bool set(hsw_status (*function)(hsw_tasklet, bool, bool*), bool on) {
         bool old = false;
         detail::check(function(raw_, on, &old));
         return old;
     }
-    tasklet neighbour(hsw_status (*function)(hsw_tasklet, hsw_tasklet*)) const {
-        tasklet out;
-        detail::check(function(raw_, &out.raw_));
-        return out;
-    }
-
-    hsw_tasklet raw_{};
 };
 
 /// Makes a tasklet that calls `function()` and appends it to the run queue. The function object is moved to the heap, and
@@ -475,90 +486,122 @@ struct carrier<T, true> {
     static constexpr hsw_destroy destroyer = nullptr;
 };
 
-} // namespace detail
+/// Runs a call that gives out a value.
+template <class T, class Call>
+T take(Call&& call) {
+    void* data = nullptr;
+    check(call(&data));
+    return carrier<T>::unpack(data);
+}
 
-/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
-/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
-/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
-template <class T>
-class channel {
+/// As take(); nothing when the call answers `none`.
+template <class T, class Call>
+std::optional<T> take_unless(hsw_status none, Call&& call) {
+    void* data = nullptr;
+    const hsw_status status = call(&data);
+    if (status == none) {
+        return std::nullopt;
+    }
+    check(status);
+    return carrier<T>::unpack(data);
+}
+
+/// Runs a call that takes a value away. When it answers `refused` the value is still ours: it is destroyed, and the answer is false.
+template <class T, class Call>
+bool give_unless(hsw_status refused, T&& value, Call&& call) {
+    void* const data = carrier<T>::pack(std::move(value));
+    const hsw_status status = call(data);
+    if (status == refused) {
+        static_cast<void>(carrier<T>::unpack(data));
+        return false;
+    }
+    check(status);
+    return true;
+}
+
+/// for (T value : channel) receives until the channel's next() has nothing more.
+template <class T, class Channel>
+class iterator {
+public:
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using pointer = T*;
+    using reference = T&;
+    using iterator_category = std::input_iterator_tag;
+
+    iterator() noexcept = default;
+    explicit iterator(const Channel* from) : from_(from) { ++*this; }
+    reference operator*() { return *value_; }
+    iterator& operator++() {
+        value_ = from_->next();
+        return *this;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
+    friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+
+private:
+    const Channel* from_ = nullptr;
+    std::optional<T> value_;
+};
+
+/// The calls of the C interface for a kind of channel.
+struct local_channel {
+    using raw = hsw_channel;
+    using handle = detail::handle<raw, &hsw_channel_retain, &hsw_channel_release>;
+    static constexpr auto make = &hsw_channel_new;
+    static constexpr auto send = &hsw_channel_send;
+    static constexpr auto send_timeout = &hsw_channel_send_timeout;
+    static constexpr auto try_send = &hsw_channel_try_send;
+    static constexpr auto send_throw = &hsw_channel_send_throw;
+    static constexpr auto receive = &hsw_channel_receive;
+    static constexpr auto receive_timeout = &hsw_channel_receive_timeout;
+    static constexpr auto try_receive = &hsw_channel_try_receive;
+    static constexpr auto next = &hsw_channel_next;
+    static constexpr auto close = &hsw_channel_close;
+    static constexpr auto open = &hsw_channel_open;
+    static constexpr auto is_closing = &hsw_channel_is_closing;
+    static constexpr auto is_closed = &hsw_channel_is_closed;
+    static constexpr auto balance = &hsw_channel_balance;
+    static constexpr auto preference = &hsw_channel_preference;
+    static constexpr auto set_preference = &hsw_channel_set_preference;
+    static constexpr auto schedule_all = &hsw_channel_schedule_all;
+    static constexpr auto set_schedule_all = &hsw_channel_set_schedule_all;
+    static constexpr auto id = &hsw_channel_id;
+};
+
+/// What channels of one thread and those between threads have in common.
+template <class T, class Calls>
+class rendezvous : public Calls::handle {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a channel carries movable objects");
-    using carrier = detail::carrier<T>;
 
 public:
     /// A new channel, open, with the receiver preferred.
-    channel() { detail::check(hsw_channel_new(carrier::destroyer, &raw_)); }
-    channel(const channel& other) {
-        if (other.raw_.handle != 0) {
-            detail::check(hsw_channel_retain(other.raw_, &raw_));
-        }
-    }
-    channel(channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_channel{})) {}
-    channel& operator=(channel other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle. Never throws.
-    ~channel() {
-        if (raw_.handle != 0) {
-            hsw_channel_release(raw_);
-        }
-    }
-
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_channel raw() const noexcept { return raw_; }
+    rendezvous() { check(Calls::make(carrier<T>::destroyer, &this->raw_)); }
 
     /// Hands a value to a receiver; waits while there is none. The value is gone also when this throws.
-    void send(T value) const { detail::check(hsw_channel_send(raw_, carrier::pack(std::move(value)))); }
+    void send(T value) const { check(Calls::send(this->raw_, carrier<T>::pack(std::move(value)))); }
     /// Takes a value from a sender; waits while there is none.
     T receive() const {
-        void* data = nullptr;
-        detail::check(hsw_channel_receive(raw_, &data));
-        return carrier::unpack(data);
+        return take<T>([this](void** data) { return Calls::receive(this->raw_, data); });
     }
     /// Hands a value to a receiver, if there is one; else false, and the value is gone.
     bool try_send(T value) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_channel_try_send(raw_, data);
-        if (status == HSW_ERR_WOULD_BLOCK) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return give_unless(HSW_ERR_WOULD_BLOCK, std::move(value), [this](void* data) { return Calls::try_send(this->raw_, data); });
     }
     /// Takes a value from a sender, if there is one.
     std::optional<T> try_receive() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_try_receive(raw_, &data);
-        if (status == HSW_ERR_WOULD_BLOCK) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_WOULD_BLOCK, [this](void** data) { return Calls::try_receive(this->raw_, data); });
     }
     /// As send(), but gives up when the time is over: false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_channel_send_timeout(raw_, data, detail::nanoseconds(limit));
-        if (status == HSW_ERR_TIMEOUT) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                           [&](void* data) { return Calls::send_timeout(this->raw_, data, nanoseconds(limit)); });
     }
     /// As receive(), but gives up when the time is over: nothing.
     template <class Rep, class Period>
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_receive_timeout(raw_, detail::nanoseconds(limit), &data);
-        if (status == HSW_ERR_TIMEOUT) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return Calls::receive_timeout(this->raw_, nanoseconds(limit), data); });
     }
     /// Sends each value of the range, one after the other. Stops at the first that cannot be sent.
     template <class Range>
@@ -569,18 +612,12 @@ public:
     }
     /// The next value of an iteration: nothing when the channel is closed and nobody is sending.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_next(raw_, &data);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_STOP_ITERATION, [this](void** data) { return Calls::next(this->raw_, data); });
     }
     /// Sends an exception: the receiver's receive() throws it.
     void send_exception(std::exception_ptr exception) const {
-        detail::payload thrown(std::move(exception));
-        detail::check(hsw_channel_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+        payload thrown(std::move(exception));
+        check(Calls::send_throw(this->raw_, thrown.data, &destroy_exception, thrown.words.c_str()));
     }
     template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
     void send_exception(E&& exception) const {
@@ -588,149 +625,74 @@ public:
     }
 
     /// Makes operations that would block throw hsw::closed. Waiting tasklets are still served; none is woken.
-    void close() const { detail::check(hsw_channel_close(raw_)); }
-    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
-    std::size_t close_and_wake() const {
-        std::size_t woken = 0;
-        detail::check(hsw_channel_close_and_wake(raw_, &woken));
-        return woken;
-    }
-    void open() const { detail::check(hsw_channel_open(raw_)); }
-    bool closing() const { return ask(&hsw_channel_is_closing); }
+    void close() const { check(Calls::close(this->raw_)); }
+    void open() const { check(Calls::open(this->raw_)); }
+    bool closing() const { return ask(Calls::is_closing, this->raw_); }
     /// Closing, and nobody waits any more.
-    bool closed() const { return ask(&hsw_channel_is_closed); }
+    bool closed() const { return ask(Calls::is_closed, this->raw_); }
 
     /// How many wait: senders count up, receivers down.
-    std::ptrdiff_t balance() const {
-        std::ptrdiff_t out = 0;
-        detail::check(hsw_channel_balance(raw_, &out));
-        return out;
-    }
-    /// The first tasklet that waits; the handle of nothing when none does.
-    tasklet queue() const {
-        hsw_tasklet out{};
-        detail::check(hsw_channel_queue(raw_, &out));
-        return tasklet::adopt(out);
-    }
+    std::ptrdiff_t balance() const { return ask(Calls::balance, this->raw_); }
 
-    hsw::preference preference() const {
-        std::int32_t out = 0;
-        detail::check(hsw_channel_preference(raw_, &out));
-        return static_cast<hsw::preference>(out);
-    }
-    void set_preference(hsw::preference who) const { detail::check(hsw_channel_set_preference(raw_, static_cast<std::int32_t>(who))); }
+    hsw::preference preference() const { return static_cast<hsw::preference>(ask(Calls::preference, this->raw_)); }
+    void set_preference(hsw::preference who) const { check(Calls::set_preference(this->raw_, static_cast<std::int32_t>(who))); }
     /// Whether every rendezvous also lets all others run.
-    bool schedule_all() const { return ask(&hsw_channel_schedule_all); }
-    void set_schedule_all(bool on) const { detail::check(hsw_channel_set_schedule_all(raw_, on)); }
+    bool schedule_all() const { return ask(Calls::schedule_all, this->raw_); }
+    void set_schedule_all(bool on) const { check(Calls::set_schedule_all(this->raw_, on)); }
 
     /// A number that is its alone while it lives.
-    std::size_t id() const {
-        std::size_t out = 0;
-        detail::check(hsw_channel_id(raw_, &out));
-        return out;
-    }
+    std::size_t id() const { return ask(Calls::id, this->raw_); }
 
-    /// for (T value : channel) receives until the channel is closed and nobody is sending.
-    class iterator {
-    public:
-        using value_type = T;
-        using difference_type = std::ptrdiff_t;
-        using pointer = T*;
-        using reference = T&;
-        using iterator_category = std::input_iterator_tag;
+    iterator<T, rendezvous> begin() const { return iterator<T, rendezvous>(this); }
+    iterator<T, rendezvous> end() const noexcept { return {}; }
+};
 
-        iterator() noexcept = default;
-        explicit iterator(const channel* from) : from_(from) { ++*this; }
-        reference operator*() { return *value_; }
-        iterator& operator++() {
-            value_ = from_->next();
-            return *this;
-        }
-        friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
-        friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+} // namespace detail
 
-    private:
-        const channel* from_ = nullptr;
-        std::optional<T> value_;
-    };
-    iterator begin() const { return iterator(this); }
-    iterator end() const noexcept { return iterator(); }
-
-private:
-    bool ask(hsw_status (*function)(hsw_channel, bool*)) const {
-        bool out = false;
-        detail::check(function(raw_, &out));
-        return out;
-    }
-
-    hsw_channel raw_{};
+/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
+/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
+/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
+template <class T>
+class channel : public detail::rendezvous<T, detail::local_channel> {
+public:
+    channel() {}
+    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
+    std::size_t close_and_wake() const { return detail::ask(&hsw_channel_close_and_wake, this->raw_); }
+    /// The first tasklet that waits; the handle of nothing when none does.
+    tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
 };
 
 /// A channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is switched to.
 /// Copies are handles of the same queue.
 template <class T>
-class queue_channel {
+class queue_channel : public detail::handle<hsw_queue, &hsw_queue_retain, &hsw_queue_release> {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
     using carrier = detail::carrier<T>;
 
 public:
     explicit queue_channel(std::size_t bound) { detail::check(hsw_queue_new(bound, carrier::destroyer, &raw_)); }
-    queue_channel(const queue_channel& other) {
-        if (other.raw_.handle != 0) {
-            detail::check(hsw_queue_retain(other.raw_, &raw_));
-        }
-    }
-    queue_channel(queue_channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_queue{})) {}
-    queue_channel& operator=(queue_channel other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~queue_channel() {
-        if (raw_.handle != 0) {
-            hsw_queue_release(raw_);
-        }
-    }
 
     /// Hands a value to who receives, or queues it; waits while it is full. The value is gone also when this throws.
     void send(T value) const { detail::check(hsw_queue_send(raw_, carrier::pack(std::move(value)), HSW_NO_LIMIT)); }
     /// As send(), but gives up when the time is over (zero: does not wait): false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_queue_send(raw_, data, detail::nanoseconds(limit));
-        if (status == HSW_ERR_TIMEOUT) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return detail::give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                                   [&](void* data) { return hsw_queue_send(raw_, data, detail::nanoseconds(limit)); });
     }
     /// Takes the first value; waits while there is none.
     T receive() const {
-        void* data = nullptr;
-        detail::check(hsw_queue_receive(raw_, HSW_NO_LIMIT, &data));
-        return carrier::unpack(data);
+        return detail::take<T>([this](void** data) { return hsw_queue_receive(raw_, HSW_NO_LIMIT, data); });
     }
     /// As receive(), but gives up when the time is over (zero: does not wait): nothing.
     template <class Rep, class Period>
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
-        void* data = nullptr;
-        const hsw_status status = hsw_queue_receive(raw_, detail::nanoseconds(limit), &data);
-        if (status == HSW_ERR_TIMEOUT) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_TIMEOUT,
+                                      [&](void** data) { return hsw_queue_receive(raw_, detail::nanoseconds(limit), data); });
     }
     /// The next value of an iteration: nothing when the queue is closed and empty.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_queue_next(raw_, &data);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_STOP_ITERATION, [this](void** data) { return hsw_queue_next(raw_, data); });
     }
     /// Queues an exception: the receive() that gets it throws it.
     void send_exception(std::exception_ptr exception) const {
@@ -756,8 +718,9 @@ public:
         return out;
     }
 
-private:
-    hsw_queue raw_{};
+    /// for (T value : queue) receives until the queue is closed and empty.
+    detail::iterator<T, queue_channel> begin() const { return detail::iterator<T, queue_channel>(this); }
+    detail::iterator<T, queue_channel> end() const noexcept { return {}; }
 };
 
 /// Waits for the first of several channel operations that can be done, does it, and calls what was given with it:
@@ -884,7 +847,7 @@ struct run_report {
 };
 /// As run(), but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
 inline run_report run(const budget& limit) {
-    hsw_budget raw{limit.switches, limit.time == std::chrono::nanoseconds::max() ? HSW_NO_LIMIT : detail::nanoseconds(limit.time)};
+    hsw_budget raw{limit.switches, detail::nanoseconds(limit.time)};
     hsw_run_report done{};
     detail::check(hsw_run_with(&raw, &done));
     run_report out;
@@ -903,40 +866,20 @@ inline void schedule_remove() { detail::check(hsw_schedule_remove()); }
 inline std::size_t run_count() noexcept { return hsw_run_count(); }
 
 /// The tasklet that is running.
-inline tasklet current() {
-    hsw_tasklet out{};
-    detail::check(hsw_current(&out));
-    return tasklet::adopt(out);
-}
+inline tasklet current() { return tasklet::adopt(detail::ask(&hsw_current)); }
 /// The main tasklet of the thread.
-inline tasklet main_tasklet() {
-    hsw_tasklet out{};
-    detail::check(hsw_main(&out));
-    return tasklet::adopt(out);
-}
+inline tasklet main_tasklet() { return tasklet::adopt(detail::ask(&hsw_main)); }
 
 /// Figures of the calling thread's runtime; hardswitch.h says what each is.
 using statistics = hsw_stats;
-inline statistics stats() {
-    statistics out{};
-    detail::check(hsw_get_stats(&out));
-    return out;
-}
+inline statistics stats() { return detail::ask(&hsw_get_stats); }
 
 /// Sizes and limits of a thread's runtime; hardswitch.h says what each is.
 using settings = hsw_settings;
 /// For machines with virtual memory.
-inline settings default_settings() {
-    settings out{};
-    detail::check(hsw_settings_default(&out));
-    return out;
-}
+inline settings default_settings() { return detail::ask(&hsw_settings_default); }
 /// The limits of a console.
-inline settings console_settings() {
-    settings out{};
-    detail::check(hsw_settings_console(&out));
-    return out;
-}
+inline settings console_settings() { return detail::ask(&hsw_settings_console); }
 /// Gives the calling thread its runtime. Must come before its first tasklet or channel, or not at all.
 inline void init(const settings& wanted) { detail::check(hsw_init(&wanted)); }
 
@@ -1179,91 +1122,62 @@ auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
 
 namespace detail {
 
-/// A handle of a socket, with RAII.
-class socket_handle {
-public:
-    socket_handle() noexcept = default;
-    socket_handle(const socket_handle& other) {
-        if (other.raw_.handle != 0) {
-            check(hsw_socket_retain(other.raw_, &raw_));
-        }
-    }
-    socket_handle(socket_handle&& other) noexcept : raw_(std::exchange(other.raw_, hsw_socket{})) {}
-    socket_handle& operator=(socket_handle other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~socket_handle() {
-        if (raw_.handle != 0) {
-            hsw_socket_release(raw_);
-        }
-    }
-
-    hsw_socket raw_{};
-};
+using socket_handle = handle<hsw_socket, &hsw_socket_retain, &hsw_socket_release>;
 
 } // namespace detail
 
 /// A TCP connection whose calls block the tasklet, not the thread. Copies are handles of the same connection; it is closed with the
 /// last one. Buffers may lie on the tasklet's stack, also a sliced one. Failures: io_error, hsw::timeout.
-class tcp_stream {
+class tcp_stream : public detail::socket_handle {
 public:
     /// Connects to a host given by name or address; names are looked up by a worker.
     template <class Rep = std::int64_t, class Period = std::nano>
     static tcp_stream connect(const std::string& host, std::uint16_t port, std::chrono::duration<Rep, Period> limit = forever) {
         tcp_stream out;
-        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.socket_.raw_));
+        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.raw_));
         return out;
     }
 
     /// Receives up to `size` bytes; waits while there are none. 0: the peer has ended the stream.
     std::size_t read(void* buffer, std::size_t size) {
         std::size_t received = 0;
-        detail::check(hsw_socket_read(socket_.raw_, buffer, size, &received));
+        detail::check(hsw_socket_read(raw_, buffer, size, &received));
         return received;
     }
     /// Sends all of it.
-    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(socket_.raw_, data, size)); }
+    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(raw_, data, size)); }
     /// How long a single wait may last.
     template <class Rep, class Period>
     void set_timeout(std::chrono::duration<Rep, Period> limit) {
-        detail::check(hsw_socket_set_timeout(socket_.raw_, detail::nanoseconds(limit)));
+        detail::check(hsw_socket_set_timeout(raw_, detail::nanoseconds(limit)));
     }
     /// Ends the sending: the peer reads to the end of the stream.
-    void end_writing() { detail::check(hsw_socket_end_writing(socket_.raw_)); }
+    void end_writing() { detail::check(hsw_socket_end_writing(raw_)); }
     /// Closes it at once, for all handles: whoever waits on it fails.
-    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_socket raw() const noexcept { return socket_.raw_; }
+    void close() { detail::check(hsw_socket_close(raw_)); }
 
 private:
     friend class tcp_listener;
-    tcp_stream() noexcept = default;
-    detail::socket_handle socket_;
+    tcp_stream() noexcept {}
 };
 
 /// Waits for TCP connections; otherwise as tcp_stream.
-class tcp_listener {
+class tcp_listener : public detail::socket_handle {
 public:
     /// Listens at an IP address and a port, 0 for any that is free.
     explicit tcp_listener(const std::string& address, std::uint16_t port = 0) {
-        detail::check(hsw_tcp_listen(address.c_str(), port, &socket_.raw_));
+        detail::check(hsw_tcp_listen(address.c_str(), port, &raw_));
     }
     /// Waits for a connection.
     tcp_stream accept() {
         tcp_stream out;
-        detail::check(hsw_tcp_accept(socket_.raw_, &out.socket_.raw_));
+        detail::check(hsw_tcp_accept(raw_, &out.raw_));
         return out;
     }
     std::uint16_t port() const {
-        std::uint16_t out = 0;
-        detail::check(hsw_socket_port(socket_.raw_, &out));
-        return out;
+        return detail::ask(&hsw_socket_port, raw_);
     }
-    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
-
-private:
-    detail::socket_handle socket_;
+    void close() { detail::check(hsw_socket_close(raw_)); }
 };
 
 } // namespace hsw

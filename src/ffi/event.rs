@@ -2,19 +2,11 @@
 
 use core::time::Duration;
 
-use super::{entry, hsw_status, set_if_wanted};
+use super::{entry, hsw_status, set_if_wanted, time_limit};
 use crate::MainLoop;
 
-/// For times: no limit.
-pub const HSW_FOREVER: u64 = u64::MAX;
-
-/// A time of C's, in nanoseconds; none for `HSW_FOREVER`.
-pub(super) fn limit(nanoseconds: u64) -> Option<Duration> {
-    (nanoseconds != HSW_FOREVER).then(|| Duration::from_nanos(nanoseconds))
-}
-
 /// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
-/// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
+/// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
 /// whether all ran until they blocked.
 ///
 /// The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
@@ -23,7 +15,7 @@ pub(super) fn limit(nanoseconds: u64) -> Option<Duration> {
 pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_status {
     entry(|| {
         let main_loop = MainLoop::current()?;
-        let all = match limit(budget_ns) {
+        let all = match time_limit(budget_ns) {
             Some(budget) => main_loop.tick_for(budget)?,
             None => {
                 main_loop.tick()?;
@@ -35,13 +27,13 @@ pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_st
     })
 }
 
-/// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_FOREVER`: as
+/// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_NO_LIMIT`: as
 /// long as it takes), and not at all while tasklets are runnable. `done` (may be null) gets how much happened. What a game loop
 /// calls in the rest of its frame, instead of sleeping.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status {
     entry(|| {
-        set_if_wanted(done, MainLoop::current()?.pump(limit(limit_ns))?);
+        set_if_wanted(done, MainLoop::current()?.pump(time_limit(limit_ns))?);
         Ok(())
     })
 }
@@ -55,5 +47,9 @@ pub extern "C" fn hsw_run_until_idle() -> hsw_status {
 /// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`.
 #[no_mangle]
 pub extern "C" fn hsw_sleep(nanoseconds: u64) -> hsw_status {
-    entry(|| Ok(crate::sleep(limit(nanoseconds).unwrap_or(Duration::MAX))?))
+    entry(|| {
+        Ok(crate::sleep(
+            time_limit(nanoseconds).unwrap_or(Duration::MAX),
+        )?)
+    })
 }

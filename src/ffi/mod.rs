@@ -14,9 +14,11 @@
 #![allow(clippy::missing_safety_doc)] // said once, above
 #![allow(clippy::manual_c_str_literals)] // Debian's cbindgen cannot read c"..." literals
 
+mod carry;
 mod channel;
 mod handle;
 mod local;
+mod object;
 mod queue;
 mod run;
 mod scheduler;
@@ -35,6 +37,7 @@ mod net;
 mod offload;
 
 use core::ffi::{c_char, CStr};
+use core::time::Duration;
 
 use alloc::string::String;
 
@@ -98,6 +101,11 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
     }
 }
 
+/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`.
+fn time_limit(nanoseconds: u64) -> Option<Duration> {
+    (nanoseconds != run::HSW_NO_LIMIT).then(|| Duration::from_nanos(nanoseconds))
+}
+
 /// A string of the caller's, copied.
 ///
 /// SAFETY: null, or a string as the module's contract says.
@@ -111,6 +119,25 @@ unsafe fn string(
     // SAFETY: not null; a string by the contract of this function.
     let bytes = unsafe { CStr::from_ptr(pointer) };
     Ok(String::from_utf8_lossy(bytes.to_bytes()).into_owned())
+}
+
+/// Copies a text to the caller: at most `capacity` bytes with the final zero; `length` (may be null) gets the whole length.
+///
+/// SAFETY: `buffer` is null or has `capacity` writable bytes.
+unsafe fn write_text(text: &str, buffer: *mut c_char, capacity: usize, length: *mut usize) -> Done {
+    if buffer.is_null() && capacity != 0 {
+        return Err(Failure::Null("buffer"));
+    }
+    set_if_wanted(length, text.len());
+    if capacity != 0 {
+        let fits = text.len().min(capacity - 1);
+        // SAFETY: `capacity` writable bytes, more than `fits`.
+        unsafe {
+            core::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), fits);
+            buffer.add(fits).write(0);
+        }
+    }
+    Ok(())
 }
 
 /// The version of the library, as "MAJOR.MINOR.PATCH". Never null, never freed.

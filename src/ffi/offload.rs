@@ -2,9 +2,8 @@
 
 use core::ffi::c_void;
 
-use super::event::limit;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, Failure};
+use super::{entry, hsw_status, out, time_limit, Failure};
 use crate::offload::Call;
 
 /// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: no handle, and no
@@ -43,7 +42,7 @@ pub unsafe extern "C" fn hsw_offload(
             // SAFETY: the contract of the interface: a job, with the argument given for it, called once.
             Sent(Owned::new(unsafe { job(pointer) }, destroy_result))
         });
-        let call = match limit(timeout_ns) {
+        let call = match time_limit(timeout_ns) {
             Some(timeout) => call.timeout(timeout),
             None => call,
         };

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use super::object::hand_out_or_none;
 use super::status::Failure;
-use super::tasklet::{hand_out_or_none, hsw_tasklet};
-use super::{entry, hsw_status, local, out, quietly, set_if_wanted};
+use super::tasklet::hsw_tasklet;
+use super::{entry, hsw_status, local, out, quietly, set_if_wanted, time_limit};
 use crate::{Budget, Error};
 
 /// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
@@ -37,10 +38,6 @@ pub struct hsw_run_report {
     pub interrupted: hsw_tasklet,
 }
 
-fn limit(value: u64) -> Option<u64> {
-    (value != HSW_NO_LIMIT).then_some(value)
-}
-
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(HSW_NO_LIMIT)
 }
@@ -48,11 +45,11 @@ fn nanoseconds(time: Duration) -> u64 {
 impl hsw_budget {
     fn read(&self) -> Budget {
         let mut budget = Budget::UNLIMITED;
-        if let Some(count) = limit(self.switches) {
-            budget = budget.and_switches(count);
+        if self.switches != HSW_NO_LIMIT {
+            budget = budget.and_switches(self.switches);
         }
-        if let Some(time) = limit(self.time_ns) {
-            budget = budget.and_time(Duration::from_nanos(time));
+        if let Some(time) = time_limit(self.time_ns) {
+            budget = budget.and_time(time);
         }
         budget
     }

@@ -7,8 +7,9 @@ use alloc::ffi::CString;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 
+use super::object;
 use super::status::{self, Failure, RawStatus};
-use super::tasklet::{self, hsw_tasklet};
+use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, local, out, set_if_wanted};
 use crate::{Error, Value};
@@ -121,21 +122,13 @@ pub unsafe extern "C" fn hsw_schedule_remove_with(
 /// The tasklet that is running. The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_current(current: *mut hsw_tasklet) -> hsw_status {
-    entry(|| {
-        let current = out(current, "current")?;
-        current.set(tasklet::hand_out(crate::current())?);
-        Ok(())
-    })
+    object::make(current, "current", || Ok(crate::current()))
 }
 
 /// The main tasklet of the thread. The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_main(main_tasklet: *mut hsw_tasklet) -> hsw_status {
-    entry(|| {
-        let main_tasklet = out(main_tasklet, "main_tasklet")?;
-        main_tasklet.set(tasklet::hand_out(crate::main_tasklet())?);
-        Ok(())
-    })
+    object::make(main_tasklet, "main_tasklet", || Ok(crate::main_tasklet()))
 }
 
 /// How many tasklets are in the run queue, the running one included.
@@ -157,7 +150,7 @@ struct Lent(hsw_tasklet);
 impl Lent {
     fn new(tasklet: Option<&crate::Tasklet>) -> Lent {
         let nothing = hsw_tasklet { handle: 0 };
-        Lent(tasklet::hand_out_or_none(tasklet.cloned()).unwrap_or(nothing))
+        Lent(object::hand_out_or_none(tasklet.cloned()).unwrap_or(nothing))
     }
 }
 
@@ -165,7 +158,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         if self.0.handle != 0 {
             // A callback that released what it was only lent has done our work.
-            drop(tasklet::release(self.0));
+            drop(object::take_back(self.0));
         }
     }
 }
@@ -276,34 +269,15 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
         }
         // First the tasklets, which may use their handles while they end.
         crate::runtime::thread_exit();
-        #[cfg(feature = "std")]
-        drop(local::with(|local| Ok(local.sockets.borrow_mut().drain()))?);
-        drop(local::with(|local| {
-            Ok(local.channels.borrow_mut().drain())
-        })?);
-        drop(local::with(|local| Ok(local.queues.borrow_mut().drain()))?);
-        drop(local::with(|local| {
-            Ok(local.tasklets.borrow_mut().drain())
-        })?);
-        drop(local::with(|local| {
-            Ok(core::mem::take(&mut *local.errors.borrow_mut()))
-        })?);
-        Ok::<(), Failure>(())
+        local::with(|local| {
+            local.clear();
+            Ok(())
+        })
     })
 }
 
 /// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
-    super::quietly(0, || {
-        local::with(|local| {
-            let count = local.tasklets.borrow().live()
-                + local.channels.borrow().live()
-                + local.queues.borrow().live();
-            #[cfg(feature = "std")]
-            let count = count + local.sockets.borrow().live();
-            Ok(count)
-        })
-        .unwrap_or(0)
-    })
+    super::quietly(0, || local::with(|local| Ok(local.live())).unwrap_or(0))
 }
