@@ -243,9 +243,10 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         match failure {
             Failure::Panic(payload) => Error::Panicked(Thrown::panic(payload)),
-            Failure::Cancelled => {
-                io::Error::other("the worker pool was shut down before the call began").into()
-            }
+            Failure::Cancelled => refuse(
+                ErrorKind::NotConnected,
+                "the worker pool was shut down before the call began",
+            ),
         }
     }
 }
@@ -450,7 +451,8 @@ impl Pool {
         self.owner.shared.end(false);
     }
 
-    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their tasklets get an error that says so.
+    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their tasklets get an [`Error::Io`] of kind
+    /// `NotConnected`.
     pub fn shutdown_now(&self) {
         self.owner.shared.end(true);
     }

@@ -75,6 +75,7 @@ macro_rules! carrier {
 pub(super) use carrier;
 
 /// A channel, and how its values are freed.
+#[derive(Clone)]
 pub(super) struct Carrying<C> {
     pub(super) channel: C,
     pub(super) destroy: hsw_destroy,

@@ -34,10 +34,23 @@ pub(super) enum Kind {
     Channel,
     Socket,
     Queue,
+    ThreadChannel,
+    Remote,
+    Loop,
+    Pool,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 4] = ["tasklet", "channel", "socket", "queue"];
+const NAMES: [&str; 8] = [
+    "tasklet",
+    "channel",
+    "socket",
+    "queue",
+    "thread channel",
+    "remote",
+    "loop",
+    "pool",
+];
 
 impl Kind {
     pub(super) fn name(self) -> &'static str {

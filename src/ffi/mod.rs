@@ -30,11 +30,15 @@ mod tasklet;
 mod value;
 
 #[cfg(feature = "std")]
-mod event;
+mod main_loop;
 #[cfg(feature = "std")]
 mod net;
 #[cfg(feature = "std")]
 mod offload;
+#[cfg(feature = "std")]
+mod remote;
+#[cfg(feature = "std")]
+mod thread;
 
 use core::ffi::{c_char, CStr};
 use core::time::Duration;

@@ -1,5 +1,7 @@
 //! What all kinds of handles have in common: the bodies of the entries that differ in the kind alone.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use super::handle::{Fault, Kind, Table};
 use super::status::Failure;
 use super::{entry, hsw_status, out, set_if_wanted, Done};
@@ -9,6 +11,8 @@ pub(super) trait Handle: Copy {
     /// What one names. Cloning it makes another reference to the same.
     type Object: Clone;
     const KIND: Kind;
+    /// Is it the process's, not a thread's?
+    const OF_PROCESS: bool = false;
 
     fn number(self) -> u64;
     fn of(number: u64) -> Self;
@@ -46,6 +50,46 @@ fn with_table<H: Handle, R>(
     H::with_table(f)?.map_err(|fault| Failure::Handle(H::KIND, fault))
 }
 
+/// `$handle` names an object of the process, which any thread may use.
+#[cfg(feature = "std")]
+macro_rules! handle_of_process {
+    ($handle:ident, $object:ty, $kind:ident) => {
+        impl $crate::ffi::object::Handle for $handle {
+            type Object = $object;
+            const KIND: $crate::ffi::handle::Kind = $crate::ffi::handle::Kind::$kind;
+            const OF_PROCESS: bool = true;
+
+            fn number(self) -> u64 {
+                self.handle
+            }
+            fn of(handle: u64) -> Self {
+                $handle { handle }
+            }
+            fn with_table<R>(
+                f: impl FnOnce(&mut $crate::ffi::handle::Table<$object>) -> R,
+            ) -> Result<R, $crate::ffi::status::Failure> {
+                use $crate::ffi::handle::{Kind, Table, PROCESS};
+                static TABLE: std::sync::Mutex<Table<$object>> =
+                    std::sync::Mutex::new(Table::new(Kind::$kind, PROCESS));
+                let mut table = TABLE.lock().unwrap_or_else(|broken| broken.into_inner());
+                Ok(f(&mut table))
+            }
+        }
+    };
+}
+#[cfg(feature = "std")]
+pub(super) use handle_of_process;
+
+/// Live handles of the process.
+static SHARED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many handles of objects that any thread may use are live in the process: thread channels, remotes, loops and pools. For
+/// finding leaks.
+#[no_mangle]
+pub extern "C" fn hsw_live_shared_handles() -> usize {
+    SHARED.load(Ordering::Relaxed)
+}
+
 /// The object that `handle` names.
 #[inline(never)] // keeps the frames of blocking calls small
 pub(super) fn get<H: Handle>(handle: H) -> Result<H::Object, Failure> {
@@ -54,7 +98,11 @@ pub(super) fn get<H: Handle>(handle: H) -> Result<H::Object, Failure> {
 
 /// A new handle, owned by the caller.
 pub(super) fn hand_out<H: Handle>(object: H::Object) -> Result<H, Failure> {
-    with_table::<H, _>(|table| table.insert(object)).map(H::of)
+    let number = with_table::<H, _>(|table| table.insert(object))?;
+    if H::OF_PROCESS {
+        SHARED.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(H::of(number))
 }
 
 /// As [`hand_out`]; the handle of nothing for nothing.
@@ -65,6 +113,9 @@ pub(super) fn hand_out_or_none<H: Handle>(object: Option<H::Object>) -> Result<H
 /// Ends a handle.
 pub(super) fn take_back<H: Handle>(handle: H) -> Done {
     let object = with_table::<H, _>(|table| table.remove(handle.number()))?;
+    if H::OF_PROCESS {
+        SHARED.fetch_sub(1, Ordering::Relaxed);
+    }
     // With no table borrowed: this may run destructors and tasklets, which may come back here.
     drop(object);
     Ok(())
@@ -86,6 +137,19 @@ pub(super) fn make<H: Handle>(
 /// The body of `hsw_..._retain`.
 pub(super) fn retain<H: Handle>(handle: H, other: *mut H) -> hsw_status {
     make(other, "other", || get(handle))
+}
+
+/// As [`retain`], for objects of which each handle has one of its own: by it the runtime knows a handle that nobody has used
+/// yet.
+#[cfg(feature = "std")]
+pub(super) fn retain_own<H, O>(handle: H, other: *mut H) -> hsw_status
+where
+    H: Handle<Object = std::sync::Arc<O>>,
+    O: Clone,
+{
+    make(other, "other", || {
+        Ok(std::sync::Arc::new(O::clone(&*get(handle)?)))
+    })
 }
 
 /// The body of `hsw_..._release`.

@@ -38,7 +38,7 @@ pub struct hsw_run_report {
     pub interrupted: hsw_tasklet,
 }
 
-fn nanoseconds(time: Duration) -> u64 {
+pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(HSW_NO_LIMIT)
 }
 
@@ -104,12 +104,6 @@ pub extern "C" fn hsw_set_use_nested_tasklets(nested: bool) -> bool {
 #[no_mangle]
 pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
     quietly(false, || crate::set_statistics(on))
-}
-
-/// A number of the calling thread that no other thread has had. Never 0.
-#[no_mangle]
-pub extern "C" fn hsw_thread_id() -> u64 {
-    quietly(0, crate::thread_id)
 }
 
 /// A monotonic clock: nanoseconds since any fixed moment. It must not unwind or call this library.

@@ -137,6 +137,12 @@ pub extern "C" fn hsw_run_count() -> usize {
     super::quietly(0, crate::run_count)
 }
 
+/// A number of the calling thread that no other thread has had. Never 0.
+#[no_mangle]
+pub extern "C" fn hsw_thread_id() -> u64 {
+    super::quietly(0, crate::thread_id)
+}
+
 /// Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
 /// `HSW_ERR_SWITCH_TRAP`.
 #[no_mangle]
@@ -145,12 +151,16 @@ pub extern "C" fn hsw_switch_trap(delta: i32) -> i32 {
 }
 
 /// A handle that is lent to a callback and taken back after it.
-struct Lent(hsw_tasklet);
+pub(super) struct Lent(hsw_tasklet);
 
 impl Lent {
-    fn new(tasklet: Option<&crate::Tasklet>) -> Lent {
+    pub(super) fn new(tasklet: Option<&crate::Tasklet>) -> Lent {
         let nothing = hsw_tasklet { handle: 0 };
         Lent(object::hand_out_or_none(tasklet.cloned()).unwrap_or(nothing))
+    }
+
+    pub(super) fn handle(&self) -> hsw_tasklet {
+        self.0
     }
 }
 
@@ -177,7 +187,7 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                unsafe { callback(previous.0, next.0, user) }
+                unsafe { callback(previous.handle(), next.handle(), user) }
             })
         });
         let previous =
@@ -202,7 +212,7 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                unsafe { callback(channel, tasklet.0, sending, will_block, user) }
+                unsafe { callback(channel, tasklet.handle(), sending, will_block, user) }
             })
         });
         let previous =
@@ -265,7 +275,8 @@ pub unsafe extern "C" fn hsw_set_error_handler(
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
         if !crate::current().is_main() {
-            return Err(Failure::NotMain);
+            let words = "only the main tasklet may end the thread's runtime";
+            return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
         // First the tasklets, which may use their handles while they end.
         crate::runtime::thread_exit();
@@ -276,7 +287,7 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
     })
 }
 
-/// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
+/// How many handles of the calling thread's objects are live: tasklets, channels, queues and sockets. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || local::with(|local| Ok(local.live())).unwrap_or(0))

@@ -38,6 +38,29 @@ impl Drop for Owned {
     }
 }
 
+/// A pointer on its way to another thread.
+#[cfg(feature = "std")]
+pub(super) struct Sent(Owned);
+
+// SAFETY: the entries that send one say that pointer and function cross threads, and must bear that. The runtime itself only
+// ever passes the pointer on.
+#[cfg(feature = "std")]
+unsafe impl Send for Sent {}
+
+#[cfg(feature = "std")]
+impl From<Owned> for Sent {
+    fn from(owned: Owned) -> Sent {
+        Sent(owned)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Sent> for Owned {
+    fn from(sent: Sent) -> Owned {
+        sent.0
+    }
+}
+
 /// The payload of an exception that C threw.
 pub(super) struct Payload(pub(super) Owned);
 
