@@ -148,6 +148,8 @@ enum hsw_status
   HSW_ERR_SETTINGS = 18,
   // The value that a waiting sender had to hand over was lost to somebody else's deadlock.
   HSW_ERR_VALUE_LOST = 19,
+  // Somebody gave up waiting at the barrier, or broke it.
+  HSW_ERR_BROKEN = 20,
   // Another error of the runtime.
   HSW_ERR_OTHER = 31,
   // A pointer or handle that must not be null is.
@@ -372,6 +374,13 @@ typedef struct hsw_tasklet_stats {
   size_t slice_bytes;
 } hsw_tasklet_stats;
 
+// A handle of a key under which each tasklet has a value of its own. Any thread may use it; it has one owner, who gives it back
+// with `hsw_local_release`.
+typedef struct hsw_local {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_local;
+
 // What the calling thread's loop waits for.
 typedef struct hsw_loop_info {
   // Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event? (Another thread may.)
@@ -461,6 +470,49 @@ typedef struct hsw_remote {
 // there. It runs on whatever tasklet is running on that thread, should not block, and must not unwind.
 typedef void (*hsw_remote_function)(struct hsw_tasklet tasklet, void *argument);
 
+// A handle of a lock. As all handles of this part: any thread may use it, and it has one owner, who gives it back with
+// `hsw_lock_release`.
+typedef struct hsw_lock {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_lock;
+
+// A handle of a lock that its holder may take again; see `hsw_lock`.
+typedef struct hsw_rlock {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_rlock;
+
+// A handle of a semaphore; see `hsw_lock`.
+typedef struct hsw_semaphore {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_semaphore;
+
+// A handle of a condition; see `hsw_lock`.
+typedef struct hsw_condition {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_condition;
+
+// A handle of an event; see `hsw_lock`.
+typedef struct hsw_event {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_event;
+
+// A handle of a barrier; see `hsw_lock`.
+typedef struct hsw_barrier {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_barrier;
+
+// A handle of a queue between threads; see `hsw_lock`. (`hsw_queue` is one within a thread.)
+typedef struct hsw_sync_queue {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_sync_queue;
+
 // What is known of a thread.
 typedef struct hsw_thread_info {
   // Its name, cut to what fits in here; "" when it has none. Threads that were not made in Rust have none.
@@ -489,6 +541,33 @@ typedef struct hsw_thread_channel {
   // Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
   uint64_t handle;
 } hsw_thread_channel;
+
+// A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
+// `hsw_set_clock` is another thing: the source of time for budgets and for the timeouts of channels.)
+typedef struct hsw_timer_clock {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_timer_clock;
+
+// What is to be known of a clock.
+typedef struct hsw_timer_clock_info {
+  // Simulated time, not wall time.
+  bool simulated;
+  // Does it stand still because it was paused?
+  bool paused;
+  // How many times as fast as wall time it runs when it is not paused.
+  double scale;
+  // Timers and sleepers that wait.
+  size_t pending;
+  // When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none.
+  uint64_t next_due_ns;
+} hsw_timer_clock_info;
+
+// A handle of a timer; for its owner and thread the same holds as for `hsw_tasklet`.
+typedef struct hsw_timer {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_timer;
 
 
 
@@ -612,8 +691,8 @@ hsw_status hsw_channel_user_data(struct hsw_channel channel, void **data);
 // A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 
-// How many handles of objects that any thread may use are live in the process: thread channels, remotes, loops and pools. For
-// finding leaks.
+// How many handles of objects that any thread may use are live: of channels between threads, locks and their kin, remotes, loops,
+// pools and keys of tasklet-local values. For finding leaks.
 size_t hsw_live_shared_handles(void);
 
 // Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is
@@ -742,11 +821,12 @@ hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
 // Sets the error handler; otherwise as `hsw_set_schedule_callback`.
 hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
 
-// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, and makes every
-// handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
+// and makes every handle of its objects stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 
-// How many handles of the calling thread's objects are live: tasklets, channels, queues and sockets. For finding leaks.
+// How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets, clocks and timers. For finding
+// leaks.
 size_t hsw_live_handles(void);
 
 // Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
@@ -972,6 +1052,25 @@ hsw_status hsw_tasklet_get_times(struct hsw_tasklet tasklet, struct hsw_tasklet_
 // The figures of one tasklet.
 hsw_status hsw_tasklet_get_stats(struct hsw_tasklet tasklet, struct hsw_tasklet_stats *stats);
 
+// Makes a key under which no tasklet has a value yet. `destroy` (may be null) frees the values: each in its tasklet when that ends
+// (it may still switch then), those of a main tasklet with its thread.
+hsw_status hsw_local_new(hsw_destroy destroy,
+                         struct hsw_local *local);
+
+// Makes another handle of the same key, with an owner of its own.
+hsw_status hsw_local_retain(struct hsw_local local, struct hsw_local *other);
+
+// Gives a handle back. It is stale from now on. Values stay with their tasklets until those end.
+hsw_status hsw_local_release(struct hsw_local local);
+
+// Gives the calling tasklet a value, which is the tasklet's from now on. The one that it had is freed; null leaves it without. When
+// this fails the value is still the caller's.
+hsw_status hsw_local_set(struct hsw_local local,
+                         void *value);
+
+// The calling tasklet's value, null when it has none. It stays the tasklet's.
+hsw_status hsw_local_get(struct hsw_local local, void **value);
+
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
 // none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
 // whether all ran until they blocked.
@@ -1009,12 +1108,15 @@ hsw_status hsw_loop_release(struct hsw_loop main_loop);
 // Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are called in the order they came, on the
 // tasklet that pumps: they may send on channels with a waiting receiver, and spawn tasklets; what blocks for long belongs into one.
 //
+// What it returns other than `HSW_OK` is the failure of a tasklet made for that: it goes to the error handler, or arrives from the next
+// `hsw_run` or `hsw_tick`.
+//
 // The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees it, on whatever thread, when the
 // function has returned or will not be called. It must not point to a sliced stack.
 //
 // `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: it has not pumped for 16,384 events.
 hsw_status hsw_loop_post(struct hsw_loop main_loop,
-                         hsw_function function,
+                         hsw_entry function,
                          void *argument,
                          hsw_destroy destroy_argument);
 
@@ -1180,6 +1282,185 @@ hsw_status hsw_remote_with(struct hsw_remote remote,
                            void *argument,
                            hsw_destroy destroy_argument);
 
+// Makes a lock that nobody holds.
+hsw_status hsw_lock_new(struct hsw_lock *lock);
+
+// Makes another handle of the same lock, with an owner of its own.
+hsw_status hsw_lock_retain(struct hsw_lock lock, struct hsw_lock *other);
+
+// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+hsw_status hsw_lock_release(struct hsw_lock lock);
+
+// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling tasklet alone; from a main tasklet, and
+// so from a plain thread, it drives the thread's main loop meanwhile.
+//
+// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_NO_LIMIT` as long as it takes. More than
+// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
+// this part.
+//
+// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at while it waited; `HSW_ERR_BLOCK_TRAP`,
+// `HSW_ERR_SWITCH_TRAP`: it may not wait. The lock is not held then. It is not reentrant: who holds it waits for itself.
+//
+// Who ends without giving it back leaves it taken, until somebody does.
+hsw_status hsw_lock_lock(struct hsw_lock lock,
+                         uint64_t timeout_ns);
+
+// Gives the lock back, whoever took it: to who has waited longest, if anybody waits. Does not switch. `HSW_ERR_STATE`: nobody held it.
+hsw_status hsw_lock_unlock(struct hsw_lock lock);
+
+// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+hsw_status hsw_lock_state(struct hsw_lock lock, bool *locked, bool *mine, size_t *waiting);
+
+// Makes a reentrant lock that nobody holds.
+hsw_status hsw_rlock_new(struct hsw_rlock *lock);
+
+// Makes another handle of the same lock, with an owner of its own.
+hsw_status hsw_rlock_retain(struct hsw_rlock lock, struct hsw_rlock *other);
+
+// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+hsw_status hsw_rlock_release(struct hsw_rlock lock);
+
+// As `hsw_lock_lock`; a tasklet that holds the lock gets it at once, once more.
+//
+// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for good.
+hsw_status hsw_rlock_lock(struct hsw_rlock lock, uint64_t timeout_ns);
+
+// Undoes one `hsw_rlock_lock` of the calling tasklet; the last one gives the lock back. `HSW_ERR_STATE`: the calling tasklet does
+// not hold it.
+hsw_status hsw_rlock_unlock(struct hsw_rlock lock);
+
+// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+hsw_status hsw_rlock_state(struct hsw_rlock lock, bool *locked, bool *mine, size_t *waiting);
+
+// Makes a semaphore with so many permits that are free. `bounded`: it never has more than those.
+// `HSW_ERR_ARGUMENT`: more than half of `SIZE_MAX`.
+hsw_status hsw_semaphore_new(size_t permits, bool bounded, struct hsw_semaphore *semaphore);
+
+// Makes another handle of the same semaphore, with an owner of its own.
+hsw_status hsw_semaphore_retain(struct hsw_semaphore semaphore, struct hsw_semaphore *other);
+
+// Gives a handle (not a permit) back. It is stale from now on; who waits goes on.
+hsw_status hsw_semaphore_release(struct hsw_semaphore semaphore);
+
+// Takes a permit, when it is the caller's turn. Waits and fails as `hsw_lock_lock`.
+hsw_status hsw_semaphore_acquire(struct hsw_semaphore semaphore, uint64_t timeout_ns);
+
+// Gives `count` permits back, all or none: to those who have waited longest, first. Any thread may, whoever took them. Does not switch.
+// `HSW_ERR_STATE`: more than there can be.
+hsw_status hsw_semaphore_give_back(struct hsw_semaphore semaphore,
+                                   size_t count);
+
+// Permits that are free, and how many wait for one. Each may be null.
+hsw_status hsw_semaphore_state(struct hsw_semaphore semaphore, size_t *available, size_t *waiting);
+
+// Makes a condition that nobody waits for.
+hsw_status hsw_condition_new(struct hsw_condition *condition);
+
+// Makes another handle of the same condition, with an owner of its own.
+hsw_status hsw_condition_retain(struct hsw_condition condition, struct hsw_condition *other);
+
+// Gives a handle back. It is stale from now on; who waits goes on.
+hsw_status hsw_condition_release(struct hsw_condition condition);
+
+// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not notified, but for the errors here;
+// what was waited for may still have been undone by who had the lock in between.
+//
+// * `HSW_ERR_TIMEOUT`: it was not notified within `timeout_ns` nanoseconds (see `hsw_lock_lock`; with 0 the lock is given up and taken
+//   again). **The lock is held**, however long it took to get it.
+// * `HSW_ERR_STATE`: the calling tasklet did not take the lock. As with all mistakes, nothing has changed.
+// * Any other error (killed, thrown at, a trap): **the lock is not held.**
+hsw_status hsw_condition_wait(struct hsw_condition condition,
+                              struct hsw_lock lock,
+                              uint64_t timeout_ns);
+
+// Notifies the `count` who have waited longest; `SIZE_MAX`: all. With or without the lock; with it, nothing can come between a waiter's
+// look and its wait. Does not switch, and wakes nobody who would have to wait for the lock.
+hsw_status hsw_condition_notify(struct hsw_condition condition,
+                                size_t count);
+
+// How many wait to be notified.
+hsw_status hsw_condition_waiting(struct hsw_condition condition, size_t *waiting);
+
+// Makes an event that is not set.
+hsw_status hsw_event_new(struct hsw_event *event);
+
+// Makes another handle of the same event, with an owner of its own.
+hsw_status hsw_event_retain(struct hsw_event event, struct hsw_event *other);
+
+// Gives a handle back. It is stale from now on; who waits goes on.
+hsw_status hsw_event_release(struct hsw_event event);
+
+// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not switch.
+hsw_status hsw_event_set(struct hsw_event event);
+
+// Clears it: who comes from now on waits.
+hsw_status hsw_event_clear(struct hsw_event event);
+
+// Waits until it is set. Waits and fails as `hsw_lock_lock`.
+hsw_status hsw_event_wait(struct hsw_event event, uint64_t timeout_ns);
+
+// Is it set; how many wait for it. Each may be null.
+hsw_status hsw_event_state(struct hsw_event event, bool *set, size_t *waiting);
+
+// Makes a barrier where `parties` wait for each other; with 0 or 1, nobody waits.
+hsw_status hsw_barrier_new(size_t parties, struct hsw_barrier *barrier);
+
+// Makes another handle of the same barrier, with an owner of its own.
+hsw_status hsw_barrier_retain(struct hsw_barrier barrier, struct hsw_barrier *other);
+
+// Gives a handle back. It is stale from now on; who waits goes on.
+hsw_status hsw_barrier_release(struct hsw_barrier barrier);
+
+// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and fails as `hsw_lock_lock`; with a time
+// of 0, only who comes last passes.
+//
+// Who gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all others, and who comes later, get
+// `HSW_ERR_BROKEN`, until `hsw_barrier_reset`. Mistakes of the caller do not break it.
+hsw_status hsw_barrier_wait(struct hsw_barrier barrier,
+                            uint64_t timeout_ns,
+                            bool *last);
+
+// Breaks it: those who wait and those who come get `HSW_ERR_BROKEN`.
+hsw_status hsw_barrier_abort(struct hsw_barrier barrier);
+
+// As new. Those who wait get `HSW_ERR_BROKEN`.
+hsw_status hsw_barrier_reset(struct hsw_barrier barrier);
+
+// How many it takes, how many wait, and is it broken. Each may be null.
+hsw_status hsw_barrier_state(struct hsw_barrier barrier, size_t *parties, size_t *waiting, bool *broken);
+
+// Makes a queue for up to `capacity` values, at least one; `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody
+// gets, on any thread.
+hsw_status hsw_sync_queue_new(size_t capacity,
+                              hsw_destroy destroy,
+                              struct hsw_sync_queue *queue);
+
+// Makes another handle of the same queue, with an owner of its own.
+hsw_status hsw_sync_queue_retain(struct hsw_sync_queue queue, struct hsw_sync_queue *other);
+
+// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue are freed with its last handle.
+hsw_status hsw_sync_queue_release(struct hsw_sync_queue queue);
+
+// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and `HSW_ERR_CLOSED`.
+//
+// After `HSW_ERR_TIMEOUT` and after mistakes the value is still the caller's; after any other failure it has been freed.
+hsw_status hsw_sync_queue_put(struct hsw_sync_queue queue,
+                              void *value,
+                              uint64_t timeout_ns);
+
+// Takes the first value, which is the caller's; waits while there is none. Waits and fails as `hsw_lock_lock`; `HSW_ERR_CLOSED`: it is
+// closed and empty.
+hsw_status hsw_sync_queue_get(struct hsw_sync_queue queue,
+                              uint64_t timeout_ns,
+                              void **value);
+
+// Closes it: nothing more comes in, and who waits to put something in gets `HSW_ERR_CLOSED`. What is in it can still be got; then
+// that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
+hsw_status hsw_sync_queue_close(struct hsw_sync_queue queue);
+
+// How many values are in it, and is it closed. Each may be null.
+hsw_status hsw_sync_queue_state(struct hsw_sync_queue queue, size_t *length, bool *closed);
+
 // Counts the calling thread among those that use the library, and gives it a runtime with the default settings if it has none
 // (`hsw_init` before this, for others). Optional: the first call that needs one does the same. `hsw_thread_exit`, or the thread's
 // end, is the opposite. A thread that has ended its part attaches again with this or any other call.
@@ -1284,6 +1565,99 @@ hsw_status hsw_thread_channel_balance(struct hsw_thread_channel channel, ptrdiff
 
 // A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 hsw_status hsw_thread_channel_id(struct hsw_thread_channel channel, size_t *id);
+
+// Gets the calling thread's clock of wall time, which follows the system's monotonic clock from its first use on.
+hsw_status hsw_timer_clock_wall(struct hsw_timer_clock *clock);
+
+// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time does until it is told otherwise.
+hsw_status hsw_timer_clock_simulated(struct hsw_timer_clock *clock);
+
+// Makes another clock of simulated time, at zero.
+hsw_status hsw_timer_clock_new(struct hsw_timer_clock *clock);
+
+// Makes another handle of the same clock, with an owner of its own.
+hsw_status hsw_timer_clock_retain(struct hsw_timer_clock clock, struct hsw_timer_clock *other);
+
+// Gives a handle back. It is stale from now on. The clock's timers still come.
+hsw_status hsw_timer_clock_release(struct hsw_timer_clock clock);
+
+// What the clock shows: nanoseconds since its start.
+hsw_status hsw_timer_clock_now(struct hsw_timer_clock clock, uint64_t *now_ns);
+
+// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four: it is the clock of wall time.
+hsw_status hsw_timer_clock_pause(struct hsw_timer_clock clock);
+
+// Lets it run again. Twice is fine.
+hsw_status hsw_timer_clock_resume(struct hsw_timer_clock clock);
+
+// Lets it run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`: `scale` is negative, infinite or no number.
+hsw_status hsw_timer_clock_set_scale(struct hsw_timer_clock clock,
+                                     double scale);
+
+// Puts it forward, paused or not. What becomes due is called in the next pump. `HSW_ERR_ARGUMENT`: more than `INT64_MAX`.
+hsw_status hsw_timer_clock_advance(struct hsw_timer_clock clock,
+                                   uint64_t by_ns);
+
+// Sets what it shows, forward or back. Timers keep their moments.
+hsw_status hsw_timer_clock_set(struct hsw_timer_clock clock, uint64_t now_ns);
+
+// What is to be known of a clock.
+hsw_status hsw_timer_clock_get_info(struct hsw_timer_clock clock, struct hsw_timer_clock_info *info);
+
+// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run meanwhile. 0 lets them run once,
+// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+hsw_status hsw_timer_clock_sleep(struct hsw_timer_clock clock,
+                                 uint64_t time_ns);
+
+// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once.
+hsw_status hsw_timer_clock_sleep_until(struct hsw_timer_clock clock, uint64_t at_ns);
+
+// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in the pump of the thread's main loop
+// (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the order of the moments. What takes long, or blocks, belongs into a tasklet
+// that it spawns. A status other than `HSW_OK` that it returns is the failure of a tasklet made for that: it goes to the error handler,
+// or arrives from the next `hsw_run` or `hsw_tick`.
+//
+// The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be null) frees it when the function has
+// returned, the timer is cancelled, or the thread ends. `timer` may be null: then it cannot be cancelled.
+//
+// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_NO_LIMIT`.
+hsw_status hsw_timer_call_later(struct hsw_timer_clock clock,
+                                uint64_t delay_ns,
+                                hsw_entry function,
+                                void *argument,
+                                hsw_destroy destroy_argument,
+                                struct hsw_timer *timer);
+
+// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past.
+hsw_status hsw_timer_call_at(struct hsw_timer_clock clock,
+                             uint64_t at_ns,
+                             hsw_entry function,
+                             void *argument,
+                             hsw_destroy destroy_argument,
+                             struct hsw_timer *timer);
+
+// As `hsw_timer_call_later`, each `period_ns` nanoseconds, until it is cancelled or the thread ends; failures do not end it. It keeps its
+// beat: what was missed is called for once. `HSW_ERR_ARGUMENT`: also for a period of zero.
+hsw_status hsw_timer_repeat(struct hsw_timer_clock clock,
+                            uint64_t period_ns,
+                            hsw_entry function,
+                            void *argument,
+                            hsw_destroy destroy_argument,
+                            struct hsw_timer *timer);
+
+// Makes another handle of the same timer, with an owner of its own.
+hsw_status hsw_timer_retain(struct hsw_timer timer, struct hsw_timer *other);
+
+// Gives a handle back. It is stale from now on. The timer still comes: to stop it, `hsw_timer_cancel` first.
+hsw_status hsw_timer_release(struct hsw_timer timer);
+
+// The function will not be called (again). `was_pending` (may be null): it would have been. Twice is fine, and so is a timer that has
+// come; both say no.
+hsw_status hsw_timer_cancel(struct hsw_timer timer,
+                            bool *was_pending);
+
+// When the function will be called, as the timer's clock shows it; `HSW_NO_LIMIT` when it will not be (again).
+hsw_status hsw_timer_due(struct hsw_timer timer, uint64_t *due_ns);
 
 #ifdef __cplusplus
 } // extern "C"

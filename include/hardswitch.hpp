@@ -6,13 +6,16 @@
 //   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send()
 //   run()                 lets all tasklets run until none can
 //   schedule(), sleep()   let others run
+//   lock, condition, semaphore, event, barrier, queue<T>    for tasklets of all threads, and for plain threads
+//   local<T>              a value of its own for each tasklet
+//   clock, sim_clock      timers: call_later(), repeat(); sleep() on a clock that can be paused, scaled and put forward
 //   tcp_stream, offload() wait for the network, or for a blocking function on a worker thread, without blocking the thread
 //   tick()                the game's frame: runs what is due, within a budget
 //
 // What holds for all of it
 //
-// * Threads. Tasklets and channels belong to the thread that made them. Handles used elsewhere throw hsw::usage_error;
-//   nothing is touched.
+// * Threads. Tasklets, channels, sockets, clocks and timers belong to the thread that made them. Handles used elsewhere throw
+//   hsw::usage_error; nothing is touched. Locks and their kin, queue<T> and local<T> belong to no thread.
 // * Stacks. A tasklet is *sliced* unless options::own_stack says otherwise: while it does not run, its frames may lie on the
 //   heap and other tasklets' frames at its addresses. Therefore: NOTHING OUTSIDE OF A SLICED TASKLET MAY TOUCH ITS LOCALS WHILE
 //   IT IS NOT RUNNING. No reference to a local in what another tasklet, thread, queue or system call gets. A lambda that
@@ -30,7 +33,9 @@
 
 #include "hardswitch.h"
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -38,6 +43,7 @@
 #include <functional>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -88,6 +94,10 @@ struct timeout : error {
 };
 /// The object is in a state in which the call makes no sense.
 struct state_error : error {
+    using error::error;
+};
+/// Somebody gave up waiting at the barrier, or broke it.
+struct broken : error {
     using error::error;
 };
 /// No memory, no stack of that size, or a ceiling of the settings.
@@ -164,6 +174,8 @@ inline std::string words_of(const std::exception_ptr& exception) noexcept {
         throw timeout(status, words);
     case HSW_ERR_STATE:
         throw state_error(status, words);
+    case HSW_ERR_BROKEN:
+        throw broken(status, words);
     case HSW_ERR_STACK_SIZE:
     case HSW_ERR_OUT_OF_MEMORY:
     case HSW_ERR_LIMIT:
@@ -506,17 +518,33 @@ std::optional<T> take_unless(hsw_status none, Call&& call) {
     return carrier<T>::unpack(data);
 }
 
+/// After a mistake of the caller's nothing has changed: a value that was to be sent is still ours.
+inline bool was_mistake(hsw_status status) noexcept { return status >= HSW_ERR_NULL && status != HSW_ERR_INTERNAL; }
+
 /// Runs a call that takes a value away. When it answers `refused` the value is still ours: it is destroyed, and the answer is false.
 template <class T, class Call>
 bool give_unless(hsw_status refused, T&& value, Call&& call) {
     void* const data = carrier<T>::pack(std::move(value));
     const hsw_status status = call(data);
-    if (status == refused) {
+    if (status == refused || was_mistake(status)) {
         static_cast<void>(carrier<T>::unpack(data));
+    }
+    if (status == refused) {
         return false;
     }
     check(status);
     return true;
+}
+
+/// Runs a call that takes a value away.
+template <class T, class Call>
+void give(T&& value, Call&& call) {
+    void* const data = carrier<T>::pack(std::move(value));
+    const hsw_status status = call(data);
+    if (was_mistake(status)) {
+        static_cast<void>(carrier<T>::unpack(data));
+    }
+    check(status);
 }
 
 /// for (T value : channel) receives until the channel's next() has nothing more.
@@ -579,7 +607,9 @@ public:
     rendezvous() { check(Calls::make(carrier<T>::destroyer, &this->raw_)); }
 
     /// Hands a value to a receiver; waits while there is none. The value is gone also when this throws.
-    void send(T value) const { check(Calls::send(this->raw_, carrier<T>::pack(std::move(value)))); }
+    void send(T value) const {
+        give(std::move(value), [this](void* data) { return Calls::send(this->raw_, data); });
+    }
     /// Takes a value from a sender; waits while there is none.
     T receive() const {
         return take<T>([this](void** data) { return Calls::receive(this->raw_, data); });
@@ -673,7 +703,9 @@ public:
     explicit queue_channel(std::size_t bound) { detail::check(hsw_queue_new(bound, carrier::destroyer, &raw_)); }
 
     /// Hands a value to who receives, or queues it; waits while it is full. The value is gone also when this throws.
-    void send(T value) const { detail::check(hsw_queue_send(raw_, carrier::pack(std::move(value)), HSW_NO_LIMIT)); }
+    void send(T value) const {
+        detail::give(std::move(value), [this](void* data) { return hsw_queue_send(raw_, data, HSW_NO_LIMIT); });
+    }
     /// As send(), but gives up when the time is over (zero: does not wait): false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
@@ -1116,6 +1148,611 @@ auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
                               detail::nanoseconds(limit), &back));
     const std::unique_ptr<call> done(static_cast<call*>(back));
     return done->take();
+}
+
+// -------------------------------------------------------------------------------------- locks, conditions and their kin
+//
+// For tasklets of all threads and for plain threads. Who waits blocks its tasklet alone; a plain thread drives its main loop meanwhile. First
+// come, first served, everywhere. Objects may be used from any thread, at once; copies are handles of the same object, so tasklets and threads
+// can have theirs by value. Negative times are zero: one try, nobody else runs. What does not wait does not switch.
+
+namespace detail {
+
+/// For waits that say whether it was in time.
+inline bool in_time(hsw_status status) {
+    if (status == HSW_ERR_TIMEOUT) {
+        return false;
+    }
+    check(status);
+    return true;
+}
+
+/// The moment so long from now; the last there is, if that is too far.
+inline std::chrono::steady_clock::time_point moment_after(std::chrono::nanoseconds time) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto most = std::chrono::steady_clock::time_point::max() - now;
+    return time < most ? now + time : std::chrono::steady_clock::time_point::max();
+}
+
+/// A time of the C interface; nothing for HSW_NO_LIMIT, and the longest there is for longer ones.
+inline std::optional<std::chrono::nanoseconds> time_or_none(std::uint64_t nanoseconds) noexcept {
+    if (nanoseconds == HSW_NO_LIMIT) {
+        return std::nullopt;
+    }
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(nanoseconds, INT64_MAX)));
+}
+
+/// Nanoseconds until a moment.
+template <class Clock, class Duration>
+std::uint64_t nanoseconds_until(const std::chrono::time_point<Clock, Duration>& moment) {
+    return nanoseconds(moment - Clock::now());
+}
+
+/// The C functions of the two kinds of locks.
+template <bool Reentrant>
+struct lock_calls {
+    using raw = hsw_lock;
+    static constexpr auto make = &hsw_lock_new;
+    static constexpr auto retain = &hsw_lock_retain;
+    static constexpr auto release = &hsw_lock_release;
+    static constexpr auto lock = &hsw_lock_lock;
+    static constexpr auto unlock = &hsw_lock_unlock;
+    static constexpr auto state = &hsw_lock_state;
+};
+template <>
+struct lock_calls<true> {
+    using raw = hsw_rlock;
+    static constexpr auto make = &hsw_rlock_new;
+    static constexpr auto retain = &hsw_rlock_retain;
+    static constexpr auto release = &hsw_rlock_release;
+    static constexpr auto lock = &hsw_rlock_lock;
+    static constexpr auto unlock = &hsw_rlock_unlock;
+    static constexpr auto state = &hsw_rlock_state;
+};
+
+} // namespace detail
+
+/// hsw::lock and hsw::rlock. What std calls TimedLockable: std::lock_guard, std::unique_lock and std::scoped_lock take it, const as
+/// well (`std::lock_guard held(the_lock)`, also where a lambda has captured it by value).
+template <bool Reentrant>
+class basic_lock : public detail::handle<typename detail::lock_calls<Reentrant>::raw, detail::lock_calls<Reentrant>::retain,
+                                                detail::lock_calls<Reentrant>::release> {
+    using calls = detail::lock_calls<Reentrant>;
+
+public:
+    /// A lock that nobody holds.
+    basic_lock() { detail::check(calls::make(&this->raw_)); }
+
+    /// Takes it, when it is the caller's turn.
+    void lock() const { detail::check(calls::lock(this->raw_, HSW_NO_LIMIT)); }
+    /// Takes it if it is free.
+    bool try_lock() const { return detail::in_time(calls::lock(this->raw_, 0)); }
+    /// As lock(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> limit) const {
+        return detail::in_time(calls::lock(this->raw_, detail::nanoseconds(limit)));
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& moment) const {
+        return detail::in_time(calls::lock(this->raw_, detail::nanoseconds_until(moment)));
+    }
+    /// Gives it back, to who has waited longest. Throws state_error if it is not held (rlock: by the calling tasklet), and changes nothing.
+    void unlock() const { detail::check(calls::unlock(this->raw_)); }
+
+    bool is_locked() const {
+        bool out = false;
+        detail::check(calls::state(this->raw_, &out, nullptr, nullptr));
+        return out;
+    }
+    /// Did the calling tasklet take it?
+    bool is_mine() const {
+        bool out = false;
+        detail::check(calls::state(this->raw_, nullptr, &out, nullptr));
+        return out;
+    }
+    /// How many wait for it.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(calls::state(this->raw_, nullptr, nullptr, &out));
+        return out;
+    }
+};
+
+/// Mutual exclusion. Not reentrant: who holds it waits for itself. Anybody may give it back.
+using lock = basic_lock<false>;
+/// A lock that its holder, a tasklet, may take again; it is given back with the last unlock().
+using rlock = basic_lock<true>;
+
+/// Where tasklets wait for what an hsw::lock protects to become true. Nobody comes back from a wait who was not notified, but for the
+/// time limit and for exceptions; what was waited for may have been undone in between, so give a predicate.
+///
+/// When a wait throws, the lock is not held: the std::unique_lock is empty then, and unlocks nothing. (But after usage_error nothing
+/// has changed.)
+class condition : public detail::handle<hsw_condition, &hsw_condition_retain, &hsw_condition_release> {
+public:
+    condition() { detail::check(hsw_condition_new(&raw_)); }
+
+    /// Gives the lock up, waits to be notified, and takes the lock again. Throws state_error if the calling tasklet did not take it.
+    template <class Lock>
+    void wait(std::unique_lock<Lock>& held) const {
+        static_cast<void>(wait_ns(held, HSW_NO_LIMIT));
+    }
+    /// Waits until `ready()`, which is asked with the lock held.
+    template <class Lock, class Predicate>
+    void wait(std::unique_lock<Lock>& held, Predicate ready) const {
+        while (!ready()) {
+            wait(held);
+        }
+    }
+    /// As wait(), but gives up when the time is over. Then too the lock is held, however long it takes to get it.
+    template <class Lock, class Rep, class Period>
+    std::cv_status wait_for(std::unique_lock<Lock>& held, std::chrono::duration<Rep, Period> limit) const {
+        return wait_ns(held, detail::nanoseconds(limit));
+    }
+    template <class Lock, class Clock, class Duration>
+    std::cv_status wait_until(std::unique_lock<Lock>& held, const std::chrono::time_point<Clock, Duration>& moment) const {
+        return wait_ns(held, detail::nanoseconds_until(moment));
+    }
+    /// Waits until `ready()` or until the time is over; returns what `ready()` says then.
+    template <class Lock, class Clock, class Duration, class Predicate>
+    bool wait_until(std::unique_lock<Lock>& held, const std::chrono::time_point<Clock, Duration>& moment, Predicate ready) const {
+        while (!ready()) {
+            if (wait_until(held, moment) == std::cv_status::timeout) {
+                return ready();
+            }
+        }
+        return true;
+    }
+    template <class Lock, class Rep, class Period, class Predicate>
+    bool wait_for(std::unique_lock<Lock>& held, std::chrono::duration<Rep, Period> limit, Predicate ready) const {
+        if (detail::nanoseconds(limit) == HSW_NO_LIMIT) {
+            wait(held, std::move(ready));
+            return true;
+        }
+        const auto time = std::chrono::nanoseconds(static_cast<std::int64_t>(detail::nanoseconds(limit)));
+        return wait_until(held, detail::moment_after(time), std::move(ready));
+    }
+
+    /// Notifies who has waited longest. With or without the lock held.
+    void notify_one() const { notify(1); }
+    /// Notifies the `count` who have waited longest.
+    void notify(std::size_t count) const { detail::check(hsw_condition_notify(raw_, count)); }
+    /// Notifies all. Each is woken when the lock is its own: there is no herd.
+    void notify_all() const { notify(SIZE_MAX); }
+    /// How many wait to be notified.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_condition_waiting(raw_, &out));
+        return out;
+    }
+
+private:
+    template <class Lock>
+    std::cv_status wait_ns(std::unique_lock<Lock>& held, std::uint64_t limit) const {
+        static_assert(std::is_same_v<std::remove_const_t<Lock>, hsw::lock>, "a condition goes with an hsw::lock");
+        const hsw_status status = hsw_condition_wait(raw_, held.mutex() != nullptr ? held.mutex()->raw() : hsw_lock{}, limit);
+        if (status == HSW_OK) {
+            return std::cv_status::no_timeout;
+        }
+        if (status == HSW_ERR_TIMEOUT) {
+            return std::cv_status::timeout;
+        }
+        if (status < HSW_ERR_NULL) {
+            held.release(); // not held any more, so not to be unlocked
+        }
+        detail::raise(status);
+    }
+};
+
+/// Permits that tasklets take and give back. Whoever has a permit may give it back, on any thread; there may be more than it began with.
+class semaphore : public detail::handle<hsw_semaphore, &hsw_semaphore_retain, &hsw_semaphore_release> {
+public:
+    explicit semaphore(std::size_t permits) : semaphore(permits, false) {}
+
+    /// Takes a permit, when it is the caller's turn.
+    void acquire() const { detail::check(hsw_semaphore_acquire(raw_, HSW_NO_LIMIT)); }
+    /// Takes a permit if one is free.
+    bool try_acquire() const { return detail::in_time(hsw_semaphore_acquire(raw_, 0)); }
+    /// As acquire(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool try_acquire_for(std::chrono::duration<Rep, Period> limit) const {
+        return detail::in_time(hsw_semaphore_acquire(raw_, detail::nanoseconds(limit)));
+    }
+    template <class Clock, class Duration>
+    bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& moment) const {
+        return detail::in_time(hsw_semaphore_acquire(raw_, detail::nanoseconds_until(moment)));
+    }
+    /// Gives permits back, all or none. Throws state_error if that would be more than there can be.
+    void release(std::size_t count = 1) const { detail::check(hsw_semaphore_give_back(raw_, count)); }
+
+    /// Permits that are free.
+    std::size_t available() const {
+        std::size_t out = 0;
+        detail::check(hsw_semaphore_state(raw_, &out, nullptr));
+        return out;
+    }
+    /// How many wait for one.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_semaphore_state(raw_, nullptr, &out));
+        return out;
+    }
+
+protected:
+    semaphore(std::size_t permits, bool bounded) { detail::check(hsw_semaphore_new(permits, bounded, &raw_)); }
+};
+
+/// A semaphore that never has more permits than it began with.
+class bounded_semaphore : public semaphore {
+public:
+    explicit bounded_semaphore(std::size_t permits) : semaphore(permits, true) {}
+};
+
+/// A flag to wait for. All who wait go on when it is set, even if it is cleared again before their turn comes.
+class event : public detail::handle<hsw_event, &hsw_event_retain, &hsw_event_release> {
+public:
+    event() { detail::check(hsw_event_new(&raw_)); }
+
+    void set() const { detail::check(hsw_event_set(raw_)); }
+    void clear() const { detail::check(hsw_event_clear(raw_)); }
+    bool is_set() const {
+        bool out = false;
+        detail::check(hsw_event_state(raw_, &out, nullptr));
+        return out;
+    }
+    void wait() const { detail::check(hsw_event_wait(raw_, HSW_NO_LIMIT)); }
+    /// As wait(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> limit) const {
+        return detail::in_time(hsw_event_wait(raw_, detail::nanoseconds(limit)));
+    }
+    template <class Clock, class Duration>
+    bool wait_until(const std::chrono::time_point<Clock, Duration>& moment) const {
+        return detail::in_time(hsw_event_wait(raw_, detail::nanoseconds_until(moment)));
+    }
+    /// How many wait.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_event_state(raw_, nullptr, &out));
+        return out;
+    }
+};
+
+/// Where so many wait for each other; then all go on, and it can be used again. Who gives up breaks it for all: they get hsw::broken.
+class barrier : public detail::handle<hsw_barrier, &hsw_barrier_retain, &hsw_barrier_release> {
+public:
+    explicit barrier(std::size_t parties) { detail::check(hsw_barrier_new(parties, &raw_)); }
+
+    /// Waits until all have come. True for the one that came last.
+    bool wait() const { return wait_ns(HSW_NO_LIMIT); }
+    /// As wait(), but gives up when the time is over: throws hsw::timeout, and the barrier is broken.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> limit) const {
+        return wait_ns(detail::nanoseconds(limit));
+    }
+    /// Breaks it.
+    void abort() const { detail::check(hsw_barrier_abort(raw_)); }
+    /// As new. Those who wait get hsw::broken.
+    void reset() const { detail::check(hsw_barrier_reset(raw_)); }
+    bool is_broken() const {
+        bool out = false;
+        detail::check(hsw_barrier_state(raw_, nullptr, nullptr, &out));
+        return out;
+    }
+    /// How many it takes.
+    std::size_t parties() const {
+        std::size_t out = 0;
+        detail::check(hsw_barrier_state(raw_, &out, nullptr, nullptr));
+        return out;
+    }
+    /// How many wait.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_barrier_state(raw_, nullptr, &out, nullptr));
+        return out;
+    }
+
+private:
+    bool wait_ns(std::uint64_t limit) const {
+        bool last = false;
+        detail::check(hsw_barrier_wait(raw_, limit, &last));
+        return last;
+    }
+};
+
+/// Values on their way from any tasklets and threads to any others, first in, first out. A value is moved, and destroyed exactly once, on
+/// the thread of whoever had it last. (Within a thread: channel, queue_channel.)
+template <class T>
+class queue : public detail::handle<hsw_sync_queue, &hsw_sync_queue_retain, &hsw_sync_queue_release> {
+    static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
+    using carrier = detail::carrier<T>;
+
+public:
+    /// For up to `capacity` values, at least one; without a number, as many as memory holds.
+    explicit queue(std::size_t capacity = SIZE_MAX) { detail::check(hsw_sync_queue_new(capacity, carrier::destroyer, &raw_)); }
+
+    /// Puts a value in at the end; waits while it is full. Throws hsw::closed. The value is gone also when this throws.
+    void put(T value) const { static_cast<void>(put_ns(std::move(value), HSW_NO_LIMIT)); }
+    /// Puts a value in, if there is room; else false, and the value is gone.
+    bool try_put(T value) const { return put_ns(std::move(value), 0); }
+    /// As put(), but gives up when the time is over: false, and the value is gone.
+    template <class Rep, class Period>
+    bool put_for(T value, std::chrono::duration<Rep, Period> limit) const {
+        return put_ns(std::move(value), detail::nanoseconds(limit));
+    }
+    /// Takes the first value; waits while there is none. Throws hsw::closed when the queue is closed and empty.
+    T get() const { return *get_ns(HSW_NO_LIMIT); }
+    /// Takes the first value, if there is one.
+    std::optional<T> try_get() const { return get_ns(0); }
+    /// As get(), but gives up when the time is over: nothing.
+    template <class Rep, class Period>
+    std::optional<T> get_for(std::chrono::duration<Rep, Period> limit) const {
+        return get_ns(detail::nanoseconds(limit));
+    }
+    /// The next value, for a loop: waits while there is none; nothing when the queue is closed and empty.
+    std::optional<T> next() const {
+        return detail::take_unless<T>(HSW_ERR_CLOSED, [this](void** data) { return hsw_sync_queue_get(raw_, HSW_NO_LIMIT, data); });
+    }
+
+    /// Nothing more comes in; what is in can be got. Ends the waits of those who put, and of those who get once it is empty.
+    void close() const { detail::check(hsw_sync_queue_close(raw_)); }
+    bool closed() const {
+        bool out = false;
+        detail::check(hsw_sync_queue_state(raw_, nullptr, &out));
+        return out;
+    }
+    /// Values that are in it.
+    std::size_t size() const {
+        std::size_t out = 0;
+        detail::check(hsw_sync_queue_state(raw_, &out, nullptr));
+        return out;
+    }
+
+private:
+    bool put_ns(T value, std::uint64_t limit) const {
+        return detail::give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                                   [&](void* data) { return hsw_sync_queue_put(raw_, data, limit); });
+    }
+    std::optional<T> get_ns(std::uint64_t limit) const {
+        return detail::take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return hsw_sync_queue_get(raw_, limit, data); });
+    }
+};
+
+// ------------------------------------------------------------------------------------------------ tasklet-local values
+
+/// A T of its own for each tasklet that asks, made when it first asks and destroyed when it ends, in the tasklet: so the destructor may
+/// still switch, but must not throw. Mostly a global; may be used from all threads. References stay good until reset(), set() or the end of
+/// their tasklet, and must not be handed to other tasklets.
+template <class T>
+class local {
+    static_assert(std::is_object_v<T>, "a tasklet-local value is an object");
+
+public:
+    /// Values begin as T().
+    local() : local([] { return T(); }) {}
+    /// Values begin as `make()` makes them, on whatever thread asks.
+    explicit local(std::function<T()> make) : make_(std::move(make)) { detail::check(hsw_local_new(&destroy, &raw_)); }
+    /// The values stay with their tasklets until those end.
+    ~local() { hsw_local_release(raw_); }
+    local(const local&) = delete;
+    local& operator=(const local&) = delete;
+
+    /// The calling tasklet's value.
+    T& get() const {
+        if (T* const value = find()) {
+            return *value;
+        }
+        auto made = std::make_unique<T>(make_());
+        if (T* const value = find()) {
+            return *value; // make_ has asked for it itself
+        }
+        detail::check(hsw_local_set(raw_, made.get()));
+        return *made.release();
+    }
+    T& operator*() const { return get(); }
+    T* operator->() const { return &get(); }
+    /// The calling tasklet's value if it has one; else null.
+    T* find() const {
+        void* value = nullptr;
+        detail::check(hsw_local_get(raw_, &value));
+        return static_cast<T*>(value);
+    }
+    /// Gives the calling tasklet a value in place of what it has.
+    void set(T value) const {
+        auto made = std::make_unique<T>(std::move(value));
+        detail::check(hsw_local_set(raw_, made.get()));
+        static_cast<void>(made.release());
+    }
+    /// Destroys the calling tasklet's value; the next get() makes a new one.
+    void reset() const { detail::check(hsw_local_set(raw_, nullptr)); }
+
+private:
+    static void destroy(void* data) noexcept { delete static_cast<T*>(data); }
+
+    std::function<T()> make_;
+    hsw_local raw_{};
+};
+
+// ------------------------------------------------------------------------------------------------------ clocks and timers
+
+/// A call that was asked for of a clock. **Its destructor cancels it**: what the function captures by reference must only outlive this
+/// object. detach() lets it come all the same. Belongs to its thread.
+class [[nodiscard]] timer {
+public:
+    /// No timer: nothing is pending.
+    timer() noexcept = default;
+    /// Takes over a handle of the C interface.
+    static timer adopt(hsw_timer raw) noexcept {
+        timer out;
+        out.raw_ = raw;
+        return out;
+    }
+    timer(timer&& other) noexcept : raw_(std::exchange(other.raw_, hsw_timer{})) {}
+    timer& operator=(timer&& other) noexcept {
+        timer(std::move(other)).swap(*this);
+        return *this;
+    }
+    /// Never throws: on a foreign thread the handle is lost and the timer comes, not misused.
+    ~timer() {
+        if (raw_.handle != 0) {
+            hsw_timer_cancel(raw_, nullptr);
+            hsw_timer_release(raw_);
+        }
+    }
+
+    /// The function will not be called (again). True if it would have been; twice is fine.
+    bool cancel() {
+        bool out = false;
+        if (raw_.handle != 0) {
+            detail::check(hsw_timer_cancel(raw_, &out));
+        }
+        return out;
+    }
+    /// Lets the timer come, and lets go of it.
+    void detach() {
+        if (raw_.handle != 0) {
+            detail::check(hsw_timer_release(raw_));
+            raw_ = hsw_timer{};
+        }
+    }
+    /// Will the function be called (again)?
+    bool pending() const { return due().has_value(); }
+    /// When, as its clock shows it.
+    std::optional<std::chrono::nanoseconds> due() const {
+        if (raw_.handle == 0) {
+            return std::nullopt;
+        }
+        std::uint64_t out = 0;
+        detail::check(hsw_timer_due(raw_, &out));
+        return detail::time_or_none(out);
+    }
+    /// The handle for calls of the C interface. It stays this object's.
+    hsw_timer raw() const noexcept { return raw_; }
+    void swap(timer& other) noexcept { std::swap(raw_, other.raw_); }
+
+private:
+    hsw_timer raw_{};
+};
+
+/// A clock of the calling thread, and its timers. Copies are handles of the same clock; they belong to the thread.
+///
+/// Functions are called in the pump (tick(), wait(), what drives the main loop), by the tasklet that pumps, in the order of their moments,
+/// never early. What takes long or blocks belongs into a tasklet that the function spawns. An exception that leaves a function comes out of
+/// the next run() or tick(), as that of a tasklet. Negative times are zero.
+class clock : public detail::handle<hsw_timer_clock, &hsw_timer_clock_retain, &hsw_timer_clock_release> {
+public:
+    /// The thread's clock of wall time, which starts with its first use.
+    static clock wall() {
+        clock out;
+        detail::check(hsw_timer_clock_wall(&out.raw_));
+        return out;
+    }
+
+    /// What it shows: the time since its start.
+    std::chrono::nanoseconds now() const {
+        std::uint64_t out = 0;
+        detail::check(hsw_timer_clock_now(raw_, &out));
+        return detail::time_or_none(out).value_or(forever);
+    }
+    /// Calls `function()` once, after the delay.
+    template <class Rep, class Period, class F>
+    timer call_later(std::chrono::duration<Rep, Period> delay, F function) const {
+        return arm(&hsw_timer_call_later, detail::nanoseconds(delay), std::move(function));
+    }
+    /// Calls `function()` once, when the clock shows `at`; in the next pump if that is past.
+    template <class Rep, class Period, class F>
+    timer call_at(std::chrono::duration<Rep, Period> at, F function) const {
+        return arm(&hsw_timer_call_at, detail::nanoseconds(at), std::move(function));
+    }
+    /// Calls `function()` each period, until it is cancelled. It keeps its beat: what was missed is called for once. Throws usage_error for
+    /// a period of zero.
+    template <class Rep, class Period, class F>
+    timer repeat(std::chrono::duration<Rep, Period> period, F function) const {
+        return arm(&hsw_timer_repeat, detail::nanoseconds(period), std::move(function));
+    }
+    /// Blocks the calling tasklet for at least so long; zero lets the others run once.
+    template <class Rep, class Period>
+    void sleep(std::chrono::duration<Rep, Period> time) const {
+        detail::check(hsw_timer_clock_sleep(raw_, detail::nanoseconds(time)));
+    }
+    /// As sleep(), until the clock shows `at`.
+    template <class Rep, class Period>
+    void sleep_until(std::chrono::duration<Rep, Period> at) const {
+        detail::check(hsw_timer_clock_sleep_until(raw_, detail::nanoseconds(at)));
+    }
+    /// Timers and sleepers that wait.
+    std::size_t pending() const { return info().pending; }
+    /// When the next of them is due.
+    std::optional<std::chrono::nanoseconds> next_due() const { return detail::time_or_none(info().next_due_ns); }
+
+protected:
+    clock() noexcept = default;
+    hsw_timer_clock_info info() const {
+        hsw_timer_clock_info out{};
+        detail::check(hsw_timer_clock_get_info(raw_, &out));
+        return out;
+    }
+
+private:
+    template <class F>
+    timer arm(hsw_status (*how)(hsw_timer_clock, std::uint64_t, hsw_entry, void*, hsw_destroy, hsw_timer*), std::uint64_t time,
+              F function) const {
+        using closure = detail::closure<F>;
+        hsw_timer out{};
+        detail::check(how(raw_, time, &closure::enter, new F(std::move(function)), &closure::destroy, &out));
+        return timer::adopt(out);
+    }
+};
+
+/// A clock of simulated time: it can be paused, scaled, put forward and set. Timers keep their moments.
+class sim_clock : public clock {
+public:
+    /// A clock of its own, at zero, that runs as wall time does.
+    sim_clock() { detail::check(hsw_timer_clock_new(&raw_)); }
+    /// The thread's: the same with each call.
+    static sim_clock current() {
+        sim_clock out{nothing{}};
+        detail::check(hsw_timer_clock_simulated(&out.raw_));
+        return out;
+    }
+
+    /// Both are fine twice.
+    void pause() const { detail::check(hsw_timer_clock_pause(raw_)); }
+    void resume() const { detail::check(hsw_timer_clock_resume(raw_)); }
+    bool paused() const { return info().paused; }
+    /// So many times as fast as wall time; at 0 it stands still. Throws usage_error for what is negative, infinite or no number.
+    void set_scale(double scale) const { detail::check(hsw_timer_clock_set_scale(raw_, scale)); }
+    double scale() const { return info().scale; }
+    /// Puts it forward, paused or not. What becomes due is called in the next pump.
+    template <class Rep, class Period>
+    void advance(std::chrono::duration<Rep, Period> by) const {
+        detail::check(hsw_timer_clock_advance(raw_, detail::nanoseconds(by)));
+    }
+    /// Sets what it shows, forward or back.
+    template <class Rep, class Period>
+    void set(std::chrono::duration<Rep, Period> now) const {
+        detail::check(hsw_timer_clock_set(raw_, detail::nanoseconds(now)));
+    }
+
+private:
+    struct nothing {};
+    explicit sim_clock(nothing) noexcept {}
+};
+
+/// After a delay of wall time, calls `function()` once.
+template <class Rep, class Period, class F>
+timer call_later(std::chrono::duration<Rep, Period> delay, F function) {
+    return clock::wall().call_later(delay, std::move(function));
+}
+/// At a moment, calls `function()` once. The distance is measured now: if the clock is put forward or back later, the timer does not follow.
+template <class Clock, class Duration, class F>
+timer call_at(const std::chrono::time_point<Clock, Duration>& moment, F function) {
+    return call_later(moment - Clock::now(), std::move(function));
+}
+/// Each period of wall time, calls `function()`.
+template <class Rep, class Period, class F>
+timer repeat(std::chrono::duration<Rep, Period> period, F function) {
+    return clock::wall().repeat(period, std::move(function));
 }
 
 // ------------------------------------------------------------------------------------------------------------ sockets

@@ -127,6 +127,13 @@ thread_local! {
     static SIM: SimClock = SimClock::new();
 }
 
+/// Drops all timers of the calling thread, as its end does.
+pub(crate) fn drop_all() {
+    if let Ok(reactor) = Reactor::current() {
+        reactor.drop_timers();
+    }
+}
+
 fn ending<E>(_: E) -> io::Error {
     io::Error::other("the thread is ending")
 }
@@ -391,6 +398,14 @@ impl Timers for Inner {
 
     fn detached(&self) {
         self.attached.set(false);
+    }
+
+    fn clear(&self) {
+        let entries = self.entries.take();
+        for entry in entries.values() {
+            entry.key.set(None);
+        }
+        // Dropped here, with nothing borrowed: functions may own anything.
     }
 }
 

@@ -201,7 +201,7 @@ TEST_CASE("null handles and null pointers are an error code in every function") 
     CHECK(hsw_channel_queue(good, nullptr) == HSW_ERR_NULL);
     CHECK(hsw_channel_id(good, nullptr) == HSW_ERR_NULL);
     CHECK(hsw_spawn(nullptr, nullptr, nullptr, &tasklet) == HSW_ERR_NULL);
-    CHECK(last_message() == "entry is null");
+    CHECK(last_message() == "function is null");
     CHECK(hsw_tasklet_new(nullptr, nullptr) == HSW_ERR_NULL);
     CHECK(hsw_tasklet_retain(me, nullptr) == HSW_ERR_NULL);
     CHECK(hsw_tasklet_bind(me, nullptr, nullptr, nullptr) == HSW_ERR_NULL);

@@ -107,12 +107,16 @@ fn refused((error, back): Refused) -> Error {
 }
 
 /// Sends; waits for at most so many nanoseconds.
-pub(super) fn send_within<C: Carrier>(
-    timeout_ns: u64,
-) -> impl FnOnce(&C, Owned) -> Result<(), Refused> {
-    move |to, value| match time_limit(timeout_ns) {
-        Some(time) => to.send_timeout(value, time),
-        None => send_patiently(to, value),
+pub(super) fn send_within<H, C>(handle: H, value: *mut c_void, timeout_ns: u64) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    match time_limit(timeout_ns) {
+        Ok(Some(time)) => send(handle, value, |to: &C, value| to.send_timeout(value, time)),
+        // A closure of its own, as in `receive_within`.
+        Ok(None) => send(handle, value, |to: &C, value| send_patiently(to, value)),
+        Err(failure) => entry(|| Err(failure)),
     }
 }
 
@@ -139,12 +143,20 @@ where
 }
 
 /// Receives; waits for at most so many nanoseconds.
-pub(super) fn receive_within<C: Carrier>(
+pub(super) fn receive_within<H, C>(
+    handle: H,
+    value: *mut *mut c_void,
     timeout_ns: u64,
-) -> impl FnOnce(&C) -> Result<Owned, Error> {
-    move |from| match time_limit(timeout_ns) {
-        Some(time) => from.receive_timeout(time),
-        None => from.receive(),
+) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    match time_limit(timeout_ns) {
+        Ok(Some(time)) => receive(handle, value, |from: &C| from.receive_timeout(time)),
+        // A closure of its own: `receive` is inlined where it is used once, and its frame would lie in every parked tasklet.
+        Ok(None) => receive(handle, value, |from: &C| from.receive()),
+        Err(failure) => entry(|| Err(failure)),
     }
 }
 

@@ -34,6 +34,16 @@ pub(super) enum Kind {
     Channel,
     Socket,
     Queue,
+    Lock,
+    RLock,
+    Semaphore,
+    Condition,
+    Event,
+    Barrier,
+    SyncQueue,
+    TimerClock,
+    Timer,
+    Local,
     ThreadChannel,
     Remote,
     Loop,
@@ -41,15 +51,25 @@ pub(super) enum Kind {
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 18] = [
     "tasklet",
     "channel",
     "socket",
     "queue",
-    "thread channel",
-    "remote",
-    "loop",
-    "pool",
+    "lock",
+    "reentrant lock",
+    "semaphore",
+    "condition",
+    "event",
+    "barrier",
+    "queue between threads",
+    "clock",
+    "timer",
+    "tasklet-local key",
+    "channel between threads",
+    "remote tasklet",
+    "main loop",
+    "worker pool",
 ];
 
 impl Kind {

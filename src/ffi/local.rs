@@ -51,6 +51,10 @@ macro_rules! tables {
 
 tables! {
     #[cfg(feature = "std")]
+    timers: Timer of crate::timer::Timer,
+    #[cfg(feature = "std")]
+    clocks: TimerClock of super::timer::CClock,
+    #[cfg(feature = "std")]
     sockets: Socket of super::net::Socket,
     channels: Channel of super::channel::CChannel,
     queues: Queue of super::queue::CQueue,

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::object::{self, get, handle_of_process, tell};
 use super::run::{nanoseconds, HSW_NO_LIMIT};
-use super::spill::hsw_function;
-use super::value::{hsw_destroy, Owned, Sent};
+use super::tasklet::{hsw_entry, Call};
+use super::value::hsw_destroy;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
 use crate::event::PostError;
 use crate::main_loop::Remote;
@@ -23,7 +23,7 @@ use crate::MainLoop;
 pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_status {
     entry(|| {
         let main_loop = MainLoop::current()?;
-        let all = match time_limit(budget_ns) {
+        let all = match time_limit(budget_ns)? {
             Some(budget) => main_loop.tick_for(budget)?,
             None => {
                 main_loop.tick()?;
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_st
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status {
     entry(|| {
-        set_if_wanted(done, MainLoop::current()?.pump(time_limit(limit_ns))?);
+        set_if_wanted(done, MainLoop::current()?.pump(time_limit(limit_ns)?)?);
         Ok(())
     })
 }
@@ -120,8 +120,17 @@ pub extern "C" fn hsw_loop_release(main_loop: hsw_loop) -> hsw_status {
     object::release(main_loop)
 }
 
+/// A call on its way to another thread.
+struct SentCall(Call);
+
+// SAFETY: `hsw_loop_post` says that the argument crosses threads.
+unsafe impl Send for SentCall {}
+
 /// Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are called in the order they came, on the
 /// tasklet that pumps: they may send on channels with a waiting receiver, and spawn tasklets; what blocks for long belongs into one.
+///
+/// What it returns other than `HSW_OK` is the failure of a tasklet made for that: it goes to the error handler, or arrives from the next
+/// `hsw_run` or `hsw_tick`.
 ///
 /// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees it, on whatever thread, when the
 /// function has returned or will not be called. It must not point to a sliced stack.
@@ -130,17 +139,15 @@ pub extern "C" fn hsw_loop_release(main_loop: hsw_loop) -> hsw_status {
 #[no_mangle]
 pub unsafe extern "C" fn hsw_loop_post(
     main_loop: hsw_loop,
-    function: hsw_function,
+    function: hsw_entry,
     argument: *mut c_void,
     destroy_argument: hsw_destroy,
 ) -> hsw_status {
     entry(|| {
-        let argument = Sent::from(Owned::new(argument, destroy_argument));
-        let function = function.ok_or(Failure::Null("function"))?;
+        let call = SentCall(Call::new(function, argument, destroy_argument)?);
         let posted = get(main_loop)?.post(move || {
-            let argument = Owned::from(argument);
-            // SAFETY: the contract of the interface: a function of this type, which does not unwind, and the argument for it.
-            unsafe { function(argument.peek().0) }
+            let SentCall(call) = { call };
+            call.call_back();
         });
         posted.map_err(|error| {
             let status = match error {
@@ -170,7 +177,7 @@ pub extern "C" fn hsw_loop_stop(main_loop: hsw_loop) -> hsw_status {
 pub extern "C" fn hsw_sleep(nanoseconds: u64) -> hsw_status {
     entry(|| {
         Ok(crate::sleep(
-            time_limit(nanoseconds).unwrap_or(Duration::MAX),
+            time_limit(nanoseconds)?.unwrap_or(Duration::MAX),
         )?)
     })
 }

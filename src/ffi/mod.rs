@@ -24,9 +24,11 @@ mod run;
 mod scheduler;
 mod select;
 mod settings;
+mod shared;
 mod spill;
 mod status;
 mod tasklet;
+mod tasklet_local;
 mod value;
 
 #[cfg(feature = "std")]
@@ -38,11 +40,16 @@ mod offload;
 #[cfg(feature = "std")]
 mod remote;
 #[cfg(feature = "std")]
+mod sync;
+#[cfg(feature = "std")]
 mod thread;
+#[cfg(feature = "std")]
+mod timer;
 
 use core::ffi::{c_char, CStr};
 use core::time::Duration;
 
+use alloc::format;
 use alloc::string::String;
 
 use status::Failure;
@@ -55,6 +62,7 @@ type Done = core::result::Result<(), Failure>;
 /// status the entry's.
 ///
 /// Switching inside of `catch_unwind` is fine: while nobody panics it is two labels in the unwind table, no state.
+#[inline(always)] // a frame of its own would lie in every parked tasklet
 fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     #[cfg(feature = "std")]
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
@@ -105,9 +113,15 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
     }
 }
 
-/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`.
-fn time_limit(nanoseconds: u64) -> Option<Duration> {
-    (nanoseconds != run::HSW_NO_LIMIT).then(|| Duration::from_nanos(nanoseconds))
+/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`. Negative numbers become large ones on their way here.
+fn time_limit(nanoseconds: u64) -> Result<Option<Duration>, Failure> {
+    match nanoseconds {
+        run::HSW_NO_LIMIT => Ok(None),
+        n if n > i64::MAX as u64 => Err(Failure::Argument(format!(
+            "a time of {n} ns: it is beyond 292 years, or was negative"
+        ))),
+        n => Ok(Some(Duration::from_nanos(n))),
+    }
 }
 
 /// A string of the caller's, copied.

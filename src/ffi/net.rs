@@ -67,7 +67,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
             };
             Failure::Core(error, subject)
         };
-        let until = time_limit(timeout_ns).and_then(|time| Instant::now().checked_add(time));
+        let until = time_limit(timeout_ns)?.and_then(|time| Instant::now().checked_add(time));
         let mut failure = Error::Timeout;
         for address in resolve(&host, port).map_err(about)? {
             let connected = match until {
@@ -197,7 +197,7 @@ pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -
                 "a timeout of 0 would let nothing succeed".into(),
             ));
         }
-        let time = time_limit(nanoseconds);
+        let time = time_limit(nanoseconds)?;
         match &*get(socket)? {
             Either::Stream(stream) => {
                 stream.set_read_timeout(time).map_err(Error::from)?;

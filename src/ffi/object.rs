@@ -51,7 +51,6 @@ fn with_table<H: Handle, R>(
 }
 
 /// `$handle` names an object of the process, which any thread may use.
-#[cfg(feature = "std")]
 macro_rules! handle_of_process {
     ($handle:ident, $object:ty, $kind:ident) => {
         impl $crate::ffi::object::Handle for $handle {
@@ -68,23 +67,20 @@ macro_rules! handle_of_process {
             fn with_table<R>(
                 f: impl FnOnce(&mut $crate::ffi::handle::Table<$object>) -> R,
             ) -> Result<R, $crate::ffi::status::Failure> {
-                use $crate::ffi::handle::{Kind, Table, PROCESS};
-                static TABLE: std::sync::Mutex<Table<$object>> =
-                    std::sync::Mutex::new(Table::new(Kind::$kind, PROCESS));
-                let mut table = TABLE.lock().unwrap_or_else(|broken| broken.into_inner());
-                Ok(f(&mut table))
+                static TABLE: $crate::ffi::shared::Shared<$object> =
+                    $crate::ffi::shared::Shared::new($crate::ffi::handle::Kind::$kind);
+                TABLE.with(f)
             }
         }
     };
 }
-#[cfg(feature = "std")]
 pub(super) use handle_of_process;
 
 /// Live handles of the process.
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
-/// How many handles of objects that any thread may use are live in the process: thread channels, remotes, loops and pools. For
-/// finding leaks.
+/// How many handles of objects that any thread may use are live: of channels between threads, locks and their kin, remotes, loops,
+/// pools and keys of tasklet-local values. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_shared_handles() -> usize {
     SHARED.load(Ordering::Relaxed)

@@ -266,7 +266,7 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
         Sent::from(Owned::new(unsafe { job(pointer) }, destroy_result))
     })
     .pool(&pool);
-    if let Some(timeout) = time_limit(call.timeout_ns) {
+    if let Some(timeout) = time_limit(call.timeout_ns)? {
         made = made.timeout(timeout);
     }
     if let Some(callback) = call.on_abandoned {

@@ -60,7 +60,7 @@ pub extern "C" fn hsw_queue_send(
     value: *mut c_void,
     timeout_ns: u64,
 ) -> hsw_status {
-    carry::send(queue, value, carry::send_within(timeout_ns))
+    carry::send_within(queue, value, timeout_ns)
 }
 
 /// Takes the first value, which is the caller's; waits while there is none, for at most `timeout_ns` nanoseconds (as
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn hsw_queue_receive(
     timeout_ns: u64,
     value: *mut *mut c_void,
 ) -> hsw_status {
-    carry::receive(queue, value, carry::receive_within(timeout_ns))
+    carry::receive_within(queue, value, timeout_ns)
 }
 
 /// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the same holds as in

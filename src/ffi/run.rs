@@ -43,15 +43,15 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 }
 
 impl hsw_budget {
-    fn read(&self) -> Budget {
+    fn read(&self) -> Result<Budget, Failure> {
         let mut budget = Budget::UNLIMITED;
         if self.switches != HSW_NO_LIMIT {
             budget = budget.and_switches(self.switches);
         }
-        if let Some(time) = time_limit(self.time_ns) {
+        if let Some(time) = time_limit(self.time_ns)? {
             budget = budget.and_time(time);
         }
-        budget
+        Ok(budget)
     }
 
     fn from(budget: Budget) -> hsw_budget {
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn hsw_run_with(
     entry(|| {
         // SAFETY: null, or as the contract of the interface says.
         let budget = unsafe { budget.as_ref() }.ok_or(Failure::Null("budget"))?;
-        let done = crate::run_with(budget.read())?;
+        let done = crate::run_with(budget.read()?)?;
         if report.is_null() {
             return Ok(());
         }

@@ -269,8 +269,8 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     })
 }
 
-/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, and makes every
-/// handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
+/// and makes every handle of its objects stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
@@ -280,6 +280,8 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
         }
         // First the tasklets, which may use their handles while they end.
         crate::runtime::thread_exit();
+        #[cfg(feature = "std")]
+        crate::timer::drop_all();
         local::with(|local| {
             local.clear();
             Ok(())
@@ -287,7 +289,8 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
     })
 }
 
-/// How many handles of the calling thread's objects are live: tasklets, channels, queues and sockets. For finding leaks.
+/// How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets, clocks and timers. For finding
+/// leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || local::with(|local| Ok(local.live())).unwrap_or(0))

@@ -85,7 +85,7 @@ pub unsafe extern "C" fn hsw_select(
         if in_order {
             select = select.in_order();
         }
-        let (chosen_case, outcome) = run(&mut select, &destroyers, time_limit(timeout_ns));
+        let (chosen_case, outcome) = run(&mut select, &destroyers, time_limit(timeout_ns)?);
         for (i, case) in select.cases().iter_mut().enumerate() {
             let unsent = case.take::<Owned>().map(|owned| owned.take().0);
             if case.direction() == SEND && Some(i) != chosen_case.filter(|_| outcome.is_ok()) {

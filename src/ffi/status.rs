@@ -14,7 +14,7 @@ use alloc::string::{String, ToString};
 use super::handle::{Fault, Kind};
 use super::value::{hsw_destroy, Owned, Payload};
 use super::{local, out, set_if_wanted};
-use crate::error::{Error, Thrown};
+use crate::error::{Error, StateError, Thrown};
 
 /// What a call came to. `hsw_last_error_message` has the words.
 ///
@@ -64,6 +64,8 @@ pub enum hsw_status {
     HSW_ERR_SETTINGS = 18,
     /// The value that a waiting sender had to hand over was lost to somebody else's deadlock.
     HSW_ERR_VALUE_LOST = 19,
+    /// Somebody gave up waiting at the barrier, or broke it.
+    HSW_ERR_BROKEN = 20,
     /// Another error of the runtime.
     HSW_ERR_OTHER = 31,
 
@@ -109,6 +111,7 @@ const ALL: &[(hsw_status, &str)] = &[
     (HSW_ERR_WOULD_BLOCK, "HSW_ERR_WOULD_BLOCK\0"),
     (HSW_ERR_SETTINGS, "HSW_ERR_SETTINGS\0"),
     (HSW_ERR_VALUE_LOST, "HSW_ERR_VALUE_LOST\0"),
+    (HSW_ERR_BROKEN, "HSW_ERR_BROKEN\0"),
     (HSW_ERR_OTHER, "HSW_ERR_OTHER\0"),
     (HSW_ERR_NULL, "HSW_ERR_NULL\0"),
     (HSW_ERR_STALE, "HSW_ERR_STALE\0"),
@@ -432,6 +435,7 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::SwitchTrap => HSW_ERR_SWITCH_TRAP,
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
+        Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
         Error::State(_) => HSW_ERR_STATE,
         Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,

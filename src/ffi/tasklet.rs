@@ -104,19 +104,19 @@ fn with_tasklet<R>(
 }
 
 /// An entry function with its argument, as the runtime calls it.
-struct Call {
+pub(super) struct Call {
     function: unsafe extern "C" fn(*mut c_void) -> RawStatus,
     argument: Owned,
 }
 
 impl Call {
-    fn new(
+    pub(super) fn new(
         function: hsw_entry,
         argument: *mut c_void,
         destroy: hsw_destroy,
     ) -> Result<Call, Failure> {
         let argument = Owned::new(argument, destroy);
-        let function = function.ok_or(Failure::Null("entry"))?;
+        let function = function.ok_or(Failure::Null("function"))?;
         Ok(Call { function, argument })
     }
 
@@ -131,6 +131,20 @@ impl Call {
         drop(self);
         status::forget(crate::current().id());
         ended
+    }
+
+    /// Calls the function within whatever tasklet drives the main loop.
+    #[cfg(feature = "std")]
+    pub(super) fn call_back(&self) {
+        // SAFETY: as in `run`.
+        let status = unsafe { (self.function)(self.argument.peek().0) };
+        let Err(error) = status::returned(status) else {
+            return;
+        };
+        // Whoever pumps is not to blame: a tasklet fails with it.
+        if let Err(no_room) = crate::spawn(move || Err::<(), _>(error)) {
+            log::error!("the failure of a function called by the main loop is lost: {no_room}");
+        }
     }
 }
 

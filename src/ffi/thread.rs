@@ -168,7 +168,7 @@ pub extern "C" fn hsw_thread_channel_send_timeout(
     value: *mut c_void,
     timeout_ns: u64,
 ) -> hsw_status {
-    carry::send(channel, value, carry::send_within(timeout_ns))
+    carry::send_within(channel, value, timeout_ns)
 }
 
 /// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_thread_channel_send_timeout`.
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn hsw_thread_channel_receive_timeout(
     timeout_ns: u64,
     value: *mut *mut c_void,
 ) -> hsw_status {
-    carry::receive(channel, value, carry::receive_within(timeout_ns))
+    carry::receive_within(channel, value, timeout_ns)
 }
 
 /// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still the caller's. On any other

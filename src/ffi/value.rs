@@ -42,8 +42,8 @@ impl Drop for Owned {
 #[cfg(feature = "std")]
 pub(super) struct Sent(Owned);
 
-// SAFETY: the entries that send one say that pointer and function cross threads, and must bear that. The runtime itself only
-// ever passes the pointer on.
+// SAFETY: every function of the header that takes such a pointer says that it crosses threads, and that its functions may be
+// called on any of them. The runtime itself only ever passes the pointer on.
 #[cfg(feature = "std")]
 unsafe impl Send for Sent {}
 

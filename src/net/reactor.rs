@@ -78,6 +78,8 @@ pub(crate) trait Timers {
     fn pending(&self) -> usize;
     /// It had none, and has been let go.
     fn detached(&self);
+    /// Drops all timers.
+    fn clear(&self);
 }
 
 /// Vectors that a pump reuses.
@@ -150,6 +152,15 @@ impl Reactor {
     /// Looks after `clock` until it has no timers any more.
     pub fn attach(&self, clock: Rc<dyn Timers>) {
         self.clocks.borrow_mut().push(clock);
+    }
+
+    /// Drops all timers of all clocks.
+    pub fn drop_timers(&self) {
+        let clocks = self.clocks.take();
+        for clock in clocks {
+            clock.detached();
+            clock.clear();
+        }
     }
 
     /// When the next deadline is.
