@@ -172,6 +172,8 @@ pub(crate) mod after {
     pub(crate) const REAP: u32 = 8;
     /// Other threads have sent something.
     pub(crate) const MAIL: u32 = 16;
+    /// The thread's turn with the host lock is up.
+    pub(crate) const TURN: u32 = 32;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -194,7 +196,7 @@ pub(crate) struct Runtime {
     /// Not 0: a schedule callback is running.
     pub(crate) locked: Cell<u32>,
     /// Which callbacks are set, and what else switches have to do: `HOOK_*`. Other
-    /// threads write one bit of it, [`HOOK_MAIL`].
+    /// threads write two bits of it, [`HOOK_MAIL`] and [`HOOK_LOCK`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
@@ -273,8 +275,11 @@ pub(crate) const HOOK_BUDGET: u32 = 4;
 pub(crate) const HOOK_STATS: u32 = 8;
 /// Other threads have sent something.
 pub(crate) const HOOK_MAIL: u32 = 16;
+/// Other threads wait for the host lock that this one has.
+pub(crate) const HOOK_LOCK: u32 = 32;
 /// Whatever a switch may have to do beside switching.
-pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL;
+pub(crate) const HOOK_SWITCH: u32 =
+    HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL | HOOK_LOCK;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -389,6 +394,7 @@ impl Runtime {
             #[cfg(feature = "std")]
             if _ends {
                 crate::thread::attach(runtime);
+                crate::thread::host_lock::attached();
             }
             runtime
         }
@@ -846,7 +852,10 @@ pub(crate) fn thread_exit() {
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         #[cfg(feature = "std")]
-        crate::thread::detach(false);
+        {
+            crate::thread::detach(false);
+            crate::thread::host_lock::leave();
+        }
         return;
     }
     runtime.trap.set(0);
@@ -860,6 +869,8 @@ pub(crate) fn thread_exit() {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
+        #[cfg(feature = "std")]
+        crate::thread::host_lock::leave();
         runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);

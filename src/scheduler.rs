@@ -15,7 +15,8 @@ use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_LOCK, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS,
+    HOOK_SWITCH,
 };
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
@@ -96,10 +97,7 @@ unsafe fn observed(
     ending: bool,
 ) -> *mut Task {
     let hooks = runtime.hooks();
-    if hooks & HOOK_MAIL != 0 {
-        // Read by whoever arrives: here no user code may run.
-        runtime.after.set(runtime.after.get() | after::MAIL);
-    }
+    note(runtime, hooks);
     // SAFETY: the caller's promise.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
@@ -113,6 +111,18 @@ unsafe fn observed(
         }
     }
     next
+}
+
+/// What other threads want: the matter of whoever arrives, since here no user code
+/// may run, and nothing may wait.
+fn note(runtime: &Runtime, hooks: u32) {
+    if hooks & HOOK_MAIL != 0 {
+        runtime.after.set(runtime.after.get() | after::MAIL);
+    }
+    #[cfg(feature = "std")]
+    if hooks & HOOK_LOCK != 0 && crate::thread::host_lock::turn_is_up() {
+        runtime.after.set(runtime.after.get() | after::TURN);
+    }
 }
 
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
@@ -358,10 +368,10 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 }
 
 /// `schedule` with nobody else in the queue: nothing happens, unless a budget is
-/// used up or there is mail.
+/// used up or other threads want something.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL) == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.
@@ -371,9 +381,7 @@ unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 #[cold]
 #[inline(never)]
 unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.has_mail() {
-        runtime.after.set(runtime.after.get() | after::MAIL);
-    }
+    note(runtime, runtime.hooks());
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
     }
