@@ -173,6 +173,7 @@ pub(crate) mod after {
     /// Other threads have sent something.
     pub(crate) const MAIL: u32 = 16;
     /// The thread's turn with the host lock is up.
+    #[cfg(feature = "std")]
     pub(crate) const TURN: u32 = 32;
 }
 
@@ -407,6 +408,7 @@ impl Runtime {
     }
 
     /// Has another thread sent something?
+    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn has_mail(&self) -> bool {
         self.hooks() & HOOK_MAIL != 0
@@ -853,12 +855,15 @@ pub(crate) fn thread_exit() {
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         #[cfg(feature = "std")]
         {
+            mem::forget(crate::thread::set_free());
             crate::thread::detach(false);
             crate::thread::host_lock::leave();
         }
         return;
     }
     runtime.trap.set(0);
+    #[cfg(feature = "std")]
+    drop(crate::thread::set_free());
     runtime.shut_down();
     #[cfg(feature = "std")]
     crate::thread::detach(true);

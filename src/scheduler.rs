@@ -639,37 +639,6 @@ pub fn thread_id() -> u64 {
     Runtime::get().thread_id
 }
 
-/// The scheduler of a thread, at a glance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ThreadInfo {
-    /// See [`thread_id`].
-    pub id: u64,
-    /// Its main tasklet.
-    pub main: Tasklet,
-    /// The one that runs.
-    pub current: Tasklet,
-    /// See [`run_count`].
-    pub run_count: usize,
-}
-
-/// The scheduler of the thread `id` (Stackless' `get_thread_info`); for now the
-/// calling thread's only.
-///
-/// # Errors
-/// [`StateError::ThreadNotFound`].
-pub fn thread_info(id: u64) -> Result<ThreadInfo> {
-    if id != thread_id() {
-        return Err(StateError::ThreadNotFound.into());
-    }
-    Ok(ThreadInfo {
-        id,
-        main: main_tasklet(),
-        current: current(),
-        run_count: run_count(),
-    })
-}
-
 /// Tasklets in the run queue of the calling thread, the running one included.
 pub fn run_count() -> usize {
     Runtime::get().run_count.get()

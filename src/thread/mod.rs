@@ -21,11 +21,14 @@ mod home;
 pub mod host_lock;
 mod local;
 mod remote;
+mod unstarted;
 
 pub use channel::Channel;
 pub(crate) use home::StayUp;
 pub use host_lock::{allow_threads, HostLock};
-pub(crate) use local::{attach, detach, existing, raise, read_mail, read_mail_and_raise, Local};
+pub(crate) use local::{
+    attach, detach, existing, raise, read_mail, read_mail_and_raise, set_free, Local,
+};
 pub use remote::{info, threads, Info, Remote};
 
 /// Before the calling tasklet runs others: what other threads want. Errors: what one of them threw at it.
