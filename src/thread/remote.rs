@@ -289,7 +289,7 @@ impl Remote {
         self.with(move |tasklet| {
             tasklet.bind_body(body)?;
             // SAFETY: bound, and of this thread.
-            unsafe { (*tasklet.as_ptr()).flags |= flag::ALIVE };
+            unsafe { (*tasklet.as_ptr()).set(flag::ALIVE) };
             Ok(())
         })?
     }

@@ -102,7 +102,7 @@ impl Unstarted {
             }
             Task::put_body(task, &mut self.body)?;
             if self.alive {
-                (*task).flags |= flag::ALIVE;
+                (*task).set(flag::ALIVE);
             }
             if let Some(site) = self.site {
                 measure::bound_at(task, site);
