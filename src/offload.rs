@@ -16,6 +16,7 @@
 //! Threads are started when there is work for them, up to the pool's number, and stay. No thread is started by a program that never calls.
 
 use crate::net::reactor::{Reactor, Registered, Wake};
+use crate::thread::{allow_threads, host_lock};
 use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -500,11 +501,14 @@ impl Pool {
 impl Shared {
     /// A worker's life.
     fn work(&self) {
+        // A job blocks, so it has the host lock only if it asks for it.
+        host_lock::stay_out();
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
                 run(job, Go::Run);
+                host_lock::leave();
                 state = self.lock();
             } else if state.shut {
                 return;
@@ -537,7 +541,7 @@ impl Shared {
         for worker in workers {
             // A worker that shuts its own pool down cannot wait for itself; it ends after this job.
             if worker.thread().id() != thread::current().id() {
-                let _ = worker.join(); // jobs' panics have gone home with their outcomes
+                let _ = allow_threads(|| worker.join()); // jobs' panics have gone home with their outcomes
             }
         }
     }
