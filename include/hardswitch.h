@@ -47,9 +47,6 @@
 // It was killed ten times and refused to end; it is kept for ever.
 #define HSW_TASKLET_ZOMBIE 256
 
-// For times: no limit.
-#define HSW_FOREVER UINT64_MAX
-
 
 
 // What a case of `hsw_select` does.
@@ -384,6 +381,24 @@ typedef struct hsw_local {
   uint64_t handle;
 } hsw_local;
 
+// What the calling thread's loop waits for.
+typedef struct hsw_loop_info {
+  // Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event? (Another thread may.)
+  bool idle;
+  // Tasklets that wait for sockets.
+  size_t sockets;
+  // Sleepers, timeouts and timers.
+  size_t timers;
+  // Nanoseconds until the first of those is due; `HSW_NO_LIMIT`: there is none.
+  uint64_t next_ns;
+} hsw_loop_info;
+
+// A reference to a thread's main loop that any thread may use, and give back. The loop does not live longer for it.
+typedef struct hsw_loop {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_loop;
+
 // A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
 // tasklets at a time is fine: a reader and a writer do not disturb each other.
 typedef struct hsw_socket {
@@ -391,9 +406,69 @@ typedef struct hsw_socket {
   uint64_t handle;
 } hsw_socket;
 
-// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: no handle, and no
+// What a pool may use.
+typedef struct hsw_pool_settings {
+  // Threads, at most. At least 1.
+  size_t threads;
+  // Bytes of stack of each thread; the system's minimum if that is more.
+  size_t stack_size;
+  // Calls that may wait for a thread. At least 1.
+  size_t queue;
+} hsw_pool_settings;
+
+// Worker threads and their queue. Any thread may use it, and give it back.
+typedef struct hsw_pool {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_pool;
+
+// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: none of its handles, and no
 // address of a sliced stack. What it returns is the result. It must not unwind.
 typedef void *(*hsw_job)(void *argument);
+
+// Gets the outcome of a job that its tasklet did not wait for to the end: `HSW_OK` and the result, which is the callback's then; or why
+// the job was not called (`HSW_ERR_CLOSED`: its pool was shut down before), and null. Called once, on the tasklet's thread, in a pump of
+// its main loop, or, when the outcome was there already, as the tasklet leaves the wait. It must not block or unwind.
+typedef void (*hsw_abandoned)(hsw_status outcome, void *result, void *user);
+
+// A call of a blocking function. Set all to zero for the defaults; but mind `timeout_ns`.
+typedef struct hsw_offload_call {
+  // The function.
+  hsw_job job;
+  // What it is called with. The runtime's once the call is made, also when that fails: if the job is never called, `destroy_argument`
+  // frees it; once called, the job must.
+  void *argument;
+  // Frees the argument of a job that is never called. May be null. Any thread may call it.
+  hsw_destroy destroy_argument;
+  // Frees a result that nobody takes. May be null. Any thread may call it.
+  hsw_destroy destroy_result;
+  // How long the tasklet waits, in nanoseconds; `HSW_NO_LIMIT`: as long as it takes. 0: until the next pump.
+  uint64_t timeout_ns;
+  // Where the job runs; the handle of nothing: in the process's pool.
+  struct hsw_pool pool;
+  // Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result` frees the result.
+  hsw_abandoned on_abandoned;
+  // What the callback is called with.
+  void *user;
+  // Frees `user` when the callback has returned or will not be called, on the tasklet's thread. May be null.
+  hsw_destroy destroy_user;
+} hsw_offload_call;
+
+// A reference to a tasklet that any thread may use, and give back. The tasklet lives on while there is one, as with a handle.
+//
+// What is asked of it is done on the tasklet's own thread, in the order of asking, at that thread's next switch or pump at the latest.
+// Nothing here waits for it but `hsw_remote_with` and `hsw_remote_state`, and nothing ever switches the calling thread. So an
+// operation that its thread refuses (`insert` of a tasklet that has ended meanwhile) is no error here.
+//
+// As with `hsw_thread_channel`, each thread should get a handle of its own.
+typedef struct hsw_remote {
+  // Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_remote_tasklet_id`.
+  uint64_t handle;
+} hsw_remote;
+
+// What `hsw_remote_with` calls, with a handle of the tasklet that is lent for the time of the call: `hsw_tasklet_retain` one to keep
+// there. It runs on whatever tasklet is running on that thread, should not block, and must not unwind.
+typedef void (*hsw_remote_function)(struct hsw_tasklet tasklet, void *argument);
 
 // A handle of a lock. As all handles of this part: any thread may use it, and it has one owner, who gives it back with
 // `hsw_lock_release`.
@@ -437,6 +512,35 @@ typedef struct hsw_sync_queue {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_sync_queue;
+
+// What is known of a thread.
+typedef struct hsw_thread_info {
+  // Its name, cut to what fits in here; "" when it has none. Threads that were not made in Rust have none.
+  char name[64];
+  // Its main tasklet. The caller owns the handle.
+  struct hsw_remote main_tasklet;
+  // The tasklet that ran when it answered. The caller owns the handle.
+  struct hsw_remote current;
+  // Tasklets in its run queue, the running one included.
+  size_t run_count;
+  // Tasklets that exist there, main included.
+  size_t tasklets;
+} hsw_thread_info;
+
+// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
+//
+// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable there, whatever the preference, and
+// the caller goes on without a switch. Nobody can see who waits. Values, and the function that frees them, cross threads. A thread with
+// nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the library: the last one
+// that can run does not get to wait.
+//
+// A thread that does not use the library yet is counted by the handle that is on its way to it: *give each thread a handle of
+// its own* (`hsw_thread_channel_retain`) when it is started. While there are a handle that nobody has used yet and a thread that has
+// not used the library yet, no deadlock is found. With a handle that others use already, it would be found too early.
+typedef struct hsw_thread_channel {
+  // Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
+  uint64_t handle;
+} hsw_thread_channel;
 
 // A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
 // `hsw_set_clock` is another thing: the source of time for budgets and for the timeouts of channels.)
@@ -527,6 +631,18 @@ hsw_status hsw_channel_try_send(struct hsw_channel channel,
 // Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
 hsw_status hsw_channel_try_receive(struct hsw_channel channel, void **value);
 
+// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+//
+// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
+// loop itself while it waits here.
+hsw_status hsw_channel_send_timeout(struct hsw_channel channel,
+                                    void *value,
+                                    uint64_t timeout_ns);
+
+// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
+hsw_status hsw_channel_receive_timeout(struct hsw_channel channel, uint64_t timeout_ns, void **value);
+
 // The preference, as one of `hsw_preference`.
 hsw_status hsw_channel_preference(struct hsw_channel channel, int32_t *preference);
 
@@ -542,6 +658,11 @@ hsw_status hsw_channel_set_schedule_all(struct hsw_channel channel, bool on);
 // Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
 // woken.
 hsw_status hsw_channel_close(struct hsw_channel channel);
+
+// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
+// queued, none has run yet. What senders were about to send is freed.
+hsw_status hsw_channel_close_and_wake(struct hsw_channel channel,
+                                      size_t *woken);
 
 // Opens a closed channel again.
 hsw_status hsw_channel_open(struct hsw_channel channel);
@@ -569,6 +690,10 @@ hsw_status hsw_channel_user_data(struct hsw_channel channel, void **data);
 
 // A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
+
+// How many handles of objects that any thread may use are live: of channels between threads, locks and their kin, remotes, loops,
+// pools and keys of tasklet-local values. For finding leaks.
+size_t hsw_live_shared_handles(void);
 
 // Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is
 // switched to. `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody will receive.
@@ -627,9 +752,6 @@ bool hsw_set_use_nested_tasklets(bool nested);
 // Whether the run times of the calling thread's tasklets are measured; answers the old setting. Off at first.
 bool hsw_set_statistics(bool on);
 
-// A number of the calling thread that no other thread has had. Never 0.
-uint64_t hsw_thread_id(void);
-
 // Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's. Without std there is none, and
 // budgets in time and timeouts fail with `HSW_ERR_STATE` until one is given.
 hsw_status hsw_set_clock(hsw_clock clock);
@@ -676,6 +798,9 @@ hsw_status hsw_main(struct hsw_tasklet *main_tasklet);
 // How many tasklets are in the run queue, the running one included.
 size_t hsw_run_count(void);
 
+// A number of the calling thread that no other thread has had. Never 0.
+uint64_t hsw_thread_id(void);
+
 // Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
 // `HSW_ERR_SWITCH_TRAP`.
 int32_t hsw_switch_trap(int32_t delta);
@@ -697,15 +822,12 @@ hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
 hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
 
 // Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-// and makes every handle that belongs to the thread stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+// and makes every handle of its objects stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 
-// How many handles are live that belong to the calling thread: of tasklets, channels, queues, sockets, clocks and timers. For finding
+// How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets, clocks and timers. For finding
 // leaks.
 size_t hsw_live_handles(void);
-
-// How many handles are live that belong to no thread: of locks and their kin, and of keys of tasklet-local values. For finding leaks.
-size_t hsw_live_shared_handles(void);
 
 // Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
 // (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If several can be done, the choice is fair, or, `in_order`, the
@@ -724,23 +846,6 @@ hsw_status hsw_select(struct hsw_case *cases,
                       uint64_t timeout_ns,
                       bool in_order,
                       size_t *chosen);
-
-// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
-// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
-//
-// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
-// loop itself while it waits here.
-hsw_status hsw_channel_send_timeout(struct hsw_channel channel,
-                                    void *value,
-                                    uint64_t timeout_ns);
-
-// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
-hsw_status hsw_channel_receive_timeout(struct hsw_channel channel, uint64_t timeout_ns, void **value);
-
-// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
-// queued, none has run yet. What senders were about to send is freed.
-hsw_status hsw_channel_close_and_wake(struct hsw_channel channel,
-                                      size_t *woken);
 
 // Fills in the settings for machines with virtual memory.
 hsw_status hsw_settings_default(struct hsw_settings *settings);
@@ -967,7 +1072,7 @@ hsw_status hsw_local_set(struct hsw_local local,
 hsw_status hsw_local_get(struct hsw_local local, void **value);
 
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
-// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_FOREVER`: no budget. `complete` (may be null) tells
+// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
 // whether all ran until they blocked.
 //
 // The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
@@ -975,7 +1080,7 @@ hsw_status hsw_local_get(struct hsw_local local, void **value);
 hsw_status hsw_tick(uint64_t budget_ns,
                     bool *complete);
 
-// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_FOREVER`: as
+// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_NO_LIMIT`: as
 // long as it takes), and not at all while tasklets are runnable. `done` (may be null) gets how much happened. What a game loop
 // calls in the rest of its frame, instead of sleeping.
 hsw_status hsw_pump(uint64_t limit_ns,
@@ -984,11 +1089,49 @@ hsw_status hsw_pump(uint64_t limit_ns,
 // Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call. For programs without frames.
 hsw_status hsw_run_until_idle(void);
 
+// As `hsw_run_until_idle`, but when idle it waits for what other threads send (`hsw_loop_post`), until `hsw_loop_stop`. For threads
+// that serve others.
+hsw_status hsw_run_until_stopped(void);
+
+// What the calling thread's loop waits for.
+hsw_status hsw_get_loop_info(struct hsw_loop_info *info);
+
+// The calling thread's loop, for other threads. The caller owns the handle.
+hsw_status hsw_loop_current(struct hsw_loop *main_loop);
+
+// Makes another handle of the same loop, with an owner of its own.
+hsw_status hsw_loop_retain(struct hsw_loop main_loop, struct hsw_loop *other);
+
+// Gives a handle back. It is stale from now on, for all threads.
+hsw_status hsw_loop_release(struct hsw_loop main_loop);
+
+// Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are called in the order they came, on the
+// tasklet that pumps: they may send on channels with a waiting receiver, and spawn tasklets; what blocks for long belongs into one.
+//
+// What it returns other than `HSW_OK` is the failure of a tasklet made for that: it goes to the error handler, or arrives from the next
+// `hsw_run` or `hsw_tick`.
+//
+// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees it, on whatever thread, when the
+// function has returned or will not be called. It must not point to a sliced stack.
+//
+// `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: it has not pumped for 16,384 events.
+hsw_status hsw_loop_post(struct hsw_loop main_loop,
+                         hsw_entry function,
+                         void *argument,
+                         hsw_destroy destroy_argument);
+
+// Ends the loop's wait (`hsw_pump`, and the runs that wait), or its next one, with nothing to do. No-op when the thread is gone.
+hsw_status hsw_loop_interrupt(struct hsw_loop main_loop);
+
+// Ends `hsw_run_until_stopped` or `hsw_run_until_idle` once the tasklets that are runnable have run; before the next one if none is
+// under way. No-op when the thread is gone.
+hsw_status hsw_loop_stop(struct hsw_loop main_loop);
+
 // Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`.
 hsw_status hsw_sleep(uint64_t nanoseconds);
 
 // Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
-// `timeout_ns` nanoseconds at most (`HSW_FOREVER`: as long as the system tries). Each address of the host is tried.
+// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries). Each address of the host is tried.
 hsw_status hsw_tcp_connect(const char *host,
                            uint16_t port,
                            uint64_t timeout_ns,
@@ -1012,7 +1155,7 @@ hsw_status hsw_socket_write(struct hsw_socket socket,
                             size_t size);
 
 // How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
-// `HSW_FOREVER`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
+// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
 hsw_status hsw_socket_set_timeout(struct hsw_socket socket,
                                   uint64_t nanoseconds);
 
@@ -1031,12 +1174,49 @@ hsw_status hsw_socket_close(struct hsw_socket socket);
 // Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no tasklet is in a call of it.
 hsw_status hsw_socket_release(struct hsw_socket socket);
 
-// Calls `job(argument)` on a thread of the process's worker pool. The calling tasklet is blocked meanwhile, the others run.
+// Fills in the settings that the process's pool has unless told otherwise: 4 threads of 256 KiB, 1024 calls that wait.
+hsw_status hsw_pool_settings_default(struct hsw_pool_settings *settings);
+
+// Fills in settings for a console: 2 threads of 64 KiB, 64 calls that wait.
+hsw_status hsw_pool_settings_console(struct hsw_pool_settings *settings);
+
+// Settings of the process's pool, before its first use; null: the default ones. `HSW_ERR_SETTINGS`: it is in use already, or a value
+// cannot be.
+hsw_status hsw_offload_configure(const struct hsw_pool_settings *settings);
+
+// Makes a pool; no thread is started yet. Null: the default settings. `HSW_ERR_SETTINGS`: a value cannot be.
+hsw_status hsw_pool_new(const struct hsw_pool_settings *settings, struct hsw_pool *pool);
+
+// A handle of the process's pool, which `hsw_offload` uses. The caller owns it.
+hsw_status hsw_pool_of_process(struct hsw_pool *pool);
+
+// Makes another handle of the same pool, with an owner of its own.
+hsw_status hsw_pool_retain(struct hsw_pool pool, struct hsw_pool *other);
+
+// Gives a handle back. It is stale from now on, for all threads. The last one shuts the pool down as `hsw_pool_shutdown` does, and blocks
+// the thread as long.
+hsw_status hsw_pool_release(struct hsw_pool pool);
+
+// Takes no more calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes
+// come home with the next pump of those who called. With `cancel`, calls that no thread has begun are given back: they fail with
+// `HSW_ERR_CLOSED`. Twice is fine.
+hsw_status hsw_pool_shutdown(struct hsw_pool pool,
+                             bool cancel);
+
+// The settings that the pool was made with.
+hsw_status hsw_pool_get_settings(struct hsw_pool pool, struct hsw_pool_settings *settings);
+
+// Threads started so far, and calls that wait for one. Either may be null.
+hsw_status hsw_pool_load(struct hsw_pool pool, size_t *threads, size_t *waiting);
+
+// Calls a job on a worker thread. The calling tasklet is blocked meanwhile, the others run. The result is the caller's.
 //
-// The argument is the runtime's from now on, also when this call fails: if the job is never called, `destroy_argument` frees it;
-// once called, the job must. The result is the caller's. If the caller does not wait to the end (it was killed, or
-// `timeout_ns` nanoseconds were over: `HSW_ERR_TIMEOUT`), the job still runs on, and its result is freed with `destroy_result`. Both
-// functions may be null, and may be called on any thread.
+// If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`), the job still runs on, and its outcome
+// goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's queue is full. `HSW_ERR_CLOSED`: the pool has been shut down.
+hsw_status hsw_offload_with(const struct hsw_offload_call *call,
+                            void **result);
+
+// As `hsw_offload_with`, for the common case.
 hsw_status hsw_offload(hsw_job job,
                        void *argument,
                        hsw_destroy destroy_argument,
@@ -1044,9 +1224,63 @@ hsw_status hsw_offload(hsw_job job,
                        uint64_t timeout_ns,
                        void **result);
 
-// Sizes of the worker pool, before its first use: threads at most, bytes of stack of each, calls that may wait for one.
-// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
-hsw_status hsw_offload_configure(size_t threads, size_t stack_size, size_t queue);
+// A reference to a tasklet of the calling thread, for other threads.
+hsw_status hsw_tasklet_remote(struct hsw_tasklet tasklet, struct hsw_remote *remote);
+
+// Makes another handle of the same reference, with an owner of its own.
+hsw_status hsw_remote_retain(struct hsw_remote remote, struct hsw_remote *other);
+
+// Gives a handle back. It is stale from now on, for all threads.
+hsw_status hsw_remote_release(struct hsw_remote remote);
+
+// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
+hsw_status hsw_remote_insert(struct hsw_remote remote);
+
+// Makes it the next one to run on its thread. `HSW_ERR_STATE`: that is gone.
+hsw_status hsw_remote_run(struct hsw_remote remote);
+
+// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
+hsw_status hsw_remote_setup(struct hsw_remote remote);
+
+// Takes it out of the run queue of its thread. Nothing to do when that is gone.
+hsw_status hsw_remote_remove(struct hsw_remote remote);
+
+// Throws an exception into the tasklet, and makes it the next one to run on its thread; with `pending`, when its turn comes. For the
+// payload the same holds as in `hsw_tasklet_throw`. `HSW_ERR_STATE`: its thread is gone.
+hsw_status hsw_remote_throw(struct hsw_remote remote,
+                            void *payload,
+                            hsw_destroy destroy,
+                            const char *message,
+                            bool pending);
+
+// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. It is the next one to run on its thread; with `pending`, when its
+// turn comes. Nothing to do when its thread is gone: so is the tasklet.
+hsw_status hsw_remote_kill(struct hsw_remote remote,
+                           bool pending);
+
+// What is true of the tasklet on its thread: an or of `HSW_TASKLET_ALIVE` and the others. Waits and fails as `hsw_remote_with` does;
+// 0 when its thread is gone.
+hsw_status hsw_remote_state(struct hsw_remote remote,
+                            uint32_t *state);
+
+// The id of the tasklet, as `hsw_tasklet_id`.
+hsw_status hsw_remote_tasklet_id(struct hsw_remote remote, size_t *id);
+
+// The tasklet's thread, as `hsw_thread_id` says there; 0 when that is gone.
+hsw_status hsw_remote_thread_id(struct hsw_remote remote, uint64_t *id);
+
+// Has the tasklet's thread call `function(tasklet, argument)`, and waits until it has: until that thread switches or pumps. On its own
+// thread it is called at once.
+//
+// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees it, on whatever thread, when the
+// function has returned or will not be called. It must not point to a sliced stack, the caller's own included.
+//
+// `HSW_ERR_STATE`: the thread is gone, or ended before it came to it. The call may also fail as any that waits (`HSW_ERR_EXIT`,
+// `HSW_ERR_DEADLOCK`, `HSW_ERR_BLOCK_TRAP`, ...); the function may be called all the same then.
+hsw_status hsw_remote_with(struct hsw_remote remote,
+                           hsw_remote_function function,
+                           void *argument,
+                           hsw_destroy destroy_argument);
 
 // Makes a lock that nobody holds.
 hsw_status hsw_lock_new(struct hsw_lock *lock);
@@ -1060,8 +1294,8 @@ hsw_status hsw_lock_release(struct hsw_lock lock);
 // Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling tasklet alone; from a main tasklet, and
 // so from a plain thread, it drives the thread's main loop meanwhile.
 //
-// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_FOREVER` as long as it takes. More than
-// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_FOREVER`). The same holds for all waits of
+// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_NO_LIMIT` as long as it takes. More than
+// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
 // this part.
 //
 // `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at while it waited; `HSW_ERR_BLOCK_TRAP`,
@@ -1227,6 +1461,111 @@ hsw_status hsw_sync_queue_close(struct hsw_sync_queue queue);
 // How many values are in it, and is it closed. Each may be null.
 hsw_status hsw_sync_queue_state(struct hsw_sync_queue queue, size_t *length, bool *closed);
 
+// Counts the calling thread among those that use the library, and gives it a runtime with the default settings if it has none
+// (`hsw_init` before this, for others). Optional: the first call that needs one does the same. `hsw_thread_exit`, or the thread's
+// end, is the opposite. A thread that has ended its part attaches again with this or any other call.
+hsw_status hsw_thread_attach(void);
+
+// The numbers of the threads that use the library, in the order they came: at most `capacity` of them are written to `ids`, which may
+// be null when `capacity` is 0. `count` gets how many there are.
+hsw_status hsw_threads(uint64_t *ids,
+                       size_t capacity,
+                       size_t *count);
+
+// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches or pumps. `HSW_ERR_STATE`: there
+// is no such thread, or it ended before it answered; otherwise as `hsw_remote_with`.
+hsw_status hsw_thread_get_info(uint64_t id,
+                               struct hsw_thread_info *info);
+
+// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees those that nobody will receive, on whatever
+// thread that is found.
+hsw_status hsw_thread_channel_new(hsw_destroy destroy,
+                                  struct hsw_thread_channel *channel);
+
+// Makes another handle of the same channel, with an owner of its own.
+hsw_status hsw_thread_channel_retain(struct hsw_thread_channel channel, struct hsw_thread_channel *other);
+
+// Gives a handle back. It is stale from now on, for all threads. The channel lives on while others have handles or a tasklet is in a
+// call of it.
+hsw_status hsw_thread_channel_release(struct hsw_thread_channel channel);
+
+// Sends a value; blocks the tasklet while nobody receives. The value is the channel's from now on, *also when this call fails*.
+hsw_status hsw_thread_channel_send(struct hsw_thread_channel channel,
+                                   void *value);
+
+// Receives a value; blocks the tasklet while nobody sends. The value is the caller's.
+hsw_status hsw_thread_channel_receive(struct hsw_thread_channel channel, void **value);
+
+// As `hsw_thread_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+hsw_status hsw_thread_channel_send_timeout(struct hsw_thread_channel channel,
+                                           void *value,
+                                           uint64_t timeout_ns);
+
+// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_thread_channel_send_timeout`.
+hsw_status hsw_thread_channel_receive_timeout(struct hsw_thread_channel channel,
+                                              uint64_t timeout_ns,
+                                              void **value);
+
+// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still the caller's. On any other
+// failure it is freed.
+hsw_status hsw_thread_channel_try_send(struct hsw_thread_channel channel,
+                                       void *value);
+
+// Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
+hsw_status hsw_thread_channel_try_receive(struct hsw_thread_channel channel, void **value);
+
+// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds as in `hsw_tasklet_throw`.
+hsw_status hsw_thread_channel_send_throw(struct hsw_thread_channel channel,
+                                         void *payload,
+                                         hsw_destroy destroy,
+                                         const char *message);
+
+// Sends `count` values one after the other. All are the channel's from now on, also when this call fails. `sent` (may be null)
+// gets how many were sent; it is not written on failure.
+//
+// `values` must not lie on a sliced stack other than the caller's own.
+hsw_status hsw_thread_channel_send_sequence(struct hsw_thread_channel channel,
+                                            void *const *values,
+                                            size_t count,
+                                            size_t *sent);
+
+// The next value of an iteration over the channel: as `hsw_thread_channel_receive`, but `HSW_ERR_STOP_ITERATION` when the channel is
+// closing and nobody is sending.
+hsw_status hsw_thread_channel_next(struct hsw_thread_channel channel,
+                                   void **value);
+
+// Who goes on first when two of the same thread meet, as one of `hsw_preference`.
+hsw_status hsw_thread_channel_preference(struct hsw_thread_channel channel, int32_t *preference);
+
+// Sets who goes on first when two of the same thread meet. Only the sign of the number counts.
+hsw_status hsw_thread_channel_set_preference(struct hsw_thread_channel channel, int32_t preference);
+
+// Whether every rendezvous of two of the same thread also lets all others of it run.
+hsw_status hsw_thread_channel_schedule_all(struct hsw_thread_channel channel, bool *on);
+
+// Sets whether every rendezvous of two of the same thread also lets all others of it run.
+hsw_status hsw_thread_channel_set_schedule_all(struct hsw_thread_channel channel, bool on);
+
+// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
+// woken.
+hsw_status hsw_thread_channel_close(struct hsw_thread_channel channel);
+
+// Opens a closed channel again.
+hsw_status hsw_thread_channel_open(struct hsw_thread_channel channel);
+
+// Whether `hsw_thread_channel_close` was called.
+hsw_status hsw_thread_channel_is_closing(struct hsw_thread_channel channel, bool *closing);
+
+// Whether it is closing and nobody waits on it any more.
+hsw_status hsw_thread_channel_is_closed(struct hsw_thread_channel channel, bool *closed);
+
+// How many tasklets wait: senders count up, receivers down. Other threads may change it at any time.
+hsw_status hsw_thread_channel_balance(struct hsw_thread_channel channel, ptrdiff_t *balance);
+
+// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
+hsw_status hsw_thread_channel_id(struct hsw_thread_channel channel, size_t *id);
+
 // Gets the calling thread's clock of wall time, which follows the system's monotonic clock from its first use on.
 hsw_status hsw_timer_clock_wall(struct hsw_timer_clock *clock);
 
@@ -1266,7 +1605,7 @@ hsw_status hsw_timer_clock_set(struct hsw_timer_clock clock, uint64_t now_ns);
 hsw_status hsw_timer_clock_get_info(struct hsw_timer_clock clock, struct hsw_timer_clock_info *info);
 
 // Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run meanwhile. 0 lets them run once,
-// `HSW_FOREVER` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
 hsw_status hsw_timer_clock_sleep(struct hsw_timer_clock clock,
                                  uint64_t time_ns);
 
@@ -1281,7 +1620,7 @@ hsw_status hsw_timer_clock_sleep_until(struct hsw_timer_clock clock, uint64_t at
 // The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be null) frees it when the function has
 // returned, the timer is cancelled, or the thread ends. `timer` may be null: then it cannot be cancelled.
 //
-// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_FOREVER`.
+// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_NO_LIMIT`.
 hsw_status hsw_timer_call_later(struct hsw_timer_clock clock,
                                 uint64_t delay_ns,
                                 hsw_entry function,

@@ -221,6 +221,51 @@ hsw_status guard(F&& function) noexcept {
     }
 }
 
+/// A handle of the C interface. Copies are handles of the same object; each is given back once.
+template <class Raw, hsw_status (*Retain)(Raw, Raw*), hsw_status (*Release)(Raw)>
+class handle {
+public:
+    handle(const handle& other) {
+        if (other.raw_.handle != 0) {
+            check(Retain(other.raw_, &raw_));
+        }
+    }
+    handle(handle&& other) noexcept : raw_(std::exchange(other.raw_, Raw{})) {}
+    handle& operator=(handle other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    /// Lets go of the handle. Never throws: one that this thread may not give back is lost (leaked), not misused.
+    ~handle() {
+        if (raw_.handle != 0) {
+            Release(raw_);
+        }
+    }
+
+    /// The handle for calls of the C interface. It stays this object's.
+    Raw raw() const noexcept { return raw_; }
+
+protected:
+    handle() noexcept = default;
+    explicit handle(Raw raw) noexcept : raw_(raw) {}
+
+    Raw raw_{};
+};
+
+/// What a question of the C interface answers.
+template <class Answer>
+Answer ask(hsw_status (*question)(Answer*)) {
+    Answer out{};
+    check(question(&out));
+    return out;
+}
+template <class Raw, class Answer>
+Answer ask(hsw_status (*question)(Raw, Answer*), Raw about) {
+    Answer out{};
+    check(question(about, &out));
+    return out;
+}
+
 /// A function object on the heap, as an entry and its argument.
 template <class F>
 struct closure {
@@ -252,7 +297,7 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
         return 0;
     }
     if (seconds > 9e9) {
-        return HSW_FOREVER;
+        return HSW_NO_LIMIT;
     }
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
 }
@@ -261,10 +306,10 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
 
 /// A handle of a tasklet. Copies are handles of the same tasklet; the tasklet does not need one to live on while it is queued or
 /// blocked, and dies with the last one when it is paused. Belongs to the thread that made it.
-class tasklet {
+class tasklet : public detail::handle<hsw_tasklet, &hsw_tasklet_retain, &hsw_tasklet_release> {
 public:
     /// The handle of nothing: every call on it throws usage_error.
-    tasklet() noexcept = default;
+    tasklet() noexcept {}
     /// Takes over a handle of the C interface.
     static tasklet adopt(hsw_tasklet raw) noexcept {
         tasklet out;
@@ -279,27 +324,8 @@ public:
         return out;
     }
 
-    tasklet(const tasklet& other) {
-        if (other) {
-            detail::check(hsw_tasklet_retain(other.raw_, &raw_));
-        }
-    }
-    tasklet(tasklet&& other) noexcept : raw_(std::exchange(other.raw_, hsw_tasklet{})) {}
-    tasklet& operator=(tasklet other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle. Never throws: on a foreign thread the handle is lost (leaked), not misused.
-    ~tasklet() {
-        if (raw_.handle != 0) {
-            hsw_tasklet_release(raw_);
-        }
-    }
-
     /// True for any handle but that of nothing.
     explicit operator bool() const noexcept { return raw_.handle != 0; }
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_tasklet raw() const noexcept { return raw_; }
     /// Gives the handle away: the caller must hsw_tasklet_release it.
     hsw_tasklet release() noexcept { return std::exchange(raw_, hsw_tasklet{}); }
 
@@ -360,14 +386,12 @@ public:
     bool set_ignore_nesting(bool on) { return set(&hsw_tasklet_set_ignore_nesting, on); }
 
     /// Neighbours in the run queue, or in the queue of the channel; the handle of nothing at the end.
-    tasklet next() const { return neighbour(&hsw_tasklet_next); }
-    tasklet prev() const { return neighbour(&hsw_tasklet_prev); }
+    tasklet next() const { return adopt(detail::ask(&hsw_tasklet_next, raw_)); }
+    tasklet prev() const { return adopt(detail::ask(&hsw_tasklet_prev, raw_)); }
 
     /// A number that is its alone while it lives.
     std::size_t id() const {
-        std::size_t out = 0;
-        detail::check(hsw_tasklet_id(raw_, &out));
-        return out;
+        return detail::ask(&hsw_tasklet_id, raw_);
     }
     /// The name; empty when it has none.
     std::string name() const {
@@ -393,9 +417,7 @@ public:
     }
     /// When it ran, by the thread's clock; measured while hsw_set_statistics() is on.
     hsw_tasklet_times times() const {
-        hsw_tasklet_times out{};
-        detail::check(hsw_tasklet_get_times(raw_, &out));
-        return out;
+        return detail::ask(&hsw_tasklet_get_times, raw_);
     }
 
     /// Handles of the same tasklet are equal.
@@ -414,23 +436,12 @@ public:
     }
 
 private:
-    std::uint32_t state() const {
-        std::uint32_t out = 0;
-        detail::check(hsw_tasklet_state(raw_, &out));
-        return out;
-    }
+    std::uint32_t state() const { return detail::ask(&hsw_tasklet_state, raw_); }
     bool set(hsw_status (*function)(hsw_tasklet, bool, bool*), bool on) {
         bool old = false;
         detail::check(function(raw_, on, &old));
         return old;
     }
-    tasklet neighbour(hsw_status (*function)(hsw_tasklet, hsw_tasklet*)) const {
-        tasklet out;
-        detail::check(function(raw_, &out.raw_));
-        return out;
-    }
-
-    hsw_tasklet raw_{};
 };
 
 /// Makes a tasklet that calls `function()` and appends it to the run queue. The function object is moved to the heap, and
@@ -487,90 +498,140 @@ struct carrier<T, true> {
     static constexpr hsw_destroy destroyer = nullptr;
 };
 
-} // namespace detail
+/// Runs a call that gives out a value.
+template <class T, class Call>
+T take(Call&& call) {
+    void* data = nullptr;
+    check(call(&data));
+    return carrier<T>::unpack(data);
+}
 
-/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
-/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
-/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
-template <class T>
-class channel {
+/// As take(); nothing when the call answers `none`.
+template <class T, class Call>
+std::optional<T> take_unless(hsw_status none, Call&& call) {
+    void* data = nullptr;
+    const hsw_status status = call(&data);
+    if (status == none) {
+        return std::nullopt;
+    }
+    check(status);
+    return carrier<T>::unpack(data);
+}
+
+/// After a mistake of the caller's nothing has changed: a value that was to be sent is still ours.
+inline bool was_mistake(hsw_status status) noexcept { return status >= HSW_ERR_NULL && status != HSW_ERR_INTERNAL; }
+
+/// Runs a call that takes a value away. When it answers `refused` the value is still ours: it is destroyed, and the answer is false.
+template <class T, class Call>
+bool give_unless(hsw_status refused, T&& value, Call&& call) {
+    void* const data = carrier<T>::pack(std::move(value));
+    const hsw_status status = call(data);
+    if (status == refused || was_mistake(status)) {
+        static_cast<void>(carrier<T>::unpack(data));
+    }
+    if (status == refused) {
+        return false;
+    }
+    check(status);
+    return true;
+}
+
+/// Runs a call that takes a value away.
+template <class T, class Call>
+void give(T&& value, Call&& call) {
+    void* const data = carrier<T>::pack(std::move(value));
+    const hsw_status status = call(data);
+    if (was_mistake(status)) {
+        static_cast<void>(carrier<T>::unpack(data));
+    }
+    check(status);
+}
+
+/// for (T value : channel) receives until the channel's next() has nothing more.
+template <class T, class Channel>
+class iterator {
+public:
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using pointer = T*;
+    using reference = T&;
+    using iterator_category = std::input_iterator_tag;
+
+    iterator() noexcept = default;
+    explicit iterator(const Channel* from) : from_(from) { ++*this; }
+    reference operator*() { return *value_; }
+    iterator& operator++() {
+        value_ = from_->next();
+        return *this;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
+    friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+
+private:
+    const Channel* from_ = nullptr;
+    std::optional<T> value_;
+};
+
+/// The calls of the C interface for a kind of channel.
+struct local_channel {
+    using raw = hsw_channel;
+    using handle = detail::handle<raw, &hsw_channel_retain, &hsw_channel_release>;
+    static constexpr auto make = &hsw_channel_new;
+    static constexpr auto send = &hsw_channel_send;
+    static constexpr auto send_timeout = &hsw_channel_send_timeout;
+    static constexpr auto try_send = &hsw_channel_try_send;
+    static constexpr auto send_throw = &hsw_channel_send_throw;
+    static constexpr auto receive = &hsw_channel_receive;
+    static constexpr auto receive_timeout = &hsw_channel_receive_timeout;
+    static constexpr auto try_receive = &hsw_channel_try_receive;
+    static constexpr auto next = &hsw_channel_next;
+    static constexpr auto close = &hsw_channel_close;
+    static constexpr auto open = &hsw_channel_open;
+    static constexpr auto is_closing = &hsw_channel_is_closing;
+    static constexpr auto is_closed = &hsw_channel_is_closed;
+    static constexpr auto balance = &hsw_channel_balance;
+    static constexpr auto preference = &hsw_channel_preference;
+    static constexpr auto set_preference = &hsw_channel_set_preference;
+    static constexpr auto schedule_all = &hsw_channel_schedule_all;
+    static constexpr auto set_schedule_all = &hsw_channel_set_schedule_all;
+    static constexpr auto id = &hsw_channel_id;
+};
+
+/// What channels of one thread and those between threads have in common.
+template <class T, class Calls>
+class rendezvous : public Calls::handle {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a channel carries movable objects");
-    using carrier = detail::carrier<T>;
 
 public:
     /// A new channel, open, with the receiver preferred.
-    channel() { detail::check(hsw_channel_new(carrier::destroyer, &raw_)); }
-    channel(const channel& other) {
-        if (other.raw_.handle != 0) {
-            detail::check(hsw_channel_retain(other.raw_, &raw_));
-        }
-    }
-    channel(channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_channel{})) {}
-    channel& operator=(channel other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle. Never throws.
-    ~channel() {
-        if (raw_.handle != 0) {
-            hsw_channel_release(raw_);
-        }
-    }
-
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_channel raw() const noexcept { return raw_; }
+    rendezvous() { check(Calls::make(carrier<T>::destroyer, &this->raw_)); }
 
     /// Hands a value to a receiver; waits while there is none. The value is gone also when this throws.
-    void send(T value) const { detail::check(hsw_channel_send(raw_, carrier::pack(std::move(value)))); }
+    void send(T value) const {
+        give(std::move(value), [this](void* data) { return Calls::send(this->raw_, data); });
+    }
     /// Takes a value from a sender; waits while there is none.
     T receive() const {
-        void* data = nullptr;
-        detail::check(hsw_channel_receive(raw_, &data));
-        return carrier::unpack(data);
+        return take<T>([this](void** data) { return Calls::receive(this->raw_, data); });
     }
     /// Hands a value to a receiver, if there is one; else false, and the value is gone.
     bool try_send(T value) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_channel_try_send(raw_, data);
-        if (status == HSW_ERR_WOULD_BLOCK) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return give_unless(HSW_ERR_WOULD_BLOCK, std::move(value), [this](void* data) { return Calls::try_send(this->raw_, data); });
     }
     /// Takes a value from a sender, if there is one.
     std::optional<T> try_receive() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_try_receive(raw_, &data);
-        if (status == HSW_ERR_WOULD_BLOCK) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_WOULD_BLOCK, [this](void** data) { return Calls::try_receive(this->raw_, data); });
     }
     /// As send(), but gives up when the time is over: false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_channel_send_timeout(raw_, data, detail::nanoseconds(limit));
-        if (status == HSW_ERR_TIMEOUT) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                           [&](void* data) { return Calls::send_timeout(this->raw_, data, nanoseconds(limit)); });
     }
     /// As receive(), but gives up when the time is over: nothing.
     template <class Rep, class Period>
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_receive_timeout(raw_, detail::nanoseconds(limit), &data);
-        if (status == HSW_ERR_TIMEOUT) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return Calls::receive_timeout(this->raw_, nanoseconds(limit), data); });
     }
     /// Sends each value of the range, one after the other. Stops at the first that cannot be sent.
     template <class Range>
@@ -581,18 +642,12 @@ public:
     }
     /// The next value of an iteration: nothing when the channel is closed and nobody is sending.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_next(raw_, &data);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_STOP_ITERATION, [this](void** data) { return Calls::next(this->raw_, data); });
     }
     /// Sends an exception: the receiver's receive() throws it.
     void send_exception(std::exception_ptr exception) const {
-        detail::payload thrown(std::move(exception));
-        detail::check(hsw_channel_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+        payload thrown(std::move(exception));
+        check(Calls::send_throw(this->raw_, thrown.data, &destroy_exception, thrown.words.c_str()));
     }
     template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
     void send_exception(E&& exception) const {
@@ -600,149 +655,76 @@ public:
     }
 
     /// Makes operations that would block throw hsw::closed. Waiting tasklets are still served; none is woken.
-    void close() const { detail::check(hsw_channel_close(raw_)); }
-    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
-    std::size_t close_and_wake() const {
-        std::size_t woken = 0;
-        detail::check(hsw_channel_close_and_wake(raw_, &woken));
-        return woken;
-    }
-    void open() const { detail::check(hsw_channel_open(raw_)); }
-    bool closing() const { return ask(&hsw_channel_is_closing); }
+    void close() const { check(Calls::close(this->raw_)); }
+    void open() const { check(Calls::open(this->raw_)); }
+    bool closing() const { return ask(Calls::is_closing, this->raw_); }
     /// Closing, and nobody waits any more.
-    bool closed() const { return ask(&hsw_channel_is_closed); }
+    bool closed() const { return ask(Calls::is_closed, this->raw_); }
 
     /// How many wait: senders count up, receivers down.
-    std::ptrdiff_t balance() const {
-        std::ptrdiff_t out = 0;
-        detail::check(hsw_channel_balance(raw_, &out));
-        return out;
-    }
-    /// The first tasklet that waits; the handle of nothing when none does.
-    tasklet queue() const {
-        hsw_tasklet out{};
-        detail::check(hsw_channel_queue(raw_, &out));
-        return tasklet::adopt(out);
-    }
+    std::ptrdiff_t balance() const { return ask(Calls::balance, this->raw_); }
 
-    hsw::preference preference() const {
-        std::int32_t out = 0;
-        detail::check(hsw_channel_preference(raw_, &out));
-        return static_cast<hsw::preference>(out);
-    }
-    void set_preference(hsw::preference who) const { detail::check(hsw_channel_set_preference(raw_, static_cast<std::int32_t>(who))); }
+    hsw::preference preference() const { return static_cast<hsw::preference>(ask(Calls::preference, this->raw_)); }
+    void set_preference(hsw::preference who) const { check(Calls::set_preference(this->raw_, static_cast<std::int32_t>(who))); }
     /// Whether every rendezvous also lets all others run.
-    bool schedule_all() const { return ask(&hsw_channel_schedule_all); }
-    void set_schedule_all(bool on) const { detail::check(hsw_channel_set_schedule_all(raw_, on)); }
+    bool schedule_all() const { return ask(Calls::schedule_all, this->raw_); }
+    void set_schedule_all(bool on) const { check(Calls::set_schedule_all(this->raw_, on)); }
 
     /// A number that is its alone while it lives.
-    std::size_t id() const {
-        std::size_t out = 0;
-        detail::check(hsw_channel_id(raw_, &out));
-        return out;
-    }
+    std::size_t id() const { return ask(Calls::id, this->raw_); }
 
-    /// for (T value : channel) receives until the channel is closed and nobody is sending.
-    class iterator {
-    public:
-        using value_type = T;
-        using difference_type = std::ptrdiff_t;
-        using pointer = T*;
-        using reference = T&;
-        using iterator_category = std::input_iterator_tag;
+    iterator<T, rendezvous> begin() const { return iterator<T, rendezvous>(this); }
+    iterator<T, rendezvous> end() const noexcept { return {}; }
+};
 
-        iterator() noexcept = default;
-        explicit iterator(const channel* from) : from_(from) { ++*this; }
-        reference operator*() { return *value_; }
-        iterator& operator++() {
-            value_ = from_->next();
-            return *this;
-        }
-        friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
-        friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+} // namespace detail
 
-    private:
-        const channel* from_ = nullptr;
-        std::optional<T> value_;
-    };
-    iterator begin() const { return iterator(this); }
-    iterator end() const noexcept { return iterator(); }
-
-private:
-    bool ask(hsw_status (*function)(hsw_channel, bool*)) const {
-        bool out = false;
-        detail::check(function(raw_, &out));
-        return out;
-    }
-
-    hsw_channel raw_{};
+/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
+/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
+/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
+template <class T>
+class channel : public detail::rendezvous<T, detail::local_channel> {
+public:
+    channel() {}
+    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
+    std::size_t close_and_wake() const { return detail::ask(&hsw_channel_close_and_wake, this->raw_); }
+    /// The first tasklet that waits; the handle of nothing when none does.
+    tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
 };
 
 /// A channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is switched to.
 /// Copies are handles of the same queue.
 template <class T>
-class queue_channel {
+class queue_channel : public detail::handle<hsw_queue, &hsw_queue_retain, &hsw_queue_release> {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
     using carrier = detail::carrier<T>;
 
 public:
     explicit queue_channel(std::size_t bound) { detail::check(hsw_queue_new(bound, carrier::destroyer, &raw_)); }
-    queue_channel(const queue_channel& other) {
-        if (other.raw_.handle != 0) {
-            detail::check(hsw_queue_retain(other.raw_, &raw_));
-        }
-    }
-    queue_channel(queue_channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_queue{})) {}
-    queue_channel& operator=(queue_channel other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~queue_channel() {
-        if (raw_.handle != 0) {
-            hsw_queue_release(raw_);
-        }
-    }
 
     /// Hands a value to who receives, or queues it; waits while it is full. The value is gone also when this throws.
-    void send(T value) const { detail::check(hsw_queue_send(raw_, carrier::pack(std::move(value)), HSW_NO_LIMIT)); }
+    void send(T value) const {
+        detail::give(std::move(value), [this](void* data) { return hsw_queue_send(raw_, data, HSW_NO_LIMIT); });
+    }
     /// As send(), but gives up when the time is over (zero: does not wait): false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_queue_send(raw_, data, detail::nanoseconds(limit));
-        if (status == HSW_ERR_TIMEOUT) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return detail::give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                                   [&](void* data) { return hsw_queue_send(raw_, data, detail::nanoseconds(limit)); });
     }
     /// Takes the first value; waits while there is none.
     T receive() const {
-        void* data = nullptr;
-        detail::check(hsw_queue_receive(raw_, HSW_NO_LIMIT, &data));
-        return carrier::unpack(data);
+        return detail::take<T>([this](void** data) { return hsw_queue_receive(raw_, HSW_NO_LIMIT, data); });
     }
     /// As receive(), but gives up when the time is over (zero: does not wait): nothing.
     template <class Rep, class Period>
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
-        void* data = nullptr;
-        const hsw_status status = hsw_queue_receive(raw_, detail::nanoseconds(limit), &data);
-        if (status == HSW_ERR_TIMEOUT) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_TIMEOUT,
+                                      [&](void** data) { return hsw_queue_receive(raw_, detail::nanoseconds(limit), data); });
     }
     /// The next value of an iteration: nothing when the queue is closed and empty.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_queue_next(raw_, &data);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_STOP_ITERATION, [this](void** data) { return hsw_queue_next(raw_, data); });
     }
     /// Queues an exception: the receive() that gets it throws it.
     void send_exception(std::exception_ptr exception) const {
@@ -768,8 +750,9 @@ public:
         return out;
     }
 
-private:
-    hsw_queue raw_{};
+    /// for (T value : queue) receives until the queue is closed and empty.
+    detail::iterator<T, queue_channel> begin() const { return detail::iterator<T, queue_channel>(this); }
+    detail::iterator<T, queue_channel> end() const noexcept { return {}; }
 };
 
 /// Waits for the first of several channel operations that can be done, does it, and calls what was given with it:
@@ -896,7 +879,7 @@ struct run_report {
 };
 /// As run(), but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
 inline run_report run(const budget& limit) {
-    hsw_budget raw{limit.switches, limit.time == std::chrono::nanoseconds::max() ? HSW_NO_LIMIT : detail::nanoseconds(limit.time)};
+    hsw_budget raw{limit.switches, detail::nanoseconds(limit.time)};
     hsw_run_report done{};
     detail::check(hsw_run_with(&raw, &done));
     run_report out;
@@ -915,40 +898,20 @@ inline void schedule_remove() { detail::check(hsw_schedule_remove()); }
 inline std::size_t run_count() noexcept { return hsw_run_count(); }
 
 /// The tasklet that is running.
-inline tasklet current() {
-    hsw_tasklet out{};
-    detail::check(hsw_current(&out));
-    return tasklet::adopt(out);
-}
+inline tasklet current() { return tasklet::adopt(detail::ask(&hsw_current)); }
 /// The main tasklet of the thread.
-inline tasklet main_tasklet() {
-    hsw_tasklet out{};
-    detail::check(hsw_main(&out));
-    return tasklet::adopt(out);
-}
+inline tasklet main_tasklet() { return tasklet::adopt(detail::ask(&hsw_main)); }
 
 /// Figures of the calling thread's runtime; hardswitch.h says what each is.
 using statistics = hsw_stats;
-inline statistics stats() {
-    statistics out{};
-    detail::check(hsw_get_stats(&out));
-    return out;
-}
+inline statistics stats() { return detail::ask(&hsw_get_stats); }
 
 /// Sizes and limits of a thread's runtime; hardswitch.h says what each is.
 using settings = hsw_settings;
 /// For machines with virtual memory.
-inline settings default_settings() {
-    settings out{};
-    detail::check(hsw_settings_default(&out));
-    return out;
-}
+inline settings default_settings() { return detail::ask(&hsw_settings_default); }
 /// The limits of a console.
-inline settings console_settings() {
-    settings out{};
-    detail::check(hsw_settings_console(&out));
-    return out;
-}
+inline settings console_settings() { return detail::ask(&hsw_settings_console); }
 /// Gives the calling thread its runtime. Must come before its first tasklet or channel, or not at all.
 inline void init(const settings& wanted) { detail::check(hsw_init(&wanted)); }
 
@@ -1195,34 +1158,6 @@ auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
 
 namespace detail {
 
-/// A handle of an object that belongs to no thread, with RAII.
-template <class Raw, hsw_status (*Retain)(Raw, Raw*), hsw_status (*Release)(Raw)>
-class shared_handle {
-public:
-    shared_handle(const shared_handle& other) {
-        if (other.raw_.handle != 0) {
-            check(Retain(other.raw_, &raw_));
-        }
-    }
-    shared_handle(shared_handle&& other) noexcept : raw_(std::exchange(other.raw_, Raw{})) {}
-    shared_handle& operator=(shared_handle other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle; who waits goes on.
-    ~shared_handle() {
-        if (raw_.handle != 0) {
-            Release(raw_);
-        }
-    }
-    /// The handle for calls of the C interface. It stays this object's.
-    Raw raw() const noexcept { return raw_; }
-
-protected:
-    shared_handle() noexcept = default;
-    Raw raw_{};
-};
-
 /// For waits that say whether it was in time.
 inline bool in_time(hsw_status status) {
     if (status == HSW_ERR_TIMEOUT) {
@@ -1281,7 +1216,7 @@ struct lock_calls<true> {
 /// hsw::lock and hsw::rlock. What std calls TimedLockable: std::lock_guard, std::unique_lock and std::scoped_lock take it, const as
 /// well (`std::lock_guard held(the_lock)`, also where a lambda has captured it by value).
 template <bool Reentrant>
-class basic_lock : public detail::shared_handle<typename detail::lock_calls<Reentrant>::raw, detail::lock_calls<Reentrant>::retain,
+class basic_lock : public detail::handle<typename detail::lock_calls<Reentrant>::raw, detail::lock_calls<Reentrant>::retain,
                                                 detail::lock_calls<Reentrant>::release> {
     using calls = detail::lock_calls<Reentrant>;
 
@@ -1290,7 +1225,7 @@ public:
     basic_lock() { detail::check(calls::make(&this->raw_)); }
 
     /// Takes it, when it is the caller's turn.
-    void lock() const { detail::check(calls::lock(this->raw_, HSW_FOREVER)); }
+    void lock() const { detail::check(calls::lock(this->raw_, HSW_NO_LIMIT)); }
     /// Takes it if it is free.
     bool try_lock() const { return detail::in_time(calls::lock(this->raw_, 0)); }
     /// As lock(), but gives up when the time is over: false.
@@ -1334,14 +1269,14 @@ using rlock = basic_lock<true>;
 ///
 /// When a wait throws, the lock is not held: the std::unique_lock is empty then, and unlocks nothing. (But after usage_error nothing
 /// has changed.)
-class condition : public detail::shared_handle<hsw_condition, &hsw_condition_retain, &hsw_condition_release> {
+class condition : public detail::handle<hsw_condition, &hsw_condition_retain, &hsw_condition_release> {
 public:
     condition() { detail::check(hsw_condition_new(&raw_)); }
 
     /// Gives the lock up, waits to be notified, and takes the lock again. Throws state_error if the calling tasklet did not take it.
     template <class Lock>
     void wait(std::unique_lock<Lock>& held) const {
-        static_cast<void>(wait_ns(held, HSW_FOREVER));
+        static_cast<void>(wait_ns(held, HSW_NO_LIMIT));
     }
     /// Waits until `ready()`, which is asked with the lock held.
     template <class Lock, class Predicate>
@@ -1371,7 +1306,7 @@ public:
     }
     template <class Lock, class Rep, class Period, class Predicate>
     bool wait_for(std::unique_lock<Lock>& held, std::chrono::duration<Rep, Period> limit, Predicate ready) const {
-        if (detail::nanoseconds(limit) == HSW_FOREVER) {
+        if (detail::nanoseconds(limit) == HSW_NO_LIMIT) {
             wait(held, std::move(ready));
             return true;
         }
@@ -1411,12 +1346,12 @@ private:
 };
 
 /// Permits that tasklets take and give back. Whoever has a permit may give it back, on any thread; there may be more than it began with.
-class semaphore : public detail::shared_handle<hsw_semaphore, &hsw_semaphore_retain, &hsw_semaphore_release> {
+class semaphore : public detail::handle<hsw_semaphore, &hsw_semaphore_retain, &hsw_semaphore_release> {
 public:
     explicit semaphore(std::size_t permits) : semaphore(permits, false) {}
 
     /// Takes a permit, when it is the caller's turn.
-    void acquire() const { detail::check(hsw_semaphore_acquire(raw_, HSW_FOREVER)); }
+    void acquire() const { detail::check(hsw_semaphore_acquire(raw_, HSW_NO_LIMIT)); }
     /// Takes a permit if one is free.
     bool try_acquire() const { return detail::in_time(hsw_semaphore_acquire(raw_, 0)); }
     /// As acquire(), but gives up when the time is over: false.
@@ -1455,7 +1390,7 @@ public:
 };
 
 /// A flag to wait for. All who wait go on when it is set, even if it is cleared again before their turn comes.
-class event : public detail::shared_handle<hsw_event, &hsw_event_retain, &hsw_event_release> {
+class event : public detail::handle<hsw_event, &hsw_event_retain, &hsw_event_release> {
 public:
     event() { detail::check(hsw_event_new(&raw_)); }
 
@@ -1466,7 +1401,7 @@ public:
         detail::check(hsw_event_state(raw_, &out, nullptr));
         return out;
     }
-    void wait() const { detail::check(hsw_event_wait(raw_, HSW_FOREVER)); }
+    void wait() const { detail::check(hsw_event_wait(raw_, HSW_NO_LIMIT)); }
     /// As wait(), but gives up when the time is over: false.
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> limit) const {
@@ -1485,12 +1420,12 @@ public:
 };
 
 /// Where so many wait for each other; then all go on, and it can be used again. Who gives up breaks it for all: they get hsw::broken.
-class barrier : public detail::shared_handle<hsw_barrier, &hsw_barrier_retain, &hsw_barrier_release> {
+class barrier : public detail::handle<hsw_barrier, &hsw_barrier_retain, &hsw_barrier_release> {
 public:
     explicit barrier(std::size_t parties) { detail::check(hsw_barrier_new(parties, &raw_)); }
 
     /// Waits until all have come. True for the one that came last.
-    bool wait() const { return wait_ns(HSW_FOREVER); }
+    bool wait() const { return wait_ns(HSW_NO_LIMIT); }
     /// As wait(), but gives up when the time is over: throws hsw::timeout, and the barrier is broken.
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> limit) const {
@@ -1529,7 +1464,7 @@ private:
 /// Values on their way from any tasklets and threads to any others, first in, first out. A value is moved, and destroyed exactly once, on
 /// the thread of whoever had it last. (Within a thread: channel, queue_channel.)
 template <class T>
-class queue : public detail::shared_handle<hsw_sync_queue, &hsw_sync_queue_retain, &hsw_sync_queue_release> {
+class queue : public detail::handle<hsw_sync_queue, &hsw_sync_queue_retain, &hsw_sync_queue_release> {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
     using carrier = detail::carrier<T>;
 
@@ -1538,7 +1473,7 @@ public:
     explicit queue(std::size_t capacity = SIZE_MAX) { detail::check(hsw_sync_queue_new(capacity, carrier::destroyer, &raw_)); }
 
     /// Puts a value in at the end; waits while it is full. Throws hsw::closed. The value is gone also when this throws.
-    void put(T value) const { static_cast<void>(put_ns(std::move(value), HSW_FOREVER)); }
+    void put(T value) const { static_cast<void>(put_ns(std::move(value), HSW_NO_LIMIT)); }
     /// Puts a value in, if there is room; else false, and the value is gone.
     bool try_put(T value) const { return put_ns(std::move(value), 0); }
     /// As put(), but gives up when the time is over: false, and the value is gone.
@@ -1547,7 +1482,7 @@ public:
         return put_ns(std::move(value), detail::nanoseconds(limit));
     }
     /// Takes the first value; waits while there is none. Throws hsw::closed when the queue is closed and empty.
-    T get() const { return *get_ns(HSW_FOREVER); }
+    T get() const { return *get_ns(HSW_NO_LIMIT); }
     /// Takes the first value, if there is one.
     std::optional<T> try_get() const { return get_ns(0); }
     /// As get(), but gives up when the time is over: nothing.
@@ -1557,13 +1492,7 @@ public:
     }
     /// The next value, for a loop: waits while there is none; nothing when the queue is closed and empty.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_sync_queue_get(raw_, HSW_FOREVER, &data);
-        if (status == HSW_ERR_CLOSED) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_CLOSED, [this](void** data) { return hsw_sync_queue_get(raw_, HSW_NO_LIMIT, data); });
     }
 
     /// Nothing more comes in; what is in can be got. Ends the waits of those who put, and of those who get once it is empty.
@@ -1582,19 +1511,11 @@ public:
 
 private:
     bool put_ns(T value, std::uint64_t limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_sync_queue_put(raw_, data, limit);
-        if (status == HSW_ERR_TIMEOUT || status >= HSW_ERR_NULL) {
-            static_cast<void>(carrier::unpack(data)); // it has stayed ours
-        }
-        return detail::in_time(status);
+        return detail::give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                                   [&](void* data) { return hsw_sync_queue_put(raw_, data, limit); });
     }
     std::optional<T> get_ns(std::uint64_t limit) const {
-        void* data = nullptr;
-        if (!detail::in_time(hsw_sync_queue_get(raw_, limit, &data))) {
-            return std::nullopt;
-        }
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return hsw_sync_queue_get(raw_, limit, data); });
     }
 };
 
@@ -1719,7 +1640,7 @@ private:
 /// Functions are called in the pump (tick(), wait(), what drives the main loop), by the tasklet that pumps, in the order of their moments,
 /// never early. What takes long or blocks belongs into a tasklet that the function spawns. An exception that leaves a function comes out of
 /// the next run() or tick(), as that of a tasklet. Negative times are zero.
-class clock : public detail::shared_handle<hsw_timer_clock, &hsw_timer_clock_retain, &hsw_timer_clock_release> {
+class clock : public detail::handle<hsw_timer_clock, &hsw_timer_clock_retain, &hsw_timer_clock_release> {
 public:
     /// The thread's clock of wall time, which starts with its first use.
     static clock wall() {
@@ -1841,91 +1762,62 @@ timer repeat(std::chrono::duration<Rep, Period> period, F function) {
 
 namespace detail {
 
-/// A handle of a socket, with RAII.
-class socket_handle {
-public:
-    socket_handle() noexcept = default;
-    socket_handle(const socket_handle& other) {
-        if (other.raw_.handle != 0) {
-            check(hsw_socket_retain(other.raw_, &raw_));
-        }
-    }
-    socket_handle(socket_handle&& other) noexcept : raw_(std::exchange(other.raw_, hsw_socket{})) {}
-    socket_handle& operator=(socket_handle other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~socket_handle() {
-        if (raw_.handle != 0) {
-            hsw_socket_release(raw_);
-        }
-    }
-
-    hsw_socket raw_{};
-};
+using socket_handle = handle<hsw_socket, &hsw_socket_retain, &hsw_socket_release>;
 
 } // namespace detail
 
 /// A TCP connection whose calls block the tasklet, not the thread. Copies are handles of the same connection; it is closed with the
 /// last one. Buffers may lie on the tasklet's stack, also a sliced one. Failures: io_error, hsw::timeout.
-class tcp_stream {
+class tcp_stream : public detail::socket_handle {
 public:
     /// Connects to a host given by name or address; names are looked up by a worker.
     template <class Rep = std::int64_t, class Period = std::nano>
     static tcp_stream connect(const std::string& host, std::uint16_t port, std::chrono::duration<Rep, Period> limit = forever) {
         tcp_stream out;
-        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.socket_.raw_));
+        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.raw_));
         return out;
     }
 
     /// Receives up to `size` bytes; waits while there are none. 0: the peer has ended the stream.
     std::size_t read(void* buffer, std::size_t size) {
         std::size_t received = 0;
-        detail::check(hsw_socket_read(socket_.raw_, buffer, size, &received));
+        detail::check(hsw_socket_read(raw_, buffer, size, &received));
         return received;
     }
     /// Sends all of it.
-    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(socket_.raw_, data, size)); }
+    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(raw_, data, size)); }
     /// How long a single wait may last.
     template <class Rep, class Period>
     void set_timeout(std::chrono::duration<Rep, Period> limit) {
-        detail::check(hsw_socket_set_timeout(socket_.raw_, detail::nanoseconds(limit)));
+        detail::check(hsw_socket_set_timeout(raw_, detail::nanoseconds(limit)));
     }
     /// Ends the sending: the peer reads to the end of the stream.
-    void end_writing() { detail::check(hsw_socket_end_writing(socket_.raw_)); }
+    void end_writing() { detail::check(hsw_socket_end_writing(raw_)); }
     /// Closes it at once, for all handles: whoever waits on it fails.
-    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_socket raw() const noexcept { return socket_.raw_; }
+    void close() { detail::check(hsw_socket_close(raw_)); }
 
 private:
     friend class tcp_listener;
-    tcp_stream() noexcept = default;
-    detail::socket_handle socket_;
+    tcp_stream() noexcept {}
 };
 
 /// Waits for TCP connections; otherwise as tcp_stream.
-class tcp_listener {
+class tcp_listener : public detail::socket_handle {
 public:
     /// Listens at an IP address and a port, 0 for any that is free.
     explicit tcp_listener(const std::string& address, std::uint16_t port = 0) {
-        detail::check(hsw_tcp_listen(address.c_str(), port, &socket_.raw_));
+        detail::check(hsw_tcp_listen(address.c_str(), port, &raw_));
     }
     /// Waits for a connection.
     tcp_stream accept() {
         tcp_stream out;
-        detail::check(hsw_tcp_accept(socket_.raw_, &out.socket_.raw_));
+        detail::check(hsw_tcp_accept(raw_, &out.raw_));
         return out;
     }
     std::uint16_t port() const {
-        std::uint16_t out = 0;
-        detail::check(hsw_socket_port(socket_.raw_, &out));
-        return out;
+        return detail::ask(&hsw_socket_port, raw_);
     }
-    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
-
-private:
-    detail::socket_handle socket_;
+    void close() { detail::check(hsw_socket_close(raw_)); }
 };
 
 } // namespace hsw

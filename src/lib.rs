@@ -92,7 +92,7 @@ pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, thread_id, thread_info, ChannelCallback, ErrorHandler, ScheduleCallback, ThreadInfo,
+    tasklets, thread_id, ChannelCallback, ErrorHandler, ScheduleCallback,
 };
 pub use select::{ReceiveCase, Select, Selected, SendCase};
 pub use tasklet::{spawn, Builder, Outcome, Tasklet};

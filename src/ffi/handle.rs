@@ -1,7 +1,6 @@
 //! Handles: what a C caller holds instead of a pointer.
 //!
-//! A handle is a 64-bit number that names a slot of a table: of the thread that made it, or (thread 0) of all threads, see
-//! `shared`:
+//! A handle is a 64-bit number that names a slot of a table of the thread that made it:
 //!
 //! ```text
 //!   63    59 58          43 42              24 23                  0
@@ -9,6 +8,8 @@
 //!  |  kind  |    thread    |    generation    |      slot index     |
 //!  +--------+--------------+------------------+---------------------+
 //! ```
+//!
+//! or, when any thread may use the object, of a table of the process: the thread is 0 then.
 //!
 //! * **Stale.** A slot's generation grows with every release, so that a released handle no longer matches. A slot whose
 //!   generation is used up is retired, never reused: a stale handle is *always* found out, not just likely.
@@ -21,66 +22,59 @@
 //!
 //! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator. The price is a bounds
 //! check, a comparison and a reference count per call. The limits, each an error and not a wrap: 2^24 live handles of a
-//! kind per thread, 65,535 threads over the life of the process.
+//! kind per thread (per process, for objects of the process), 65,535 threads over the life of the process.
 
 use alloc::vec::Vec;
 
 /// Which table a handle belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(super) enum Kind {
     Tasklet = 1,
-    Channel = 2,
-    #[cfg_attr(not(feature = "std"), allow(dead_code))]
-    Socket = 3,
-    Queue = 4,
-    #[cfg(feature = "std")]
-    Lock = 5,
-    #[cfg(feature = "std")]
-    RLock = 6,
-    #[cfg(feature = "std")]
-    Semaphore = 7,
-    #[cfg(feature = "std")]
-    Condition = 8,
-    #[cfg(feature = "std")]
-    Event = 9,
-    #[cfg(feature = "std")]
-    Barrier = 10,
-    #[cfg(feature = "std")]
-    SyncQueue = 11,
-    #[cfg(feature = "std")]
-    TimerClock = 12,
-    #[cfg(feature = "std")]
-    Timer = 13,
-    Local = 14,
+    Channel,
+    Socket,
+    Queue,
+    Lock,
+    RLock,
+    Semaphore,
+    Condition,
+    Event,
+    Barrier,
+    SyncQueue,
+    TimerClock,
+    Timer,
+    Local,
+    ThreadChannel,
+    Remote,
+    Loop,
+    Pool,
 }
+
+/// What the kinds are called in messages, from 1 on.
+const NAMES: [&str; 18] = [
+    "tasklet",
+    "channel",
+    "socket",
+    "queue",
+    "lock",
+    "reentrant lock",
+    "semaphore",
+    "condition",
+    "event",
+    "barrier",
+    "queue between threads",
+    "clock",
+    "timer",
+    "tasklet-local key",
+    "channel between threads",
+    "remote tasklet",
+    "main loop",
+    "worker pool",
+];
 
 impl Kind {
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::Tasklet => "tasklet",
-            Kind::Channel => "channel",
-            Kind::Socket => "socket",
-            Kind::Queue => "queue",
-            #[cfg(feature = "std")]
-            Kind::Lock => "lock",
-            #[cfg(feature = "std")]
-            Kind::RLock => "reentrant lock",
-            #[cfg(feature = "std")]
-            Kind::Semaphore => "semaphore",
-            #[cfg(feature = "std")]
-            Kind::Condition => "condition",
-            #[cfg(feature = "std")]
-            Kind::Event => "event",
-            #[cfg(feature = "std")]
-            Kind::Barrier => "barrier",
-            #[cfg(feature = "std")]
-            Kind::SyncQueue => "queue between threads",
-            #[cfg(feature = "std")]
-            Kind::TimerClock => "clock",
-            #[cfg(feature = "std")]
-            Kind::Timer => "timer",
-            Kind::Local => "tasklet-local key",
-        }
+        NAMES[self as usize - 1]
     }
 }
 
@@ -99,14 +93,14 @@ pub(super) enum Fault {
     Full,
 }
 
-/// Numbers of kinds, up to this one; what is above was never a handle.
-const LAST_KIND: u32 = Kind::Local as u32;
-
 const INDEX_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 19;
 const THREAD_BITS: u32 = 16;
 const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 const NO_SLOT: u32 = u32::MAX;
+
+/// The tag of the tables that belong to no thread.
+pub(super) const PROCESS: u16 = 0;
 
 fn field(id: u64, shift: u32, bits: u32) -> u32 {
     ((id >> shift) & ((1 << bits) - 1)) as u32
@@ -117,7 +111,7 @@ enum Slot<T> {
     Free { generation: u32, next: u32 },
 }
 
-/// The objects of one kind that C holds handles of, in one thread.
+/// The objects of one kind that C holds handles of, in one thread or in the process.
 pub(super) struct Table<T> {
     kind: Kind,
     thread: u16,
@@ -126,7 +120,7 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread; 0 for a table of all threads.
+    /// `thread` is the tag of the owning thread, or [`PROCESS`].
     pub(super) const fn new(kind: Kind, thread: u16) -> Self {
         Table {
             kind,
@@ -171,14 +165,19 @@ impl<T> Table<T> {
             return Err(Fault::Null);
         }
         let kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as u32;
-        if !(1..=LAST_KIND).contains(&kind) {
+        if !(1..=NAMES.len()).contains(&(kind as usize)) {
             return Err(Fault::Stale);
         }
         if kind != self.kind as u32 {
             return Err(Fault::WrongKind);
         }
         if field(id, GENERATION_BITS + INDEX_BITS, THREAD_BITS) != u32::from(self.thread) {
-            return Err(Fault::WrongThread);
+            // What belongs to no thread cannot belong to another one.
+            return Err(if self.thread == PROCESS {
+                Fault::Stale
+            } else {
+                Fault::WrongThread
+            });
         }
         let index = field(id, 0, INDEX_BITS) as usize;
         let wanted = field(id, INDEX_BITS, GENERATION_BITS);

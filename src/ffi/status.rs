@@ -136,7 +136,8 @@ pub(super) enum Failure {
     Limit(&'static str),
     ThreadEnding,
     StopIteration,
-    NotMain,
+    /// A failure of one entry alone, with its words.
+    Told(hsw_status, String),
     #[cfg(feature = "std")]
     Panic(String),
     /// An error of the runtime, and the object the call was about.
@@ -175,7 +176,7 @@ impl Failure {
             Failure::Argument(_) => HSW_ERR_ARGUMENT,
             Failure::ThreadEnding => HSW_ERR_THREAD_ENDING,
             Failure::StopIteration => HSW_ERR_STOP_ITERATION,
-            Failure::NotMain => HSW_ERR_STATE,
+            Failure::Told(status, _) => *status,
             #[cfg(feature = "std")]
             Failure::Panic(_) => HSW_ERR_INTERNAL,
             Failure::Core(error, _) => status_of(error),
@@ -195,7 +196,7 @@ impl Failure {
                     Fault::WrongThread => format!("the {kind} belongs to another thread"),
                     Fault::WrongKind => format!("the handle does not name a {kind}"),
                     Fault::Full => {
-                        format!("too many {kind} handles: 16777216 are live in this thread")
+                        format!("too many {kind} handles: 16777216 are live")
                     }
                 }
             }
@@ -203,7 +204,7 @@ impl Failure {
             Failure::Limit(what) => format!("limit reached: {what}"),
             Failure::ThreadEnding => "the thread is ending".to_string(),
             Failure::StopIteration => "the channel is closed and has no more senders".to_string(),
-            Failure::NotMain => "only the main tasklet may end the thread's runtime".to_string(),
+            Failure::Told(_, words) => words.clone(),
             #[cfg(feature = "std")]
             Failure::Panic(words) => format!("internal error: {words}"),
             Failure::Core(error, subject) => {

@@ -8,11 +8,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use alloc::format;
 use alloc::sync::Arc;
 
-use super::event::patience;
-use super::handle::Kind;
-use super::shared::Shared;
+use super::object::{self, get, handle_of_process};
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, out, set_if_wanted, Done, Failure};
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
 use crate::error::StateError;
 use crate::sync::{
     this_tasklet, Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, RLock, Semaphore,
@@ -77,7 +75,7 @@ pub struct hsw_sync_queue {
 }
 
 /// A lock that knows its holder, so that a wait without the lock is found out: C has no guards.
-struct CLock {
+pub(super) struct CLock {
     lock: Lock<()>,
     /// The number of the tasklet that took it; 0 without one. Written by who holds it, or gives it back.
     holder: AtomicU64,
@@ -90,78 +88,56 @@ impl CLock {
 }
 
 /// The two kinds, which C tells apart when it makes one.
-enum CSemaphore {
+pub(super) enum CSemaphore {
     Free(Semaphore),
     Bounded(BoundedSemaphore),
 }
 
 /// A queue, and how its values are freed.
-struct CSyncQueue {
+pub(super) struct CSyncQueue {
     queue: Queue<Sent>,
     destroy: hsw_destroy,
 }
 
-static LOCKS: Shared<CLock> = Shared::new(Kind::Lock);
-static RLOCKS: Shared<RLock<()>> = Shared::new(Kind::RLock);
-static SEMAPHORES: Shared<CSemaphore> = Shared::new(Kind::Semaphore);
-static CONDITIONS: Shared<Condition> = Shared::new(Kind::Condition);
-static EVENTS: Shared<Event> = Shared::new(Kind::Event);
-static BARRIERS: Shared<Barrier> = Shared::new(Kind::Barrier);
-static QUEUES: Shared<CSyncQueue> = Shared::new(Kind::SyncQueue);
-
-/// How many handles of this part are live.
-pub(super) fn live() -> usize {
-    LOCKS.live()
-        + RLOCKS.live()
-        + SEMAPHORES.live()
-        + CONDITIONS.live()
-        + EVENTS.live()
-        + BARRIERS.live()
-        + QUEUES.live()
-}
+handle_of_process!(hsw_lock, Arc<CLock>, Lock);
+handle_of_process!(hsw_rlock, Arc<RLock<()>>, RLock);
+handle_of_process!(hsw_semaphore, Arc<CSemaphore>, Semaphore);
+handle_of_process!(hsw_condition, Arc<Condition>, Condition);
+handle_of_process!(hsw_event, Arc<Event>, Event);
+handle_of_process!(hsw_barrier, Arc<Barrier>, Barrier);
+handle_of_process!(hsw_sync_queue, Arc<CSyncQueue>, SyncQueue);
 
 // --- Lock
 
 /// Makes a lock that nobody holds.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_lock_new(lock: *mut hsw_lock) -> hsw_status {
-    entry(|| {
-        let made = out(lock, "lock")?;
+    object::make(lock, "lock", || {
         let lock = CLock {
             lock: Lock::new(()),
             holder: AtomicU64::new(0),
         };
-        let handle = LOCKS.insert(Arc::new(lock))?;
-        made.set(hsw_lock { handle });
-        Ok(())
+        Ok(Arc::new(lock))
     })
 }
 
 /// Makes another handle of the same lock, with an owner of its own.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_lock_retain(lock: hsw_lock, other: *mut hsw_lock) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = LOCKS.insert(LOCKS.get(lock.handle)?)?;
-        other.set(hsw_lock { handle });
-        Ok(())
-    })
+    object::retain(lock, other)
 }
 
 /// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
 #[no_mangle]
 pub extern "C" fn hsw_lock_release(lock: hsw_lock) -> hsw_status {
-    entry(|| -> Done {
-        drop(LOCKS.remove(lock.handle)?);
-        Ok(())
-    })
+    object::release(lock)
 }
 
 /// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling tasklet alone; from a main tasklet, and
 /// so from a plain thread, it drives the thread's main loop meanwhile.
 ///
-/// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_FOREVER` as long as it takes. More than
-/// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_FOREVER`). The same holds for all waits of
+/// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_NO_LIMIT` as long as it takes. More than
+/// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
 /// this part.
 ///
 /// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at while it waited; `HSW_ERR_BLOCK_TRAP`,
@@ -171,9 +147,9 @@ pub extern "C" fn hsw_lock_release(lock: hsw_lock) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
     entry(|| {
-        let found = LOCKS.get(lock.handle)?;
+        let found = get(lock)?;
         let me = this_tasklet();
-        match patience(timeout_ns)? {
+        match time_limit(timeout_ns)? {
             Some(time) => found.lock.acquire_timeout(time)?,
             None => found.lock.acquire()?,
         }
@@ -186,7 +162,7 @@ pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_lock_unlock(lock: hsw_lock) -> hsw_status {
     entry(|| {
-        let found = LOCKS.get(lock.handle)?;
+        let found = get(lock)?;
         // Before it is somebody else's.
         found.holder.store(0, Ordering::Relaxed);
         Ok(found.lock.release()?)
@@ -202,7 +178,7 @@ pub unsafe extern "C" fn hsw_lock_state(
     waiting: *mut usize,
 ) -> hsw_status {
     entry(|| {
-        let found = LOCKS.get(lock.handle)?;
+        let found = get(lock)?;
         set_if_wanted(locked, found.lock.is_locked());
         set_if_wanted(mine, found.is_mine());
         set_if_wanted(waiting, found.lock.waiting());
@@ -215,32 +191,19 @@ pub unsafe extern "C" fn hsw_lock_state(
 /// Makes a reentrant lock that nobody holds.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_rlock_new(lock: *mut hsw_rlock) -> hsw_status {
-    entry(|| {
-        let made = out(lock, "lock")?;
-        let handle = RLOCKS.insert(Arc::new(RLock::new(())))?;
-        made.set(hsw_rlock { handle });
-        Ok(())
-    })
+    object::make(lock, "lock", || Ok(Arc::new(RLock::new(()))))
 }
 
 /// Makes another handle of the same lock, with an owner of its own.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_rlock_retain(lock: hsw_rlock, other: *mut hsw_rlock) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = RLOCKS.insert(RLOCKS.get(lock.handle)?)?;
-        other.set(hsw_rlock { handle });
-        Ok(())
-    })
+    object::retain(lock, other)
 }
 
 /// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_release(lock: hsw_rlock) -> hsw_status {
-    entry(|| -> Done {
-        drop(RLOCKS.remove(lock.handle)?);
-        Ok(())
-    })
+    object::release(lock)
 }
 
 /// As `hsw_lock_lock`; a tasklet that holds the lock gets it at once, once more.
@@ -249,8 +212,8 @@ pub extern "C" fn hsw_rlock_release(lock: hsw_rlock) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status {
     entry(|| {
-        let found = RLOCKS.get(lock.handle)?;
-        match patience(timeout_ns)? {
+        let found = get(lock)?;
+        match time_limit(timeout_ns)? {
             Some(time) => found.acquire_timeout(time)?,
             None => found.acquire()?,
         }
@@ -262,7 +225,7 @@ pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status
 /// not hold it.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_unlock(lock: hsw_rlock) -> hsw_status {
-    entry(|| Ok(RLOCKS.get(lock.handle)?.release()?))
+    entry(|| Ok(get(lock)?.release()?))
 }
 
 /// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
@@ -274,7 +237,7 @@ pub unsafe extern "C" fn hsw_rlock_state(
     waiting: *mut usize,
 ) -> hsw_status {
     entry(|| {
-        let found = RLOCKS.get(lock.handle)?;
+        let found = get(lock)?;
         set_if_wanted(locked, found.is_locked());
         set_if_wanted(mine, found.is_mine());
         set_if_wanted(waiting, found.waiting());
@@ -292,8 +255,7 @@ pub unsafe extern "C" fn hsw_semaphore_new(
     bounded: bool,
     semaphore: *mut hsw_semaphore,
 ) -> hsw_status {
-    entry(|| {
-        let made = out(semaphore, "semaphore")?;
+    object::make(semaphore, "semaphore", || {
         if permits > Semaphore::MOST {
             return Err(Failure::Argument(format!(
                 "permits: {permits} is more than {}",
@@ -304,9 +266,7 @@ pub unsafe extern "C" fn hsw_semaphore_new(
             true => CSemaphore::Bounded(BoundedSemaphore::new(permits)),
             false => CSemaphore::Free(Semaphore::new(permits)),
         };
-        let handle = SEMAPHORES.insert(Arc::new(semaphore))?;
-        made.set(hsw_semaphore { handle });
-        Ok(())
+        Ok(Arc::new(semaphore))
     })
 }
 
@@ -316,29 +276,21 @@ pub unsafe extern "C" fn hsw_semaphore_retain(
     semaphore: hsw_semaphore,
     other: *mut hsw_semaphore,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = SEMAPHORES.insert(SEMAPHORES.get(semaphore.handle)?)?;
-        other.set(hsw_semaphore { handle });
-        Ok(())
-    })
+    object::retain(semaphore, other)
 }
 
 /// Gives a handle (not a permit) back. It is stale from now on; who waits goes on.
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_release(semaphore: hsw_semaphore) -> hsw_status {
-    entry(|| -> Done {
-        drop(SEMAPHORES.remove(semaphore.handle)?);
-        Ok(())
-    })
+    object::release(semaphore)
 }
 
 /// Takes a permit, when it is the caller's turn. Waits and fails as `hsw_lock_lock`.
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u64) -> hsw_status {
     entry(|| {
-        let found = SEMAPHORES.get(semaphore.handle)?;
-        match (&*found, patience(timeout_ns)?) {
+        let found = get(semaphore)?;
+        match (&*found, time_limit(timeout_ns)?) {
             (CSemaphore::Free(s), Some(time)) => s.acquire_timeout(time)?,
             (CSemaphore::Free(s), None) => s.acquire()?,
             (CSemaphore::Bounded(s), Some(time)) => s.acquire_timeout(time)?,
@@ -353,7 +305,7 @@ pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u6
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize) -> hsw_status {
     entry(|| {
-        match &*SEMAPHORES.get(semaphore.handle)? {
+        match &*get(semaphore)? {
             CSemaphore::Free(s) => s.release_many(count)?,
             CSemaphore::Bounded(s) => s.release_many(count)?,
         }
@@ -369,7 +321,7 @@ pub unsafe extern "C" fn hsw_semaphore_state(
     waiting: *mut usize,
 ) -> hsw_status {
     entry(|| {
-        let found = SEMAPHORES.get(semaphore.handle)?;
+        let found = get(semaphore)?;
         let (free, wait) = match &*found {
             CSemaphore::Free(s) => (s.available(), s.waiting()),
             CSemaphore::Bounded(s) => (s.available(), s.waiting()),
@@ -385,12 +337,7 @@ pub unsafe extern "C" fn hsw_semaphore_state(
 /// Makes a condition that nobody waits for.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_condition_new(condition: *mut hsw_condition) -> hsw_status {
-    entry(|| {
-        let made = out(condition, "condition")?;
-        let handle = CONDITIONS.insert(Arc::new(Condition::new()))?;
-        made.set(hsw_condition { handle });
-        Ok(())
-    })
+    object::make(condition, "condition", || Ok(Arc::new(Condition::new())))
 }
 
 /// Makes another handle of the same condition, with an owner of its own.
@@ -399,21 +346,13 @@ pub unsafe extern "C" fn hsw_condition_retain(
     condition: hsw_condition,
     other: *mut hsw_condition,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = CONDITIONS.insert(CONDITIONS.get(condition.handle)?)?;
-        other.set(hsw_condition { handle });
-        Ok(())
-    })
+    object::retain(condition, other)
 }
 
 /// Gives a handle back. It is stale from now on; who waits goes on.
 #[no_mangle]
 pub extern "C" fn hsw_condition_release(condition: hsw_condition) -> hsw_status {
-    entry(|| -> Done {
-        drop(CONDITIONS.remove(condition.handle)?);
-        Ok(())
-    })
+    object::release(condition)
 }
 
 /// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not notified, but for the errors here;
@@ -430,9 +369,9 @@ pub extern "C" fn hsw_condition_wait(
     timeout_ns: u64,
 ) -> hsw_status {
     entry(|| {
-        let condition = CONDITIONS.get(condition.handle)?;
-        let lock = LOCKS.get(lock.handle)?;
-        let time = patience(timeout_ns)?;
+        let condition = get(condition)?;
+        let lock = get(lock)?;
+        let time = time_limit(timeout_ns)?;
         if !lock.is_mine() {
             return Err(Error::from(StateError::NotOwner).into());
         }
@@ -451,7 +390,7 @@ pub extern "C" fn hsw_condition_wait(
 #[no_mangle]
 pub extern "C" fn hsw_condition_notify(condition: hsw_condition, count: usize) -> hsw_status {
     entry(|| {
-        CONDITIONS.get(condition.handle)?.notify(count);
+        get(condition)?.notify(count);
         Ok(())
     })
 }
@@ -464,7 +403,7 @@ pub unsafe extern "C" fn hsw_condition_waiting(
 ) -> hsw_status {
     entry(|| {
         let waiting = out(waiting, "waiting")?;
-        waiting.set(CONDITIONS.get(condition.handle)?.waiting());
+        waiting.set(get(condition)?.waiting());
         Ok(())
     })
 }
@@ -474,39 +413,26 @@ pub unsafe extern "C" fn hsw_condition_waiting(
 /// Makes an event that is not set.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_event_new(event: *mut hsw_event) -> hsw_status {
-    entry(|| {
-        let made = out(event, "event")?;
-        let handle = EVENTS.insert(Arc::new(Event::new()))?;
-        made.set(hsw_event { handle });
-        Ok(())
-    })
+    object::make(event, "event", || Ok(Arc::new(Event::new())))
 }
 
 /// Makes another handle of the same event, with an owner of its own.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_event_retain(event: hsw_event, other: *mut hsw_event) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = EVENTS.insert(EVENTS.get(event.handle)?)?;
-        other.set(hsw_event { handle });
-        Ok(())
-    })
+    object::retain(event, other)
 }
 
 /// Gives a handle back. It is stale from now on; who waits goes on.
 #[no_mangle]
 pub extern "C" fn hsw_event_release(event: hsw_event) -> hsw_status {
-    entry(|| -> Done {
-        drop(EVENTS.remove(event.handle)?);
-        Ok(())
-    })
+    object::release(event)
 }
 
 /// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not switch.
 #[no_mangle]
 pub extern "C" fn hsw_event_set(event: hsw_event) -> hsw_status {
     entry(|| {
-        EVENTS.get(event.handle)?.set();
+        get(event)?.set();
         Ok(())
     })
 }
@@ -515,7 +441,7 @@ pub extern "C" fn hsw_event_set(event: hsw_event) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_event_clear(event: hsw_event) -> hsw_status {
     entry(|| {
-        EVENTS.get(event.handle)?.clear();
+        get(event)?.clear();
         Ok(())
     })
 }
@@ -524,8 +450,8 @@ pub extern "C" fn hsw_event_clear(event: hsw_event) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_event_wait(event: hsw_event, timeout_ns: u64) -> hsw_status {
     entry(|| {
-        let found = EVENTS.get(event.handle)?;
-        match patience(timeout_ns)? {
+        let found = get(event)?;
+        match time_limit(timeout_ns)? {
             Some(time) => found.wait_timeout(time)?,
             None => found.wait()?,
         }
@@ -541,7 +467,7 @@ pub unsafe extern "C" fn hsw_event_state(
     waiting: *mut usize,
 ) -> hsw_status {
     entry(|| {
-        let found = EVENTS.get(event.handle)?;
+        let found = get(event)?;
         set_if_wanted(set, found.is_set());
         set_if_wanted(waiting, found.waiting());
         Ok(())
@@ -553,12 +479,7 @@ pub unsafe extern "C" fn hsw_event_state(
 /// Makes a barrier where `parties` wait for each other; with 0 or 1, nobody waits.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_barrier_new(parties: usize, barrier: *mut hsw_barrier) -> hsw_status {
-    entry(|| {
-        let made = out(barrier, "barrier")?;
-        let handle = BARRIERS.insert(Arc::new(Barrier::new(parties)))?;
-        made.set(hsw_barrier { handle });
-        Ok(())
-    })
+    object::make(barrier, "barrier", || Ok(Arc::new(Barrier::new(parties))))
 }
 
 /// Makes another handle of the same barrier, with an owner of its own.
@@ -567,21 +488,13 @@ pub unsafe extern "C" fn hsw_barrier_retain(
     barrier: hsw_barrier,
     other: *mut hsw_barrier,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = BARRIERS.insert(BARRIERS.get(barrier.handle)?)?;
-        other.set(hsw_barrier { handle });
-        Ok(())
-    })
+    object::retain(barrier, other)
 }
 
 /// Gives a handle back. It is stale from now on; who waits goes on.
 #[no_mangle]
 pub extern "C" fn hsw_barrier_release(barrier: hsw_barrier) -> hsw_status {
-    entry(|| -> Done {
-        drop(BARRIERS.remove(barrier.handle)?);
-        Ok(())
-    })
+    object::release(barrier)
 }
 
 /// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and fails as `hsw_lock_lock`; with a time
@@ -596,8 +509,8 @@ pub unsafe extern "C" fn hsw_barrier_wait(
     last: *mut bool,
 ) -> hsw_status {
     entry(|| {
-        let found = BARRIERS.get(barrier.handle)?;
-        let came_last = match patience(timeout_ns)? {
+        let found = get(barrier)?;
+        let came_last = match time_limit(timeout_ns)? {
             Some(time) => found.wait_timeout(time)?,
             None => found.wait()?,
         };
@@ -610,7 +523,7 @@ pub unsafe extern "C" fn hsw_barrier_wait(
 #[no_mangle]
 pub extern "C" fn hsw_barrier_abort(barrier: hsw_barrier) -> hsw_status {
     entry(|| {
-        BARRIERS.get(barrier.handle)?.abort();
+        get(barrier)?.abort();
         Ok(())
     })
 }
@@ -619,7 +532,7 @@ pub extern "C" fn hsw_barrier_abort(barrier: hsw_barrier) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_barrier_reset(barrier: hsw_barrier) -> hsw_status {
     entry(|| {
-        BARRIERS.get(barrier.handle)?.reset();
+        get(barrier)?.reset();
         Ok(())
     })
 }
@@ -633,7 +546,7 @@ pub unsafe extern "C" fn hsw_barrier_state(
     broken: *mut bool,
 ) -> hsw_status {
     entry(|| {
-        let found = BARRIERS.get(barrier.handle)?;
+        let found = get(barrier)?;
         set_if_wanted(parties, found.parties());
         set_if_wanted(waiting, found.waiting());
         set_if_wanted(broken, found.is_broken());
@@ -651,12 +564,9 @@ pub unsafe extern "C" fn hsw_sync_queue_new(
     destroy: hsw_destroy,
     queue: *mut hsw_sync_queue,
 ) -> hsw_status {
-    entry(|| {
-        let made = out(queue, "queue")?;
+    object::make(queue, "queue", || {
         let queue = Queue::bounded(capacity);
-        let handle = QUEUES.insert(Arc::new(CSyncQueue { queue, destroy }))?;
-        made.set(hsw_sync_queue { handle });
-        Ok(())
+        Ok(Arc::new(CSyncQueue { queue, destroy }))
     })
 }
 
@@ -666,21 +576,13 @@ pub unsafe extern "C" fn hsw_sync_queue_retain(
     queue: hsw_sync_queue,
     other: *mut hsw_sync_queue,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = QUEUES.insert(QUEUES.get(queue.handle)?)?;
-        other.set(hsw_sync_queue { handle });
-        Ok(())
-    })
+    object::retain(queue, other)
 }
 
 /// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue are freed with its last handle.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_release(queue: hsw_sync_queue) -> hsw_status {
-    entry(|| -> Done {
-        drop(QUEUES.remove(queue.handle)?);
-        Ok(())
-    })
+    object::release(queue)
 }
 
 /// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and `HSW_ERR_CLOSED`.
@@ -693,16 +595,16 @@ pub extern "C" fn hsw_sync_queue_put(
     timeout_ns: u64,
 ) -> hsw_status {
     entry(|| {
-        let found = QUEUES.get(queue.handle)?;
-        let time = patience(timeout_ns)?;
-        let value = Sent(Owned::new(value, found.destroy));
+        let found = get(queue)?;
+        let time = time_limit(timeout_ns)?;
+        let value = Sent::from(Owned::new(value, found.destroy));
         let done = match time {
             Some(time) => found.queue.put_timeout(value, time),
             None => found.queue.put(value),
         };
         done.map_err(|refused| {
             match refused.error {
-                Error::Timeout => drop(refused.value.0.take()),
+                Error::Timeout => drop(Owned::from(refused.value).take()),
                 _ => drop(refused.value),
             }
             refused.error.into()
@@ -720,12 +622,12 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
 ) -> hsw_status {
     entry(|| {
         let value = out(value, "value")?;
-        let found = QUEUES.get(queue.handle)?;
-        let got = match patience(timeout_ns)? {
+        let found = get(queue)?;
+        let got = match time_limit(timeout_ns)? {
             Some(time) => found.queue.get_timeout(time)?,
             None => found.queue.get()?,
         };
-        value.set(got.0.take().0);
+        value.set(Owned::from(got).take().0);
         Ok(())
     })
 }
@@ -735,7 +637,7 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_close(queue: hsw_sync_queue) -> hsw_status {
     entry(|| {
-        QUEUES.get(queue.handle)?.queue.close();
+        get(queue)?.queue.close();
         Ok(())
     })
 }
@@ -748,7 +650,7 @@ pub unsafe extern "C" fn hsw_sync_queue_state(
     closed: *mut bool,
 ) -> hsw_status {
     entry(|| {
-        let found = QUEUES.get(queue.handle)?;
+        let found = get(queue)?;
         set_if_wanted(length, found.queue.len());
         set_if_wanted(closed, found.queue.is_closed());
         Ok(())

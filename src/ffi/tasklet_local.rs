@@ -6,10 +6,9 @@ use core::ptr;
 
 use alloc::sync::Arc;
 
-use super::handle::Kind;
-use super::shared::Shared;
+use super::object::{self, get, handle_of_process};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, Done};
+use super::{entry, hsw_status, out};
 use crate::Local;
 
 /// A handle of a key under which each tasklet has a value of its own. Any thread may use it; it has one owner, who gives it back
@@ -21,49 +20,33 @@ pub struct hsw_local {
     pub handle: u64,
 }
 
-struct CLocal {
+pub(super) struct CLocal {
     key: Local<RefCell<Option<Owned>>>,
     destroy: hsw_destroy,
 }
 
-static KEYS: Shared<CLocal> = Shared::new(Kind::Local);
-
-/// How many handles of keys are live.
-pub(super) fn live() -> usize {
-    KEYS.live()
-}
+handle_of_process!(hsw_local, Arc<CLocal>, Local);
 
 /// Makes a key under which no tasklet has a value yet. `destroy` (may be null) frees the values: each in its tasklet when that ends
 /// (it may still switch then), those of a main tasklet with its thread.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_local_new(destroy: hsw_destroy, local: *mut hsw_local) -> hsw_status {
-    entry(|| {
-        let local = out(local, "local")?;
+    object::make(local, "local", || {
         let key = Local::new(RefCell::default);
-        let handle = KEYS.insert(Arc::new(CLocal { key, destroy }))?;
-        local.set(hsw_local { handle });
-        Ok(())
+        Ok(Arc::new(CLocal { key, destroy }))
     })
 }
 
 /// Makes another handle of the same key, with an owner of its own.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_local_retain(local: hsw_local, other: *mut hsw_local) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let handle = KEYS.insert(KEYS.get(local.handle)?)?;
-        other.set(hsw_local { handle });
-        Ok(())
-    })
+    object::retain(local, other)
 }
 
 /// Gives a handle back. It is stale from now on. Values stay with their tasklets until those end.
 #[no_mangle]
 pub extern "C" fn hsw_local_release(local: hsw_local) -> hsw_status {
-    entry(|| -> Done {
-        drop(KEYS.remove(local.handle)?);
-        Ok(())
-    })
+    object::release(local)
 }
 
 /// Gives the calling tasklet a value, which is the tasklet's from now on. The one that it had is freed; null leaves it without. When
@@ -71,7 +54,7 @@ pub extern "C" fn hsw_local_release(local: hsw_local) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_local_set(local: hsw_local, value: *mut c_void) -> hsw_status {
     entry(|| {
-        let found = KEYS.get(local.handle)?;
+        let found = get(local)?;
         if value.is_null() {
             found.key.reset();
             return Ok(());
@@ -88,7 +71,7 @@ pub extern "C" fn hsw_local_set(local: hsw_local, value: *mut c_void) -> hsw_sta
 pub unsafe extern "C" fn hsw_local_get(local: hsw_local, value: *mut *mut c_void) -> hsw_status {
     entry(|| {
         let value = out(value, "value")?;
-        let found = KEYS.get(local.handle)?;
+        let found = get(local)?;
         let kept = found.key.with_existing(|slot| {
             let slot = slot.borrow();
             slot.as_ref().map(|owned| owned.peek().0)

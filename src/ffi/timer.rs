@@ -6,13 +6,11 @@ use core::time::Duration;
 
 use alloc::format;
 
-use super::event::patience;
-use super::handle::Kind;
+use super::object::{self, get, hand_out, handle_of_thread};
 use super::run::nanoseconds;
-use super::status::{self, RawStatus};
-use super::tasklet::hsw_entry;
-use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, out, set_if_wanted, Done, Failure};
+use super::tasklet::{hsw_entry, Call};
+use super::value::hsw_destroy;
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
 use crate::timer::{Clock, SimClock, Timer};
 
 /// A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
@@ -50,17 +48,11 @@ impl Deref for CClock {
     }
 }
 
-#[inline(never)] // keeps the frames of blocking calls small
-fn clock_of(clock: hsw_timer_clock) -> Result<CClock, Failure> {
-    local::with(|local| {
-        let table = local.clocks.borrow();
-        let found = table.get(clock.handle).cloned();
-        found.map_err(|fault| Failure::Handle(Kind::TimerClock, fault))
-    })
-}
+handle_of_thread!(hsw_timer_clock, CClock, TimerClock, clocks);
+handle_of_thread!(hsw_timer, Timer, Timer, timers);
 
 fn simulated(clock: hsw_timer_clock) -> Result<SimClock, Failure> {
-    match clock_of(clock)? {
+    match get(clock)? {
         CClock::Sim(clock) => Ok(clock),
         CClock::Wall(_) => Err(Failure::Argument(
             "the clock of wall time cannot be paused, scaled or set".into(),
@@ -68,66 +60,9 @@ fn simulated(clock: hsw_timer_clock) -> Result<SimClock, Failure> {
     }
 }
 
-fn hand_out_clock(clock: CClock) -> Result<hsw_timer_clock, Failure> {
-    local::with(|local| {
-        let inserted = local.clocks.borrow_mut().insert(clock);
-        inserted
-            .map(|handle| hsw_timer_clock { handle })
-            .map_err(|fault| Failure::Handle(Kind::TimerClock, fault))
-    })
-}
-
-fn timer_of(timer: hsw_timer) -> Result<Timer, Failure> {
-    local::with(|local| {
-        let table = local.timers.borrow();
-        let found = table.get(timer.handle).cloned();
-        found.map_err(|fault| Failure::Handle(Kind::Timer, fault))
-    })
-}
-
-fn hand_out_timer(timer: Timer) -> Result<hsw_timer, Failure> {
-    local::with(|local| {
-        let inserted = local.timers.borrow_mut().insert(timer);
-        inserted
-            .map(|handle| hsw_timer { handle })
-            .map_err(|fault| Failure::Handle(Kind::Timer, fault))
-    })
-}
-
 /// A stretch of time: as patience, with for ever as long as can be.
 fn stretch(time_ns: u64) -> Result<Duration, Failure> {
-    Ok(patience(time_ns)?.unwrap_or(Duration::MAX))
-}
-
-/// A function of C's that a clock calls, and its argument.
-struct Alarm {
-    function: unsafe extern "C" fn(*mut c_void) -> RawStatus,
-    argument: Owned,
-}
-
-impl Alarm {
-    fn new(
-        function: hsw_entry,
-        argument: *mut c_void,
-        destroy: hsw_destroy,
-    ) -> Result<Alarm, Failure> {
-        let argument = Owned::new(argument, destroy);
-        let function = function.ok_or(Failure::Null("function"))?;
-        Ok(Alarm { function, argument })
-    }
-
-    fn ring(&self) {
-        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it, which
-        // lives as long as `self`.
-        let status = unsafe { (self.function)(self.argument.peek().0) };
-        let Err(error) = status::returned(status) else {
-            return;
-        };
-        // Whoever pumps is not to blame: a tasklet fails with it.
-        if let Err(no_room) = crate::spawn(move || Err::<(), _>(error)) {
-            log::error!("the failure of a timer's function is lost: {no_room}");
-        }
-    }
+    Ok(time_limit(time_ns)?.unwrap_or(Duration::MAX))
 }
 
 /// Hands the timer out, to who wants a handle. Cancelled if that fails.
@@ -135,7 +70,7 @@ fn armed(timer: Timer, wanted: *mut hsw_timer) -> Done {
     if wanted.is_null() {
         return Ok(());
     }
-    match hand_out_timer(timer.clone()) {
+    match hand_out(timer.clone()) {
         Ok(handle) => {
             set_if_wanted(wanted, handle);
             Ok(())
@@ -152,7 +87,7 @@ fn armed(timer: Timer, wanted: *mut hsw_timer) -> Done {
 pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hsw_status {
     entry(|| {
         let clock = out(clock, "clock")?;
-        clock.set(hand_out_clock(CClock::Wall(Clock::wall()?))?);
+        clock.set(hand_out(CClock::Wall(Clock::wall()?))?);
         Ok(())
     })
 }
@@ -162,7 +97,7 @@ pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hs
 pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) -> hsw_status {
     entry(|| {
         let clock = out(clock, "clock")?;
-        clock.set(hand_out_clock(CClock::Sim(SimClock::current()?))?);
+        clock.set(hand_out(CClock::Sim(SimClock::current()?))?);
         Ok(())
     })
 }
@@ -172,7 +107,7 @@ pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) 
 pub unsafe extern "C" fn hsw_timer_clock_new(clock: *mut hsw_timer_clock) -> hsw_status {
     entry(|| {
         let clock = out(clock, "clock")?;
-        clock.set(hand_out_clock(CClock::Sim(SimClock::new()))?);
+        clock.set(hand_out(CClock::Sim(SimClock::new()))?);
         Ok(())
     })
 }
@@ -183,26 +118,13 @@ pub unsafe extern "C" fn hsw_timer_clock_retain(
     clock: hsw_timer_clock,
     other: *mut hsw_timer_clock,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        other.set(hand_out_clock(clock_of(clock)?)?);
-        Ok(())
-    })
+    object::retain(clock, other)
 }
 
 /// Gives a handle back. It is stale from now on. The clock's timers still come.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_release(clock: hsw_timer_clock) -> hsw_status {
-    entry(|| -> Done {
-        let released = local::with(|local| {
-            let mut table = local.clocks.borrow_mut();
-            table
-                .remove(clock.handle)
-                .map_err(|fault| Failure::Handle(Kind::TimerClock, fault))
-        })?;
-        drop(released); // outside of the borrow: may free arguments of timers
-        Ok(())
-    })
+    object::release(clock)
 }
 
 /// What the clock shows: nanoseconds since its start.
@@ -213,7 +135,7 @@ pub unsafe extern "C" fn hsw_timer_clock_now(
 ) -> hsw_status {
     entry(|| {
         let now = out(now_ns, "now_ns")?;
-        now.set(nanoseconds(clock_of(clock)?.now()));
+        now.set(nanoseconds(get(clock)?.now()));
         Ok(())
     })
 }
@@ -292,7 +214,7 @@ pub unsafe extern "C" fn hsw_timer_clock_get_info(
 ) -> hsw_status {
     entry(|| {
         let info = out(info, "info")?;
-        let clock = clock_of(clock)?;
+        let clock = get(clock)?;
         let (simulated, paused, scale) = match &clock {
             CClock::Wall(_) => (false, false, 1.0),
             CClock::Sim(clock) => (true, clock.is_paused(), clock.scale()),
@@ -311,11 +233,11 @@ pub unsafe extern "C" fn hsw_timer_clock_get_info(
 }
 
 /// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run meanwhile. 0 lets them run once,
-/// `HSW_FOREVER` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+/// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) -> hsw_status {
     entry(|| {
-        let clock = clock_of(clock)?;
+        let clock = get(clock)?;
         Ok(clock.sleep(stretch(time_ns)?)?)
     })
 }
@@ -323,7 +245,7 @@ pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) ->
 /// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64) -> hsw_status {
-    entry(|| Ok(clock_of(clock)?.sleep_until(Duration::from_nanos(at_ns))?))
+    entry(|| Ok(get(clock)?.sleep_until(Duration::from_nanos(at_ns))?))
 }
 
 /// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in the pump of the thread's main loop
@@ -334,7 +256,7 @@ pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64
 /// The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be null) frees it when the function has
 /// returned, the timer is cancelled, or the thread ends. `timer` may be null: then it cannot be cancelled.
 ///
-/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_FOREVER`.
+/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_NO_LIMIT`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_call_later(
     clock: hsw_timer_clock,
@@ -345,10 +267,10 @@ pub unsafe extern "C" fn hsw_timer_call_later(
     timer: *mut hsw_timer,
 ) -> hsw_status {
     entry(|| {
-        let alarm = Alarm::new(function, argument, destroy_argument)?;
-        let clock = clock_of(clock)?;
+        let alarm = Call::new(function, argument, destroy_argument)?;
+        let clock = get(clock)?;
         armed(
-            clock.call_later(stretch(delay_ns)?, move || alarm.ring())?,
+            clock.call_later(stretch(delay_ns)?, move || alarm.call_back())?,
             timer,
         )
     })
@@ -365,9 +287,9 @@ pub unsafe extern "C" fn hsw_timer_call_at(
     timer: *mut hsw_timer,
 ) -> hsw_status {
     entry(|| {
-        let alarm = Alarm::new(function, argument, destroy_argument)?;
+        let alarm = Call::new(function, argument, destroy_argument)?;
         let at = Duration::from_nanos(at_ns);
-        armed(clock_of(clock)?.call_at(at, move || alarm.ring())?, timer)
+        armed(get(clock)?.call_at(at, move || alarm.call_back())?, timer)
     })
 }
 
@@ -383,13 +305,13 @@ pub unsafe extern "C" fn hsw_timer_repeat(
     timer: *mut hsw_timer,
 ) -> hsw_status {
     entry(|| {
-        let alarm = Alarm::new(function, argument, destroy_argument)?;
-        let clock = clock_of(clock)?;
+        let alarm = Call::new(function, argument, destroy_argument)?;
+        let clock = get(clock)?;
         if period_ns == 0 {
             return Err(Failure::Argument("period_ns: a period of zero".into()));
         }
         armed(
-            clock.repeat(stretch(period_ns)?, move || alarm.ring())?,
+            clock.repeat(stretch(period_ns)?, move || alarm.call_back())?,
             timer,
         )
     })
@@ -398,26 +320,13 @@ pub unsafe extern "C" fn hsw_timer_repeat(
 /// Makes another handle of the same timer, with an owner of its own.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_retain(timer: hsw_timer, other: *mut hsw_timer) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        other.set(hand_out_timer(timer_of(timer)?)?);
-        Ok(())
-    })
+    object::retain(timer, other)
 }
 
 /// Gives a handle back. It is stale from now on. The timer still comes: to stop it, `hsw_timer_cancel` first.
 #[no_mangle]
 pub extern "C" fn hsw_timer_release(timer: hsw_timer) -> hsw_status {
-    entry(|| -> Done {
-        let released = local::with(|local| {
-            let mut table = local.timers.borrow_mut();
-            table
-                .remove(timer.handle)
-                .map_err(|fault| Failure::Handle(Kind::Timer, fault))
-        })?;
-        drop(released);
-        Ok(())
-    })
+    object::release(timer)
 }
 
 /// The function will not be called (again). `was_pending` (may be null): it would have been. Twice is fine, and so is a timer that has
@@ -425,7 +334,7 @@ pub extern "C" fn hsw_timer_release(timer: hsw_timer) -> hsw_status {
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bool) -> hsw_status {
     entry(|| {
-        set_if_wanted(was_pending, timer_of(timer)?.cancel());
+        set_if_wanted(was_pending, get(timer)?.cancel());
         Ok(())
     })
 }
@@ -435,7 +344,7 @@ pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bo
 pub unsafe extern "C" fn hsw_timer_due(timer: hsw_timer, due_ns: *mut u64) -> hsw_status {
     entry(|| {
         let due = out(due_ns, "due_ns")?;
-        let at = timer_of(timer)?.due();
+        let at = get(timer)?.due();
         due.set(at.map_or(super::run::HSW_NO_LIMIT, nanoseconds));
         Ok(())
     })

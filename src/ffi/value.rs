@@ -38,6 +38,29 @@ impl Drop for Owned {
     }
 }
 
+/// A pointer on its way to another thread.
+#[cfg(feature = "std")]
+pub(super) struct Sent(Owned);
+
+// SAFETY: every function of the header that takes such a pointer says that it crosses threads, and that its functions may be
+// called on any of them. The runtime itself only ever passes the pointer on.
+#[cfg(feature = "std")]
+unsafe impl Send for Sent {}
+
+#[cfg(feature = "std")]
+impl From<Owned> for Sent {
+    fn from(owned: Owned) -> Sent {
+        Sent(owned)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Sent> for Owned {
+    fn from(sent: Sent) -> Owned {
+        sent.0
+    }
+}
+
 /// The payload of an exception that C threw.
 pub(super) struct Payload(pub(super) Owned);
 
@@ -46,12 +69,3 @@ pub(super) struct Payload(pub(super) Owned);
 unsafe impl Send for Payload {}
 // SAFETY: as above.
 unsafe impl Sync for Payload {}
-
-/// A pointer on its way to another thread.
-#[cfg(feature = "std")]
-pub(super) struct Sent(pub(super) Owned);
-
-// SAFETY: every function of the header that takes such a pointer says that it crosses threads, and that its functions may be
-// called on any of them. The runtime itself only ever passes the pointer on.
-#[cfg(feature = "std")]
-unsafe impl Send for Sent {}

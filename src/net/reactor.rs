@@ -25,7 +25,8 @@
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
 use crate::event::EventQueue;
-use crate::thread::StayUp;
+use crate::runtime::Runtime;
+use crate::thread::{host_lock, StayUp};
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -293,6 +294,8 @@ impl Reactor {
     }
 
     fn pump_and_rest(&self, timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
+        host_lock::may_pump()?;
+        host_lock::offer(Runtime::get());
         let mut done = crate::thread::read_mail() + self.events.run_pending();
         let wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
@@ -373,8 +376,8 @@ impl Reactor {
     }
 }
 
-/// The thread is asleep, as other threads see it. Over when dropped.
-struct Rest(Option<Rc<crate::thread::Local>>);
+/// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped.
+struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
 impl Rest {
     /// Lies down, unless there is mail: then `timeout` becomes nought. `how`: is it stuck without other threads, and what wakes it.
@@ -390,7 +393,7 @@ impl Rest {
         };
         let (stuck, bell) = how();
         match local.home.lie_down(stuck, || bell) {
-            Ok(()) => Ok(Rest(Some(local))),
+            Ok(()) => Ok(Rest(Some((local, host_lock::give_up())))),
             Err(StayUp::Mail) => {
                 *timeout = Some(Duration::ZERO);
                 Ok(Rest(None))
@@ -402,7 +405,7 @@ impl Rest {
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        if let Some(local) = &self.0 {
+        if let Some((local, _away)) = &self.0 {
             local.home.get_up();
         }
     }
