@@ -113,7 +113,7 @@ void drive(const std::function<bool()>& done) {
     const auto start = std::chrono::steady_clock::now();
     while (!done()) {
         REQUIRE(std::chrono::steady_clock::now() - start < 60s);
-        REQUIRE(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+        REQUIRE(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
         REQUIRE(hsw_pump(MS, nullptr) == HSW_OK);
     }
 }
@@ -311,14 +311,14 @@ TEST_CASE("a released handle is stale, also when its slot is used again; one of 
     CHECK(hsw_lock_unlock(other) == HSW_OK);
     const hsw_event event = new_event();
     CHECK(hsw_event_release(event) == HSW_OK);
-    CHECK(hsw_event_wait(event, HSW_FOREVER) == HSW_ERR_STALE);
+    CHECK(hsw_event_wait(event, HSW_NO_LIMIT) == HSW_ERR_STALE);
     const hsw_barrier barrier = new_barrier(2);
     CHECK(hsw_barrier_release(barrier) == HSW_OK);
-    CHECK(hsw_barrier_wait(barrier, HSW_FOREVER, nullptr) == HSW_ERR_STALE);
+    CHECK(hsw_barrier_wait(barrier, HSW_NO_LIMIT, nullptr) == HSW_ERR_STALE);
     const hsw_sync_queue queue = new_queue(1, &count_freed);
     CHECK(hsw_sync_queue_release(queue) == HSW_OK);
     freed = 0;
-    CHECK(hsw_sync_queue_put(queue, number(1), HSW_FOREVER) == HSW_ERR_STALE);
+    CHECK(hsw_sync_queue_put(queue, number(1), HSW_NO_LIMIT) == HSW_ERR_STALE);
     CHECK(freed == 0);
     hsw_local local{};
     CHECK(hsw_local_new(nullptr, &local) == HSW_OK);
@@ -441,7 +441,7 @@ TEST_CASE("a negative time is a mistake that changes nothing, and an absurdly lo
     CHECK(hsw_semaphore_state(semaphore, &free_permits, nullptr) == HSW_OK);
     CHECK(free_permits == 1);
 
-    for (const std::uint64_t absurd : {static_cast<std::uint64_t>(INT64_MAX), static_cast<std::uint64_t>(HSW_FOREVER)}) {
+    for (const std::uint64_t absurd : {static_cast<std::uint64_t>(INT64_MAX), static_cast<std::uint64_t>(HSW_NO_LIMIT)}) {
         hsw_status got_lock{};
         hsw_status got_event{};
         hsw_status got_value{};
@@ -635,7 +635,7 @@ TEST_CASE("who is killed while it waits leaves, and what it was given goes to th
     hsw_status first{};
     hsw_status second{};
     const hsw_tasklet a = waits(first, [lock] { return hsw_lock_lock(lock, LONG); });
-    const hsw_tasklet b = waits(second, [lock] { return hsw_lock_lock(lock, HSW_FOREVER); });
+    const hsw_tasklet b = waits(second, [lock] { return hsw_lock_lock(lock, HSW_NO_LIMIT); });
     CHECK(waiting_for(lock) == 2);
     CHECK(hsw_lock_unlock(lock) == HSW_OK); // it is a's, who has not run yet
     kill(a);
@@ -651,11 +651,11 @@ TEST_CASE("a barrier that somebody gives up at is broken for all until it is res
     const no_leaks check;
     const hsw_barrier barrier = new_barrier(3);
     hsw_status first{};
-    const hsw_tasklet a = waits(first, [barrier] { return hsw_barrier_wait(barrier, HSW_FOREVER, nullptr); });
+    const hsw_tasklet a = waits(first, [barrier] { return hsw_barrier_wait(barrier, HSW_NO_LIMIT, nullptr); });
     CHECK(hsw_barrier_wait(barrier, 5 * MS, nullptr) == HSW_ERR_TIMEOUT);
     settle();
     CHECK(first == HSW_ERR_BROKEN);
-    CHECK(hsw_barrier_wait(barrier, HSW_FOREVER, nullptr) == HSW_ERR_BROKEN);
+    CHECK(hsw_barrier_wait(barrier, HSW_NO_LIMIT, nullptr) == HSW_ERR_BROKEN);
     CHECK(last_message() == "the barrier is broken");
     CHECK(hsw_barrier_wait(barrier, 0, nullptr) == HSW_ERR_BROKEN);
     CHECK(is_broken(barrier));
@@ -683,19 +683,19 @@ TEST_CASE("a barrier that somebody gives up at is broken for all until it is res
 
     // Broken on purpose, by a kill, and by the end of a thread.
     hsw_status told{};
-    const hsw_tasklet b = waits(told, [barrier] { return hsw_barrier_wait(barrier, HSW_FOREVER, nullptr); });
+    const hsw_tasklet b = waits(told, [barrier] { return hsw_barrier_wait(barrier, HSW_NO_LIMIT, nullptr); });
     CHECK(hsw_barrier_abort(barrier) == HSW_OK);
     settle();
     CHECK(told == HSW_ERR_BROKEN);
     CHECK(hsw_barrier_reset(barrier) == HSW_OK);
-    kill(waits(told, [barrier] { return hsw_barrier_wait(barrier, HSW_FOREVER, nullptr); }));
+    kill(waits(told, [barrier] { return hsw_barrier_wait(barrier, HSW_NO_LIMIT, nullptr); }));
     CHECK(told == HSW_ERR_EXIT);
     CHECK(is_broken(barrier));
     CHECK(hsw_barrier_reset(barrier) == HSW_OK);
     std::atomic<int> there{HSW_OK};
     on_new_thread([barrier, &there] {
         start([barrier, &there] {
-            there = hsw_barrier_wait(barrier, HSW_FOREVER, nullptr);
+            there = hsw_barrier_wait(barrier, HSW_NO_LIMIT, nullptr);
             return HSW_OK;
         });
         settle();
@@ -748,13 +748,13 @@ TEST_CASE("a queue's values are freed once, whatever becomes of the call") {
     CHECK(hsw_sync_queue_put(queue, number(2), MS) == HSW_ERR_TIMEOUT);
     CHECK(freed == 0); // still ours
     hsw_status put{};
-    kill(waits(put, [queue] { return hsw_sync_queue_put(queue, number(2), HSW_FOREVER); }));
+    kill(waits(put, [queue] { return hsw_sync_queue_put(queue, number(2), HSW_NO_LIMIT); }));
     CHECK(put == HSW_ERR_EXIT);
     CHECK(freed == 1);
 
     // Closed: what is in it comes out, what would come in is freed, waits end.
     hsw_status late{};
-    const hsw_tasklet putter = waits(late, [queue] { return hsw_sync_queue_put(queue, number(3), HSW_FOREVER); });
+    const hsw_tasklet putter = waits(late, [queue] { return hsw_sync_queue_put(queue, number(3), HSW_NO_LIMIT); });
     CHECK(hsw_sync_queue_close(queue) == HSW_OK);
     CHECK(hsw_sync_queue_close(queue) == HSW_OK);
     settle();
@@ -770,7 +770,7 @@ TEST_CASE("a queue's values are freed once, whatever becomes of the call") {
     void* value = nullptr;
     CHECK(hsw_sync_queue_get(queue, 0, &value) == HSW_OK);
     CHECK(value == number(1));
-    CHECK(hsw_sync_queue_get(queue, HSW_FOREVER, &value) == HSW_ERR_CLOSED);
+    CHECK(hsw_sync_queue_get(queue, HSW_NO_LIMIT, &value) == HSW_ERR_CLOSED);
     CHECK(freed == 3);
     CHECK(hsw_tasklet_release(putter) == HSW_OK);
     CHECK(hsw_sync_queue_release(queue) == HSW_OK);
@@ -778,7 +778,7 @@ TEST_CASE("a queue's values are freed once, whatever becomes of the call") {
     // A getter's wait ends with the close; values go with the last handle.
     const hsw_sync_queue other = new_queue(SIZE_MAX, &count_freed);
     hsw_status got{};
-    const hsw_tasklet getter = waits(got, [other, &value] { return hsw_sync_queue_get(other, HSW_FOREVER, &value); });
+    const hsw_tasklet getter = waits(got, [other, &value] { return hsw_sync_queue_get(other, HSW_NO_LIMIT, &value); });
     CHECK(hsw_sync_queue_close(other) == HSW_OK);
     settle();
     CHECK(got == HSW_ERR_CLOSED);
@@ -859,7 +859,7 @@ TEST_CASE("a thread that ends takes its waiters off the lists, and what they wer
         std::atomic<bool> may_end{false};
         std::thread other([&] {
             start([&] {
-                there = hsw_lock_lock(lock, HSW_FOREVER);
+                there = hsw_lock_lock(lock, HSW_NO_LIMIT);
                 return HSW_OK;
             });
             settle();
@@ -1057,15 +1057,15 @@ TEST_CASE("timers come in the order of their moments, and their arguments are fr
     CHECK(info.pending == 4);
     CHECK(info.next_due_ns == 10);
     CHECK(hsw_timer_clock_advance(clock, 9) == HSW_OK);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(order == "");
     CHECK(hsw_timer_clock_advance(clock, 1) == HSW_OK);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(order == "a");
     CHECK(hsw_timer_clock_advance(clock, 20) == HSW_OK);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(order == "a.bc"); // the beat at 30 is one that was asked for in this pump
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(freed == 3);
     std::uint64_t due = 0;
     CHECK(hsw_timer_due(beat, &due) == HSW_OK);
@@ -1103,13 +1103,13 @@ TEST_CASE("what a timer's function fails with comes out of the tick, and the oth
     CHECK(hsw_timer_call_later(clock, 1, +fails, nullptr, nullptr, nullptr) == HSW_OK);
     CHECK(hsw_timer_call_later(clock, 2, &note, &calls, nullptr, nullptr) == HSW_OK);
     CHECK(hsw_timer_clock_advance(clock, 5) == HSW_OK);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_ERR_THROWN);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_ERR_THROWN);
     CHECK(last_message() == "no such level");
     void* payload = nullptr;
     CHECK(hsw_last_error_payload(&payload, nullptr) == HSW_OK);
     CHECK(payload == number(42));
     CHECK(calls.size() == 1);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(hsw_timer_clock_release(clock) == HSW_OK);
 }
 
@@ -1152,9 +1152,9 @@ TEST_CASE("a clock refuses what makes no sense, and wall time cannot be changed"
 
     // The longest times are as good as for ever, and nothing overflows.
     CHECK(hsw_timer_clock_set(clock, UINT64_MAX) == HSW_OK);
-    CHECK(hsw_timer_clock_advance(clock, HSW_FOREVER) == HSW_OK);
+    CHECK(hsw_timer_clock_advance(clock, HSW_NO_LIMIT) == HSW_OK);
     hsw_timer never{};
-    CHECK(hsw_timer_call_later(clock, HSW_FOREVER, &return_ok, nullptr, nullptr, &never) == HSW_OK);
+    CHECK(hsw_timer_call_later(clock, HSW_NO_LIMIT, &return_ok, nullptr, nullptr, &never) == HSW_OK);
     CHECK(hsw_timer_cancel(never, nullptr) == HSW_OK);
     CHECK(hsw_timer_release(never) == HSW_OK);
     CHECK(hsw_timer_call_later(wall, INT64_MAX, &return_ok, nullptr, nullptr, &never) == HSW_OK);
@@ -1187,15 +1187,15 @@ TEST_CASE("tasklets sleep by a clock") {
     hsw_status until{};
     const hsw_tasklet other = waits(until, [clock] { return hsw_timer_clock_sleep_until(clock, 10); });
     hsw_status for_ever{};
-    const hsw_tasklet third = waits(for_ever, [clock] { return hsw_timer_clock_sleep(clock, HSW_FOREVER); });
+    const hsw_tasklet third = waits(for_ever, [clock] { return hsw_timer_clock_sleep(clock, HSW_NO_LIMIT); });
     CHECK(hsw_timer_clock_sleep(clock, 0) == HSW_OK);
     CHECK(hsw_timer_clock_sleep_until(clock, 0) == HSW_OK);
     CHECK(hsw_timer_clock_advance(clock, 10) == HSW_OK);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(until == HSW_OK);
     CHECK(slept == HSW_ERR_OTHER);
     CHECK(hsw_timer_clock_advance(clock, 3600u * 1000u * MS) == HSW_OK);
-    CHECK(hsw_tick(HSW_FOREVER, nullptr) == HSW_OK);
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     CHECK(slept == HSW_OK);
     kill(third);
     CHECK(for_ever == HSW_ERR_EXIT);
@@ -1255,7 +1255,7 @@ TEST_CASE("each tasklet has a value of its own, freed when it ends") {
         void* seen = number(99);
         right = right && hsw_local_get(key, &seen) == HSW_OK && seen == nullptr;
         right = right && hsw_local_set(key, number(mine)) == HSW_OK;
-        const hsw_status status = hsw_event_wait(go_on, HSW_FOREVER);
+        const hsw_status status = hsw_event_wait(go_on, HSW_NO_LIMIT);
         right = right && hsw_local_get(key, &seen) == HSW_OK && seen == number(mine);
         return status;
     };
