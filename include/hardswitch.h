@@ -559,7 +559,7 @@ typedef struct hsw_timer_clock_info {
   double scale;
   // Timers and sleepers that wait.
   size_t pending;
-  // When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none.
+  // When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or later than can be told.
   uint64_t next_due_ns;
 } hsw_timer_clock_info;
 
@@ -1656,8 +1656,11 @@ hsw_status hsw_timer_release(struct hsw_timer timer);
 hsw_status hsw_timer_cancel(struct hsw_timer timer,
                             bool *was_pending);
 
-// When the function will be called, as the timer's clock shows it; `HSW_NO_LIMIT` when it will not be (again).
-hsw_status hsw_timer_due(struct hsw_timer timer, uint64_t *due_ns);
+// Will the function be called (again), and if so when, as the timer's clock shows it (`UINT64_MAX`: later than can be told). Each may be
+// null; without a call to come `due_ns` is left alone.
+hsw_status hsw_timer_state(struct hsw_timer timer,
+                           bool *pending,
+                           uint64_t *due_ns);
 
 #ifdef __cplusplus
 } // extern "C"
