@@ -1685,7 +1685,8 @@ inline std::optional<std::chrono::nanoseconds> time_or_none(std::uint64_t nanose
 /// Nanoseconds until a moment.
 template <class Clock, class Duration>
 std::uint64_t nanoseconds_until(const std::chrono::time_point<Clock, Duration>& moment) {
-    return nanoseconds(moment - Clock::now());
+    const auto now = Clock::now();
+    return moment <= now ? 0 : nanoseconds(moment - now); // the difference to a past one may be too large
 }
 
 /// The C functions of the two kinds of locks.
@@ -2247,7 +2248,9 @@ timer call_later(std::chrono::duration<Rep, Period> delay, F function) {
 /// At a moment, calls `function()` once. The distance is measured now: if the clock is put forward or back later, the timer does not follow.
 template <class Clock, class Duration, class F>
 timer call_at(const std::chrono::time_point<Clock, Duration>& moment, F function) {
-    return call_later(moment - Clock::now(), std::move(function));
+    const auto now = Clock::now();
+    using time = decltype(moment - now);
+    return call_later(moment <= now ? time::zero() : moment - now, std::move(function));
 }
 /// Each period of wall time, calls `function()`.
 template <class Rep, class Period, class F>

@@ -364,8 +364,8 @@ impl Timers for Inner {
     }
 
     fn expire(&self, reactor: &Reactor) -> usize {
-        let (now, limit) = (self.now(), self.next_id.get());
-        let mut done = 0;
+        let (begun, limit) = (self.now(), self.next_id.get());
+        let (mut now, mut done) = (begun, 0);
         while let Some((at, entry)) = self.take_due(now, limit) {
             done += 1;
             entry.key.set(None);
@@ -388,6 +388,8 @@ impl Timers for Inner {
                     }
                 }
             }
+            // It may have put the clock back.
+            now = self.now().min(begun);
         }
         done
     }

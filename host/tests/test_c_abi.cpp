@@ -1,6 +1,8 @@
 // The C interface, used as a C program uses it, and misused as none should.
 #include <hardswitch.h>
 
+#include "c_helpers.hpp"
+
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -18,58 +20,11 @@ extern "C" int c_program(char* log, std::size_t size);
 
 namespace {
 
-void* number(std::uintptr_t n) { return reinterpret_cast<void*>(n); }
-
-std::string last_message() { return hsw_last_error_message(); }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-/// A function as an entry. The argument is a std::function on the heap that `destroy_function` frees.
-hsw_status call_function(void* argument) { return (*static_cast<std::function<hsw_status()>*>(argument))(); }
-void destroy_function(void* argument) { delete static_cast<std::function<hsw_status()>*>(argument); }
-
-hsw_tasklet spawn(std::function<hsw_status()> function, const char* name = nullptr, hsw_stack stack = HSW_STACK_SLICED) {
-    hsw_tasklet_options options{};
-    options.name = name;
-    options.stack = stack;
-    options.destroy_argument = &destroy_function;
-    hsw_tasklet out{};
-    REQUIRE(hsw_spawn(&call_function, new std::function<hsw_status()>(std::move(function)), &options, &out) == HSW_OK);
-    return out;
-}
-
 hsw_channel new_channel(hsw_destroy destroy = nullptr) {
     hsw_channel out{};
     REQUIRE(hsw_channel_new(destroy, &out) == HSW_OK);
     return out;
 }
-
-std::uint32_t state(hsw_tasklet tasklet) {
-    std::uint32_t out = 0;
-    REQUIRE(hsw_tasklet_state(tasklet, &out) == HSW_OK);
-    return out;
-}
-
-/// Counts what is freed.
-struct counted {
-    int* freed;
-};
-void destroy_counted(void* data) {
-    auto* const it = static_cast<counted*>(data);
-    ++*it->freed;
-    delete it;
-}
-
-hsw_status return_ok(void*) { return HSW_OK; }
-
-/// Every test leaves as many handles as it found.
-struct no_leaks {
-    std::size_t before = hsw_live_handles();
-    ~no_leaks() { CHECK(hsw_live_handles() == before); }
-};
-
-/// Runs a test on a thread of its own, whose runtime is new.
-void on_new_thread(const std::function<void()>& test) { std::thread(test).join(); }
 
 } // namespace
 
