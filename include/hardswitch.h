@@ -64,6 +64,23 @@ enum hsw_direction
 typedef int32_t hsw_direction;
 #endif // __cplusplus
 
+// What happened to a lock.
+enum hsw_host_lock_happening
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // The thread starts to wait, since another has it.
+  HSW_LOCK_CONTENDED = 0,
+  // The thread has got it.
+  HSW_LOCK_ACQUIRED = 1,
+  // The thread is about to give it up.
+  HSW_LOCK_RELEASED = 2,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_host_lock_happening;
+#endif // __cplusplus
+
 // Who runs first when sender and receiver have met.
 enum hsw_preference
 #ifdef __cplusplus
@@ -189,6 +206,10 @@ typedef struct hsw_tasklet {
   // Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_tasklet_id`.
   uint64_t handle;
 } hsw_tasklet;
+
+// Gets a piece of text: `length` bytes, which do not end in a zero and may end in the middle of a line. It must neither use this
+// library nor unwind.
+typedef void (*hsw_write)(const char *text, size_t length, void *user);
 
 // A handle of a channel with a queue; for its owner and thread the same holds as for `hsw_tasklet`.
 typedef struct hsw_queue {
@@ -350,6 +371,11 @@ typedef struct hsw_tasklet_options {
   size_t stack_size;
   // Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
   bool fp_env;
+  // Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays for ever, as `__FILE__`, in UTF-8. Null:
+  // it is not told.
+  const char *file;
+  // The line there, as `__LINE__`.
+  uint32_t line;
   // Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
   hsw_destroy destroy_argument;
 } hsw_tasklet_options;
@@ -380,6 +406,67 @@ typedef struct hsw_local {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_local;
+
+// When the owner's turn is up, if another thread waits.
+typedef struct hsw_host_lock_settings {
+  // At the so manieth switch that it makes while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`:
+  // switches do not count.
+  uint64_t switches;
+  // At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time does not count.
+  uint64_t time_ns;
+} hsw_host_lock_settings;
+
+// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock. Any thread may use the handle, and
+// give it back. Only threads that have joined the lock know of it. Its owner gives it up, to who has waited longest, in every wait of the
+// library with nobody else to run, in `hsw_allow_threads`, when its turn is up and somebody waits (not while an atomic tasklet runs), and
+// when its thread ends. Code that neither switches nor waits keeps it.
+typedef struct hsw_host_lock {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_host_lock;
+
+// A thread, and the tasklet that ran there.
+typedef struct hsw_host_lock_owner {
+  // As `hsw_thread_id`; 0: nobody.
+  uint64_t thread_id;
+  // As `hsw_tasklet_id`.
+  size_t tasklet_id;
+} hsw_host_lock_owner;
+
+// Figures of a lock since it was made.
+typedef struct hsw_host_lock_stats {
+  // Times that a thread got it.
+  uint64_t acquired;
+  // Times that a thread had to wait for it.
+  uint64_t contended;
+  // Times that its owner's turn was up.
+  uint64_t turns_up;
+  // Nanoseconds that threads have waited for it, together; those that still do not counted.
+  uint64_t waited_ns;
+  // The longest of these waits.
+  uint64_t longest_wait_ns;
+  // Nanoseconds that it was owned; the present owner not counted.
+  uint64_t held_ns;
+  // Threads that wait.
+  size_t waiting;
+  // Who has it.
+  struct hsw_host_lock_owner owner;
+} hsw_host_lock_stats;
+
+// What the hook of a lock is told.
+typedef struct hsw_host_lock_event {
+  // One of `hsw_host_lock_happening`.
+  int32_t what;
+  // The thread that it happened to.
+  struct hsw_host_lock_owner who;
+  // Who has the lock, when it is contended.
+  struct hsw_host_lock_owner owner;
+  // How long the thread waited for it (acquired), or had it (released), in nanoseconds.
+  uint64_t time_ns;
+} hsw_host_lock_event;
+
+// Called by the thread that something happened to. It may look, but what would switch or wait is refused. It must not unwind.
+typedef void (*hsw_host_lock_hook)(const struct hsw_host_lock_event *event, void *user);
 
 // What the calling thread's loop waits for.
 typedef struct hsw_loop_info {
@@ -691,6 +778,12 @@ hsw_status hsw_channel_user_data(struct hsw_channel channel, void **data);
 // A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 
+// Writes a line for each tasklet of the calling thread, main first: name, state, for a blocked one its channel's id and direction, and
+// where its stack is. With `backtraces`, each started one's backtrace follows (not without std; slow). `user` is passed on to `write`.
+hsw_status hsw_dump_tasklets(hsw_write write,
+                             void *user,
+                             bool backtraces);
+
 // How many handles of objects that any thread may use are live: of channels between threads, locks and their kin, remotes, loops,
 // pools and keys of tasklet-local values. For finding leaks.
 size_t hsw_live_shared_handles(void);
@@ -950,6 +1043,13 @@ hsw_status hsw_tasklet_bind_paused(struct hsw_tasklet tasklet,
                                    void *argument,
                                    hsw_destroy destroy_argument);
 
+// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet may move to another one before it
+// starts (`hsw_tasklet_bind_thread`).
+hsw_status hsw_tasklet_bind_send(struct hsw_tasklet tasklet,
+                                 hsw_entry function,
+                                 void *argument,
+                                 hsw_destroy destroy_argument);
+
 // Takes the function away again. The tasklet ends without running anything; its argument is freed.
 hsw_status hsw_tasklet_unbind(struct hsw_tasklet tasklet);
 
@@ -1017,6 +1117,15 @@ hsw_status hsw_tasklet_name(struct hsw_tasklet tasklet,
                             size_t capacity,
                             size_t *length);
 
+// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name ("" when it is not known), and the line
+// (`line` may be null; 0 when it is not known). Known of those that were made while `hsw_set_statistics` was on, if
+// `hsw_tasklet_options` said it.
+hsw_status hsw_tasklet_site(struct hsw_tasklet tasklet,
+                            char *buffer,
+                            size_t capacity,
+                            size_t *length,
+                            uint32_t *line);
+
 // Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending receive, would return. Null when
 // the slot is empty. The value is the caller's. `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
 hsw_status hsw_tasklet_take_tempval(struct hsw_tasklet tasklet,
@@ -1070,6 +1179,52 @@ hsw_status hsw_local_set(struct hsw_local local,
 
 // The calling tasklet's value, null when it has none. It stays the tasklet's.
 hsw_status hsw_local_get(struct hsw_local local, void **value);
+
+// Fills in the settings that a null pointer means: 5 ms, however many switches.
+hsw_status hsw_host_lock_settings_default(struct hsw_host_lock_settings *settings);
+
+// Makes a lock that no thread has joined. Null: the default settings.
+hsw_status hsw_host_lock_new(const struct hsw_host_lock_settings *settings, struct hsw_host_lock *lock);
+
+// Makes another handle of the same lock, with an owner of its own.
+hsw_status hsw_host_lock_retain(struct hsw_host_lock lock, struct hsw_host_lock *other);
+
+// Gives a handle (not the lock) back. It is stale from now on. Threads that have joined the lock stay with it.
+hsw_status hsw_host_lock_release(struct hsw_host_lock lock);
+
+// The calling thread takes the lock, which blocks the *thread* until it is its turn, and runs only while it has it from now on: until it
+// leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it has joined another one.
+hsw_status hsw_host_lock_join(struct hsw_host_lock lock);
+
+// The calling thread gives the lock up for good. No-op for one that has not joined it, and within `hsw_allow_threads`.
+hsw_status hsw_host_lock_leave(struct hsw_host_lock lock);
+
+// The calling thread joins, and so does every thread that uses the library: those to come with their first call, those that are there at
+// their next switch or pump. Not the workers of pools. Fails as `hsw_host_lock_join`.
+hsw_status hsw_host_lock_install(struct hsw_host_lock lock);
+
+// Threads to come join no lock. Those that have joined stay members.
+hsw_status hsw_host_lock_uninstall(void);
+
+// The lock that the calling thread has joined; the handle of nothing when it has not. The caller owns the handle.
+hsw_status hsw_host_lock_current(struct hsw_host_lock *lock);
+
+// Calls `function(argument)`, and lets other threads have the lock meanwhile: for blocking work of the host's own. Nests; for a thread
+// that has joined no lock it just calls the function. `argument` may point to the caller's stack.
+//
+// Inside, no tasklet runs: what would switch or pump fails with `HSW_ERR_SWITCH_TRAP`, what would wait with `HSW_ERR_BLOCK_TRAP`.
+hsw_status hsw_allow_threads(hsw_function function,
+                             void *argument);
+
+// The figures of a lock.
+hsw_status hsw_host_lock_get_stats(struct hsw_host_lock lock, struct hsw_host_lock_stats *stats);
+
+// Sets what is told of the lock's events, by all threads; null clears it. `user` is passed on, and freed with `destroy_user` (may be
+// null), on any thread, when the hook has been replaced and no call of it is under way, or when this call fails.
+hsw_status hsw_host_lock_set_hook(struct hsw_host_lock lock,
+                                  hsw_host_lock_hook hook,
+                                  void *user,
+                                  hsw_destroy destroy_user);
 
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
 // none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
@@ -1233,6 +1388,38 @@ hsw_status hsw_remote_retain(struct hsw_remote remote, struct hsw_remote *other)
 // Gives a handle back. It is stale from now on, for all threads.
 hsw_status hsw_remote_release(struct hsw_remote remote);
 
+// Gives a tasklet to another thread, which uses the library: one that has not started, is not queued, and was bound by
+// `hsw_tasklet_bind_send` or not at all. `remote` refers to it there; the handles that there were are those of an empty tasklet. Waits
+// until both threads have switched or pumped; the calling one need not.
+//
+// `HSW_ERR_STATE`: there is no such thread, it ended, or the tasklet may not move; then nothing has changed. Otherwise as
+// `hsw_remote_with`: after a failure of that kind the tasklet may be without a thread, whole, and can be given to another.
+hsw_status hsw_tasklet_bind_thread(struct hsw_tasklet tasklet,
+                                   uint64_t thread_id,
+                                   struct hsw_remote *remote);
+
+// As `hsw_tasklet_bind_thread`, for whom any thread refers to; also for one whose thread has ended. All references to it refer to it
+// there then. No-op when it is there already.
+hsw_status hsw_remote_bind_thread(struct hsw_remote remote,
+                                  uint64_t thread_id);
+
+// As `hsw_tasklet_bind_send`, on the tasklet's thread; with `paused`, it is alive and paused at once. Waits and fails as
+// `hsw_remote_with`. One without a thread is bound at once, but cannot be paused (`HSW_ERR_STATE`).
+hsw_status hsw_remote_bind(struct hsw_remote remote,
+                           hsw_entry function,
+                           void *argument,
+                           hsw_destroy destroy_argument,
+                           bool paused);
+
+// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with`.
+hsw_status hsw_remote_unbind(struct hsw_remote remote);
+
+// A handle of the tasklet, for its own thread (`HSW_ERR_WRONG_THREAD` elsewhere). The caller owns it.
+hsw_status hsw_remote_tasklet(struct hsw_remote remote, struct hsw_tasklet *tasklet);
+
+// On the tasklet's own thread, as `hsw_tasklet_switch`; elsewhere `HSW_ERR_STATE`.
+hsw_status hsw_remote_switch(struct hsw_remote remote);
+
 // Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
 hsw_status hsw_remote_insert(struct hsw_remote remote);
 
@@ -1263,7 +1450,7 @@ hsw_status hsw_remote_kill(struct hsw_remote remote,
 hsw_status hsw_remote_state(struct hsw_remote remote,
                             uint32_t *state);
 
-// The id of the tasklet, as `hsw_tasklet_id`.
+// The id of the tasklet, as `hsw_tasklet_id`. Another one when it has moved to another thread.
 hsw_status hsw_remote_tasklet_id(struct hsw_remote remote, size_t *id);
 
 // The tasklet's thread, as `hsw_thread_id` says there; 0 when that is gone.

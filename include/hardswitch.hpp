@@ -3,7 +3,7 @@
 // Header only; link libhardswitch.a. Everything is in namespace hsw:
 //
 //   spawn(f)              makes a tasklet that runs f(), and queues it
-//   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send()
+//   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send(); thread::channel<T> between threads
 //   run()                 lets all tasklets run until none can
 //   schedule(), sleep()   let others run
 //   lock, condition, semaphore, event, barrier, queue<T>    for tasklets of all threads, and for plain threads
@@ -53,6 +53,10 @@
 #include <vector>
 
 namespace hsw {
+
+namespace thread {
+class remote;
+} // namespace thread
 
 // ------------------------------------------------------------------------------------------------------------- errors
 
@@ -129,6 +133,12 @@ inline void destroy_exception(void* data) noexcept { delete static_cast<std::exc
 
 /// Frees what set_user_data() keeps.
 inline void destroy_shared(void* data) noexcept { delete static_cast<std::shared_ptr<void>*>(data); }
+
+/// Frees a value that lies in a box of its own.
+template <class T>
+void destroy_boxed(void* data) noexcept {
+    delete static_cast<T*>(data);
+}
 
 /// The words of an exception, for the message that goes with it. Never switches.
 inline std::string words_of(const std::exception_ptr& exception) noexcept {
@@ -316,9 +326,9 @@ public:
         out.raw_ = raw;
         return out;
     }
-    /// A tasklet with nothing to run yet; see bind().
-    static tasklet make(const options& how = {}) {
-        const hsw_tasklet_options raw = lower(how, nullptr);
+    /// A tasklet with nothing to run yet; see bind(). `file` and `line`: where, for site().
+    static tasklet make(const options& how = {}, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+        const hsw_tasklet_options raw = lower(how, nullptr, file, line);
         tasklet out;
         detail::check(hsw_tasklet_new(&raw, &out.raw_));
         return out;
@@ -341,6 +351,16 @@ public:
         using closure = detail::closure<F>;
         detail::check(hsw_tasklet_bind_paused(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
     }
+    /// As bind(), with a function that may be destroyed on any thread: so the tasklet may move to another one before it starts.
+    template <class F>
+    void bind_send(F function) {
+        using closure = detail::closure<F>;
+        detail::check(hsw_tasklet_bind_send(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
+    }
+    /// Gives it to another thread: see thread::remote::bind_thread(). This handle is one of an empty tasklet then.
+    thread::remote bind_thread(std::uint64_t id);
+    /// A reference to it for other threads.
+    thread::remote remote() const;
     /// Takes the function away without running it.
     void unbind() { detail::check(hsw_tasklet_unbind(raw_)); }
     /// Makes a bound tasklet alive and queues it.
@@ -415,6 +435,30 @@ public:
         detail::check(hsw_tasklet_user_data(raw_, &kept));
         return kept ? std::static_pointer_cast<T>(*static_cast<std::shared_ptr<void>*>(kept)) : nullptr;
     }
+    /// Puts a value into the transfer slot: what the schedule_with() that it is in will return. What was there is destroyed.
+    template <class T>
+    void set_tempval(std::unique_ptr<T> value) {
+        detail::check(hsw_tasklet_set_tempval(raw_, value.release(), &detail::destroy_boxed<T>));
+    }
+    /// Takes the value out of the transfer slot; null when it is empty. The caller must know its type.
+    template <class T>
+    std::unique_ptr<T> take_tempval() {
+        return std::unique_ptr<T>(static_cast<T*>(detail::ask(&hsw_tasklet_take_tempval, raw_)));
+    }
+    /// Where it was made: file and line; "" and 0 when that is not known. Kept while hsw_set_statistics() is on.
+    std::pair<std::string, unsigned> site() const {
+        std::size_t length = 0;
+        std::uint32_t line = 0;
+        detail::check(hsw_tasklet_site(raw_, nullptr, 0, &length, &line));
+        std::string file(length + 1, '\0');
+        detail::check(hsw_tasklet_site(raw_, file.data(), file.size(), nullptr, nullptr));
+        file.resize(length);
+        return {file, line};
+    }
+    /// Figures; hardswitch.h says what each is.
+    hsw_tasklet_stats stats() const { return detail::ask(&hsw_tasklet_get_stats, raw_); }
+    /// Its thread, as thread::id() says there.
+    std::uint64_t thread_id() const { return detail::ask(&hsw_tasklet_thread_id, raw_); }
     /// When it ran, by the thread's clock; measured while hsw_set_statistics() is on.
     hsw_tasklet_times times() const {
         return detail::ask(&hsw_tasklet_get_times, raw_);
@@ -425,12 +469,14 @@ public:
     friend bool operator!=(const tasklet& a, const tasklet& b) { return !(a == b); }
 
     /// For spawn().
-    static hsw_tasklet_options lower(const options& how, hsw_destroy destroy) noexcept {
+    static hsw_tasklet_options lower(const options& how, hsw_destroy destroy, const char* file, unsigned line) noexcept {
         hsw_tasklet_options out{};
         out.name = how.name.empty() ? nullptr : how.name.c_str();
         out.stack = how.own_stack ? HSW_STACK_OWN : HSW_STACK_SLICED;
         out.stack_size = how.stack_size;
         out.fp_env = how.fp_env;
+        out.file = file;
+        out.line = line;
         out.destroy_argument = destroy;
         return out;
     }
@@ -446,11 +492,11 @@ private:
 
 /// Makes a tasklet that calls `function()` and appends it to the run queue. The function object is moved to the heap, and
 /// destroyed when it has returned, or when the tasklet ends without having run. For what it captures by reference, see the
-/// sliced-stack rule at the top.
+/// sliced-stack rule at the top. `file` and `line`: where, for site().
 template <class F>
-tasklet spawn(F function, const options& how = {}) {
+tasklet spawn(F function, const options& how = {}, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
     using closure = detail::closure<F>;
-    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy);
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy, file, line);
     hsw_tasklet out{};
     detail::check(hsw_spawn(&closure::enter, new F(std::move(function)), &raw, &out));
     return tasklet::adopt(out);
@@ -458,9 +504,9 @@ tasklet spawn(F function, const options& how = {}) {
 
 /// The same, without a handle: cheaper, when nobody wants to hold the tasklet.
 template <class F>
-void spawn_detached(F function, const options& how = {}) {
+void spawn_detached(F function, const options& how = {}, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
     using closure = detail::closure<F>;
-    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy);
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy, file, line);
     detail::check(hsw_spawn(&closure::enter, new F(std::move(function)), &raw, nullptr));
 }
 
@@ -595,6 +641,31 @@ struct local_channel {
     static constexpr auto schedule_all = &hsw_channel_schedule_all;
     static constexpr auto set_schedule_all = &hsw_channel_set_schedule_all;
     static constexpr auto id = &hsw_channel_id;
+};
+
+/// The same for channels between threads.
+struct thread_channel {
+    using raw = hsw_thread_channel;
+    using handle = detail::handle<raw, &hsw_thread_channel_retain, &hsw_thread_channel_release>;
+    static constexpr auto make = &hsw_thread_channel_new;
+    static constexpr auto send = &hsw_thread_channel_send;
+    static constexpr auto send_timeout = &hsw_thread_channel_send_timeout;
+    static constexpr auto try_send = &hsw_thread_channel_try_send;
+    static constexpr auto send_throw = &hsw_thread_channel_send_throw;
+    static constexpr auto receive = &hsw_thread_channel_receive;
+    static constexpr auto receive_timeout = &hsw_thread_channel_receive_timeout;
+    static constexpr auto try_receive = &hsw_thread_channel_try_receive;
+    static constexpr auto next = &hsw_thread_channel_next;
+    static constexpr auto close = &hsw_thread_channel_close;
+    static constexpr auto open = &hsw_thread_channel_open;
+    static constexpr auto is_closing = &hsw_thread_channel_is_closing;
+    static constexpr auto is_closed = &hsw_thread_channel_is_closed;
+    static constexpr auto balance = &hsw_thread_channel_balance;
+    static constexpr auto preference = &hsw_thread_channel_preference;
+    static constexpr auto set_preference = &hsw_thread_channel_set_preference;
+    static constexpr auto schedule_all = &hsw_thread_channel_schedule_all;
+    static constexpr auto set_schedule_all = &hsw_thread_channel_set_schedule_all;
+    static constexpr auto id = &hsw_thread_channel_id;
 };
 
 /// What channels of one thread and those between threads have in common.
@@ -894,6 +965,21 @@ inline run_report run(const budget& limit) {
 inline void schedule() { detail::check(hsw_schedule()); }
 /// Pauses the caller until somebody inserts it.
 inline void schedule_remove() { detail::check(hsw_schedule_remove()); }
+/// As schedule(), with a value in the caller's transfer slot, which comes back unless somebody has put another there, or taken it
+/// (null). The caller must know its type.
+template <class T>
+std::unique_ptr<T> schedule_with(std::unique_ptr<T> value) {
+    void* back = nullptr;
+    detail::check(hsw_schedule_with(value.release(), &detail::destroy_boxed<T>, &back));
+    return std::unique_ptr<T>(static_cast<T*>(back));
+}
+/// As schedule_remove(), with a value as in schedule_with().
+template <class T>
+std::unique_ptr<T> schedule_remove_with(std::unique_ptr<T> value) {
+    void* back = nullptr;
+    detail::check(hsw_schedule_remove_with(value.release(), &detail::destroy_boxed<T>, &back));
+    return std::unique_ptr<T>(static_cast<T*>(back));
+}
 /// How many tasklets are queued, the running one included.
 inline std::size_t run_count() noexcept { return hsw_run_count(); }
 
@@ -905,6 +991,30 @@ inline tasklet main_tasklet() { return tasklet::adopt(detail::ask(&hsw_main)); }
 /// Figures of the calling thread's runtime; hardswitch.h says what each is.
 using statistics = hsw_stats;
 inline statistics stats() { return detail::ask(&hsw_get_stats); }
+
+/// Counters of the calling thread; hardswitch.h says what each is.
+inline hsw_counters counters() { return detail::ask(&hsw_get_counters); }
+
+/// A line for each tasklet of the thread, for people; with `backtraces`, each started one's backtrace follows (slow).
+inline std::string dump_tasklets(bool backtraces = false) {
+    struct text {
+        std::string words{};
+        std::exception_ptr exception{};
+        static void write(const char* piece, std::size_t length, void* user) noexcept {
+            auto* const self = static_cast<text*>(user);
+            try {
+                self->words.append(piece, length);
+            } catch (...) {
+                self->exception = std::current_exception();
+            }
+        }
+    } out;
+    detail::check(hsw_dump_tasklets(&text::write, &out, backtraces));
+    if (out.exception) {
+        std::rethrow_exception(out.exception);
+    }
+    return out.words;
+}
 
 /// Sizes and limits of a thread's runtime; hardswitch.h says what each is.
 using settings = hsw_settings;
@@ -1122,11 +1232,67 @@ std::size_t wait(std::chrono::duration<Rep, Period> limit) {
 /// For programs without frames: runs until no tasklet can run, sleeps, or waits for a socket or a worker.
 inline void run_until_idle() { detail::check(hsw_run_until_idle()); }
 
+/// As run_until_idle(), but when idle it waits for what other threads send, until loop::stop(). For threads that serve others.
+inline void run_until_stopped() { detail::check(hsw_run_until_stopped()); }
+
+/// What the thread's loop waits for; hardswitch.h says what each is.
+inline hsw_loop_info loop_info() { return detail::ask(&hsw_get_loop_info); }
+
+/// A thread's main loop, for other threads. Copies refer to the same. Any thread may use it; the loop does not live longer for it.
+class loop : public detail::handle<hsw_loop, &hsw_loop_retain, &hsw_loop_release> {
+public:
+    /// The calling thread's.
+    static loop current() { return loop(detail::ask(&hsw_loop_current)); }
+
+    /// Has the loop's thread call `function()` in its next pump, and ends its wait. Functions are called in the order they came, by whoever
+    /// pumps; what blocks for long belongs into a tasklet that they spawn. An exception that leaves it comes out of that thread's next
+    /// run() or tick(). Throws state_error when the thread is gone, limit_error when it has not pumped for long.
+    template <class F>
+    void post(F function) const {
+        using closure = detail::closure<F>;
+        detail::check(hsw_loop_post(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
+    }
+    /// Ends the loop's wait, or its next one, with nothing to do.
+    void interrupt() const { detail::check(hsw_loop_interrupt(raw_)); }
+    /// Ends run_until_stopped() or run_until_idle() there, or the next one.
+    void stop() const { detail::check(hsw_loop_stop(raw_)); }
+
+private:
+    explicit loop(hsw_loop raw) noexcept : handle(raw) {}
+};
+
 /// Blocks the calling tasklet, not the thread.
 template <class Rep, class Period>
 void sleep(std::chrono::duration<Rep, Period> time) {
     detail::check(hsw_sleep(detail::nanoseconds(time)));
 }
+
+namespace detail {
+
+/// One object on the heap carries the function to the worker and the result back.
+template <class F>
+struct offloaded : far_call<F> {
+    static void* job(void* data) noexcept {
+        far_call<F>::run(static_cast<far_call<F>*>(static_cast<offloaded*>(data)));
+        return data;
+    }
+    static void destroy(void* data) noexcept { delete static_cast<offloaded*>(data); }
+};
+
+/// A function that nobody waits for has failed with this status, which is the last error: a tasklet fails with it.
+inline void fail_later(hsw_status status) noexcept {
+    // Where there is no room for a tasklet there is nobody to tell either.
+    try {
+        try {
+            raise(status);
+        } catch (...) {
+            spawn_detached([exception = std::current_exception()] { std::rethrow_exception(exception); });
+        }
+    } catch (...) {
+    }
+}
+
+} // namespace detail
 
 /// Calls `function()` on a worker thread and returns what it returns, or throws what it throws. The calling tasklet is blocked
 /// meanwhile, the others run. With a limit it throws hsw::timeout when that is over; the function runs on, and its result is dropped.
@@ -1135,19 +1301,353 @@ void sleep(std::chrono::duration<Rep, Period> time) {
 /// to the tasklet's thread: no tasklet, channel or socket, and NO REFERENCE TO A LOCAL OF A SLICED TASKLET: capture by value.
 template <class F, class Rep = std::int64_t, class Period = std::nano>
 auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
-    // One object on the heap carries the function there and the result back.
-    struct call : detail::far_call<F> {
-        static void* job(void* data) noexcept {
-            detail::far_call<F>::run(static_cast<detail::far_call<F>*>(static_cast<call*>(data)));
-            return data;
-        }
-        static void destroy(void* data) noexcept { delete static_cast<call*>(data); }
-    };
+    using call = detail::offloaded<F>;
     void* back = nullptr;
     detail::check(hsw_offload(&call::job, new call{{std::move(function)}}, &call::destroy, &call::destroy,
                               detail::nanoseconds(limit), &back));
     const std::unique_ptr<call> done(static_cast<call*>(back));
     return done->take();
+}
+
+/// What a pool may use; hardswitch.h says what each is.
+using pool_settings = hsw_pool_settings;
+/// What the process's pool has unless told otherwise.
+inline pool_settings default_pool_settings() { return detail::ask(&hsw_pool_settings_default); }
+/// The limits of a console.
+inline pool_settings console_pool_settings() { return detail::ask(&hsw_pool_settings_console); }
+/// Settings of the process's pool, before its first use; then it throws hsw::error.
+inline void configure_offload(const pool_settings& wanted) { detail::check(hsw_offload_configure(&wanted)); }
+
+/// Worker threads and their queue. Copies are handles of the same; any thread may use it. The last one shuts it down, and blocks the
+/// thread as long.
+class pool : public detail::handle<hsw_pool, &hsw_pool_retain, &hsw_pool_release> {
+public:
+    explicit pool(const pool_settings& wanted = default_pool_settings()) { detail::check(hsw_pool_new(&wanted, &raw_)); }
+    /// The one that offload() uses.
+    static pool of_process() { return pool(detail::ask(&hsw_pool_of_process)); }
+
+    /// Takes no more calls (hsw::closed), finishes those it has, and ends the threads. Blocks the *thread* until then. With `cancel`, calls
+    /// that no thread has begun throw hsw::closed.
+    void shutdown(bool cancel = false) const { detail::check(hsw_pool_shutdown(raw_, cancel)); }
+    /// What it was made with.
+    pool_settings settings() const { return detail::ask(&hsw_pool_get_settings, raw_); }
+    /// Threads started so far.
+    std::size_t threads() const {
+        std::size_t out = 0;
+        detail::check(hsw_pool_load(raw_, &out, nullptr));
+        return out;
+    }
+    /// Calls that wait for a thread.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_pool_load(raw_, nullptr, &out));
+        return out;
+    }
+
+private:
+    explicit pool(hsw_pool raw) noexcept : handle(raw) {}
+};
+
+/// How an offloaded function ended that its tasklet did not wait for.
+template <class F>
+class offload_outcome {
+public:
+    /// What it returned, or throws what it threw; hsw::closed when its pool was shut down before it was called. Once.
+    auto get() {
+        if (!call_) {
+            throw closed(HSW_ERR_CLOSED, "the worker pool was shut down before the call began");
+        }
+        return call_->take();
+    }
+
+private:
+    template <class>
+    friend class offload_call;
+    explicit offload_outcome(std::unique_ptr<detail::offloaded<F>> call) noexcept : call_(std::move(call)) {}
+    std::unique_ptr<detail::offloaded<F>> call_;
+};
+
+/// An offload() with more to say:
+///
+///     hsw::offload_call(load).on(pool).timeout(2s).on_abandoned([](auto outcome) { ... }).wait();
+template <class F>
+class offload_call {
+    using call = detail::offloaded<F>;
+
+public:
+    explicit offload_call(F function) : function_(std::make_unique<call>(call{{std::move(function)}})) {}
+
+    /// In this pool instead of the process's.
+    offload_call& on(const pool& where) {
+        pool_.emplace(where);
+        return *this;
+    }
+    /// Waits no longer than this; then hsw::timeout.
+    template <class Rep, class Period>
+    offload_call& timeout(std::chrono::duration<Rep, Period> limit) {
+        timeout_ns_ = detail::nanoseconds(limit);
+        return *this;
+    }
+    /// `callback(outcome)` gets an offload_outcome<F> if the tasklet does not wait to the end: once, on the tasklet's thread, by whoever
+    /// pumps. What it throws comes out of the next run() or tick().
+    template <class Callback>
+    offload_call& on_abandoned(Callback callback) {
+        abandoned_ = std::make_unique<std::function<void(offload_outcome<F>)>>(std::move(callback));
+        return *this;
+    }
+
+    /// Makes the call, once, and waits for the result. Throws as offload(); hsw::error of HSW_ERR_WOULD_BLOCK when the pool's queue is full,
+    /// hsw::closed when it has been shut down.
+    auto wait() {
+        hsw_offload_call raw{};
+        raw.job = function_ ? &call::job : nullptr;
+        raw.argument = function_.release();
+        raw.destroy_argument = &call::destroy;
+        raw.destroy_result = &call::destroy;
+        raw.timeout_ns = timeout_ns_;
+        raw.pool = pool_ ? pool_->raw() : hsw_pool{};
+        if (abandoned_) {
+            raw.on_abandoned = &abandoned;
+            raw.user = abandoned_.release();
+            raw.destroy_user = &detail::destroy_boxed<std::function<void(offload_outcome<F>)>>;
+        }
+        void* back = nullptr;
+        detail::check(hsw_offload_with(&raw, &back));
+        const std::unique_ptr<call> done(static_cast<call*>(back));
+        return done->take();
+    }
+
+private:
+    static void abandoned(hsw_status, void* result, void* user) noexcept {
+        const hsw_status status = detail::guard([&] {
+            offload_outcome<F> outcome(std::unique_ptr<call>(static_cast<call*>(result)));
+            (*static_cast<std::function<void(offload_outcome<F>)>*>(user))(std::move(outcome));
+        });
+        if (status != HSW_OK) {
+            detail::fail_later(status);
+        }
+    }
+
+    std::unique_ptr<call> function_;
+    std::optional<pool> pool_{};
+    std::uint64_t timeout_ns_ = HSW_NO_LIMIT;
+    std::unique_ptr<std::function<void(offload_outcome<F>)>> abandoned_{};
+};
+
+// ------------------------------------------------------------------------------------------------------------ threads
+//
+// Each thread that uses the library has tasklets of its own. What crosses is here, and any thread may use it: channels between threads,
+// references to tasklets of other threads, who is there, and a lock for code that must not run on two threads at a time. Nothing of it ever
+// switches the calling thread because of another one.
+
+namespace thread {
+
+/// A number of the calling thread that no other has had.
+inline std::uint64_t id() noexcept { return hsw_thread_id(); }
+
+/// The threads that use the library, in the order they came.
+inline std::vector<std::uint64_t> list() {
+    std::vector<std::uint64_t> out(16);
+    for (;;) {
+        std::size_t count = 0;
+        detail::check(hsw_threads(out.data(), out.size(), &count));
+        if (count <= out.size()) {
+            out.resize(count);
+            return out;
+        }
+        out.resize(count + 16); // some may come in between
+    }
+}
+
+/// The calling thread uses the library for the time of this object's life: at its end the thread's tasklets are killed, and its handles
+/// stale. For a thread's outermost function; the main tasklet must be the one that destroys it.
+class attached {
+public:
+    attached() { detail::check(hsw_thread_attach()); }
+    explicit attached(const settings& wanted) { init(wanted); }
+    ~attached() { hsw_thread_exit(); }
+    attached(const attached&) = delete;
+    attached& operator=(const attached&) = delete;
+};
+
+/// A rendezvous between tasklets of any threads, with values of type T that cross threads. As hsw::channel, except: a partner on another
+/// thread is made runnable there, and the caller goes on without a switch; nobody can see who waits; a deadlock counts all threads. *Give
+/// each thread a copy of its own*: by a copy that nobody has used yet the library knows that a thread is still to come.
+template <class T>
+class channel : public detail::rendezvous<T, detail::thread_channel> {
+public:
+    channel() {}
+};
+
+/// A reference to a tasklet that any thread may hold. The tasklet lives on while there is one. What is asked of it is done on its own thread,
+/// in the order of asking, at that thread's next switch or pump at the latest; what that thread refuses is no error here. As with
+/// channel, give each thread a copy of its own.
+class remote : public detail::handle<hsw_remote, &hsw_remote_retain, &hsw_remote_release> {
+public:
+    /// A reference to nothing: every call on it throws usage_error.
+    remote() noexcept {}
+    explicit remote(const hsw::tasklet& of) : handle(detail::ask(&hsw_tasklet_remote, of.raw())) {}
+    /// Takes over a handle of the C interface.
+    static remote adopt(hsw_remote raw) noexcept {
+        remote out;
+        out.raw_ = raw;
+        return out;
+    }
+    explicit operator bool() const noexcept { return raw_.handle != 0; }
+
+    /// Queues it.
+    void insert() const { detail::check(hsw_remote_insert(raw_)); }
+    /// Makes it the next one to run.
+    void run() const { detail::check(hsw_remote_run(raw_)); }
+    /// Makes a bound tasklet alive and queues it.
+    void setup() const { detail::check(hsw_remote_setup(raw_)); }
+    /// Takes it out of the queue: paused.
+    void remove() const { detail::check(hsw_remote_remove(raw_)); }
+    /// Kills it: it is the next one to run, or, if pending, runs in its turn. Nothing to do when its thread is gone.
+    void kill(bool pending = false) const { detail::check(hsw_remote_kill(raw_, pending)); }
+    /// Throws an exception into it; when it runs, as kill().
+    void raise(std::exception_ptr exception, bool pending = false) const {
+        detail::payload thrown(std::move(exception));
+        detail::check(hsw_remote_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str(), pending));
+    }
+    template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
+    void raise(E&& exception, bool pending = false) const {
+        raise(std::make_exception_ptr(std::forward<E>(exception)), pending);
+    }
+
+    /// These four ask its thread, and wait for the answer: as with(). Of one whose thread is gone none is true.
+    bool alive() const { return state() & HSW_TASKLET_ALIVE; }
+    bool paused() const { return state() & HSW_TASKLET_PAUSED; }
+    bool blocked() const { return state() & HSW_TASKLET_BLOCKED; }
+    bool scheduled() const { return state() & HSW_TASKLET_SCHEDULED; }
+
+    /// Has its thread call `function(tasklet)`, waits until it has, and returns what it returns, or throws what it throws. It runs on
+    /// whatever tasklet is running there, and should not block. Throws state_error when the thread is gone. The function is moved to the
+    /// heap, and what the caller captured by reference may be gone when it runs, if the caller is killed meanwhile: capture by value.
+    template <class F>
+    auto with(F function) const {
+        struct asked {
+            explicit asked(F f) : call{bound{std::move(f)}} {}
+            struct bound {
+                explicit bound(F f) : function(std::move(f)) {}
+                auto operator()() { return function(tasklet); }
+                F function;
+                hsw::tasklet tasklet{};
+            };
+            detail::far_call<bound> call;
+            static void run(hsw_tasklet lent, void* data) noexcept {
+                auto& self = **static_cast<std::shared_ptr<asked>*>(data);
+                try {
+                    self.call.function.tasklet = hsw::tasklet::adopt(detail::ask(&hsw_tasklet_retain, lent));
+                    detail::far_call<bound>::run(&self.call);
+                } catch (...) {
+                    self.call.exception = std::current_exception();
+                }
+                self.call.function.tasklet = hsw::tasklet(); // on its own thread
+            }
+        };
+        const auto shared = std::make_shared<asked>(std::move(function));
+        detail::check(hsw_remote_with(raw_, &asked::run, new std::shared_ptr<asked>(shared), &detail::destroy_boxed<std::shared_ptr<asked>>));
+        return shared->call.take();
+    }
+
+    /// As tasklet::bind_send(), on its thread; waits as with(). `paused`: alive and paused at once.
+    template <class F>
+    void bind(F function, bool paused = false) const {
+        using closure = detail::closure<F>;
+        detail::check(hsw_remote_bind(raw_, &closure::enter, new F(std::move(function)), &closure::destroy, paused));
+    }
+    /// Takes the function away without running it; waits as with().
+    void unbind() const { detail::check(hsw_remote_unbind(raw_)); }
+    /// Gives it to another thread: one that has not started, is not queued, and was bound by tasklet::bind_send() or bind(), or not at all.
+    /// So also one whose thread has ended. Throws state_error when it may not move or there is no such thread.
+    void bind_thread(std::uint64_t id) const { detail::check(hsw_remote_bind_thread(raw_, id)); }
+
+    /// A handle of it, on its own thread; elsewhere it throws usage_error.
+    hsw::tasklet tasklet() const { return hsw::tasklet::adopt(detail::ask(&hsw_remote_tasklet, raw_)); }
+    /// On its own thread, as tasklet::switch_to(); elsewhere it throws state_error.
+    void switch_to() const { detail::check(hsw_remote_switch(raw_)); }
+    /// As tasklet::id(). Another one when it has moved.
+    std::size_t tasklet_id() const { return detail::ask(&hsw_remote_tasklet_id, raw_); }
+    /// Its thread; 0 when that is gone.
+    std::uint64_t thread_id() const { return detail::ask(&hsw_remote_thread_id, raw_); }
+
+private:
+    std::uint32_t state() const { return detail::ask(&hsw_remote_state, raw_); }
+};
+
+/// What is known of a thread.
+struct info {
+    std::string name;           ///< empty when it has none
+    remote main_tasklet;
+    remote current;             ///< the tasklet that ran when it answered
+    std::size_t run_count = 0;  ///< tasklets in its run queue, the running one included
+    std::size_t tasklets = 0;   ///< that exist there, main included
+};
+/// Asks a thread about itself; waits until it switches or pumps. Throws state_error when there is no such thread.
+inline info get_info(std::uint64_t id) {
+    const hsw_thread_info raw = detail::ask(&hsw_thread_get_info, id);
+    return info{raw.name, remote::adopt(raw.main_tasklet), remote::adopt(raw.current), raw.run_count, raw.tasklets};
+}
+
+/// When a host lock's owner must give it up; hardswitch.h says what each is.
+using host_lock_settings = hsw_host_lock_settings;
+
+/// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock. Copies are handles of the same lock.
+/// hardswitch.h says when its owner gives it up.
+class host_lock : public detail::handle<hsw_host_lock, &hsw_host_lock_retain, &hsw_host_lock_release> {
+public:
+    explicit host_lock(const host_lock_settings& wanted = detail::ask(&hsw_host_lock_settings_default)) {
+        detail::check(hsw_host_lock_new(&wanted, &raw_));
+    }
+    /// The one that the calling thread has joined, if it has.
+    static std::optional<host_lock> current() {
+        const hsw_host_lock raw = detail::ask(&hsw_host_lock_current);
+        return raw.handle == 0 ? std::nullopt : std::optional<host_lock>(host_lock(raw));
+    }
+
+    /// The calling thread runs only while it has the lock, from now on. Throws state_error when it has joined another one.
+    void join() const { detail::check(hsw_host_lock_join(raw_)); }
+    /// The calling thread gives it up for good.
+    void leave() const { detail::check(hsw_host_lock_leave(raw_)); }
+    /// All threads that use the library join, also those to come.
+    void install() const { detail::check(hsw_host_lock_install(raw_)); }
+    /// Threads to come join none.
+    static void uninstall() { detail::check(hsw_host_lock_uninstall()); }
+
+    /// Figures; hardswitch.h says what each is.
+    hsw_host_lock_stats stats() const { return detail::ask(&hsw_host_lock_get_stats, raw_); }
+    /// Tells `function` of each event from now on, on the thread that it happens to. It must not throw, switch or wait.
+    void set_hook(std::function<void(const hsw_host_lock_event&)> function) const {
+        using hook = std::function<void(const hsw_host_lock_event&)>;
+        detail::check(hsw_host_lock_set_hook(raw_, &call, new hook(std::move(function)), &detail::destroy_boxed<hook>));
+    }
+    void clear_hook() const { detail::check(hsw_host_lock_set_hook(raw_, nullptr, nullptr, nullptr)); }
+
+private:
+    explicit host_lock(hsw_host_lock raw) noexcept : handle(raw) {}
+    static void call(const hsw_host_lock_event* event, void* user) noexcept {
+        (*static_cast<std::function<void(const hsw_host_lock_event&)>*>(user))(*event);
+    }
+};
+
+/// Calls `function()`, and lets other threads have the host lock meanwhile: for blocking work of the host's own. Returns what it returns, or
+/// throws what it throws. Inside, no tasklet runs: what would switch throws hsw::switch_trap, what would wait hsw::block_trap.
+template <class F>
+auto allow_threads(F&& function) {
+    using call = detail::far_call<std::reference_wrapper<std::remove_reference_t<F>>>;
+    call job{std::ref(function)};
+    detail::check(hsw_allow_threads(&call::run, &job));
+    return job.take();
+}
+
+} // namespace thread
+
+inline thread::remote tasklet::remote() const { return thread::remote(*this); }
+inline thread::remote tasklet::bind_thread(std::uint64_t id) {
+    hsw_remote out{};
+    detail::check(hsw_tasklet_bind_thread(raw_, id, &out));
+    return thread::remote::adopt(out);
 }
 
 // -------------------------------------------------------------------------------------- locks, conditions and their kin

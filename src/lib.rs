@@ -85,7 +85,7 @@ pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTra
 pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
-pub use measure::{set_statistics, statistics, TaskletStats};
+pub use measure::{set_statistics, statistics, Site, TaskletStats};
 pub use queue_channel::{QueueChannel, QueueIter};
 pub use run::{run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport};
 pub use runtime::{stats, Settings, Stats};

@@ -17,7 +17,7 @@ use core::ptr;
 use crate::arch::{self, EhGlobals, FpEnv};
 use crate::channel::Core;
 use crate::error::{Error, Result, StateError};
-use crate::measure::{self, Measured, TaskletStats};
+use crate::measure::{self, Measured, Site, TaskletStats};
 use crate::os;
 use crate::runtime::{Runtime, HOOK_STATS};
 use crate::scheduler::ErrorHandler;
@@ -633,6 +633,7 @@ impl Tasklet {
             stack_size: 0,
             sliced: false,
             fp_env: false,
+            site: None,
         }
     }
 
@@ -688,7 +689,7 @@ impl Tasklet {
         self.may_bind()?;
         if self.runtime().hooks() & HOOK_STATS != 0 {
             // SAFETY: the handle keeps the task.
-            unsafe { measure::bound_at(self.as_ptr(), Location::caller()) };
+            unsafe { measure::bound_at(self.as_ptr(), Location::caller().into()) };
         }
         // A new function starts with an empty slot.
         drop(self.take_tempval());
@@ -1156,12 +1157,20 @@ pub struct Builder {
     stack_size: usize,
     sliced: bool,
     fp_env: bool,
+    site: Option<Site>,
 }
 
 impl Builder {
     /// A name for messages, listings and debuggers.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The spawn site for [statistics](crate::set_statistics), instead of the
+    /// caller's: for hosts in other languages.
+    pub fn site(mut self, site: Site) -> Builder {
+        self.site = Some(site);
         self
     }
 
@@ -1225,7 +1234,11 @@ impl Builder {
                 extra.stack_size = self.stack_size;
             }
             if runtime.hooks() & HOOK_STATS != 0 {
-                measure::bound_at(task, Location::caller());
+                let site = match self.site {
+                    Some(site) => site,
+                    None => Location::caller().into(), // not in a closure: that has no caller
+                };
+                measure::bound_at(task, site);
             }
             Ok(Tasklet::from_owned(task))
         }

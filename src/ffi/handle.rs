@@ -48,10 +48,11 @@ pub(super) enum Kind {
     Remote,
     Loop,
     Pool,
+    HostLock,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "tasklet",
     "channel",
     "socket",
@@ -70,6 +71,7 @@ const NAMES: [&str; 18] = [
     "remote tasklet",
     "main loop",
     "worker pool",
+    "host lock",
 ];
 
 impl Kind {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::object::{self, get, handle_of_process, tell};
 use super::run::{nanoseconds, HSW_NO_LIMIT};
-use super::tasklet::{hsw_entry, Call};
+use super::tasklet::{hsw_entry, Call, SentCall};
 use super::value::hsw_destroy;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
 use crate::event::PostError;
@@ -120,12 +120,6 @@ pub extern "C" fn hsw_loop_release(main_loop: hsw_loop) -> hsw_status {
     object::release(main_loop)
 }
 
-/// A call on its way to another thread.
-struct SentCall(Call);
-
-// SAFETY: `hsw_loop_post` says that the argument crosses threads.
-unsafe impl Send for SentCall {}
-
 /// Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are called in the order they came, on the
 /// tasklet that pumps: they may send on channels with a waiting receiver, and spawn tasklets; what blocks for long belongs into one.
 ///
@@ -145,10 +139,7 @@ pub unsafe extern "C" fn hsw_loop_post(
 ) -> hsw_status {
     entry(|| {
         let call = SentCall(Call::new(function, argument, destroy_argument)?);
-        let posted = get(main_loop)?.post(move || {
-            let SentCall(call) = { call };
-            call.call_back();
-        });
+        let posted = get(main_loop)?.post(move || call.call_back());
         posted.map_err(|error| {
             let status = match error {
                 PostError::Closed => hsw_status::HSW_ERR_STATE,

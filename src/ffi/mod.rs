@@ -16,6 +16,7 @@
 
 mod carry;
 mod channel;
+mod debug;
 mod handle;
 mod local;
 mod object;
@@ -31,6 +32,8 @@ mod tasklet;
 mod tasklet_local;
 mod value;
 
+#[cfg(feature = "std")]
+mod host_lock;
 #[cfg(feature = "std")]
 mod main_loop;
 #[cfg(feature = "std")]

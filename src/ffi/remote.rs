@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 use core::ffi::{c_char, c_void};
 
+use super::handle::{Fault, Kind};
 use super::object::{self, ask, ask_or_fail, get, handle_of_process};
 use super::scheduler::Lent;
 use super::status::{self, Failure};
-use super::tasklet::{hsw_tasklet, state_bits};
+use super::tasklet::{hsw_entry, hsw_tasklet, state_bits, Call, SentCall};
 use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status};
 use crate::thread::Remote;
@@ -50,6 +51,75 @@ pub unsafe extern "C" fn hsw_remote_retain(
 #[no_mangle]
 pub extern "C" fn hsw_remote_release(remote: hsw_remote) -> hsw_status {
     object::release(remote)
+}
+
+/// Gives a tasklet to another thread, which uses the library: one that has not started, is not queued, and was bound by
+/// `hsw_tasklet_bind_send` or not at all. `remote` refers to it there; the handles that there were are those of an empty tasklet. Waits
+/// until both threads have switched or pumped; the calling one need not.
+///
+/// `HSW_ERR_STATE`: there is no such thread, it ended, or the tasklet may not move; then nothing has changed. Otherwise as
+/// `hsw_remote_with`: after a failure of that kind the tasklet may be without a thread, whole, and can be given to another.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_bind_thread(
+    tasklet: hsw_tasklet,
+    thread_id: u64,
+    remote: *mut hsw_remote,
+) -> hsw_status {
+    object::make(remote, "remote", || {
+        Ok(Arc::new(get(tasklet)?.bind_thread(thread_id)?))
+    })
+}
+
+/// As `hsw_tasklet_bind_thread`, for whom any thread refers to; also for one whose thread has ended. All references to it refer to it
+/// there then. No-op when it is there already.
+#[no_mangle]
+pub extern "C" fn hsw_remote_bind_thread(remote: hsw_remote, thread_id: u64) -> hsw_status {
+    entry(|| Ok(get(remote)?.bind_thread(thread_id)?))
+}
+
+/// As `hsw_tasklet_bind_send`, on the tasklet's thread; with `paused`, it is alive and paused at once. Waits and fails as
+/// `hsw_remote_with`. One without a thread is bound at once, but cannot be paused (`HSW_ERR_STATE`).
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_bind(
+    remote: hsw_remote,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+    paused: bool,
+) -> hsw_status {
+    entry(|| {
+        let call = SentCall(Call::new(function, argument, destroy_argument)?);
+        let remote = get(remote)?;
+        Ok(if paused {
+            remote.bind_paused(move || call.run())
+        } else {
+            remote.bind(move || call.run())
+        }?)
+    })
+}
+
+/// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with`.
+#[no_mangle]
+pub extern "C" fn hsw_remote_unbind(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.unbind()?))
+}
+
+/// A handle of the tasklet, for its own thread (`HSW_ERR_WRONG_THREAD` elsewhere). The caller owns it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_tasklet(
+    remote: hsw_remote,
+    tasklet: *mut hsw_tasklet,
+) -> hsw_status {
+    object::make(tasklet, "tasklet", || {
+        let here = get(remote)?.tasklet();
+        here.ok_or(Failure::Handle(Kind::Tasklet, Fault::WrongThread))
+    })
+}
+
+/// On the tasklet's own thread, as `hsw_tasklet_switch`; elsewhere `HSW_ERR_STATE`.
+#[no_mangle]
+pub extern "C" fn hsw_remote_switch(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.switch()?))
 }
 
 /// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
@@ -127,7 +197,7 @@ pub unsafe extern "C" fn hsw_remote_state(remote: hsw_remote, state: *mut u32) -
     })
 }
 
-/// The id of the tasklet, as `hsw_tasklet_id`.
+/// The id of the tasklet, as `hsw_tasklet_id`. Another one when it has moved to another thread.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_tasklet_id(remote: hsw_remote, id: *mut usize) -> hsw_status {
     ask(remote, id, "id", |remote| remote.tasklet_id())

@@ -12,7 +12,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::handle::{Fault, Kind};
-use super::value::{hsw_destroy, Owned, Payload};
+use super::value::{hsw_destroy, Common, Owned};
 use super::{local, out, set_if_wanted};
 use crate::error::{Error, StateError, Thrown};
 
@@ -400,7 +400,7 @@ pub(super) unsafe fn thrown(
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> Error {
-    let payload = Payload(Owned::new(data, destroy));
+    let payload = Common(Owned::new(data, destroy));
     // SAFETY: as above.
     let message = unsafe { super::string(message, "message") }
         .unwrap_or_else(|_| "an exception of the host".to_string());
@@ -411,7 +411,7 @@ pub(super) unsafe fn thrown(
 pub(super) fn payload_of(error: &Error) -> Option<(*mut c_void, hsw_destroy)> {
     match error {
         Error::Thrown(thrown) => thrown
-            .downcast_ref::<Payload>()
+            .downcast_ref::<Common>()
             .map(|payload| payload.0.peek()),
         _ => None,
     }

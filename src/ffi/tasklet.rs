@@ -1,6 +1,6 @@
 //! Tasklets.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{c_char, c_void, CStr};
 
 use alloc::format;
 use alloc::rc::Rc;
@@ -13,7 +13,7 @@ use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, set_if_wanted, write_text};
-use crate::{Error, Tasklet, Value};
+use crate::{measure, Error, Site, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
 /// `hsw_tasklet_release`. All zero is the handle of nothing.
@@ -53,6 +53,11 @@ pub struct hsw_tasklet_options {
     pub stack_size: usize,
     /// Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
     pub fp_env: bool,
+    /// Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays for ever, as `__FILE__`, in UTF-8. Null:
+    /// it is not told.
+    pub file: *const c_char,
+    /// The line there, as `__LINE__`.
+    pub line: u32,
     /// Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
     pub destroy_argument: hsw_destroy,
 }
@@ -120,7 +125,7 @@ impl Call {
         Ok(Call { function, argument })
     }
 
-    fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         // An earlier tasklet may have had this one's id, and ended without coming by.
         status::forget(crate::current().id());
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it, which
@@ -148,13 +153,37 @@ impl Call {
     }
 }
 
+/// A call on its way to another thread.
+#[cfg(feature = "std")]
+pub(super) struct SentCall(pub(super) Call);
+
+// SAFETY: every function of the header that takes such a call says that its argument crosses threads. The runtime itself only
+// ever passes the pointer on.
+#[cfg(feature = "std")]
+unsafe impl Send for SentCall {}
+
+#[cfg(feature = "std")]
+impl SentCall {
+    pub(super) fn run(self) -> Result<(), Error> {
+        self.0.run()
+    }
+
+    pub(super) fn call_back(&self) {
+        self.0.call_back();
+    }
+}
+
 /// The options, checked.
 struct Options {
     name: Option<String>,
     own: bool,
     stack_size: Option<usize>,
     fp_env: bool,
+    site: Site,
 }
+
+/// No line of any file: what C does not tell is not a line of this library.
+const NOWHERE: Site = Site::new("", 0);
 
 impl Options {
     /// SAFETY: null, or as the contract of the interface says.
@@ -166,6 +195,7 @@ impl Options {
                 own: false,
                 stack_size: None,
                 fp_env: false,
+                site: NOWHERE,
             });
         };
         let own = match options.stack {
@@ -187,7 +217,18 @@ impl Options {
             // SAFETY: as above.
             Some(unsafe { super::string(options.name, "options.name") }?)
         };
+        let site = if options.file.is_null() {
+            NOWHERE
+        } else {
+            // SAFETY: as above; the string stays for ever.
+            let file: &'static CStr = unsafe { CStr::from_ptr(options.file) };
+            let file = file
+                .to_str()
+                .map_err(|_| Failure::Argument("options.file is not UTF-8".to_string()))?;
+            Site::new(file, options.line)
+        };
         Ok(Options {
+            site,
             name,
             own,
             stack_size: (options.stack_size != 0).then_some(options.stack_size),
@@ -196,7 +237,7 @@ impl Options {
     }
 
     fn builder(&self) -> crate::Builder {
-        let mut builder = Tasklet::builder();
+        let mut builder = Tasklet::builder().site(self.site);
         if let Some(name) = &self.name {
             builder = builder.name(name);
         }
@@ -296,6 +337,20 @@ pub extern "C" fn hsw_tasklet_release(tasklet: hsw_tasklet) -> hsw_status {
     object::release(tasklet)
 }
 
+/// Binds, and keeps the site that the tasklet was made at: the caller of `bind` is a line of this library.
+fn bind_without_site(
+    tasklet: &Tasklet,
+    bind: impl FnOnce(&Tasklet) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let site = tasklet.stats().spawned_at;
+    bind(tasklet)?;
+    if crate::statistics() {
+        // SAFETY: the handle keeps the task.
+        unsafe { measure::bound_at(tasklet.as_ptr(), site.unwrap_or(NOWHERE)) };
+    }
+    Ok(())
+}
+
 /// Gives a tasklet that is not alive a function to run: *bound*, not alive until `hsw_tasklet_setup`. The argument is the
 /// tasklet's from now on, also when this call fails; `destroy_argument` frees it.
 #[no_mangle]
@@ -307,7 +362,9 @@ pub unsafe extern "C" fn hsw_tasklet_bind(
 ) -> hsw_status {
     entry(|| {
         let call = Call::new(function, argument, destroy_argument)?;
-        with_tasklet(tasklet, |t| t.bind(move || call.run()))
+        with_tasklet(tasklet, |t| {
+            bind_without_site(t, |t| t.bind(move || call.run()))
+        })
     })
 }
 
@@ -321,7 +378,27 @@ pub unsafe extern "C" fn hsw_tasklet_bind_paused(
 ) -> hsw_status {
     entry(|| {
         let call = Call::new(function, argument, destroy_argument)?;
-        with_tasklet(tasklet, |t| t.bind_paused(move || call.run()))
+        with_tasklet(tasklet, |t| {
+            bind_without_site(t, |t| t.bind_paused(move || call.run()))
+        })
+    })
+}
+
+/// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet may move to another one before it
+/// starts (`hsw_tasklet_bind_thread`).
+#[cfg(feature = "std")]
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_bind_send(
+    tasklet: hsw_tasklet,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let call = SentCall(Call::new(function, argument, destroy_argument)?);
+        with_tasklet(tasklet, |t| {
+            bind_without_site(t, |t| t.bind_send(move || call.run()))
+        })
     })
 }
 
@@ -488,6 +565,26 @@ pub unsafe extern "C" fn hsw_tasklet_name(
         let name = get(tasklet)?.name().unwrap_or_default();
         // SAFETY: the contract of the interface.
         unsafe { write_text(&name, buffer, capacity, length) }
+    })
+}
+
+/// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name ("" when it is not known), and the line
+/// (`line` may be null; 0 when it is not known). Known of those that were made while `hsw_set_statistics` was on, if
+/// `hsw_tasklet_options` said it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_site(
+    tasklet: hsw_tasklet,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    line: *mut u32,
+) -> hsw_status {
+    entry(|| {
+        let site = get(tasklet)?.stats().spawned_at.unwrap_or(NOWHERE);
+        // SAFETY: the contract of the interface.
+        unsafe { write_text(site.file(), buffer, capacity, length) }?;
+        set_if_wanted(line, site.line());
+        Ok(())
     })
 }
 

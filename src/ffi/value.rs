@@ -61,11 +61,12 @@ impl From<Sent> for Owned {
     }
 }
 
-/// The payload of an exception that C threw.
-pub(super) struct Payload(pub(super) Owned);
+/// A pointer that several threads may look at: the payload of an exception, what a hook is called with.
+pub(super) struct Common(pub(super) Owned);
 
-// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at from several. The header
-// says so to whoever throws: the payload and its function must bear that. The runtime itself only ever passes the pointer on.
-unsafe impl Send for Payload {}
+// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at from several; so may what a hook
+// of many threads is called with. The header says so: pointer and function must bear that. The runtime itself only ever passes the
+// pointer on.
+unsafe impl Send for Common {}
 // SAFETY: as above.
-unsafe impl Sync for Payload {}
+unsafe impl Sync for Common {}

@@ -1,10 +1,9 @@
 //! A tasklet that has not started, between two threads: all of it that is `Send`.
 
 use crate::error::{Error, Result, StateError};
-use crate::measure;
+use crate::measure::{self, Site};
 use crate::runtime::Runtime;
 use crate::tasklet::{flag, release, Body, Task, Tasklet};
-use std::panic::Location;
 
 /// What becomes a tasklet of the thread that [makes](Unstarted::make) it.
 pub(super) struct Unstarted {
@@ -16,7 +15,7 @@ pub(super) struct Unstarted {
     flags: u32,
     name: Option<Box<str>>,
     stack_size: usize,
-    site: Option<&'static Location<'static>>,
+    site: Option<Site>,
 }
 
 /// What a tasklet keeps on another thread.
