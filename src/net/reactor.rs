@@ -138,6 +138,7 @@ impl Reactor {
             && self.descriptors.borrow().is_empty()
             && self.next_deadline().is_none()
             && self.events.is_empty()
+            && !crate::thread::has_mail()
             && crate::time::timeouts() == 0
     }
 

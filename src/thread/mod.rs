@@ -40,6 +40,11 @@ pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
     Ok(())
 }
 
+/// Has anybody asked something of a tasklet of the calling thread, or woken one, that the thread has not come to yet?
+pub(crate) fn has_mail() -> bool {
+    Runtime::existing().is_some_and(Runtime::has_mail)
+}
+
 /// Does a tasklet of the calling thread wait for another thread?
 pub(crate) fn is_waiting() -> bool {
     existing().is_some_and(|local| local.waiting() > 0)
