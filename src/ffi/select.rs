@@ -6,11 +6,11 @@ use core::time::Duration;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::channel::{get, hsw_channel};
-use super::run::HSW_NO_LIMIT;
+use super::channel::hsw_channel;
+use super::object::get;
 use super::status::Failure;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, set_if_wanted};
+use super::{entry, hsw_status, out, time_limit};
 use crate::channel::{RECEIVE, SEND};
 use crate::{Error, Select};
 
@@ -34,10 +34,6 @@ pub struct hsw_case {
     pub direction: i32,
     /// The value to send; or where the received value is written.
     pub value: *mut c_void,
-}
-
-fn patience(timeout_ns: u64) -> Option<Duration> {
-    (timeout_ns != HSW_NO_LIMIT).then(|| Duration::from_nanos(timeout_ns))
 }
 
 /// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
@@ -70,26 +66,26 @@ pub unsafe extern "C" fn hsw_select(
         for i in 0..count {
             // SAFETY: `cases` has `count` elements (contract of the interface).
             let case = unsafe { cases.add(i).read() };
-            let (channel, destroy) = get(case.channel)?;
+            let on = get(case.channel)?;
             match case.direction {
                 d if d == hsw_direction::HSW_RECEIVE as i32 => {
-                    select.receive(&channel);
+                    select.receive(&on.channel);
                 }
                 d if d == hsw_direction::HSW_SEND as i32 => {
                     // Not freed from here on until all cases are known to be good.
-                    select.send(&channel, Owned::new(case.value, None));
+                    select.send(&on.channel, Owned::new(case.value, None));
                 }
                 other => {
                     let what = format!("cases[{i}].direction: there is none called {other}");
                     return Err(Failure::Argument(what));
                 }
             }
-            destroyers.push(destroy);
+            destroyers.push(on.destroy);
         }
         if in_order {
             select = select.in_order();
         }
-        let (chosen_case, outcome) = run(&mut select, &destroyers, patience(timeout_ns));
+        let (chosen_case, outcome) = run(&mut select, &destroyers, time_limit(timeout_ns)?);
         for (i, case) in select.cases().iter_mut().enumerate() {
             let unsent = case.take::<Owned>().map(|owned| owned.take().0);
             if case.direction() == SEND && Some(i) != chosen_case.filter(|_| outcome.is_ok()) {
@@ -130,66 +126,4 @@ fn run(select: &mut Select, destroyers: &[hsw_destroy], time: Option<Duration>) 
         }
         Ok((i, Ok(_))) => (Some(i), Ok(None)),
     }
-}
-
-/// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
-/// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
-///
-/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
-/// loop itself while it waits here.
-#[no_mangle]
-pub extern "C" fn hsw_channel_send_timeout(
-    channel: hsw_channel,
-    value: *mut c_void,
-    timeout_ns: u64,
-) -> hsw_status {
-    entry(|| {
-        let (channel, destroy) = get(channel)?;
-        let value = Owned::new(value, destroy);
-        let Some(time) = patience(timeout_ns) else {
-            return Ok(channel.send(value)?);
-        };
-        channel.send_timeout(value, time).map_err(|(error, back)| {
-            match back {
-                Some(value) if matches!(error, Error::Timeout) => {
-                    value.take();
-                }
-                other => drop(other),
-            }
-            error
-        })?;
-        Ok(())
-    })
-}
-
-/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
-#[no_mangle]
-pub unsafe extern "C" fn hsw_channel_receive_timeout(
-    channel: hsw_channel,
-    timeout_ns: u64,
-    value: *mut *mut c_void,
-) -> hsw_status {
-    entry(|| {
-        let value = out(value, "value")?;
-        let (channel, _) = get(channel)?;
-        let received = match patience(timeout_ns) {
-            Some(time) => channel.receive_timeout(time)?,
-            None => channel.receive()?,
-        };
-        value.set(received.take().0);
-        Ok(())
-    })
-}
-
-/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
-/// queued, none has run yet. What senders were about to send is freed.
-#[no_mangle]
-pub unsafe extern "C" fn hsw_channel_close_and_wake(
-    channel: hsw_channel,
-    woken: *mut usize,
-) -> hsw_status {
-    entry(|| {
-        set_if_wanted(woken, get(channel)?.0.close_and_wake());
-        Ok(())
-    })
 }
