@@ -31,7 +31,8 @@ pub enum Error {
     Panicked(Thrown),
     /// The channel is closed and nobody waits at its other end.
     Closed,
-    /// Nobody is left who could end the wait.
+    /// Nobody is left who could end the wait: no tasklet can run, and none of the
+    /// thread waits for a time, a socket, or another thread that can run.
     Deadlock,
     /// The last other tasklet ended while main (or the innermost `run`) received.
     MainReceiving,

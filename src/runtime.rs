@@ -254,8 +254,10 @@ pub(crate) struct Runtime {
     pub(crate) timers: Timers,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
     pub(crate) since: Cell<u64>,
-    /// Where the next fair select begins to look.
-    pub(crate) select_turn: Cell<usize>,
+    /// What selects throw dice with; never 0.
+    pub(crate) dice: Cell<u64>,
+    /// The first stand-ins of those who drive the loop and let others run just now.
+    pub(crate) drives: RefCell<Vec<*mut Task>>,
     /// Control blocks that were given back.
     freed: Cell<u64>,
     /// Stands in for the C++ runtime's globals where there is none.
@@ -377,7 +379,8 @@ impl Runtime {
             runs: Runs::new(),
             timers: Timers::new(),
             since: Cell::new(0),
-            select_turn: Cell::new(0),
+            dice: Cell::new(0x9E37_79B9_7F4A_7C15),
+            drives: RefCell::new(Vec::new()),
             freed: Cell::new(0),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
@@ -918,6 +921,18 @@ pub struct Stats {
 /// Figures of the calling thread's runtime.
 pub fn stats() -> Stats {
     Runtime::get().stats()
+}
+
+/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
+/// std nobody else does it at the end of a thread. From main; inside another tasklet
+/// it does nothing.
+///
+/// # Safety
+/// What is left of the thread's tasklets and channels is dropped on this thread, and
+/// not used in any other way.
+#[cfg(not(feature = "std"))]
+pub unsafe fn end_thread() {
+    thread_exit();
 }
 
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].

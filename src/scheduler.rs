@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::arch::transfer;
 use crate::channel;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::measure;
 use crate::os;
@@ -17,6 +18,7 @@ use crate::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
     HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
+use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
@@ -312,6 +314,10 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let runtime = Runtime::get();
     let me = runtime.current();
+    drive::raise(me)?;
+    if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
+        drive::until_company(runtime, || false)?;
+    }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
@@ -556,6 +562,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
         if pending {
+            select::interrupt(runtime, task);
             let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
             make_runnable(runtime, task);
             drop(lost);
@@ -588,19 +595,15 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
     // the queue's reference to `me` becomes `left`, released after the switch.
     unsafe {
-        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         runtime.ring_remove(me);
         let mut next = runtime.ring();
         if next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::SENDING) {
-                uncaught = Some(Error::MainSending);
-            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
-                uncaught = Some(Error::MainReceiving);
-            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
-                uncaught = Some(Error::Deadlock);
+            if uncaught.is_none() && (*next).is(flag::BLOCKED) {
+                (next, uncaught) = leave_nobody(runtime, me);
             }
         }
+        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         if let Some(error) = uncaught {
             next = runtime.wakeup();
             let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
@@ -615,6 +618,44 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         runtime.left.set(me);
         runtime.later(after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
+/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
+/// who is next, and the error that one is told.
+///
+/// # Safety
+/// As [`end`].
+#[cold]
+#[inline(never)]
+unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Error>) {
+    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
+    // taken: what somebody puts there by hand nobody will take.
+    unsafe {
+        runtime.ring_append(me);
+        let mut uncaught = None;
+        if may_switch(runtime) {
+            let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+            let thrown = (*me).slot.take().into_unit();
+            uncaught = match stayed.and(thrown) {
+                Ok(()) | Err(Error::Exit) => None,
+                Err(error) => handle(runtime, me, error),
+            };
+        }
+        runtime.ring_remove(me);
+        let next = runtime.ring();
+        if !next.is_null() {
+            return (next, uncaught);
+        }
+        let next = runtime.wakeup();
+        let told = match (*next).flags & flag::BLOCKED {
+            flag::SENDING => Some(Error::MainSending),
+            flag::RECEIVING => Some(Error::MainReceiving),
+            flag::SELECTING => Some(Error::Deadlock),
+            _ => None,
+        };
+        (next, uncaught.or(told))
     }
 }
 
