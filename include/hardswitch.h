@@ -286,8 +286,10 @@ typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *
 
 // One of the operations of `hsw_select`.
 typedef struct hsw_case {
-  // The channel.
+  // The channel; or the handle of nothing, and
   struct hsw_channel channel;
+  // the queue. A queue can be sent to when it has room, and received from when it has a value.
+  struct hsw_queue queue;
   // One of `hsw_direction`.
   int32_t direction;
   // The value to send; or where the received value is written.
