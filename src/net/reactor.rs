@@ -175,7 +175,7 @@ impl Reactor {
     ) -> Registered {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let channel = Channel::new();
+        let channel = Channel::private();
         // The pump goes on after a wake-up; who was woken runs when its turn comes.
         channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {
