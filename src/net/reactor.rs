@@ -95,6 +95,8 @@ thread_local! {
 impl Reactor {
     /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
     pub fn current() -> Result<Rc<Reactor>> {
+        // Before the thread-local: so the thread's end finds them in this order, whatever was used first.
+        Runtime::get();
         let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
             let mut slot = slot.borrow_mut();
             if let Some(reactor) = &*slot {
