@@ -833,6 +833,7 @@ public:
 ///     wait.send(numbers, 5, [&] { ... });
 ///     if (!wait.perform_for(1s)) { ... }      // the time was over first
 ///
+/// A queue can be sent to when it has room, and received from when it has a value.
 /// If several can be done, the choice is fair; in_order() takes the one that was added first. While it waits, the tasklet is in the queue
 /// of each channel and counts in its balance. An object is for one wait: it forgets its operations when one is done, or when it
 /// throws. A select cannot send and receive on the same channel.
@@ -846,14 +847,20 @@ public:
     /// Adds: receive, and call `then(value)`.
     template <class T, class F>
     void receive(const channel<T>& from, F then) {
-        add(from, HSW_RECEIVE, nullptr, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
+        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr}, std::move(then));
+    }
+    template <class T, class F>
+    void receive(const queue_channel<T>& from, F then) {
+        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr}, std::move(then));
     }
     /// Adds: send, and call `then()`. A value that is not sent is destroyed.
     template <class T, class F>
     void send(const channel<T>& to, T value, F then) {
-        std::function<void(void*)> function = [then = std::move(then)](void*) mutable { then(); };
-        void* const data = detail::carrier<T>::pack(std::move(value));
-        add(to, HSW_SEND, data, detail::carrier<T>::destroyer, std::move(function));
+        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr}, std::move(value), std::move(then));
+    }
+    template <class T, class F>
+    void send(const queue_channel<T>& to, T value, F then) {
+        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr}, std::move(value), std::move(then));
     }
     /// Of several operations that can be done, the first that was added.
     select& in_order() noexcept {
@@ -870,8 +877,18 @@ public:
     }
 
 private:
-    template <class T>
-    void add(const channel<T>& channel, hsw_direction direction, void* data, hsw_destroy destroy, std::function<void(void*)> then) {
+    template <class T, class From, class F>
+    void add_receive(const From& from, const hsw_case& what, F then) {
+        add(from, what, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
+    }
+    template <class T, class To, class F>
+    void add_send(const To& to, hsw_case what, T value, F then) {
+        std::function<void(void*)> function = [then = std::move(then)](void*) mutable { then(); };
+        what.value = detail::carrier<T>::pack(std::move(value));
+        add(to, what, detail::carrier<T>::destroyer, std::move(function));
+    }
+    template <class Channel>
+    void add(const Channel& channel, const hsw_case& what, hsw_destroy destroy, std::function<void(void*)> then) {
         struct freed {
             void* data;
             hsw_destroy destroy;
@@ -880,10 +897,10 @@ private:
                     destroy(data);
                 }
             }
-        } unsent{data, destroy};
-        cases_.push_back(hsw_case{channel.raw(), direction, data});
+        } unsent{what.value, destroy};
+        cases_.push_back(what);
         try {
-            then_.push_back(rest{std::move(then), destroy, std::make_shared<hsw::channel<T>>(channel)});
+            then_.push_back(rest{std::move(then), destroy, std::make_shared<Channel>(channel)});
         } catch (...) {
             cases_.pop_back();
             throw;

@@ -31,7 +31,8 @@ pub enum Error {
     Panicked(Thrown),
     /// The channel is closed and nobody waits at its other end.
     Closed,
-    /// Nobody is left who could end the wait.
+    /// Nobody is left who could end the wait: no tasklet can run, and none of the
+    /// thread waits for a time, a socket, or another thread that can run.
     Deadlock,
     /// The last other tasklet ended while main (or the innermost `run`) received.
     MainReceiving,
@@ -173,8 +174,6 @@ pub enum SettingsError {
     WindowSize,
     /// The watermark lies outside the window.
     Watermark,
-    /// `scratch_size` is below 4 KiB or absurdly large.
-    ScratchSize,
     /// `stack_size` is below 4 KiB or absurdly large.
     StackSize,
     /// `memory_ceiling` has no room for a first block of control blocks.
@@ -191,7 +190,6 @@ impl SettingsError {
             SettingsError::Windows => "the number of windows is not in 1..=1024",
             SettingsError::WindowSize => "window_size is below 4 KiB or absurdly large",
             SettingsError::Watermark => "the watermark lies outside the window",
-            SettingsError::ScratchSize => "scratch_size is below 4 KiB or absurdly large",
             SettingsError::StackSize => "stack_size is below 4 KiB or absurdly large",
             SettingsError::MemoryCeiling => "memory_ceiling is below 16 KiB",
             SettingsError::Memory => "the memory handed in has no room for the windows",

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use crate::arch::transfer;
 use crate::channel;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::measure;
 use crate::os;
@@ -17,8 +18,9 @@ use crate::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
     HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
+use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
+use crate::transfer::{arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
@@ -312,6 +314,10 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let runtime = Runtime::get();
     let me = runtime.current();
+    drive::raise(me)?;
+    if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
+        drive::until_company(runtime, || false)?;
+    }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
@@ -449,21 +455,19 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
-/// [`op_run_tasklet`] without the switch itself, when that is a plain one and the
-/// caller outlives its leaving the queue. Else false, and nothing has changed.
+/// The change of the queue, when the way is [`clear`] and the caller is not released
+/// by leaving the queue.
 #[inline(always)]
-unsafe fn run_plainly<const REMOVE: bool>(
+unsafe fn take_turn<const REMOVE: bool>(
     runtime: &Runtime,
     me: *mut Task,
     task: *mut Task,
-) -> bool {
-    // SAFETY: live tasks, `me` is running; the queue's reference to `me` becomes
-    // the one to `task`, or `task` gets a new one.
+    flags: u32,
+) {
+    // SAFETY: live tasks, `me` is running and referred to; the queue's reference to
+    // `me` becomes the one to `task`, or `task` gets a new one.
     unsafe {
-        if !plain(runtime, me, task) || (REMOVE && (*me).refs == 1) {
-            return false;
-        }
-        match (REMOVE, (*task).is(flag::QUEUED)) {
+        match (REMOVE, flags & flag::QUEUED != 0) {
             (false, true) => {}
             (false, false) => {
                 (*task).refs += 1;
@@ -480,7 +484,21 @@ unsafe fn run_plainly<const REMOVE: bool>(
             }
         }
     }
-    true
+}
+
+/// [`op_run_tasklet`] where the way is clear and only the bytes of `task` are away.
+unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
+    // SAFETY: as `op_run_tasklet`.
+    unsafe {
+        let next = task.cast::<Task>();
+        let runtime = &*(*next).runtime;
+        let me = runtime.current();
+        let change = || take_turn::<REMOVE>(runtime, me, next, (*next).flags);
+        match go_away(runtime, me, sp, next, change) {
+            Some(exchange) => exchange,
+            None => op_run_tasklet::<REMOVE>(task, sp),
+        }
+    }
 }
 
 /// What running `task` comes to when it cannot run, or runs already.
@@ -502,11 +520,17 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     unsafe {
         let runtime = &*(*task).runtime;
         let me = runtime.current();
-        if task == me || (*task).flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+        let flags = (*task).flags;
+        if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
             return run_not(me, task);
         }
-        if run_plainly::<REMOVE>(runtime, me, task) {
-            swap(runtime, me, task);
+        if clear(runtime, me, task) && !(REMOVE && (*me).refs == 1) {
+            if flags & flag::AWAY != 0 {
+                transfer(op_bring_in::<REMOVE>, task.cast());
+            } else {
+                take_turn::<REMOVE>(runtime, me, task, flags);
+                swap(runtime, me, task);
+            }
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());
         }
@@ -556,6 +580,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
         if pending {
+            select::interrupt(runtime, task);
             let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
             make_runnable(runtime, task);
             drop(lost);
@@ -588,19 +613,15 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
     // the queue's reference to `me` becomes `left`, released after the switch.
     unsafe {
-        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         runtime.ring_remove(me);
         let mut next = runtime.ring();
         if next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::SENDING) {
-                uncaught = Some(Error::MainSending);
-            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
-                uncaught = Some(Error::MainReceiving);
-            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
-                uncaught = Some(Error::Deadlock);
+            if uncaught.is_none() && (*next).is(flag::BLOCKED) {
+                (next, uncaught) = leave_nobody(runtime, me);
             }
         }
+        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         if let Some(error) = uncaught {
             next = runtime.wakeup();
             let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
@@ -615,6 +636,44 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         runtime.left.set(me);
         runtime.later(after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
+/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
+/// who is next, and the error that one is told.
+///
+/// # Safety
+/// As [`end`].
+#[cold]
+#[inline(never)]
+unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Error>) {
+    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
+    // taken: what somebody puts there by hand nobody will take.
+    unsafe {
+        runtime.ring_append(me);
+        let mut uncaught = None;
+        if may_switch(runtime) {
+            let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+            let thrown = (*me).slot.take().into_unit();
+            uncaught = match stayed.and(thrown) {
+                Ok(()) | Err(Error::Exit) => None,
+                Err(error) => handle(runtime, me, error),
+            };
+        }
+        runtime.ring_remove(me);
+        let next = runtime.ring();
+        if !next.is_null() {
+            return (next, uncaught);
+        }
+        let next = runtime.wakeup();
+        let told = match (*next).flags & flag::BLOCKED {
+            flag::SENDING => Some(Error::MainSending),
+            flag::RECEIVING => Some(Error::MainReceiving),
+            flag::SELECTING => Some(Error::Deadlock),
+            _ => None,
+        };
+        (next, uncaught.or(told))
     }
 }
 

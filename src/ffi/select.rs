@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 
 use super::channel::hsw_channel;
 use super::object::get;
+use super::queue::hsw_queue;
 use super::status::Failure;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, time_limit};
+use super::{entry, hsw_status, out, time_limit, Done};
 use crate::channel::{RECEIVE, SEND};
+use crate::select::{Receivable, Sendable};
 use crate::{Error, Select};
 
 /// What a case of `hsw_select` does.
@@ -28,8 +30,10 @@ pub enum hsw_direction {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_case {
-    /// The channel.
+    /// The channel; or the handle of nothing, and
     pub channel: hsw_channel,
+    /// the queue. A queue can be sent to when it has room, and received from when it has a value.
+    pub queue: hsw_queue,
     /// One of `hsw_direction`.
     pub direction: i32,
     /// The value to send; or where the received value is written.
@@ -66,21 +70,19 @@ pub unsafe extern "C" fn hsw_select(
         for i in 0..count {
             // SAFETY: `cases` has `count` elements (contract of the interface).
             let case = unsafe { cases.add(i).read() };
-            let on = get(case.channel)?;
-            match case.direction {
-                d if d == hsw_direction::HSW_RECEIVE as i32 => {
-                    select.receive(&on.channel);
-                }
-                d if d == hsw_direction::HSW_SEND as i32 => {
-                    // Not freed from here on until all cases are known to be good.
-                    select.send(&on.channel, Owned::new(case.value, None));
-                }
-                other => {
-                    let what = format!("cases[{i}].direction: there is none called {other}");
-                    return Err(Failure::Argument(what));
-                }
-            }
-            destroyers.push(on.destroy);
+            let destroy = if case.queue.handle == 0 {
+                let on = get(case.channel)?;
+                add(&mut select, i, &case, &on.channel)?;
+                on.destroy
+            } else if case.channel.handle == 0 {
+                let on = get(case.queue)?;
+                add(&mut select, i, &case, &on.channel)?;
+                on.destroy
+            } else {
+                let what = format!("cases[{i}] is about a channel and a queue");
+                return Err(Failure::Argument(what));
+            };
+            destroyers.push(destroy);
         }
         if in_order {
             select = select.in_order();
@@ -101,6 +103,28 @@ pub unsafe extern "C" fn hsw_select(
         }
         Ok(())
     })
+}
+
+/// Adds a case to the select.
+fn add<C>(select: &mut Select, index: usize, case: &hsw_case, on: &C) -> Done
+where
+    C: Receivable<Owned> + Sendable<Owned>,
+{
+    match case.direction {
+        d if d == hsw_direction::HSW_RECEIVE as i32 => {
+            select.receive::<Owned>(on);
+            Ok(())
+        }
+        d if d == hsw_direction::HSW_SEND as i32 => {
+            // Not freed from here on until all cases are known to be good.
+            select.send(on, Owned::new(case.value, None));
+            Ok(())
+        }
+        other => {
+            let what = format!("cases[{index}].direction: there is none called {other}");
+            Err(Failure::Argument(what))
+        }
+    }
 }
 
 /// Which case it was, and what was received, if it was a receive.

@@ -16,14 +16,14 @@
 //! Whoever leaves a wait, by whatever way (woken, timed out, killed, an exception), takes its waiter off the lists: [`Registered`] does it
 //! when dropped.
 //!
-//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump (the main
-//! tasklet itself waits here, or main is blocked and the last runnable tasklet waits here) the waiting tasklet pumps itself, and lets
-//! others run meanwhile: see [`Reactor::block`].
+//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump, the waiting tasklet
+//! pumps itself, and lets others run meanwhile: see [`drive`](crate::drive) and [`Reactor::block`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
 
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
+use crate::drive::{self, must_drive};
 use crate::event::EventQueue;
 use crate::runtime::Runtime;
 use crate::thread::{host_lock, StayUp};
@@ -118,6 +118,14 @@ impl Reactor {
         reactor.unwrap_or_else(|_| Err(std::io::Error::other("the thread is ending").into()))
     }
 
+    /// The calling thread's, if it has one.
+    pub fn existing() -> Option<Rc<Reactor>> {
+        REACTOR
+            .try_with(|slot| slot.borrow().clone())
+            .ok()
+            .flatten()
+    }
+
     pub fn events(&self) -> &EventQueue {
         &self.events
     }
@@ -132,12 +140,22 @@ impl Reactor {
             .set(self.outstanding.get().wrapping_add_signed(delta));
     }
 
+    /// Calls on other threads, and waits that those end.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.get()
+    }
+
+    /// Is there a socket, a time or an event that could wake a tasklet?
+    pub fn has_work(&self) -> bool {
+        !(self.descriptors.borrow().is_empty()
+            && self.next_deadline().is_none()
+            && self.events.is_empty())
+    }
+
     /// Is there nothing that could wake a tasklet?
     pub fn is_idle(&self) -> bool {
         self.outstanding.get() == 0
-            && self.descriptors.borrow().is_empty()
-            && self.next_deadline().is_none()
-            && self.events.is_empty()
+            && !self.has_work()
             && !crate::thread::has_mail()
             && crate::time::timeouts() == 0
     }
@@ -227,12 +245,13 @@ impl Reactor {
             if let Some(wake) = waiter.wake.take() {
                 return Ok(wake);
             }
-            if must_pump_itself() {
+            let runtime = Runtime::get();
+            if must_drive(runtime, runtime.current()) {
                 if crate::current().block_trap() {
                     return Err(Error::BlockTrap);
                 }
+                drive::raise(runtime.current())?;
                 self.pump(None)?;
-                crate::thread::raise()?;
                 if waiter.wake.get().is_none() && crate::run_count() > 1 {
                     crate::schedule()?;
                 }
@@ -454,9 +473,4 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.cancel();
     }
-}
-
-/// Would blocking the current tasklet leave nobody to pump?
-fn must_pump_itself() -> bool {
-    crate::current().is_main() || (crate::run_count() <= 1 && crate::main_tasklet().is_blocked())
 }

@@ -245,12 +245,19 @@ fn strangers_may_come() -> bool {
     STRANGERS.load(Ordering::SeqCst) > 0 && other_threads()
 }
 
-/// Has the process threads that are not attached? Yes, where it cannot be told.
+/// Has the process threads that are not attached?
 fn other_threads() -> bool {
-    match std::fs::read_dir("/proc/self/task") {
-        Ok(tasks) => tasks.count() > threads().len(),
-        Err(_) => true,
-    }
+    all_threads() > threads().len()
+}
+
+/// Has the process other threads than the calling one?
+pub(crate) fn has_company() -> bool {
+    threads().len() > 1 || all_threads() > 1
+}
+
+/// The process's threads; any number, where it cannot be told.
+fn all_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
 }
 
 /// Everybody may be stuck now: has the first who is find out.

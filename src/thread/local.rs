@@ -5,6 +5,7 @@
 //! elsewhere, in the heap; being woken only means to look there.
 
 use crate::channel;
+use crate::drive::{self, must_drive};
 use crate::error::{Error, Result, StateError};
 use crate::net::reactor::{Reactor, Waiter, Wake};
 use crate::runtime::Runtime;
@@ -172,14 +173,7 @@ pub(crate) fn read_mail_and_raise() -> Result<()> {
 
 /// Raises what a letter threw at the running tasklet, which has read it itself.
 pub(crate) fn raise() -> Result<()> {
-    let current = Runtime::get().current();
-    // SAFETY: the running tasklet is live; its slot is its own.
-    unsafe {
-        if (*current).slot.is_bomb() {
-            return (*current).slot.take().into_unit();
-        }
-    }
-    Ok(())
+    drive::raise(Runtime::get().current())
 }
 
 impl Local {
@@ -235,6 +229,11 @@ impl Local {
     /// Tasklets that wait for other threads.
     pub(crate) fn waiting(&self) -> usize {
         self.seats.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Tasklets that other threads may refer to.
+    pub(crate) fn lent_out(&self) -> usize {
+        self.lent.borrow().len()
     }
 
     /// Makes the tasklet at `place` runnable, if it is still there. Answers it.
@@ -341,13 +340,14 @@ impl Sitting {
         }
         let mut reactor = None;
         while !done() {
-            if must_pump_itself() {
+            let runtime = Runtime::get();
+            if must_drive(runtime, runtime.current()) {
                 let reactor = match &reactor {
                     Some(reactor) => reactor,
                     None => reactor.insert(Reactor::current()?),
                 };
-                reactor.pump_for_threads()?;
                 raise()?;
+                reactor.pump_for_threads()?;
                 if crate::run_count() > 1 && !done() {
                     crate::schedule()?;
                 }
@@ -390,12 +390,4 @@ impl Drop for Sitting {
         self.local.free.borrow_mut().push(self.place.seat);
         drop(rest);
     }
-}
-
-/// Must the running tasklet wait for mail itself? Main does; and who is the last one when nobody waits for the queue to be empty.
-fn must_pump_itself() -> bool {
-    let runtime = Runtime::get();
-    let me = runtime.current();
-    // SAFETY: whom to wake is a live task.
-    me == runtime.main() || (crate::run_count() <= 1 && unsafe { !(*runtime.wakeup()).floating() })
 }

@@ -24,7 +24,7 @@ mod remote;
 mod unstarted;
 
 pub use channel::Channel;
-pub(crate) use home::StayUp;
+pub(crate) use home::{has_company, StayUp};
 pub use host_lock::{allow_threads, HostLock};
 pub(crate) use local::{
     attach, detach, existing, raise, read_mail, read_mail_and_raise, set_free, Local,
@@ -43,6 +43,11 @@ pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
 /// Has anybody asked something of a tasklet of the calling thread, or woken one, that the thread has not come to yet?
 pub(crate) fn has_mail() -> bool {
     Runtime::existing().is_some_and(Runtime::has_mail)
+}
+
+/// May other threads that use the library wake a tasklet of the calling thread: one that waits for them, or one that they refer to?
+pub(crate) fn is_known() -> bool {
+    existing().is_some_and(|local| local.waiting() > 0 || local.lent_out() > 0)
 }
 
 /// Does a tasklet of the calling thread wait for another thread?
