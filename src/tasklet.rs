@@ -253,6 +253,25 @@ impl Task {
         self.flags & flags != 0
     }
 
+    #[inline(always)]
+    pub(crate) fn set(&mut self, flags: u32) {
+        self.write_flags(self.flags | flags);
+    }
+
+    #[inline(always)]
+    pub(crate) fn clear(&mut self, flags: u32) {
+        self.write_flags(self.flags & !flags);
+    }
+
+    /// Stores all of the word. Left alone the compiler stores the one byte that
+    /// changes, and the next test of the word, an instant later, has to wait until
+    /// that byte is in the cache: the store buffer cannot serve it.
+    #[inline(always)]
+    fn write_flags(&mut self, flags: u32) {
+        // SAFETY: a field of our own.
+        unsafe { ptr::write_volatile(&mut self.flags, flags) };
+    }
+
     /// Neither queued nor blocked.
     pub(crate) fn floating(&self) -> bool {
         !self.is(flag::QUEUED | flag::BLOCKED)
@@ -319,7 +338,7 @@ impl Task {
             if !window.is_null() {
                 (*window).members.set((*window).members.get() - 1);
             }
-            (*task).flags &= !flag::AWAY;
+            (*task).clear(flag::AWAY);
         }
     }
 
@@ -345,7 +364,7 @@ impl Task {
         unsafe {
             if (*task).is(flag::BOUND) {
                 let (drop, body) = ((*(*task).entry).drop, (*task).body());
-                (*task).flags &= !(flag::BOUND | flag::ALIVE);
+                (*task).clear(flag::BOUND | flag::ALIVE);
                 drop(body);
                 Task::reclaim(task);
             }
@@ -384,7 +403,7 @@ impl Task {
                     .fit(&mut (*task).buffer, needed, &runtime.budget)?;
                 (*window).members.set((*window).members.get() + 1);
                 (*task).window = window;
-                (*task).flags |= flag::AWAY;
+                (*task).set(flag::AWAY);
                 let top = (*window).top;
                 let image = (*task).buffer.ptr() as usize;
                 (top, image.wrapping_sub(top - needed) as isize)
@@ -403,7 +422,7 @@ impl Task {
             let entry = EntryOf::<F, R>::ENTRY;
             (*task).sp = arch::write_newborn(body, delta, entry.run as usize, task as usize);
             (*task).entry = entry;
-            (*task).flags |= flag::BOUND;
+            (*task).set(flag::BOUND);
         }
         Ok(())
     }
@@ -412,7 +431,7 @@ impl Task {
     /// to drop from now on.
     #[inline(always)]
     pub(crate) fn started(&mut self) {
-        self.flags = self.flags & !flag::BOUND | flag::STARTED;
+        self.write_flags(self.flags & !flag::BOUND | flag::STARTED);
     }
 }
 
@@ -490,7 +509,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
         if !(*task).is(flag::ALIVE) {
             return true;
         }
-        (*task).flags |= flag::ZOMBIE;
+        (*task).set(flag::ZOMBIE);
         runtime.zombies.set(runtime.zombies.get() + 1);
         log::error!(
             "tasklet {:?} refused to end {KILLS} times: its stack is kept forever",
@@ -607,7 +626,7 @@ impl Tasklet {
     {
         self.bind(f)?;
         // SAFETY: bound and ours.
-        unsafe { (*self.as_ptr()).flags |= flag::ALIVE };
+        unsafe { (*self.as_ptr()).set(flag::ALIVE) };
         Ok(())
     }
 
@@ -650,7 +669,7 @@ impl Tasklet {
         // SAFETY: bound and not queued; the queue gets a reference of its own.
         unsafe {
             let task = self.as_ptr();
-            (*task).flags |= flag::ALIVE;
+            (*task).set(flag::ALIVE);
             (*task).refs += 1;
             self.runtime().ring_append(task);
         }
@@ -711,6 +730,7 @@ impl Tasklet {
     ///
     /// # Errors
     /// As [`Tasklet::run`].
+    #[inline]
     pub fn switch(&self) -> Result<()> {
         scheduler::run_tasklet::<true>(self)
     }
@@ -820,8 +840,12 @@ impl Tasklet {
         let old = self.flag(flag);
         // SAFETY: a plain field of a live task of this thread.
         unsafe {
-            let flags = &mut (*self.as_ptr()).flags;
-            *flags = if on { *flags | flag } else { *flags & !flag };
+            let task = self.as_ptr();
+            if on {
+                (*task).set(flag);
+            } else {
+                (*task).clear(flag);
+            }
         }
         old
     }
@@ -1124,7 +1148,7 @@ impl Builder {
         // SAFETY: bound, not queued; the queue gets a reference of its own.
         unsafe {
             let task = tasklet.as_ptr();
-            (*task).flags |= flag::ALIVE;
+            (*task).set(flag::ALIVE);
             (*task).refs += 1;
             (*(*task).runtime).ring_append(task);
         }
