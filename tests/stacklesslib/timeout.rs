@@ -487,3 +487,47 @@ fn limits_hold_while_main_is_blocked() {
         assert_eq!(Rc::strong_count(&value), 1);
     });
 }
+
+#[test]
+fn a_limit_that_must_wait_may_end_while_others_are_told() {
+    fresh(|s| {
+        simulated();
+        /// Kills when dropped.
+        struct Killer(hardswitch::Tasklet);
+        impl Drop for Killer {
+            fn drop(&mut self) {
+                self.0.kill().unwrap();
+            }
+        }
+        let log = Log::default();
+        let channel = Channel::new();
+        channel.set_preference(hardswitch::Preference::Neither);
+        let (receiver, logs) = (channel.clone(), log.clone());
+        let queued = s.spawn(move || {
+            let result = timeout(10 * MS, || receiver.receive());
+            logs.add(matches!(result, Err(Error::Exit)));
+            // No limit of its own any more.
+            logs.add(matches!(Channel::<()>::new().receive(), Err(Error::Exit)));
+        });
+        let killer = Killer(queued.clone());
+        let sends = Channel::new();
+        let sender = sends.clone();
+        let noted = Log::default();
+        let notes = noted.clone();
+        s.spawn(move || {
+            let sent = timeout(11 * MS, || sender.send(killer));
+            notes.add(matches!(sent, Err(Error::Timeout)));
+        });
+        run().unwrap();
+        // The one has what it waits for; the other is told, and what it would send is dropped.
+        channel.send(()).unwrap();
+        assert!(queued.is_scheduled());
+        pass(20);
+        run().unwrap();
+        assert!(queued.is_blocked());
+        assert_eq!((log.take(), noted.take()), ("true".into(), "true".into()));
+        assert_eq!((time::timeouts(), pass(20)), (0, 0));
+        queued.kill().unwrap();
+        assert_eq!(log.take(), "true");
+    });
+}
