@@ -289,8 +289,6 @@ typedef struct hsw_settings {
   size_t stack_pool;
   // Bytes of free slices that are kept.
   size_t slice_cache;
-  // Size of the stack on which slices are exchanged.
-  size_t scratch_size;
   // What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
   // `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
   size_t memory_ceiling;
@@ -670,8 +668,7 @@ hsw_status hsw_settings_console(struct hsw_settings *settings);
 // report an error); nothing has changed then.
 hsw_status hsw_init(const struct hsw_settings *settings);
 
-// As `hsw_init`, with the windows and the scratch stack in memory of the host's: `windows * window_size + scratch_size` bytes and
-// 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
+// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
 // when the tasklet is switched away, and ends the process with a message that names the tasklet.
 hsw_status hsw_init_in(const struct hsw_settings *settings,
                        void *memory,
