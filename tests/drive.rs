@@ -467,8 +467,8 @@ fn who_is_not_the_last_one_any_more_blocks_so_that_the_thread_can_sleep() {
             || thread::Channel::<()>::new().receive(),
         ];
         for wait in waits {
-            let (to_main, never) = (Channel::new(), Channel::<()>::new());
-            let (wakes, checked) = (to_main.clone(), Rc::new(Cell::new(false)));
+            let (to_main, blocked) = (Channel::new(), Channel::new());
+            let (wakes, tells) = (to_main.clone(), blocked.clone());
             timer::call_later(10 * MS, move || {
                 let wakes = wakes.clone();
                 s.spawn(move || wakes.send(()));
@@ -477,11 +477,15 @@ fn who_is_not_the_last_one_any_more_blocks_so_that_the_thread_can_sleep() {
             let t = s.spawn(wait);
             // Main is blocked: `t` drives, until main does.
             to_main.receive().unwrap();
-            let (waiting, noted) = (t.clone(), checked.clone());
-            timer::call_later(10 * MS, move || noted.set(waiting.is_blocked())).unwrap();
-            let waited = never.receive_timeout(30 * MS);
-            assert!(matches!(waited, Err(Error::Timeout)), "{waited:?}");
-            assert!(checked.get());
+            let waiting = t.clone();
+            let look = timer::repeat(5 * MS, move || {
+                if waiting.is_blocked() && tells.balance() < 0 {
+                    tells.send(()).unwrap();
+                }
+            });
+            let told = blocked.receive_timeout(5_000 * MS);
+            assert!(told.is_ok(), "{told:?}");
+            look.unwrap().cancel();
             t.kill().unwrap();
         }
     });
