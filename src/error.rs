@@ -113,6 +113,12 @@ pub enum StateError {
     BarrierBroken,
     /// No thread has this number.
     ThreadNotFound,
+    /// `bind_thread` of a tasklet that is queued or runs.
+    BindRunnable,
+    /// `bind_thread` of a tasklet whose function was not bound to be sent.
+    NotSend,
+    /// `join` of a host lock by a thread that has joined another one.
+    OtherHostLock,
     /// A time is asked for where there is no clock.
     NoClock,
     /// A select that sends and receives on the same channel.
@@ -145,6 +151,9 @@ impl StateError {
             StateError::SemaphoreFull => "semaphore released too many times",
             StateError::BarrierBroken => "the barrier is broken",
             StateError::ThreadNotFound => "Thread id not found",
+            StateError::BindRunnable => "can't (re)bind a runnable tasklet",
+            StateError::NotSend => "the tasklet's function cannot leave its thread",
+            StateError::OtherHostLock => "the thread has joined another host lock",
             StateError::NoClock => "the thread has no clock",
             StateError::SelectBothWays => "a select cannot send and receive on the same channel",
             StateError::SelectNothing => "a select without cases waits for ever",

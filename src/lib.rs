@@ -89,7 +89,7 @@ pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTra
 pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
-pub use measure::{set_statistics, statistics, TaskletStats};
+pub use measure::{set_statistics, statistics, Site, TaskletStats};
 pub use queue_channel::{QueueChannel, QueueIter};
 pub use run::{run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport};
 #[cfg(not(feature = "std"))]
@@ -98,7 +98,7 @@ pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, thread_id, thread_info, ChannelCallback, ErrorHandler, ScheduleCallback, ThreadInfo,
+    tasklets, thread_id, ChannelCallback, ErrorHandler, ScheduleCallback,
 };
 pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
 pub use tasklet::{spawn, Builder, Outcome, Tasklet};

@@ -164,6 +164,9 @@ pub(crate) mod after {
     pub(crate) const REAP: u32 = 8;
     /// Other threads have sent something.
     pub(crate) const MAIL: u32 = 16;
+    /// The thread's turn with the host lock is up.
+    #[cfg(feature = "std")]
+    pub(crate) const TURN: u32 = 32;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -182,7 +185,8 @@ pub(crate) struct Runtime {
     /// See [`after`].
     pub(crate) after: Cell<u32>,
     /// Which callbacks are set, what else switches have to do, and what forbids
-    /// them: `HOOK_*`. Other threads write one bit of it, [`HOOK_MAIL`].
+    /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_MAIL`] and
+    /// [`HOOK_LOCK`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
@@ -259,8 +263,11 @@ pub(crate) const HOOK_BUDGET: u32 = 4;
 pub(crate) const HOOK_STATS: u32 = 8;
 /// Other threads have sent something.
 pub(crate) const HOOK_MAIL: u32 = 16;
+/// Other threads wait for the host lock that this one has.
+pub(crate) const HOOK_LOCK: u32 = 256;
 /// Whatever a switch may have to do beside switching.
-pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL;
+pub(crate) const HOOK_SWITCH: u32 =
+    HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL | HOOK_LOCK;
 /// The switch trap is set.
 pub(crate) const HOOK_TRAPPED: u32 = 32;
 /// A callback is running.
@@ -385,6 +392,7 @@ impl Runtime {
             #[cfg(feature = "std")]
             if _ends {
                 crate::thread::attach(runtime);
+                crate::thread::host_lock::attached();
             }
             runtime
         }
@@ -434,6 +442,7 @@ impl Runtime {
     }
 
     /// Has another thread sent something?
+    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn has_mail(&self) -> bool {
         self.hooks() & HOOK_MAIL != 0
@@ -805,7 +814,7 @@ impl Runtime {
         }
     }
 
-    /// Ends every tasklet: started ones get `Error::Exit`, under main.
+    /// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
     fn shut_down(&self) {
         // Tasklets may make new ones while they die; ten rounds, as with one
         // that refuses.
@@ -817,6 +826,12 @@ impl Runtime {
                 .collect();
             if alive.is_empty() {
                 break;
+            }
+            // Nobody gets a turn because another one ends.
+            for tasklet in &alive {
+                if !tasklet.is_blocked() {
+                    let _ = tasklet.remove();
+                }
             }
             for tasklet in alive {
                 if tasklet.is_alive() {
@@ -901,10 +916,16 @@ pub(crate) fn thread_exit() {
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         #[cfg(feature = "std")]
-        crate::thread::detach(false);
+        {
+            mem::forget(crate::thread::set_free());
+            crate::thread::detach(false);
+            crate::thread::host_lock::leave();
+        }
         return;
     }
     runtime.set_trap(0);
+    #[cfg(feature = "std")]
+    drop(crate::thread::set_free());
     runtime.shut_down();
     #[cfg(feature = "std")]
     crate::thread::detach(true);
@@ -915,6 +936,8 @@ pub(crate) fn thread_exit() {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
+        #[cfg(feature = "std")]
+        crate::thread::host_lock::leave();
         runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);

@@ -15,8 +15,8 @@ use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCKED, HOOK_MAIL, HOOK_REFUSE,
-    HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
+    HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
@@ -101,10 +101,7 @@ unsafe fn observed(
     ending: bool,
 ) -> *mut Task {
     let hooks = runtime.hooks();
-    if hooks & HOOK_MAIL != 0 {
-        // Read by whoever arrives: here no user code may run.
-        runtime.later(after::MAIL);
-    }
+    note(runtime, hooks);
     // SAFETY: the caller's promise.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
@@ -118,6 +115,18 @@ unsafe fn observed(
         }
     }
     next
+}
+
+/// What other threads want: the matter of whoever arrives, since here no user code
+/// may run, and nothing may wait.
+fn note(runtime: &Runtime, hooks: u32) {
+    if hooks & HOOK_MAIL != 0 {
+        runtime.later(after::MAIL);
+    }
+    #[cfg(feature = "std")]
+    if hooks & HOOK_LOCK != 0 && crate::thread::host_lock::turn_is_up() {
+        runtime.later(after::TURN);
+    }
 }
 
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
@@ -367,10 +376,10 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 }
 
 /// `schedule` with nobody else in the queue: nothing happens, unless a budget is
-/// used up or there is mail.
+/// used up or other threads want something.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL) == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.
@@ -380,9 +389,7 @@ unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 #[cold]
 #[inline(never)]
 unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.has_mail() {
-        runtime.later(after::MAIL);
-    }
+    note(runtime, runtime.hooks());
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
     }
@@ -715,37 +722,6 @@ pub fn main_tasklet() -> Tasklet {
 /// A number of the calling thread that no other thread has had. Costs nothing.
 pub fn thread_id() -> u64 {
     Runtime::get().thread_id
-}
-
-/// The scheduler of a thread, at a glance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ThreadInfo {
-    /// See [`thread_id`].
-    pub id: u64,
-    /// Its main tasklet.
-    pub main: Tasklet,
-    /// The one that runs.
-    pub current: Tasklet,
-    /// See [`run_count`].
-    pub run_count: usize,
-}
-
-/// The scheduler of the thread `id` (Stackless' `get_thread_info`); for now the
-/// calling thread's only.
-///
-/// # Errors
-/// [`StateError::ThreadNotFound`].
-pub fn thread_info(id: u64) -> Result<ThreadInfo> {
-    if id != thread_id() {
-        return Err(StateError::ThreadNotFound.into());
-    }
-    Ok(ThreadInfo {
-        id,
-        main: main_tasklet(),
-        current: current(),
-        run_count: run_count(),
-    })
 }
 
 /// Tasklets in the run queue of the calling thread, the running one included.

@@ -456,6 +456,10 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
             }
         }
         #[cfg(feature = "std")]
+        if after & after::TURN != 0 {
+            crate::thread::host_lock::turn_over();
+        }
+        #[cfg(feature = "std")]
         if after & after::MAIL != 0 {
             if let Err(error) = crate::thread::read_mail_and_raise() {
                 #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]

@@ -26,7 +26,7 @@ use super::Os;
 use crate::drive::{self, must_drive};
 use crate::event::EventQueue;
 use crate::runtime::Runtime;
-use crate::thread::StayUp;
+use crate::thread::{host_lock, StayUp};
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -79,6 +79,8 @@ pub(crate) trait Timers {
     fn pending(&self) -> usize;
     /// It had none, and has been let go.
     fn detached(&self);
+    /// Drops all timers.
+    fn clear(&self);
 }
 
 /// Vectors that a pump reuses.
@@ -95,6 +97,8 @@ thread_local! {
 impl Reactor {
     /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
     pub fn current() -> Result<Rc<Reactor>> {
+        // Before the thread-local: so the thread's end finds them in this order, whatever was used first.
+        Runtime::get();
         let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
             let mut slot = slot.borrow_mut();
             if let Some(reactor) = &*slot {
@@ -152,7 +156,10 @@ impl Reactor {
 
     /// Is there nothing that could wake a tasklet?
     pub fn is_idle(&self) -> bool {
-        self.outstanding.get() == 0 && !self.has_work() && crate::time::timeouts() == 0
+        self.outstanding.get() == 0
+            && !self.has_work()
+            && !crate::thread::has_mail()
+            && crate::time::timeouts() == 0
     }
 
     /// Tasklets that wait for descriptors, and timers of all kinds.
@@ -167,6 +174,15 @@ impl Reactor {
     /// Looks after `clock` until it has no timers any more.
     pub fn attach(&self, clock: Rc<dyn Timers>) {
         self.clocks.borrow_mut().push(clock);
+    }
+
+    /// Drops all timers of all clocks.
+    pub fn drop_timers(&self) {
+        let clocks = self.clocks.take();
+        for clock in clocks {
+            clock.detached();
+            clock.clear();
+        }
     }
 
     /// When the next deadline is.
@@ -191,7 +207,7 @@ impl Reactor {
     ) -> Registered {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let channel = Channel::new();
+        let channel = Channel::private();
         // The pump goes on after a wake-up; who was woken runs when its turn comes.
         channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {
@@ -300,6 +316,8 @@ impl Reactor {
     }
 
     fn pump_and_rest(&self, timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
+        host_lock::may_pump()?;
+        host_lock::offer(Runtime::get());
         let mut done = crate::thread::read_mail() + self.events.run_pending();
         let wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
@@ -380,8 +398,8 @@ impl Reactor {
     }
 }
 
-/// The thread is asleep, as other threads see it. Over when dropped.
-struct Rest(Option<Rc<crate::thread::Local>>);
+/// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped.
+struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
 impl Rest {
     /// Lies down, unless there is mail: then `timeout` becomes nought. `how`: is it stuck without other threads, and what wakes it.
@@ -397,7 +415,7 @@ impl Rest {
         };
         let (stuck, bell) = how();
         match local.home.lie_down(stuck, || bell) {
-            Ok(()) => Ok(Rest(Some(local))),
+            Ok(()) => Ok(Rest(Some((local, host_lock::give_up())))),
             Err(StayUp::Mail) => {
                 *timeout = Some(Duration::ZERO);
                 Ok(Rest(None))
@@ -409,7 +427,7 @@ impl Rest {
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        if let Some(local) = &self.0 {
+        if let Some((local, _away)) = &self.0 {
             local.home.get_up();
         }
     }

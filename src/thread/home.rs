@@ -13,6 +13,7 @@
 //! does not lie down: it has found the deadlock. A thread that does not use the library yet, but will, is known by the handle that is under way to it:
 //! see [`Mark`].
 
+use crate::error::StateError;
 use crate::event::Poster;
 use crate::runtime::HOOK_MAIL;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -226,6 +227,12 @@ impl Mail {
 
 fn threads() -> MutexGuard<'static, Vec<Arc<Home>>> {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The attached thread with this number.
+pub(crate) fn find(id: u64) -> Result<Arc<Home>, StateError> {
+    let found = threads().iter().find(|home| home.id == id).cloned();
+    found.ok_or(StateError::ThreadNotFound)
 }
 
 /// The attached threads, in the order they came.
