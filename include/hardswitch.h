@@ -311,8 +311,6 @@ typedef struct hsw_settings {
   size_t stack_pool;
   // Bytes of free slices that are kept.
   size_t slice_cache;
-  // Size of the stack on which slices are exchanged.
-  size_t scratch_size;
   // What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
   // `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
   size_t memory_ceiling;
@@ -648,7 +646,7 @@ typedef struct hsw_timer_clock_info {
   double scale;
   // Timers and sleepers that wait.
   size_t pending;
-  // When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none.
+  // When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or later than can be told.
   uint64_t next_due_ns;
 } hsw_timer_clock_info;
 
@@ -953,8 +951,7 @@ hsw_status hsw_settings_console(struct hsw_settings *settings);
 // report an error); nothing has changed then.
 hsw_status hsw_init(const struct hsw_settings *settings);
 
-// As `hsw_init`, with the windows and the scratch stack in memory of the host's: `windows * window_size + scratch_size` bytes and
-// 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
+// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
 // when the tasklet is switched away, and ends the process with a message that names the tasklet.
 hsw_status hsw_init_in(const struct hsw_settings *settings,
                        void *memory,
@@ -1845,8 +1842,11 @@ hsw_status hsw_timer_release(struct hsw_timer timer);
 hsw_status hsw_timer_cancel(struct hsw_timer timer,
                             bool *was_pending);
 
-// When the function will be called, as the timer's clock shows it; `HSW_NO_LIMIT` when it will not be (again).
-hsw_status hsw_timer_due(struct hsw_timer timer, uint64_t *due_ns);
+// Will the function be called (again), and if so when, as the timer's clock shows it (`UINT64_MAX`: later than can be told). Each may be
+// null; without a call to come `due_ns` is left alone.
+hsw_status hsw_timer_state(struct hsw_timer timer,
+                           bool *pending,
+                           uint64_t *due_ns);
 
 #ifdef __cplusplus
 } // extern "C"

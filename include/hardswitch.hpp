@@ -1691,11 +1691,8 @@ inline std::chrono::steady_clock::time_point moment_after(std::chrono::nanosecon
     return time < most ? now + time : std::chrono::steady_clock::time_point::max();
 }
 
-/// A time of the C interface; nothing for HSW_NO_LIMIT, and the longest there is for longer ones.
-inline std::optional<std::chrono::nanoseconds> time_or_none(std::uint64_t nanoseconds) noexcept {
-    if (nanoseconds == HSW_NO_LIMIT) {
-        return std::nullopt;
-    }
+/// A time of the C interface; the longest there is for longer ones.
+inline std::chrono::nanoseconds time_of(std::uint64_t nanoseconds) noexcept {
     return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(nanoseconds, INT64_MAX)));
 }
 
@@ -2140,9 +2137,10 @@ public:
         if (raw_.handle == 0) {
             return std::nullopt;
         }
+        bool comes = false;
         std::uint64_t out = 0;
-        detail::check(hsw_timer_due(raw_, &out));
-        return detail::time_or_none(out);
+        detail::check(hsw_timer_state(raw_, &comes, &out));
+        return comes ? std::optional(detail::time_of(out)) : std::nullopt;
     }
     /// The handle for calls of the C interface. It stays this object's.
     hsw_timer raw() const noexcept { return raw_; }
@@ -2170,7 +2168,7 @@ public:
     std::chrono::nanoseconds now() const {
         std::uint64_t out = 0;
         detail::check(hsw_timer_clock_now(raw_, &out));
-        return detail::time_or_none(out).value_or(forever);
+        return detail::time_of(out);
     }
     /// Calls `function()` once, after the delay.
     template <class Rep, class Period, class F>
@@ -2201,7 +2199,10 @@ public:
     /// Timers and sleepers that wait.
     std::size_t pending() const { return info().pending; }
     /// When the next of them is due.
-    std::optional<std::chrono::nanoseconds> next_due() const { return detail::time_or_none(info().next_due_ns); }
+    std::optional<std::chrono::nanoseconds> next_due() const {
+        const hsw_timer_clock_info now = info();
+        return now.pending != 0 ? std::optional(detail::time_of(now.next_due_ns)) : std::nullopt;
+    }
 
 protected:
     clock() noexcept = default;

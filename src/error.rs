@@ -174,8 +174,6 @@ pub enum SettingsError {
     WindowSize,
     /// The watermark lies outside the window.
     Watermark,
-    /// `scratch_size` is below 4 KiB or absurdly large.
-    ScratchSize,
     /// `stack_size` is below 4 KiB or absurdly large.
     StackSize,
     /// `memory_ceiling` has no room for a first block of control blocks.
@@ -192,7 +190,6 @@ impl SettingsError {
             SettingsError::Windows => "the number of windows is not in 1..=1024",
             SettingsError::WindowSize => "window_size is below 4 KiB or absurdly large",
             SettingsError::Watermark => "the watermark lies outside the window",
-            SettingsError::ScratchSize => "scratch_size is below 4 KiB or absurdly large",
             SettingsError::StackSize => "stack_size is below 4 KiB or absurdly large",
             SettingsError::MemoryCeiling => "memory_ceiling is below 16 KiB",
             SettingsError::Memory => "the memory handed in has no room for the windows",

@@ -20,7 +20,7 @@ use crate::runtime::{
 };
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
+use crate::transfer::{arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
@@ -455,21 +455,19 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
-/// [`op_run_tasklet`] without the switch itself, when that is a plain one and the
-/// caller outlives its leaving the queue. Else false, and nothing has changed.
+/// The change of the queue, when the way is [`clear`] and the caller is not released
+/// by leaving the queue.
 #[inline(always)]
-unsafe fn run_plainly<const REMOVE: bool>(
+unsafe fn take_turn<const REMOVE: bool>(
     runtime: &Runtime,
     me: *mut Task,
     task: *mut Task,
-) -> bool {
-    // SAFETY: live tasks, `me` is running; the queue's reference to `me` becomes
-    // the one to `task`, or `task` gets a new one.
+    flags: u32,
+) {
+    // SAFETY: live tasks, `me` is running and referred to; the queue's reference to
+    // `me` becomes the one to `task`, or `task` gets a new one.
     unsafe {
-        if !plain(runtime, me, task) || (REMOVE && (*me).refs == 1) {
-            return false;
-        }
-        match (REMOVE, (*task).is(flag::QUEUED)) {
+        match (REMOVE, flags & flag::QUEUED != 0) {
             (false, true) => {}
             (false, false) => {
                 (*task).refs += 1;
@@ -486,7 +484,21 @@ unsafe fn run_plainly<const REMOVE: bool>(
             }
         }
     }
-    true
+}
+
+/// [`op_run_tasklet`] where the way is clear and only the bytes of `task` are away.
+unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
+    // SAFETY: as `op_run_tasklet`.
+    unsafe {
+        let next = task.cast::<Task>();
+        let runtime = &*(*next).runtime;
+        let me = runtime.current();
+        let change = || take_turn::<REMOVE>(runtime, me, next, (*next).flags);
+        match go_away(runtime, me, sp, next, change) {
+            Some(exchange) => exchange,
+            None => op_run_tasklet::<REMOVE>(task, sp),
+        }
+    }
 }
 
 /// What running `task` comes to when it cannot run, or runs already.
@@ -508,11 +520,17 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     unsafe {
         let runtime = &*(*task).runtime;
         let me = runtime.current();
-        if task == me || (*task).flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+        let flags = (*task).flags;
+        if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
             return run_not(me, task);
         }
-        if run_plainly::<REMOVE>(runtime, me, task) {
-            swap(runtime, me, task);
+        if clear(runtime, me, task) && !(REMOVE && (*me).refs == 1) {
+            if flags & flag::AWAY != 0 {
+                transfer(op_bring_in::<REMOVE>, task.cast());
+            } else {
+                take_turn::<REMOVE>(runtime, me, task, flags);
+                swap(runtime, me, task);
+            }
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());
         }

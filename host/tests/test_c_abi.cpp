@@ -774,7 +774,7 @@ TEST_CASE("windows may lie in memory of the host's") {
         hsw_settings settings{};
         REQUIRE(hsw_settings_console(&settings) == HSW_OK);
         settings.window_size = 64 * 1024;
-        std::vector<char> memory(settings.windows * settings.window_size + settings.scratch_size + 32);
+        std::vector<char> memory(settings.windows * settings.window_size + 32);
         CHECK(hsw_init_in(&settings, nullptr, memory.size()) == HSW_ERR_NULL);
     });
     std::vector<char> memory(1024 * 1024);

@@ -202,7 +202,7 @@ pub struct hsw_timer_clock_info {
     pub scale: f64,
     /// Timers and sleepers that wait.
     pub pending: usize,
-    /// When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none.
+    /// When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or later than can be told.
     pub next_due_ns: u64,
 }
 
@@ -339,13 +339,20 @@ pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bo
     })
 }
 
-/// When the function will be called, as the timer's clock shows it; `HSW_NO_LIMIT` when it will not be (again).
+/// Will the function be called (again), and if so when, as the timer's clock shows it (`UINT64_MAX`: later than can be told). Each may be
+/// null; without a call to come `due_ns` is left alone.
 #[no_mangle]
-pub unsafe extern "C" fn hsw_timer_due(timer: hsw_timer, due_ns: *mut u64) -> hsw_status {
+pub unsafe extern "C" fn hsw_timer_state(
+    timer: hsw_timer,
+    pending: *mut bool,
+    due_ns: *mut u64,
+) -> hsw_status {
     entry(|| {
-        let due = out(due_ns, "due_ns")?;
-        let at = get(timer)?.due();
-        due.set(at.map_or(super::run::HSW_NO_LIMIT, nanoseconds));
+        let due = get(timer)?.due();
+        set_if_wanted(pending, due.is_some());
+        if let Some(at) = due {
+            set_if_wanted(due_ns, nanoseconds(at));
+        }
         Ok(())
     })
 }
