@@ -18,6 +18,7 @@
 #include <vector>
 
 extern "C" int c_program(char* log, std::size_t size);
+extern "C" int c_threads_program(char* log, std::size_t size);
 
 namespace {
 
@@ -42,6 +43,10 @@ TEST_CASE("the header is C11, and a C program works") {
     char log[64] = "";
     CHECK(c_program(log, sizeof log) == 0);
     CHECK(std::string(log) == "1 2 3 ");
+    char listing[512] = "";
+    CHECK(c_threads_program(listing, sizeof listing) == 0);
+    CAPTURE(listing);
+    CHECK(has(listing, "main running"));
 }
 
 TEST_CASE("the header declares nothing but hsw_ names") {

@@ -179,9 +179,11 @@ impl Home {
         if !mail.letters.is_empty() {
             return Err(StayUp::Mail);
         }
-        if stuck && AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
-            AWAKE.fetch_add(1, Ordering::SeqCst);
-            return Err(StayUp::Deadlock);
+        while stuck && AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
+            if AWAKE.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Err(StayUp::Deadlock);
+            }
+            // A stranger has come while we looked for one: it was none any more, and can run.
         }
         mail.bell.get_or_insert_with(bell);
         mail.rest = if stuck { Rest::Stuck } else { Rest::Asleep };
