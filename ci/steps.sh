@@ -113,7 +113,8 @@ ASAN_TESTS='backtrace budget deadlock_log fp_env local main_loop net_shim net_tc
     spill stackless sync threads threads_deadlock threads_remote timeouts timers unwind'
 TSAN_TESTS='main_loop offload seed_bug soak sync threads threads_deadlock threads_remote timers'
 HOST_TESTS='c_abi cpp_header cpp_exceptions cpp_waiting'
-MEMCHECK='valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --fair-sched=yes'
+MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+    --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
 step_sanitizers() {
     local failed=0
@@ -143,10 +144,13 @@ host_under() {
 }
 
 under_valgrind() (
-    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$MEMCHECK HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=${MEMCHECK[*]} HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25
     rust=0
     rust_under valgrind "$1" "$VALGRIND_TESTS" || rust=$?
-    host_under valgrind "$1" "-DCMAKE_CROSSCOMPILING_EMULATOR=${MEMCHECK// /;}" && [ $rust = 0 ]
+    IFS=';'
+    emulator=-DCMAKE_CROSSCOMPILING_EMULATOR=${MEMCHECK[*]}
+    unset IFS
+    host_under valgrind "$1" "$emulator" && [ $rust = 0 ]
 )
 
 # RUSTC_BOOTSTRAP: the pinned compiler has the sanitizers, behind options that are for nightly ones.
