@@ -7,6 +7,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(feature = "std")]
+use core::time::Duration;
 use core::{mem, ptr};
 
 use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
@@ -55,6 +57,13 @@ pub struct Settings {
     /// Report an overflow into a guard page with the name of the tasklet
     /// (installs a handler for SIGSEGV and SIGBUS that passes on all others).
     pub overflow_report: bool,
+    /// How long the last tasklet of the thread that can run looks for its partner on another
+    /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before
+    /// the thread goes to sleep: most answers of a thread that is at work come sooner than
+    /// a sleeper can be woken. It is processor time, so waits that are longer are slept through
+    /// after the first, but for one in 16. Zero, or one processor: never.
+    #[cfg(feature = "std")]
+    pub spin: Duration,
 }
 
 impl Settings {
@@ -70,6 +79,8 @@ impl Settings {
             scratch_size: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
+            #[cfg(feature = "std")]
+            spin: Duration::from_micros(20),
         }
     }
 
@@ -86,6 +97,8 @@ impl Settings {
             scratch_size: 16 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
+            #[cfg(feature = "std")]
+            spin: Duration::ZERO,
         }
     }
 

@@ -18,19 +18,23 @@
 //!
 //! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump (the main
 //! tasklet itself waits here, or main is blocked and the last runnable tasklet waits here) the waiting tasklet pumps itself, and lets
-//! others run meanwhile: see [`Reactor::block`].
+//! others run meanwhile: see [`round`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
 
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
 use crate::event::EventQueue;
+use crate::runtime::Runtime;
+use crate::tasklet::flag;
+use crate::thread::bell::Bell;
 use crate::thread::StayUp;
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why a wait is over.
@@ -56,6 +60,8 @@ pub(crate) struct Waiter {
 pub(crate) struct Reactor {
     events: EventQueue,
     backend: RefCell<Box<dyn Backend>>,
+    /// The backend is not the system's: what sleeps elsewhere it would not know of.
+    foreign: Cell<bool>,
     next_id: Cell<u64>,
     /// Waiters for descriptors, in the order they came.
     descriptors: RefCell<BTreeMap<u64, Rc<Waiter>>>,
@@ -100,8 +106,9 @@ impl Reactor {
                 return Ok(reactor.clone());
             }
             let reactor = Rc::new(Reactor {
-                events: EventQueue::new(crate::event::DEFAULT_LIMIT)?,
+                events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
                 backend: RefCell::new(Box::new(Os)),
+                foreign: Cell::new(false),
                 next_id: Cell::new(0),
                 descriptors: RefCell::default(),
                 deadlines: RefCell::default(),
@@ -120,6 +127,7 @@ impl Reactor {
     }
 
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
+        self.foreign.set(true);
         self.backend.replace(backend)
     }
 
@@ -214,18 +222,8 @@ impl Reactor {
             if let Some(wake) = waiter.wake.take() {
                 return Ok(wake);
             }
-            if must_pump_itself() {
-                if crate::current().block_trap() {
-                    return Err(Error::BlockTrap);
-                }
-                self.pump(None)?;
-                crate::thread::raise()?;
-                if waiter.wake.get().is_none() && crate::run_count() > 1 {
-                    crate::schedule()?;
-                }
-            } else {
-                waiter.channel.receive()?;
-            }
+            let over = || waiter.wake.get().is_some();
+            round(false, over, || waiter.channel.receive())?;
         }
     }
 
@@ -301,14 +299,26 @@ impl Reactor {
         Ok(done)
     }
 
+    /// Where a thread sleeps, and the only place.
     fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
-        if timeout == Some(Duration::ZERO) && self.descriptors.borrow().is_empty() {
+        let alone = self.descriptors.borrow().is_empty();
+        if timeout == Some(Duration::ZERO) && alone {
             return Ok(0);
         }
         // Asleep from here on; who sends us something rings.
-        let rest = Rest::begin(&mut timeout, || {
-            (for_threads && self.is_idle(), self.events.poster())
-        })?;
+        let bell = self.events.bell();
+        let rest = Rest::begin(&mut timeout, bell, || for_threads && self.is_idle())?;
+        let waits = timeout != Some(Duration::ZERO);
+        if alone && !self.foreign.get() {
+            if waits {
+                bell.sleep(timeout);
+            }
+            drop(rest);
+            return Ok(self.events.run_pending());
+        }
+        if waits && !bell.listen() {
+            timeout = Some(Duration::ZERO);
+        }
         // Taken out, not borrowed: whom this wakes may pump. Then that pump has vectors of its own.
         let Scratch {
             mut fds,
@@ -321,13 +331,13 @@ impl Reactor {
             waiters.push(waiter.clone());
         }
         let answer = shim::poll(&mut **self.backend.borrow_mut(), &mut fds, timeout);
+        let signalled = answer.is_ok() && !fds[0].revents.is_empty();
+        if waits || signalled {
+            bell.heard(signalled);
+        }
         drop(rest);
-        let mut done = 0;
+        let mut done = self.events.run_pending();
         if answer.is_ok() {
-            if !fds[0].revents.is_empty() {
-                self.events.acknowledge();
-                done += self.events.run_pending();
-            }
             for (waiter, fd) in waiters.iter().zip(&fds[1..]) {
                 if !fd.revents.is_empty() {
                     self.wake(waiter, Wake::Ready);
@@ -362,14 +372,15 @@ impl Reactor {
     }
 }
 
-/// The thread is asleep, as other threads see it. Over when dropped.
+/// The thread is asleep, as other threads see it. Over when dropped; then its mail has been taken, and can be read.
 struct Rest(Option<Rc<crate::thread::Local>>);
 
 impl Rest {
-    /// Lies down, unless there is mail: then `timeout` becomes nought. `how`: is it stuck without other threads, and what wakes it.
+    /// Lies down, unless there is mail: then `timeout` becomes nought. `stuck`: can only other threads of the library wake it?
     fn begin(
         timeout: &mut Option<Duration>,
-        how: impl FnOnce() -> (bool, crate::event::Poster),
+        bell: &Arc<Bell>,
+        stuck: impl FnOnce() -> bool,
     ) -> Result<Rest> {
         if *timeout == Some(Duration::ZERO) {
             return Ok(Rest(None));
@@ -377,8 +388,7 @@ impl Rest {
         let Some(local) = crate::thread::existing() else {
             return Ok(Rest(None));
         };
-        let (stuck, bell) = how();
-        match local.home.lie_down(stuck, || bell) {
+        match local.lie_down(stuck(), bell) {
             Ok(()) => Ok(Rest(Some(local))),
             Err(StayUp::Mail) => {
                 *timeout = Some(Duration::ZERO);
@@ -392,7 +402,7 @@ impl Rest {
 impl Drop for Rest {
     fn drop(&mut self) {
         if let Some(local) = &self.0 {
-            local.home.get_up();
+            local.get_up();
         }
     }
 }
@@ -441,7 +451,40 @@ impl Drop for Registered {
     }
 }
 
-/// Would blocking the current tasklet leave nobody to pump?
+/// One round of the running tasklet's wait: blocks it by `block`; or, when that would leave nobody to pump, pumps and lets others run unless it is
+/// `over`. Then look again. `for_threads`: as [`Reactor::pump_for_threads`].
+///
+/// Errors: what was thrown at the tasklet; `BlockTrap`; what makes a pump fail.
+pub(crate) fn round(
+    for_threads: bool,
+    over: impl Fn() -> bool,
+    block: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !must_pump_itself() {
+        return block();
+    }
+    // SAFETY: the running tasklet is live.
+    if unsafe { (*Runtime::get().current()).is(flag::BLOCK_TRAP) } {
+        return Err(Error::BlockTrap);
+    }
+    let reactor = Reactor::current()?;
+    if for_threads {
+        reactor.pump_for_threads()?;
+    } else {
+        reactor.pump(None)?;
+    }
+    crate::thread::raise()?;
+    if crate::run_count() > 1 && !over() {
+        crate::schedule()?;
+    }
+    Ok(())
+}
+
+/// Would blocking the running tasklet leave nobody to pump? Main pumps; and so does the last one that can run, when whom that would wake (the
+/// innermost run, else main) waits for something else.
 fn must_pump_itself() -> bool {
-    crate::current().is_main() || (crate::run_count() <= 1 && crate::main_tasklet().is_blocked())
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    // SAFETY: whom to wake is a live task.
+    me == runtime.main() || (crate::run_count() <= 1 && unsafe { !(*runtime.wakeup()).floating() })
 }

@@ -11,12 +11,11 @@ use crate::Preference;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::home::{Home, Letter, Mark, Place};
-use super::local::{local, Leave, Local, Sitting};
+use super::home::Mark;
+use super::local::{local, Leave, Local, Seated, Sitting};
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
 ///
@@ -65,24 +64,16 @@ struct State<T> {
 
 /// One tasklet's wait.
 struct Wait<T> {
-    home: Arc<Home>,
-    place: Place,
+    /// It is called when the partner has come, under the channel's lock.
+    seated: Seated,
     /// What a sender brings, or a receiver got.
     value: Mutex<Option<Result<T>>>,
-    /// The partner has come; written under the channel's lock.
-    done: AtomicBool,
     core: Weak<Core<T>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks panics but the growth of a queue, which leaves it whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<T> Wait<T> {
-    fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
 }
 
 impl<T> State<T> {
@@ -317,7 +308,7 @@ impl<T: Send + 'static> Channel<T> {
             return Err((error, Some(value)));
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &local, sitting.place, Some(value));
+        let wait = self.queue(state, &sitting, Some(value));
         match self.wait(&sitting, &wait, true, patience) {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -343,7 +334,7 @@ impl<T: Send + 'static> Channel<T> {
             return Err(error);
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &local, sitting.place, None);
+        let wait = self.queue(state, &sitting, None);
         self.wait(&sitting, &wait, false, patience)?;
         let value = lock(&wait.value).take();
         value.expect("a partner that came has brought something")
@@ -358,7 +349,7 @@ impl<T: Send + 'static> Channel<T> {
             return Err(error);
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &local, sitting.place, None);
+        let wait = self.queue(state, &sitting, None);
         if let Err(error) = begin() {
             wait.leave();
             return Err(error);
@@ -376,9 +367,9 @@ impl<T: Send + 'static> Channel<T> {
             return drop(value);
         };
         *lock(&partner.value) = Some(Ok(value));
-        partner.done.store(true, Ordering::Release);
+        let called = partner.seated.call();
         drop(state);
-        let _ = partner.home.post(Letter::Wake(partner.place));
+        partner.seated.tell(called);
     }
 
     fn enter(&self) -> Result<Rc<Local>> {
@@ -396,15 +387,15 @@ impl<T: Send + 'static> Channel<T> {
         prefers_partner: Preference,
     ) -> Result<()> {
         let (all, next) = (state.schedule_all, state.preference == prefers_partner);
-        partner.done.store(true, Ordering::Release);
+        let called = partner.seated.call();
         drop(state);
-        if !Arc::ptr_eq(&partner.home, &local.home) {
+        if !partner.seated.is_of(local) {
             // Its thread may have ended just now; then it has left without noticing that it was served.
-            let _ = partner.home.post(Letter::Wake(partner.place));
+            partner.seated.tell(called);
             return Ok(());
         }
         let next = next && !all && may_switch(Runtime::get());
-        let woken = local.wake_up(partner.place, next);
+        let woken = partner.seated.tell_here(called, local, next);
         drop(partner);
         if (next && woken) || (all && may_switch(Runtime::get())) {
             match crate::schedule() {
@@ -419,17 +410,14 @@ impl<T: Send + 'static> Channel<T> {
     fn queue(
         &self,
         mut state: MutexGuard<'_, State<T>>,
-        local: &Local,
-        place: Place,
+        sitting: &Sitting,
         value: Option<Result<T>>,
     ) -> Arc<Wait<T>> {
         debug_assert!(state.queue.is_empty() || state.sending == value.is_some());
         state.sending = value.is_some();
         let wait = Arc::new(Wait {
-            home: local.home.clone(),
-            place,
+            seated: sitting.seated(),
             value: Mutex::new(value),
-            done: AtomicBool::new(false),
             core: Arc::downgrade(&self.core),
         });
         state.queue.push_back(wait.clone());
@@ -448,12 +436,17 @@ impl<T: Send + 'static> Channel<T> {
             Patience::Until(deadline) => deadline,
             _ => None,
         };
-        let result = sitting.wait(sends, deadline, wait.clone(), || wait.is_done());
-        let Err(error) = result else { return Ok(()) };
+        let error = match sitting.wait(&wait.seated, sends, deadline, Some(wait.clone())) {
+            Ok(true) => return Ok(()),
+            Ok(false) => Error::Timeout,
+            Err(error) => error,
+        };
         wait.leave();
         match error {
             // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-            Error::Deadlock | Error::SwitchTrap | Error::Timeout if wait.is_done() => Ok(()),
+            Error::Deadlock | Error::SwitchTrap | Error::Timeout if wait.seated.is_called() => {
+                Ok(())
+            }
             error => Err(error),
         }
     }

@@ -6,11 +6,11 @@
 
 use crate::channel;
 use crate::error::{Error, Result, StateError};
-use crate::net::reactor::{Reactor, Waiter, Wake};
+use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::runtime::Runtime;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::Channel;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
@@ -18,7 +18,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::bell::Bell;
 use super::home::{Home, Letter, Place};
+use super::look;
+use super::mail::StayUp;
+use super::sitter::Sitter;
 
 pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
@@ -29,6 +33,9 @@ pub(crate) struct Local {
     /// The tasklets that `Remote`s of other threads refer to.
     remotes: RefCell<HashMap<u64, Tasklet>>,
     next_remote: Cell<u64>,
+    /// What it sleeps on.
+    bell: OnceCell<Arc<Bell>>,
+    pace: look::Pace,
 }
 
 struct Seat {
@@ -63,6 +70,8 @@ pub(crate) fn attach(runtime: &Runtime) {
         free: RefCell::default(),
         remotes: RefCell::default(),
         next_remote: Cell::new(0),
+        bell: OnceCell::new(),
+        pace: look::Pace::new(runtime.settings.spin),
     });
     LOCAL.set(Rc::into_raw(local));
 }
@@ -140,7 +149,9 @@ impl Local {
         if !Runtime::get().has_mail() && self.unread.borrow().is_empty() {
             return 0;
         }
-        self.home.take_mail(&mut *self.unread.borrow_mut());
+        if Runtime::get().has_mail() {
+            self.home.take_mail(&mut *self.unread.borrow_mut());
+        }
         let mut count = 0;
         loop {
             // Not borrowed while it is read: that may switch, and the next one may read on.
@@ -157,6 +168,23 @@ impl Local {
             }
             count += 1;
         }
+    }
+
+    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
+    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<(), StayUp> {
+        self.home.lie_down(stuck, bell)?;
+        self.bell.get_or_init(|| bell.clone());
+        Ok(())
+    }
+
+    /// The thread has woken up. Takes the mail; it is read later.
+    pub(crate) fn get_up(&self) {
+        self.home.get_up(&mut *self.unread.borrow_mut());
+    }
+
+    /// Is there something for the thread to see to: mail, an event, an interrupt?
+    fn is_wanted(&self) -> bool {
+        Runtime::get().has_mail() || self.bell.get().is_some_and(|bell| bell.is_rung())
     }
 
     /// A seat for one wait of the running tasklet.
@@ -247,67 +275,120 @@ impl Local {
     }
 }
 
+/// Who sits where: what any thread needs to end a wait.
+pub(crate) struct Seated {
+    home: Arc<Home>,
+    place: Place,
+    sitter: Sitter,
+}
+
+/// A wait that is over. Its tasklet must be told unless it saw so itself.
+#[must_use]
+pub(crate) struct Called(bool);
+
+impl Seated {
+    pub(crate) fn is_called(&self) -> bool {
+        self.sitter.is_called()
+    }
+
+    /// Ends the wait: what was written before is seen by the tasklet. Cheap enough for being done under a lock.
+    pub(crate) fn call(&self) -> Called {
+        Called(self.sitter.call())
+    }
+
+    /// Does it sit on a seat of this thread?
+    pub(crate) fn is_of(&self, local: &Local) -> bool {
+        Arc::ptr_eq(&self.home, &local.home)
+    }
+
+    /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
+    pub(crate) fn tell(&self, called: Called) -> bool {
+        !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
+    }
+
+    /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable, as the next one if so desired. Answers whether that was needed.
+    pub(crate) fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
+        called.0 && local.wake_up(self.place, next)
+    }
+}
+
 /// The running tasklet's wait for another thread. Given back when dropped.
 pub(crate) struct Sitting {
     local: Rc<Local>,
     seat: Rc<Seat>,
-    pub(crate) place: Place,
+    place: Place,
 }
 
 impl Sitting {
-    /// Blocks the tasklet until `done`. It leaves by `leave` if its thread ends and it does not.
+    /// For those who may end the wait.
+    pub(crate) fn seated(&self) -> Seated {
+        Seated {
+            home: self.local.home.clone(),
+            place: self.place,
+            sitter: Sitter::new(),
+        }
+    }
+
+    /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
+    /// it does not.
     ///
-    /// Errors: what was thrown at it; `Deadlock`; `Timeout`; `SwitchTrap`; no memory for a slice.
+    /// Errors: what was thrown at it; `Deadlock`; `SwitchTrap`; no memory for a slice.
     pub(crate) fn wait(
         &self,
+        seated: &Seated,
         sends: bool,
         deadline: Option<Instant>,
-        leave: Arc<dyn Leave>,
-        done: impl Fn() -> bool,
-    ) -> Result<()> {
-        *self.seat.leave.borrow_mut() = Some(leave);
-        if deadline.is_some() {
-            return self.wait_until(deadline, done);
+        leave: Option<Arc<dyn Leave>>,
+    ) -> Result<bool> {
+        let local = &*self.local;
+        // Who has others to run lets them run.
+        let pace = (crate::run_count() <= 1).then_some(&local.pace);
+        let look = look::begin(pace, || seated.is_called(), || local.is_wanted());
+        if !seated.sitter.sit() {
+            return Ok(true);
         }
-        let mut reactor = None;
-        while !done() {
-            if must_pump_itself() {
-                let reactor = match &reactor {
-                    Some(reactor) => reactor,
-                    None => reactor.insert(Reactor::current()?),
-                };
-                reactor.pump_for_threads()?;
-                raise()?;
-                if crate::run_count() > 1 && !done() {
-                    crate::schedule()?;
-                }
-                continue;
-            }
-            let woken = if sends {
-                self.seat.channel.send(())
-            } else {
-                self.seat.channel.receive()
-            };
+        *self.seat.leave.borrow_mut() = leave;
+        let called = match deadline {
+            Some(_) => self.wait_until(seated, deadline)?,
+            None => self.wait_for_ever(seated, sends)?,
+        };
+        look.slept();
+        Ok(called)
+    }
+
+    fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool> {
+        while !seated.is_called() {
+            let woken = reactor::round(
+                true,
+                || seated.is_called(),
+                || {
+                    if sends {
+                        self.seat.channel.send(())
+                    } else {
+                        self.seat.channel.receive()
+                    }
+                },
+            );
             match woken {
                 // Woken without a partner: nothing came through this channel.
                 Ok(()) | Err(Error::ValueLost) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn wait_until(&self, deadline: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
+    fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool> {
         let reactor = Reactor::current()?;
-        while !done() {
+        while !seated.is_called() {
             let registered = reactor.register(None, deadline);
             *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
             let wake = reactor.block(registered.waiter())?;
-            if wake == Wake::TimedOut && !done() {
-                return Err(Error::Timeout);
+            if wake == Wake::TimedOut && !seated.is_called() {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -320,12 +401,4 @@ impl Drop for Sitting {
         self.local.free.borrow_mut().push(self.place.seat);
         drop(rest);
     }
-}
-
-/// Must the running tasklet wait for mail itself? Main does; and who is the last one when nobody waits for the queue to be empty.
-fn must_pump_itself() -> bool {
-    let runtime = Runtime::get();
-    let me = runtime.current();
-    // SAFETY: whom to wake is a live task.
-    me == runtime.main() || (crate::run_count() <= 1 && unsafe { !(*runtime.wakeup()).floating() })
 }

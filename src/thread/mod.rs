@@ -12,14 +12,21 @@
 //! at its next switch at the latest, or when its main loop pumps. A thread with nothing to do sleeps in the system.
 //! `docs/threads.md` explains how.
 
+pub(crate) mod bell;
 mod channel;
 mod home;
 mod local;
+mod look;
+mod mail;
+pub(crate) mod prim;
 mod remote;
+mod sitter;
 
 pub use channel::Channel;
-pub(crate) use home::StayUp;
-pub(crate) use local::{attach, detach, existing, raise, read_mail, read_mail_and_raise, Local};
+pub(crate) use local::{
+    attach, detach, existing, local, raise, read_mail, read_mail_and_raise, Local, Seated, Sitting,
+};
+pub(crate) use mail::StayUp;
 pub use remote::{info, threads, Info, Remote};
 
 /// Does a tasklet of the calling thread wait for another thread?
