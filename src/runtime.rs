@@ -60,8 +60,8 @@ pub struct Settings {
     /// How long the last tasklet of the thread that can run looks for its partner on another
     /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before
     /// the thread goes to sleep: most answers of a thread that is at work come sooner than
-    /// a sleeper can be woken. It is processor time, so waits that are longer are slept through
-    /// after the first, but for one in 16. Zero, or one processor: never.
+    /// a sleeper can be woken. It is processor time, so after looks in vain there are fewer of
+    /// them. Zero, or one processor: never.
     #[cfg(feature = "std")]
     pub spin: Duration,
 }

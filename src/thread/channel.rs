@@ -64,7 +64,8 @@ struct State<T> {
 
 /// One tasklet's wait.
 struct Wait<T> {
-    /// It is called when the partner has come, under the channel's lock.
+    /// Who takes the wait out of the queue calls it then, when the value has been handed over and the lock is free again: the waiting tasklet may want
+    /// both at once.
     seated: Seated,
     /// What a sender brings, or a receiver got.
     value: Mutex<Option<Result<T>>>,
@@ -87,17 +88,23 @@ impl<T> State<T> {
     }
 }
 
-impl<T: Send> Leave for Wait<T> {
-    fn leave(&self) {
-        let Some(core) = self.core.upgrade() else {
-            return;
-        };
+impl<T> Wait<T> {
+    /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
+    fn withdraw(&self, core: &Core<T>) -> bool {
         let found = {
             let mut state = lock(&core.state);
             let at = state.queue.iter().position(|w| std::ptr::eq(&**w, self));
             at.and_then(|at| state.queue.remove(at))
         };
-        drop(found);
+        found.is_some()
+    }
+}
+
+impl<T: Send> Leave for Wait<T> {
+    fn leave(&self) {
+        if let Some(core) = self.core.upgrade() {
+            self.withdraw(&core);
+        }
     }
 }
 
@@ -351,7 +358,7 @@ impl<T: Send + 'static> Channel<T> {
         let sitting = local.sit_down();
         let wait = self.queue(state, &sitting, None);
         if let Err(error) = begin() {
-            wait.leave();
+            wait.withdraw(&self.core);
             return Err(error);
         }
         self.wait(&sitting, &wait, false, Patience::Forever)?;
@@ -367,9 +374,8 @@ impl<T: Send + 'static> Channel<T> {
             return drop(value);
         };
         *lock(&partner.value) = Some(Ok(value));
-        let called = partner.seated.call();
         drop(state);
-        partner.seated.tell(called);
+        partner.seated.tell(partner.seated.call());
     }
 
     fn enter(&self) -> Result<Rc<Local>> {
@@ -387,8 +393,8 @@ impl<T: Send + 'static> Channel<T> {
         prefers_partner: Preference,
     ) -> Result<()> {
         let (all, next) = (state.schedule_all, state.preference == prefers_partner);
-        let called = partner.seated.call();
         drop(state);
+        let called = partner.seated.call();
         if !partner.seated.is_of(local) {
             // Its thread may have ended just now; then it has left without noticing that it was served.
             partner.seated.tell(called);
@@ -441,12 +447,10 @@ impl<T: Send + 'static> Channel<T> {
             Ok(false) => Error::Timeout,
             Err(error) => error,
         };
-        wait.leave();
+        let alone = wait.withdraw(&self.core);
         match error {
             // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-            Error::Deadlock | Error::SwitchTrap | Error::Timeout if wait.seated.is_called() => {
-                Ok(())
-            }
+            Error::Deadlock | Error::SwitchTrap | Error::Timeout if !alone => Ok(()),
             error => Err(error),
         }
     }

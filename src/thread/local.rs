@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use super::bell::Bell;
 use super::home::{Home, Letter, Place};
-use super::look;
+use super::look::Pace;
 use super::mail::StayUp;
 use super::sitter::Sitter;
 
@@ -35,7 +35,7 @@ pub(crate) struct Local {
     next_remote: Cell<u64>,
     /// What it sleeps on.
     bell: OnceCell<Arc<Bell>>,
-    pace: look::Pace,
+    pace: Pace,
 }
 
 struct Seat {
@@ -71,7 +71,7 @@ pub(crate) fn attach(runtime: &Runtime) {
         remotes: RefCell::default(),
         next_remote: Cell::new(0),
         bell: OnceCell::new(),
-        pace: look::Pace::new(runtime.settings.spin),
+        pace: Pace::new(runtime.settings.spin),
     });
     LOCAL.set(Rc::into_raw(local));
 }
@@ -342,18 +342,17 @@ impl Sitting {
     ) -> Result<bool> {
         let local = &*self.local;
         // Who has others to run lets them run.
-        let pace = (crate::run_count() <= 1).then_some(&local.pace);
-        let look = look::begin(pace, || seated.is_called(), || local.is_wanted());
+        if crate::run_count() <= 1 {
+            local.pace.look(|| seated.is_called(), || local.is_wanted());
+        }
         if !seated.sitter.sit() {
             return Ok(true);
         }
         *self.seat.leave.borrow_mut() = leave;
-        let called = match deadline {
-            Some(_) => self.wait_until(seated, deadline)?,
-            None => self.wait_for_ever(seated, sends)?,
-        };
-        look.slept();
-        Ok(called)
+        match deadline {
+            Some(_) => self.wait_until(seated, deadline),
+            None => self.wait_for_ever(seated, sends),
+        }
     }
 
     fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool> {

@@ -1,15 +1,16 @@
 //! Looking a little longer before going to sleep.
 //!
-//! To sleep and to be woken takes a few microseconds of both threads, an answer from a thread that is at work often less than one. So the last tasklet
-//! of a thread that could run looks for its partner for a while. It learns from what it sees: if the last wait was longer than the longest look, the next one
-//! goes to sleep at once, but for one in [`PROBE`]. With one processor there is no looking: the partner could not run meanwhile.
+//! To sleep and to be woken takes a microsecond or more of either thread, an answer from a thread that runs on another processor often less. So the last tasklet
+//! of a thread that could run looks for its partner for a while. It learns from what it sees: after a look in vain it sleeps through the next wait at once,
+//! after two in a row through three, and so on, up to [`RARELY`]: the partner may be slow, or may be waiting for the very processor that
+//! the look takes up. With one processor there is no looking.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Of so many waits that are likely to be long, one looks all the same.
-const PROBE: u32 = 16;
+/// Looks in vain cost one in 2 to this power waits, at least.
+const RARELY: u32 = 8;
 /// Looks between two glances at the clock.
 const GLANCES: u32 = 32;
 
@@ -17,8 +18,10 @@ const GLANCES: u32 = 32;
 pub(super) struct Pace {
     /// The longest look. Zero: none.
     most: Duration,
-    /// Long waits since the last short one.
-    long: Cell<u32>,
+    /// Looks in vain, one after the other.
+    vain: Cell<u32>,
+    /// Waits without a look that are still to come.
+    skip: Cell<u32>,
 }
 
 impl Pace {
@@ -29,56 +32,42 @@ impl Pace {
             } else {
                 Duration::ZERO
             },
-            long: Cell::new(0),
+            vain: Cell::new(0),
+            skip: Cell::new(0),
         }
+    }
+
+    /// Looks until `found`, or `wanted` for something else, or for as long as it has learned to.
+    pub(super) fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) {
+        if self.most.is_zero() {
+            return;
+        }
+        if self.skip.get() > 0 {
+            self.skip.set(self.skip.get() - 1);
+            return;
+        }
+        let mut start = None;
+        loop {
+            for _ in 0..GLANCES {
+                if found() {
+                    return self.vain.set(0);
+                }
+                std::hint::spin_loop();
+            }
+            if wanted() {
+                return;
+            }
+            let now = Instant::now();
+            if now - *start.get_or_insert(now) >= self.most {
+                break;
+            }
+        }
+        self.vain.set((self.vain.get() + 1).min(RARELY));
+        self.skip.set((1 << self.vain.get()) - 1);
     }
 }
 
 fn several_processors() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
-}
-
-/// A look that found nothing; the wait goes on.
-pub(super) struct Look<'a>(Option<(&'a Pace, Instant)>);
-
-impl Look<'_> {
-    /// The wait is over. Who slept through a short one should have looked.
-    pub(super) fn slept(self) {
-        if let Some((pace, start)) = self.0 {
-            pace.long.set(match start.elapsed() <= pace.most {
-                true => 0,
-                false => pace.long.get().wrapping_add(1),
-            });
-        }
-    }
-}
-
-/// Looks until `found`, or `wanted` for something else, or for as long as `pace` has it.
-pub(super) fn begin(
-    pace: Option<&Pace>,
-    found: impl Fn() -> bool,
-    wanted: impl Fn() -> bool,
-) -> Look<'_> {
-    let Some(pace) = pace.filter(|pace| !pace.most.is_zero()) else {
-        return Look(None);
-    };
-    if !pace.long.get().is_multiple_of(PROBE) {
-        return Look(Some((pace, Instant::now())));
-    }
-    let mut start = None;
-    loop {
-        for _ in 0..GLANCES {
-            if found() {
-                pace.long.set(0);
-                return Look(None);
-            }
-            std::hint::spin_loop();
-        }
-        let now = Instant::now();
-        let start = *start.get_or_insert(now);
-        if wanted() || now - start >= pace.most {
-            return Look(Some((pace, start)));
-        }
-    }
 }
