@@ -177,7 +177,7 @@ impl Wait {
     /// makes a pump fail.
     pub fn block(&self) -> Result<bool> {
         self.sitting
-            .wait(&self.waiter.seated, false, self.deadline, None)
+            .wait(&self.waiter.seated, false, self.deadline, || None)
     }
 }
 

@@ -47,19 +47,71 @@ use super::local::{local, Leave, Local, Seated, Sitting};
 pub struct Channel<T: Send + 'static> {
     core: Arc<Core<T>>,
     mark: Mark,
+    /// The last wait through this handle, for the next one: without an allocation, and without touching counts that other threads touch.
+    spare: Mutex<Option<Arc<Wait<T>>>>,
 }
 
+/// Two threads pass it to and fro all the time: it has its cache line to itself.
+#[repr(align(64))]
 struct Core<T> {
     state: Mutex<State<T>>,
 }
 
 struct State<T> {
     /// Who has waited longest comes first; all send, or all receive.
-    queue: VecDeque<Arc<Wait<T>>>,
+    queue: Line<Wait<T>>,
     sending: bool,
     preference: Preference,
     schedule_all: bool,
     closing: bool,
+}
+
+/// Who waits, first come first served. The first one lies in here, not in memory of its own: mostly there is no other.
+struct Line<W> {
+    first: Option<Arc<W>>,
+    others: VecDeque<Arc<W>>,
+}
+
+impl<W> Line<W> {
+    const fn new() -> Line<W> {
+        Line {
+            first: None,
+            others: VecDeque::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, wait: Arc<W>) {
+        if self.first.is_none() {
+            self.first = Some(wait);
+        } else {
+            self.others.push_back(wait);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<W>> {
+        let first = self.first.take()?;
+        self.first = self.others.pop_front();
+        Some(first)
+    }
+
+    fn remove(&mut self, wait: &W) -> Option<Arc<W>> {
+        if std::ptr::eq(&**self.first.as_ref()?, wait) {
+            return self.pop();
+        }
+        let at = self
+            .others
+            .iter()
+            .position(|other| std::ptr::eq(&**other, wait))?;
+        self.others.remove(at)
+    }
 }
 
 /// One tasklet's wait.
@@ -81,7 +133,7 @@ impl<T> State<T> {
     /// Takes out who has waited longest to send, or to receive.
     fn partner(&mut self, sending: bool) -> Option<Arc<Wait<T>>> {
         if self.sending == sending {
-            self.queue.pop_front()
+            self.queue.pop()
         } else {
             None
         }
@@ -91,11 +143,7 @@ impl<T> State<T> {
 impl<T> Wait<T> {
     /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
     fn withdraw(&self, core: &Core<T>) -> bool {
-        let found = {
-            let mut state = lock(&core.state);
-            let at = state.queue.iter().position(|w| std::ptr::eq(&**w, self));
-            at.and_then(|at| state.queue.remove(at))
-        };
+        let found = lock(&core.state).queue.remove(self);
         found.is_some()
     }
 }
@@ -131,7 +179,7 @@ impl<T: Send + 'static> Channel<T> {
         Channel {
             core: Arc::new(Core {
                 state: Mutex::new(State {
-                    queue: VecDeque::new(),
+                    queue: Line::new(),
                     sending: false,
                     preference: Preference::default(),
                     schedule_all: false,
@@ -139,6 +187,7 @@ impl<T: Send + 'static> Channel<T> {
                 }),
             }),
             mark: Mark::new(),
+            spare: Mutex::new(None),
         }
     }
 
@@ -316,13 +365,10 @@ impl<T: Send + 'static> Channel<T> {
         }
         let sitting = local.sit_down();
         let wait = self.queue(state, &sitting, Some(value));
-        match self.wait(&sitting, &wait, true, patience) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let value = lock(&wait.value).take();
-                Err((error, value))
-            }
-        }
+        let waited = self.wait(&sitting, &wait, true, patience);
+        let result = waited.map_err(|error| (error, lock(&wait.value).take()));
+        self.keep(wait);
+        result
     }
 
     /// Receives.
@@ -344,6 +390,7 @@ impl<T: Send + 'static> Channel<T> {
         let wait = self.queue(state, &sitting, None);
         self.wait(&sitting, &wait, false, patience)?;
         let value = lock(&wait.value).take();
+        self.keep(wait);
         value.expect("a partner that came has brought something")
     }
 
@@ -421,13 +468,39 @@ impl<T: Send + 'static> Channel<T> {
     ) -> Arc<Wait<T>> {
         debug_assert!(state.queue.is_empty() || state.sending == value.is_some());
         state.sending = value.is_some();
-        let wait = Arc::new(Wait {
+        let wait = self.make(sitting, value);
+        state.queue.push(wait.clone());
+        wait
+    }
+
+    /// A wait of the running tasklet.
+    fn make(&self, sitting: &Sitting, value: Option<Result<T>>) -> Arc<Wait<T>> {
+        let spare = self.spare.try_lock().ok().and_then(|mut s| s.take());
+        if let Some(mut wait) = spare {
+            // Alone with it: its last partner has let go.
+            if let Some(again) = Arc::get_mut(&mut wait) {
+                sitting.seat_again(&mut again.seated);
+                *again
+                    .value
+                    .get_mut()
+                    .unwrap_or_else(PoisonError::into_inner) = value;
+                return wait;
+            }
+        }
+        Arc::new(Wait {
             seated: sitting.seated(),
             value: Mutex::new(value),
             core: Arc::downgrade(&self.core),
-        });
-        state.queue.push_back(wait.clone());
-        wait
+        })
+    }
+
+    /// Keeps a wait that is over for the next one.
+    fn keep(&self, wait: Arc<Wait<T>>) {
+        let before = match self.spare.try_lock() {
+            Ok(mut spare) => spare.replace(wait),
+            Err(_) => None,
+        };
+        drop(before);
     }
 
     /// Waits for the partner. After an error the wait is in no queue.
@@ -442,7 +515,7 @@ impl<T: Send + 'static> Channel<T> {
             Patience::Until(deadline) => deadline,
             _ => None,
         };
-        let error = match sitting.wait(&wait.seated, sends, deadline, Some(wait.clone())) {
+        let error = match sitting.wait(&wait.seated, sends, deadline, || Some(wait.clone())) {
             Ok(true) => return Ok(()),
             Ok(false) => Error::Timeout,
             Err(error) => error,
@@ -491,6 +564,7 @@ impl<T: Send + 'static> Clone for Channel<T> {
         Channel {
             core: self.core.clone(),
             mark: Mark::new(),
+            spare: Mutex::new(None),
         }
     }
 }

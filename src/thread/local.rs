@@ -329,6 +329,16 @@ impl Sitting {
         }
     }
 
+    /// Makes `seated`, which nobody else knows any more, that of this wait.
+    pub(crate) fn seat_again(&self, seated: &mut Seated) {
+        if seated.is_of(&self.local) {
+            seated.place = self.place;
+            seated.sitter = Sitter::new();
+        } else {
+            *seated = self.seated();
+        }
+    }
+
     /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
     /// it does not.
     ///
@@ -338,7 +348,7 @@ impl Sitting {
         seated: &Seated,
         sends: bool,
         deadline: Option<Instant>,
-        leave: Option<Arc<dyn Leave>>,
+        leave: impl FnOnce() -> Option<Arc<dyn Leave>>,
     ) -> Result<bool> {
         let local = &*self.local;
         // Who has others to run lets them run.
@@ -348,7 +358,7 @@ impl Sitting {
         if !seated.sitter.sit() {
             return Ok(true);
         }
-        *self.seat.leave.borrow_mut() = leave;
+        *self.seat.leave.borrow_mut() = leave();
         match deadline {
             Some(_) => self.wait_until(seated, deadline),
             None => self.wait_for_ever(seated, sends),
