@@ -102,6 +102,10 @@ impl Bell {
 
     fn lie_down(&self, how: u32) -> bool {
         debug_assert_eq!(self.silent, QUIET);
+        // A test's switch: lies down whatever the word says; a ring that came after the look is overlooked.
+        if cfg!(hsw_bug_deaf) {
+            return self.word.swap(how, Ordering::AcqRel) != how;
+        }
         self.word
             .compare_exchange(QUIET, how, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
