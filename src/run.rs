@@ -13,8 +13,10 @@ use core::time::Duration;
 
 use crate::arch::transfer;
 use crate::error::Result;
-use crate::runtime::{after, Runtime, HOOK_BUDGET};
-use crate::scheduler::{fail, go, prepare, set_hook};
+use crate::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
+#[cfg(feature = "std")]
+use crate::runtime::{HOOK_LOCK, HOOK_MAIL};
+use crate::scheduler::{fail, go, prepare};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, plan};
 
@@ -114,8 +116,6 @@ pub(crate) struct Runs {
     pub(crate) completed: Cell<u64>,
     /// Turns and ends of the last run with a budget.
     pub(crate) last: Cell<(u64, u64)>,
-    /// See [`set_use_nested_tasklets`].
-    pub(crate) flat: Cell<bool>,
 }
 
 impl Runs {
@@ -125,7 +125,6 @@ impl Runs {
             alone: Cell::new(0),
             completed: Cell::new(0),
             last: Cell::new((0, 0)),
-            flat: Cell::new(false),
         }
     }
 }
@@ -238,7 +237,7 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
                 used_up: false,
                 victim: None,
             });
-            set_hook(runtime, HOOK_BUDGET, true);
+            runtime.set_hook(HOOK_BUDGET, true);
         }
         runtime.ring_remove(me);
         go(runtime, me, sp, next)
@@ -254,8 +253,8 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
 pub fn run() -> Result<()> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
-    if runtime.has_mail() {
-        crate::thread::read_mail_and_raise()?;
+    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK) != 0 {
+        crate::thread::attend(runtime)?;
     }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
@@ -304,8 +303,8 @@ pub fn run() -> Result<()> {
 pub fn run_with(budget: Budget) -> Result<RunReport> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
-    if runtime.has_mail() {
-        crate::thread::read_mail_and_raise()?;
+    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK) != 0 {
+        crate::thread::attend(runtime)?;
     }
     let runs = &runtime.runs;
     let me = runtime.current();
@@ -419,7 +418,7 @@ fn unwind_budgets(runtime: &Runtime, level: usize) -> Option<(bool, Option<Taskl
         let mut budgets = runtime.runs.budgets.borrow_mut();
         let first = budgets.partition_point(|entry| entry.level < level);
         let gone = budgets.split_off(first);
-        set_hook(runtime, HOOK_BUDGET, !budgets.is_empty());
+        runtime.set_hook(HOOK_BUDGET, !budgets.is_empty());
         gone
     };
     let ours = match gone.first_mut() {
@@ -444,13 +443,12 @@ fn unwind_budgets(runtime: &Runtime, level: usize) -> Option<(bool, Option<Taskl
 /// same, and [`Tasklet::switch`], except that its caller leaves the queue.
 /// This is `set_use_nested_tasklets` of CCP's successor of Stackless.
 pub fn set_use_nested_tasklets(nested: bool) -> bool {
-    let runs = &Runtime::get().runs;
-    !runs.flat.replace(!nested)
+    !Runtime::get().set_hook(HOOK_FLAT, !nested)
 }
 
 /// See [`set_use_nested_tasklets`].
 pub fn use_nested_tasklets() -> bool {
-    !Runtime::get().runs.flat.get()
+    Runtime::get().hooks() & HOOK_FLAT == 0
 }
 
 /// In flat order: moves `task`, which will run now, and the caller behind it if

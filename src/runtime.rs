@@ -11,10 +11,10 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use core::{mem, ptr};
 
-use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
+use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
-use crate::os::{self, StackMemory};
+use crate::os;
 use crate::run::Runs;
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
@@ -48,8 +48,6 @@ pub struct Settings {
     pub stack_pool: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
-    /// Bytes of the stack on which slices are exchanged.
-    pub scratch_size: usize,
     /// Bytes that control blocks, slices and stacks may take together; beyond
     /// it `spawn` and switches that would need more fail with
     /// [`Error::MemoryCeiling`].
@@ -76,7 +74,6 @@ impl Settings {
             stack_size: 64 * 1024,
             stack_pool: 256,
             slice_cache: 1024 * 1024,
-            scratch_size: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
             #[cfg(feature = "std")]
@@ -94,7 +91,6 @@ impl Settings {
             stack_size: 16 * 1024,
             stack_pool: 4,
             slice_cache: 64 * 1024,
-            scratch_size: 16 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
             #[cfg(feature = "std")]
@@ -116,9 +112,8 @@ impl Settings {
         Ok(())
     }
 
-    /// As [`Settings::apply`], with windows and the scratch stack in memory that
-    /// the host hands in: `windows * window_size + scratch_size` bytes and 32
-    /// for alignment. There are no guard pages then; every eviction checks a
+    /// As [`Settings::apply`], with the windows in memory that the host hands in:
+    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then; every eviction checks a
     /// canary at the lower end of the window and the stack pointer, and an
     /// overflow ends the process with a message that names the tasklet.
     ///
@@ -133,11 +128,11 @@ impl Settings {
             return Err(SettingsError::TooLate.into());
         }
         self.check()?;
-        let needed = self.windows * self.window_size + self.scratch_size + 2 * STACK_ALIGN;
+        let needed = self.windows * self.window_size + 2 * STACK_ALIGN;
         if memory.is_null() || bytes < needed {
             return Err(SettingsError::Memory.into());
         }
-        Runtime::create(self, Some((memory as usize, bytes)));
+        Runtime::create(self, Some(memory as usize));
         Ok(())
     }
 
@@ -153,9 +148,6 @@ impl Settings {
         }
         if self.watermark > self.window_size {
             return Err(SettingsError::Watermark);
-        }
-        if !sane(self.scratch_size) {
-            return Err(SettingsError::ScratchSize);
         }
         if !sane(self.stack_size) {
             return Err(SettingsError::StackSize);
@@ -185,6 +177,9 @@ pub(crate) mod after {
     pub(crate) const REAP: u32 = 8;
     /// Other threads have sent something.
     pub(crate) const MAIL: u32 = 16;
+    /// The thread's turn with the host lock is up.
+    #[cfg(feature = "std")]
+    pub(crate) const TURN: u32 = 32;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -202,18 +197,19 @@ pub(crate) struct Runtime {
     ring: Cell<*mut Task>,
     /// See [`after`].
     pub(crate) after: Cell<u32>,
-    /// Not 0: every switch fails with `SwitchTrap`.
-    pub(crate) trap: Cell<i32>,
-    /// Not 0: a schedule callback is running.
-    pub(crate) locked: Cell<u32>,
-    /// Which callbacks are set, and what else switches have to do: `HOOK_*`. Other
-    /// threads write one bit of it, [`HOOK_MAIL`].
+    /// Which callbacks are set, what else switches have to do, and what forbids
+    /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_MAIL`] and
+    /// [`HOOK_LOCK`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
     /// The C++ exception globals of this thread (or a stand-in, always empty).
     pub(crate) eh: *mut EhGlobals,
 
+    /// Not 0: every switch fails with `SwitchTrap`; see [`HOOK_TRAPPED`].
+    trap: Cell<i32>,
+    /// Callbacks that are running, in which nobody may switch; see [`HOOK_LOCKED`].
+    locked: Cell<u32>,
     /// Who is being switched to, while a schedule callback runs.
     pub(crate) next: Cell<*mut Task>,
     /// A tasklet that was left for good; released by the next arrival.
@@ -221,9 +217,8 @@ pub(crate) struct Runtime {
     /// A value that nobody will get; dropped by the next arrival.
     pub(crate) lost: RefCell<Slot>,
     pub(crate) error: RefCell<Option<Error>>,
-    /// The leaving and the arriving tasklet of an exchange, and what to do.
-    pub(crate) exchange: Cell<(*mut Task, *mut Task)>,
-    exchange_call: Cell<Option<Exchange>>,
+    /// What the routines are to copy, see [`Runtime::exchange`].
+    exchange: Cell<Exchange>,
 
     main: Cell<*mut Task>,
     /// The tasklets inside `run`, outermost first; each holds a reference.
@@ -234,9 +229,9 @@ pub(crate) struct Runtime {
     pub(crate) slices: SliceStore,
     pub(crate) stacks: StackPool,
     pub(crate) budget: Budget,
-    windows: OnceCell<Windows>,
-    /// Address and bytes of what the host handed in for them.
-    lent: Option<(usize, usize)>,
+    windows: OnceCell<Box<[Window]>>,
+    /// The address of what the host handed in for them.
+    lent: Option<usize>,
     next_window: Cell<usize>,
     /// Bytes that eviction and restoring have copied.
     pub(crate) copied: Cell<u64>,
@@ -263,19 +258,14 @@ pub(crate) struct Runtime {
     pub(crate) timers: Timers,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
     pub(crate) since: Cell<u64>,
-    /// Where the next fair select begins to look.
-    pub(crate) select_turn: Cell<usize>,
+    /// What selects throw dice with; never 0.
+    pub(crate) dice: Cell<u64>,
+    /// The first stand-ins of those who drive the loop and let others run just now.
+    pub(crate) drives: RefCell<Vec<*mut Task>>,
     /// Control blocks that were given back.
     freed: Cell<u64>,
     /// Stands in for the C++ runtime's globals where there is none.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
-}
-
-/// The windows of a runtime, and the stack on which their slices are exchanged.
-struct Windows {
-    windows: Box<[Window]>,
-    scratch_top: usize,
-    _scratch: Option<StackMemory>,
 }
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
@@ -286,8 +276,21 @@ pub(crate) const HOOK_BUDGET: u32 = 4;
 pub(crate) const HOOK_STATS: u32 = 8;
 /// Other threads have sent something.
 pub(crate) const HOOK_MAIL: u32 = 16;
+/// Other threads wait for the host lock that this one has.
+pub(crate) const HOOK_LOCK: u32 = 256;
 /// Whatever a switch may have to do beside switching.
-pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL;
+pub(crate) const HOOK_SWITCH: u32 =
+    HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL | HOOK_LOCK;
+/// The switch trap is set.
+pub(crate) const HOOK_TRAPPED: u32 = 32;
+/// A callback is running.
+pub(crate) const HOOK_LOCKED: u32 = 64;
+/// Nobody may switch.
+pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED;
+/// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
+pub(crate) const HOOK_FLAT: u32 = 128;
+/// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
+pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -327,23 +330,22 @@ impl Runtime {
     }
 
     #[cold]
-    fn create<'a>(settings: Settings, memory: Option<(usize, usize)>) -> &'a Runtime {
+    fn create<'a>(settings: Settings, memory: Option<usize>) -> &'a Runtime {
         let runtime = Box::into_raw(Box::new(Runtime {
             current: Cell::new(ptr::null_mut()),
             ring: Cell::new(ptr::null_mut()),
             after: Cell::new(0),
-            trap: Cell::new(0),
-            locked: Cell::new(0),
             hooks: AtomicU32::new(0),
             run_count: Cell::new(0),
             switches: Cell::new(0),
             eh: ptr::null_mut(),
+            trap: Cell::new(0),
+            locked: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
             left: Cell::new(ptr::null_mut()),
             lost: RefCell::new(Slot::EMPTY),
             error: RefCell::new(None),
-            exchange: Cell::new((ptr::null_mut(), ptr::null_mut())),
-            exchange_call: Cell::new(None),
+            exchange: Cell::new(Exchange::NOTHING),
             main: Cell::new(ptr::null_mut()),
             watchdogs: RefCell::new(Vec::new()),
             reap: RefCell::new(Vec::new()),
@@ -373,7 +375,8 @@ impl Runtime {
             runs: Runs::new(),
             timers: Timers::new(),
             since: Cell::new(0),
-            select_turn: Cell::new(0),
+            dice: Cell::new(0x9E37_79B9_7F4A_7C15),
+            drives: RefCell::new(Vec::new()),
             freed: Cell::new(0),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
@@ -402,6 +405,7 @@ impl Runtime {
             #[cfg(feature = "std")]
             if _ends {
                 crate::thread::attach(runtime);
+                crate::thread::host_lock::attached();
             }
             runtime
         }
@@ -413,7 +417,45 @@ impl Runtime {
         self.hooks.load(Ordering::Relaxed)
     }
 
+    /// Sets or clears one of them; says whether it was set.
+    pub(crate) fn set_hook(&self, hook: u32, on: bool) -> bool {
+        let before = if on {
+            self.hooks.fetch_or(hook, Ordering::Relaxed)
+        } else {
+            self.hooks.fetch_and(!hook, Ordering::Relaxed)
+        };
+        before & hook != 0
+    }
+
+    /// Sets the level of the switch trap; returns the old one.
+    pub(crate) fn set_trap(&self, level: i32) -> i32 {
+        self.set_hook(HOOK_TRAPPED, level != 0);
+        self.trap.replace(level)
+    }
+
+    pub(crate) fn trap(&self) -> i32 {
+        self.trap.get()
+    }
+
+    /// Calls `callback`, in which nobody may switch.
+    pub(crate) fn locked<R>(&self, callback: impl FnOnce() -> R) -> R {
+        self.locked.set(self.locked.get() + 1);
+        self.set_hook(HOOK_LOCKED, true);
+        let result = callback();
+        self.locked.set(self.locked.get() - 1);
+        self.set_hook(HOOK_LOCKED, self.locked.get() != 0);
+        result
+    }
+
+    /// Leaves something to do for whoever arrives next: a bit of [`after`].
+    #[inline(always)]
+    pub(crate) fn later(&self, what: u32) {
+        // SAFETY: a cell of our own. All of the word is stored, as in `Task::set`.
+        unsafe { ptr::write_volatile(self.after.as_ptr(), self.after.get() | what) };
+    }
+
     /// Has another thread sent something?
+    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn has_mail(&self) -> bool {
         self.hooks() & HOOK_MAIL != 0
@@ -430,12 +472,13 @@ impl Runtime {
 
     /// The tasklet that a running schedule callback announces.
     pub(crate) fn is_next(&self, task: *mut Task) -> bool {
-        self.locked.get() != 0 && self.next.get() == task
+        self.hooks() & HOOK_LOCKED != 0 && self.next.get() == task
     }
 
-    /// Makes `task` the running tasklet and the head of the queue.
+    /// Makes `task` the running tasklet and the head of the queue: a switch.
     #[inline(always)]
     pub(crate) fn set_running(&self, task: *mut Task) {
+        self.switches.set(self.switches.get() + 1);
         self.current.set(task);
         self.ring.set(task);
     }
@@ -456,7 +499,7 @@ impl Runtime {
         // SAFETY: ring members are live tasks with both links set.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).flags |= flag::QUEUED;
+            (*task).set(flag::QUEUED);
             if head.is_null() {
                 (*task).next = task;
                 (*task).prev = task;
@@ -477,10 +520,39 @@ impl Runtime {
         // SAFETY: as above.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).flags |= flag::QUEUED;
+            (*task).set(flag::QUEUED);
             self.link_before((*place).next, task);
         }
         self.run_count.set(self.run_count.get() + 1);
+    }
+
+    /// Puts `task` into the place that `head` has at the head of the run queue. The
+    /// queue takes over a reference to it; that to `head` is the caller's now.
+    ///
+    /// # Safety
+    /// As [`Runtime::ring_append`]; `head` is the running tasklet and queued.
+    #[inline(always)]
+    pub(crate) unsafe fn ring_replace(&self, head: *mut Task, task: *mut Task) {
+        // SAFETY: ring members are live tasks with both links set.
+        unsafe {
+            debug_assert!((*task).floating() && (*head).is(flag::QUEUED));
+            debug_assert!(self.ring.get() == head);
+            let (next, prev) = ((*head).next, (*head).prev);
+            if next == head {
+                (*task).next = task;
+                (*task).prev = task;
+            } else {
+                (*task).next = next;
+                (*task).prev = prev;
+                (*prev).next = task;
+                (*next).prev = task;
+            }
+            (*head).next = ptr::null_mut();
+            (*head).prev = ptr::null_mut();
+            (*head).clear(flag::QUEUED);
+            (*task).set(flag::QUEUED);
+        }
+        self.ring.set(task);
     }
 
     #[inline(always)]
@@ -514,7 +586,7 @@ impl Runtime {
             }
             (*task).next = ptr::null_mut();
             (*task).prev = ptr::null_mut();
-            (*task).flags &= !flag::QUEUED;
+            (*task).clear(flag::QUEUED);
         }
         self.run_count.set(self.run_count.get() - 1);
     }
@@ -531,11 +603,10 @@ impl Runtime {
     /// turn among equals, so that partners that are made one after the other
     /// come to lie in different windows.
     pub(crate) fn assign_window(&self) -> Result<*const Window> {
-        let windows = &match self.windows.get() {
+        let windows = match self.windows.get() {
             Some(windows) => windows,
             None => self.make_windows()?,
-        }
-        .windows;
+        };
         let count = windows.len();
         let start = self.next_window.get();
         let mut best = start % count;
@@ -550,38 +621,23 @@ impl Runtime {
     }
 
     #[cold]
-    fn make_windows(&self) -> Result<&Windows> {
+    fn make_windows(&self) -> Result<&[Window]> {
         let settings = &self.settings;
-        if let Some((memory, bytes)) = self.lent {
+        if let Some(memory) = self.lent {
             let low = memory.next_multiple_of(STACK_ALIGN);
-            let scratch_low = low + settings.windows * settings.window_size;
             let windows = (0..settings.windows).map(|i| {
                 let bottom = low + i * settings.window_size;
                 // SAFETY: the host's promise (`apply_in`), which checked that
                 // all of them fit.
                 unsafe { Window::lent(bottom, bottom + settings.window_size) }
             });
-            let made = Windows {
-                windows: windows.collect(),
-                scratch_top: memory + bytes,
-                _scratch: None,
-            };
-            debug_assert!(scratch_low + settings.scratch_size <= made.scratch_top);
-            return Ok(self.windows.get_or_init(|| made));
+            return Ok(self.windows.get_or_init(|| windows.collect()));
         }
-        let bytes = settings.windows * settings.window_size + settings.scratch_size;
+        let bytes = settings.windows * settings.window_size;
         self.budget.take(bytes)?;
         let made = (0..settings.windows)
             .map(|_| Window::mapped(settings.window_size))
-            .collect::<Result<Vec<_>>>()
-            .and_then(|windows| {
-                let scratch = StackMemory::new(settings.scratch_size)?;
-                Ok(Windows {
-                    windows: windows.into_boxed_slice(),
-                    scratch_top: scratch.top(),
-                    _scratch: Some(scratch),
-                })
-            });
+            .collect::<Result<_>>();
         match made {
             Ok(made) => Ok(self.windows.get_or_init(|| made)),
             Err(error) => {
@@ -605,22 +661,18 @@ impl Runtime {
         self.error.borrow_mut().take()
     }
 
-    /// Has `copy(self)` called on the scratch stack: the answer of an op.
+    /// Has slices copied before the save area at `sp` is gone on with: the answer of
+    /// an op.
     #[inline(always)]
-    pub(crate) fn on_scratch(&self, copy: unsafe extern "C" fn(*mut ()) -> usize) -> usize {
-        let windows = self.windows.get().expect("a window is in use");
-        self.exchange_call.set(Some(Exchange {
-            scratch_top: windows.scratch_top & !(STACK_ALIGN - 1),
-            copy,
-            arg: self as *const Runtime as *mut (),
-        }));
-        // An `Option` of a struct with a function pointer has no tag of its own.
-        const _: () = assert!(size_of::<Option<Exchange>>() == size_of::<Exchange>());
-        Exchange::tagged(self.exchange_call.as_ptr().cast())
+    pub(crate) fn exchange(&self, out: Copying, into: Copying, sp: usize) -> usize {
+        let copied = self.copied.get() + (out.len + into.len) as u64;
+        self.copied.set(copied);
+        self.exchange.set(Exchange { out, into, sp });
+        Exchange::tagged(self.exchange.as_ptr())
     }
 
     fn windows(&self) -> &[Window] {
-        self.windows.get().map_or(&[], |made| &made.windows)
+        self.windows.get().map_or(&[], |made| made)
     }
 
     /// A control block with one reference, the caller's.
@@ -701,7 +753,7 @@ impl Runtime {
     /// Keeps a forgotten tasklet, with its reference, until it can be killed.
     pub(crate) fn reap_later(&self, task: *mut Task) {
         self.reap.borrow_mut().push(task);
-        self.after.set(self.after.get() | after::REAP);
+        self.later(after::REAP);
     }
 
     /// The tasklets that wait to be killed.
@@ -775,7 +827,7 @@ impl Runtime {
         }
     }
 
-    /// Ends every tasklet: started ones get `Error::Exit`, under main.
+    /// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
     fn shut_down(&self) {
         // Tasklets may make new ones while they die; ten rounds, as with one
         // that refuses.
@@ -787,6 +839,12 @@ impl Runtime {
                 .collect();
             if alive.is_empty() {
                 break;
+            }
+            // Nobody gets a turn because another one ends.
+            for tasklet in &alive {
+                if !tasklet.is_blocked() {
+                    let _ = tasklet.remove();
+                }
             }
             for tasklet in alive {
                 if tasklet.is_alive() {
@@ -848,6 +906,18 @@ pub fn stats() -> Stats {
     Runtime::get().stats()
 }
 
+/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
+/// std nobody else does it at the end of a thread. From main; inside another tasklet
+/// it does nothing.
+///
+/// # Safety
+/// What is left of the thread's tasklets and channels is dropped on this thread, and
+/// not used in any other way.
+#[cfg(not(feature = "std"))]
+pub unsafe fn end_thread() {
+    thread_exit();
+}
+
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].
 /// Runs by itself at the end of a thread; hosts without std call it.
 pub(crate) fn thread_exit() {
@@ -859,10 +929,16 @@ pub(crate) fn thread_exit() {
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         #[cfg(feature = "std")]
-        crate::thread::detach(false);
+        {
+            mem::forget(crate::thread::set_free());
+            crate::thread::detach(false);
+            crate::thread::host_lock::leave();
+        }
         return;
     }
-    runtime.trap.set(0);
+    runtime.set_trap(0);
+    #[cfg(feature = "std")]
+    drop(crate::thread::set_free());
     runtime.shut_down();
     #[cfg(feature = "std")]
     crate::thread::detach(true);
@@ -873,10 +949,12 @@ pub(crate) fn thread_exit() {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
+        #[cfg(feature = "std")]
+        crate::thread::host_lock::leave();
         runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);
-        (*main).flags &= !(flag::ALIVE | flag::STARTED);
+        (*main).clear(flag::ALIVE | flag::STARTED);
         os::set_runtime(ptr::null());
         // Keep the runtime until the last lines here.
         runtime.channel_made();

@@ -6,29 +6,34 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::arch::transfer;
 use crate::channel;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
+    HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
+use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
+use crate::transfer::{arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
 #[inline(always)]
 pub(crate) fn may_switch(runtime: &Runtime) -> bool {
-    runtime.locked.get() == 0
-        && runtime.trap.get() == 0
-        && !os::unwinding()
-        // SAFETY: this thread's exception globals.
-        && unsafe { (*runtime.eh).uncaught == 0 }
+    runtime.hooks() & HOOK_REFUSE == 0 && !unwinding(runtime)
+}
+
+/// Is a Rust panic or a C++ exception on its way through this stack?
+#[inline(always)]
+pub(crate) fn unwinding(runtime: &Runtime) -> bool {
+    // SAFETY: this thread's exception globals.
+    os::unwinding() || unsafe { (*runtime.eh).uncaught != 0 }
 }
 
 /// May a switch from `prev` to `next` happen? Takes the memory it needs.
@@ -51,7 +56,7 @@ pub(crate) unsafe fn prepare(
 
 #[cold]
 pub(crate) fn refused(runtime: &Runtime) -> Error {
-    if runtime.locked.get() != 0 {
+    if runtime.hooks() & HOOK_LOCKED != 0 {
         StateError::RecursiveSchedule.into()
     } else {
         Error::SwitchTrap
@@ -62,7 +67,7 @@ pub(crate) fn refused(runtime: &Runtime) -> Error {
 #[cold]
 pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
     *runtime.error.borrow_mut() = Some(error);
-    runtime.after.set(runtime.after.get() | what);
+    runtime.later(what);
 }
 
 /// The last part of a switch that is sure to happen: the callback, the transfer.
@@ -96,10 +101,7 @@ unsafe fn observed(
     ending: bool,
 ) -> *mut Task {
     let hooks = runtime.hooks();
-    if hooks & HOOK_MAIL != 0 {
-        // Read by whoever arrives: here no user code may run.
-        runtime.after.set(runtime.after.get() | after::MAIL);
-    }
+    note(runtime, hooks);
     // SAFETY: the caller's promise.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
@@ -115,6 +117,18 @@ unsafe fn observed(
     next
 }
 
+/// What other threads want: the matter of whoever arrives, since here no user code
+/// may run, and nothing may wait.
+fn note(runtime: &Runtime, hooks: u32) {
+    if hooks & HOOK_MAIL != 0 {
+        runtime.later(after::MAIL);
+    }
+    #[cfg(feature = "std")]
+    if hooks & HOOK_LOCK != 0 && crate::thread::host_lock::turn_is_up() {
+        runtime.later(after::TURN);
+    }
+}
+
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
 /// of the queue.
 #[cold]
@@ -122,20 +136,20 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     let Some(callback) = runtime.on_schedule.borrow().clone() else {
         return;
     };
-    runtime.locked.set(runtime.locked.get() + 1);
     let before = runtime.next.replace(next);
     // SAFETY: both are live for the duration: the caller holds references.
     let (prev, next) = unsafe { (Tasklet::from_ref(prev), Tasklet::from_ref(next)) };
-    let result = os::catch(|| {
-        callback(Some(&prev), &next);
-        Ok(())
+    let result = runtime.locked(|| {
+        os::catch(|| {
+            callback(Some(&prev), &next);
+            Ok(())
+        })
     });
     if let Err(error) = result {
         log::error!("error in the schedule callback: {error}");
     }
     drop((prev, next));
     runtime.next.set(before);
-    runtime.locked.set(runtime.locked.get() - 1);
 }
 
 /// Who runs when `prev` leaves the queue and nobody else is in it.
@@ -181,7 +195,7 @@ fn lose(runtime: &Runtime, value: Slot) {
     // An op ends in an arrival, so there is one value at most. Were there two,
     // leaking is the safe thing to do here.
     core::mem::forget(before);
-    runtime.after.set(runtime.after.get() | after::LEFT);
+    runtime.later(after::LEFT);
 }
 
 /// Puts a floating `wakeup` into the queue. An exception that `prev` was about
@@ -235,7 +249,7 @@ unsafe fn release_after(runtime: &Runtime, task: *mut Task) {
             (*task).refs -= 1;
         } else {
             runtime.left.set(task);
-            runtime.after.set(runtime.after.get() | after::LEFT);
+            runtime.later(after::LEFT);
         }
     }
 }
@@ -300,6 +314,10 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let runtime = Runtime::get();
     let me = runtime.current();
+    drive::raise(me)?;
+    if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
+        drive::until_company(runtime, || false)?;
+    }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
@@ -358,10 +376,10 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 }
 
 /// `schedule` with nobody else in the queue: nothing happens, unless a budget is
-/// used up or there is mail.
+/// used up or other threads want something.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL) == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.
@@ -371,9 +389,7 @@ unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 #[cold]
 #[inline(never)]
 unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.has_mail() {
-        runtime.after.set(runtime.after.get() | after::MAIL);
-    }
+    note(runtime, runtime.hooks());
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
     }
@@ -428,7 +444,7 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
             return sp;
         }
         make_runnable(runtime, task);
-        if runtime.runs.flat.get() {
+        if runtime.hooks() & HOOK_FLAT != 0 {
             run::flatten(runtime, me, task, !REMOVE);
         }
         if REMOVE {
@@ -439,40 +455,82 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
-/// All but the switch itself, when that is a plain one.
-#[inline(never)]
-unsafe fn run_plainly<const REMOVE: bool>(
+/// The change of the queue, when the way is [`clear`] and the caller is not released
+/// by leaving the queue.
+#[inline(always)]
+unsafe fn take_turn<const REMOVE: bool>(
     runtime: &Runtime,
     me: *mut Task,
     task: *mut Task,
-) -> bool {
-    // SAFETY: as the op.
+    flags: u32,
+) {
+    // SAFETY: live tasks, `me` is running and referred to; the queue's reference to
+    // `me` becomes the one to `task`, or `task` gets a new one.
     unsafe {
-        if runtime.runs.flat.get() || !plain(runtime, me, task) {
-            return false;
-        }
-        make_runnable(runtime, task);
-        if REMOVE {
-            runtime.ring_remove(me);
-            release_after(runtime, me);
+        match (REMOVE, flags & flag::QUEUED != 0) {
+            (false, true) => {}
+            (false, false) => {
+                (*task).refs += 1;
+                runtime.ring_append(task);
+            }
+            (true, true) => {
+                (*me).refs -= 1;
+                runtime.ring_remove(me);
+            }
+            (true, false) => {
+                (*me).refs -= 1;
+                (*task).refs += 1;
+                runtime.ring_replace(me, task);
+            }
         }
     }
-    true
 }
 
-#[inline]
+/// [`op_run_tasklet`] where the way is clear and only the bytes of `task` are away.
+unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
+    // SAFETY: as `op_run_tasklet`.
+    unsafe {
+        let next = task.cast::<Task>();
+        let runtime = &*(*next).runtime;
+        let me = runtime.current();
+        let change = || take_turn::<REMOVE>(runtime, me, next, (*next).flags);
+        match go_away(runtime, me, sp, next, change) {
+            Some(exchange) => exchange,
+            None => op_run_tasklet::<REMOVE>(task, sp),
+        }
+    }
+}
+
+/// What running `task` comes to when it cannot run, or runs already.
+#[cold]
+#[inline(never)]
+unsafe fn run_not(me: *mut Task, task: *mut Task) -> Result<()> {
+    // SAFETY: live tasks, `me` is running.
+    unsafe {
+        may_insert(&*task, task == me)?;
+        (*me).slot.take().into_unit()
+    }
+}
+
+/// Makes `target` the next one to run, and with `REMOVE` leaves the queue.
+#[inline(always)]
 pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
         let runtime = &*(*task).runtime;
         let me = runtime.current();
-        may_insert(&*task, task == me)?;
-        if task == me {
-            return (*me).slot.take().into_unit();
+        let flags = (*task).flags;
+        if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+            return run_not(me, task);
         }
-        if run_plainly::<REMOVE>(runtime, me, task) {
-            swap(runtime, me, task);
+        if clear(runtime, me, task) && !(REMOVE && (*me).refs == 1) {
+            if flags & flag::AWAY != 0 {
+                transfer(op_bring_in::<REMOVE>, task.cast());
+            } else {
+                take_turn::<REMOVE>(runtime, me, task, flags);
+                swap(runtime, me, task);
+            }
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());
         }
@@ -499,7 +557,7 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
         // What was on its way is the caller's to drop, when it is back.
         core::mem::swap(&mut (*task).slot, &mut args.bomb);
         make_runnable(runtime, task);
-        if runtime.runs.flat.get() {
+        if runtime.hooks() & HOOK_FLAT != 0 {
             run::flatten(runtime, me, task, true);
         }
         go(runtime, me, sp, task)
@@ -522,6 +580,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
         if pending {
+            select::interrupt(runtime, task);
             let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
             make_runnable(runtime, task);
             drop(lost);
@@ -554,19 +613,15 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
     // the queue's reference to `me` becomes `left`, released after the switch.
     unsafe {
-        (*me).flags &= !(flag::ALIVE | flag::STARTED | flag::BOUND);
         runtime.ring_remove(me);
         let mut next = runtime.ring();
         if next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::SENDING) {
-                uncaught = Some(Error::MainSending);
-            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
-                uncaught = Some(Error::MainReceiving);
-            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
-                uncaught = Some(Error::Deadlock);
+            if uncaught.is_none() && (*next).is(flag::BLOCKED) {
+                (next, uncaught) = leave_nobody(runtime, me);
             }
         }
+        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         if let Some(error) = uncaught {
             next = runtime.wakeup();
             let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
@@ -579,8 +634,46 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
             next = observed(runtime, me, 0, next, true);
         }
         runtime.left.set(me);
-        runtime.after.set(runtime.after.get() | after::LEFT);
+        runtime.later(after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
+/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
+/// who is next, and the error that one is told.
+///
+/// # Safety
+/// As [`end`].
+#[cold]
+#[inline(never)]
+unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Error>) {
+    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
+    // taken: what somebody puts there by hand nobody will take.
+    unsafe {
+        runtime.ring_append(me);
+        let mut uncaught = None;
+        if may_switch(runtime) {
+            let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+            let thrown = (*me).slot.take().into_unit();
+            uncaught = match stayed.and(thrown) {
+                Ok(()) | Err(Error::Exit) => None,
+                Err(error) => handle(runtime, me, error),
+            };
+        }
+        runtime.ring_remove(me);
+        let next = runtime.ring();
+        if !next.is_null() {
+            return (next, uncaught);
+        }
+        let next = runtime.wakeup();
+        let told = match (*next).flags & flag::BLOCKED {
+            flag::SENDING => Some(Error::MainSending),
+            flag::RECEIVING => Some(Error::MainReceiving),
+            flag::SELECTING => Some(Error::Deadlock),
+            _ => None,
+        };
+        (next, uncaught.or(told))
     }
 }
 
@@ -631,37 +724,6 @@ pub fn thread_id() -> u64 {
     Runtime::get().thread_id
 }
 
-/// The scheduler of a thread, at a glance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ThreadInfo {
-    /// See [`thread_id`].
-    pub id: u64,
-    /// Its main tasklet.
-    pub main: Tasklet,
-    /// The one that runs.
-    pub current: Tasklet,
-    /// See [`run_count`].
-    pub run_count: usize,
-}
-
-/// The scheduler of the thread `id` (Stackless' `get_thread_info`); for now the
-/// calling thread's only.
-///
-/// # Errors
-/// [`StateError::ThreadNotFound`].
-pub fn thread_info(id: u64) -> Result<ThreadInfo> {
-    if id != thread_id() {
-        return Err(StateError::ThreadNotFound.into());
-    }
-    Ok(ThreadInfo {
-        id,
-        main: main_tasklet(),
-        current: current(),
-        run_count: run_count(),
-    })
-}
-
 /// Tasklets in the run queue of the calling thread, the running one included.
 pub fn run_count() -> usize {
     Runtime::get().run_count.get()
@@ -676,8 +738,8 @@ pub fn tasklets() -> Vec<Tasklet> {
 /// is not 0, whatever would switch fails with [`Error::SwitchTrap`] and changes
 /// nothing. A tasklet may still end.
 pub fn switch_trap(delta: i32) -> i32 {
-    let trap = &Runtime::get().trap;
-    trap.replace(trap.get().wrapping_add(delta))
+    let runtime = Runtime::get();
+    runtime.set_trap(runtime.trap().wrapping_add(delta))
 }
 
 /// Called before each switch with the leaving (still current) and the next
@@ -698,25 +760,17 @@ pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 /// The tasklet's [own handler](Tasklet::set_error_handler) is asked first.
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
-pub(crate) fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
-    if on {
-        runtime.hooks.fetch_or(hook, Ordering::Relaxed);
-    } else {
-        runtime.hooks.fetch_and(!hook, Ordering::Relaxed);
-    }
-}
-
 /// Sets the schedule callback of the thread; returns the old one.
 pub fn set_schedule_callback(callback: Option<ScheduleCallback>) -> Option<ScheduleCallback> {
     let runtime = Runtime::get();
-    set_hook(runtime, HOOK_SCHEDULE, callback.is_some());
+    runtime.set_hook(HOOK_SCHEDULE, callback.is_some());
     runtime.on_schedule.replace(callback)
 }
 
 /// Sets the channel callback of the thread; returns the old one.
 pub fn set_channel_callback(callback: Option<ChannelCallback>) -> Option<ChannelCallback> {
     let runtime = Runtime::get();
-    set_hook(runtime, HOOK_CHANNEL, callback.is_some());
+    runtime.set_hook(HOOK_CHANNEL, callback.is_some());
     runtime.on_channel.replace(callback)
 }
 

@@ -19,7 +19,7 @@ use crate::thread::{self, Seated, Sitting};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -121,18 +121,6 @@ pub(super) fn wake_all(list: List) {
 /// No code of a user runs under these mutexes, so there is nothing that a panic could leave half done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-thread_local! {
-    static THREAD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    };
-}
-
-/// A number that no other thread of the process ever has; 0 for a thread that is past its end.
-pub(super) fn this_thread() -> usize {
-    THREAD.try_with(|thread| *thread).unwrap_or(0)
 }
 
 /// The waiting tasklet's end of a wait.

@@ -3,6 +3,7 @@
 //! Letters: `mail`. Sleep: `bell`. Here is what a thread is besides, and the list of all. A thread that does not use the library yet, but will, is
 //! known by the handle that is under way to it: see [`Mark`].
 
+use crate::error::StateError;
 use crate::runtime::HOOK_MAIL;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +117,12 @@ fn threads() -> MutexGuard<'static, Vec<Arc<Home>>> {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The attached thread with this number.
+pub(crate) fn find(id: u64) -> Result<Arc<Home>, StateError> {
+    let found = threads().iter().find(|home| home.id == id).cloned();
+    found.ok_or(StateError::ThreadNotFound)
+}
+
 /// The attached threads, in the order they came.
 pub(crate) fn all() -> Vec<Arc<Home>> {
     threads().clone()
@@ -126,12 +133,19 @@ fn strangers_may_come() -> bool {
     STRANGERS.load(Ordering::SeqCst) > 0 && other_threads()
 }
 
-/// Has the process threads that are not attached? Yes, where it cannot be told.
+/// Has the process threads that are not attached?
 fn other_threads() -> bool {
-    match std::fs::read_dir("/proc/self/task") {
-        Ok(tasks) => tasks.count() > threads().len(),
-        Err(_) => true,
-    }
+    all_threads() > threads().len()
+}
+
+/// Has the process other threads than the calling one?
+pub(crate) fn has_company() -> bool {
+    threads().len() > 1 || all_threads() > 1
+}
+
+/// The process's threads; any number, where it cannot be told.
+fn all_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
 }
 
 /// Everybody may be stuck now: has the first who is find out.
