@@ -36,7 +36,8 @@ use super::local::{local, Leave, Local, Seated, Sitting};
 ///
 /// Who is killed while it waits leaves the channel; who ends with its thread, too.
 ///
-/// Cost: a lock, and for who waits an allocation; a system call on either side when a thread has to be woken from its sleep.
+/// Cost: a lock; for the first wait through a handle an allocation. A system call on either side when a thread has to be woken from its sleep; one that has
+/// nobody else to run looks for its partner for a while first ([`Settings::spin`](crate::Settings::spin)).
 ///
 /// ```
 /// let numbers = hardswitch::thread::Channel::new();
