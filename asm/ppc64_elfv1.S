@@ -419,7 +419,8 @@
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
 # r14 = entry(task, body), r15 = task, r16 = body. r1 is the root frame, whose
-# back chain is 0. `entry` never returns.
+# back chain is 0. `entry` returns what `op` might: with that the tasklet is left for
+# good.
 #
 # A return address belongs to the instruction before it: unwinders look up
 # address - 4, which must fall into this function. Hence the nop; newborns begin
@@ -433,7 +434,7 @@
     mr 3, 15
     mr 4, 16
     HSW_CALL 14
-    trap
+    b .L.hsw_asm_leave
     .cfi_endproc
     .size hsw_asm_start, . - .L.hsw_asm_start
 

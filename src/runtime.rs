@@ -160,18 +160,21 @@ impl Default for Settings {
     }
 }
 
-/// What a resumed tasklet has to do before it goes on.
+/// What a resumed tasklet has to do before it goes on. A byte: bits of a larger word would
+/// be set by byte and read by word, which is slow.
 pub(crate) mod after {
-    /// Release what the switch left behind.
-    pub(crate) const LEFT: u32 = 1;
+    /// Release the tasklet that was left for good.
+    pub(crate) const LEFT: u8 = 1;
     /// The operation failed before it switched: `error` says why.
-    pub(crate) const FAILED: u32 = 2;
+    pub(crate) const FAILED: u8 = 2;
     /// ... and the value to send is still in the caller's slot.
-    pub(crate) const UNSENT: u32 = 4;
+    pub(crate) const UNSENT: u8 = 4;
     /// Forgotten tasklets wait to be killed.
-    pub(crate) const REAP: u32 = 8;
+    pub(crate) const REAP: u8 = 8;
     /// Other threads have sent something.
-    pub(crate) const MAIL: u32 = 16;
+    pub(crate) const MAIL: u8 = 16;
+    /// Drop the value that nobody will get.
+    pub(crate) const LOST: u8 = 32;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -188,7 +191,7 @@ pub(crate) struct Runtime {
     /// tasklet, except inside an operation.
     ring: Cell<*mut Task>,
     /// See [`after`].
-    pub(crate) after: Cell<u32>,
+    pub(crate) after: Cell<u8>,
     /// Not 0: every switch fails with `SwitchTrap`.
     pub(crate) trap: Cell<i32>,
     /// Not 0: a schedule callback is running.
@@ -197,15 +200,17 @@ pub(crate) struct Runtime {
     /// threads write one bit of it, [`HOOK_MAIL`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
-    pub(crate) switches: Cell<u64>,
     /// The C++ exception globals of this thread (or a stand-in, always empty).
     pub(crate) eh: *mut EhGlobals,
+    // Not beside `run_count`: compilers then change both as one double word, and that
+    // load waits for the stores that were no such thing.
+    pub(crate) switches: Cell<u64>,
 
     /// Who is being switched to, while a schedule callback runs.
     pub(crate) next: Cell<*mut Task>,
-    /// A tasklet that was left for good; released by the next arrival.
+    /// A tasklet that was left for good; released by the next arrival ([`after::LEFT`]).
     pub(crate) left: Cell<*mut Task>,
-    /// A value that nobody will get; dropped by the next arrival.
+    /// A value that nobody will get; dropped by the next arrival ([`after::LOST`]).
     pub(crate) lost: RefCell<Slot>,
     pub(crate) error: RefCell<Option<Error>>,
     /// The leaving and the arriving tasklet of an exchange, and what to do.
@@ -443,7 +448,7 @@ impl Runtime {
         // SAFETY: ring members are live tasks with both links set.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).flags |= flag::QUEUED;
+            (*task).change(0, flag::QUEUED);
             if head.is_null() {
                 (*task).next = task;
                 (*task).prev = task;
@@ -464,7 +469,7 @@ impl Runtime {
         // SAFETY: as above.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).flags |= flag::QUEUED;
+            (*task).change(0, flag::QUEUED);
             self.link_before((*place).next, task);
         }
         self.run_count.set(self.run_count.get() + 1);
@@ -501,7 +506,7 @@ impl Runtime {
             }
             (*task).next = ptr::null_mut();
             (*task).prev = ptr::null_mut();
-            (*task).flags &= !flag::QUEUED;
+            (*task).change(flag::QUEUED, 0);
         }
         self.run_count.set(self.run_count.get() - 1);
     }
@@ -611,15 +616,20 @@ impl Runtime {
     }
 
     /// A control block with one reference, the caller's.
+    #[inline]
     pub(crate) fn new_task(&self, flags: u32) -> Result<*mut Task> {
         if self.free.get().is_null() {
             self.grow()?;
         }
         let task = self.free.get();
-        // SAFETY: a free cell of a chunk; its `next` links the free list.
+        // SAFETY: a free cell of a chunk; its `next` links the free list, all else is
+        // as `Task::new` made it or as `free_task` found it.
         unsafe {
             self.free.set((*task).next);
-            ptr::write(task, Task::new(self, flags));
+            (*task).next = ptr::null_mut();
+            (*task).flags = flags;
+            (*task).refs = 1;
+            (*task).switches = 0;
         }
         self.tasks.set(self.tasks.get() + 1);
         Ok(task)
@@ -663,10 +673,11 @@ impl Runtime {
     ///
     /// # Safety
     /// Nobody refers to `task`.
+    #[inline]
     pub(crate) unsafe fn free_task(&self, task: *mut Task) {
         // SAFETY: the caller's promise.
         unsafe {
-            debug_assert!((*task).floating() && (*task).refs == 0);
+            debug_assert!((*task).floating() && (*task).refs == 0 && (*task).is_blank());
             (*task).flags = flag::FREE;
             (*task).next = self.free.get();
         }
@@ -713,8 +724,16 @@ impl Runtime {
         all
     }
 
+    #[inline(always)]
     fn free_if_unused(&self) {
-        if self.ended.get() && self.tasks.get() == 0 && self.channels.get() == 0 {
+        if self.ended.get() {
+            self.free_if_last();
+        }
+    }
+
+    #[cold]
+    fn free_if_last(&self) {
+        if self.tasks.get() == 0 && self.channels.get() == 0 {
             // SAFETY: nothing refers to the runtime: the thread let go of it
             // (`ended`), and tasks and channels are gone.
             unsafe { Runtime::free(self as *const Runtime as *mut Runtime) };

@@ -60,7 +60,7 @@ pub(crate) fn refused(runtime: &Runtime) -> Error {
 
 /// Leaves an op without a switch: the caller will find the error.
 #[cold]
-pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
+pub(crate) fn fail(runtime: &Runtime, error: Error, what: u8) {
     *runtime.error.borrow_mut() = Some(error);
     runtime.after.set(runtime.after.get() | what);
 }
@@ -181,7 +181,7 @@ fn lose(runtime: &Runtime, value: Slot) {
     // An op ends in an arrival, so there is one value at most. Were there two,
     // leaking is the safe thing to do here.
     core::mem::forget(before);
-    runtime.after.set(runtime.after.get() | after::LEFT);
+    runtime.after.set(runtime.after.get() | after::LOST);
 }
 
 /// Puts a floating `wakeup` into the queue. An exception that `prev` was about
@@ -536,51 +536,85 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     }
 }
 
-/// Ends the running tasklet; the error that ended it, if any, is in its slot.
+/// Ends the running tasklet; the error that ended it, if any, is in its slot. Returns
+/// what its first function is to return.
 ///
 /// # Safety
 /// Called by the first frame of `me`, with nothing left on its stack to drop.
 #[inline(never)]
-pub(crate) unsafe fn end(me: *mut Task) -> ! {
-    // SAFETY: the running tasklet; a runtime outlives its tasks.
-    let (runtime, outcome) = unsafe { (&*(*me).runtime, (*me).slot.take().into_unit()) };
-    // User code: the error handler, in the dying tasklet's context.
-    let mut uncaught = match outcome {
-        Ok(()) | Err(Error::Exit) => None,
-        Err(error) => handle(runtime, me, error),
-    };
-    let runs = &runtime.runs;
-    runs.completed.set(runs.completed.get() + 1);
-    // SAFETY: from here on no user code runs on this stack. All tasks are live;
-    // the queue's reference to `me` becomes `left`, released after the switch.
+pub(crate) unsafe fn end(me: *mut Task) -> usize {
+    // SAFETY: the running tasklet; a runtime outlives its tasks. After `settle` no user
+    // code runs on this stack. All tasks are live; the queue's reference to `me` becomes
+    // `left`, released after the switch.
     unsafe {
-        (*me).flags &= !(flag::ALIVE | flag::STARTED | flag::BOUND);
+        let runtime = &*(*me).runtime;
+        let failed = !(*me).slot.is_empty() && settle(runtime, me);
+        let completed = &runtime.runs.completed;
+        completed.set(completed.get() + 1);
         runtime.ring_remove(me);
+        (*me).change(flag::ALIVE | flag::STARTED | flag::BOUND, 0);
         let mut next = runtime.ring();
-        if next.is_null() {
+        if failed || next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::SENDING) {
-                uncaught = Some(Error::MainSending);
-            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
-                uncaught = Some(Error::MainReceiving);
-            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
-                uncaught = Some(Error::Deadlock);
+            if failed || (*next).is(flag::BLOCKED) {
+                pass_on(runtime, next);
             }
+            make_runnable(runtime, next);
         }
-        if let Some(error) = uncaught {
-            next = runtime.wakeup();
-            let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
-            if !lost.is_empty() {
-                lose(runtime, lost);
-            }
-        }
-        make_runnable(runtime, next);
         if runtime.hooks() & HOOK_SWITCH != 0 {
             next = observed(runtime, me, 0, next, true);
         }
         runtime.left.set(me);
         runtime.after.set(runtime.after.get() | after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// What ended the tasklet goes to the error handlers, in its context. True when an
+/// error remains: it is in `runtime.error`, for [`pass_on`].
+///
+/// # Safety
+/// `me` is the running tasklet.
+#[cold]
+#[inline(never)]
+unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: the caller's promise; no reference to the slot is held while user code runs.
+    unsafe {
+        match (*me).slot.take().into_unit() {
+            Ok(()) | Err(Error::Exit) => false,
+            Err(error) => match handle(runtime, me, error) {
+                None => false,
+                remains => {
+                    *runtime.error.borrow_mut() = remains;
+                    true
+                }
+            },
+        }
+    }
+}
+
+/// Gives `next`, which waits for all others, the error that remains, or the one that it
+/// waits in vain.
+///
+/// # Safety
+/// A live task.
+#[cold]
+#[inline(never)]
+unsafe fn pass_on(runtime: &Runtime, next: *mut Task) {
+    let remains = runtime.error.borrow_mut().take();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bomb = Slot::bomb(remains.unwrap_or(if (*next).is(flag::SENDING) {
+            Error::MainSending
+        } else if (*next).is(flag::RECEIVING) {
+            Error::MainReceiving
+        } else {
+            Error::Deadlock
+        }));
+        let lost = core::mem::replace(&mut (*next).slot, bomb);
+        if !lost.is_empty() {
+            lose(runtime, lost);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
 use core::ptr;
 
-use crate::arch::{self, hsw_asm_call_on, hsw_asm_leave, transfer};
+use crate::arch::{self, hsw_asm_call_on, transfer};
 use crate::error::Result;
 use crate::os;
 use crate::runtime::Runtime;
@@ -246,14 +246,14 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
 const SPILL_BODY: usize = size_of::<SpillArgs>().next_multiple_of(arch::STACK_ALIGN);
 
 /// The first frame at the window's top.
-unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> ! {
+unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
     // SAFETY: `body` is what `op_spill` wrote. The frames to come back may lie
     // where this one does, so the copying happens on the scratch stack.
     unsafe {
         let args = *body.cast::<SpillArgs>();
         (args.run)(args.job);
         let runtime = &*(*me).runtime;
-        hsw_asm_leave(runtime.on_scratch(bring_back))
+        runtime.on_scratch(bring_back)
     }
 }
 

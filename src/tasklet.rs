@@ -128,7 +128,7 @@ const _: () = assert!(
 
 /// What is known of a body without its type.
 struct Entry {
-    run: unsafe extern "C" fn(*mut Task, *mut u8) -> !,
+    run: arch::Entry<Task>,
     drop: unsafe fn(*const u8),
     /// Bytes from the body to the top of the stack.
     reach: usize,
@@ -156,7 +156,7 @@ unsafe fn drop_body<F>(body: *const u8) {
 }
 
 /// The first frame of every tasklet.
-unsafe extern "C" fn run_body<F, R>(task: *mut Task, body: *mut u8) -> !
+unsafe extern "C" fn run_body<F, R>(task: *mut Task, body: *mut u8) -> usize
 where
     F: FnOnce() -> R + 'static,
     R: Outcome,
@@ -164,12 +164,12 @@ where
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
     // that nobody else moves out (BOUND is cleared by `started`).
     unsafe {
-        sanitizer::arrived(&*(*task).runtime);
+        let runtime = &*(*task).runtime;
+        sanitizer::arrived(runtime);
         (*task).started();
         // What ends the tasklet goes into its slot, not into this frame, which
         // is part of every slice.
         os::catch_into(task, keep_error, || {
-            let runtime = &*(*task).runtime;
             if let Err(error) = transfer::arrive_unit(runtime, task) {
                 drop_body::<F>(body);
                 keep_error(task, error);
@@ -180,7 +180,7 @@ where
         if (*task).extra.is_some() {
             end_locals(task);
         }
-        scheduler::end(task)
+        sanitizer::left_for_good(runtime, scheduler::end(task))
     }
 }
 
@@ -248,9 +248,30 @@ impl Task {
         }
     }
 
+    /// Of a control block that is given back: is all that it owned gone?
+    pub(crate) fn is_blank(&self) -> bool {
+        self.slot.is_empty()
+            && self.channel.is_null()
+            && self.window.is_null()
+            && self.buffer.ptr().is_null()
+            && self.own.is_none()
+            && self.extra.is_none()
+            && self.next.is_null()
+            && self.prev.is_null()
+    }
+
     #[inline(always)]
     pub(crate) fn is(&self, flags: u32) -> bool {
         self.flags & flags != 0
+    }
+
+    /// Clears some flags and sets others, on paths where each nanosecond counts:
+    /// compilers make `&=` of one bit a store of a byte, and the next look at the whole
+    /// word waits until that byte has left the store buffer.
+    #[inline(always)]
+    pub(crate) fn change(&mut self, clear: u32, set: u32) {
+        // SAFETY: a field of our own; volatile for the width of the store alone.
+        unsafe { (&raw mut self.flags).write_volatile(self.flags & !clear | set) };
     }
 
     /// Neither queued nor blocked.
@@ -312,7 +333,8 @@ impl Task {
             let runtime = &*(*task).runtime;
             sanitizer::gone(task);
             if let Some(own) = (*task).own.take() {
-                runtime.stacks.give(own, &runtime.budget);
+                // So it has no window.
+                return runtime.stacks.give(own, &runtime.budget);
             }
             runtime.slices.give(&mut (*task).buffer, &runtime.budget);
             let window = mem::replace(&mut (*task).window, ptr::null());
@@ -412,7 +434,7 @@ impl Task {
     /// to drop from now on.
     #[inline(always)]
     pub(crate) fn started(&mut self) {
-        self.flags = self.flags & !flag::BOUND | flag::STARTED;
+        self.change(flag::BOUND, flag::STARTED);
     }
 }
 
@@ -439,7 +461,7 @@ pub(crate) unsafe fn release(task: *mut Task) {
 /// How often a forgotten tasklet is killed before it is given up.
 pub(crate) const KILLS: u32 = 10;
 
-#[cold]
+#[inline(never)]
 unsafe fn release_last(task: *mut Task) {
     // SAFETY: nobody else refers to the task; while it is killed the count is
     // one, ours.
@@ -458,14 +480,33 @@ unsafe fn release_last(task: *mut Task) {
             Task::unbind(task);
             (*task).refs = 0;
         }
-        let slot = (*task).slot.take();
-        let extra = (*task).extra.take();
-        let runtime = (*task).runtime;
         Task::reclaim(task);
-        (*runtime).free_task(task);
-        // User code: last, when the task is no more.
-        drop(slot);
-        drop(extra);
+        let runtime = (*task).runtime;
+        if !(*task).slot.is_empty() || (*task).extra.is_some() {
+            let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
+            (*runtime).free_task(task);
+            // User code: last, when the task is no more.
+            drop(slot);
+            drop(extra);
+        } else {
+            (*runtime).free_task(task);
+        }
+    }
+}
+
+/// The end of a tasklet that was left for good: gives back what it lived on, and the
+/// reference of the queue.
+///
+/// # Safety
+/// As [`release`]; `task` is not the running tasklet.
+#[inline]
+pub(crate) unsafe fn bury(task: *mut Task) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
+            Task::reclaim(task);
+        }
+        release(task);
     }
 }
 
@@ -523,6 +564,7 @@ impl Tasklet {
     }
 
     /// Starts a builder: a name, a stack size, a sliced stack.
+    #[inline]
     pub fn builder() -> Builder {
         Builder {
             name: None,
@@ -1068,36 +1110,52 @@ impl Builder {
     /// # Errors
     /// [`Error::StackSize`] for a size that cannot be, [`Error::MemoryCeiling`],
     /// [`Error::OutOfMemory`].
+    #[inline]
     #[track_caller]
     pub fn build(self) -> Result<Tasklet> {
         let runtime = Runtime::get();
-        if self.stack_size != 0 && !self.sliced {
-            runtime.stacks.check_size(self.stack_size)?;
-        }
         let flags = if self.sliced && !sanitizer::OWN_STACKS {
             flag::SLICED
         } else {
             0
-        } | if self.fp_env { flag::FP_ENV } else { 0 };
+        };
+        let special = self.name.is_some() || self.stack_size != 0 || self.fp_env;
         // SAFETY: a fresh task whose only reference becomes the handle.
-        unsafe {
-            let task = runtime.new_task(flags)?;
-            if self.name.is_some() || self.stack_size != 0 || self.fp_env {
-                let extra = (*task).extra();
-                extra.name = self.name.map(String::into_boxed_str);
-                extra.stack_size = self.stack_size;
-            }
-            if runtime.hooks() & HOOK_STATS != 0 {
-                measure::bound_at(task, Location::caller());
-            }
-            Ok(Tasklet::from_owned(task))
+        let tasklet = unsafe { Tasklet::from_owned(runtime.new_task(flags)?) };
+        if special || runtime.hooks() & HOOK_STATS != 0 {
+            self.equip(&tasklet, Location::caller())?;
         }
+        Ok(tasklet)
+    }
+
+    /// What few tasklets have.
+    #[cold]
+    #[inline(never)]
+    fn equip(self, tasklet: &Tasklet, place: &'static Location<'static>) -> Result<()> {
+        let (task, runtime) = (tasklet.as_ptr(), tasklet.runtime());
+        if self.stack_size != 0 && !self.sliced {
+            runtime.stacks.check_size(self.stack_size)?;
+        }
+        // SAFETY: a fresh task, ours alone.
+        unsafe {
+            if self.fp_env {
+                (*task).flags |= flag::FP_ENV;
+            }
+            let extra = (*task).extra();
+            extra.name = self.name.map(String::into_boxed_str);
+            extra.stack_size = self.stack_size;
+            if runtime.hooks() & HOOK_STATS != 0 {
+                measure::bound_at(task, place);
+            }
+        }
+        Ok(())
     }
 
     /// A bound tasklet: it runs after [`Tasklet::setup`].
     ///
     /// # Errors
     /// As [`Builder::build`].
+    #[inline]
     #[track_caller]
     pub fn bind<F, R>(self, f: F) -> Result<Tasklet>
     where
@@ -1114,6 +1172,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::build`].
+    #[inline]
     #[track_caller]
     pub fn spawn<F, R>(self, f: F) -> Result<Tasklet>
     where
@@ -1152,6 +1211,7 @@ impl Builder {
 ///
 /// # Errors
 /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`].
+#[inline]
 #[track_caller]
 pub fn spawn<F, R>(f: F) -> Result<Tasklet>
 where

@@ -22,7 +22,7 @@ use crate::sanitizer;
 use crate::scheduler::may_switch;
 use crate::stack::slice;
 use crate::stack::window::Window;
-use crate::tasklet::{flag, release, Task};
+use crate::tasklet::{bury, flag, release, Task};
 use crate::value::Slot;
 
 /// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
@@ -262,12 +262,14 @@ unsafe fn overrun(window: &Window, resident: *mut Task) -> ! {
     }
 }
 
-/// Goes to `next` for good: `prev` has ended.
+/// Goes to `next` for good: `prev` has ended. Returns what its first function is to
+/// return.
 ///
 /// # Safety
 /// `prev` is the running tasklet and is not needed any more, except that the
 /// reference in `runtime.left` keeps its control block.
-pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> ! {
+#[inline(always)]
+pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
     // SAFETY: as in `commit`; nothing of this stack is needed.
     unsafe {
         let own_window = (*prev).window;
@@ -275,11 +277,7 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
             (*own_window).resident.set(core::ptr::null_mut());
         }
         if (*next).is(flag::AWAY) {
-            if let Err(error) = plan_eviction(runtime, prev, 0, next, true) {
-                os::fatal(format_args!(
-                    "a tasklet ended, and the next cannot be resumed: {error}"
-                ));
-            }
+            make_room(runtime, prev, next);
         }
         runtime.set_running(next);
         runtime.switches.set(runtime.switches.get() + 1);
@@ -296,7 +294,18 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
             (*next).sp
         };
         sanitizer::leaving(runtime, prev, next, true);
-        arch::hsw_asm_leave(sp)
+        sp
+    }
+}
+
+/// [`plan_eviction`] at the end of a tasklet, which cannot be refused.
+#[inline(never)]
+unsafe fn make_room(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // SAFETY: as `leave`.
+    if let Err(error) = unsafe { plan_eviction(runtime, prev, 0, next, true) } {
+        os::fatal(format_args!(
+            "a tasklet ended, and the next cannot be resumed: {error}"
+        ));
     }
 }
 
@@ -336,11 +345,19 @@ pub(crate) unsafe fn arrive_unit(runtime: &Runtime, me: *mut Task) -> Result<()>
     }
 }
 
-#[cold]
 #[inline(never)]
 unsafe fn arrive_unit_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
-    // SAFETY: as `arrive`.
-    unsafe { arrive(runtime, me)?.into_unit() }
+    // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
+    // taken here.
+    unsafe {
+        // A tasklet has ended, and that is all: nothing is there to be claimed.
+        if runtime.after.get() == after::LEFT && (*me).slot.is_empty() {
+            runtime.after.set(0);
+            bury(runtime.left.replace(core::ptr::null_mut()));
+            return Ok(());
+        }
+        arrive(runtime, me)?.into_unit()
+    }
 }
 
 /// [`arrive`] for operations that expect a `T`.
@@ -408,10 +425,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
         let left = runtime.left.replace(core::ptr::null_mut());
         drop(lost);
         if !left.is_null() {
-            if !(*left).is(flag::ALIVE) {
-                Task::reclaim(left);
-            }
-            release(left);
+            bury(left);
         }
         if after & after::REAP != 0 {
             for task in runtime.take_reaped() {

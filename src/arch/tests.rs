@@ -83,10 +83,10 @@ fn check(shared: *mut Shared, seed: &mut u64) {
     }
 }
 
-unsafe extern "C" fn other(shared: *mut (), _: *mut ()) -> ! {
+unsafe extern "C" fn other(shared: *mut Shared, _: *mut u8) -> usize {
     let mut seed = 0x1234_5678_9abc_def1;
     loop {
-        check(shared.cast(), &mut seed);
+        check(shared, &mut seed);
     }
 }
 
