@@ -116,11 +116,11 @@ impl Core {
             }
             self.tail.set(task);
             (*task).channel = self;
-            (*task).flags |= if dir == SEND {
+            (*task).set(if dir == SEND {
                 flag::SENDING
             } else {
                 flag::RECEIVING
-            };
+            });
         }
         self.balance.set(self.balance.get() + isize::from(dir));
     }
@@ -146,7 +146,7 @@ impl Core {
             (*task).channel = ptr::null();
             let dir = if (*task).is(flag::SENDING) { 1 } else { -1 };
             self.balance.set(self.balance.get() - dir);
-            (*task).flags &= !flag::BLOCKED;
+            (*task).clear(flag::BLOCKED);
         }
     }
 
@@ -513,21 +513,21 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
         return Ok(());
     };
     runtime.in_channel_callback.set(true);
-    // The value is on its way: nothing may switch meanwhile.
-    runtime.locked.set(runtime.locked.get() + 1);
     let will_block = !core.partner_waits(DIR);
     // SAFETY: the running tasklet is live.
     let tasklet = unsafe { Tasklet::from_ref(me) };
-    let result = os::catch(|| {
-        callback(
-            core as *const Core as usize,
-            &tasklet,
-            DIR == SEND,
-            will_block,
-        );
-        Ok(())
+    // The value is on its way: nothing may switch meanwhile.
+    let result = runtime.locked(|| {
+        os::catch(|| {
+            callback(
+                core as *const Core as usize,
+                &tasklet,
+                DIR == SEND,
+                will_block,
+            );
+            Ok(())
+        })
     });
-    runtime.locked.set(runtime.locked.get() - 1);
     runtime.in_channel_callback.set(false);
     if let Err(error) = result {
         log::error!("error in the channel callback: {error}");

@@ -6,7 +6,6 @@ use core::panic::Location;
 use core::time::Duration;
 
 use crate::runtime::{Runtime, HOOK_STATS};
-use crate::scheduler::set_hook;
 use crate::tasklet::{flag, Task};
 
 /// Measurements of one tasklet. Times are those of the thread's clock
@@ -54,7 +53,7 @@ pub fn set_statistics(on: bool) -> bool {
     if on && !old {
         runtime.since.set(runtime.timers.now().unwrap_or(0));
     }
-    set_hook(runtime, HOOK_STATS, on);
+    runtime.set_hook(HOOK_STATS, on);
     old
 }
 

@@ -13,8 +13,8 @@ use core::time::Duration;
 
 use crate::arch::transfer;
 use crate::error::Result;
-use crate::runtime::{after, Runtime, HOOK_BUDGET};
-use crate::scheduler::{fail, go, prepare, set_hook};
+use crate::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
+use crate::scheduler::{fail, go, prepare};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, plain, plan, swap};
 
@@ -114,8 +114,6 @@ pub(crate) struct Runs {
     pub(crate) completed: Cell<u64>,
     /// Turns and ends of the last run with a budget.
     pub(crate) last: Cell<(u64, u64)>,
-    /// See [`set_use_nested_tasklets`].
-    pub(crate) flat: Cell<bool>,
 }
 
 impl Runs {
@@ -125,7 +123,6 @@ impl Runs {
             alone: Cell::new(0),
             completed: Cell::new(0),
             last: Cell::new((0, 0)),
-            flat: Cell::new(false),
         }
     }
 }
@@ -232,7 +229,7 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
                 used_up: false,
                 victim: None,
             });
-            set_hook(runtime, HOOK_BUDGET, true);
+            runtime.set_hook(HOOK_BUDGET, true);
         }
         go(runtime, me, sp, next)
     }
@@ -428,7 +425,7 @@ fn unwind_budgets(runtime: &Runtime, level: usize) -> Option<(bool, Option<Taskl
         let mut budgets = runtime.runs.budgets.borrow_mut();
         let first = budgets.partition_point(|entry| entry.level < level);
         let gone = budgets.split_off(first);
-        set_hook(runtime, HOOK_BUDGET, !budgets.is_empty());
+        runtime.set_hook(HOOK_BUDGET, !budgets.is_empty());
         gone
     };
     let ours = match gone.first_mut() {
@@ -453,13 +450,12 @@ fn unwind_budgets(runtime: &Runtime, level: usize) -> Option<(bool, Option<Taskl
 /// same, and [`Tasklet::switch`], except that its caller leaves the queue.
 /// This is `set_use_nested_tasklets` of CCP's successor of Stackless.
 pub fn set_use_nested_tasklets(nested: bool) -> bool {
-    let runs = &Runtime::get().runs;
-    !runs.flat.replace(!nested)
+    !Runtime::get().set_hook(HOOK_FLAT, !nested)
 }
 
 /// See [`set_use_nested_tasklets`].
 pub fn use_nested_tasklets() -> bool {
-    !Runtime::get().runs.flat.get()
+    Runtime::get().hooks() & HOOK_FLAT == 0
 }
 
 /// In flat order: moves `task`, which will run now, and the caller behind it if

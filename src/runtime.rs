@@ -160,21 +160,20 @@ impl Default for Settings {
     }
 }
 
-/// What a resumed tasklet has to do before it goes on. A byte: bits of a larger word would
-/// be set by byte and read by word, which is slow.
+/// What a resumed tasklet has to do before it goes on.
 pub(crate) mod after {
     /// Release the tasklet that was left for good.
-    pub(crate) const LEFT: u8 = 1;
+    pub(crate) const LEFT: u32 = 1;
     /// The operation failed before it switched: `error` says why.
-    pub(crate) const FAILED: u8 = 2;
+    pub(crate) const FAILED: u32 = 2;
     /// ... and the value to send is still in the caller's slot.
-    pub(crate) const UNSENT: u8 = 4;
+    pub(crate) const UNSENT: u32 = 4;
     /// Forgotten tasklets wait to be killed.
-    pub(crate) const REAP: u8 = 8;
+    pub(crate) const REAP: u32 = 8;
     /// Other threads have sent something.
-    pub(crate) const MAIL: u8 = 16;
+    pub(crate) const MAIL: u32 = 16;
     /// Drop the value that nobody will get.
-    pub(crate) const LOST: u8 = 32;
+    pub(crate) const LOST: u32 = 32;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -191,13 +190,9 @@ pub(crate) struct Runtime {
     /// tasklet, except inside an operation.
     ring: Cell<*mut Task>,
     /// See [`after`].
-    pub(crate) after: Cell<u8>,
-    /// Not 0: every switch fails with `SwitchTrap`.
-    pub(crate) trap: Cell<i32>,
-    /// Not 0: a schedule callback is running.
-    pub(crate) locked: Cell<u32>,
-    /// Which callbacks are set, and what else switches have to do: `HOOK_*`. Other
-    /// threads write one bit of it, [`HOOK_MAIL`].
+    pub(crate) after: Cell<u32>,
+    /// Which callbacks are set, what else switches have to do, and what forbids
+    /// them: `HOOK_*`. Other threads write one bit of it, [`HOOK_MAIL`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     /// The C++ exception globals of this thread (or a stand-in, always empty).
@@ -206,6 +201,10 @@ pub(crate) struct Runtime {
     // load waits for the stores that were no such thing.
     pub(crate) switches: Cell<u64>,
 
+    /// Not 0: every switch fails with `SwitchTrap`; see [`HOOK_TRAPPED`].
+    trap: Cell<i32>,
+    /// Callbacks that are running, in which nobody may switch; see [`HOOK_LOCKED`].
+    locked: Cell<u32>,
     /// Who is being switched to, while a schedule callback runs.
     pub(crate) next: Cell<*mut Task>,
     /// A tasklet that was left for good; released by the next arrival ([`after::LEFT`]).
@@ -280,6 +279,16 @@ pub(crate) const HOOK_STATS: u32 = 8;
 pub(crate) const HOOK_MAIL: u32 = 16;
 /// Whatever a switch may have to do beside switching.
 pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL;
+/// The switch trap is set.
+pub(crate) const HOOK_TRAPPED: u32 = 32;
+/// A callback is running.
+pub(crate) const HOOK_LOCKED: u32 = 64;
+/// Nobody may switch.
+pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED;
+/// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
+pub(crate) const HOOK_FLAT: u32 = 128;
+/// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
+pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -324,12 +333,12 @@ impl Runtime {
             current: Cell::new(ptr::null_mut()),
             ring: Cell::new(ptr::null_mut()),
             after: Cell::new(0),
-            trap: Cell::new(0),
-            locked: Cell::new(0),
             hooks: AtomicU32::new(0),
             run_count: Cell::new(0),
             switches: Cell::new(0),
             eh: ptr::null_mut(),
+            trap: Cell::new(0),
+            locked: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
             left: Cell::new(ptr::null_mut()),
             lost: RefCell::new(Slot::EMPTY),
@@ -405,6 +414,43 @@ impl Runtime {
         self.hooks.load(Ordering::Relaxed)
     }
 
+    /// Sets or clears one of them; says whether it was set.
+    pub(crate) fn set_hook(&self, hook: u32, on: bool) -> bool {
+        let before = if on {
+            self.hooks.fetch_or(hook, Ordering::Relaxed)
+        } else {
+            self.hooks.fetch_and(!hook, Ordering::Relaxed)
+        };
+        before & hook != 0
+    }
+
+    /// Sets the level of the switch trap; returns the old one.
+    pub(crate) fn set_trap(&self, level: i32) -> i32 {
+        self.set_hook(HOOK_TRAPPED, level != 0);
+        self.trap.replace(level)
+    }
+
+    pub(crate) fn trap(&self) -> i32 {
+        self.trap.get()
+    }
+
+    /// Calls `callback`, in which nobody may switch.
+    pub(crate) fn locked<R>(&self, callback: impl FnOnce() -> R) -> R {
+        self.locked.set(self.locked.get() + 1);
+        self.set_hook(HOOK_LOCKED, true);
+        let result = callback();
+        self.locked.set(self.locked.get() - 1);
+        self.set_hook(HOOK_LOCKED, self.locked.get() != 0);
+        result
+    }
+
+    /// Leaves something to do for whoever arrives next: a bit of [`after`].
+    #[inline(always)]
+    pub(crate) fn later(&self, what: u32) {
+        // SAFETY: a cell of our own. All of the word is stored, as in `Task::set`.
+        unsafe { ptr::write_volatile(self.after.as_ptr(), self.after.get() | what) };
+    }
+
     /// Has another thread sent something?
     #[inline(always)]
     pub(crate) fn has_mail(&self) -> bool {
@@ -422,7 +468,7 @@ impl Runtime {
 
     /// The tasklet that a running schedule callback announces.
     pub(crate) fn is_next(&self, task: *mut Task) -> bool {
-        self.locked.get() != 0 && self.next.get() == task
+        self.hooks() & HOOK_LOCKED != 0 && self.next.get() == task
     }
 
     /// Makes `task` the running tasklet and the head of the queue.
@@ -448,7 +494,7 @@ impl Runtime {
         // SAFETY: ring members are live tasks with both links set.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).change(0, flag::QUEUED);
+            (*task).set(flag::QUEUED);
             if head.is_null() {
                 (*task).next = task;
                 (*task).prev = task;
@@ -469,10 +515,39 @@ impl Runtime {
         // SAFETY: as above.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).change(0, flag::QUEUED);
+            (*task).set(flag::QUEUED);
             self.link_before((*place).next, task);
         }
         self.run_count.set(self.run_count.get() + 1);
+    }
+
+    /// Puts `task` into the place that `head` has at the head of the run queue. The
+    /// queue takes over a reference to it; that to `head` is the caller's now.
+    ///
+    /// # Safety
+    /// As [`Runtime::ring_append`]; `head` is the running tasklet and queued.
+    #[inline(always)]
+    pub(crate) unsafe fn ring_replace(&self, head: *mut Task, task: *mut Task) {
+        // SAFETY: ring members are live tasks with both links set.
+        unsafe {
+            debug_assert!((*task).floating() && (*head).is(flag::QUEUED));
+            debug_assert!(self.ring.get() == head);
+            let (next, prev) = ((*head).next, (*head).prev);
+            if next == head {
+                (*task).next = task;
+                (*task).prev = task;
+            } else {
+                (*task).next = next;
+                (*task).prev = prev;
+                (*prev).next = task;
+                (*next).prev = task;
+            }
+            (*head).next = ptr::null_mut();
+            (*head).prev = ptr::null_mut();
+            (*head).clear(flag::QUEUED);
+            (*task).set(flag::QUEUED);
+        }
+        self.ring.set(task);
     }
 
     #[inline(always)]
@@ -506,7 +581,7 @@ impl Runtime {
             }
             (*task).next = ptr::null_mut();
             (*task).prev = ptr::null_mut();
-            (*task).change(flag::QUEUED, 0);
+            (*task).clear(flag::QUEUED);
         }
         self.run_count.set(self.run_count.get() - 1);
     }
@@ -699,7 +774,7 @@ impl Runtime {
     /// Keeps a forgotten tasklet, with its reference, until it can be killed.
     pub(crate) fn reap_later(&self, task: *mut Task) {
         self.reap.borrow_mut().push(task);
-        self.after.set(self.after.get() | after::REAP);
+        self.later(after::REAP);
     }
 
     /// The tasklets that wait to be killed.
@@ -868,7 +943,7 @@ pub(crate) fn thread_exit() {
         crate::thread::detach(false);
         return;
     }
-    runtime.trap.set(0);
+    runtime.set_trap(0);
     runtime.shut_down();
     #[cfg(feature = "std")]
     crate::thread::detach(true);
@@ -882,7 +957,7 @@ pub(crate) fn thread_exit() {
         runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);
-        (*main).flags &= !(flag::ALIVE | flag::STARTED);
+        (*main).clear(flag::ALIVE | flag::STARTED);
         os::set_runtime(ptr::null());
         // Keep the runtime until the last lines here.
         runtime.channel_made();

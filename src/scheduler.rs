@@ -6,7 +6,6 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::arch::transfer;
 use crate::channel;
@@ -15,7 +14,8 @@ use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_MAIL, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCKED, HOOK_MAIL, HOOK_REFUSE,
+    HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
@@ -24,11 +24,14 @@ use crate::value::{Slot, Value};
 /// Is switching possible at all now?
 #[inline(always)]
 pub(crate) fn may_switch(runtime: &Runtime) -> bool {
-    runtime.locked.get() == 0
-        && runtime.trap.get() == 0
-        && !os::unwinding()
-        // SAFETY: this thread's exception globals.
-        && unsafe { (*runtime.eh).uncaught == 0 }
+    runtime.hooks() & HOOK_REFUSE == 0 && !unwinding(runtime)
+}
+
+/// Is a Rust panic or a C++ exception on its way through this stack?
+#[inline(always)]
+pub(crate) fn unwinding(runtime: &Runtime) -> bool {
+    // SAFETY: this thread's exception globals.
+    os::unwinding() || unsafe { (*runtime.eh).uncaught != 0 }
 }
 
 /// May a switch from `prev` to `next` happen? Takes the memory it needs.
@@ -51,7 +54,7 @@ pub(crate) unsafe fn prepare(
 
 #[cold]
 pub(crate) fn refused(runtime: &Runtime) -> Error {
-    if runtime.locked.get() != 0 {
+    if runtime.hooks() & HOOK_LOCKED != 0 {
         StateError::RecursiveSchedule.into()
     } else {
         Error::SwitchTrap
@@ -60,9 +63,9 @@ pub(crate) fn refused(runtime: &Runtime) -> Error {
 
 /// Leaves an op without a switch: the caller will find the error.
 #[cold]
-pub(crate) fn fail(runtime: &Runtime, error: Error, what: u8) {
+pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
     *runtime.error.borrow_mut() = Some(error);
-    runtime.after.set(runtime.after.get() | what);
+    runtime.later(what);
 }
 
 /// The last part of a switch that is sure to happen: the callback, the transfer.
@@ -98,7 +101,7 @@ unsafe fn observed(
     let hooks = runtime.hooks();
     if hooks & HOOK_MAIL != 0 {
         // Read by whoever arrives: here no user code may run.
-        runtime.after.set(runtime.after.get() | after::MAIL);
+        runtime.later(after::MAIL);
     }
     // SAFETY: the caller's promise.
     unsafe {
@@ -122,20 +125,20 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     let Some(callback) = runtime.on_schedule.borrow().clone() else {
         return;
     };
-    runtime.locked.set(runtime.locked.get() + 1);
     let before = runtime.next.replace(next);
     // SAFETY: both are live for the duration: the caller holds references.
     let (prev, next) = unsafe { (Tasklet::from_ref(prev), Tasklet::from_ref(next)) };
-    let result = os::catch(|| {
-        callback(Some(&prev), &next);
-        Ok(())
+    let result = runtime.locked(|| {
+        os::catch(|| {
+            callback(Some(&prev), &next);
+            Ok(())
+        })
     });
     if let Err(error) = result {
         log::error!("error in the schedule callback: {error}");
     }
     drop((prev, next));
     runtime.next.set(before);
-    runtime.locked.set(runtime.locked.get() - 1);
 }
 
 /// Who runs when `prev` leaves the queue and nobody else is in it.
@@ -181,7 +184,7 @@ fn lose(runtime: &Runtime, value: Slot) {
     // An op ends in an arrival, so there is one value at most. Were there two,
     // leaking is the safe thing to do here.
     core::mem::forget(before);
-    runtime.after.set(runtime.after.get() | after::LOST);
+    runtime.later(after::LOST);
 }
 
 /// Puts a floating `wakeup` into the queue. An exception that `prev` was about
@@ -235,7 +238,7 @@ unsafe fn release_after(runtime: &Runtime, task: *mut Task) {
             (*task).refs -= 1;
         } else {
             runtime.left.set(task);
-            runtime.after.set(runtime.after.get() | after::LEFT);
+            runtime.later(after::LEFT);
         }
     }
 }
@@ -372,7 +375,7 @@ unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 #[inline(never)]
 unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
     if runtime.has_mail() {
-        runtime.after.set(runtime.after.get() | after::MAIL);
+        runtime.later(after::MAIL);
     }
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
@@ -428,7 +431,7 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
             return sp;
         }
         make_runnable(runtime, task);
-        if runtime.runs.flat.get() {
+        if runtime.hooks() & HOOK_FLAT != 0 {
             run::flatten(runtime, me, task, !REMOVE);
         }
         if REMOVE {
@@ -439,37 +442,61 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
-/// All but the switch itself, when that is a plain one.
-#[inline(never)]
+/// [`op_run_tasklet`] without the switch itself, when that is a plain one and the
+/// caller outlives its leaving the queue. Else false, and nothing has changed.
+#[inline(always)]
 unsafe fn run_plainly<const REMOVE: bool>(
     runtime: &Runtime,
     me: *mut Task,
     task: *mut Task,
 ) -> bool {
-    // SAFETY: as the op.
+    // SAFETY: live tasks, `me` is running; the queue's reference to `me` becomes
+    // the one to `task`, or `task` gets a new one.
     unsafe {
-        if runtime.runs.flat.get() || !plain(runtime, me, task) {
+        if !plain(runtime, me, task) || (REMOVE && (*me).refs == 1) {
             return false;
         }
-        make_runnable(runtime, task);
-        if REMOVE {
-            runtime.ring_remove(me);
-            release_after(runtime, me);
+        match (REMOVE, (*task).is(flag::QUEUED)) {
+            (false, true) => {}
+            (false, false) => {
+                (*task).refs += 1;
+                runtime.ring_append(task);
+            }
+            (true, true) => {
+                (*me).refs -= 1;
+                runtime.ring_remove(me);
+            }
+            (true, false) => {
+                (*me).refs -= 1;
+                (*task).refs += 1;
+                runtime.ring_replace(me, task);
+            }
         }
     }
     true
 }
 
-#[inline]
+/// What running `task` comes to when it cannot run, or runs already.
+#[cold]
+#[inline(never)]
+unsafe fn run_not(me: *mut Task, task: *mut Task) -> Result<()> {
+    // SAFETY: live tasks, `me` is running.
+    unsafe {
+        may_insert(&*task, task == me)?;
+        (*me).slot.take().into_unit()
+    }
+}
+
+/// Makes `target` the next one to run, and with `REMOVE` leaves the queue.
+#[inline(always)]
 pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
         let runtime = &*(*task).runtime;
         let me = runtime.current();
-        may_insert(&*task, task == me)?;
-        if task == me {
-            return (*me).slot.take().into_unit();
+        if task == me || (*task).flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+            return run_not(me, task);
         }
         if run_plainly::<REMOVE>(runtime, me, task) {
             swap(runtime, me, task);
@@ -499,7 +526,7 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
         // What was on its way is the caller's to drop, when it is back.
         core::mem::swap(&mut (*task).slot, &mut args.bomb);
         make_runnable(runtime, task);
-        if runtime.runs.flat.get() {
+        if runtime.hooks() & HOOK_FLAT != 0 {
             run::flatten(runtime, me, task, true);
         }
         go(runtime, me, sp, task)
@@ -552,7 +579,7 @@ pub(crate) unsafe fn end(me: *mut Task) -> usize {
         let completed = &runtime.runs.completed;
         completed.set(completed.get() + 1);
         runtime.ring_remove(me);
-        (*me).change(flag::ALIVE | flag::STARTED | flag::BOUND, 0);
+        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         let mut next = runtime.ring();
         if failed || next.is_null() {
             next = runtime.wakeup();
@@ -565,7 +592,7 @@ pub(crate) unsafe fn end(me: *mut Task) -> usize {
             next = observed(runtime, me, 0, next, true);
         }
         runtime.left.set(me);
-        runtime.after.set(runtime.after.get() | after::LEFT);
+        runtime.later(after::LEFT);
         leave(runtime, me, next)
     }
 }
@@ -710,8 +737,8 @@ pub fn tasklets() -> Vec<Tasklet> {
 /// is not 0, whatever would switch fails with [`Error::SwitchTrap`] and changes
 /// nothing. A tasklet may still end.
 pub fn switch_trap(delta: i32) -> i32 {
-    let trap = &Runtime::get().trap;
-    trap.replace(trap.get().wrapping_add(delta))
+    let runtime = Runtime::get();
+    runtime.set_trap(runtime.trap().wrapping_add(delta))
 }
 
 /// Called before each switch with the leaving (still current) and the next
@@ -732,25 +759,17 @@ pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 /// The tasklet's [own handler](Tasklet::set_error_handler) is asked first.
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
-pub(crate) fn set_hook(runtime: &Runtime, hook: u32, on: bool) {
-    if on {
-        runtime.hooks.fetch_or(hook, Ordering::Relaxed);
-    } else {
-        runtime.hooks.fetch_and(!hook, Ordering::Relaxed);
-    }
-}
-
 /// Sets the schedule callback of the thread; returns the old one.
 pub fn set_schedule_callback(callback: Option<ScheduleCallback>) -> Option<ScheduleCallback> {
     let runtime = Runtime::get();
-    set_hook(runtime, HOOK_SCHEDULE, callback.is_some());
+    runtime.set_hook(HOOK_SCHEDULE, callback.is_some());
     runtime.on_schedule.replace(callback)
 }
 
 /// Sets the channel callback of the thread; returns the old one.
 pub fn set_channel_callback(callback: Option<ChannelCallback>) -> Option<ChannelCallback> {
     let runtime = Runtime::get();
-    set_hook(runtime, HOOK_CHANNEL, callback.is_some());
+    runtime.set_hook(HOOK_CHANNEL, callback.is_some());
     runtime.on_channel.replace(callback)
 }
 

@@ -90,7 +90,7 @@ pub(crate) unsafe fn withdraw(task: *mut Task) {
     // SAFETY: the caller's promise: `next` is the first stand-in.
     unsafe {
         let first = core::mem::replace(&mut (*task).next, core::ptr::null_mut());
-        (*task).flags &= !flag::SELECTING;
+        (*task).clear(flag::SELECTING);
         leave_channels(first);
     }
 }
@@ -103,7 +103,7 @@ pub(crate) unsafe fn withdraw(task: *mut Task) {
 pub(crate) unsafe fn met(stand_in: *mut Task) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        (*stand_in).flags |= flag::MET;
+        (*stand_in).set(flag::MET);
         end(stand_in)
     }
 }
@@ -127,7 +127,7 @@ unsafe fn end(stand_in: *mut Task) -> bool {
 pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
     // SAFETY: the caller's promise; the reference moves to the run queue.
     unsafe {
-        (*first).flags |= flag::EXPIRED;
+        (*first).set(flag::EXPIRED);
         if end(first) {
             runtime.ring_append(whose(first));
         }
@@ -374,7 +374,7 @@ unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
         }
         // The queue's reference moves to the select.
         runtime.ring_remove(me);
-        (*me).flags |= flag::SELECTING;
+        (*me).set(flag::SELECTING);
         (*me).next = args.stand_ins.first();
         args.stand_ins.enter(args.cases);
         if woken {

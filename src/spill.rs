@@ -323,12 +323,12 @@ where
             extra.low = arch::exact_stack_pointer() - SEGMENT_MARGIN;
         }
         extra.segment_bottom = segment.memory.bottom();
-        (*me).flags |= flag::SEGMENT;
+        (*me).set(flag::SEGMENT);
         hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
         (extra.low, extra.segment_bottom) = outer;
         if first {
-            (*me).flags &= !flag::SEGMENT;
+            (*me).clear(flag::SEGMENT);
         }
         call.tool.left(me);
         (call.result, call.panic)

@@ -265,13 +265,23 @@ impl Task {
         self.flags & flags != 0
     }
 
-    /// Clears some flags and sets others, on paths where each nanosecond counts:
-    /// compilers make `&=` of one bit a store of a byte, and the next look at the whole
-    /// word waits until that byte has left the store buffer.
     #[inline(always)]
-    pub(crate) fn change(&mut self, clear: u32, set: u32) {
-        // SAFETY: a field of our own; volatile for the width of the store alone.
-        unsafe { (&raw mut self.flags).write_volatile(self.flags & !clear | set) };
+    pub(crate) fn set(&mut self, flags: u32) {
+        self.write_flags(self.flags | flags);
+    }
+
+    #[inline(always)]
+    pub(crate) fn clear(&mut self, flags: u32) {
+        self.write_flags(self.flags & !flags);
+    }
+
+    /// Stores all of the word. Left alone the compiler stores the one byte that
+    /// changes, and the next test of the word, an instant later, has to wait until
+    /// that byte is in the cache: the store buffer cannot serve it.
+    #[inline(always)]
+    fn write_flags(&mut self, flags: u32) {
+        // SAFETY: a field of our own.
+        unsafe { ptr::write_volatile(&mut self.flags, flags) };
     }
 
     /// Neither queued nor blocked.
@@ -341,7 +351,7 @@ impl Task {
             if !window.is_null() {
                 (*window).members.set((*window).members.get() - 1);
             }
-            (*task).flags &= !flag::AWAY;
+            (*task).clear(flag::AWAY);
         }
     }
 
@@ -367,7 +377,7 @@ impl Task {
         unsafe {
             if (*task).is(flag::BOUND) {
                 let (drop, body) = ((*(*task).entry).drop, (*task).body());
-                (*task).flags &= !(flag::BOUND | flag::ALIVE);
+                (*task).clear(flag::BOUND | flag::ALIVE);
                 drop(body);
                 Task::reclaim(task);
             }
@@ -406,7 +416,7 @@ impl Task {
                     .fit(&mut (*task).buffer, needed, &runtime.budget)?;
                 (*window).members.set((*window).members.get() + 1);
                 (*task).window = window;
-                (*task).flags |= flag::AWAY;
+                (*task).set(flag::AWAY);
                 let top = (*window).top;
                 let image = (*task).buffer.ptr() as usize;
                 (top, image.wrapping_sub(top - needed) as isize)
@@ -425,7 +435,7 @@ impl Task {
             let entry = EntryOf::<F, R>::ENTRY;
             (*task).sp = arch::write_newborn(body, delta, entry.run as usize, task as usize);
             (*task).entry = entry;
-            (*task).flags |= flag::BOUND;
+            (*task).set(flag::BOUND);
         }
         Ok(())
     }
@@ -434,7 +444,7 @@ impl Task {
     /// to drop from now on.
     #[inline(always)]
     pub(crate) fn started(&mut self) {
-        self.change(flag::BOUND, flag::STARTED);
+        self.write_flags(self.flags & !flag::BOUND | flag::STARTED);
     }
 }
 
@@ -531,7 +541,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
         if !(*task).is(flag::ALIVE) {
             return true;
         }
-        (*task).flags |= flag::ZOMBIE;
+        (*task).set(flag::ZOMBIE);
         runtime.zombies.set(runtime.zombies.get() + 1);
         log::error!(
             "tasklet {:?} refused to end {KILLS} times: its stack is kept forever",
@@ -649,7 +659,7 @@ impl Tasklet {
     {
         self.bind(f)?;
         // SAFETY: bound and ours.
-        unsafe { (*self.as_ptr()).flags |= flag::ALIVE };
+        unsafe { (*self.as_ptr()).set(flag::ALIVE) };
         Ok(())
     }
 
@@ -692,7 +702,7 @@ impl Tasklet {
         // SAFETY: bound and not queued; the queue gets a reference of its own.
         unsafe {
             let task = self.as_ptr();
-            (*task).flags |= flag::ALIVE;
+            (*task).set(flag::ALIVE);
             (*task).refs += 1;
             self.runtime().ring_append(task);
         }
@@ -753,6 +763,7 @@ impl Tasklet {
     ///
     /// # Errors
     /// As [`Tasklet::run`].
+    #[inline]
     pub fn switch(&self) -> Result<()> {
         scheduler::run_tasklet::<true>(self)
     }
@@ -862,8 +873,12 @@ impl Tasklet {
         let old = self.flag(flag);
         // SAFETY: a plain field of a live task of this thread.
         unsafe {
-            let flags = &mut (*self.as_ptr()).flags;
-            *flags = if on { *flags | flag } else { *flags & !flag };
+            let task = self.as_ptr();
+            if on {
+                (*task).set(flag);
+            } else {
+                (*task).clear(flag);
+            }
         }
         old
     }
@@ -1139,7 +1154,7 @@ impl Builder {
         // SAFETY: a fresh task, ours alone.
         unsafe {
             if self.fp_env {
-                (*task).flags |= flag::FP_ENV;
+                (*task).set(flag::FP_ENV);
             }
             let extra = (*task).extra();
             extra.name = self.name.map(String::into_boxed_str);
@@ -1183,7 +1198,7 @@ impl Builder {
         // SAFETY: bound, not queued; the queue gets a reference of its own.
         unsafe {
             let task = tasklet.as_ptr();
-            (*task).flags |= flag::ALIVE;
+            (*task).set(flag::ALIVE);
             (*task).refs += 1;
             (*(*task).runtime).ring_append(task);
         }

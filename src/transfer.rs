@@ -17,9 +17,9 @@ use crate::arch::{self, EhGlobals};
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::os;
-use crate::runtime::{after, Runtime, HOOK_SWITCH};
+use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
-use crate::scheduler::may_switch;
+use crate::scheduler::unwinding;
 use crate::stack::slice;
 use crate::stack::window::Window;
 use crate::tasklet::{bury, flag, release, Task};
@@ -125,10 +125,10 @@ pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
         // Inside a schedule callback `prev` is not in the queue, and `next`
         // not a task: so what forbids to switch comes first.
         !sanitizer::OWN_STACKS
-            && may_switch(runtime)
-            && ((*prev).flags & flag::SPECIAL) | ((*next).flags & (flag::SPECIAL | flag::AWAY)) == 0
-            && runtime.hooks() & HOOK_SWITCH == 0
+            && runtime.hooks() & HOOK_ANY == 0
+            && !unwinding(runtime)
             && (*runtime.eh).caught.is_null()
+            && ((*prev).flags & flag::SPECIAL) | ((*next).flags & (flag::SPECIAL | flag::AWAY)) == 0
     }
 }
 
@@ -157,12 +157,12 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
         let eh = runtime.eh;
         if !(*eh).caught.is_null() || (*eh).uncaught != 0 {
             (*prev).extra().eh = *eh;
-            (*prev).flags |= flag::EH_SAVED;
+            (*prev).set(flag::EH_SAVED);
             *eh = EhGlobals::NONE;
         }
         if (*next).is(flag::EH_SAVED) {
             *eh = (*next).extra().eh;
-            (*next).flags &= !flag::EH_SAVED;
+            (*next).clear(flag::EH_SAVED);
         }
         let now = arch::FpEnv::read();
         match ((*prev).is(flag::FP_ENV), (*next).is(flag::FP_ENV)) {
@@ -228,7 +228,7 @@ unsafe fn evict(runtime: &Runtime, window: &Window, resident: *mut Task) {
             overrun(window, resident);
         }
         slice::copy(sp as *const u8, (*resident).buffer.ptr(), len);
-        (*resident).flags |= flag::AWAY;
+        (*resident).set(flag::AWAY);
         runtime.copied.set(runtime.copied.get() + len as u64);
     }
 }
@@ -242,7 +242,7 @@ unsafe fn restore(runtime: &Runtime, window: &Window, next: *mut Task) -> usize 
         let low = (*next).low(sp);
         let len = window.top - low;
         slice::copy((*next).buffer.ptr(), low as *mut u8, len);
-        (*next).flags &= !flag::AWAY;
+        (*next).clear(flag::AWAY);
         window.resident.set(next);
         runtime.copied.set(runtime.copied.get() + len as u64);
         sp
@@ -286,7 +286,7 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
             special(runtime, prev, next);
             // The C++ exceptions that it was handling are nobody's now: not
             // those of the next function that the same handle is bound to.
-            (*prev).flags &= !flag::EH_SAVED;
+            (*prev).clear(flag::EH_SAVED);
         }
         let sp = if (*next).is(flag::AWAY) {
             bring_in(runtime, prev, next)
