@@ -983,16 +983,20 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
     unsafe {
         let runtime = &*runtime;
         let task = &*runtime.current();
-        let (bottom, top, kind) = if let Some(own) = &task.own {
-            (own.memory.bottom(), own.memory.top(), "own stack")
-        } else if !task.window.is_null() {
-            ((*task.window).bottom, (*task.window).top, "window")
-        } else {
-            return false;
+        let (stack, kind) = match (&task.extra, &task.own) {
+            (Some(extra), _) if task.is(flag::SEGMENT) => (extra.segment.clone(), "segment"),
+            (_, Some(own)) => (own.memory.bottom()..own.memory.top(), "own stack"),
+            _ if !task.window.is_null() => ((*task.window).bottom..(*task.window).top, "window"),
+            _ => return false,
         };
-        if address >= bottom || address < bottom - GUARD {
+        if address >= stack.start || address < stack.start - GUARD {
             return false;
         }
+        let unnamed = if task.is(flag::MAIN) {
+            "main"
+        } else {
+            "(unnamed)"
+        };
         // One write, so that lines of several threads do not mix. What does not
         // fit is cut off.
         let mut line = heapless::String::<256>::new();
@@ -1000,8 +1004,8 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
             &mut line,
             format_args!(
                 "hardswitch: stack overflow in tasklet '{}': it used up its {kind} of {} KiB\n",
-                task.name().unwrap_or("(unnamed)"),
-                (top - bottom) / 1024
+                task.name().unwrap_or(unnamed),
+                stack.len() / 1024
             ),
         );
         write(line.as_bytes());

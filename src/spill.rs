@@ -317,16 +317,16 @@ where
             tool: sanitizer::Segment::enter(me, segment.memory.bottom(), top),
         };
         let extra = (*me).extra();
-        let outer = (extra.low, extra.segment_bottom);
+        let outer = (extra.low, extra.segment.clone());
         let first = !(*me).is(flag::SEGMENT);
         if first {
             extra.low = arch::exact_stack_pointer() - SEGMENT_MARGIN;
         }
-        extra.segment_bottom = segment.memory.bottom();
+        extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);
         hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
-        (extra.low, extra.segment_bottom) = outer;
+        (extra.low, extra.segment) = outer;
         if first {
             (*me).clear(flag::SEGMENT);
         }
@@ -382,7 +382,7 @@ impl Runtime {
         // SAFETY: the running tasklet is live.
         let me = unsafe { &*self.current() };
         let bottom = if me.is(flag::SEGMENT) {
-            me.extra.as_ref().map_or(0, |extra| extra.segment_bottom)
+            me.extra.as_ref().map_or(0, |extra| extra.segment.start)
         } else if let Some(own) = &me.own {
             own.memory.bottom()
         } else {

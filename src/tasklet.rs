@@ -11,6 +11,7 @@ use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
+use core::ops::Range;
 use core::panic::Location;
 use core::ptr;
 
@@ -84,9 +85,9 @@ pub(crate) struct Extra {
     pub(crate) spilled: *mut Spilled,
     pub(crate) spilled_bytes: usize,
     /// With `SEGMENT`: the lowest address that is needed of the window, and the
-    /// lowest one of the segment.
+    /// bounds of the segment.
     pub(crate) low: usize,
-    pub(crate) segment_bottom: usize,
+    pub(crate) segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
     pub(crate) locals: crate::local::Values,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
@@ -299,7 +300,7 @@ impl Task {
                 spilled: spill::NOTHING,
                 spilled_bytes: 0,
                 low: 0,
-                segment_bottom: 0,
+                segment: 0..0,
                 locals: crate::local::Values::new(),
                 fiber: sanitizer::Fiber::NEW,
                 user_data: None,
