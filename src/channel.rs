@@ -10,10 +10,11 @@ use core::ptr;
 use core::time::Duration;
 
 use crate::arch::transfer;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL};
-use crate::scheduler::{fail, go, prepare, revive, when_empty};
+use crate::scheduler::{fail, go, may_switch, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, arrive_with, plain, swap};
@@ -333,13 +334,15 @@ impl Core {
 }
 
 /// Somebody put a value into the caller's slot by hand: it is dropped when the
-/// operation succeeds and put back when it fails.
+/// operation succeeds and put back when it fails. Or something was thrown at it while
+/// it was running: that is raised now.
 #[cold]
 #[inline(never)]
 fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
+        drive::raise(me)?;
         let value = (*me).slot.take();
         let result = operation();
         // A test's switch: nothing is lost here, so that a spill alone loses it.
@@ -393,7 +396,10 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
             Error::Closed
         } else {
             let next = (*me).next;
-            if next == me || !plain(runtime, me, next) {
+            if next == me {
+                return alone::<DIR>(core, runtime, me);
+            }
+            if !plain(runtime, me, next) {
                 return me;
             }
             runtime.ring_remove(me);
@@ -402,6 +408,37 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
         };
         fail(runtime, error, after::FAILED | after::UNSENT);
         ptr::null_mut()
+    }
+}
+
+/// [`now`] for one that would block and is alone in the queue. If nobody else could
+/// be woken it waits here, in the channel's queue, for as long as it is
+/// [the last one](drive): a partner may come meanwhile.
+#[inline(never)]
+unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    if !drive::is_last(runtime) || !may_switch(runtime) {
+        return me;
+    }
+    // SAFETY: `me` is running, and its frames hold the channel.
+    unsafe {
+        let (slot, outcome) = select::alone(core, DIR, (*me).slot.take());
+        // User code: what somebody put there by hand, what was not sent.
+        drop((*me).slot.take());
+        match outcome {
+            Ok(over) => {
+                (*me).slot = slot;
+                if over {
+                    ptr::null_mut()
+                } else {
+                    me
+                }
+            }
+            Err(error) => {
+                drop(slot);
+                fail(runtime, error, after::FAILED);
+                ptr::null_mut()
+            }
+        }
     }
 }
 

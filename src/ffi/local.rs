@@ -4,35 +4,61 @@ use core::cell::RefCell;
 
 use alloc::collections::BTreeMap;
 
-use super::channel::CChannel;
 use super::handle::{Kind, Table};
-use super::queue::CQueue;
 use super::status::{Failure, LastError};
-use crate::Tasklet;
 
-pub(super) struct Local {
-    pub(super) tasklets: RefCell<Table<Tasklet>>,
-    pub(super) channels: RefCell<Table<CChannel>>,
-    pub(super) queues: RefCell<Table<CQueue>>,
-    #[cfg(feature = "std")]
-    pub(super) sockets: RefCell<Table<super::net::Socket>>,
-    /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
-    pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
-    pub(super) hooks: super::scheduler::Hooks,
+/// The tables of a thread: one line for each kind of object that belongs to one. They are emptied in this order.
+macro_rules! tables {
+    ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
+        pub(super) struct Local {
+            $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
+            /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
+            pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
+            pub(super) hooks: super::scheduler::Hooks,
+        }
+
+        impl Local {
+            fn new(thread: u16) -> Self {
+                Local {
+                    $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, thread)),)*
+                    errors: RefCell::new(BTreeMap::new()),
+                    hooks: super::scheduler::Hooks::default(),
+                }
+            }
+
+            /// How many handles are live.
+            pub(super) fn live(&self) -> usize {
+                let mut sum = 0;
+                $($(#[$when])* {
+                    sum += self.$field.borrow().live();
+                })*
+                sum
+            }
+
+            /// Makes every handle stale and forgets the errors. What goes with them may come back here: nothing is borrowed
+            /// meanwhile.
+            pub(super) fn clear(&self) {
+                $($(#[$when])* {
+                    let objects = self.$field.borrow_mut().drain();
+                    drop(objects);
+                })*
+                let errors = core::mem::take(&mut *self.errors.borrow_mut());
+                drop(errors);
+            }
+        }
+    };
 }
 
-impl Local {
-    fn new(thread: u16) -> Self {
-        Local {
-            tasklets: RefCell::new(Table::new(Kind::Tasklet, thread)),
-            channels: RefCell::new(Table::new(Kind::Channel, thread)),
-            queues: RefCell::new(Table::new(Kind::Queue, thread)),
-            #[cfg(feature = "std")]
-            sockets: RefCell::new(Table::new(Kind::Socket, thread)),
-            errors: RefCell::new(BTreeMap::new()),
-            hooks: super::scheduler::Hooks::default(),
-        }
-    }
+tables! {
+    #[cfg(feature = "std")]
+    timers: Timer of crate::timer::Timer,
+    #[cfg(feature = "std")]
+    clocks: TimerClock of super::timer::CClock,
+    #[cfg(feature = "std")]
+    sockets: Socket of super::net::Socket,
+    channels: Channel of super::channel::CChannel,
+    queues: Queue of super::queue::CQueue,
+    tasklets: Tasklet of crate::Tasklet,
 }
 
 #[cfg(feature = "std")]
