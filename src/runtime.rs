@@ -814,7 +814,7 @@ impl Runtime {
         }
     }
 
-    /// Ends every tasklet: started ones get `Error::Exit`, under main.
+    /// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
     fn shut_down(&self) {
         // Tasklets may make new ones while they die; ten rounds, as with one
         // that refuses.
@@ -826,6 +826,12 @@ impl Runtime {
                 .collect();
             if alive.is_empty() {
                 break;
+            }
+            // Nobody gets a turn because another one ends.
+            for tasklet in &alive {
+                if !tasklet.is_blocked() {
+                    let _ = tasklet.remove();
+                }
             }
             for tasklet in alive {
                 if tasklet.is_alive() {

@@ -97,6 +97,8 @@ thread_local! {
 impl Reactor {
     /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
     pub fn current() -> Result<Rc<Reactor>> {
+        // Before the thread-local: so the thread's end finds them in this order, whatever was used first.
+        Runtime::get();
         let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
             let mut slot = slot.borrow_mut();
             if let Some(reactor) = &*slot {
@@ -205,7 +207,7 @@ impl Reactor {
     ) -> Registered {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let channel = Channel::new();
+        let channel = Channel::private();
         // The pump goes on after a wake-up; who was woken runs when its turn comes.
         channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {

@@ -206,7 +206,7 @@ impl Local {
         let number = free.unwrap_or_else(|| {
             let mut seats = self.seats.borrow_mut();
             seats.push(Rc::new(Seat {
-                channel: Channel::new(),
+                channel: Channel::private(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
                 waiter: RefCell::default(),

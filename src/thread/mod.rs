@@ -1,11 +1,11 @@
-//! Between threads: channels, references to tasklets of other threads, the list of threads.
+//! Between threads: channels, references to tasklets of other threads, the list of threads, a lock for one at a time.
 //!
-//! Each thread that uses the library has tasklets of its own, which never leave it. What crosses is in this module, and `Send`:
+//! Each thread that uses the library has tasklets of its own, which never leave it once they have started. What crosses is in this module, and `Send`:
 //!
 //! | | |
 //! |---|---|
 //! | [`Channel`] | values between tasklets of any threads |
-//! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill |
+//! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill, bind, give it another thread |
 //! | [`threads`], [`info`] | who is there |
 //! | [`HostLock`], [`allow_threads`] | tasklets of one thread at a time, for code that needs that |
 //!
