@@ -84,6 +84,38 @@
     .cfi_offset 109, -488
 .endm
 
+# Copies r7 bytes, a multiple of 16, from r5 to r6, both on such boundaries; they do
+# not overlap. r8, r9, r10 are 16, 32, 48. Uses r0, CTR, CR0 and v0 to v3.
+.macro HSW_COPY
+    srdi. 0, 7, 6
+    beq 2f
+    mtctr 0
+1:
+    lvx 0, 0, 5
+    lvx 1, 8, 5
+    lvx 2, 9, 5
+    lvx 3, 10, 5
+    stvx 0, 0, 6
+    stvx 1, 8, 6
+    stvx 2, 9, 6
+    stvx 3, 10, 6
+    addi 5, 5, 64
+    addi 6, 6, 64
+    bdnz 1b
+2:
+    andi. 0, 7, 48
+    beq 4f
+    srdi 0, 0, 4
+    mtctr 0
+3:
+    lvx 0, 0, 5
+    stvx 0, 0, 6
+    addi 5, 5, 16
+    addi 6, 6, 16
+    bdnz 3b
+4:
+.endm
+
 # hsw_asm_transfer(op = r3, arg = r4)
 #
 # Saves what the ABI says a call must preserve, hands the address of that save
@@ -293,23 +325,27 @@
     .cfi_restore 70
     blr
 
-    # The leaving tasklet lives in the window that the next one needs: neither
-    # stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
-    # returns the save area to go on with.
+    # The next tasklet's bytes are not in place, and the window that they belong to
+    # is often the one that we stand in: so there is no stack to call on. r1 is the
+    # leaving tasklet's while its bytes go out and the next one's while those come
+    # in: what a signal handler writes is below either.
 .Lhsw_exchange:
     # From here on there is no caller to unwind to.
     .cfi_def_cfa 1, 0
     .cfi_undefined 65
     addi 4, 3, -1
+    li 8, 16
+    li 9, 32
+    li 10, 48
     ld 5, 0(4)
-    ld 12, 8(4)
-    ld 3, 16(4)
-    li 0, 0
-    std 0, -112(5)
-    addi 1, 5, -112
-    std 2, 40(1)
-    HSW_CALL 12
-    mr 1, 3
+    ld 6, 8(4)
+    ld 7, 16(4)
+    HSW_COPY
+    ld 1, 48(4)
+    ld 5, 24(4)
+    ld 6, 32(4)
+    ld 7, 40(4)
+    HSW_COPY
     .cfi_def_cfa 1, 496
     .cfi_offset 65, 16
     .cfi_offset 70, 8

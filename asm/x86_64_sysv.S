@@ -4,6 +4,68 @@
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.
 
+# Copies rcx bytes, a multiple of 8, from rsi to rdi; they do not overlap. Uses rax, r8 to
+# r11 and xmm0 to xmm3.
+#
+# The 64 bytes next to the stack pointer go word by word: they were pushed an instant
+# ago, and a wider load would wait until all of these stores have left the store
+# buffer. For the same reason nothing is copied twice: what goes out in pieces of some
+# size comes in again in the same pieces.
+.macro HSW_COPY
+    lea r11, [rip + 6f]
+    cmp rcx, 64
+    jb .Lhsw_few
+    mov rax, [rsi]
+    mov r8, [rsi + 8]
+    mov r9, [rsi + 16]
+    mov r10, [rsi + 24]
+    mov [rdi], rax
+    mov [rdi + 8], r8
+    mov [rdi + 16], r9
+    mov [rdi + 24], r10
+    mov rax, [rsi + 32]
+    mov r8, [rsi + 40]
+    mov r9, [rsi + 48]
+    mov r10, [rsi + 56]
+    mov [rdi + 32], rax
+    mov [rdi + 40], r8
+    mov [rdi + 48], r9
+    mov [rdi + 56], r10
+    sub rcx, 64
+    add rsi, 64
+    add rdi, 64
+    test cl, 8
+    jz 1f
+    mov rax, [rsi + rcx - 8]
+    mov [rdi + rcx - 8], rax
+    sub rcx, 8
+1:
+    sub rcx, 64
+    jb 3f
+2:
+    movups xmm0, [rsi]
+    movups xmm1, [rsi + 16]
+    movups xmm2, [rsi + 32]
+    movups xmm3, [rsi + 48]
+    movups [rdi], xmm0
+    movups [rdi + 16], xmm1
+    movups [rdi + 32], xmm2
+    movups [rdi + 48], xmm3
+    add rsi, 64
+    add rdi, 64
+    sub rcx, 64
+    jae 2b
+3:
+    add rcx, 64
+    jz 6f
+5:
+    movups xmm0, [rsi + rcx - 16]
+    movups [rdi + rcx - 16], xmm0
+    sub rcx, 16
+    jnz 5b
+6:
+.endm
+
 # hsw_asm_transfer(op = rdi, arg = rsi), entered by a jump with the return address
 # pushed, with a convention of its own: only rbx, rbp and rsp survive. `arch::transfer` tells the compiler so, and the
 # registers that the callers do not use need no room in a slice.
@@ -58,25 +120,47 @@ hsw_asm_transfer:
     .cfi_register rip, rcx
     jmp rcx
 
-    # The leaving tasklet lives in the window that the next one needs: neither
-    # stack can hold the copying code. It runs on the scratch stack; `copy(arg)`
-    # returns the save area to go on with. `op` has returned first, so that the
-    # return-address predictor stays in step.
+    # The next tasklet's bytes are not in place, and the window that they belong to
+    # is often the one that we stand in: so there is no stack to call on. The stack
+    # pointer is the leaving tasklet's while its bytes go out and the next one's
+    # while those come in: what a signal handler writes is below either.
 .Lhsw_exchange:
     # From here on there is no caller to unwind to.
     .cfi_def_cfa rsp, 8
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    mov rsp, [rax - 1]
-    mov rdi, [rax + 15]
-    call [rax + 7]
-    mov rsp, rax
+    lea rdx, [rax - 1]
+    mov rsi, [rdx]
+    mov rdi, [rdx + 8]
+    mov rcx, [rdx + 16]
+    HSW_COPY
+    mov rsp, [rdx + 48]
+    mov rsi, [rdx + 24]
+    mov rdi, [rdx + 32]
+    mov rcx, [rdx + 40]
+    HSW_COPY
     .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
     .cfi_offset rbx, -24
     jmp .Lhsw_resume
+
+    # Fewer than 64 bytes, or none.
+.Lhsw_few:
+    .cfi_def_cfa rsp, 8
+    .cfi_undefined rip
+    .cfi_undefined rbp
+    .cfi_undefined rbx
+    test rcx, rcx
+    jz 2f
+1:
+    mov rax, [rsi + rcx - 8]
+    mov [rdi + rcx - 8], rax
+    sub rcx, 8
+    jnz 1b
+2:
+    jmp r11
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 

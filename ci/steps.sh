@@ -16,7 +16,7 @@ scripts  | none   | quick | 5  | the scripts pass shellcheck, the checkers of ci
 header   | none   | quick | 5  | include/hardswitch.h is what cbindgen generates
 clippy   | both   | quick | 10 | clippy has nothing to say, with and without std
 test     | both   | quick | 20 | the Rust tests
-no-std   | both   | quick | 5  | the library builds from core and alloc alone
+no-std   | both   | quick | 10 | the library builds from core and alloc alone, and keeps times there by the host's clock
 gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
@@ -66,7 +66,11 @@ step_clippy() {
 
 step_test() { cargo test --no-fail-fast --target "$1"; }
 
-step_no-std() { cargo build --no-default-features --lib --target "$1" --target-dir "$TARGET_DIR/no-std"; }
+step_no-std() {
+    export CARGO_TARGET_DIR="$TARGET_DIR/no-std"
+    cargo build --no-default-features --lib --target "$1"
+    cargo test --no-default-features --test no_std --target "$1"
+}
 
 step_gdb() { tests/gdb/run "$1"; }
 

@@ -3,16 +3,19 @@
 // Header only; link libhardswitch.a. Everything is in namespace hsw:
 //
 //   spawn(f)              makes a tasklet that runs f(), and queues it
-//   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send()
+//   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send(); thread::channel<T> between threads
 //   run()                 lets all tasklets run until none can
 //   schedule(), sleep()   let others run
+//   lock, condition, semaphore, event, barrier, queue<T>    for tasklets of all threads, and for plain threads
+//   local<T>              a value of its own for each tasklet
+//   clock, sim_clock      timers: call_later(), repeat(); sleep() on a clock that can be paused, scaled and put forward
 //   tcp_stream, offload() wait for the network, or for a blocking function on a worker thread, without blocking the thread
 //   tick()                the game's frame: runs what is due, within a budget
 //
 // What holds for all of it
 //
-// * Threads. Tasklets and channels belong to the thread that made them. Handles used elsewhere throw hsw::usage_error;
-//   nothing is touched.
+// * Threads. Tasklets, channels, sockets, clocks and timers belong to the thread that made them. Handles used elsewhere throw
+//   hsw::usage_error; nothing is touched. Locks and their kin, queue<T> and local<T> belong to no thread.
 // * Stacks. A tasklet is *sliced* unless options::own_stack says otherwise: while it does not run, its frames may lie on the
 //   heap and other tasklets' frames at its addresses. Therefore: NOTHING OUTSIDE OF A SLICED TASKLET MAY TOUCH ITS LOCALS WHILE
 //   IT IS NOT RUNNING. No reference to a local in what another tasklet, thread, queue or system call gets. A lambda that
@@ -30,7 +33,9 @@
 
 #include "hardswitch.h"
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -38,6 +43,7 @@
 #include <functional>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -47,6 +53,10 @@
 #include <vector>
 
 namespace hsw {
+
+namespace thread {
+class remote;
+} // namespace thread
 
 // ------------------------------------------------------------------------------------------------------------- errors
 
@@ -90,6 +100,10 @@ struct timeout : error {
 struct state_error : error {
     using error::error;
 };
+/// Somebody gave up waiting at the barrier, or broke it.
+struct broken : error {
+    using error::error;
+};
 /// No memory, no stack of that size, or a ceiling of the settings.
 struct limit_error : error {
     using error::error;
@@ -119,6 +133,12 @@ inline void destroy_exception(void* data) noexcept { delete static_cast<std::exc
 
 /// Frees what set_user_data() keeps.
 inline void destroy_shared(void* data) noexcept { delete static_cast<std::shared_ptr<void>*>(data); }
+
+/// Frees a value that lies in a box of its own.
+template <class T>
+void destroy_boxed(void* data) noexcept {
+    delete static_cast<T*>(data);
+}
 
 /// The words of an exception, for the message that goes with it. Never switches.
 inline std::string words_of(const std::exception_ptr& exception) noexcept {
@@ -164,6 +184,8 @@ inline std::string words_of(const std::exception_ptr& exception) noexcept {
         throw timeout(status, words);
     case HSW_ERR_STATE:
         throw state_error(status, words);
+    case HSW_ERR_BROKEN:
+        throw broken(status, words);
     case HSW_ERR_STACK_SIZE:
     case HSW_ERR_OUT_OF_MEMORY:
     case HSW_ERR_LIMIT:
@@ -209,6 +231,51 @@ hsw_status guard(F&& function) noexcept {
     }
 }
 
+/// A handle of the C interface. Copies are handles of the same object; each is given back once.
+template <class Raw, hsw_status (*Retain)(Raw, Raw*), hsw_status (*Release)(Raw)>
+class handle {
+public:
+    handle(const handle& other) {
+        if (other.raw_.handle != 0) {
+            check(Retain(other.raw_, &raw_));
+        }
+    }
+    handle(handle&& other) noexcept : raw_(std::exchange(other.raw_, Raw{})) {}
+    handle& operator=(handle other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    /// Lets go of the handle. Never throws: one that this thread may not give back is lost (leaked), not misused.
+    ~handle() {
+        if (raw_.handle != 0) {
+            Release(raw_);
+        }
+    }
+
+    /// The handle for calls of the C interface. It stays this object's.
+    Raw raw() const noexcept { return raw_; }
+
+protected:
+    handle() noexcept = default;
+    explicit handle(Raw raw) noexcept : raw_(raw) {}
+
+    Raw raw_{};
+};
+
+/// What a question of the C interface answers.
+template <class Answer>
+Answer ask(hsw_status (*question)(Answer*)) {
+    Answer out{};
+    check(question(&out));
+    return out;
+}
+template <class Raw, class Answer>
+Answer ask(hsw_status (*question)(Raw, Answer*), Raw about) {
+    Answer out{};
+    check(question(about, &out));
+    return out;
+}
+
 /// A function object on the heap, as an entry and its argument.
 template <class F>
 struct closure {
@@ -240,7 +307,7 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
         return 0;
     }
     if (seconds > 9e9) {
-        return HSW_FOREVER;
+        return HSW_NO_LIMIT;
     }
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
 }
@@ -249,45 +316,26 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
 
 /// A handle of a tasklet. Copies are handles of the same tasklet; the tasklet does not need one to live on while it is queued or
 /// blocked, and dies with the last one when it is paused. Belongs to the thread that made it.
-class tasklet {
+class tasklet : public detail::handle<hsw_tasklet, &hsw_tasklet_retain, &hsw_tasklet_release> {
 public:
     /// The handle of nothing: every call on it throws usage_error.
-    tasklet() noexcept = default;
+    tasklet() noexcept {}
     /// Takes over a handle of the C interface.
     static tasklet adopt(hsw_tasklet raw) noexcept {
         tasklet out;
         out.raw_ = raw;
         return out;
     }
-    /// A tasklet with nothing to run yet; see bind().
-    static tasklet make(const options& how = {}) {
-        const hsw_tasklet_options raw = lower(how, nullptr);
+    /// A tasklet with nothing to run yet; see bind(). `file` and `line`: where, for site().
+    static tasklet make(const options& how = {}, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+        const hsw_tasklet_options raw = lower(how, nullptr, file, line);
         tasklet out;
         detail::check(hsw_tasklet_new(&raw, &out.raw_));
         return out;
     }
 
-    tasklet(const tasklet& other) {
-        if (other) {
-            detail::check(hsw_tasklet_retain(other.raw_, &raw_));
-        }
-    }
-    tasklet(tasklet&& other) noexcept : raw_(std::exchange(other.raw_, hsw_tasklet{})) {}
-    tasklet& operator=(tasklet other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle. Never throws: on a foreign thread the handle is lost (leaked), not misused.
-    ~tasklet() {
-        if (raw_.handle != 0) {
-            hsw_tasklet_release(raw_);
-        }
-    }
-
     /// True for any handle but that of nothing.
     explicit operator bool() const noexcept { return raw_.handle != 0; }
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_tasklet raw() const noexcept { return raw_; }
     /// Gives the handle away: the caller must hsw_tasklet_release it.
     hsw_tasklet release() noexcept { return std::exchange(raw_, hsw_tasklet{}); }
 
@@ -303,6 +351,16 @@ public:
         using closure = detail::closure<F>;
         detail::check(hsw_tasklet_bind_paused(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
     }
+    /// As bind(), with a function that may be destroyed on any thread: so the tasklet may move to another one before it starts.
+    template <class F>
+    void bind_send(F function) {
+        using closure = detail::closure<F>;
+        detail::check(hsw_tasklet_bind_send(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
+    }
+    /// Gives it to another thread: see thread::remote::bind_thread(). This handle is one of an empty tasklet then.
+    thread::remote bind_thread(std::uint64_t id);
+    /// A reference to it for other threads.
+    thread::remote remote() const;
     /// Takes the function away without running it.
     void unbind() { detail::check(hsw_tasklet_unbind(raw_)); }
     /// Makes a bound tasklet alive and queues it.
@@ -348,14 +406,12 @@ public:
     bool set_ignore_nesting(bool on) { return set(&hsw_tasklet_set_ignore_nesting, on); }
 
     /// Neighbours in the run queue, or in the queue of the channel; the handle of nothing at the end.
-    tasklet next() const { return neighbour(&hsw_tasklet_next); }
-    tasklet prev() const { return neighbour(&hsw_tasklet_prev); }
+    tasklet next() const { return adopt(detail::ask(&hsw_tasklet_next, raw_)); }
+    tasklet prev() const { return adopt(detail::ask(&hsw_tasklet_prev, raw_)); }
 
     /// A number that is its alone while it lives.
     std::size_t id() const {
-        std::size_t out = 0;
-        detail::check(hsw_tasklet_id(raw_, &out));
-        return out;
+        return detail::ask(&hsw_tasklet_id, raw_);
     }
     /// The name; empty when it has none.
     std::string name() const {
@@ -379,11 +435,33 @@ public:
         detail::check(hsw_tasklet_user_data(raw_, &kept));
         return kept ? std::static_pointer_cast<T>(*static_cast<std::shared_ptr<void>*>(kept)) : nullptr;
     }
+    /// Puts a value into the transfer slot: what the schedule_with() that it is in will return. What was there is destroyed.
+    template <class T>
+    void set_tempval(std::unique_ptr<T> value) {
+        detail::check(hsw_tasklet_set_tempval(raw_, value.release(), &detail::destroy_boxed<T>));
+    }
+    /// Takes the value out of the transfer slot; null when it is empty. The caller must know its type.
+    template <class T>
+    std::unique_ptr<T> take_tempval() {
+        return std::unique_ptr<T>(static_cast<T*>(detail::ask(&hsw_tasklet_take_tempval, raw_)));
+    }
+    /// Where it was made: file and line; "" and 0 when that is not known. Kept while hsw_set_statistics() is on.
+    std::pair<std::string, unsigned> site() const {
+        std::size_t length = 0;
+        std::uint32_t line = 0;
+        detail::check(hsw_tasklet_site(raw_, nullptr, 0, &length, &line));
+        std::string file(length + 1, '\0');
+        detail::check(hsw_tasklet_site(raw_, file.data(), file.size(), nullptr, nullptr));
+        file.resize(length);
+        return {file, line};
+    }
+    /// Figures; hardswitch.h says what each is.
+    hsw_tasklet_stats stats() const { return detail::ask(&hsw_tasklet_get_stats, raw_); }
+    /// Its thread, as thread::id() says there.
+    std::uint64_t thread_id() const { return detail::ask(&hsw_tasklet_thread_id, raw_); }
     /// When it ran, by the thread's clock; measured while hsw_set_statistics() is on.
     hsw_tasklet_times times() const {
-        hsw_tasklet_times out{};
-        detail::check(hsw_tasklet_get_times(raw_, &out));
-        return out;
+        return detail::ask(&hsw_tasklet_get_times, raw_);
     }
 
     /// Handles of the same tasklet are equal.
@@ -391,43 +469,34 @@ public:
     friend bool operator!=(const tasklet& a, const tasklet& b) { return !(a == b); }
 
     /// For spawn().
-    static hsw_tasklet_options lower(const options& how, hsw_destroy destroy) noexcept {
+    static hsw_tasklet_options lower(const options& how, hsw_destroy destroy, const char* file, unsigned line) noexcept {
         hsw_tasklet_options out{};
         out.name = how.name.empty() ? nullptr : how.name.c_str();
         out.stack = how.own_stack ? HSW_STACK_OWN : HSW_STACK_SLICED;
         out.stack_size = how.stack_size;
         out.fp_env = how.fp_env;
+        out.file = file;
+        out.line = line;
         out.destroy_argument = destroy;
         return out;
     }
 
 private:
-    std::uint32_t state() const {
-        std::uint32_t out = 0;
-        detail::check(hsw_tasklet_state(raw_, &out));
-        return out;
-    }
+    std::uint32_t state() const { return detail::ask(&hsw_tasklet_state, raw_); }
     bool set(hsw_status (*function)(hsw_tasklet, bool, bool*), bool on) {
         bool old = false;
         detail::check(function(raw_, on, &old));
         return old;
     }
-    tasklet neighbour(hsw_status (*function)(hsw_tasklet, hsw_tasklet*)) const {
-        tasklet out;
-        detail::check(function(raw_, &out.raw_));
-        return out;
-    }
-
-    hsw_tasklet raw_{};
 };
 
 /// Makes a tasklet that calls `function()` and appends it to the run queue. The function object is moved to the heap, and
 /// destroyed when it has returned, or when the tasklet ends without having run. For what it captures by reference, see the
-/// sliced-stack rule at the top.
+/// sliced-stack rule at the top. `file` and `line`: where, for site().
 template <class F>
-tasklet spawn(F function, const options& how = {}) {
+tasklet spawn(F function, const options& how = {}, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
     using closure = detail::closure<F>;
-    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy);
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy, file, line);
     hsw_tasklet out{};
     detail::check(hsw_spawn(&closure::enter, new F(std::move(function)), &raw, &out));
     return tasklet::adopt(out);
@@ -435,9 +504,9 @@ tasklet spawn(F function, const options& how = {}) {
 
 /// The same, without a handle: cheaper, when nobody wants to hold the tasklet.
 template <class F>
-void spawn_detached(F function, const options& how = {}) {
+void spawn_detached(F function, const options& how = {}, const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
     using closure = detail::closure<F>;
-    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy);
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy, file, line);
     detail::check(hsw_spawn(&closure::enter, new F(std::move(function)), &raw, nullptr));
 }
 
@@ -475,90 +544,165 @@ struct carrier<T, true> {
     static constexpr hsw_destroy destroyer = nullptr;
 };
 
-} // namespace detail
+/// Runs a call that gives out a value.
+template <class T, class Call>
+T take(Call&& call) {
+    void* data = nullptr;
+    check(call(&data));
+    return carrier<T>::unpack(data);
+}
 
-/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
-/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
-/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
-template <class T>
-class channel {
+/// As take(); nothing when the call answers `none`.
+template <class T, class Call>
+std::optional<T> take_unless(hsw_status none, Call&& call) {
+    void* data = nullptr;
+    const hsw_status status = call(&data);
+    if (status == none) {
+        return std::nullopt;
+    }
+    check(status);
+    return carrier<T>::unpack(data);
+}
+
+/// After a mistake of the caller's nothing has changed: a value that was to be sent is still ours.
+inline bool was_mistake(hsw_status status) noexcept { return status >= HSW_ERR_NULL && status != HSW_ERR_INTERNAL; }
+
+/// Runs a call that takes a value away. When it answers `refused` the value is still ours: it is destroyed, and the answer is false.
+template <class T, class Call>
+bool give_unless(hsw_status refused, T&& value, Call&& call) {
+    void* const data = carrier<T>::pack(std::move(value));
+    const hsw_status status = call(data);
+    if (status == refused || was_mistake(status)) {
+        static_cast<void>(carrier<T>::unpack(data));
+    }
+    if (status == refused) {
+        return false;
+    }
+    check(status);
+    return true;
+}
+
+/// Runs a call that takes a value away.
+template <class T, class Call>
+void give(T&& value, Call&& call) {
+    void* const data = carrier<T>::pack(std::move(value));
+    const hsw_status status = call(data);
+    if (was_mistake(status)) {
+        static_cast<void>(carrier<T>::unpack(data));
+    }
+    check(status);
+}
+
+/// for (T value : channel) receives until the channel's next() has nothing more.
+template <class T, class Channel>
+class iterator {
+public:
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+    using pointer = T*;
+    using reference = T&;
+    using iterator_category = std::input_iterator_tag;
+
+    iterator() noexcept = default;
+    explicit iterator(const Channel* from) : from_(from) { ++*this; }
+    reference operator*() { return *value_; }
+    iterator& operator++() {
+        value_ = from_->next();
+        return *this;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
+    friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+
+private:
+    const Channel* from_ = nullptr;
+    std::optional<T> value_;
+};
+
+/// The calls of the C interface for a kind of channel.
+struct local_channel {
+    using raw = hsw_channel;
+    using handle = detail::handle<raw, &hsw_channel_retain, &hsw_channel_release>;
+    static constexpr auto make = &hsw_channel_new;
+    static constexpr auto send = &hsw_channel_send;
+    static constexpr auto send_timeout = &hsw_channel_send_timeout;
+    static constexpr auto try_send = &hsw_channel_try_send;
+    static constexpr auto send_throw = &hsw_channel_send_throw;
+    static constexpr auto receive = &hsw_channel_receive;
+    static constexpr auto receive_timeout = &hsw_channel_receive_timeout;
+    static constexpr auto try_receive = &hsw_channel_try_receive;
+    static constexpr auto next = &hsw_channel_next;
+    static constexpr auto close = &hsw_channel_close;
+    static constexpr auto open = &hsw_channel_open;
+    static constexpr auto is_closing = &hsw_channel_is_closing;
+    static constexpr auto is_closed = &hsw_channel_is_closed;
+    static constexpr auto balance = &hsw_channel_balance;
+    static constexpr auto preference = &hsw_channel_preference;
+    static constexpr auto set_preference = &hsw_channel_set_preference;
+    static constexpr auto schedule_all = &hsw_channel_schedule_all;
+    static constexpr auto set_schedule_all = &hsw_channel_set_schedule_all;
+    static constexpr auto id = &hsw_channel_id;
+};
+
+/// The same for channels between threads.
+struct thread_channel {
+    using raw = hsw_thread_channel;
+    using handle = detail::handle<raw, &hsw_thread_channel_retain, &hsw_thread_channel_release>;
+    static constexpr auto make = &hsw_thread_channel_new;
+    static constexpr auto send = &hsw_thread_channel_send;
+    static constexpr auto send_timeout = &hsw_thread_channel_send_timeout;
+    static constexpr auto try_send = &hsw_thread_channel_try_send;
+    static constexpr auto send_throw = &hsw_thread_channel_send_throw;
+    static constexpr auto receive = &hsw_thread_channel_receive;
+    static constexpr auto receive_timeout = &hsw_thread_channel_receive_timeout;
+    static constexpr auto try_receive = &hsw_thread_channel_try_receive;
+    static constexpr auto next = &hsw_thread_channel_next;
+    static constexpr auto close = &hsw_thread_channel_close;
+    static constexpr auto open = &hsw_thread_channel_open;
+    static constexpr auto is_closing = &hsw_thread_channel_is_closing;
+    static constexpr auto is_closed = &hsw_thread_channel_is_closed;
+    static constexpr auto balance = &hsw_thread_channel_balance;
+    static constexpr auto preference = &hsw_thread_channel_preference;
+    static constexpr auto set_preference = &hsw_thread_channel_set_preference;
+    static constexpr auto schedule_all = &hsw_thread_channel_schedule_all;
+    static constexpr auto set_schedule_all = &hsw_thread_channel_set_schedule_all;
+    static constexpr auto id = &hsw_thread_channel_id;
+};
+
+/// What channels of one thread and those between threads have in common.
+template <class T, class Calls>
+class rendezvous : public Calls::handle {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a channel carries movable objects");
-    using carrier = detail::carrier<T>;
 
 public:
     /// A new channel, open, with the receiver preferred.
-    channel() { detail::check(hsw_channel_new(carrier::destroyer, &raw_)); }
-    channel(const channel& other) {
-        if (other.raw_.handle != 0) {
-            detail::check(hsw_channel_retain(other.raw_, &raw_));
-        }
-    }
-    channel(channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_channel{})) {}
-    channel& operator=(channel other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    /// Lets go of the handle. Never throws.
-    ~channel() {
-        if (raw_.handle != 0) {
-            hsw_channel_release(raw_);
-        }
-    }
-
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_channel raw() const noexcept { return raw_; }
+    rendezvous() { check(Calls::make(carrier<T>::destroyer, &this->raw_)); }
 
     /// Hands a value to a receiver; waits while there is none. The value is gone also when this throws.
-    void send(T value) const { detail::check(hsw_channel_send(raw_, carrier::pack(std::move(value)))); }
+    void send(T value) const {
+        give(std::move(value), [this](void* data) { return Calls::send(this->raw_, data); });
+    }
     /// Takes a value from a sender; waits while there is none.
     T receive() const {
-        void* data = nullptr;
-        detail::check(hsw_channel_receive(raw_, &data));
-        return carrier::unpack(data);
+        return take<T>([this](void** data) { return Calls::receive(this->raw_, data); });
     }
     /// Hands a value to a receiver, if there is one; else false, and the value is gone.
     bool try_send(T value) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_channel_try_send(raw_, data);
-        if (status == HSW_ERR_WOULD_BLOCK) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return give_unless(HSW_ERR_WOULD_BLOCK, std::move(value), [this](void* data) { return Calls::try_send(this->raw_, data); });
     }
     /// Takes a value from a sender, if there is one.
     std::optional<T> try_receive() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_try_receive(raw_, &data);
-        if (status == HSW_ERR_WOULD_BLOCK) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_WOULD_BLOCK, [this](void** data) { return Calls::try_receive(this->raw_, data); });
     }
     /// As send(), but gives up when the time is over: false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_channel_send_timeout(raw_, data, detail::nanoseconds(limit));
-        if (status == HSW_ERR_TIMEOUT) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                           [&](void* data) { return Calls::send_timeout(this->raw_, data, nanoseconds(limit)); });
     }
     /// As receive(), but gives up when the time is over: nothing.
     template <class Rep, class Period>
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_receive_timeout(raw_, detail::nanoseconds(limit), &data);
-        if (status == HSW_ERR_TIMEOUT) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return Calls::receive_timeout(this->raw_, nanoseconds(limit), data); });
     }
     /// Sends each value of the range, one after the other. Stops at the first that cannot be sent.
     template <class Range>
@@ -569,18 +713,12 @@ public:
     }
     /// The next value of an iteration: nothing when the channel is closed and nobody is sending.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_channel_next(raw_, &data);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return take_unless<T>(HSW_ERR_STOP_ITERATION, [this](void** data) { return Calls::next(this->raw_, data); });
     }
     /// Sends an exception: the receiver's receive() throws it.
     void send_exception(std::exception_ptr exception) const {
-        detail::payload thrown(std::move(exception));
-        detail::check(hsw_channel_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+        payload thrown(std::move(exception));
+        check(Calls::send_throw(this->raw_, thrown.data, &destroy_exception, thrown.words.c_str()));
     }
     template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
     void send_exception(E&& exception) const {
@@ -588,149 +726,76 @@ public:
     }
 
     /// Makes operations that would block throw hsw::closed. Waiting tasklets are still served; none is woken.
-    void close() const { detail::check(hsw_channel_close(raw_)); }
-    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
-    std::size_t close_and_wake() const {
-        std::size_t woken = 0;
-        detail::check(hsw_channel_close_and_wake(raw_, &woken));
-        return woken;
-    }
-    void open() const { detail::check(hsw_channel_open(raw_)); }
-    bool closing() const { return ask(&hsw_channel_is_closing); }
+    void close() const { check(Calls::close(this->raw_)); }
+    void open() const { check(Calls::open(this->raw_)); }
+    bool closing() const { return ask(Calls::is_closing, this->raw_); }
     /// Closing, and nobody waits any more.
-    bool closed() const { return ask(&hsw_channel_is_closed); }
+    bool closed() const { return ask(Calls::is_closed, this->raw_); }
 
     /// How many wait: senders count up, receivers down.
-    std::ptrdiff_t balance() const {
-        std::ptrdiff_t out = 0;
-        detail::check(hsw_channel_balance(raw_, &out));
-        return out;
-    }
-    /// The first tasklet that waits; the handle of nothing when none does.
-    tasklet queue() const {
-        hsw_tasklet out{};
-        detail::check(hsw_channel_queue(raw_, &out));
-        return tasklet::adopt(out);
-    }
+    std::ptrdiff_t balance() const { return ask(Calls::balance, this->raw_); }
 
-    hsw::preference preference() const {
-        std::int32_t out = 0;
-        detail::check(hsw_channel_preference(raw_, &out));
-        return static_cast<hsw::preference>(out);
-    }
-    void set_preference(hsw::preference who) const { detail::check(hsw_channel_set_preference(raw_, static_cast<std::int32_t>(who))); }
+    hsw::preference preference() const { return static_cast<hsw::preference>(ask(Calls::preference, this->raw_)); }
+    void set_preference(hsw::preference who) const { check(Calls::set_preference(this->raw_, static_cast<std::int32_t>(who))); }
     /// Whether every rendezvous also lets all others run.
-    bool schedule_all() const { return ask(&hsw_channel_schedule_all); }
-    void set_schedule_all(bool on) const { detail::check(hsw_channel_set_schedule_all(raw_, on)); }
+    bool schedule_all() const { return ask(Calls::schedule_all, this->raw_); }
+    void set_schedule_all(bool on) const { check(Calls::set_schedule_all(this->raw_, on)); }
 
     /// A number that is its alone while it lives.
-    std::size_t id() const {
-        std::size_t out = 0;
-        detail::check(hsw_channel_id(raw_, &out));
-        return out;
-    }
+    std::size_t id() const { return ask(Calls::id, this->raw_); }
 
-    /// for (T value : channel) receives until the channel is closed and nobody is sending.
-    class iterator {
-    public:
-        using value_type = T;
-        using difference_type = std::ptrdiff_t;
-        using pointer = T*;
-        using reference = T&;
-        using iterator_category = std::input_iterator_tag;
+    iterator<T, rendezvous> begin() const { return iterator<T, rendezvous>(this); }
+    iterator<T, rendezvous> end() const noexcept { return {}; }
+};
 
-        iterator() noexcept = default;
-        explicit iterator(const channel* from) : from_(from) { ++*this; }
-        reference operator*() { return *value_; }
-        iterator& operator++() {
-            value_ = from_->next();
-            return *this;
-        }
-        friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
-        friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+} // namespace detail
 
-    private:
-        const channel* from_ = nullptr;
-        std::optional<T> value_;
-    };
-    iterator begin() const { return iterator(this); }
-    iterator end() const noexcept { return iterator(); }
-
-private:
-    bool ask(hsw_status (*function)(hsw_channel, bool*)) const {
-        bool out = false;
-        detail::check(function(raw_, &out));
-        return out;
-    }
-
-    hsw_channel raw_{};
+/// A rendezvous for values of type T. Copies are handles of the same channel. A value is moved: into the channel by send(), out
+/// of it by receive(); never copied, and destroyed exactly once also when its receiver is killed first. Values that are small and
+/// trivial travel in a pointer, others in a box on the heap, so nothing of a sender's stack is needed after send() began.
+template <class T>
+class channel : public detail::rendezvous<T, detail::local_channel> {
+public:
+    channel() {}
+    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
+    std::size_t close_and_wake() const { return detail::ask(&hsw_channel_close_and_wake, this->raw_); }
+    /// The first tasklet that waits; the handle of nothing when none does.
+    tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
 };
 
 /// A channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is switched to.
 /// Copies are handles of the same queue.
 template <class T>
-class queue_channel {
+class queue_channel : public detail::handle<hsw_queue, &hsw_queue_retain, &hsw_queue_release> {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
     using carrier = detail::carrier<T>;
 
 public:
     explicit queue_channel(std::size_t bound) { detail::check(hsw_queue_new(bound, carrier::destroyer, &raw_)); }
-    queue_channel(const queue_channel& other) {
-        if (other.raw_.handle != 0) {
-            detail::check(hsw_queue_retain(other.raw_, &raw_));
-        }
-    }
-    queue_channel(queue_channel&& other) noexcept : raw_(std::exchange(other.raw_, hsw_queue{})) {}
-    queue_channel& operator=(queue_channel other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~queue_channel() {
-        if (raw_.handle != 0) {
-            hsw_queue_release(raw_);
-        }
-    }
 
     /// Hands a value to who receives, or queues it; waits while it is full. The value is gone also when this throws.
-    void send(T value) const { detail::check(hsw_queue_send(raw_, carrier::pack(std::move(value)), HSW_NO_LIMIT)); }
+    void send(T value) const {
+        detail::give(std::move(value), [this](void* data) { return hsw_queue_send(raw_, data, HSW_NO_LIMIT); });
+    }
     /// As send(), but gives up when the time is over (zero: does not wait): false, and the value is gone.
     template <class Rep, class Period>
     bool send_for(T value, std::chrono::duration<Rep, Period> limit) const {
-        void* const data = carrier::pack(std::move(value));
-        const hsw_status status = hsw_queue_send(raw_, data, detail::nanoseconds(limit));
-        if (status == HSW_ERR_TIMEOUT) {
-            static_cast<void>(carrier::unpack(data));
-            return false;
-        }
-        detail::check(status);
-        return true;
+        return detail::give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                                   [&](void* data) { return hsw_queue_send(raw_, data, detail::nanoseconds(limit)); });
     }
     /// Takes the first value; waits while there is none.
     T receive() const {
-        void* data = nullptr;
-        detail::check(hsw_queue_receive(raw_, HSW_NO_LIMIT, &data));
-        return carrier::unpack(data);
+        return detail::take<T>([this](void** data) { return hsw_queue_receive(raw_, HSW_NO_LIMIT, data); });
     }
     /// As receive(), but gives up when the time is over (zero: does not wait): nothing.
     template <class Rep, class Period>
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
-        void* data = nullptr;
-        const hsw_status status = hsw_queue_receive(raw_, detail::nanoseconds(limit), &data);
-        if (status == HSW_ERR_TIMEOUT) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_TIMEOUT,
+                                      [&](void** data) { return hsw_queue_receive(raw_, detail::nanoseconds(limit), data); });
     }
     /// The next value of an iteration: nothing when the queue is closed and empty.
     std::optional<T> next() const {
-        void* data = nullptr;
-        const hsw_status status = hsw_queue_next(raw_, &data);
-        if (status == HSW_ERR_STOP_ITERATION) {
-            return std::nullopt;
-        }
-        detail::check(status);
-        return carrier::unpack(data);
+        return detail::take_unless<T>(HSW_ERR_STOP_ITERATION, [this](void** data) { return hsw_queue_next(raw_, data); });
     }
     /// Queues an exception: the receive() that gets it throws it.
     void send_exception(std::exception_ptr exception) const {
@@ -756,8 +821,9 @@ public:
         return out;
     }
 
-private:
-    hsw_queue raw_{};
+    /// for (T value : queue) receives until the queue is closed and empty.
+    detail::iterator<T, queue_channel> begin() const { return detail::iterator<T, queue_channel>(this); }
+    detail::iterator<T, queue_channel> end() const noexcept { return {}; }
 };
 
 /// Waits for the first of several channel operations that can be done, does it, and calls what was given with it:
@@ -767,6 +833,7 @@ private:
 ///     wait.send(numbers, 5, [&] { ... });
 ///     if (!wait.perform_for(1s)) { ... }      // the time was over first
 ///
+/// A queue can be sent to when it has room, and received from when it has a value.
 /// If several can be done, the choice is fair; in_order() takes the one that was added first. While it waits, the tasklet is in the queue
 /// of each channel and counts in its balance. An object is for one wait: it forgets its operations when one is done, or when it
 /// throws. A select cannot send and receive on the same channel.
@@ -780,14 +847,20 @@ public:
     /// Adds: receive, and call `then(value)`.
     template <class T, class F>
     void receive(const channel<T>& from, F then) {
-        add(from, HSW_RECEIVE, nullptr, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
+        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr}, std::move(then));
+    }
+    template <class T, class F>
+    void receive(const queue_channel<T>& from, F then) {
+        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr}, std::move(then));
     }
     /// Adds: send, and call `then()`. A value that is not sent is destroyed.
     template <class T, class F>
     void send(const channel<T>& to, T value, F then) {
-        std::function<void(void*)> function = [then = std::move(then)](void*) mutable { then(); };
-        void* const data = detail::carrier<T>::pack(std::move(value));
-        add(to, HSW_SEND, data, detail::carrier<T>::destroyer, std::move(function));
+        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr}, std::move(value), std::move(then));
+    }
+    template <class T, class F>
+    void send(const queue_channel<T>& to, T value, F then) {
+        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr}, std::move(value), std::move(then));
     }
     /// Of several operations that can be done, the first that was added.
     select& in_order() noexcept {
@@ -804,8 +877,18 @@ public:
     }
 
 private:
-    template <class T>
-    void add(const channel<T>& channel, hsw_direction direction, void* data, hsw_destroy destroy, std::function<void(void*)> then) {
+    template <class T, class From, class F>
+    void add_receive(const From& from, const hsw_case& what, F then) {
+        add(from, what, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
+    }
+    template <class T, class To, class F>
+    void add_send(const To& to, hsw_case what, T value, F then) {
+        std::function<void(void*)> function = [then = std::move(then)](void*) mutable { then(); };
+        what.value = detail::carrier<T>::pack(std::move(value));
+        add(to, what, detail::carrier<T>::destroyer, std::move(function));
+    }
+    template <class Channel>
+    void add(const Channel& channel, const hsw_case& what, hsw_destroy destroy, std::function<void(void*)> then) {
         struct freed {
             void* data;
             hsw_destroy destroy;
@@ -814,10 +897,10 @@ private:
                     destroy(data);
                 }
             }
-        } unsent{data, destroy};
-        cases_.push_back(hsw_case{channel.raw(), direction, data});
+        } unsent{what.value, destroy};
+        cases_.push_back(what);
         try {
-            then_.push_back(rest{std::move(then), destroy, std::make_shared<hsw::channel<T>>(channel)});
+            then_.push_back(rest{std::move(then), destroy, std::make_shared<Channel>(channel)});
         } catch (...) {
             cases_.pop_back();
             throw;
@@ -884,7 +967,7 @@ struct run_report {
 };
 /// As run(), but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
 inline run_report run(const budget& limit) {
-    hsw_budget raw{limit.switches, limit.time == std::chrono::nanoseconds::max() ? HSW_NO_LIMIT : detail::nanoseconds(limit.time)};
+    hsw_budget raw{limit.switches, detail::nanoseconds(limit.time)};
     hsw_run_report done{};
     detail::check(hsw_run_with(&raw, &done));
     run_report out;
@@ -899,44 +982,63 @@ inline run_report run(const budget& limit) {
 inline void schedule() { detail::check(hsw_schedule()); }
 /// Pauses the caller until somebody inserts it.
 inline void schedule_remove() { detail::check(hsw_schedule_remove()); }
+/// As schedule(), with a value in the caller's transfer slot, which comes back unless somebody has put another there, or taken it
+/// (null). The caller must know its type.
+template <class T>
+std::unique_ptr<T> schedule_with(std::unique_ptr<T> value) {
+    void* back = nullptr;
+    detail::check(hsw_schedule_with(value.release(), &detail::destroy_boxed<T>, &back));
+    return std::unique_ptr<T>(static_cast<T*>(back));
+}
+/// As schedule_remove(), with a value as in schedule_with().
+template <class T>
+std::unique_ptr<T> schedule_remove_with(std::unique_ptr<T> value) {
+    void* back = nullptr;
+    detail::check(hsw_schedule_remove_with(value.release(), &detail::destroy_boxed<T>, &back));
+    return std::unique_ptr<T>(static_cast<T*>(back));
+}
 /// How many tasklets are queued, the running one included.
 inline std::size_t run_count() noexcept { return hsw_run_count(); }
 
 /// The tasklet that is running.
-inline tasklet current() {
-    hsw_tasklet out{};
-    detail::check(hsw_current(&out));
-    return tasklet::adopt(out);
-}
+inline tasklet current() { return tasklet::adopt(detail::ask(&hsw_current)); }
 /// The main tasklet of the thread.
-inline tasklet main_tasklet() {
-    hsw_tasklet out{};
-    detail::check(hsw_main(&out));
-    return tasklet::adopt(out);
-}
+inline tasklet main_tasklet() { return tasklet::adopt(detail::ask(&hsw_main)); }
 
 /// Figures of the calling thread's runtime; hardswitch.h says what each is.
 using statistics = hsw_stats;
-inline statistics stats() {
-    statistics out{};
-    detail::check(hsw_get_stats(&out));
-    return out;
+inline statistics stats() { return detail::ask(&hsw_get_stats); }
+
+/// Counters of the calling thread; hardswitch.h says what each is.
+inline hsw_counters counters() { return detail::ask(&hsw_get_counters); }
+
+/// A line for each tasklet of the thread, for people; with `backtraces`, each started one's backtrace follows (slow).
+inline std::string dump_tasklets(bool backtraces = false) {
+    struct text {
+        std::string words{};
+        std::exception_ptr exception{};
+        static void write(const char* piece, std::size_t length, void* user) noexcept {
+            auto* const self = static_cast<text*>(user);
+            try {
+                self->words.append(piece, length);
+            } catch (...) {
+                self->exception = std::current_exception();
+            }
+        }
+    } out;
+    detail::check(hsw_dump_tasklets(&text::write, &out, backtraces));
+    if (out.exception) {
+        std::rethrow_exception(out.exception);
+    }
+    return out.words;
 }
 
 /// Sizes and limits of a thread's runtime; hardswitch.h says what each is.
 using settings = hsw_settings;
 /// For machines with virtual memory.
-inline settings default_settings() {
-    settings out{};
-    detail::check(hsw_settings_default(&out));
-    return out;
-}
+inline settings default_settings() { return detail::ask(&hsw_settings_default); }
 /// The limits of a console.
-inline settings console_settings() {
-    settings out{};
-    detail::check(hsw_settings_console(&out));
-    return out;
-}
+inline settings console_settings() { return detail::ask(&hsw_settings_console); }
 /// Gives the calling thread its runtime. Must come before its first tasklet or channel, or not at all.
 inline void init(const settings& wanted) { detail::check(hsw_init(&wanted)); }
 
@@ -1147,11 +1249,67 @@ std::size_t wait(std::chrono::duration<Rep, Period> limit) {
 /// For programs without frames: runs until no tasklet can run, sleeps, or waits for a socket or a worker.
 inline void run_until_idle() { detail::check(hsw_run_until_idle()); }
 
+/// As run_until_idle(), but when idle it waits for what other threads send, until loop::stop(). For threads that serve others.
+inline void run_until_stopped() { detail::check(hsw_run_until_stopped()); }
+
+/// What the thread's loop waits for; hardswitch.h says what each is.
+inline hsw_loop_info loop_info() { return detail::ask(&hsw_get_loop_info); }
+
+/// A thread's main loop, for other threads. Copies refer to the same. Any thread may use it; the loop does not live longer for it.
+class loop : public detail::handle<hsw_loop, &hsw_loop_retain, &hsw_loop_release> {
+public:
+    /// The calling thread's.
+    static loop current() { return loop(detail::ask(&hsw_loop_current)); }
+
+    /// Has the loop's thread call `function()` in its next pump, and ends its wait. Functions are called in the order they came, by whoever
+    /// pumps; what blocks for long belongs into a tasklet that they spawn. An exception that leaves it comes out of that thread's next
+    /// run() or tick(). Throws state_error when the thread is gone, limit_error when it has not pumped for long.
+    template <class F>
+    void post(F function) const {
+        using closure = detail::closure<F>;
+        detail::check(hsw_loop_post(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
+    }
+    /// Ends the loop's wait, or its next one, with nothing to do.
+    void interrupt() const { detail::check(hsw_loop_interrupt(raw_)); }
+    /// Ends run_until_stopped() or run_until_idle() there, or the next one.
+    void stop() const { detail::check(hsw_loop_stop(raw_)); }
+
+private:
+    explicit loop(hsw_loop raw) noexcept : handle(raw) {}
+};
+
 /// Blocks the calling tasklet, not the thread.
 template <class Rep, class Period>
 void sleep(std::chrono::duration<Rep, Period> time) {
     detail::check(hsw_sleep(detail::nanoseconds(time)));
 }
+
+namespace detail {
+
+/// One object on the heap carries the function to the worker and the result back.
+template <class F>
+struct offloaded : far_call<F> {
+    static void* job(void* data) noexcept {
+        far_call<F>::run(static_cast<far_call<F>*>(static_cast<offloaded*>(data)));
+        return data;
+    }
+    static void destroy(void* data) noexcept { delete static_cast<offloaded*>(data); }
+};
+
+/// A function that nobody waits for has failed with this status, which is the last error: a tasklet fails with it.
+inline void fail_later(hsw_status status) noexcept {
+    // Where there is no room for a tasklet there is nobody to tell either.
+    try {
+        try {
+            raise(status);
+        } catch (...) {
+            spawn_detached([exception = std::current_exception()] { std::rethrow_exception(exception); });
+        }
+    } catch (...) {
+    }
+}
+
+} // namespace detail
 
 /// Calls `function()` on a worker thread and returns what it returns, or throws what it throws. The calling tasklet is blocked
 /// meanwhile, the others run. With a limit it throws hsw::timeout when that is over; the function runs on, and its result is dropped.
@@ -1160,14 +1318,7 @@ void sleep(std::chrono::duration<Rep, Period> time) {
 /// to the tasklet's thread: no tasklet, channel or socket, and NO REFERENCE TO A LOCAL OF A SLICED TASKLET: capture by value.
 template <class F, class Rep = std::int64_t, class Period = std::nano>
 auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
-    // One object on the heap carries the function there and the result back.
-    struct call : detail::far_call<F> {
-        static void* job(void* data) noexcept {
-            detail::far_call<F>::run(static_cast<detail::far_call<F>*>(static_cast<call*>(data)));
-            return data;
-        }
-        static void destroy(void* data) noexcept { delete static_cast<call*>(data); }
-    };
+    using call = detail::offloaded<F>;
     void* back = nullptr;
     detail::check(hsw_offload(&call::job, new call{{std::move(function)}}, &call::destroy, &call::destroy,
                               detail::nanoseconds(limit), &back));
@@ -1175,95 +1326,1016 @@ auto offload(F function, std::chrono::duration<Rep, Period> limit = forever) {
     return done->take();
 }
 
+/// What a pool may use; hardswitch.h says what each is.
+using pool_settings = hsw_pool_settings;
+/// What the process's pool has unless told otherwise.
+inline pool_settings default_pool_settings() { return detail::ask(&hsw_pool_settings_default); }
+/// The limits of a console.
+inline pool_settings console_pool_settings() { return detail::ask(&hsw_pool_settings_console); }
+/// Settings of the process's pool, before its first use; then it throws hsw::error.
+inline void configure_offload(const pool_settings& wanted) { detail::check(hsw_offload_configure(&wanted)); }
+
+/// Worker threads and their queue. Copies are handles of the same; any thread may use it. The last one shuts it down, and blocks the
+/// thread as long.
+class pool : public detail::handle<hsw_pool, &hsw_pool_retain, &hsw_pool_release> {
+public:
+    explicit pool(const pool_settings& wanted = default_pool_settings()) { detail::check(hsw_pool_new(&wanted, &raw_)); }
+    /// The one that offload() uses.
+    static pool of_process() { return pool(detail::ask(&hsw_pool_of_process)); }
+
+    /// Takes no more calls (hsw::closed), finishes those it has, and ends the threads. Blocks the *thread* until then. With `cancel`, calls
+    /// that no thread has begun throw hsw::closed.
+    void shutdown(bool cancel = false) const { detail::check(hsw_pool_shutdown(raw_, cancel)); }
+    /// What it was made with.
+    pool_settings settings() const { return detail::ask(&hsw_pool_get_settings, raw_); }
+    /// Threads started so far.
+    std::size_t threads() const {
+        std::size_t out = 0;
+        detail::check(hsw_pool_load(raw_, &out, nullptr));
+        return out;
+    }
+    /// Calls that wait for a thread.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_pool_load(raw_, nullptr, &out));
+        return out;
+    }
+
+private:
+    explicit pool(hsw_pool raw) noexcept : handle(raw) {}
+};
+
+/// How an offloaded function ended that its tasklet did not wait for.
+template <class F>
+class offload_outcome {
+public:
+    /// What it returned, or throws what it threw; hsw::closed when its pool was shut down before it was called. Once.
+    auto get() {
+        if (!call_) {
+            throw closed(HSW_ERR_CLOSED, "the worker pool was shut down before the call began");
+        }
+        return call_->take();
+    }
+
+private:
+    template <class>
+    friend class offload_call;
+    explicit offload_outcome(std::unique_ptr<detail::offloaded<F>> call) noexcept : call_(std::move(call)) {}
+    std::unique_ptr<detail::offloaded<F>> call_;
+};
+
+/// An offload() with more to say:
+///
+///     hsw::offload_call(load).on(pool).timeout(2s).on_abandoned([](auto outcome) { ... }).wait();
+template <class F>
+class offload_call {
+    using call = detail::offloaded<F>;
+
+public:
+    explicit offload_call(F function) : function_(std::make_unique<call>(call{{std::move(function)}})) {}
+
+    /// In this pool instead of the process's.
+    offload_call& on(const pool& where) {
+        pool_.emplace(where);
+        return *this;
+    }
+    /// Waits no longer than this; then hsw::timeout.
+    template <class Rep, class Period>
+    offload_call& timeout(std::chrono::duration<Rep, Period> limit) {
+        timeout_ns_ = detail::nanoseconds(limit);
+        return *this;
+    }
+    /// `callback(outcome)` gets an offload_outcome<F> if the tasklet does not wait to the end: once, on the tasklet's thread, by whoever
+    /// pumps. What it throws comes out of the next run() or tick().
+    template <class Callback>
+    offload_call& on_abandoned(Callback callback) {
+        abandoned_ = std::make_unique<std::function<void(offload_outcome<F>)>>(std::move(callback));
+        return *this;
+    }
+
+    /// Makes the call, once, and waits for the result. Throws as offload(); hsw::error of HSW_ERR_WOULD_BLOCK when the pool's queue is full,
+    /// hsw::closed when it has been shut down.
+    auto wait() {
+        hsw_offload_call raw{};
+        raw.job = function_ ? &call::job : nullptr;
+        raw.argument = function_.release();
+        raw.destroy_argument = &call::destroy;
+        raw.destroy_result = &call::destroy;
+        raw.timeout_ns = timeout_ns_;
+        raw.pool = pool_ ? pool_->raw() : hsw_pool{};
+        if (abandoned_) {
+            raw.on_abandoned = &abandoned;
+            raw.user = abandoned_.release();
+            raw.destroy_user = &detail::destroy_boxed<std::function<void(offload_outcome<F>)>>;
+        }
+        void* back = nullptr;
+        detail::check(hsw_offload_with(&raw, &back));
+        const std::unique_ptr<call> done(static_cast<call*>(back));
+        return done->take();
+    }
+
+private:
+    static void abandoned(hsw_status, void* result, void* user) noexcept {
+        const hsw_status status = detail::guard([&] {
+            offload_outcome<F> outcome(std::unique_ptr<call>(static_cast<call*>(result)));
+            (*static_cast<std::function<void(offload_outcome<F>)>*>(user))(std::move(outcome));
+        });
+        if (status != HSW_OK) {
+            detail::fail_later(status);
+        }
+    }
+
+    std::unique_ptr<call> function_;
+    std::optional<pool> pool_{};
+    std::uint64_t timeout_ns_ = HSW_NO_LIMIT;
+    std::unique_ptr<std::function<void(offload_outcome<F>)>> abandoned_{};
+};
+
+// ------------------------------------------------------------------------------------------------------------ threads
+//
+// Each thread that uses the library has tasklets of its own. What crosses is here, and any thread may use it: channels between threads,
+// references to tasklets of other threads, who is there, and a lock for code that must not run on two threads at a time. Nothing of it ever
+// switches the calling thread because of another one.
+
+namespace thread {
+
+/// A number of the calling thread that no other has had.
+inline std::uint64_t id() noexcept { return hsw_thread_id(); }
+
+/// The threads that use the library, in the order they came.
+inline std::vector<std::uint64_t> list() {
+    std::vector<std::uint64_t> out(16);
+    for (;;) {
+        std::size_t count = 0;
+        detail::check(hsw_threads(out.data(), out.size(), &count));
+        if (count <= out.size()) {
+            out.resize(count);
+            return out;
+        }
+        out.resize(count + 16); // some may come in between
+    }
+}
+
+/// The calling thread uses the library for the time of this object's life: at its end the thread's tasklets are killed, and its handles
+/// stale. For a thread's outermost function; the main tasklet must be the one that destroys it.
+class attached {
+public:
+    attached() { detail::check(hsw_thread_attach()); }
+    explicit attached(const settings& wanted) { init(wanted); }
+    ~attached() { hsw_thread_exit(); }
+    attached(const attached&) = delete;
+    attached& operator=(const attached&) = delete;
+};
+
+/// A rendezvous between tasklets of any threads, with values of type T that cross threads. As hsw::channel, except: a partner on another
+/// thread is made runnable there, and the caller goes on without a switch; nobody can see who waits; a deadlock counts all threads. *Give
+/// each thread a copy of its own*: by a copy that nobody has used yet the library knows that a thread is still to come.
+template <class T>
+class channel : public detail::rendezvous<T, detail::thread_channel> {
+public:
+    channel() {}
+};
+
+/// A reference to a tasklet that any thread may hold. The tasklet lives on while there is one. What is asked of it is done on its own thread,
+/// in the order of asking, at that thread's next switch or pump at the latest; what that thread refuses is no error here. As with
+/// channel, give each thread a copy of its own.
+class remote : public detail::handle<hsw_remote, &hsw_remote_retain, &hsw_remote_release> {
+public:
+    /// A reference to nothing: every call on it throws usage_error.
+    remote() noexcept {}
+    explicit remote(const hsw::tasklet& of) : handle(detail::ask(&hsw_tasklet_remote, of.raw())) {}
+    /// Takes over a handle of the C interface.
+    static remote adopt(hsw_remote raw) noexcept {
+        remote out;
+        out.raw_ = raw;
+        return out;
+    }
+    explicit operator bool() const noexcept { return raw_.handle != 0; }
+
+    /// Queues it.
+    void insert() const { detail::check(hsw_remote_insert(raw_)); }
+    /// Makes it the next one to run.
+    void run() const { detail::check(hsw_remote_run(raw_)); }
+    /// Makes a bound tasklet alive and queues it.
+    void setup() const { detail::check(hsw_remote_setup(raw_)); }
+    /// Takes it out of the queue: paused.
+    void remove() const { detail::check(hsw_remote_remove(raw_)); }
+    /// Kills it: it is the next one to run, or, if pending, runs in its turn. Nothing to do when its thread is gone.
+    void kill(bool pending = false) const { detail::check(hsw_remote_kill(raw_, pending)); }
+    /// Throws an exception into it; when it runs, as kill().
+    void raise(std::exception_ptr exception, bool pending = false) const {
+        detail::payload thrown(std::move(exception));
+        detail::check(hsw_remote_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str(), pending));
+    }
+    template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
+    void raise(E&& exception, bool pending = false) const {
+        raise(std::make_exception_ptr(std::forward<E>(exception)), pending);
+    }
+
+    /// These four ask its thread, and wait for the answer: as with(). Of one whose thread is gone none is true.
+    bool alive() const { return state() & HSW_TASKLET_ALIVE; }
+    bool paused() const { return state() & HSW_TASKLET_PAUSED; }
+    bool blocked() const { return state() & HSW_TASKLET_BLOCKED; }
+    bool scheduled() const { return state() & HSW_TASKLET_SCHEDULED; }
+
+    /// Has its thread call `function(tasklet)`, waits until it has, and returns what it returns, or throws what it throws. It runs on
+    /// whatever tasklet is running there, and should not block. Throws state_error when the thread is gone. The function is moved to the
+    /// heap, and what the caller captured by reference may be gone when it runs, if the caller is killed meanwhile: capture by value.
+    template <class F>
+    auto with(F function) const {
+        struct asked {
+            explicit asked(F f) : call{bound{std::move(f)}} {}
+            struct bound {
+                explicit bound(F f) : function(std::move(f)) {}
+                auto operator()() { return function(tasklet); }
+                F function;
+                hsw::tasklet tasklet{};
+            };
+            detail::far_call<bound> call;
+            static void run(hsw_tasklet lent, void* data) noexcept {
+                auto& self = **static_cast<std::shared_ptr<asked>*>(data);
+                try {
+                    self.call.function.tasklet = hsw::tasklet::adopt(detail::ask(&hsw_tasklet_retain, lent));
+                    detail::far_call<bound>::run(&self.call);
+                } catch (...) {
+                    self.call.exception = std::current_exception();
+                }
+                self.call.function.tasklet = hsw::tasklet(); // on its own thread
+            }
+        };
+        const auto shared = std::make_shared<asked>(std::move(function));
+        detail::check(hsw_remote_with(raw_, &asked::run, new std::shared_ptr<asked>(shared), &detail::destroy_boxed<std::shared_ptr<asked>>));
+        return shared->call.take();
+    }
+
+    /// As tasklet::bind_send(), on its thread; waits as with(). `paused`: alive and paused at once.
+    template <class F>
+    void bind(F function, bool paused = false) const {
+        using closure = detail::closure<F>;
+        detail::check(hsw_remote_bind(raw_, &closure::enter, new F(std::move(function)), &closure::destroy, paused));
+    }
+    /// Takes the function away without running it; waits as with().
+    void unbind() const { detail::check(hsw_remote_unbind(raw_)); }
+    /// Gives it to another thread: one that has not started, is not queued, and was bound by tasklet::bind_send() or bind(), or not at all.
+    /// So also one whose thread has ended. Throws state_error when it may not move or there is no such thread.
+    void bind_thread(std::uint64_t id) const { detail::check(hsw_remote_bind_thread(raw_, id)); }
+
+    /// A handle of it, on its own thread; elsewhere it throws usage_error.
+    hsw::tasklet tasklet() const { return hsw::tasklet::adopt(detail::ask(&hsw_remote_tasklet, raw_)); }
+    /// On its own thread, as tasklet::switch_to(); elsewhere it throws state_error.
+    void switch_to() const { detail::check(hsw_remote_switch(raw_)); }
+    /// As tasklet::id(). Another one when it has moved.
+    std::size_t tasklet_id() const { return detail::ask(&hsw_remote_tasklet_id, raw_); }
+    /// Its thread; 0 when that is gone.
+    std::uint64_t thread_id() const { return detail::ask(&hsw_remote_thread_id, raw_); }
+
+private:
+    std::uint32_t state() const { return detail::ask(&hsw_remote_state, raw_); }
+};
+
+/// What is known of a thread.
+struct info {
+    std::string name;           ///< empty when it has none
+    remote main_tasklet;
+    remote current;             ///< the tasklet that ran when it answered
+    std::size_t run_count = 0;  ///< tasklets in its run queue, the running one included
+    std::size_t tasklets = 0;   ///< that exist there, main included
+};
+/// Asks a thread about itself; waits until it switches or pumps. Throws state_error when there is no such thread.
+inline info get_info(std::uint64_t id) {
+    const hsw_thread_info raw = detail::ask(&hsw_thread_get_info, id);
+    return info{raw.name, remote::adopt(raw.main_tasklet), remote::adopt(raw.current), raw.run_count, raw.tasklets};
+}
+
+/// When a host lock's owner must give it up; hardswitch.h says what each is.
+using host_lock_settings = hsw_host_lock_settings;
+
+/// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock. Copies are handles of the same lock.
+/// hardswitch.h says when its owner gives it up.
+class host_lock : public detail::handle<hsw_host_lock, &hsw_host_lock_retain, &hsw_host_lock_release> {
+public:
+    explicit host_lock(const host_lock_settings& wanted = detail::ask(&hsw_host_lock_settings_default)) {
+        detail::check(hsw_host_lock_new(&wanted, &raw_));
+    }
+    /// The one that the calling thread has joined, if it has.
+    static std::optional<host_lock> current() {
+        const hsw_host_lock raw = detail::ask(&hsw_host_lock_current);
+        return raw.handle == 0 ? std::nullopt : std::optional<host_lock>(host_lock(raw));
+    }
+
+    /// The calling thread runs only while it has the lock, from now on. Throws state_error when it has joined another one.
+    void join() const { detail::check(hsw_host_lock_join(raw_)); }
+    /// The calling thread gives it up for good.
+    void leave() const { detail::check(hsw_host_lock_leave(raw_)); }
+    /// All threads that use the library join, also those to come.
+    void install() const { detail::check(hsw_host_lock_install(raw_)); }
+    /// Threads to come join none.
+    static void uninstall() { detail::check(hsw_host_lock_uninstall()); }
+
+    /// Figures; hardswitch.h says what each is.
+    hsw_host_lock_stats stats() const { return detail::ask(&hsw_host_lock_get_stats, raw_); }
+    /// Tells `function` of each event from now on, on the thread that it happens to. It must not throw, switch or wait.
+    void set_hook(std::function<void(const hsw_host_lock_event&)> function) const {
+        using hook = std::function<void(const hsw_host_lock_event&)>;
+        detail::check(hsw_host_lock_set_hook(raw_, &call, new hook(std::move(function)), &detail::destroy_boxed<hook>));
+    }
+    void clear_hook() const { detail::check(hsw_host_lock_set_hook(raw_, nullptr, nullptr, nullptr)); }
+
+private:
+    explicit host_lock(hsw_host_lock raw) noexcept : handle(raw) {}
+    static void call(const hsw_host_lock_event* event, void* user) noexcept {
+        (*static_cast<std::function<void(const hsw_host_lock_event&)>*>(user))(*event);
+    }
+};
+
+/// Calls `function()`, and lets other threads have the host lock meanwhile: for blocking work of the host's own. Returns what it returns, or
+/// throws what it throws. Inside, no tasklet runs: what would switch throws hsw::switch_trap, what would wait hsw::block_trap.
+template <class F>
+auto allow_threads(F&& function) {
+    using call = detail::far_call<std::reference_wrapper<std::remove_reference_t<F>>>;
+    call job{std::ref(function)};
+    detail::check(hsw_allow_threads(&call::run, &job));
+    return job.take();
+}
+
+} // namespace thread
+
+inline thread::remote tasklet::remote() const { return thread::remote(*this); }
+inline thread::remote tasklet::bind_thread(std::uint64_t id) {
+    hsw_remote out{};
+    detail::check(hsw_tasklet_bind_thread(raw_, id, &out));
+    return thread::remote::adopt(out);
+}
+
+// -------------------------------------------------------------------------------------- locks, conditions and their kin
+//
+// For tasklets of all threads and for plain threads. Who waits blocks its tasklet alone; a plain thread drives its main loop meanwhile. First
+// come, first served, everywhere. Objects may be used from any thread, at once; copies are handles of the same object, so tasklets and threads
+// can have theirs by value. Negative times are zero: one try, nobody else runs. What does not wait does not switch.
+
+namespace detail {
+
+/// For waits that say whether it was in time.
+inline bool in_time(hsw_status status) {
+    if (status == HSW_ERR_TIMEOUT) {
+        return false;
+    }
+    check(status);
+    return true;
+}
+
+/// The moment so long from now; the last there is, if that is too far.
+inline std::chrono::steady_clock::time_point moment_after(std::chrono::nanoseconds time) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto most = std::chrono::steady_clock::time_point::max() - now;
+    return time < most ? now + time : std::chrono::steady_clock::time_point::max();
+}
+
+/// A time of the C interface; the longest there is for longer ones.
+inline std::chrono::nanoseconds time_of(std::uint64_t nanoseconds) noexcept {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(nanoseconds, INT64_MAX)));
+}
+
+/// Nanoseconds until a moment.
+template <class Clock, class Duration>
+std::uint64_t nanoseconds_until(const std::chrono::time_point<Clock, Duration>& moment) {
+    const auto now = Clock::now();
+    return moment <= now ? 0 : nanoseconds(moment - now); // the difference to a past one may be too large
+}
+
+/// The C functions of the two kinds of locks.
+template <bool Reentrant>
+struct lock_calls {
+    using raw = hsw_lock;
+    static constexpr auto make = &hsw_lock_new;
+    static constexpr auto retain = &hsw_lock_retain;
+    static constexpr auto release = &hsw_lock_release;
+    static constexpr auto lock = &hsw_lock_lock;
+    static constexpr auto unlock = &hsw_lock_unlock;
+    static constexpr auto state = &hsw_lock_state;
+};
+template <>
+struct lock_calls<true> {
+    using raw = hsw_rlock;
+    static constexpr auto make = &hsw_rlock_new;
+    static constexpr auto retain = &hsw_rlock_retain;
+    static constexpr auto release = &hsw_rlock_release;
+    static constexpr auto lock = &hsw_rlock_lock;
+    static constexpr auto unlock = &hsw_rlock_unlock;
+    static constexpr auto state = &hsw_rlock_state;
+};
+
+} // namespace detail
+
+/// hsw::lock and hsw::rlock. What std calls TimedLockable: std::lock_guard, std::unique_lock and std::scoped_lock take it, const as
+/// well (`std::lock_guard held(the_lock)`, also where a lambda has captured it by value).
+template <bool Reentrant>
+class basic_lock : public detail::handle<typename detail::lock_calls<Reentrant>::raw, detail::lock_calls<Reentrant>::retain,
+                                                detail::lock_calls<Reentrant>::release> {
+    using calls = detail::lock_calls<Reentrant>;
+
+public:
+    /// A lock that nobody holds.
+    basic_lock() { detail::check(calls::make(&this->raw_)); }
+
+    /// Takes it, when it is the caller's turn.
+    void lock() const { detail::check(calls::lock(this->raw_, HSW_NO_LIMIT)); }
+    /// Takes it if it is free.
+    bool try_lock() const { return detail::in_time(calls::lock(this->raw_, 0)); }
+    /// As lock(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> limit) const {
+        return detail::in_time(calls::lock(this->raw_, detail::nanoseconds(limit)));
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& moment) const {
+        return detail::in_time(calls::lock(this->raw_, detail::nanoseconds_until(moment)));
+    }
+    /// Gives it back, to who has waited longest. Throws state_error if it is not held (rlock: by the calling tasklet), and changes nothing.
+    void unlock() const { detail::check(calls::unlock(this->raw_)); }
+
+    bool is_locked() const {
+        bool out = false;
+        detail::check(calls::state(this->raw_, &out, nullptr, nullptr));
+        return out;
+    }
+    /// Did the calling tasklet take it?
+    bool is_mine() const {
+        bool out = false;
+        detail::check(calls::state(this->raw_, nullptr, &out, nullptr));
+        return out;
+    }
+    /// How many wait for it.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(calls::state(this->raw_, nullptr, nullptr, &out));
+        return out;
+    }
+};
+
+/// Mutual exclusion. Not reentrant: who holds it waits for itself. Anybody may give it back.
+using lock = basic_lock<false>;
+/// A lock that its holder, a tasklet, may take again; it is given back with the last unlock().
+using rlock = basic_lock<true>;
+
+/// Where tasklets wait for what an hsw::lock protects to become true. Nobody comes back from a wait who was not notified, but for the
+/// time limit and for exceptions; what was waited for may have been undone in between, so give a predicate.
+///
+/// When a wait throws, the lock is not held: the std::unique_lock is empty then, and unlocks nothing. (But after usage_error nothing
+/// has changed.)
+class condition : public detail::handle<hsw_condition, &hsw_condition_retain, &hsw_condition_release> {
+public:
+    condition() { detail::check(hsw_condition_new(&raw_)); }
+
+    /// Gives the lock up, waits to be notified, and takes the lock again. Throws state_error if the calling tasklet did not take it.
+    template <class Lock>
+    void wait(std::unique_lock<Lock>& held) const {
+        static_cast<void>(wait_ns(held, HSW_NO_LIMIT));
+    }
+    /// Waits until `ready()`, which is asked with the lock held.
+    template <class Lock, class Predicate>
+    void wait(std::unique_lock<Lock>& held, Predicate ready) const {
+        while (!ready()) {
+            wait(held);
+        }
+    }
+    /// As wait(), but gives up when the time is over. Then too the lock is held, however long it takes to get it.
+    template <class Lock, class Rep, class Period>
+    std::cv_status wait_for(std::unique_lock<Lock>& held, std::chrono::duration<Rep, Period> limit) const {
+        return wait_ns(held, detail::nanoseconds(limit));
+    }
+    template <class Lock, class Clock, class Duration>
+    std::cv_status wait_until(std::unique_lock<Lock>& held, const std::chrono::time_point<Clock, Duration>& moment) const {
+        return wait_ns(held, detail::nanoseconds_until(moment));
+    }
+    /// Waits until `ready()` or until the time is over; returns what `ready()` says then.
+    template <class Lock, class Clock, class Duration, class Predicate>
+    bool wait_until(std::unique_lock<Lock>& held, const std::chrono::time_point<Clock, Duration>& moment, Predicate ready) const {
+        while (!ready()) {
+            if (wait_until(held, moment) == std::cv_status::timeout) {
+                return ready();
+            }
+        }
+        return true;
+    }
+    template <class Lock, class Rep, class Period, class Predicate>
+    bool wait_for(std::unique_lock<Lock>& held, std::chrono::duration<Rep, Period> limit, Predicate ready) const {
+        if (detail::nanoseconds(limit) == HSW_NO_LIMIT) {
+            wait(held, std::move(ready));
+            return true;
+        }
+        const auto time = std::chrono::nanoseconds(static_cast<std::int64_t>(detail::nanoseconds(limit)));
+        return wait_until(held, detail::moment_after(time), std::move(ready));
+    }
+
+    /// Notifies who has waited longest. With or without the lock held.
+    void notify_one() const { notify(1); }
+    /// Notifies the `count` who have waited longest.
+    void notify(std::size_t count) const { detail::check(hsw_condition_notify(raw_, count)); }
+    /// Notifies all. Each is woken when the lock is its own: there is no herd.
+    void notify_all() const { notify(SIZE_MAX); }
+    /// How many wait to be notified.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_condition_waiting(raw_, &out));
+        return out;
+    }
+
+private:
+    template <class Lock>
+    std::cv_status wait_ns(std::unique_lock<Lock>& held, std::uint64_t limit) const {
+        static_assert(std::is_same_v<std::remove_const_t<Lock>, hsw::lock>, "a condition goes with an hsw::lock");
+        const hsw_status status = hsw_condition_wait(raw_, held.mutex() != nullptr ? held.mutex()->raw() : hsw_lock{}, limit);
+        if (status == HSW_OK) {
+            return std::cv_status::no_timeout;
+        }
+        if (status == HSW_ERR_TIMEOUT) {
+            return std::cv_status::timeout;
+        }
+        if (status < HSW_ERR_NULL) {
+            held.release(); // not held any more, so not to be unlocked
+        }
+        detail::raise(status);
+    }
+};
+
+/// Permits that tasklets take and give back. Whoever has a permit may give it back, on any thread; there may be more than it began with.
+class semaphore : public detail::handle<hsw_semaphore, &hsw_semaphore_retain, &hsw_semaphore_release> {
+public:
+    explicit semaphore(std::size_t permits) : semaphore(permits, false) {}
+
+    /// Takes a permit, when it is the caller's turn.
+    void acquire() const { detail::check(hsw_semaphore_acquire(raw_, HSW_NO_LIMIT)); }
+    /// Takes a permit if one is free.
+    bool try_acquire() const { return detail::in_time(hsw_semaphore_acquire(raw_, 0)); }
+    /// As acquire(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool try_acquire_for(std::chrono::duration<Rep, Period> limit) const {
+        return detail::in_time(hsw_semaphore_acquire(raw_, detail::nanoseconds(limit)));
+    }
+    template <class Clock, class Duration>
+    bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& moment) const {
+        return detail::in_time(hsw_semaphore_acquire(raw_, detail::nanoseconds_until(moment)));
+    }
+    /// Gives permits back, all or none. Throws state_error if that would be more than there can be.
+    void release(std::size_t count = 1) const { detail::check(hsw_semaphore_give_back(raw_, count)); }
+
+    /// Permits that are free.
+    std::size_t available() const {
+        std::size_t out = 0;
+        detail::check(hsw_semaphore_state(raw_, &out, nullptr));
+        return out;
+    }
+    /// How many wait for one.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_semaphore_state(raw_, nullptr, &out));
+        return out;
+    }
+
+protected:
+    semaphore(std::size_t permits, bool bounded) { detail::check(hsw_semaphore_new(permits, bounded, &raw_)); }
+};
+
+/// A semaphore that never has more permits than it began with.
+class bounded_semaphore : public semaphore {
+public:
+    explicit bounded_semaphore(std::size_t permits) : semaphore(permits, true) {}
+};
+
+/// A flag to wait for. All who wait go on when it is set, even if it is cleared again before their turn comes.
+class event : public detail::handle<hsw_event, &hsw_event_retain, &hsw_event_release> {
+public:
+    event() { detail::check(hsw_event_new(&raw_)); }
+
+    void set() const { detail::check(hsw_event_set(raw_)); }
+    void clear() const { detail::check(hsw_event_clear(raw_)); }
+    bool is_set() const {
+        bool out = false;
+        detail::check(hsw_event_state(raw_, &out, nullptr));
+        return out;
+    }
+    void wait() const { detail::check(hsw_event_wait(raw_, HSW_NO_LIMIT)); }
+    /// As wait(), but gives up when the time is over: false.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> limit) const {
+        return detail::in_time(hsw_event_wait(raw_, detail::nanoseconds(limit)));
+    }
+    template <class Clock, class Duration>
+    bool wait_until(const std::chrono::time_point<Clock, Duration>& moment) const {
+        return detail::in_time(hsw_event_wait(raw_, detail::nanoseconds_until(moment)));
+    }
+    /// How many wait.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_event_state(raw_, nullptr, &out));
+        return out;
+    }
+};
+
+/// Where so many wait for each other; then all go on, and it can be used again. Who gives up breaks it for all: they get hsw::broken.
+class barrier : public detail::handle<hsw_barrier, &hsw_barrier_retain, &hsw_barrier_release> {
+public:
+    explicit barrier(std::size_t parties) { detail::check(hsw_barrier_new(parties, &raw_)); }
+
+    /// Waits until all have come. True for the one that came last.
+    bool wait() const { return wait_ns(HSW_NO_LIMIT); }
+    /// As wait(), but gives up when the time is over: throws hsw::timeout, and the barrier is broken.
+    template <class Rep, class Period>
+    bool wait_for(std::chrono::duration<Rep, Period> limit) const {
+        return wait_ns(detail::nanoseconds(limit));
+    }
+    /// Breaks it.
+    void abort() const { detail::check(hsw_barrier_abort(raw_)); }
+    /// As new. Those who wait get hsw::broken.
+    void reset() const { detail::check(hsw_barrier_reset(raw_)); }
+    bool is_broken() const {
+        bool out = false;
+        detail::check(hsw_barrier_state(raw_, nullptr, nullptr, &out));
+        return out;
+    }
+    /// How many it takes.
+    std::size_t parties() const {
+        std::size_t out = 0;
+        detail::check(hsw_barrier_state(raw_, &out, nullptr, nullptr));
+        return out;
+    }
+    /// How many wait.
+    std::size_t waiting() const {
+        std::size_t out = 0;
+        detail::check(hsw_barrier_state(raw_, nullptr, &out, nullptr));
+        return out;
+    }
+
+private:
+    bool wait_ns(std::uint64_t limit) const {
+        bool last = false;
+        detail::check(hsw_barrier_wait(raw_, limit, &last));
+        return last;
+    }
+};
+
+/// Values on their way from any tasklets and threads to any others, first in, first out. A value is moved, and destroyed exactly once, on
+/// the thread of whoever had it last. (Within a thread: channel, queue_channel.)
+template <class T>
+class queue : public detail::handle<hsw_sync_queue, &hsw_sync_queue_retain, &hsw_sync_queue_release> {
+    static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a queue carries movable objects");
+    using carrier = detail::carrier<T>;
+
+public:
+    /// For up to `capacity` values, at least one; without a number, as many as memory holds.
+    explicit queue(std::size_t capacity = SIZE_MAX) { detail::check(hsw_sync_queue_new(capacity, carrier::destroyer, &raw_)); }
+
+    /// Puts a value in at the end; waits while it is full. Throws hsw::closed. The value is gone also when this throws.
+    void put(T value) const { static_cast<void>(put_ns(std::move(value), HSW_NO_LIMIT)); }
+    /// Puts a value in, if there is room; else false, and the value is gone.
+    bool try_put(T value) const { return put_ns(std::move(value), 0); }
+    /// As put(), but gives up when the time is over: false, and the value is gone.
+    template <class Rep, class Period>
+    bool put_for(T value, std::chrono::duration<Rep, Period> limit) const {
+        return put_ns(std::move(value), detail::nanoseconds(limit));
+    }
+    /// Takes the first value; waits while there is none. Throws hsw::closed when the queue is closed and empty.
+    T get() const { return *get_ns(HSW_NO_LIMIT); }
+    /// Takes the first value, if there is one.
+    std::optional<T> try_get() const { return get_ns(0); }
+    /// As get(), but gives up when the time is over: nothing.
+    template <class Rep, class Period>
+    std::optional<T> get_for(std::chrono::duration<Rep, Period> limit) const {
+        return get_ns(detail::nanoseconds(limit));
+    }
+    /// The next value, for a loop: waits while there is none; nothing when the queue is closed and empty.
+    std::optional<T> next() const {
+        return detail::take_unless<T>(HSW_ERR_CLOSED, [this](void** data) { return hsw_sync_queue_get(raw_, HSW_NO_LIMIT, data); });
+    }
+
+    /// Nothing more comes in; what is in can be got. Ends the waits of those who put, and of those who get once it is empty.
+    void close() const { detail::check(hsw_sync_queue_close(raw_)); }
+    bool closed() const {
+        bool out = false;
+        detail::check(hsw_sync_queue_state(raw_, nullptr, &out));
+        return out;
+    }
+    /// Values that are in it.
+    std::size_t size() const {
+        std::size_t out = 0;
+        detail::check(hsw_sync_queue_state(raw_, &out, nullptr));
+        return out;
+    }
+
+private:
+    bool put_ns(T value, std::uint64_t limit) const {
+        return detail::give_unless(HSW_ERR_TIMEOUT, std::move(value),
+                                   [&](void* data) { return hsw_sync_queue_put(raw_, data, limit); });
+    }
+    std::optional<T> get_ns(std::uint64_t limit) const {
+        return detail::take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return hsw_sync_queue_get(raw_, limit, data); });
+    }
+};
+
+// ------------------------------------------------------------------------------------------------ tasklet-local values
+
+/// A T of its own for each tasklet that asks, made when it first asks and destroyed when it ends, in the tasklet: so the destructor may
+/// still switch, but must not throw. Mostly a global; may be used from all threads. References stay good until reset(), set() or the end of
+/// their tasklet, and must not be handed to other tasklets.
+template <class T>
+class local {
+    static_assert(std::is_object_v<T>, "a tasklet-local value is an object");
+
+public:
+    /// Values begin as T().
+    local() : local([] { return T(); }) {}
+    /// Values begin as `make()` makes them, on whatever thread asks.
+    explicit local(std::function<T()> make) : make_(std::move(make)) { detail::check(hsw_local_new(&destroy, &raw_)); }
+    /// The values stay with their tasklets until those end.
+    ~local() { hsw_local_release(raw_); }
+    local(const local&) = delete;
+    local& operator=(const local&) = delete;
+
+    /// The calling tasklet's value.
+    T& get() const {
+        if (T* const value = find()) {
+            return *value;
+        }
+        auto made = std::make_unique<T>(make_());
+        if (T* const value = find()) {
+            return *value; // make_ has asked for it itself
+        }
+        detail::check(hsw_local_set(raw_, made.get()));
+        return *made.release();
+    }
+    T& operator*() const { return get(); }
+    T* operator->() const { return &get(); }
+    /// The calling tasklet's value if it has one; else null.
+    T* find() const {
+        void* value = nullptr;
+        detail::check(hsw_local_get(raw_, &value));
+        return static_cast<T*>(value);
+    }
+    /// Gives the calling tasklet a value in place of what it has.
+    void set(T value) const {
+        auto made = std::make_unique<T>(std::move(value));
+        detail::check(hsw_local_set(raw_, made.get()));
+        static_cast<void>(made.release());
+    }
+    /// Destroys the calling tasklet's value; the next get() makes a new one.
+    void reset() const { detail::check(hsw_local_set(raw_, nullptr)); }
+
+private:
+    static void destroy(void* data) noexcept { delete static_cast<T*>(data); }
+
+    std::function<T()> make_;
+    hsw_local raw_{};
+};
+
+// ------------------------------------------------------------------------------------------------------ clocks and timers
+
+/// A call that was asked for of a clock. **Its destructor cancels it**: what the function captures by reference must only outlive this
+/// object. detach() lets it come all the same. Belongs to its thread.
+class [[nodiscard]] timer {
+public:
+    /// No timer: nothing is pending.
+    timer() noexcept = default;
+    /// Takes over a handle of the C interface.
+    static timer adopt(hsw_timer raw) noexcept {
+        timer out;
+        out.raw_ = raw;
+        return out;
+    }
+    timer(timer&& other) noexcept : raw_(std::exchange(other.raw_, hsw_timer{})) {}
+    timer& operator=(timer&& other) noexcept {
+        timer(std::move(other)).swap(*this);
+        return *this;
+    }
+    /// Never throws: on a foreign thread the handle is lost and the timer comes, not misused.
+    ~timer() {
+        if (raw_.handle != 0) {
+            hsw_timer_cancel(raw_, nullptr);
+            hsw_timer_release(raw_);
+        }
+    }
+
+    /// The function will not be called (again). True if it would have been; twice is fine.
+    bool cancel() {
+        bool out = false;
+        if (raw_.handle != 0) {
+            detail::check(hsw_timer_cancel(raw_, &out));
+        }
+        return out;
+    }
+    /// Lets the timer come, and lets go of it.
+    void detach() {
+        if (raw_.handle != 0) {
+            detail::check(hsw_timer_release(raw_));
+            raw_ = hsw_timer{};
+        }
+    }
+    /// Will the function be called (again)?
+    bool pending() const { return due().has_value(); }
+    /// When, as its clock shows it.
+    std::optional<std::chrono::nanoseconds> due() const {
+        if (raw_.handle == 0) {
+            return std::nullopt;
+        }
+        bool comes = false;
+        std::uint64_t out = 0;
+        detail::check(hsw_timer_state(raw_, &comes, &out));
+        return comes ? std::optional(detail::time_of(out)) : std::nullopt;
+    }
+    /// The handle for calls of the C interface. It stays this object's.
+    hsw_timer raw() const noexcept { return raw_; }
+    void swap(timer& other) noexcept { std::swap(raw_, other.raw_); }
+
+private:
+    hsw_timer raw_{};
+};
+
+/// A clock of the calling thread, and its timers. Copies are handles of the same clock; they belong to the thread.
+///
+/// Functions are called in the pump (tick(), wait(), what drives the main loop), by the tasklet that pumps, in the order of their moments,
+/// never early. What takes long or blocks belongs into a tasklet that the function spawns. An exception that leaves a function comes out of
+/// the next run() or tick(), as that of a tasklet. Negative times are zero.
+class clock : public detail::handle<hsw_timer_clock, &hsw_timer_clock_retain, &hsw_timer_clock_release> {
+public:
+    /// The thread's clock of wall time, which starts with its first use.
+    static clock wall() {
+        clock out;
+        detail::check(hsw_timer_clock_wall(&out.raw_));
+        return out;
+    }
+
+    /// What it shows: the time since its start.
+    std::chrono::nanoseconds now() const {
+        std::uint64_t out = 0;
+        detail::check(hsw_timer_clock_now(raw_, &out));
+        return detail::time_of(out);
+    }
+    /// Calls `function()` once, after the delay.
+    template <class Rep, class Period, class F>
+    timer call_later(std::chrono::duration<Rep, Period> delay, F function) const {
+        return arm(&hsw_timer_call_later, detail::nanoseconds(delay), std::move(function));
+    }
+    /// Calls `function()` once, when the clock shows `at`; in the next pump if that is past.
+    template <class Rep, class Period, class F>
+    timer call_at(std::chrono::duration<Rep, Period> at, F function) const {
+        return arm(&hsw_timer_call_at, detail::nanoseconds(at), std::move(function));
+    }
+    /// Calls `function()` each period, until it is cancelled. It keeps its beat: what was missed is called for once. Throws usage_error for
+    /// a period of zero.
+    template <class Rep, class Period, class F>
+    timer repeat(std::chrono::duration<Rep, Period> period, F function) const {
+        return arm(&hsw_timer_repeat, detail::nanoseconds(period), std::move(function));
+    }
+    /// Blocks the calling tasklet for at least so long; zero lets the others run once.
+    template <class Rep, class Period>
+    void sleep(std::chrono::duration<Rep, Period> time) const {
+        detail::check(hsw_timer_clock_sleep(raw_, detail::nanoseconds(time)));
+    }
+    /// As sleep(), until the clock shows `at`.
+    template <class Rep, class Period>
+    void sleep_until(std::chrono::duration<Rep, Period> at) const {
+        detail::check(hsw_timer_clock_sleep_until(raw_, detail::nanoseconds(at)));
+    }
+    /// Timers and sleepers that wait.
+    std::size_t pending() const { return info().pending; }
+    /// When the next of them is due.
+    std::optional<std::chrono::nanoseconds> next_due() const {
+        const hsw_timer_clock_info now = info();
+        return now.pending != 0 ? std::optional(detail::time_of(now.next_due_ns)) : std::nullopt;
+    }
+
+protected:
+    clock() noexcept = default;
+    hsw_timer_clock_info info() const {
+        hsw_timer_clock_info out{};
+        detail::check(hsw_timer_clock_get_info(raw_, &out));
+        return out;
+    }
+
+private:
+    template <class F>
+    timer arm(hsw_status (*how)(hsw_timer_clock, std::uint64_t, hsw_entry, void*, hsw_destroy, hsw_timer*), std::uint64_t time,
+              F function) const {
+        using closure = detail::closure<F>;
+        hsw_timer out{};
+        detail::check(how(raw_, time, &closure::enter, new F(std::move(function)), &closure::destroy, &out));
+        return timer::adopt(out);
+    }
+};
+
+/// A clock of simulated time: it can be paused, scaled, put forward and set. Timers keep their moments.
+class sim_clock : public clock {
+public:
+    /// A clock of its own, at zero, that runs as wall time does.
+    sim_clock() { detail::check(hsw_timer_clock_new(&raw_)); }
+    /// The thread's: the same with each call.
+    static sim_clock current() {
+        sim_clock out{nothing{}};
+        detail::check(hsw_timer_clock_simulated(&out.raw_));
+        return out;
+    }
+
+    /// Both are fine twice.
+    void pause() const { detail::check(hsw_timer_clock_pause(raw_)); }
+    void resume() const { detail::check(hsw_timer_clock_resume(raw_)); }
+    bool paused() const { return info().paused; }
+    /// So many times as fast as wall time; at 0 it stands still. Throws usage_error for what is negative, infinite or no number.
+    void set_scale(double scale) const { detail::check(hsw_timer_clock_set_scale(raw_, scale)); }
+    double scale() const { return info().scale; }
+    /// Puts it forward, paused or not. What becomes due is called in the next pump.
+    template <class Rep, class Period>
+    void advance(std::chrono::duration<Rep, Period> by) const {
+        detail::check(hsw_timer_clock_advance(raw_, detail::nanoseconds(by)));
+    }
+    /// Sets what it shows, forward or back.
+    template <class Rep, class Period>
+    void set(std::chrono::duration<Rep, Period> now) const {
+        detail::check(hsw_timer_clock_set(raw_, detail::nanoseconds(now)));
+    }
+
+private:
+    struct nothing {};
+    explicit sim_clock(nothing) noexcept {}
+};
+
+/// After a delay of wall time, calls `function()` once.
+template <class Rep, class Period, class F>
+timer call_later(std::chrono::duration<Rep, Period> delay, F function) {
+    return clock::wall().call_later(delay, std::move(function));
+}
+/// At a moment, calls `function()` once. The distance is measured now: if the clock is put forward or back later, the timer does not follow.
+template <class Clock, class Duration, class F>
+timer call_at(const std::chrono::time_point<Clock, Duration>& moment, F function) {
+    const auto now = Clock::now();
+    using time = decltype(moment - now);
+    return call_later(moment <= now ? time::zero() : moment - now, std::move(function));
+}
+/// Each period of wall time, calls `function()`.
+template <class Rep, class Period, class F>
+timer repeat(std::chrono::duration<Rep, Period> period, F function) {
+    return clock::wall().repeat(period, std::move(function));
+}
+
 // ------------------------------------------------------------------------------------------------------------ sockets
 
 namespace detail {
 
-/// A handle of a socket, with RAII.
-class socket_handle {
-public:
-    socket_handle() noexcept = default;
-    socket_handle(const socket_handle& other) {
-        if (other.raw_.handle != 0) {
-            check(hsw_socket_retain(other.raw_, &raw_));
-        }
-    }
-    socket_handle(socket_handle&& other) noexcept : raw_(std::exchange(other.raw_, hsw_socket{})) {}
-    socket_handle& operator=(socket_handle other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~socket_handle() {
-        if (raw_.handle != 0) {
-            hsw_socket_release(raw_);
-        }
-    }
-
-    hsw_socket raw_{};
-};
+using socket_handle = handle<hsw_socket, &hsw_socket_retain, &hsw_socket_release>;
 
 } // namespace detail
 
 /// A TCP connection whose calls block the tasklet, not the thread. Copies are handles of the same connection; it is closed with the
 /// last one. Buffers may lie on the tasklet's stack, also a sliced one. Failures: io_error, hsw::timeout.
-class tcp_stream {
+class tcp_stream : public detail::socket_handle {
 public:
     /// Connects to a host given by name or address; names are looked up by a worker.
     template <class Rep = std::int64_t, class Period = std::nano>
     static tcp_stream connect(const std::string& host, std::uint16_t port, std::chrono::duration<Rep, Period> limit = forever) {
         tcp_stream out;
-        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.socket_.raw_));
+        detail::check(hsw_tcp_connect(host.c_str(), port, detail::nanoseconds(limit), &out.raw_));
         return out;
     }
 
     /// Receives up to `size` bytes; waits while there are none. 0: the peer has ended the stream.
     std::size_t read(void* buffer, std::size_t size) {
         std::size_t received = 0;
-        detail::check(hsw_socket_read(socket_.raw_, buffer, size, &received));
+        detail::check(hsw_socket_read(raw_, buffer, size, &received));
         return received;
     }
     /// Sends all of it.
-    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(socket_.raw_, data, size)); }
+    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(raw_, data, size)); }
     /// How long a single wait may last.
     template <class Rep, class Period>
     void set_timeout(std::chrono::duration<Rep, Period> limit) {
-        detail::check(hsw_socket_set_timeout(socket_.raw_, detail::nanoseconds(limit)));
+        detail::check(hsw_socket_set_timeout(raw_, detail::nanoseconds(limit)));
     }
     /// Ends the sending: the peer reads to the end of the stream.
-    void end_writing() { detail::check(hsw_socket_end_writing(socket_.raw_)); }
+    void end_writing() { detail::check(hsw_socket_end_writing(raw_)); }
     /// Closes it at once, for all handles: whoever waits on it fails.
-    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
-    /// The handle for calls of the C interface. It stays this object's.
-    hsw_socket raw() const noexcept { return socket_.raw_; }
+    void close() { detail::check(hsw_socket_close(raw_)); }
 
 private:
     friend class tcp_listener;
-    tcp_stream() noexcept = default;
-    detail::socket_handle socket_;
+    tcp_stream() noexcept {}
 };
 
 /// Waits for TCP connections; otherwise as tcp_stream.
-class tcp_listener {
+class tcp_listener : public detail::socket_handle {
 public:
     /// Listens at an IP address and a port, 0 for any that is free.
     explicit tcp_listener(const std::string& address, std::uint16_t port = 0) {
-        detail::check(hsw_tcp_listen(address.c_str(), port, &socket_.raw_));
+        detail::check(hsw_tcp_listen(address.c_str(), port, &raw_));
     }
     /// Waits for a connection.
     tcp_stream accept() {
         tcp_stream out;
-        detail::check(hsw_tcp_accept(socket_.raw_, &out.socket_.raw_));
+        detail::check(hsw_tcp_accept(raw_, &out.raw_));
         return out;
     }
     std::uint16_t port() const {
-        std::uint16_t out = 0;
-        detail::check(hsw_socket_port(socket_.raw_, &out));
-        return out;
+        return detail::ask(&hsw_socket_port, raw_);
     }
-    void close() { detail::check(hsw_socket_close(socket_.raw_)); }
-
-private:
-    detail::socket_handle socket_;
+    void close() { detail::check(hsw_socket_close(raw_)); }
 };
 
 } // namespace hsw

@@ -10,10 +10,11 @@ use core::ptr;
 use core::time::Duration;
 
 use crate::arch::transfer;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL};
-use crate::scheduler::{fail, go, prepare, revive, when_empty};
+use crate::scheduler::{fail, go, may_switch, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, arrive_with, plain, swap};
@@ -62,6 +63,8 @@ pub(crate) struct Core {
     /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`].
     mode: Cell<u8>,
     closing: Cell<bool>,
+    /// The library's own: the channel callback is not called for it.
+    private: Cell<bool>,
     /// Stand-ins of selecting tasklets in the queue.
     stand_ins: Cell<u32>,
     user_data: RefCell<Option<Rc<dyn Any>>>,
@@ -79,6 +82,7 @@ impl Core {
             preference: Cell::new(Preference::Receiver as i8),
             mode: Cell::new(0),
             closing: Cell::new(false),
+            private: Cell::new(false),
             stand_ins: Cell::new(0),
             user_data: RefCell::new(None),
         }
@@ -333,13 +337,15 @@ impl Core {
 }
 
 /// Somebody put a value into the caller's slot by hand: it is dropped when the
-/// operation succeeds and put back when it fails.
+/// operation succeeds and put back when it fails. Or something was thrown at it while
+/// it was running: that is raised now.
 #[cold]
 #[inline(never)]
 fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
+        drive::raise(me)?;
         let value = (*me).slot.take();
         let result = operation();
         // A test's switch: nothing is lost here, so that a spill alone loses it.
@@ -393,7 +399,10 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
             Error::Closed
         } else {
             let next = (*me).next;
-            if next == me || !plain(runtime, me, next) {
+            if next == me {
+                return alone::<DIR>(core, runtime, me);
+            }
+            if !plain(runtime, me, next) {
                 return me;
             }
             runtime.ring_remove(me);
@@ -402,6 +411,37 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
         };
         fail(runtime, error, after::FAILED | after::UNSENT);
         ptr::null_mut()
+    }
+}
+
+/// [`now`] for one that would block and is alone in the queue. If nobody else could
+/// be woken it waits here, in the channel's queue, for as long as it is
+/// [the last one](drive): a partner may come meanwhile.
+#[inline(never)]
+unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    if !drive::is_last(runtime) || !may_switch(runtime) {
+        return me;
+    }
+    // SAFETY: `me` is running, and its frames hold the channel.
+    unsafe {
+        let (slot, outcome) = select::alone(core, DIR, (*me).slot.take());
+        // User code: what somebody put there by hand, what was not sent.
+        drop((*me).slot.take());
+        match outcome {
+            Ok(over) => {
+                (*me).slot = slot;
+                if over {
+                    ptr::null_mut()
+                } else {
+                    me
+                }
+            }
+            Err(error) => {
+                drop(slot);
+                fail(runtime, error, after::FAILED);
+                ptr::null_mut()
+            }
+        }
     }
 }
 
@@ -506,6 +546,26 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
 #[cold]
 #[inline(never)]
 fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if core.private.get() {
+        return Ok(());
+    }
+    let (id, will_block) = (core as *const Core as usize, !core.partner_waits(DIR));
+    // SAFETY: the running tasklet is live.
+    unsafe { call_back(runtime, me, id, DIR == SEND, will_block) }
+}
+
+/// Calls the channel callback; the value to send is in the slot of `me`. Errors: it
+/// is being called.
+///
+/// # Safety
+/// `me` is the running tasklet.
+pub(crate) unsafe fn call_back(
+    runtime: &Runtime,
+    me: *mut Task,
+    id: usize,
+    sends: bool,
+    will_block: bool,
+) -> Result<()> {
     if runtime.in_channel_callback.get() {
         return Err(StateError::RecursiveChannel.into());
     }
@@ -513,18 +573,12 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
         return Ok(());
     };
     runtime.in_channel_callback.set(true);
-    let will_block = !core.partner_waits(DIR);
-    // SAFETY: the running tasklet is live.
+    // SAFETY: the caller's promise.
     let tasklet = unsafe { Tasklet::from_ref(me) };
     // The value is on its way: nothing may switch meanwhile.
     let result = runtime.locked(|| {
         os::catch(|| {
-            callback(
-                core as *const Core as usize,
-                &tasklet,
-                DIR == SEND,
-                will_block,
-            );
+            callback(id, &tasklet, sends, will_block);
             Ok(())
         })
     });
@@ -602,6 +656,14 @@ impl<T: 'static> Channel<T> {
             core: Rc::new(Core::new()),
             _values: PhantomData,
         }
+    }
+
+    /// One of the library's own, of which the channel callback is not told.
+    #[cfg(feature = "std")]
+    pub(crate) fn private() -> Channel<T> {
+        let channel = Channel::new();
+        channel.core.private.set(true);
+        channel
     }
 
     /// Hands `value` to a receiver; waits until there is one.

@@ -31,7 +31,8 @@ pub enum Error {
     Panicked(Thrown),
     /// The channel is closed and nobody waits at its other end.
     Closed,
-    /// Nobody is left who could end the wait.
+    /// Nobody is left who could end the wait: no tasklet can run, and none of the
+    /// thread waits for a time, a socket, or another thread that can run.
     Deadlock,
     /// The last other tasklet ended while main (or the innermost `run`) received.
     MainReceiving,
@@ -112,6 +113,12 @@ pub enum StateError {
     BarrierBroken,
     /// No thread has this number.
     ThreadNotFound,
+    /// `bind_thread` of a tasklet that is queued or runs.
+    BindRunnable,
+    /// `bind_thread` of a tasklet whose function was not bound to be sent.
+    NotSend,
+    /// `join` of a host lock by a thread that has joined another one.
+    OtherHostLock,
     /// A time is asked for where there is no clock.
     NoClock,
     /// A select that sends and receives on the same channel.
@@ -144,6 +151,9 @@ impl StateError {
             StateError::SemaphoreFull => "semaphore released too many times",
             StateError::BarrierBroken => "the barrier is broken",
             StateError::ThreadNotFound => "Thread id not found",
+            StateError::BindRunnable => "can't (re)bind a runnable tasklet",
+            StateError::NotSend => "the tasklet's function cannot leave its thread",
+            StateError::OtherHostLock => "the thread has joined another host lock",
             StateError::NoClock => "the thread has no clock",
             StateError::SelectBothWays => "a select cannot send and receive on the same channel",
             StateError::SelectNothing => "a select without cases waits for ever",
@@ -164,8 +174,6 @@ pub enum SettingsError {
     WindowSize,
     /// The watermark lies outside the window.
     Watermark,
-    /// `scratch_size` is below 4 KiB or absurdly large.
-    ScratchSize,
     /// `stack_size` is below 4 KiB or absurdly large.
     StackSize,
     /// `memory_ceiling` has no room for a first block of control blocks.
@@ -182,7 +190,6 @@ impl SettingsError {
             SettingsError::Windows => "the number of windows is not in 1..=1024",
             SettingsError::WindowSize => "window_size is below 4 KiB or absurdly large",
             SettingsError::Watermark => "the watermark lies outside the window",
-            SettingsError::ScratchSize => "scratch_size is below 4 KiB or absurdly large",
             SettingsError::StackSize => "stack_size is below 4 KiB or absurdly large",
             SettingsError::MemoryCeiling => "memory_ceiling is below 16 KiB",
             SettingsError::Memory => "the memory handed in has no room for the windows",

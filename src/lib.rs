@@ -29,6 +29,8 @@
 //! | set limits | [`Settings`] |
 //! | recurse deeply in a small window | [`spill`] |
 //! | wait for sockets, timers, worker threads | `net`, `main_loop`, `timer`, `offload` |
+//! | wait for the result of a tasklet, or for several things | [`join`], [`Select`] |
+//! | limit how long anything may take | [`time::timeout`] |
 //! | share data between tasklets and threads | `sync`; not at all: [`Local`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
@@ -43,11 +45,13 @@ extern crate alloc;
 mod arch;
 mod channel;
 mod debug;
+mod drive;
 mod error;
 #[cfg(feature = "std")]
 pub mod event;
 pub mod ffi;
 mod guard;
+pub mod join;
 mod local;
 #[cfg(feature = "std")]
 pub mod main_loop;
@@ -85,16 +89,18 @@ pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTra
 pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
-pub use measure::{set_statistics, statistics, TaskletStats};
+pub use measure::{set_statistics, statistics, Site, TaskletStats};
 pub use queue_channel::{QueueChannel, QueueIter};
 pub use run::{run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport};
+#[cfg(not(feature = "std"))]
+pub use runtime::end_thread;
 pub use runtime::{stats, Settings, Stats};
 pub use scheduler::{
     current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, thread_id, thread_info, ChannelCallback, ErrorHandler, ScheduleCallback, ThreadInfo,
+    tasklets, thread_id, ChannelCallback, ErrorHandler, ScheduleCallback,
 };
-pub use select::{ReceiveCase, Select, Selected, SendCase};
+pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
 pub use tasklet::{spawn, Builder, Outcome, Tasklet};
 pub use value::Value;
 

@@ -12,8 +12,8 @@
 //!   then:  run the tasklets that were woken
 //! ```
 //!
-//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet* drives the loop itself until it is done, so a program that never makes a
-//! `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
+//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet* drives the loop itself until it is done, and so does whoever blocks on a
+//! channel as the last one that can run; so a program that never makes a `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
 //!
 //! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
 
@@ -113,11 +113,14 @@ impl MainLoop {
     /// Waits for at most `limit` (`None`: as long as it takes), no longer than until the next timer, and not at all while tasklets are
     /// runnable or events are there. An interrupt ends the wait, so does a signal.
     ///
-    /// Errors: those of the system's `poll` itself (out of memory).
+    /// Errors: those of the system's `poll` itself (out of memory); what was thrown at the caller meanwhile: by another thread, or by a
+    /// [time](crate::time::timeout) that is up.
     ///
     /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does not wait.
     pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
-        self.reactor.pump(limit)
+        let done = self.reactor.pump(limit)?;
+        crate::thread::raise()?;
+        Ok(done)
     }
 
     /// One turn that never waits: a [`pump`](Self::pump), then tasklets run until all are blocked or done (`hardswitch::run()`).

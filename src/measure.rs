@@ -2,6 +2,7 @@
 //! ended, how long it ran. Off until asked for; costs nothing then.
 
 use alloc::boxed::Box;
+use core::fmt;
 use core::panic::Location;
 use core::time::Duration;
 
@@ -29,7 +30,43 @@ pub struct TaskletStats {
     /// When it ended.
     pub ended: Option<Duration>,
     /// Where in the host's source it was made, or its function last bound.
-    pub spawned_at: Option<&'static Location<'static>>,
+    pub spawned_at: Option<Site>,
+}
+
+/// A line of the host's source: of Rust, or of what it was told with [`Builder::site`](crate::Builder::site).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    file: &'static str,
+    line: u32,
+}
+
+impl Site {
+    /// Line `line` of `file`.
+    pub const fn new(file: &'static str, line: u32) -> Site {
+        Site { file, line }
+    }
+
+    /// The file, as its compiler calls it.
+    pub const fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// The line, from 1 on.
+    pub const fn line(&self) -> u32 {
+        self.line
+    }
+}
+
+impl From<&'static Location<'static>> for Site {
+    fn from(location: &'static Location<'static>) -> Site {
+        Site::new(location.file(), location.line())
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 /// Part of a tasklet's `Extra`; nanoseconds of the thread's clock.
@@ -38,7 +75,7 @@ pub(crate) struct Measured {
     pub(crate) run_time: u64,
     pub(crate) started: Option<u64>,
     pub(crate) ended: Option<u64>,
-    pub(crate) site: Option<&'static Location<'static>>,
+    pub(crate) site: Option<Site>,
 }
 
 /// Measures, from now on, the run times of the calling thread's tasklets, their
@@ -89,7 +126,7 @@ pub(crate) unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Tas
 /// A live task.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn bound_at(task: *mut Task, site: &'static Location<'static>) {
+pub(crate) unsafe fn bound_at(task: *mut Task, site: Site) {
     // SAFETY: the caller's promise.
     let measured = unsafe { (*task).measured() };
     *measured = Measured {

@@ -16,6 +16,7 @@
 //! Threads are started when there is work for them, up to the pool's number, and stay. No thread is started by a program that never calls.
 
 use crate::net::reactor::{Reactor, Registered, Wake};
+use crate::thread::{allow_threads, host_lock};
 use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -243,9 +244,10 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         match failure {
             Failure::Panic(payload) => Error::Panicked(Thrown::panic(payload)),
-            Failure::Cancelled => {
-                io::Error::other("the worker pool was shut down before the call began").into()
-            }
+            Failure::Cancelled => refuse(
+                ErrorKind::NotConnected,
+                "the worker pool was shut down before the call began",
+            ),
         }
     }
 }
@@ -450,7 +452,8 @@ impl Pool {
         self.owner.shared.end(false);
     }
 
-    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their tasklets get an error that says so.
+    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their tasklets get an [`Error::Io`] of kind
+    /// `NotConnected`.
     pub fn shutdown_now(&self) {
         self.owner.shared.end(true);
     }
@@ -498,11 +501,14 @@ impl Pool {
 impl Shared {
     /// A worker's life.
     fn work(&self) {
+        // A job blocks, so it has the host lock only if it asks for it.
+        host_lock::stay_out();
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
                 run(job, Go::Run);
+                host_lock::leave();
                 state = self.lock();
             } else if state.shut {
                 return;
@@ -535,7 +541,7 @@ impl Shared {
         for worker in workers {
             // A worker that shuts its own pool down cannot wait for itself; it ends after this job.
             if worker.thread().id() != thread::current().id() {
-                let _ = worker.join(); // jobs' panics have gone home with their outcomes
+                let _ = allow_threads(|| worker.join()); // jobs' panics have gone home with their outcomes
             }
         }
     }

@@ -7,9 +7,9 @@ use core::cell::RefCell;
 use core::fmt;
 use core::time::Duration;
 
-use crate::channel::{Channel, Preference};
+use crate::channel::{Channel, Preference, SEND};
 use crate::error::{Error, Result};
-use crate::select;
+use crate::select::{self, Queue, Receivable, Sendable, Target, Targeted};
 use crate::tasklet::Tasklet;
 use crate::value::Slot;
 
@@ -45,6 +45,36 @@ struct Shared<T: 'static> {
     bound: usize,
 }
 
+impl<T: 'static> Shared<T> {
+    /// Is the queue where a value belongs that is sent now? Not when somebody
+    /// receives; or it is full (and perhaps senders wait: the queue is full then);
+    /// or the channel's own refusal is wanted.
+    fn has_room(&self) -> bool {
+        self.queue.borrow().len() < self.bound
+            && self.channel.balance() == 0
+            && !self.channel.is_closing()
+    }
+
+    /// Puts `item` into the queue, if that is where it belongs.
+    fn enqueue(&self, item: Result<T>) -> Result<(), Result<T>> {
+        if !self.has_room() {
+            return Err(item);
+        }
+        self.queue.borrow_mut().push_back(item);
+        Ok(())
+    }
+
+    /// Takes the first of the queue; the first waiting sender's value takes the
+    /// place that is free.
+    fn dequeue(&self) -> Option<Result<T>> {
+        let first = self.queue.borrow_mut().pop_front()?;
+        if let Some(slot) = self.channel.core().collect() {
+            self.queue.borrow_mut().push_back(opened(slot));
+        }
+        Some(first)
+    }
+}
+
 impl<T: 'static> QueueChannel<T> {
     /// A queue of any length: a sender never waits. It grows as long as nobody
     /// receives; prefer a bound.
@@ -70,38 +100,13 @@ impl<T: 'static> QueueChannel<T> {
         &self.shared.channel
     }
 
-    /// Puts `item` into the queue, if that is where it belongs.
-    fn enqueue(&self, item: Result<T>) -> Result<(), Result<T>> {
-        // Somebody receives; or it is full (and perhaps senders wait: the queue is
-        // full then); or the channel's own refusal is wanted.
-        let queue = &self.shared.queue;
-        if self.channel().balance() != 0
-            || queue.borrow().len() >= self.shared.bound
-            || self.is_closing()
-        {
-            return Err(item);
-        }
-        queue.borrow_mut().push_back(item);
-        Ok(())
-    }
-
-    /// Takes the first of the queue; the first waiting sender's value takes the
-    /// place that is free.
-    fn dequeue(&self) -> Option<Result<T>> {
-        let first = self.shared.queue.borrow_mut().pop_front()?;
-        if let Some(slot) = self.channel().core().collect() {
-            self.shared.queue.borrow_mut().push_back(opened(slot));
-        }
-        Some(first)
-    }
-
     /// Hands `value` to a receiver that waits, or queues it; waits while the queue
     /// is full.
     ///
     /// # Errors
     /// [`Error::Closed`]; when it would wait, as [`Channel::send`].
     pub fn send(&self, value: T) -> Result<()> {
-        match self.enqueue(Ok(value)) {
+        match self.shared.enqueue(Ok(value)) {
             Err(Ok(value)) => self.channel().send(value),
             _ => Ok(()),
         }
@@ -112,7 +117,7 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`QueueChannel::send`].
     pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
-        match self.enqueue(Err(error.into())) {
+        match self.shared.enqueue(Err(error.into())) {
             Err(Err(error)) => self.channel().send_throw(error),
             _ => Ok(()),
         }
@@ -123,7 +128,7 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::try_send`].
     pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
-        match self.enqueue(Ok(value)) {
+        match self.shared.enqueue(Ok(value)) {
             Err(Ok(value)) => self.channel().try_send(value),
             _ => Ok(()),
         }
@@ -134,7 +139,7 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::send_timeout`].
     pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
-        match self.enqueue(Ok(value)) {
+        match self.shared.enqueue(Ok(value)) {
             Err(Ok(value)) => self.channel().send_timeout(value, time),
             _ => Ok(()),
         }
@@ -158,7 +163,9 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// The error that was sent; when it would wait, as [`Channel::receive`].
     pub fn receive(&self) -> Result<T> {
-        self.dequeue().unwrap_or_else(|| self.channel().receive())
+        self.shared
+            .dequeue()
+            .unwrap_or_else(|| self.channel().receive())
     }
 
     /// Takes the first value if there is one.
@@ -166,7 +173,8 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::try_receive`].
     pub fn try_receive(&self) -> Result<T> {
-        self.dequeue()
+        self.shared
+            .dequeue()
             .unwrap_or_else(|| self.channel().try_receive())
     }
 
@@ -175,14 +183,15 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::receive_timeout`].
     pub fn receive_timeout(&self, time: Duration) -> Result<T> {
-        self.dequeue()
+        self.shared
+            .dequeue()
             .unwrap_or_else(|| self.channel().receive_timeout(time))
     }
 
     /// The next value of an iteration: `None` once the queue is closing and empty.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
-        self.dequeue().or_else(|| self.channel().next())
+        self.shared.dequeue().or_else(|| self.channel().next())
     }
 
     /// Receives until the queue is closed and empty.
@@ -247,6 +256,37 @@ impl<T: 'static> QueueChannel<T> {
         self.channel().id()
     }
 }
+
+impl<T: 'static> Queue for Shared<T> {
+    fn is_ready(&self, direction: i8) -> bool {
+        match direction {
+            SEND => self.has_room(),
+            _ => !self.queue.borrow().is_empty(),
+        }
+    }
+
+    fn pass(&self, slot: Slot, direction: i8) -> Result<Slot> {
+        if direction == SEND {
+            self.queue.borrow_mut().push_back(opened(slot));
+            return Ok(Slot::EMPTY);
+        }
+        self.dequeue()
+            .expect("a queue that is not empty")
+            .map(Slot::new)
+    }
+}
+
+impl<T: 'static> Targeted for QueueChannel<T> {
+    fn target(&self) -> Target {
+        Target {
+            core: Rc::clone(self.channel().core()),
+            queue: Some(Rc::clone(&self.shared) as Rc<dyn Queue>),
+        }
+    }
+}
+
+impl<T: 'static> Receivable<T> for QueueChannel<T> {}
+impl<T: 'static> Sendable<T> for QueueChannel<T> {}
 
 /// What a sender's slot held.
 fn opened<T: 'static>(slot: Slot) -> Result<T> {

@@ -14,6 +14,8 @@ use core::time::Duration;
 use crate::arch::transfer;
 use crate::error::Result;
 use crate::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
+#[cfg(feature = "std")]
+use crate::runtime::{HOOK_LOCK, HOOK_MAIL};
 use crate::scheduler::{fail, go, prepare};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, plan};
@@ -251,8 +253,8 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
 pub fn run() -> Result<()> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
-    if runtime.has_mail() {
-        crate::thread::read_mail_and_raise()?;
+    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK) != 0 {
+        crate::thread::attend(runtime)?;
     }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
@@ -301,8 +303,8 @@ pub fn run() -> Result<()> {
 pub fn run_with(budget: Budget) -> Result<RunReport> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
-    if runtime.has_mail() {
-        crate::thread::read_mail_and_raise()?;
+    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK) != 0 {
+        crate::thread::attend(runtime)?;
     }
     let runs = &runtime.runs;
     let me = runtime.current();

@@ -9,10 +9,10 @@ use core::cell::{Cell, OnceCell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::{mem, ptr};
 
-use crate::arch::{EhGlobals, Exchange, FpEnv, STACK_ALIGN};
+use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
-use crate::os::{self, StackMemory};
+use crate::os;
 use crate::run::Runs;
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
@@ -46,8 +46,6 @@ pub struct Settings {
     pub stack_pool: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
-    /// Bytes of the stack on which slices are exchanged.
-    pub scratch_size: usize,
     /// Bytes that control blocks, slices and stacks may take together; beyond
     /// it `spawn` and switches that would need more fail with
     /// [`Error::MemoryCeiling`].
@@ -67,7 +65,6 @@ impl Settings {
             stack_size: 64 * 1024,
             stack_pool: 256,
             slice_cache: 1024 * 1024,
-            scratch_size: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
         }
@@ -83,7 +80,6 @@ impl Settings {
             stack_size: 16 * 1024,
             stack_pool: 4,
             slice_cache: 64 * 1024,
-            scratch_size: 16 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
         }
@@ -103,9 +99,8 @@ impl Settings {
         Ok(())
     }
 
-    /// As [`Settings::apply`], with windows and the scratch stack in memory that
-    /// the host hands in: `windows * window_size + scratch_size` bytes and 32
-    /// for alignment. There are no guard pages then; every eviction checks a
+    /// As [`Settings::apply`], with the windows in memory that the host hands in:
+    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then; every eviction checks a
     /// canary at the lower end of the window and the stack pointer, and an
     /// overflow ends the process with a message that names the tasklet.
     ///
@@ -120,11 +115,11 @@ impl Settings {
             return Err(SettingsError::TooLate.into());
         }
         self.check()?;
-        let needed = self.windows * self.window_size + self.scratch_size + 2 * STACK_ALIGN;
+        let needed = self.windows * self.window_size + 2 * STACK_ALIGN;
         if memory.is_null() || bytes < needed {
             return Err(SettingsError::Memory.into());
         }
-        Runtime::create(self, Some((memory as usize, bytes)));
+        Runtime::create(self, Some(memory as usize));
         Ok(())
     }
 
@@ -140,9 +135,6 @@ impl Settings {
         }
         if self.watermark > self.window_size {
             return Err(SettingsError::Watermark);
-        }
-        if !sane(self.scratch_size) {
-            return Err(SettingsError::ScratchSize);
         }
         if !sane(self.stack_size) {
             return Err(SettingsError::StackSize);
@@ -172,6 +164,9 @@ pub(crate) mod after {
     pub(crate) const REAP: u32 = 8;
     /// Other threads have sent something.
     pub(crate) const MAIL: u32 = 16;
+    /// The thread's turn with the host lock is up.
+    #[cfg(feature = "std")]
+    pub(crate) const TURN: u32 = 32;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -190,7 +185,8 @@ pub(crate) struct Runtime {
     /// See [`after`].
     pub(crate) after: Cell<u32>,
     /// Which callbacks are set, what else switches have to do, and what forbids
-    /// them: `HOOK_*`. Other threads write one bit of it, [`HOOK_MAIL`].
+    /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_MAIL`] and
+    /// [`HOOK_LOCK`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
     pub(crate) switches: Cell<u64>,
@@ -208,9 +204,8 @@ pub(crate) struct Runtime {
     /// A value that nobody will get; dropped by the next arrival.
     pub(crate) lost: RefCell<Slot>,
     pub(crate) error: RefCell<Option<Error>>,
-    /// The leaving and the arriving tasklet of an exchange, and what to do.
-    pub(crate) exchange: Cell<(*mut Task, *mut Task)>,
-    exchange_call: Cell<Option<Exchange>>,
+    /// What the routines are to copy, see [`Runtime::exchange`].
+    exchange: Cell<Exchange>,
 
     main: Cell<*mut Task>,
     /// The tasklets inside `run`, outermost first; each holds a reference.
@@ -221,9 +216,9 @@ pub(crate) struct Runtime {
     pub(crate) slices: SliceStore,
     pub(crate) stacks: StackPool,
     pub(crate) budget: Budget,
-    windows: OnceCell<Windows>,
-    /// Address and bytes of what the host handed in for them.
-    lent: Option<(usize, usize)>,
+    windows: OnceCell<Box<[Window]>>,
+    /// The address of what the host handed in for them.
+    lent: Option<usize>,
     next_window: Cell<usize>,
     /// Bytes that eviction and restoring have copied.
     pub(crate) copied: Cell<u64>,
@@ -250,19 +245,14 @@ pub(crate) struct Runtime {
     pub(crate) timers: Timers,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
     pub(crate) since: Cell<u64>,
-    /// Where the next fair select begins to look.
-    pub(crate) select_turn: Cell<usize>,
+    /// What selects throw dice with; never 0.
+    pub(crate) dice: Cell<u64>,
+    /// The first stand-ins of those who drive the loop and let others run just now.
+    pub(crate) drives: RefCell<Vec<*mut Task>>,
     /// Control blocks that were given back.
     freed: Cell<u64>,
     /// Stands in for the C++ runtime's globals where there is none.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
-}
-
-/// The windows of a runtime, and the stack on which their slices are exchanged.
-struct Windows {
-    windows: Box<[Window]>,
-    scratch_top: usize,
-    _scratch: Option<StackMemory>,
 }
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
@@ -273,8 +263,11 @@ pub(crate) const HOOK_BUDGET: u32 = 4;
 pub(crate) const HOOK_STATS: u32 = 8;
 /// Other threads have sent something.
 pub(crate) const HOOK_MAIL: u32 = 16;
+/// Other threads wait for the host lock that this one has.
+pub(crate) const HOOK_LOCK: u32 = 256;
 /// Whatever a switch may have to do beside switching.
-pub(crate) const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL;
+pub(crate) const HOOK_SWITCH: u32 =
+    HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL | HOOK_LOCK;
 /// The switch trap is set.
 pub(crate) const HOOK_TRAPPED: u32 = 32;
 /// A callback is running.
@@ -324,7 +317,7 @@ impl Runtime {
     }
 
     #[cold]
-    fn create<'a>(settings: Settings, memory: Option<(usize, usize)>) -> &'a Runtime {
+    fn create<'a>(settings: Settings, memory: Option<usize>) -> &'a Runtime {
         let runtime = Box::into_raw(Box::new(Runtime {
             current: Cell::new(ptr::null_mut()),
             ring: Cell::new(ptr::null_mut()),
@@ -339,8 +332,7 @@ impl Runtime {
             left: Cell::new(ptr::null_mut()),
             lost: RefCell::new(Slot::EMPTY),
             error: RefCell::new(None),
-            exchange: Cell::new((ptr::null_mut(), ptr::null_mut())),
-            exchange_call: Cell::new(None),
+            exchange: Cell::new(Exchange::NOTHING),
             main: Cell::new(ptr::null_mut()),
             watchdogs: RefCell::new(Vec::new()),
             reap: RefCell::new(Vec::new()),
@@ -370,7 +362,8 @@ impl Runtime {
             runs: Runs::new(),
             timers: Timers::new(),
             since: Cell::new(0),
-            select_turn: Cell::new(0),
+            dice: Cell::new(0x9E37_79B9_7F4A_7C15),
+            drives: RefCell::new(Vec::new()),
             freed: Cell::new(0),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
@@ -399,6 +392,7 @@ impl Runtime {
             #[cfg(feature = "std")]
             if _ends {
                 crate::thread::attach(runtime);
+                crate::thread::host_lock::attached();
             }
             runtime
         }
@@ -448,6 +442,7 @@ impl Runtime {
     }
 
     /// Has another thread sent something?
+    #[cfg(feature = "std")]
     #[inline(always)]
     pub(crate) fn has_mail(&self) -> bool {
         self.hooks() & HOOK_MAIL != 0
@@ -467,9 +462,10 @@ impl Runtime {
         self.hooks() & HOOK_LOCKED != 0 && self.next.get() == task
     }
 
-    /// Makes `task` the running tasklet and the head of the queue.
+    /// Makes `task` the running tasklet and the head of the queue: a switch.
     #[inline(always)]
     pub(crate) fn set_running(&self, task: *mut Task) {
+        self.switches.set(self.switches.get() + 1);
         self.current.set(task);
         self.ring.set(task);
     }
@@ -594,11 +590,10 @@ impl Runtime {
     /// turn among equals, so that partners that are made one after the other
     /// come to lie in different windows.
     pub(crate) fn assign_window(&self) -> Result<*const Window> {
-        let windows = &match self.windows.get() {
+        let windows = match self.windows.get() {
             Some(windows) => windows,
             None => self.make_windows()?,
-        }
-        .windows;
+        };
         let count = windows.len();
         let start = self.next_window.get();
         let mut best = start % count;
@@ -613,38 +608,23 @@ impl Runtime {
     }
 
     #[cold]
-    fn make_windows(&self) -> Result<&Windows> {
+    fn make_windows(&self) -> Result<&[Window]> {
         let settings = &self.settings;
-        if let Some((memory, bytes)) = self.lent {
+        if let Some(memory) = self.lent {
             let low = memory.next_multiple_of(STACK_ALIGN);
-            let scratch_low = low + settings.windows * settings.window_size;
             let windows = (0..settings.windows).map(|i| {
                 let bottom = low + i * settings.window_size;
                 // SAFETY: the host's promise (`apply_in`), which checked that
                 // all of them fit.
                 unsafe { Window::lent(bottom, bottom + settings.window_size) }
             });
-            let made = Windows {
-                windows: windows.collect(),
-                scratch_top: memory + bytes,
-                _scratch: None,
-            };
-            debug_assert!(scratch_low + settings.scratch_size <= made.scratch_top);
-            return Ok(self.windows.get_or_init(|| made));
+            return Ok(self.windows.get_or_init(|| windows.collect()));
         }
-        let bytes = settings.windows * settings.window_size + settings.scratch_size;
+        let bytes = settings.windows * settings.window_size;
         self.budget.take(bytes)?;
         let made = (0..settings.windows)
             .map(|_| Window::mapped(settings.window_size))
-            .collect::<Result<Vec<_>>>()
-            .and_then(|windows| {
-                let scratch = StackMemory::new(settings.scratch_size)?;
-                Ok(Windows {
-                    windows: windows.into_boxed_slice(),
-                    scratch_top: scratch.top(),
-                    _scratch: Some(scratch),
-                })
-            });
+            .collect::<Result<_>>();
         match made {
             Ok(made) => Ok(self.windows.get_or_init(|| made)),
             Err(error) => {
@@ -668,22 +648,18 @@ impl Runtime {
         self.error.borrow_mut().take()
     }
 
-    /// Has `copy(self)` called on the scratch stack: the answer of an op.
+    /// Has slices copied before the save area at `sp` is gone on with: the answer of
+    /// an op.
     #[inline(always)]
-    pub(crate) fn on_scratch(&self, copy: unsafe extern "C" fn(*mut ()) -> usize) -> usize {
-        let windows = self.windows.get().expect("a window is in use");
-        self.exchange_call.set(Some(Exchange {
-            scratch_top: windows.scratch_top & !(STACK_ALIGN - 1),
-            copy,
-            arg: self as *const Runtime as *mut (),
-        }));
-        // An `Option` of a struct with a function pointer has no tag of its own.
-        const _: () = assert!(size_of::<Option<Exchange>>() == size_of::<Exchange>());
-        Exchange::tagged(self.exchange_call.as_ptr().cast())
+    pub(crate) fn exchange(&self, out: Copying, into: Copying, sp: usize) -> usize {
+        let copied = self.copied.get() + (out.len + into.len) as u64;
+        self.copied.set(copied);
+        self.exchange.set(Exchange { out, into, sp });
+        Exchange::tagged(self.exchange.as_ptr())
     }
 
     fn windows(&self) -> &[Window] {
-        self.windows.get().map_or(&[], |made| &made.windows)
+        self.windows.get().map_or(&[], |made| made)
     }
 
     /// A control block with one reference, the caller's.
@@ -838,7 +814,7 @@ impl Runtime {
         }
     }
 
-    /// Ends every tasklet: started ones get `Error::Exit`, under main.
+    /// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
     fn shut_down(&self) {
         // Tasklets may make new ones while they die; ten rounds, as with one
         // that refuses.
@@ -850,6 +826,12 @@ impl Runtime {
                 .collect();
             if alive.is_empty() {
                 break;
+            }
+            // Nobody gets a turn because another one ends.
+            for tasklet in &alive {
+                if !tasklet.is_blocked() {
+                    let _ = tasklet.remove();
+                }
             }
             for tasklet in alive {
                 if tasklet.is_alive() {
@@ -911,6 +893,18 @@ pub fn stats() -> Stats {
     Runtime::get().stats()
 }
 
+/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
+/// std nobody else does it at the end of a thread. From main; inside another tasklet
+/// it does nothing.
+///
+/// # Safety
+/// What is left of the thread's tasklets and channels is dropped on this thread, and
+/// not used in any other way.
+#[cfg(not(feature = "std"))]
+pub unsafe fn end_thread() {
+    thread_exit();
+}
+
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].
 /// Runs by itself at the end of a thread; hosts without std call it.
 pub(crate) fn thread_exit() {
@@ -922,10 +916,16 @@ pub(crate) fn thread_exit() {
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         #[cfg(feature = "std")]
-        crate::thread::detach(false);
+        {
+            mem::forget(crate::thread::set_free());
+            crate::thread::detach(false);
+            crate::thread::host_lock::leave();
+        }
         return;
     }
     runtime.set_trap(0);
+    #[cfg(feature = "std")]
+    drop(crate::thread::set_free());
     runtime.shut_down();
     #[cfg(feature = "std")]
     crate::thread::detach(true);
@@ -936,6 +936,8 @@ pub(crate) fn thread_exit() {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
+        #[cfg(feature = "std")]
+        crate::thread::host_lock::leave();
         runtime.hooks.store(0, Ordering::Relaxed);
         let main = runtime.main();
         runtime.ring_remove(main);

@@ -9,16 +9,18 @@ use alloc::vec::Vec;
 
 use crate::arch::transfer;
 use crate::channel;
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCKED, HOOK_MAIL, HOOK_REFUSE,
-    HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
+    HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
+use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, commit, leave, plain, plan, swap};
+use crate::transfer::{arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, swap};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
@@ -99,10 +101,7 @@ unsafe fn observed(
     ending: bool,
 ) -> *mut Task {
     let hooks = runtime.hooks();
-    if hooks & HOOK_MAIL != 0 {
-        // Read by whoever arrives: here no user code may run.
-        runtime.later(after::MAIL);
-    }
+    note(runtime, hooks);
     // SAFETY: the caller's promise.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
@@ -116,6 +115,18 @@ unsafe fn observed(
         }
     }
     next
+}
+
+/// What other threads want: the matter of whoever arrives, since here no user code
+/// may run, and nothing may wait.
+fn note(runtime: &Runtime, hooks: u32) {
+    if hooks & HOOK_MAIL != 0 {
+        runtime.later(after::MAIL);
+    }
+    #[cfg(feature = "std")]
+    if hooks & HOOK_LOCK != 0 && crate::thread::host_lock::turn_is_up() {
+        runtime.later(after::TURN);
+    }
 }
 
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
@@ -303,6 +314,10 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
     let runtime = Runtime::get();
     let me = runtime.current();
+    drive::raise(me)?;
+    if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
+        drive::until_company(runtime, || false)?;
+    }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
@@ -361,10 +376,10 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 }
 
 /// `schedule` with nobody else in the queue: nothing happens, unless a budget is
-/// used up or there is mail.
+/// used up or other threads want something.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL) == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.
@@ -374,9 +389,7 @@ unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 #[cold]
 #[inline(never)]
 unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.has_mail() {
-        runtime.later(after::MAIL);
-    }
+    note(runtime, runtime.hooks());
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
     }
@@ -442,21 +455,19 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
-/// [`op_run_tasklet`] without the switch itself, when that is a plain one and the
-/// caller outlives its leaving the queue. Else false, and nothing has changed.
+/// The change of the queue, when the way is [`clear`] and the caller is not released
+/// by leaving the queue.
 #[inline(always)]
-unsafe fn run_plainly<const REMOVE: bool>(
+unsafe fn take_turn<const REMOVE: bool>(
     runtime: &Runtime,
     me: *mut Task,
     task: *mut Task,
-) -> bool {
-    // SAFETY: live tasks, `me` is running; the queue's reference to `me` becomes
-    // the one to `task`, or `task` gets a new one.
+    flags: u32,
+) {
+    // SAFETY: live tasks, `me` is running and referred to; the queue's reference to
+    // `me` becomes the one to `task`, or `task` gets a new one.
     unsafe {
-        if !plain(runtime, me, task) || (REMOVE && (*me).refs == 1) {
-            return false;
-        }
-        match (REMOVE, (*task).is(flag::QUEUED)) {
+        match (REMOVE, flags & flag::QUEUED != 0) {
             (false, true) => {}
             (false, false) => {
                 (*task).refs += 1;
@@ -473,7 +484,21 @@ unsafe fn run_plainly<const REMOVE: bool>(
             }
         }
     }
-    true
+}
+
+/// [`op_run_tasklet`] where the way is clear and only the bytes of `task` are away.
+unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
+    // SAFETY: as `op_run_tasklet`.
+    unsafe {
+        let next = task.cast::<Task>();
+        let runtime = &*(*next).runtime;
+        let me = runtime.current();
+        let change = || take_turn::<REMOVE>(runtime, me, next, (*next).flags);
+        match go_away(runtime, me, sp, next, change) {
+            Some(exchange) => exchange,
+            None => op_run_tasklet::<REMOVE>(task, sp),
+        }
+    }
 }
 
 /// What running `task` comes to when it cannot run, or runs already.
@@ -495,11 +520,17 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
     unsafe {
         let runtime = &*(*task).runtime;
         let me = runtime.current();
-        if task == me || (*task).flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+        let flags = (*task).flags;
+        if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
             return run_not(me, task);
         }
-        if run_plainly::<REMOVE>(runtime, me, task) {
-            swap(runtime, me, task);
+        if clear(runtime, me, task) && !(REMOVE && (*me).refs == 1) {
+            if flags & flag::AWAY != 0 {
+                transfer(op_bring_in::<REMOVE>, task.cast());
+            } else {
+                take_turn::<REMOVE>(runtime, me, task, flags);
+                swap(runtime, me, task);
+            }
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());
         }
@@ -549,6 +580,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
         if pending {
+            select::interrupt(runtime, task);
             let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
             make_runnable(runtime, task);
             drop(lost);
@@ -581,19 +613,15 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
     // SAFETY: from here on no user code runs on this stack. All tasks are live;
     // the queue's reference to `me` becomes `left`, released after the switch.
     unsafe {
-        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         runtime.ring_remove(me);
         let mut next = runtime.ring();
         if next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::SENDING) {
-                uncaught = Some(Error::MainSending);
-            } else if uncaught.is_none() && (*next).is(flag::RECEIVING) {
-                uncaught = Some(Error::MainReceiving);
-            } else if uncaught.is_none() && (*next).is(flag::SELECTING) {
-                uncaught = Some(Error::Deadlock);
+            if uncaught.is_none() && (*next).is(flag::BLOCKED) {
+                (next, uncaught) = leave_nobody(runtime, me);
             }
         }
+        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         if let Some(error) = uncaught {
             next = runtime.wakeup();
             let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
@@ -608,6 +636,44 @@ pub(crate) unsafe fn end(me: *mut Task) -> ! {
         runtime.left.set(me);
         runtime.later(after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
+/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
+/// who is next, and the error that one is told.
+///
+/// # Safety
+/// As [`end`].
+#[cold]
+#[inline(never)]
+unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Error>) {
+    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
+    // taken: what somebody puts there by hand nobody will take.
+    unsafe {
+        runtime.ring_append(me);
+        let mut uncaught = None;
+        if may_switch(runtime) {
+            let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+            let thrown = (*me).slot.take().into_unit();
+            uncaught = match stayed.and(thrown) {
+                Ok(()) | Err(Error::Exit) => None,
+                Err(error) => handle(runtime, me, error),
+            };
+        }
+        runtime.ring_remove(me);
+        let next = runtime.ring();
+        if !next.is_null() {
+            return (next, uncaught);
+        }
+        let next = runtime.wakeup();
+        let told = match (*next).flags & flag::BLOCKED {
+            flag::SENDING => Some(Error::MainSending),
+            flag::RECEIVING => Some(Error::MainReceiving),
+            flag::SELECTING => Some(Error::Deadlock),
+            _ => None,
+        };
+        (next, uncaught.or(told))
     }
 }
 
@@ -656,37 +722,6 @@ pub fn main_tasklet() -> Tasklet {
 /// A number of the calling thread that no other thread has had. Costs nothing.
 pub fn thread_id() -> u64 {
     Runtime::get().thread_id
-}
-
-/// The scheduler of a thread, at a glance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ThreadInfo {
-    /// See [`thread_id`].
-    pub id: u64,
-    /// Its main tasklet.
-    pub main: Tasklet,
-    /// The one that runs.
-    pub current: Tasklet,
-    /// See [`run_count`].
-    pub run_count: usize,
-}
-
-/// The scheduler of the thread `id` (Stackless' `get_thread_info`); for now the
-/// calling thread's only.
-///
-/// # Errors
-/// [`StateError::ThreadNotFound`].
-pub fn thread_info(id: u64) -> Result<ThreadInfo> {
-    if id != thread_id() {
-        return Err(StateError::ThreadNotFound.into());
-    }
-    Ok(ThreadInfo {
-        id,
-        main: main_tasklet(),
-        current: current(),
-        run_count: run_count(),
-    })
 }
 
 /// Tasklets in the run queue of the calling thread, the running one included.

@@ -22,10 +22,12 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr;
 use core::time::Duration;
 
 use crate::arch::transfer;
 use crate::channel::{Channel, Core, RECEIVE, SEND};
+use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::runtime::{after, Runtime};
 use crate::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
@@ -134,15 +136,73 @@ pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
     }
 }
 
+/// The queue of a channel that has one, as a select sees it.
+pub(crate) trait Queue {
+    /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
+    fn is_ready(&self, direction: i8) -> bool;
+
+    /// Does it: with what to put in, or for what is taken out. It is ready.
+    fn pass(&self, slot: Slot, direction: i8) -> Result<Slot>;
+}
+
+/// What a case operates on: where partners wait, and the queue of values, if any.
+#[doc(hidden)]
+pub struct Target {
+    pub(crate) core: Rc<Core>,
+    pub(crate) queue: Option<Rc<dyn Queue>>,
+}
+
+mod sealed {
+    pub trait Select {
+        #[doc(hidden)]
+        fn target(&self) -> super::Target;
+    }
+}
+pub(crate) use sealed::Select as Targeted;
+
+/// What a [`Select`] can receive a `T` from: a [`Channel`], a
+/// [`QueueChannel`](crate::QueueChannel), the end of a [joined](crate::join) tasklet.
+pub trait Receivable<T>: sealed::Select {}
+
+/// What a [`Select`] can send a `T` to: a [`Channel`], a
+/// [`QueueChannel`](crate::QueueChannel).
+pub trait Sendable<T>: sealed::Select {}
+
+impl<T: 'static> sealed::Select for Channel<T> {
+    fn target(&self) -> Target {
+        Target {
+            core: Rc::clone(self.core()),
+            queue: None,
+        }
+    }
+}
+
+impl<T: 'static> Receivable<T> for Channel<T> {}
+impl<T: 'static> Sendable<T> for Channel<T> {}
+
 /// One operation of a select.
 pub(crate) struct Case {
-    core: Rc<Core>,
+    target: Target,
     direction: i8,
     /// What to send.
     slot: Slot,
 }
 
 impl Case {
+    fn core(&self) -> &Core {
+        &self.target.core
+    }
+
+    /// The queue, if the operation can be done on it at once.
+    fn ready_queue(&self) -> Option<&Rc<dyn Queue>> {
+        let queue = self.target.queue.as_ref();
+        queue.filter(|queue| queue.is_ready(self.direction))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.core().partner_waits(self.direction) || self.ready_queue().is_some()
+    }
+
     pub(crate) fn direction(&self) -> i8 {
         self.direction
     }
@@ -208,7 +268,10 @@ impl<'a> StandIns<'a> {
     fn enter(&self, cases: &[Case]) {
         for (i, case) in cases.iter().enumerate() {
             // SAFETY: ours, in no queue.
-            unsafe { case.core.push_stand_in(self.first().add(i), case.direction) };
+            unsafe {
+                case.core()
+                    .push_stand_in(self.first().add(i), case.direction)
+            };
         }
     }
 
@@ -259,33 +322,53 @@ enum Patience {
 /// the error that was sent or `Closed`.
 pub(crate) type Chosen = (usize, Result<Slot>);
 
-/// Does one of `cases`, looking at number `start` first. When it fails, the values
-/// that were not sent are in the cases again.
-fn perform(cases: &mut [Case], start: usize, patience: Patience) -> Result<Chosen> {
+/// A number below `count`, each as likely as the others; the same ones in each run
+/// of a program.
+fn roll(runtime: &Runtime, count: usize) -> usize {
+    // Marsaglia's xorshift, multiplied; the upper half is the good one.
+    let mut x = runtime.dice.get();
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    runtime.dice.set(x);
+    let upper = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    ((upper * count as u64) >> 32) as usize
+}
+
+/// One of those that are `good`: the first, or any, with equal chances.
+fn pick(cases: &[Case], ordered: bool, good: impl Fn(&Case) -> bool) -> Option<usize> {
+    let mut found = cases.iter().enumerate().filter(|(_, case)| good(case));
+    let count = match ordered {
+        true => 1,
+        false => found.clone().count(),
+    };
+    let which = match count {
+        0 | 1 => 0,
+        _ => roll(Runtime::get(), count),
+    };
+    found.nth(which).map(|(i, _)| i)
+}
+
+/// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
+/// it fails, the values that were not sent are in the cases again.
+fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
     for (i, case) in cases.iter().enumerate() {
-        let other = |c: &Case| Rc::ptr_eq(&c.core, &case.core) && c.direction != case.direction;
+        let other = |c: &Case| ptr::eq(c.core(), case.core()) && c.direction != case.direction;
         if cases[..i].iter().any(other) {
             return Err(StateError::SelectBothWays.into());
         }
     }
-    let in_turn = |i: usize| (start + i) % cases.len();
-    if let Some(ready) = (0..cases.len())
-        .map(in_turn)
-        .find(|&i| cases[i].core.partner_waits(cases[i].direction))
-    {
+    if let Some(ready) = pick(cases, ordered, Case::is_ready) {
         return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
     }
     let runtime = Runtime::get();
     let me = runtime.current();
     if !matches!(patience, Patience::None) {
         for case in cases.iter() {
-            case.core.announce(runtime, me, case.direction)?;
+            case.core().announce(runtime, me, case.direction)?;
         }
     }
-    if let Some(closed) = (0..cases.len())
-        .map(in_turn)
-        .find(|&i| cases[i].core.closing())
-    {
+    if let Some(closed) = pick(cases, ordered, |case| case.core().closing()) {
         return Ok((closed, Err(Error::Closed)));
     }
     let deadline = match patience {
@@ -300,15 +383,20 @@ fn perform(cases: &mut [Case], start: usize, patience: Patience) -> Result<Chose
         if (*me).is(flag::BLOCK_TRAP) {
             return Err(Error::BlockTrap);
         }
+        drive::raise(me)?;
         (*me).slot.take()
     };
     let mut stand_ins = StandIns::new(runtime, me, cases);
-    let done = match deadline {
-        Some(deadline) if must_drive(runtime, me) => {
+    let driven = match deadline {
+        Some(deadline) if drive::must_drive(runtime, me) => {
             drive(runtime, &mut stand_ins, cases, deadline)
         }
-        _ => block(runtime, me, &mut stand_ins, cases, deadline),
+        _ => Ok(false),
     };
+    let done = driven.and_then(|over| match over {
+        true => Ok(()),
+        false => block(runtime, me, &mut stand_ins, cases, deadline),
+    });
     let outcome = stand_ins.close(cases);
     let result = match (done, outcome) {
         (Err(error), _) => Err(error),
@@ -331,14 +419,18 @@ fn perform(cases: &mut [Case], start: usize, patience: Patience) -> Result<Chose
     result
 }
 
-/// The partner of `case` waits.
+/// `case` is ready.
 fn exchange(case: &mut Case) -> Result<Result<Slot>> {
-    let head = case.core.head();
+    let slot = case.slot.take();
+    if let Some(queue) = case.ready_queue() {
+        return Ok(queue.pass(slot, case.direction));
+    }
+    let head = case.core().head();
     // SAFETY: the first of a queue that is not empty.
     let bomb = case.direction == RECEIVE && unsafe { (*head).slot.is_bomb() };
-    match case.core.exchange(case.slot.take(), case.direction) {
+    match case.core().exchange(slot, case.direction) {
         Ok(slot) => Ok(Ok(slot)),
-        Err(error) if bomb && case.core.head() != head => Ok(Err(error)),
+        Err(error) if bomb && case.core().head() != head => Ok(Err(error)),
         Err(error) => Err(error),
     }
 }
@@ -395,6 +487,16 @@ fn block(
     if let Some(deadline) = deadline {
         stand_ins.timeout = Some(runtime.timers.add(deadline, stand_ins.first()));
     }
+    if drive::is_last(runtime) && may_switch(runtime) {
+        stand_ins.enter(cases);
+        let over = || stand_ins.met().is_some() || stand_ins.expired();
+        drive::until_company(runtime, over)?;
+        if over() {
+            return Ok(());
+        }
+        // SAFETY: ours. Nobody runs until they are there again.
+        unsafe { leave_channels(stand_ins.first()) };
+    }
     let mut args = Args { stand_ins, cases };
     // SAFETY: our own op, which reads `args` at once; `me` is running.
     unsafe {
@@ -405,66 +507,115 @@ fn block(
     }
 }
 
-/// Would blocking leave nobody to fire the timeout?
-fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
-    let main = runtime.main();
-    // SAFETY: main is live.
-    me == main || (runtime.run_count.get() <= 1 && unsafe { (*main).is(flag::BLOCKED) })
-}
-
 /// Waits in the run queue: lets the loop and the others run until a case is done,
-/// the time is up, or something is thrown.
+/// the time is up, or something is thrown: true. False when another is there to drive
+/// the loop: the caller must block, and has left the channels.
 fn drive(
     runtime: &Runtime,
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
     deadline: u64,
-) -> Result<()> {
+) -> Result<bool> {
     if !may_switch(runtime) {
         return Err(refused(runtime));
     }
+    let me = runtime.current();
     stand_ins.enter(cases);
     loop {
         if stand_ins.met().is_some() {
-            return Ok(());
+            return Ok(true);
         }
+        drive::raise(me)?;
         let now = runtime.timers.now()?;
         if now >= deadline {
             // SAFETY: ours.
             unsafe { expire(runtime, stand_ins.first()) };
-            return Ok(());
+            return Ok(true);
         }
-        pump(Duration::from_nanos(deadline - now))?;
-        if stand_ins.met().is_none() && runtime.run_count.get() > 1 {
-            scheduler::schedule()?;
+        drive::pump(Duration::from_nanos(deadline - now))?;
+        let waits = stand_ins.met().is_none();
+        if waits && runtime.run_count.get() > 1 {
+            let interrupted = let_run(runtime, stand_ins.first())?;
+            if interrupted {
+                return Ok(true);
+            }
+            // Two who drive would let each other run all the time.
+            if stand_ins.met().is_none() && !drive::must_drive(runtime, me) {
+                // SAFETY: ours.
+                unsafe { leave_channels(stand_ins.first()) };
+                return Ok(false);
+            }
         }
     }
 }
 
-#[cfg(feature = "std")]
-fn pump(limit: Duration) -> Result<()> {
-    crate::net::reactor::Reactor::current()?.pump(Some(limit))?;
-    Ok(())
+/// Something is thrown at `task`, which is another than the running one. If it drives
+/// the loop and lets the others run, its wait is over now, not only when its turn
+/// comes: nobody shall meet it any more.
+pub(crate) fn interrupt(runtime: &Runtime, task: *mut Task) {
+    let mut drives = runtime.drives.borrow_mut();
+    // The last of them: an earlier one waits for a later one to return.
+    // SAFETY: those in there are of selects that are not over.
+    let at = drives
+        .iter()
+        .rposition(|&first| unsafe { whose(first) } == task);
+    if let Some(at) = at {
+        // SAFETY: as above.
+        unsafe { leave_channels(drives.remove(at)) };
+    }
 }
 
-/// Without std nobody sleeps.
-#[cfg(not(feature = "std"))]
-fn pump(_: Duration) -> Result<()> {
-    crate::time::fire_due();
-    core::hint::spin_loop();
-    Ok(())
+/// Lets the others run, for one who drives the loop. True when it was
+/// [interrupted](interrupt), and then somebody took back what was thrown.
+fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool> {
+    runtime.drives.borrow_mut().push(first);
+    let back = scheduler::schedule();
+    let mut drives = runtime.drives.borrow_mut();
+    // Not always the last one: another may have begun to drive meanwhile.
+    let at = drives.iter().rposition(|&other| other == first);
+    if let Some(at) = at {
+        drives.remove(at);
+    }
+    back.map(|()| at.is_none())
+}
+
+/// Waits in the queue of `core`, with `slot` for a partner, for a caller that is
+/// [the last one](drive). Returns the slot, and what to do with it: true, a partner has
+/// come, and brought it; false, the caller can or must block now. An error: what was
+/// thrown, or why it cannot wait.
+pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool>) {
+    let runtime = Runtime::get();
+    let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut []);
+    let first = stand_ins.first();
+    // SAFETY: ours, in no queue.
+    unsafe {
+        (*first).slot = slot;
+        core.push_stand_in(first, direction);
+    }
+    let waited = drive::until_company(runtime, || stand_ins.met().is_some());
+    stand_ins.leave();
+    // SAFETY: ours, in no queue any more.
+    let slot = unsafe { (*first).slot.take() };
+    match stand_ins.met() {
+        Some(_) => (slot, Ok(true)),
+        None => (slot, waited.map(|_| false)),
+    }
 }
 
 /// One operation with a timeout. When it fails, what was not sent is in `slot`.
 #[cold]
 #[inline(never)]
 pub(crate) fn one(core: &Rc<Core>, direction: i8, slot: &mut Slot, time: Duration) -> Result<Slot> {
-    let mut cases = [Case {
+    let target = Target {
         core: Rc::clone(core),
+        queue: None,
+    };
+    let mut cases = [Case {
+        target,
         direction,
         slot: slot.take(),
     }];
-    let result = perform(&mut cases, 0, Patience::For(time)).and_then(|(_, outcome)| outcome);
+    let result = perform(&mut cases, true, Patience::For(time)).and_then(|(_, outcome)| outcome);
     let [case] = cases;
     *slot = case.slot;
     result
@@ -504,11 +655,14 @@ pub(crate) fn value<T: 'static>(slot: Slot) -> Result<T> {
 /// # }
 /// ```
 ///
-/// **Which one.** If several can be done at once, the choice is fair: the look-out
-/// begins one case later with each select of the thread, so no case starves. With
+/// **Which one.** If several can be done at once, each has the same chance; the dice
+/// of a thread fall the same way in each run of a program. With
 /// [`Select::in_order`] the case added first wins. If none can be done but a
 /// channel is [closed](Channel::close), that case is chosen, with
 /// [`Error::Closed`].
+///
+/// A case may be about a [`QueueChannel`](crate::QueueChannel): it can be done when the
+/// queue has a value, or room for one.
 ///
 /// **Waiting.** Otherwise the tasklet blocks on all channels. In each it has a
 /// place in the queue and counts in the balance, once per case, as sender or
@@ -579,7 +733,7 @@ impl Select {
     }
 
     /// Adds: receive from `channel`.
-    pub fn receive<T: 'static>(&mut self, channel: &Channel<T>) -> ReceiveCase<T> {
+    pub fn receive<T: 'static>(&mut self, channel: &impl Receivable<T>) -> ReceiveCase<T> {
         ReceiveCase {
             index: self.add(channel, RECEIVE, Slot::EMPTY),
             _value: PhantomData,
@@ -588,16 +742,16 @@ impl Select {
 
     /// Adds: send `value` on `channel`. If another case is chosen,
     /// [`Selected::unsent`] has the value; it is dropped when the select fails.
-    pub fn send<T: 'static>(&mut self, channel: &Channel<T>, value: T) -> SendCase<T> {
+    pub fn send<T: 'static>(&mut self, channel: &impl Sendable<T>, value: T) -> SendCase<T> {
         SendCase {
             index: self.add(channel, SEND, Slot::new(value)),
             _value: PhantomData,
         }
     }
 
-    fn add<T: 'static>(&mut self, channel: &Channel<T>, direction: i8, slot: Slot) -> usize {
+    fn add(&mut self, channel: &impl sealed::Select, direction: i8, slot: Slot) -> usize {
         self.cases.push(Case {
-            core: Rc::clone(channel.core()),
+            target: channel.target(),
             direction,
             slot,
         });
@@ -651,13 +805,7 @@ impl Select {
     }
 
     fn decide(&mut self, patience: Patience) -> Result<Chosen> {
-        let start = if self.ordered || self.cases.is_empty() {
-            0
-        } else {
-            let turn = &Runtime::get().select_turn;
-            turn.replace(turn.get().wrapping_add(1)) % self.cases.len()
-        };
-        perform(&mut self.cases, start, patience)
+        perform(&mut self.cases, self.ordered, patience)
     }
 
     /// For the C interface: as `wait_timeout` (`None`: as `wait`), and the cases

@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
 use core::ptr;
 
-use crate::arch::{self, hsw_asm_call_on, hsw_asm_leave, transfer};
+use crate::arch::{self, hsw_asm_call_on, hsw_asm_leave, transfer, Copying};
 use crate::error::Result;
 use crate::os;
 use crate::runtime::Runtime;
@@ -32,6 +32,7 @@ use crate::sanitizer;
 use crate::scheduler::fail;
 use crate::stack::slice::{self, Buffer};
 use crate::tasklet::{flag, Task};
+use crate::valgrind;
 
 /// The frames of a tasklet that a spill moved to the heap; the latest first.
 pub(crate) struct Spilled {
@@ -202,6 +203,8 @@ where
     if let Some(error) = runtime.take_failure() {
         return Err(error);
     }
+    // SAFETY: the op did not fail, so it spilled, and now its frames are back.
+    unsafe { came_back(runtime) };
     os::resume_panic(job.panic);
     Ok(job.result.expect("the closure ran"))
 }
@@ -247,32 +250,31 @@ const SPILL_BODY: usize = size_of::<SpillArgs>().next_multiple_of(arch::STACK_AL
 
 /// The first frame at the window's top.
 unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> ! {
-    // SAFETY: `body` is what `op_spill` wrote. The frames to come back may lie
-    // where this one does, so the copying happens on the scratch stack.
+    // SAFETY: `body` is what `op_spill` wrote. The frames to come back may lie where
+    // this one does: the routine copies them without a stack. `spill` releases the
+    // buffer.
     unsafe {
         let args = *body.cast::<SpillArgs>();
         (args.run)(args.job);
         let runtime = &*(*me).runtime;
-        hsw_asm_leave(runtime.on_scratch(bring_back))
+        let spilled = &*(*me).extra().spilled;
+        let len = (*(*me).window).top - spilled.sp;
+        let into = Copying::new(spilled.buffer.ptr() as usize, spilled.sp, len);
+        valgrind::slices(&Copying::NOTHING, &into);
+        hsw_asm_leave(runtime.exchange(Copying::NOTHING, into, spilled.sp))
     }
 }
 
-/// On the scratch stack: copies the latest spilled frames back.
-unsafe extern "C" fn bring_back(runtime: *mut ()) -> usize {
-    // SAFETY: `runtime` is the argument that `on_scratch` passes; the running tasklet
-    // has spilled, and its window is nobody else's now.
+/// Releases the buffer of the frames that have just come back.
+unsafe fn came_back(runtime: &Runtime) {
+    // SAFETY: the running tasklet has spilled, and its latest frames are in place.
     unsafe {
-        let runtime = &*(runtime as *const Runtime);
         let me = runtime.current();
         let extra = (*me).extra();
         let mut spilled = Box::from_raw(extra.spilled);
         extra.spilled = spilled.before;
-        let len = (*(*me).window).top - spilled.sp;
-        extra.spilled_bytes -= len;
-        slice::copy(spilled.buffer.ptr(), spilled.sp as *mut u8, len);
-        runtime.copied.set(runtime.copied.get() + len as u64);
+        extra.spilled_bytes -= (*(*me).window).top - spilled.sp;
         runtime.slices.give(&mut spilled.buffer, &runtime.budget);
-        spilled.sp
     }
 }
 
@@ -320,7 +322,9 @@ where
         let outer = (extra.low, extra.segment_bottom);
         let first = !(*me).is(flag::SEGMENT);
         if first {
-            extra.low = arch::exact_stack_pointer() - SEGMENT_MARGIN;
+            let sp = arch::exact_stack_pointer();
+            extra.low = sp - SEGMENT_MARGIN;
+            valgrind::accessible(extra.low, SEGMENT_MARGIN);
         }
         extra.segment_bottom = segment.memory.bottom();
         (*me).set(flag::SEGMENT);

@@ -17,7 +17,7 @@ use core::ptr;
 use crate::arch::{self, EhGlobals, FpEnv};
 use crate::channel::Core;
 use crate::error::{Error, Result, StateError};
-use crate::measure::{self, Measured, TaskletStats};
+use crate::measure::{self, Measured, Site, TaskletStats};
 use crate::os;
 use crate::runtime::{Runtime, HOOK_STATS};
 use crate::scheduler::ErrorHandler;
@@ -68,6 +68,10 @@ pub(crate) mod flag {
     pub(crate) const MET: u32 = 1 << 19;
     /// The first stand-in of a select whose time is up.
     pub(crate) const EXPIRED: u32 = 1 << 20;
+
+    /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
+    #[cfg(feature = "std")]
+    pub(crate) const SENDABLE: u32 = 1 << 21;
 
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
@@ -134,10 +138,27 @@ struct Entry {
     reach: usize,
 }
 
+/// A function that may be sent to another thread before it has started.
+#[cfg(feature = "std")]
+pub(crate) type Body = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// The body of `f`.
+#[cfg(feature = "std")]
+pub(crate) fn body<F, R>(f: F) -> Body
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Outcome,
+{
+    Box::new(move || f().into_result())
+}
+
 struct EntryOf<F, R>(PhantomData<(F, R)>);
 
 impl<F: FnOnce() -> R + 'static, R: Outcome> EntryOf<F, R> {
     const REACH: usize = mem::size_of::<F>().next_multiple_of(arch::STACK_ALIGN);
+
+    /// Bytes of the image of a newborn.
+    const NEEDED: usize = Self::REACH + arch::NEWBORN;
 
     const ENTRY: &'static Entry = &Entry {
         run: run_body::<F, R>,
@@ -387,13 +408,25 @@ impl Task {
             // SAFETY: handed on.
             return unsafe { Task::bind(task, boxed) };
         }
-        let reach = EntryOf::<F, R>::REACH;
-        let needed = reach + arch::NEWBORN;
-        // SAFETY: the task is ours to change; the image lies in memory that
-        // was just taken for it, `needed` bytes below the top.
+        // SAFETY: handed on.
+        unsafe {
+            let place = Task::take_stack(task, EntryOf::<F, R>::NEEDED)?;
+            Task::write_image::<F, R>(task, place, f);
+        }
+        Ok(())
+    }
+
+    /// Takes a stack, or a slice of a window, for an image of `needed` bytes. Returns
+    /// the top of the stack, and what to add to an address on it to get to the image.
+    ///
+    /// # Safety
+    /// `task` is neither bound nor alive.
+    #[inline(always)]
+    unsafe fn take_stack(task: *mut Task, needed: usize) -> Result<(usize, isize)> {
+        // SAFETY: the task is ours to change.
         unsafe {
             let runtime = &*(*task).runtime;
-            let (top, delta) = if (*task).is(flag::SLICED) {
+            if (*task).is(flag::SLICED) {
                 let window = runtime.assign_window()?;
                 if needed > (*window).size() / 2 {
                     return Err(Error::StackSize((*window).size()));
@@ -406,7 +439,7 @@ impl Task {
                 (*task).set(flag::AWAY);
                 let top = (*window).top;
                 let image = (*task).buffer.ptr() as usize;
-                (top, image.wrapping_sub(top - needed) as isize)
+                Ok((top, image.wrapping_sub(top - needed) as isize))
             } else {
                 let size = match &(*task).extra {
                     Some(extra) if extra.stack_size != 0 => extra.stack_size,
@@ -415,14 +448,66 @@ impl Task {
                 let own = runtime.stacks.take(size, &runtime.budget)?;
                 let top = own.memory.top() & !(arch::STACK_ALIGN - 1);
                 (*task).own = Some(own);
-                (top, 0)
-            };
-            let body = top - reach;
+                Ok((top, 0))
+            }
+        }
+    }
+
+    /// Writes the image of a newborn that will run `f`.
+    ///
+    /// # Safety
+    /// `(top, delta)` is what [`take_stack`](Task::take_stack) has just answered for
+    /// the image of this function.
+    #[inline(always)]
+    unsafe fn write_image<F, R>(task: *mut Task, (top, delta): (usize, isize), f: F)
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
+        // SAFETY: the image lies in memory that was just taken for it, `NEEDED`
+        // bytes below the top.
+        unsafe {
+            let body = top - EntryOf::<F, R>::REACH;
             (body.wrapping_add_signed(delta) as *mut F).write_unaligned(f);
             let entry = EntryOf::<F, R>::ENTRY;
             (*task).sp = arch::write_newborn(body, delta, entry.run as usize, task as usize);
             (*task).entry = entry;
             (*task).set(flag::BOUND);
+        }
+    }
+
+    /// Moves the function out of a bound tasklet, and gives its stack back: it is
+    /// neither bound nor alive then.
+    ///
+    /// # Safety
+    /// `BOUND` and `SENDABLE`; in no queue.
+    #[cfg(feature = "std")]
+    pub(crate) unsafe fn take_body(task: *mut Task) -> Body {
+        // SAFETY: the flags say that a `Body` is there that never ran; it is moved
+        // out once.
+        unsafe {
+            let body = (*task).body().cast::<Body>().read_unaligned();
+            (*task).clear(flag::BOUND | flag::ALIVE | flag::SENDABLE);
+            Task::reclaim(task);
+            body
+        }
+    }
+
+    /// Binds `body`, if there is a stack to be had; else it stays where it is.
+    ///
+    /// # Safety
+    /// `task` is neither bound nor alive.
+    #[cfg(feature = "std")]
+    pub(crate) unsafe fn put_body(task: *mut Task, body: &mut Option<Body>) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if body.is_some() {
+                let place = Task::take_stack(task, EntryOf::<Body, Result<()>>::NEEDED)?;
+                if let Some(body) = body.take() {
+                    Task::write_image::<Body, Result<()>>(task, place, body);
+                }
+                (*task).set(flag::SENDABLE);
+            }
         }
         Ok(())
     }
@@ -548,6 +633,7 @@ impl Tasklet {
             stack_size: 0,
             sliced: false,
             fp_env: false,
+            site: None,
         }
     }
 
@@ -603,15 +689,43 @@ impl Tasklet {
         self.may_bind()?;
         if self.runtime().hooks() & HOOK_STATS != 0 {
             // SAFETY: the handle keeps the task.
-            unsafe { measure::bound_at(self.as_ptr(), Location::caller()) };
+            unsafe { measure::bound_at(self.as_ptr(), Location::caller().into()) };
         }
         // A new function starts with an empty slot.
         drop(self.take_tempval());
         // SAFETY: it has not started (`may_bind`).
         unsafe {
             Task::unbind(self.as_ptr());
+            #[cfg(feature = "std")]
+            (*self.as_ptr()).clear(flag::SENDABLE);
             Task::bind(self.as_ptr(), f)
         }
+    }
+
+    /// As [`bind`](Self::bind), with a function that another thread can be given
+    /// too: until it has started, the tasklet can [move](Self::bind_thread), and be
+    /// taken over when its thread ends. Costs an allocation.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    #[cfg(feature = "std")]
+    #[track_caller]
+    pub fn bind_send<F, R>(&self, f: F) -> Result<()>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Outcome,
+    {
+        self.bind_body(body(f))
+    }
+
+    #[cfg(feature = "std")]
+    #[track_caller]
+    pub(crate) fn bind_body(&self, body: Body) -> Result<()> {
+        self.bind(body)?;
+        // SAFETY: bound, to a `Body`; its size is below `INLINE_BODY`, so it was not
+        // boxed once more.
+        unsafe { (*self.as_ptr()).set(flag::SENDABLE) };
+        Ok(())
     }
 
     /// Sets the function and makes the tasklet *paused*: alive, not queued.
@@ -1043,12 +1157,20 @@ pub struct Builder {
     stack_size: usize,
     sliced: bool,
     fp_env: bool,
+    site: Option<Site>,
 }
 
 impl Builder {
     /// A name for messages, listings and debuggers.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The spawn site for [statistics](crate::set_statistics), instead of the
+    /// caller's: for hosts in other languages.
+    pub fn site(mut self, site: Site) -> Builder {
+        self.site = Some(site);
         self
     }
 
@@ -1112,7 +1234,11 @@ impl Builder {
                 extra.stack_size = self.stack_size;
             }
             if runtime.hooks() & HOOK_STATS != 0 {
-                measure::bound_at(task, Location::caller());
+                let site = match self.site {
+                    Some(site) => site,
+                    None => Location::caller().into(), // not in a closure: that has no caller
+                };
+                measure::bound_at(task, site);
             }
             Ok(Tasklet::from_owned(task))
         }

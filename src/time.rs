@@ -1,7 +1,7 @@
 //! The thread's clock, and the waits that end at a time.
 //!
 //! Every timeout of this crate ([`Channel::receive_timeout`](crate::Channel::receive_timeout),
-//! [`Select::wait_timeout`](crate::Select::wait_timeout), ...) is an entry in one
+//! [`Select::wait_timeout`](crate::Select::wait_timeout), [`timeout`], ...) is an entry in one
 //! queue of the thread, ordered by deadline. It is looked at when somebody *fires*
 //! what is due:
 //!
@@ -17,14 +17,19 @@
 //! host gives one ([`set_clock`]); budgets in time and timeouts other than zero
 //! fail with [`StateError::NoClock`] until then.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
+use core::ops::Bound;
 use core::time::Duration;
 
-use crate::error::{Result, StateError};
+use crate::error::{Error, Result, StateError, Thrown};
 use crate::runtime::Runtime;
+use crate::scheduler::current;
 use crate::select;
-use crate::tasklet::Task;
+use crate::tasklet::{flag, Task, Tasklet};
+use crate::value::{Slot, Value};
 
 /// A monotonic clock: nanoseconds since any fixed moment.
 pub type Clock = fn() -> u64;
@@ -32,10 +37,31 @@ pub type Clock = fn() -> u64;
 /// The clock and the queue of a thread.
 pub(crate) struct Timers {
     clock: Cell<Option<Clock>>,
-    /// The first stand-in of the wait that ends, by deadline (nanoseconds) and,
-    /// among equals, by age.
-    queue: RefCell<BTreeMap<(u64, u64), *mut Task>>,
+    /// What ends, by deadline (nanoseconds) and, among equals, by age.
+    queue: RefCell<BTreeMap<Key, Entry>>,
     made: Cell<u64>,
+}
+
+enum Entry {
+    /// A wait: its first stand-in.
+    Wait(*mut Task),
+    Scope(Rc<Scope>),
+}
+
+/// A scope with a time limit.
+struct Scope {
+    tasklet: Tasklet,
+    up: TimeUp,
+    /// The time was up when the tasklet had its how-manieth turn before it: it is
+    /// queued, and perhaps has what it waited for.
+    turn: Cell<Option<u64>>,
+}
+
+/// What is thrown when the time of a scope is up: whose it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct TimeUp {
+    thread: u64,
+    scope: u64,
 }
 
 /// Where an entry is in the queue.
@@ -68,14 +94,19 @@ impl Timers {
     /// `first` is the first stand-in of a wait, which cancels the entry before
     /// it goes.
     pub(crate) fn add(&self, deadline: u64, first: *mut Task) -> Key {
-        let key = (deadline, self.made.get());
-        self.made.set(key.1 + 1);
-        self.queue.borrow_mut().insert(key, first);
+        let key = self.key(deadline);
+        self.queue.borrow_mut().insert(key, Entry::Wait(first));
         key
     }
 
+    fn key(&self, deadline: u64) -> Key {
+        (deadline, self.made.replace(self.made.get() + 1))
+    }
+
     pub(crate) fn cancel(&self, key: Key) {
-        self.queue.borrow_mut().remove(&key);
+        let entry = self.queue.borrow_mut().remove(&key);
+        // It may hold a tasklet's last handle.
+        drop(entry);
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -98,18 +129,184 @@ impl Timers {
             return 0;
         };
         let mut fired = 0;
+        // Those that must wait stay where they are: user code runs meanwhile, and may
+        // end a scope.
+        let mut from = Bound::Unbounded;
         loop {
             let mut queue = self.queue.borrow_mut();
-            let first = match queue.first_entry() {
-                Some(entry) if entry.key().0 <= now => entry.remove(),
+            let key = match queue.range((from, Bound::Unbounded)).next() {
+                Some((key, Entry::Scope(scope))) if key.0 <= now && scope.must_wait() => {
+                    from = Bound::Excluded(*key);
+                    continue;
+                }
+                Some((key, _)) if key.0 <= now => *key,
                 _ => return fired,
             };
+            let entry = queue.remove(&key);
             drop(queue);
-            // SAFETY: a wait cancels its entry before its stand-ins go.
-            unsafe { select::expire(runtime, first) };
+            match entry {
+                // SAFETY: a wait cancels its entry before its stand-ins go.
+                Some(Entry::Wait(first)) => unsafe { select::expire(runtime, first) },
+                Some(Entry::Scope(scope)) => scope.expire(),
+                None => unreachable!("it was just seen"),
+            }
             fired += 1;
         }
     }
+}
+
+impl Scope {
+    /// Nothing must be lost that came in time: who is queued has a turn first.
+    fn must_wait(&self) -> bool {
+        // SAFETY: the handle keeps the task.
+        let task = unsafe { &*self.tasklet.as_ptr() };
+        if !task.slot.is_empty() && (task.slot.is_bomb() || !task.is(flag::BLOCKED)) {
+            return true;
+        }
+        if self.tasklet.is_current() || !task.is(flag::QUEUED) {
+            return false;
+        }
+        let before = self.turn.replace(Some(task.switches));
+        before.is_none_or(|turn| turn == task.switches)
+    }
+
+    fn expire(&self) {
+        let up = Error::Thrown(Thrown::with_message(
+            Box::new(self.up),
+            "the time of an enclosing scope is up".into(),
+        ));
+        if self.tasklet.is_current() {
+            // It fires its own time: what it waits for, or does next, fails.
+            drop(self.tasklet.set_tempval(Value(Slot::bomb(up))));
+        } else if let Err(error) = self.tasklet.throw_pending(up) {
+            log::error!("the time of a tasklet's scope is up, but it cannot be told: {error}");
+        }
+    }
+}
+
+/// A moment of the thread's clock: the end of one or several [`timeout`]s.
+///
+/// ```
+/// use hardswitch::time::Deadline;
+/// use hardswitch::{sleep, Error};
+/// use std::time::Duration;
+///
+/// let all = Deadline::after(Duration::from_millis(30))?;
+/// all.limit(|| sleep(Duration::from_millis(1)))?;
+/// let rest = all.limit(|| sleep(Duration::from_secs(10)));
+/// assert!(matches!(rest, Err(Error::Timeout)));
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// Nanoseconds of the clock; the end of time is never.
+    at: u64,
+}
+
+impl Deadline {
+    /// The moment that is `time` from now. A time that the clock cannot tell is never.
+    ///
+    /// # Errors
+    /// [`StateError::NoClock`].
+    pub fn after(time: Duration) -> Result<Deadline> {
+        let at = Runtime::get().timers.after(time)?.unwrap_or(u64::MAX);
+        Ok(Deadline { at })
+    }
+
+    /// Until then; zero when it is past, `None` when it is never (or there is no clock
+    /// any more).
+    pub fn left(&self) -> Option<Duration> {
+        let now = Runtime::get().timers.now().ok()?;
+        (self.at != u64::MAX).then(|| Duration::from_nanos(self.at.saturating_sub(now)))
+    }
+
+    /// [`timeout`] until this moment.
+    ///
+    /// # Errors
+    /// Those of [`timeout`].
+    pub fn limit<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
+        if self.at == u64::MAX {
+            return f();
+        }
+        let runtime = Runtime::get();
+        let timers = &runtime.timers;
+        let key = timers.key(self.at);
+        let up = TimeUp {
+            thread: runtime.thread_id,
+            scope: key.1,
+        };
+        let scope = Rc::new(Scope {
+            tasklet: current(),
+            up,
+            turn: Cell::new(None),
+        });
+        timers.queue.borrow_mut().insert(key, Entry::Scope(scope));
+        let result = {
+            let _limit = Limit { timers, key, up };
+            f()
+        };
+        match result {
+            Err(Error::Thrown(thrown)) if thrown.downcast_ref() == Some(&up) => Err(Error::Timeout),
+            other => other,
+        }
+    }
+}
+
+/// Ends a scope's limit, whatever way the scope is left.
+struct Limit<'a> {
+    timers: &'a Timers,
+    key: Key,
+    up: TimeUp,
+}
+
+impl Drop for Limit<'_> {
+    fn drop(&mut self) {
+        self.timers.cancel(self.key);
+        // Thrown, but nothing has failed of it any more.
+        let me = Runtime::get().current();
+        // SAFETY: the running tasklet.
+        let slot = unsafe { &mut (*me).slot };
+        if let Some(Error::Thrown(thrown)) = slot.peek_bomb() {
+            if thrown.downcast_ref() == Some(&self.up) {
+                drop(slot.take());
+            }
+        }
+    }
+}
+
+/// Calls `f`, with a time limit for whatever it waits for: when `time` is up, the wait
+/// that `f` is in, of any kind, fails (the tasklet is
+/// [thrown at](crate::Tasklet::throw_pending)), and if `f` lets that error pass, the
+/// call returns [`Error::Timeout`].
+///
+/// Calls nest. What is thrown says whose time is up: to an inner call the error of an
+/// outer one is like any other that passes through, and code in between that handles
+/// `Error::Timeout` does not mistake it for its own. An `f` that does not wait is not
+/// interrupted, and who gets what it waits for in the same moment has it: then its next
+/// wait fails.
+///
+/// Who fires it, and when, says this module. Costs two allocations, and O(log timeouts)
+/// to begin and to end.
+///
+/// ```
+/// use hardswitch::{time::timeout, Channel, Error};
+/// use std::time::Duration;
+///
+/// let (hello, nobody) = (Channel::new(), Channel::<()>::new());
+/// let sender = hello.clone();
+/// hardswitch::spawn(move || sender.send("hello"))?;
+/// let result = timeout(Duration::from_millis(10), || {
+///     assert_eq!(hello.receive()?, "hello");
+///     nobody.receive()
+/// });
+/// assert!(matches!(result, Err(Error::Timeout)));
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Timeout`]; those of `f`; [`StateError::NoClock`].
+pub fn timeout<R>(time: Duration, f: impl FnOnce() -> Result<R>) -> Result<R> {
+    Deadline::after(time)?.limit(f)
 }
 
 #[cfg(feature = "std")]

@@ -127,6 +127,13 @@ thread_local! {
     static SIM: SimClock = SimClock::new();
 }
 
+/// Drops all timers of the calling thread, as its end does.
+pub(crate) fn drop_all() {
+    if let Ok(reactor) = Reactor::current() {
+        reactor.drop_timers();
+    }
+}
+
 fn ending<E>(_: E) -> io::Error {
     io::Error::other("the thread is ending")
 }
@@ -357,8 +364,8 @@ impl Timers for Inner {
     }
 
     fn expire(&self, reactor: &Reactor) -> usize {
-        let (now, limit) = (self.now(), self.next_id.get());
-        let mut done = 0;
+        let (begun, limit) = (self.now(), self.next_id.get());
+        let (mut now, mut done) = (begun, 0);
         while let Some((at, entry)) = self.take_due(now, limit) {
             done += 1;
             entry.key.set(None);
@@ -381,6 +388,8 @@ impl Timers for Inner {
                     }
                 }
             }
+            // It may have put the clock back.
+            now = self.now().min(begun);
         }
         done
     }
@@ -391,6 +400,14 @@ impl Timers for Inner {
 
     fn detached(&self) {
         self.attached.set(false);
+    }
+
+    fn clear(&self) {
+        let entries = self.entries.take();
+        for entry in entries.values() {
+            entry.key.set(None);
+        }
+        // Dropped here, with nothing borrowed: functions may own anything.
     }
 }
 

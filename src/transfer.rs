@@ -13,16 +13,16 @@
 //!    switch left behind. Those destructors may send, spill and switch as they
 //!    like: the slot they find is empty.
 
-use crate::arch::{self, EhGlobals};
+use crate::arch::{self, Copying, EhGlobals};
 use crate::debug;
 use crate::error::{Error, Result};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
 use crate::scheduler::unwinding;
-use crate::stack::slice;
 use crate::stack::window::Window;
 use crate::tasklet::{flag, release, Task};
+use crate::valgrind;
 use crate::value::Slot;
 
 /// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
@@ -37,46 +37,57 @@ pub(crate) unsafe fn plan(
     sp: usize,
     next: *mut Task,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise; windows live as long as the runtime, a resident is
+    // a live task.
     unsafe {
-        if (*next).is(flag::AWAY) {
-            return plan_eviction(runtime, prev, sp, next, false);
+        if !(*next).is(flag::AWAY) {
+            return Ok(());
         }
-    }
-    Ok(())
-}
-
-#[inline(never)]
-unsafe fn plan_eviction(
-    runtime: &Runtime,
-    prev: *mut Task,
-    sp: usize,
-    next: *mut Task,
-    must: bool,
-) -> Result<()> {
-    // SAFETY: windows live as long as the runtime, a resident is a live task.
-    unsafe {
         let window = &*(*next).window;
         let resident = window.resident.get();
         if resident.is_null() {
             return Ok(());
         }
-        let low = (*resident).low(if resident == prev { sp } else { (*resident).sp });
-        let buffer = &mut (*resident).buffer;
-        let len = window.top - low;
-        match runtime.slices.fit(buffer, len, &runtime.budget) {
-            Err(Error::MemoryCeiling(_)) if must => {
-                // The end of a tasklet cannot be refused; it frees more than
-                // this takes.
-                let unlimited = crate::stack::Budget::new(usize::MAX);
-                let before = buffer.capacity();
-                runtime.slices.fit(buffer, len, &unlimited)?;
-                runtime.budget.take_anyway(buffer.capacity());
-                runtime.budget.give(before);
-                Ok(())
-            }
-            other => other,
+        let sp = if resident == prev { sp } else { (*resident).sp };
+        let len = window.top - (*resident).low(sp);
+        if (*resident).buffer.fits(len) {
+            return Ok(());
         }
+        plan_buffer(runtime, resident, len)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn plan_buffer(runtime: &Runtime, resident: *mut Task, len: usize) -> Result<()> {
+    // SAFETY: a live task.
+    let buffer = unsafe { &mut (*resident).buffer };
+    runtime.slices.fit(buffer, len, &runtime.budget)
+}
+
+/// [`plan`] for the end of `prev`. It cannot be refused; it frees more than this
+/// takes.
+///
+/// # Safety
+/// As [`plan`].
+#[inline(always)]
+unsafe fn plan_end(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> Result<()> {
+    // SAFETY: the caller's promise.
+    match unsafe { plan(runtime, prev, 0, next) } {
+        // SAFETY: `plan` asked for a resident's buffer, so there is one.
+        Err(Error::MemoryCeiling(_)) => unsafe {
+            let window = &*(*next).window;
+            let resident = window.resident.get();
+            let len = window.top - (*resident).low((*resident).sp);
+            let buffer = &mut (*resident).buffer;
+            let before = buffer.capacity();
+            let unlimited = crate::stack::Budget::new(usize::MAX);
+            runtime.slices.fit(buffer, len, &unlimited)?;
+            runtime.budget.take_anyway(buffer.capacity());
+            runtime.budget.give(before);
+            Ok(())
+        },
+        other => other,
     }
 }
 
@@ -97,39 +108,48 @@ pub(crate) unsafe fn commit(
     unsafe {
         (*prev).sp = sp;
         runtime.set_running(next);
-        runtime.switches.set(runtime.switches.get() + 1);
         (*next).switches += 1;
         let eh = &*runtime.eh;
         if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !eh.caught.is_null() {
             special(runtime, prev, next);
         }
         if (*next).is(flag::AWAY) {
-            return bring_in(runtime, prev, next);
+            return bring_in(runtime, next);
         }
         sanitizer::leaving(runtime, prev, next, false);
         (*next).sp
     }
 }
 
-/// Can `prev` simply change stacks with `next`: switching is possible, nobody
-/// wants to know of it, and `next` is in place? Then [`swap`] is the whole
-/// transfer: there is nothing to plan.
+/// Is there nothing to do but to change stacks: switching is possible, nobody wants
+/// to know of it, neither has anything of its own to be exchanged?
 ///
 /// # Safety
 /// Both are live tasks of the runtime, `next` only where switching is possible;
 /// `prev` is running.
 #[inline(always)]
-pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
+pub(crate) unsafe fn clear(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         // Inside a schedule callback `prev` is not in the queue, and `next`
         // not a task: so what forbids to switch comes first.
         !sanitizer::OWN_STACKS
             && runtime.hooks() & HOOK_ANY == 0
-            && !unwinding(runtime)
+            && ((*prev).flags | (*next).flags) & flag::SPECIAL == 0
             && (*runtime.eh).caught.is_null()
-            && ((*prev).flags & flag::SPECIAL) | ((*next).flags & (flag::SPECIAL | flag::AWAY)) == 0
+            && !unwinding(runtime)
     }
+}
+
+/// Is it [`clear`], and `next` in place? Then [`swap`] is the whole transfer: there is
+/// nothing to plan.
+///
+/// # Safety
+/// As [`clear`].
+#[inline(always)]
+pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { clear(runtime, prev, next) && !(*next).is(flag::AWAY) }
 }
 
 /// Makes `next` the running tasklet and changes stacks; comes back when it is
@@ -142,9 +162,42 @@ pub(crate) unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     // SAFETY: `next` is in place; `prev` is the running tasklet.
     unsafe {
         runtime.set_running(next);
-        runtime.switches.set(runtime.switches.get() + 1);
         (*next).switches += 1;
         arch::swap(&raw mut (*prev).sp, (*next).sp);
+    }
+}
+
+/// Plans and commits a switch to `next`, which is away, where the way is [`clear`];
+/// `change` changes the queue. `None`, with nothing changed, in all cases but the
+/// usual one: somebody lies there, the buffer fits, no segments.
+///
+/// # Safety
+/// As [`plan`] and [`commit`]; `change` is no user code.
+#[inline(always)]
+pub(crate) unsafe fn go_away(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+    change: impl FnOnce(),
+) -> Option<usize> {
+    // SAFETY: the caller's promise; as in `plan` and `bring_in`.
+    unsafe {
+        let window = &*(*next).window;
+        let resident = window.resident.get();
+        if resident.is_null() || ((*resident).flags | (*next).flags) & flag::SEGMENT != 0 {
+            return None;
+        }
+        (*prev).sp = sp;
+        let low = (*resident).sp;
+        if !(*resident).buffer.fits(window.top - low) {
+            return None;
+        }
+        change();
+        runtime.set_running(next);
+        (*next).switches += 1;
+        let out = take_out(window, resident, low);
+        Some(take_in(runtime, window, out, next, (*next).sp))
     }
 }
 
@@ -183,69 +236,54 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     }
 }
 
-/// Gets `next`'s bytes into its window, or says how.
+/// Has `next`'s bytes brought into its window, and what lies there moved to the
+/// resident's slice: notes it as done, and returns the copying that is left to do.
 #[inline(never)]
-unsafe fn bring_in(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
-    // SAFETY: `plan` made room for the resident's bytes; when the resident is
-    // `prev`, whose stack we are on, the copying happens on the scratch stack.
+unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
+    // SAFETY: `plan` made room for the resident's bytes; live tasks.
     unsafe {
         let window = &*(*next).window;
-        if core::ptr::eq((*prev).window, window) {
-            runtime.exchange.set((prev, next));
-            return runtime.on_scratch(exchange);
-        }
         let resident = window.resident.get();
-        if !resident.is_null() {
-            evict(runtime, window, resident);
-        }
-        restore(runtime, window, next)
+        let out = if resident.is_null() {
+            Copying::NOTHING
+        } else {
+            take_out(window, resident, (*resident).low((*resident).sp))
+        };
+        take_in(runtime, window, out, next, (*next).low((*next).sp))
     }
 }
 
-/// On the scratch stack: both tasklets live in the same window.
-unsafe extern "C" fn exchange(runtime: *mut ()) -> usize {
-    // SAFETY: `runtime` is the argument that `on_scratch` passes.
-    unsafe {
-        let runtime = &*(runtime as *const Runtime);
-        let (prev, next) = runtime.exchange.get();
-        let window = &*(*next).window;
-        if window.resident.get() == prev {
-            evict(runtime, window, prev);
-        }
-        restore(runtime, window, next)
-    }
-}
-
-/// Copies the resident's live bytes to its slice.
+/// The resident's bytes, from `low` on, go to its slice.
 #[inline(always)]
-unsafe fn evict(runtime: &Runtime, window: &Window, resident: *mut Task) {
-    // SAFETY: the buffer was fitted by `plan`; nobody runs in the window.
+unsafe fn take_out(window: &Window, resident: *mut Task, low: usize) -> Copying {
+    // SAFETY: a live task, whose buffer has been fitted.
     unsafe {
-        let sp = (*resident).low((*resident).sp);
-        let len = window.top - sp;
-        debug_assert!(len <= (*resident).buffer.capacity());
-        if !window.intact(sp) {
+        if !window.intact(low) {
             overrun(window, resident);
         }
-        slice::copy(sp as *const u8, (*resident).buffer.ptr(), len);
         (*resident).set(flag::AWAY);
-        runtime.copied.set(runtime.copied.get() + len as u64);
+        let len = window.top - low;
+        debug_assert!(len <= (*resident).buffer.capacity());
+        Copying::new(low, (*resident).buffer.ptr() as usize, len)
     }
 }
 
-/// Copies a slice back to the addresses it came from.
+/// `next`'s bytes come in, to `low` and up.
 #[inline(always)]
-unsafe fn restore(runtime: &Runtime, window: &Window, next: *mut Task) -> usize {
-    // SAFETY: the slice holds the bytes from `sp` to the top of its window.
+unsafe fn take_in(
+    runtime: &Runtime,
+    window: &Window,
+    out: Copying,
+    next: *mut Task,
+    low: usize,
+) -> usize {
+    // SAFETY: a slice holds the bytes from `low` to the top of the window.
     unsafe {
-        let sp = (*next).sp;
-        let low = (*next).low(sp);
-        let len = window.top - low;
-        slice::copy((*next).buffer.ptr(), low as *mut u8, len);
         (*next).clear(flag::AWAY);
         window.resident.set(next);
-        runtime.copied.set(runtime.copied.get() + len as u64);
-        sp
+        let into = Copying::new((*next).buffer.ptr() as usize, low, window.top - low);
+        valgrind::slices(&out, &into);
+        runtime.exchange(out, into, (*next).sp)
     }
 }
 
@@ -275,14 +313,13 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
             (*own_window).resident.set(core::ptr::null_mut());
         }
         if (*next).is(flag::AWAY) {
-            if let Err(error) = plan_eviction(runtime, prev, 0, next, true) {
+            if let Err(error) = plan_end(runtime, prev, next) {
                 os::fatal(format_args!(
                     "a tasklet ended, and the next cannot be resumed: {error}"
                 ));
             }
         }
         runtime.set_running(next);
-        runtime.switches.set(runtime.switches.get() + 1);
         (*next).switches += 1;
         if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !(*runtime.eh).caught.is_null() {
             special(runtime, prev, next);
@@ -291,7 +328,7 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
             (*prev).clear(flag::EH_SAVED);
         }
         let sp = if (*next).is(flag::AWAY) {
-            bring_in(runtime, prev, next)
+            bring_in(runtime, next)
         } else {
             (*next).sp
         };
@@ -417,6 +454,10 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
             for task in runtime.take_reaped() {
                 release(task);
             }
+        }
+        #[cfg(feature = "std")]
+        if after & after::TURN != 0 {
+            crate::thread::host_lock::turn_over();
         }
         #[cfg(feature = "std")]
         if after & after::MAIL != 0 {

@@ -10,6 +10,8 @@
 
 #[cfg(all(feature = "valgrind", target_arch = "x86_64"))]
 mod requests {
+    use crate::arch::Copying;
+
     /// Requests to the core: see Valgrind's manual, "The Client Request
     /// mechanism". The numbers are part of its stable interface.
     const STACK_REGISTER: usize = 0x1501;
@@ -17,6 +19,7 @@ mod requests {
     const CHANGE_ERR_DISABLEMENT: usize = 0x1801;
     /// Requests to Memcheck: its two letters, then a number.
     const MAKE_MEM_UNDEFINED: usize = (b'M' as usize) << 24 | (b'C' as usize) << 16 | 1;
+    const MAKE_MEM_DEFINED: usize = MAKE_MEM_UNDEFINED + 1;
 
     /// A sequence of instructions without effect that Valgrind knows. Outside of
     /// it the answer is 0.
@@ -59,6 +62,21 @@ mod requests {
         request(MAKE_MEM_UNDEFINED, at, len);
     }
 
+    /// `[at, at + len)` may be read and written: nobody needs to know what is there.
+    pub(crate) fn accessible(at: usize, len: usize) {
+        request(MAKE_MEM_DEFINED, at, len);
+    }
+
+    /// The routines are going to copy these. Only what lies below the bytes that go
+    /// out is made known: they are still in place.
+    pub(crate) fn slices(out: &Copying, into: &Copying) {
+        let below = match out.len {
+            0 => into.len,
+            _ => out.from.saturating_sub(into.to),
+        };
+        accessible(into.to, below);
+    }
+
     /// Runs `f`, which may read anything.
     pub(crate) fn quietly(f: impl FnOnce()) {
         request(CHANGE_ERR_DISABLEMENT, 1, 0);
@@ -69,6 +87,8 @@ mod requests {
 
 #[cfg(not(all(feature = "valgrind", target_arch = "x86_64")))]
 mod requests {
+    use crate::arch::Copying;
+
     pub(crate) struct Stack;
 
     impl Stack {
@@ -80,6 +100,12 @@ mod requests {
 
     #[inline(always)]
     pub(crate) fn writable(_: usize, _: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn accessible(_: usize, _: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn slices(_: &Copying, _: &Copying) {}
 
     #[inline(always)]
     pub(crate) fn quietly(f: impl FnOnce()) {

@@ -7,7 +7,7 @@ use common::{fresh, told, Log};
 use hardswitch::time::{now, set_clock};
 use hardswitch::{
     atomic, block_trap, current, run, schedule, set_statistics, statistics, switch_trap,
-    switch_trapped, thread_id, thread_info, Channel, Error, StateError, Tasklet,
+    switch_trapped, thread, thread_id, Channel, Error, StateError, Tasklet,
 };
 use std::any::Any;
 use std::cell::Cell;
@@ -255,15 +255,16 @@ fn a_thread_has_a_number_of_its_own_and_tells_about_itself() {
     fresh(|s| {
         let t = s.spawn(|| ());
         assert_eq!(t.thread_id(), thread_id());
-        let info = thread_info(thread_id()).unwrap();
-        assert!(info.main.is_main() && info.current.is_current());
+        let info = thread::info(thread_id()).unwrap();
+        assert!(info.main.tasklet().unwrap().is_main());
+        assert!(info.current.tasklet().unwrap().is_current());
         assert_eq!((info.id, info.run_count), (thread_id(), 2));
         let here = thread_id();
         let there = std::thread::spawn(thread_id).join().unwrap();
         assert_ne!(here, there);
-        assert_eq!(told(thread_info(there)), "Thread id not found");
+        assert_eq!(told(thread::info(there)), "Thread id not found");
         assert_eq!(StateError::ThreadNotFound.message(), "Thread id not found");
-        assert_eq!(told(thread_info(0)), "Thread id not found");
+        assert_eq!(told(thread::info(0)), "Thread id not found");
         run().unwrap();
     });
 }

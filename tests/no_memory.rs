@@ -258,7 +258,7 @@ fn lent_memory_serves_as_windows() {
         windows: 2,
         ..Settings::console()
     };
-    let bytes = 2 * settings.window_size + settings.scratch_size + 32;
+    let bytes = 2 * settings.window_size + 32;
     let mut memory = vec![0u8; bytes];
     let start = memory.as_mut_ptr() as usize;
     std::thread::spawn(move || {

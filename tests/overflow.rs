@@ -111,7 +111,7 @@ fn lent_memory_is_checked_at_every_eviction() {
             windows: 1,
             ..Settings::console()
         };
-        let bytes = settings.window_size + settings.scratch_size + 64;
+        let bytes = settings.window_size + 64;
         // Room below the window, so that the overflow damages nothing else.
         let memory = vec![0u8; bytes + 64 * 1024].leak();
         let start = memory[64 * 1024..].as_mut_ptr();

@@ -5,11 +5,12 @@ mod common;
 
 use common::{fresh, told, Log, Stacks};
 use hardswitch::{
-    current, run, run_count, schedule, Channel, Error, Preference, Result, Select, Selected,
-    StateError, Tasklet,
+    current, run, run_count, schedule, Channel, Error, Preference, QueueChannel, Result, Select,
+    Selected, StateError, Tasklet,
 };
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 fn channels<const N: usize>() -> [Channel<i64>; N] {
     std::array::from_fn(|_| Channel::new())
@@ -157,11 +158,76 @@ fn two_selects_can_meet() {
     });
 }
 
+/// How often, in `draws` tries that have `p` as their chance of success: within six standard deviations. (A fair choice is
+/// outside once in 500 million.)
+fn is_likely(successes: usize, draws: usize, p: f64) -> bool {
+    let (n, got) = (draws as f64, successes as f64);
+    (got - n * p).abs() < 6.0 * (n * p * (1.0 - p)).sqrt()
+}
+
 #[test]
-fn a_fair_select_starves_nobody_and_an_ordered_one_takes_the_first() {
+fn each_case_that_can_be_done_has_the_same_chance() {
+    fresh(|_| {
+        const DRAWS: usize = 30_000;
+        let queues: Vec<_> = (0..4).map(|_| QueueChannel::unbounded()).collect();
+        let put = |i: usize| queues[i].send(()).unwrap();
+        (0..4).filter(|&i| i != 1).for_each(put);
+        // Number 1 is never ready: its share goes to all others alike.
+        let choose = |cases: &[usize]| {
+            let mut select = Select::new();
+            for &i in cases {
+                select.receive(&queues[i]);
+            }
+            let chosen = cases[select.wait().unwrap().index()];
+            put(chosen);
+            chosen
+        };
+        let (mut of_three, mut of_two) = ([0; 4], [0; 4]);
+        let (mut again, mut last) = (0, 0);
+        for _ in 0..DRAWS {
+            // Two selects in turn: neither depends on what the other does.
+            let chosen = choose(&[0, 1, 2, 3]);
+            of_three[chosen] += 1;
+            again += usize::from(chosen == last);
+            last = chosen;
+            of_two[choose(&[0, 2])] += 1;
+        }
+        assert_eq!(of_three[1], 0);
+        for i in [0, 2, 3] {
+            assert!(is_likely(of_three[i], DRAWS, 1.0 / 3.0), "{of_three:?}");
+        }
+        // Nor does one that comes next depend on the one before.
+        assert!(is_likely(again, DRAWS, 1.0 / 3.0), "{again}");
+        assert!(is_likely(of_two[0], DRAWS, 0.5), "{of_two:?}");
+        assert_eq!(of_two[0] + of_two[2], DRAWS);
+    });
+}
+
+#[test]
+fn each_closed_case_has_the_same_chance_too() {
+    fresh(|_| {
+        const DRAWS: usize = 10_000;
+        let c = channels::<3>();
+        c[0].close();
+        c[2].close();
+        let mut counts = [0; 3];
+        for _ in 0..DRAWS {
+            let mut select = Select::new();
+            for c in &c {
+                select.receive(c);
+            }
+            counts[select.wait().unwrap().index()] += 1;
+        }
+        assert!(is_likely(counts[0], DRAWS, 0.5), "{counts:?}");
+        assert_eq!(counts[1], 0);
+    });
+}
+
+#[test]
+fn a_select_in_order_takes_the_first_that_can_be_done() {
     fresh(|s| {
-        let c = channels::<2>();
-        for channel in &c {
+        let c = channels::<3>();
+        for channel in &c[1..] {
             let channel = channel.clone();
             s.spawn(move || loop {
                 if let Err(error) = channel.send(0) {
@@ -170,18 +236,14 @@ fn a_fair_select_starves_nobody_and_an_ordered_one_takes_the_first() {
             });
         }
         schedule().unwrap();
-        let choose = |ordered: bool| {
+        for _ in 0..20 {
             let mut select = Select::new();
-            select.receive(&c[0]);
-            select.receive(&c[1]);
-            let select = if ordered { select.in_order() } else { select };
-            let index = select.wait().unwrap().index();
+            for c in &c {
+                select.receive(c);
+            }
+            assert_eq!(select.in_order().wait().unwrap().index(), 1);
             schedule().unwrap();
-            index
-        };
-        let fair: Vec<_> = (0..10).map(|_| choose(false)).collect();
-        assert_eq!(fair.iter().sum::<usize>(), 5, "{fair:?}");
-        assert_eq!((0..10).map(|_| choose(true)).sum::<usize>(), 0);
+        }
     });
 }
 
@@ -650,5 +712,186 @@ fn whatever_ends_them_selects_leave_nothing_behind_and_lose_no_value() {
             assert_eq!(Rc::strong_count(&value), 1, "seed {seed}");
             assert_eq!(hardswitch::stats().tasklets, 1, "seed {seed}");
         }
+    });
+}
+
+// --- Channels with a queue
+
+/// A select that receives from the queue, or else from the channel.
+fn either(queue: &QueueChannel<i64>, channel: &Channel<i64>) -> hardswitch::Result<(usize, i64)> {
+    let mut select = Select::new();
+    let (first, second) = (select.receive(queue), select.receive(channel));
+    let mut done = select.in_order().wait()?;
+    let value = match done.received(first) {
+        Some(value) => value?,
+        None => done.received(second).expect("one of the two")?,
+    };
+    Ok((done.index(), value))
+}
+
+#[test]
+fn a_queue_with_a_value_is_ready_to_receive_from() {
+    fresh(|s| {
+        let (queue, channel) = (QueueChannel::bounded(2), Channel::new());
+        queue.send_sequence([1, 2]).unwrap();
+        let q = queue.clone();
+        let waiting = s.spawn(move || q.send(3));
+        schedule().unwrap();
+        assert!(waiting.is_blocked());
+        assert_eq!(either(&queue, &channel).unwrap(), (0, 1));
+        assert!(
+            waiting.is_scheduled() && !waiting.is_blocked(),
+            "there is room"
+        );
+        assert_eq!(queue.len(), 2);
+        queue.close();
+        assert_eq!(
+            either(&queue, &channel).unwrap(),
+            (0, 2),
+            "what is queued can be had"
+        );
+        assert_eq!(either(&queue, &channel).unwrap(), (0, 3));
+        assert_eq!(told(either(&queue, &channel)), Error::Closed.to_string());
+        let sender = channel.clone();
+        s.spawn(move || sender.send(4));
+        schedule().unwrap();
+        assert_eq!(either(&queue, &channel).unwrap(), (1, 4));
+        run().unwrap();
+    });
+}
+
+#[test]
+fn an_empty_queue_is_waited_for() {
+    fresh(|s| {
+        for bound in [0, 1, usize::MAX] {
+            let log = Log::default();
+            let (queue, channel) = (QueueChannel::bounded(bound), Channel::new());
+            let (q, c, logs) = (queue.clone(), channel.clone(), log.clone());
+            let t = s.spawn(move || {
+                for _ in 0..3 {
+                    let (case, value) = either(&q, &c)?;
+                    logs.add(format_args!("{case}:{value}"));
+                }
+                Ok(())
+            });
+            run().unwrap();
+            assert_eq!((queue.balance(), channel.balance()), (-1, -1));
+            assert_eq!(queue.queue(), Some(t.clone()));
+            queue.send(5).unwrap();
+            assert_eq!((queue.balance(), channel.balance()), (0, 0));
+            assert!(t.is_scheduled(), "woken, and not switched to");
+            run().unwrap();
+            channel.send(6).unwrap();
+            run().unwrap();
+            assert_eq!(log.take(), "0:5 1:6");
+            queue.send_throw(Error::WrongType).unwrap();
+            assert!(matches!(run(), Err(Error::WrongType)));
+            assert_eq!((queue.balance(), channel.balance()), (0, 0));
+        }
+    });
+}
+
+#[test]
+fn a_send_to_a_queue_waits_while_it_is_full() {
+    fresh(|s| {
+        for bound in [0, 1, 3] {
+            let log = Log::default();
+            let (queue, stop) = (QueueChannel::bounded(bound), Channel::<i64>::new());
+            let (q, c, logs) = (queue.clone(), stop.clone(), log.clone());
+            let t = s.spawn(move || {
+                for value in 0.. {
+                    let mut select = Select::new();
+                    let send = select.send(&q, Box::new([value; 3]));
+                    let stopped = select.receive(&c);
+                    let mut done = select.wait()?;
+                    if let Some(sent) = done.sent(send) {
+                        sent?;
+                        logs.add(value);
+                    } else if let Some(stop) = done.received(stopped) {
+                        assert_eq!(done.unsent(send).as_deref(), Some(&[value; 3]));
+                        assert_eq!(stop?, -1);
+                        break;
+                    }
+                }
+                Ok(())
+            });
+            run().unwrap();
+            let full: Vec<_> = (0..bound).map(|i| i.to_string()).collect();
+            assert_eq!(log.take(), full.join(" "));
+            assert_eq!((queue.len(), queue.balance()), (bound, bound as isize + 1));
+            // Behind it, another one.
+            let q = queue.clone();
+            s.spawn(move || q.send(Box::new([100; 3])));
+            run().unwrap();
+            for value in 0..bound {
+                assert_eq!(*queue.receive().unwrap(), [value; 3]);
+                assert!(t.is_scheduled() || value > 0);
+            }
+            assert_eq!(*queue.receive().unwrap(), [bound; 3]);
+            assert_eq!(
+                *queue.receive().unwrap(),
+                [100; 3],
+                "in the order they came"
+            );
+            run().unwrap();
+            stop.send(-1).unwrap();
+            run().unwrap();
+            assert!(!t.is_alive());
+            assert_eq!((stop.balance(), queue.balance()), (0, queue.len() as isize));
+        }
+    });
+}
+
+#[test]
+fn queues_in_a_select_end_as_channels_do() {
+    fresh(|s| {
+        let (queue, channel) = (QueueChannel::<i64>::bounded(1), Channel::<i64>::new());
+        // Killed.
+        let (q, c) = (queue.clone(), channel.clone());
+        let t = s.spawn(move || either(&q, &c).map(drop));
+        run().unwrap();
+        t.kill().unwrap();
+        assert_eq!((queue.balance(), channel.balance()), (0, 0));
+        // Not waiting.
+        let mut select = Select::new();
+        select.receive(&queue);
+        assert!(matches!(select.try_wait(), Err(Error::WouldBlock)));
+        queue.send(1).unwrap();
+        let mut select = Select::new();
+        let send = select.send(&queue, 2);
+        let waited = select.wait_timeout(Duration::from_millis(1));
+        assert!(matches!(waited, Err(Error::Timeout)));
+        assert_eq!((queue.balance(), send.index()), (1, 0));
+        // Both ways.
+        let mut select = Select::new();
+        select.receive(&queue);
+        select.send(&queue, 3);
+        assert!(matches!(
+            select.try_wait(),
+            Err(Error::State(StateError::SelectBothWays))
+        ));
+        // Closed: it takes nothing any more, though there is room.
+        queue.receive().unwrap();
+        queue.close();
+        let mut select = Select::new();
+        let send = select.send(&queue, 4);
+        let mut done = select.wait().unwrap();
+        assert!(matches!(done.sent(send), Some(Err(Error::Closed))));
+        assert_eq!((done.unsent(send), queue.len()), (Some(4), 0));
+        // Closed while one waits.
+        queue.open();
+        let (q, c) = (queue.clone(), channel.clone());
+        s.spawn(move || either(&q, &c).map(drop));
+        run().unwrap();
+        assert_eq!(queue.close_and_wake(), 1);
+        assert!(matches!(run(), Err(Error::Closed)));
+        assert_eq!(channel.balance(), 0);
+        // Gone while one waits: the select keeps it.
+        let (q, c) = (QueueChannel::<i64>::bounded(1), channel.clone());
+        let t = s.spawn(move || either(&q, &c).map(drop));
+        run().unwrap();
+        channel.send(5).unwrap();
+        run().unwrap();
+        assert!(!t.is_alive());
     });
 }

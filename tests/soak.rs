@@ -423,7 +423,7 @@ fn thread_life(round: &Arc<Round>, number: u64, seed: u64, together: Option<&Bar
         slice_cache: 64 * 1024 * random.below(2) as usize,
         ..Settings::default()
     };
-    let (stack_size, scratch_size) = (settings.stack_size, settings.scratch_size);
+    let stack_size = settings.stack_size;
     settings.apply().unwrap();
     let main_loop = MainLoop::current().unwrap();
     let watch = Watch::begin(&round.watched, number, &main_loop);
@@ -521,9 +521,8 @@ fn thread_life(round: &Arc<Round>, number: u64, seed: u64, together: Option<&Bar
     if in_use != (0, 0, 1, 0) {
         wrong(format_args!("thread {number}: still in use: {stats:?}"));
     }
-    // What is kept for the next tasklets, and no byte more. The scratch stack comes with the first window.
-    let scratch = scratch_size * usize::from(stats.window_bytes > 0);
-    let stacks = stats.window_bytes + stats.stacks_pooled * stack_size + scratch;
+    // What is kept for the next tasklets, and no byte more.
+    let stacks = stats.window_bytes + stats.stacks_pooled * stack_size;
     if stats.memory_bytes != stacks + stats.control_bytes + stats.slice_cache_bytes {
         wrong(format_args!("thread {number}: bytes left over: {stats:?}"));
     }

@@ -4,7 +4,9 @@
 use hardswitch::sync::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Queue, RLock, Semaphore,
 };
-use hardswitch::{run, schedule, sleep, spawn, Error, MainLoop, StateError, Tasklet};
+use hardswitch::{
+    run, schedule, sleep, spawn, switch_trapped, Error, MainLoop, StateError, Tasklet,
+};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -281,6 +283,63 @@ fn a_panic_gives_the_lock_back() {
     assert_eq!(*lock.lock().unwrap(), 2);
 }
 
+/// Has a tasklet wait for a lock; `give_back` gets the guard; the waiter must come to its turn.
+fn gives_back(give_back: impl FnOnce(LockGuard<'_, ()>)) {
+    let (lock, got) = (Rc::new(Lock::new(())), Rc::new(Cell::new(false)));
+    let guard = lock.lock().unwrap();
+    let (l, g) = (lock.clone(), got.clone());
+    start(move || {
+        let _guard = l.lock()?;
+        g.set(true);
+        Ok(())
+    });
+    settle();
+    assert_eq!(lock.waiting(), 1);
+    give_back(guard);
+    finish();
+    assert!(got.get());
+}
+
+#[test]
+fn a_lock_may_be_given_back_where_no_switch_is_allowed() {
+    gives_back(|guard| {
+        let _trap = switch_trapped();
+        drop(guard);
+    });
+    gives_back(|guard| {
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _guard = guard;
+            panic!("with a lock in hand");
+        }));
+        assert!(unwound.is_err());
+    });
+}
+
+#[test]
+fn a_lock_may_be_given_back_from_a_schedule_callback() {
+    let sem = Arc::new(Semaphore::new(0));
+    let (s, got) = (sem.clone(), Rc::new(Cell::new(false)));
+    let g = got.clone();
+    start(move || {
+        s.acquire()?;
+        g.set(true);
+        Ok(())
+    });
+    settle();
+    let s = sem.clone();
+    let once = Cell::new(true);
+    let old = hardswitch::set_schedule_callback(Some(Rc::new(move |_, _| {
+        if once.take() {
+            s.release().unwrap();
+        }
+    })));
+    start(|| Ok(()));
+    settle();
+    hardswitch::set_schedule_callback(old);
+    finish();
+    assert!(got.get());
+}
+
 #[test]
 fn threads_and_tasklets_share_a_lock() {
     const EACH: usize = 300;
@@ -397,6 +456,27 @@ fn a_reentrant_lock_belongs_to_its_tasklet_until_the_last_release() {
 }
 
 #[test]
+fn a_reentrant_lock_that_was_never_given_back_is_nobody_elses() {
+    let lock = Rc::new(RLock::new(()));
+    let l = lock.clone();
+    start(move || {
+        std::mem::forget(l.lock()?);
+        Ok(())
+    });
+    settle();
+    // The next tasklets come to be where that one was.
+    for _ in 0..3 {
+        let l = lock.clone();
+        start(move || {
+            assert!(l.try_lock().is_none() && !l.is_mine());
+            Ok(())
+        });
+        settle();
+    }
+    assert!(lock.is_locked());
+}
+
+#[test]
 fn releasing_somebody_elses_reentrant_lock_is_an_error() {
     let lock = Arc::new(RLock::new(()));
     assert!(is(lock.release(), StateError::NotOwner));
@@ -449,6 +529,27 @@ fn a_bounded_semaphore_refuses_more_than_it_began_with() {
     assert_eq!(sem.available(), 4);
     assert!(is(sem.release_many(usize::MAX), StateError::SemaphoreFull));
     assert!(!BoundedSemaphore::new(0).try_acquire());
+}
+
+#[test]
+fn a_bounded_semaphore_refuses_too_many_also_while_somebody_waits() {
+    let sem = Rc::new(BoundedSemaphore::new(2));
+    assert!(sem.try_acquire() && sem.try_acquire());
+    let (s, got) = (sem.clone(), Rc::new(Cell::new(false)));
+    let g = got.clone();
+    start(move || {
+        s.acquire()?;
+        g.set(true);
+        Ok(())
+    });
+    settle();
+    assert!(is(sem.release_many(3), StateError::SemaphoreFull));
+    settle();
+    assert!(!got.get(), "all or none");
+    sem.release_many(2).unwrap();
+    settle();
+    assert!(got.get());
+    assert_eq!(sem.available(), 1, "one is the waiter's");
 }
 
 #[test]
@@ -988,6 +1089,39 @@ fn a_closed_queue_gives_what_it_has_and_ends_the_waits() {
     sleep(MS(5)).unwrap();
     empty.close();
     assert!(matches!(getter.join().unwrap(), Error::Closed));
+}
+
+#[test]
+fn who_gets_until_the_queue_is_closed_leaves_nothing_behind() {
+    for _ in 0..100 {
+        let queue = Arc::new(Queue::new());
+        let put = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (queue, put) = (queue.clone(), put.clone());
+                thread::spawn(move || {
+                    while queue.put(()).is_ok() {
+                        put.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        let q = queue.clone();
+        let closer = thread::spawn(move || {
+            while q.is_empty() {
+                std::hint::spin_loop();
+            }
+            q.close();
+        });
+        let mut got = 0;
+        while queue.get().is_ok() {
+            got += 1;
+        }
+        closer.join().unwrap();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(got, put.load(Ordering::SeqCst), "put in, and not got");
+        assert!(queue.is_empty());
+    }
 }
 
 #[test]

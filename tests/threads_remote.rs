@@ -2,7 +2,7 @@
 
 use hardswitch::thread::{self as hsw, Channel, Remote};
 use hardswitch::{spawn, Error, MainLoop, StateError, Tasklet};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
@@ -134,6 +134,10 @@ fn who_waits_can_be_killed_and_thrown_at_from_elsewhere() {
     for tasklet in &tasklets {
         assert!(!tasklet.is_alive().unwrap());
         tasklet.kill().unwrap();
+        // It keeps its thread.
+        let there = tasklet.with(|tasklet| tasklet.thread_id()).unwrap();
+        assert_eq!(tasklet.thread(), Some(there));
+        assert_ne!(there, hardswitch::thread_id());
     }
     assert_eq!(channel.balance(), 0);
     main_loop.stop();
@@ -280,4 +284,26 @@ fn a_panic_in_a_question_harms_nobody() {
     assert!(main.is_alive().unwrap());
     main_loop.stop();
     thread.join().unwrap();
+}
+
+#[test]
+fn a_loop_is_not_idle_while_there_is_mail() {
+    std::thread::spawn(|| {
+        let tasklet = Tasklet::new().unwrap();
+        let ran = Rc::new(Cell::new(false));
+        let set = ran.clone();
+        tasklet.bind(move || set.set(true)).unwrap();
+        let remote = tasklet.remote().unwrap();
+        // Nobody runs it at once: it is asked as any thread would ask.
+        std::thread::spawn(move || remote.setup().unwrap())
+            .join()
+            .unwrap();
+        hardswitch::MainLoop::current()
+            .unwrap()
+            .run_until_idle()
+            .unwrap();
+        assert!(ran.get());
+    })
+    .join()
+    .unwrap();
 }

@@ -281,6 +281,21 @@ fn a_set_clock_keeps_the_moments_of_its_timers() {
 }
 
 #[test]
+fn nothing_comes_early_when_a_call_puts_the_clock_back() {
+    let (clock, late) = (stepped(), Rc::new(Cell::new(false)));
+    let back = clock.clone();
+    clock
+        .call_later(MS(1), move || back.set(Duration::ZERO))
+        .unwrap();
+    let l = late.clone();
+    clock.call_later(MS(2), move || l.set(true)).unwrap();
+    step(&clock, MS(5));
+    assert!(!late.get(), "the clock shows {:?}", clock.now());
+    step(&clock, MS(2));
+    assert!(late.get());
+}
+
+#[test]
 fn both_clocks_serve_sleepers_at_once() {
     let notes = Notes::default();
     let sim = SimClock::current().unwrap();

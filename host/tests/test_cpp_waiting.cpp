@@ -279,6 +279,54 @@ TEST_CASE("a queue keeps what nobody has received yet, up to its bound") {
     CHECK(hsw_queue_release(stale) == HSW_ERR_STALE);
 }
 
+TEST_CASE("a queue is iterated until it is closed and empty") {
+    const no_leaks check;
+    const hsw::queue_channel<int> queue(8);
+    for (int i = 1; i <= 3; ++i) {
+        queue.send(i);
+    }
+    queue.close();
+    int sum = 0;
+    for (const int value : queue) {
+        sum = 10 * sum + value;
+    }
+    CHECK(sum == 123);
+}
+
+TEST_CASE("a select takes queues as well as channels") {
+    const no_leaks check;
+    const auto kept = std::make_shared<int>(1);
+    const hsw::queue_channel<std::shared_ptr<int>> full(1);
+    const hsw::queue_channel<int> empty(1);
+    const hsw::channel<int> talk;
+    full.send(kept);
+    std::string log;
+    const auto go = [&](std::chrono::milliseconds limit) {
+        hsw::select wait;
+        wait.send(full, kept, [&] { log += "s"; });
+        wait.receive(empty, [&](int value) { log += "q" + std::to_string(value); });
+        wait.receive(talk, [&](int value) { log += "c" + std::to_string(value); });
+        return wait.perform_for(limit);
+    };
+    CHECK_FALSE(go(0ms));
+    CHECK_FALSE(go(1ms));
+    CHECK(kept.use_count() == 2); // what was not sent is destroyed, what is queued is not
+    empty.send(4);
+    CHECK(go(0ms));
+    hsw::spawn_detached([&] { talk.send(5); });
+    CHECK(go(60s));
+    hsw::spawn_detached([&] { full.receive(); });
+    CHECK(go(60s));
+    CHECK(log == "q4c5s");
+    CHECK(full.size() == 1);
+
+    hsw_case both{talk.raw(), empty.raw(), HSW_RECEIVE, nullptr};
+    std::size_t chosen = 0;
+    CHECK(hsw_select(&both, 1, 0, false, &chosen) == HSW_ERR_ARGUMENT);
+    hsw_case stale{hsw_channel{}, hsw_queue{talk.raw().handle}, HSW_RECEIVE, nullptr};
+    CHECK(hsw_select(&stale, 1, 0, false, &chosen) == HSW_ERR_WRONG_KIND);
+}
+
 TEST_CASE("bad arguments are told") {
     hsw_run_report report{};
     CHECK(hsw_run_with(nullptr, &report) == HSW_ERR_NULL);
@@ -287,11 +335,11 @@ TEST_CASE("bad arguments are told") {
     CHECK(hsw_select(nullptr, 0, 0, false, nullptr) == HSW_ERR_NULL);
     CHECK(hsw_select(nullptr, 0, HSW_NO_LIMIT, false, &chosen) == HSW_ERR_STATE);
     const hsw::channel<int> talk;
-    hsw_case stale{hsw_channel{}, HSW_RECEIVE, nullptr};
+    hsw_case stale{hsw_channel{}, hsw_queue{}, HSW_RECEIVE, nullptr};
     CHECK(hsw_select(&stale, 1, 0, false, &chosen) == HSW_ERR_NULL);
-    hsw_case neither{talk.raw(), 0, nullptr};
+    hsw_case neither{talk.raw(), hsw_queue{}, 0, nullptr};
     CHECK(hsw_select(&neither, 1, 0, false, &chosen) == HSW_ERR_ARGUMENT);
-    hsw_case good{talk.raw(), HSW_RECEIVE, nullptr};
+    hsw_case good{talk.raw(), hsw_queue{}, HSW_RECEIVE, nullptr};
     CHECK(hsw_select(&good, 1, 0, false, &chosen) == HSW_ERR_TIMEOUT);
     CHECK(chosen == SIZE_MAX);
     CHECK(talk.balance() == 0);

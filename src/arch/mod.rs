@@ -6,8 +6,8 @@
 //!
 //! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on the
 //!   current stack, call `op(arg, sp)`, go on with the save area that it names.
-//!   If the copying cannot be done on this stack, `op` names an [`Exchange`]
-//!   instead, which the routine does on the scratch stack.
+//!   If that one's bytes are not in place, `op` names an [`Exchange`] instead, and
+//!   the routine copies: in registers, for it has no stack while it does.
 //! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is decided
 //!   who is next, and that one is in place.
 //! * `hsw_asm_leave(to)`: the second half alone.
@@ -16,7 +16,7 @@
 //! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
 //!   `sp` did, to unwinders; for backtraces.
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
-//! * `SAVE_AREA`, `STACK_ALIGN`, `write_newborn`: the layout, drawn in the file
+//! * `SAVE_AREA`, `STACK_ALIGN`, `COPY_ALIGN`, `write_newborn`: the layout, drawn in the file
 //!   of the port.
 //!
 //! Ports are chosen by ABI, not by the name of the target: ELFv2 will stand
@@ -41,7 +41,7 @@ compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for wha
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
 pub(crate) use port::{
-    exact_stack_pointer, swap, write_newborn, FpEnv, NEWBORN, SAVE_AREA, STACK_ALIGN,
+    exact_stack_pointer, swap, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVE_AREA, STACK_ALIGN,
 };
 
 /// Enters `hsw_asm_transfer`.
@@ -93,18 +93,48 @@ extern "C" {
     fn hsw_asm_cxa_globals() -> *mut EhGlobals;
 }
 
-/// Copying to be done on the scratch stack. Read by the routines.
+/// Bytes to be copied, in multiples of [`COPY_ALIGN`] from and to such addresses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Copying {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) len: usize,
+}
+
+impl Copying {
+    pub(crate) const NOTHING: Copying = Copying {
+        from: 0,
+        to: 0,
+        len: 0,
+    };
+
+    pub(crate) fn new(from: usize, to: usize, len: usize) -> Copying {
+        debug_assert!((from | to | len).is_multiple_of(COPY_ALIGN));
+        Copying { from, to, len }
+    }
+}
+
+/// The slices to be exchanged before a tasklet goes on. Read by the routines.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Exchange {
-    /// Aligned top of a free stack.
-    pub(crate) scratch_top: usize,
-    /// Called there with `arg`; returns the save area to go on with.
-    pub(crate) copy: unsafe extern "C" fn(arg: *mut ()) -> usize,
-    pub(crate) arg: *mut (),
+    /// First out of the window ...
+    pub(crate) out: Copying,
+    /// ... then into it ...
+    pub(crate) into: Copying,
+    /// ... and the save area to go on with. It is the stack pointer already while
+    /// `into` is copied, so a signal handler finds room below what comes in.
+    pub(crate) sp: usize,
 }
 
 impl Exchange {
+    pub(crate) const NOTHING: Exchange = Exchange {
+        out: Copying::NOTHING,
+        into: Copying::NOTHING,
+        sp: 0,
+    };
+
     /// What an `op` returns to have the exchange done. Save areas lie on even
     /// addresses.
     #[inline(always)]
@@ -143,6 +173,7 @@ mod tests;
 pub(crate) fn routine_name(start: usize) -> Option<&'static str> {
     let routines = [
         (hsw_asm_transfer as *const (), "hsw_asm_transfer"),
+        (hsw_asm_swap as *const (), "hsw_asm_swap"),
         (hsw_asm_leave as *const (), "hsw_asm_leave"),
         (hsw_asm_start as *const (), "hsw_asm_start"),
         (hsw_asm_call_on as *const (), "hsw_asm_call_on"),

@@ -53,6 +53,8 @@ global_asm!(include_str!("../../asm/ppc64_elfv1.S"));
 
 /// Bytes of a save area.
 pub(crate) const SAVE_AREA: usize = 496;
+/// What slices are copied in: vectors.
+pub(crate) const COPY_ALIGN: usize = 16;
 /// Boundary that the top of a stack and a body need.
 pub(crate) const STACK_ALIGN: usize = 16;
 

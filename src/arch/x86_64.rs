@@ -45,6 +45,8 @@ pub(crate) const SAVE_AREA: usize = 24;
 
 /// Bytes that `write_newborn` fills below the body.
 pub(crate) const NEWBORN: usize = SAVE_AREA;
+/// What slices are copied in: words.
+pub(crate) const COPY_ALIGN: usize = 8;
 /// Boundary that the top of a stack and a body need.
 pub(crate) const STACK_ALIGN: usize = 16;
 

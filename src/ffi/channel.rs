@@ -3,12 +3,12 @@
 use alloc::rc::Rc;
 use core::ffi::{c_char, c_void};
 
-use super::handle::Kind;
-use super::status::{self, Failure};
-use super::tasklet::{hand_out_or_none, hsw_tasklet};
+use super::carry::{self, carrier, Carrier, Carrying};
+use super::hsw_status;
+use super::object::{self, ask, hand_out_or_none, handle_of_thread, tell};
+use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, out, set_if_wanted, Done};
-use crate::{Channel, Error, Preference};
+use crate::{Channel, Preference};
 
 /// A handle of a channel; for its owner and thread the same holds as for `hsw_tasklet`.
 #[repr(C)]
@@ -30,34 +30,21 @@ pub enum hsw_preference {
     HSW_PREFER_SENDER = 1,
 }
 
-/// A channel, and how its values are freed.
-pub(super) struct CChannel {
-    channel: Channel<Owned>,
-    destroy: hsw_destroy,
+impl hsw_preference {
+    pub(super) fn of(preference: Preference) -> i32 {
+        let named = match preference {
+            Preference::Receiver => hsw_preference::HSW_PREFER_RECEIVER,
+            Preference::Neither => hsw_preference::HSW_PREFER_NEITHER,
+            Preference::Sender => hsw_preference::HSW_PREFER_SENDER,
+        };
+        named as i32
+    }
 }
 
-#[inline(never)] // keeps the frames of blocking calls small
-pub(super) fn get(channel: hsw_channel) -> Result<(Channel<Owned>, hsw_destroy), Failure> {
-    local::with(|local| {
-        let table = local.channels.borrow();
-        let found = table
-            .get(channel.handle)
-            .map_err(|fault| Failure::Handle(Kind::Channel, fault))?;
-        Ok((found.channel.clone(), found.destroy))
-    })
-}
+pub(super) type CChannel = Rc<Carrying<Channel<Owned>>>;
 
-fn hand_out(channel: Channel<Owned>, destroy: hsw_destroy) -> Result<hsw_channel, Failure> {
-    local::with(|local| {
-        let inserted = local
-            .channels
-            .borrow_mut()
-            .insert(CChannel { channel, destroy });
-        inserted
-            .map(|handle| hsw_channel { handle })
-            .map_err(|fault| Failure::Handle(Kind::Channel, fault))
-    })
-}
+carrier!(Channel<Owned>, Owned);
+handle_of_thread!(hsw_channel, CChannel, Channel, channels);
 
 /// Makes a channel. Its values are pointers. `destroy` (may be null) frees those that nobody will receive.
 #[no_mangle]
@@ -65,10 +52,11 @@ pub unsafe extern "C" fn hsw_channel_new(
     destroy: hsw_destroy,
     channel: *mut hsw_channel,
 ) -> hsw_status {
-    entry(|| {
-        let channel = out(channel, "channel")?;
-        channel.set(hand_out(Channel::new(), destroy)?);
-        Ok(())
+    object::make(channel, "channel", || {
+        Ok(Rc::new(Carrying {
+            channel: Channel::new(),
+            destroy,
+        }))
     })
 }
 
@@ -78,40 +66,23 @@ pub unsafe extern "C" fn hsw_channel_retain(
     channel: hsw_channel,
     other: *mut hsw_channel,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let (found, destroy) = get(channel)?;
-        other.set(hand_out(found, destroy)?);
-        Ok(())
-    })
+    object::retain(channel, other)
 }
 
 /// Gives a handle back. It is stale from now on. The channel lives on while others have handles or a tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
-    entry(|| -> Done {
-        let released = local::with(|local| {
-            let mut table = local.channels.borrow_mut();
-            table
-                .remove(channel.handle)
-                .map_err(|fault| Failure::Handle(Kind::Channel, fault))
-        })?;
-        drop(released); // outside of the borrow: may free values, whose destructors may come back here
-        Ok(())
-    })
+    object::release(channel)
 }
 
 /// Sends a value; blocks while nobody receives.
 ///
-/// The value is the channel's from now on, *also when this call fails*: then the channel's `destroy` frees it, unless a receiver
-/// has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether
-/// a value is its own again, and must not have to.)
+/// The value is the channel's from now on, *also when this call fails* (but for mistakes of the caller's, after which nothing has
+/// changed): then the channel's `destroy` frees it, unless a receiver has it already. (A sender that is killed after its value was
+/// taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether a value is its own again, and must not have to.)
 #[no_mangle]
 pub extern "C" fn hsw_channel_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
-    entry(|| {
-        let (channel, destroy) = get(channel)?;
-        Ok(channel.send(Owned::new(value, destroy))?)
-    })
+    carry::send(channel, value, carry::send_patiently)
 }
 
 /// Receives a value; blocks while nobody sends. The value is the caller's.
@@ -120,12 +91,7 @@ pub unsafe extern "C" fn hsw_channel_receive(
     channel: hsw_channel,
     value: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let value = out(value, "value")?;
-        let (channel, _) = get(channel)?;
-        value.set(channel.receive()?.take().0);
-        Ok(())
-    })
+    carry::receive(channel, value, Carrier::receive)
 }
 
 /// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds as in `hsw_tasklet_throw`.
@@ -136,11 +102,8 @@ pub unsafe extern "C" fn hsw_channel_send_throw(
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> hsw_status {
-    entry(|| {
-        // SAFETY: the contract of the interface.
-        let error = unsafe { status::thrown(payload, destroy, message) };
-        Ok(get(channel)?.0.send_throw(error)?)
-    })
+    // SAFETY: the contract of the interface.
+    unsafe { carry::send_throw(channel, payload, destroy, message) }
 }
 
 /// Sends `count` values one after the other. All are the channel's from now on, also when this call fails. `sent` (may be null)
@@ -154,19 +117,8 @@ pub unsafe extern "C" fn hsw_channel_send_sequence(
     count: usize,
     sent: *mut usize,
 ) -> hsw_status {
-    entry(|| {
-        if values.is_null() && count != 0 {
-            return Err(Failure::Null("values"));
-        }
-        let (channel, destroy) = get(channel)?;
-        // Made owners at once, so that a failure in the middle frees the rest.
-        let owned: alloc::vec::Vec<Owned> = (0..count)
-            // SAFETY: `values` has `count` elements (contract of the interface).
-            .map(|i| Owned::new(unsafe { values.add(i).read() }, destroy))
-            .collect();
-        set_if_wanted(sent, channel.send_sequence(owned)?);
-        Ok(())
-    })
+    // SAFETY: the contract of the interface.
+    unsafe { carry::send_sequence(channel, values, count, sent) }
 }
 
 /// The next value of an iteration over the channel: as `hsw_channel_receive`, but `HSW_ERR_STOP_ITERATION` when the channel is
@@ -176,32 +128,14 @@ pub unsafe extern "C" fn hsw_channel_next(
     channel: hsw_channel,
     value: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let value = out(value, "value")?;
-        let (channel, _) = get(channel)?;
-        let received = channel.next().ok_or(Failure::StopIteration)??;
-        value.set(received.take().0);
-        Ok(())
-    })
+    carry::next(channel, value)
 }
 
 /// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still the caller's. On any other
 /// failure it is freed.
 #[no_mangle]
 pub extern "C" fn hsw_channel_try_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
-    entry(|| {
-        let (channel, destroy) = get(channel)?;
-        channel
-            .try_send(Owned::new(value, destroy))
-            .map_err(|(error, back)| {
-                match back {
-                    Some(value) if matches!(error, Error::WouldBlock) => drop(value.take()),
-                    other => drop(other),
-                }
-                error
-            })?;
-        Ok(())
-    })
+    carry::send(channel, value, Carrier::try_send)
 }
 
 /// Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
@@ -210,12 +144,31 @@ pub unsafe extern "C" fn hsw_channel_try_receive(
     channel: hsw_channel,
     value: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let value = out(value, "value")?;
-        let (channel, _) = get(channel)?;
-        value.set(channel.try_receive()?.take().0);
-        Ok(())
-    })
+    carry::receive(channel, value, Carrier::try_receive)
+}
+
+/// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+/// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+///
+/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
+/// loop itself while it waits here.
+#[no_mangle]
+pub extern "C" fn hsw_channel_send_timeout(
+    channel: hsw_channel,
+    value: *mut c_void,
+    timeout_ns: u64,
+) -> hsw_status {
+    carry::send_within(channel, value, timeout_ns)
+}
+
+/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_channel_receive_timeout(
+    channel: hsw_channel,
+    timeout_ns: u64,
+    value: *mut *mut c_void,
+) -> hsw_status {
+    carry::receive_within(channel, value, timeout_ns)
 }
 
 /// The preference, as one of `hsw_preference`.
@@ -224,26 +177,16 @@ pub unsafe extern "C" fn hsw_channel_preference(
     channel: hsw_channel,
     preference: *mut i32,
 ) -> hsw_status {
-    entry(|| {
-        let preference = out(preference, "preference")?;
-        let named = match get(channel)?.0.preference() {
-            Preference::Receiver => hsw_preference::HSW_PREFER_RECEIVER,
-            Preference::Neither => hsw_preference::HSW_PREFER_NEITHER,
-            Preference::Sender => hsw_preference::HSW_PREFER_SENDER,
-        };
-        preference.set(named as i32);
-        Ok(())
+    ask(channel, preference, "preference", |c| {
+        hsw_preference::of(c.channel.preference())
     })
 }
 
 /// Sets the preference. Only the sign of the number counts.
 #[no_mangle]
 pub extern "C" fn hsw_channel_set_preference(channel: hsw_channel, preference: i32) -> hsw_status {
-    entry(|| {
-        get(channel)?
-            .0
-            .set_preference(Preference::from_sign(preference));
-        Ok(())
+    tell(channel, |c| {
+        c.channel.set_preference(Preference::from_sign(preference));
     })
 }
 
@@ -253,39 +196,36 @@ pub unsafe extern "C" fn hsw_channel_schedule_all(
     channel: hsw_channel,
     on: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        let on = out(on, "on")?;
-        on.set(get(channel)?.0.schedule_all());
-        Ok(())
-    })
+    ask(channel, on, "on", |c| c.channel.schedule_all())
 }
 
 /// Sets whether every rendezvous also lets all others run.
 #[no_mangle]
 pub extern "C" fn hsw_channel_set_schedule_all(channel: hsw_channel, on: bool) -> hsw_status {
-    entry(|| {
-        get(channel)?.0.set_schedule_all(on);
-        Ok(())
-    })
+    tell(channel, |c| c.channel.set_schedule_all(on))
 }
 
 /// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
 /// woken.
 #[no_mangle]
 pub extern "C" fn hsw_channel_close(channel: hsw_channel) -> hsw_status {
-    entry(|| {
-        get(channel)?.0.close();
-        Ok(())
-    })
+    tell(channel, |c| c.channel.close())
+}
+
+/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
+/// queued, none has run yet. What senders were about to send is freed.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_channel_close_and_wake(
+    channel: hsw_channel,
+    woken: *mut usize,
+) -> hsw_status {
+    object::exchange(channel, woken, |c| c.channel.close_and_wake())
 }
 
 /// Opens a closed channel again.
 #[no_mangle]
 pub extern "C" fn hsw_channel_open(channel: hsw_channel) -> hsw_status {
-    entry(|| {
-        get(channel)?.0.open();
-        Ok(())
-    })
+    tell(channel, |c| c.channel.open())
 }
 
 /// Whether `hsw_channel_close` was called.
@@ -294,11 +234,7 @@ pub unsafe extern "C" fn hsw_channel_is_closing(
     channel: hsw_channel,
     closing: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        let closing = out(closing, "closing")?;
-        closing.set(get(channel)?.0.is_closing());
-        Ok(())
-    })
+    ask(channel, closing, "closing", |c| c.channel.is_closing())
 }
 
 /// Whether it is closing and nobody waits on it any more.
@@ -307,11 +243,7 @@ pub unsafe extern "C" fn hsw_channel_is_closed(
     channel: hsw_channel,
     closed: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        let closed = out(closed, "closed")?;
-        closed.set(get(channel)?.0.is_closed());
-        Ok(())
-    })
+    ask(channel, closed, "closed", |c| c.channel.is_closed())
 }
 
 /// How many tasklets wait: senders count up, receivers down.
@@ -320,11 +252,7 @@ pub unsafe extern "C" fn hsw_channel_balance(
     channel: hsw_channel,
     balance: *mut isize,
 ) -> hsw_status {
-    entry(|| {
-        let balance = out(balance, "balance")?;
-        balance.set(get(channel)?.0.balance());
-        Ok(())
-    })
+    ask(channel, balance, "balance", |c| c.channel.balance())
 }
 
 /// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle.
@@ -333,10 +261,8 @@ pub unsafe extern "C" fn hsw_channel_queue(
     channel: hsw_channel,
     first: *mut hsw_tasklet,
 ) -> hsw_status {
-    entry(|| {
-        let first = out(first, "first")?;
-        first.set(hand_out_or_none(get(channel)?.0.queue())?);
-        Ok(())
+    object::ask_or_fail(channel, first, "first", |c| {
+        hand_out_or_none(c.channel.queue())
     })
 }
 
@@ -348,11 +274,8 @@ pub extern "C" fn hsw_channel_set_user_data(
     data: *mut c_void,
     destroy: hsw_destroy,
 ) -> hsw_status {
-    entry(|| {
-        let data = Rc::new(Owned::new(data, destroy));
-        drop(get(channel)?.0.set_user_data(Some(data)));
-        Ok(())
-    })
+    let data = Rc::new(Owned::new(data, destroy));
+    tell(channel, |c| drop(c.channel.set_user_data(Some(data))))
 }
 
 /// The pointer that was set; null when there is none. It stays the channel's.
@@ -361,20 +284,14 @@ pub unsafe extern "C" fn hsw_channel_user_data(
     channel: hsw_channel,
     data: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let data = out(data, "data")?;
-        let kept = get(channel)?.0.user_data_as::<Owned>();
-        data.set(kept.map_or(core::ptr::null_mut(), |owned| owned.peek().0));
-        Ok(())
+    ask(channel, data, "data", |c| {
+        let kept = c.channel.user_data_as::<Owned>();
+        kept.map_or(core::ptr::null_mut(), |owned| owned.peek().0)
     })
 }
 
 /// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_id(channel: hsw_channel, id: *mut usize) -> hsw_status {
-    entry(|| {
-        let id = out(id, "id")?;
-        id.set(get(channel)?.0.id());
-        Ok(())
-    })
+    ask(channel, id, "id", |c| c.channel.id())
 }

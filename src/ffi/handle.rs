@@ -3,11 +3,13 @@
 //! A handle is a 64-bit number that names a slot of a table of the thread that made it:
 //!
 //! ```text
-//!   63    60 59          44 43              24 23                  0
+//!   63    59 58          43 42              24 23                  0
 //!  +--------+--------------+------------------+---------------------+
 //!  |  kind  |    thread    |    generation    |      slot index     |
 //!  +--------+--------------+------------------+---------------------+
 //! ```
+//!
+//! or, when any thread may use the object, of a table of the process: the thread is 0 then.
 //!
 //! * **Stale.** A slot's generation grows with every release, so that a released handle no longer matches. A slot whose
 //!   generation is used up is retired, never reused: a stale handle is *always* found out, not just likely.
@@ -20,28 +22,61 @@
 //!
 //! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator. The price is a bounds
 //! check, a comparison and a reference count per call. The limits, each an error and not a wrap: 2^24 live handles of a
-//! kind per thread, 65,535 threads over the life of the process.
+//! kind per thread (per process, for objects of the process), 65,535 threads over the life of the process.
 
 use alloc::vec::Vec;
 
 /// Which table a handle belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(super) enum Kind {
     Tasklet = 1,
-    Channel = 2,
-    #[cfg_attr(not(feature = "std"), allow(dead_code))]
-    Socket = 3,
-    Queue = 4,
+    Channel,
+    Socket,
+    Queue,
+    Lock,
+    RLock,
+    Semaphore,
+    Condition,
+    Event,
+    Barrier,
+    SyncQueue,
+    TimerClock,
+    Timer,
+    Local,
+    ThreadChannel,
+    Remote,
+    Loop,
+    Pool,
+    HostLock,
 }
+
+/// What the kinds are called in messages, from 1 on.
+const NAMES: [&str; 19] = [
+    "tasklet",
+    "channel",
+    "socket",
+    "queue",
+    "lock",
+    "reentrant lock",
+    "semaphore",
+    "condition",
+    "event",
+    "barrier",
+    "queue between threads",
+    "clock",
+    "timer",
+    "tasklet-local key",
+    "channel between threads",
+    "remote tasklet",
+    "main loop",
+    "worker pool",
+    "host lock",
+];
 
 impl Kind {
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::Tasklet => "tasklet",
-            Kind::Channel => "channel",
-            Kind::Socket => "socket",
-            Kind::Queue => "queue",
-        }
+        NAMES[self as usize - 1]
     }
 }
 
@@ -61,10 +96,13 @@ pub(super) enum Fault {
 }
 
 const INDEX_BITS: u32 = 24;
-const GENERATION_BITS: u32 = 20;
+const GENERATION_BITS: u32 = 19;
 const THREAD_BITS: u32 = 16;
 const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 const NO_SLOT: u32 = u32::MAX;
+
+/// The tag of the tables that belong to no thread.
+pub(super) const PROCESS: u16 = 0;
 
 fn field(id: u64, shift: u32, bits: u32) -> u32 {
     ((id >> shift) & ((1 << bits) - 1)) as u32
@@ -75,7 +113,7 @@ enum Slot<T> {
     Free { generation: u32, next: u32 },
 }
 
-/// The objects of one kind that C holds handles of, in one thread.
+/// The objects of one kind that C holds handles of, in one thread or in the process.
 pub(super) struct Table<T> {
     kind: Kind,
     thread: u16,
@@ -84,7 +122,7 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread, never 0.
+    /// `thread` is the tag of the owning thread, or [`PROCESS`].
     pub(super) const fn new(kind: Kind, thread: u16) -> Self {
         Table {
             kind,
@@ -129,14 +167,19 @@ impl<T> Table<T> {
             return Err(Fault::Null);
         }
         let kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as u32;
-        if !(1..=4).contains(&kind) {
+        if !(1..=NAMES.len()).contains(&(kind as usize)) {
             return Err(Fault::Stale);
         }
         if kind != self.kind as u32 {
             return Err(Fault::WrongKind);
         }
         if field(id, GENERATION_BITS + INDEX_BITS, THREAD_BITS) != u32::from(self.thread) {
-            return Err(Fault::WrongThread);
+            // What belongs to no thread cannot belong to another one.
+            return Err(if self.thread == PROCESS {
+                Fault::Stale
+            } else {
+                Fault::WrongThread
+            });
         }
         let index = field(id, 0, INDEX_BITS) as usize;
         let wanted = field(id, INDEX_BITS, GENERATION_BITS);

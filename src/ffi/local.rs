@@ -1,57 +1,83 @@
 //! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last errors.
 
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use alloc::collections::BTreeMap;
 
-use super::channel::CChannel;
 use super::handle::{Kind, Table};
-use super::queue::CQueue;
 use super::status::{Failure, LastError};
-use crate::Tasklet;
 
-pub(super) struct Local {
-    pub(super) tasklets: RefCell<Table<Tasklet>>,
-    pub(super) channels: RefCell<Table<CChannel>>,
-    pub(super) queues: RefCell<Table<CQueue>>,
-    #[cfg(feature = "std")]
-    pub(super) sockets: RefCell<Table<super::net::Socket>>,
-    /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
-    pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
-    pub(super) hooks: super::scheduler::Hooks,
+/// The tables of a thread: one line for each kind of object that belongs to one. They are emptied in this order.
+macro_rules! tables {
+    ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
+        pub(super) struct Local {
+            $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
+            /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
+            pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
+            pub(super) hooks: super::scheduler::Hooks,
+        }
+
+        impl Local {
+            fn new(thread: u16) -> Self {
+                Local {
+                    $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, thread)),)*
+                    errors: RefCell::new(BTreeMap::new()),
+                    hooks: super::scheduler::Hooks::default(),
+                }
+            }
+
+            /// How many handles are live.
+            pub(super) fn live(&self) -> usize {
+                let mut sum = 0;
+                $($(#[$when])* {
+                    sum += self.$field.borrow().live();
+                })*
+                sum
+            }
+
+            /// Makes every handle stale and forgets the errors. What goes with them may come back here: nothing is borrowed
+            /// meanwhile.
+            pub(super) fn clear(&self) {
+                $($(#[$when])* {
+                    let objects = self.$field.borrow_mut().drain();
+                    drop(objects);
+                })*
+                let errors = core::mem::take(&mut *self.errors.borrow_mut());
+                drop(errors);
+            }
+        }
+    };
 }
 
-impl Local {
-    fn new(thread: u16) -> Self {
-        Local {
-            tasklets: RefCell::new(Table::new(Kind::Tasklet, thread)),
-            channels: RefCell::new(Table::new(Kind::Channel, thread)),
-            queues: RefCell::new(Table::new(Kind::Queue, thread)),
-            #[cfg(feature = "std")]
-            sockets: RefCell::new(Table::new(Kind::Socket, thread)),
-            errors: RefCell::new(BTreeMap::new()),
-            hooks: super::scheduler::Hooks::default(),
-        }
-    }
+tables! {
+    #[cfg(feature = "std")]
+    timers: Timer of crate::timer::Timer,
+    #[cfg(feature = "std")]
+    clocks: TimerClock of super::timer::CClock,
+    #[cfg(feature = "std")]
+    sockets: Socket of super::net::Socket,
+    channels: Channel of super::channel::CChannel,
+    queues: Queue of super::queue::CQueue,
+    tasklets: Tasklet of crate::Tasklet,
+}
+
+/// Tags are never given twice; see `handle`.
+fn next_tag() -> Option<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
+    let tag = NEXT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+        .ok()?;
+    u16::try_from(tag).ok()
 }
 
 #[cfg(feature = "std")]
 mod storage {
     use super::*;
-    use core::sync::atomic::{AtomicU32, Ordering};
 
     std::thread_local! {
         static LOCAL: Option<Local> = next_tag().map(Local::new);
-    }
-
-    /// Tags are never given twice; see `handle`.
-    fn next_tag() -> Option<u16> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
-        let tag = NEXT
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .ok()?;
-        u16::try_from(tag).ok()
     }
 
     /// Calls `f` with the calling thread's part.
@@ -66,18 +92,28 @@ mod storage {
     }
 }
 
+/// Ends the calling thread's part: `end` ends its runtime, whose tasklets may use their handles meanwhile; then all handles are stale.
+#[cfg(feature = "std")]
+pub(super) fn leave(end: impl FnOnce()) -> Result<(), Failure> {
+    with(|_| Ok(()))?;
+    end();
+    with(|local| {
+        local.clear();
+        Ok(())
+    })
+}
+
 /// Without std there are no thread-locals: the first thread that calls has the interface to itself. Others are told apart by
 /// their runtime.
 #[cfg(not(feature = "std"))]
 mod storage {
     use super::*;
-    use crate::runtime::Runtime;
     use core::cell::UnsafeCell;
-    use core::ptr;
-    use core::sync::atomic::{AtomicPtr, Ordering};
+    use core::sync::atomic::AtomicU64;
 
     struct Storage {
-        owner: AtomicPtr<Runtime>,
+        /// The number of the owner; 0 without one. Never given twice, as an address is.
+        owner: AtomicU64,
         local: UnsafeCell<Option<Local>>,
     }
 
@@ -85,7 +121,7 @@ mod storage {
     unsafe impl Sync for Storage {}
 
     static STORAGE: Storage = Storage {
-        owner: AtomicPtr::new(ptr::null_mut()),
+        owner: AtomicU64::new(0),
         local: UnsafeCell::new(None),
     };
 
@@ -93,15 +129,13 @@ mod storage {
     pub(in super::super) fn with<R>(
         f: impl FnOnce(&Local) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
-        let me = ptr::from_ref(Runtime::get()).cast_mut();
-        match STORAGE.owner.compare_exchange(
-            ptr::null_mut(),
-            me,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        ) {
+        let me = crate::thread_id();
+        match STORAGE
+            .owner
+            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+        {
             // SAFETY: just made ours; nobody has a reference to the content yet.
-            Ok(_) => unsafe { *STORAGE.local.get() = Some(Local::new(1)) },
+            Ok(_) => unsafe { *STORAGE.local.get() = next_tag().map(Local::new) },
             Err(owner) if owner == me => {}
             Err(_) => {
                 return Err(Failure::Limit(
@@ -115,6 +149,23 @@ mod storage {
             None => Err(Failure::ThreadEnding),
         }
     }
+
+    /// As with std; after it another thread may have the interface.
+    pub(in super::super) fn leave(end: impl FnOnce()) -> Result<(), Failure> {
+        with(|_| Ok(()))?;
+        end();
+        // SAFETY: still ours: `owner` has the number of the runtime that has just ended.
+        if let Some(local) = unsafe { &*STORAGE.local.get() } {
+            local.clear();
+        }
+        // SAFETY: ours, and nobody has a reference: what `clear` ran could not get in, since its runtime is not the owner.
+        let local = unsafe { (*STORAGE.local.get()).take() };
+        drop(local);
+        STORAGE.owner.store(0, Ordering::Release);
+        Ok(())
+    }
 }
 
+#[cfg(not(feature = "std"))]
+pub(super) use storage::leave;
 pub(super) use storage::with;

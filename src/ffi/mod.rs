@@ -14,28 +14,45 @@
 #![allow(clippy::missing_safety_doc)] // said once, above
 #![allow(clippy::manual_c_str_literals)] // Debian's cbindgen cannot read c"..." literals
 
+mod carry;
 mod channel;
+mod debug;
 mod handle;
 mod local;
+mod object;
 mod queue;
 mod run;
 mod scheduler;
 mod select;
 mod settings;
+mod shared;
 mod spill;
 mod status;
 mod tasklet;
+mod tasklet_local;
 mod value;
 
 #[cfg(feature = "std")]
-mod event;
+mod host_lock;
+#[cfg(feature = "std")]
+mod main_loop;
 #[cfg(feature = "std")]
 mod net;
 #[cfg(feature = "std")]
 mod offload;
+#[cfg(feature = "std")]
+mod remote;
+#[cfg(feature = "std")]
+mod sync;
+#[cfg(feature = "std")]
+mod thread;
+#[cfg(feature = "std")]
+mod timer;
 
 use core::ffi::{c_char, CStr};
+use core::time::Duration;
 
+use alloc::format;
 use alloc::string::String;
 
 use status::Failure;
@@ -48,6 +65,7 @@ type Done = core::result::Result<(), Failure>;
 /// status the entry's.
 ///
 /// Switching inside of `catch_unwind` is fine: while nobody panics it is two labels in the unwind table, no state.
+#[inline(always)] // a frame of its own would lie in every parked tasklet
 fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     #[cfg(feature = "std")]
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
@@ -98,6 +116,17 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
     }
 }
 
+/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`. Negative numbers become large ones on their way here.
+fn time_limit(nanoseconds: u64) -> Result<Option<Duration>, Failure> {
+    match nanoseconds {
+        run::HSW_NO_LIMIT => Ok(None),
+        n if n > i64::MAX as u64 => Err(Failure::Argument(format!(
+            "a time of {n} ns: it is beyond 292 years, or was negative"
+        ))),
+        n => Ok(Some(Duration::from_nanos(n))),
+    }
+}
+
 /// A string of the caller's, copied.
 ///
 /// SAFETY: null, or a string as the module's contract says.
@@ -111,6 +140,25 @@ unsafe fn string(
     // SAFETY: not null; a string by the contract of this function.
     let bytes = unsafe { CStr::from_ptr(pointer) };
     Ok(String::from_utf8_lossy(bytes.to_bytes()).into_owned())
+}
+
+/// Copies a text to the caller: at most `capacity` bytes with the final zero; `length` (may be null) gets the whole length.
+///
+/// SAFETY: `buffer` is null or has `capacity` writable bytes.
+unsafe fn write_text(text: &str, buffer: *mut c_char, capacity: usize, length: *mut usize) -> Done {
+    if buffer.is_null() && capacity != 0 {
+        return Err(Failure::Null("buffer"));
+    }
+    set_if_wanted(length, text.len());
+    if capacity != 0 {
+        let fits = text.len().min(capacity - 1);
+        // SAFETY: `capacity` writable bytes, more than `fits`.
+        unsafe {
+            core::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), fits);
+            buffer.add(fits).write(0);
+        }
+    }
+    Ok(())
 }
 
 /// The version of the library, as "MAJOR.MINOR.PATCH". Never null, never freed.

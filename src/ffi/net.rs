@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use alloc::format;
 
-use super::event::limit;
 use super::handle::Kind;
+use super::object::{self, get, hand_out, handle_of_thread};
 use super::status::{Failure, Subject};
-use super::{entry, hsw_status, local, out};
+use super::{entry, hsw_status, out, time_limit};
 use crate::net::{resolve, TcpListener, TcpStream};
 use crate::Error;
 
@@ -32,24 +32,7 @@ pub(super) enum Either {
     Listener(TcpListener),
 }
 
-fn get(socket: hsw_socket) -> Result<Socket, Failure> {
-    local::with(|local| {
-        let table = local.sockets.borrow();
-        table
-            .get(socket.handle)
-            .cloned()
-            .map_err(|fault| Failure::Handle(Kind::Socket, fault))
-    })
-}
-
-fn hand_out(socket: Either) -> Result<hsw_socket, Failure> {
-    local::with(|local| {
-        let inserted = local.sockets.borrow_mut().insert(Rc::new(socket));
-        inserted
-            .map(|handle| hsw_socket { handle })
-            .map_err(|fault| Failure::Handle(Kind::Socket, fault))
-    })
-}
+handle_of_thread!(hsw_socket, Socket, Socket, sockets);
 
 /// Runs an operation of a connected socket.
 fn with_stream<R>(
@@ -65,7 +48,7 @@ fn with_stream<R>(
 }
 
 /// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
-/// `timeout_ns` nanoseconds at most (`HSW_FOREVER`: as long as the system tries). Each address of the host is tried.
+/// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries). Each address of the host is tried.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_connect(
     host: *const c_char,
@@ -84,7 +67,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
             };
             Failure::Core(error, subject)
         };
-        let until = limit(timeout_ns).and_then(|time| Instant::now().checked_add(time));
+        let until = time_limit(timeout_ns)?.and_then(|time| Instant::now().checked_add(time));
         let mut failure = Error::Timeout;
         for address in resolve(&host, port).map_err(about)? {
             let connected = match until {
@@ -99,7 +82,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
             };
             match connected.map_err(Error::from) {
                 Ok(stream) => {
-                    socket.set(hand_out(Either::Stream(stream))?);
+                    socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
                     return Ok(());
                 }
                 Err(error @ Error::Io(_)) => failure = error, // the next address may do
@@ -130,7 +113,7 @@ pub unsafe extern "C" fn hsw_tcp_listen(
                 Subject::Named(Kind::Socket, format!("{address}:{port}")),
             )
         })?;
-        socket.set(hand_out(Either::Listener(listener))?);
+        socket.set(hand_out(Rc::new(Either::Listener(listener)))?);
         Ok(())
     })
 }
@@ -146,7 +129,7 @@ pub unsafe extern "C" fn hsw_tcp_accept(
         match &*get(listener)? {
             Either::Listener(listener) => {
                 let (stream, _) = listener.accept().map_err(Error::from)?;
-                socket.set(hand_out(Either::Stream(stream))?);
+                socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
                 Ok(())
             }
             Either::Stream(_) => Err(Failure::Argument(
@@ -205,7 +188,7 @@ pub unsafe extern "C" fn hsw_socket_write(
 }
 
 /// How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
-/// `HSW_FOREVER`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
+/// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
 #[no_mangle]
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
     entry(|| {
@@ -214,7 +197,7 @@ pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -
                 "a timeout of 0 would let nothing succeed".into(),
             ));
         }
-        let time = limit(nanoseconds);
+        let time = time_limit(nanoseconds)?;
         match &*get(socket)? {
             Either::Stream(stream) => {
                 stream.set_read_timeout(time).map_err(Error::from)?;
@@ -252,41 +235,20 @@ pub unsafe extern "C" fn hsw_socket_retain(
     socket: hsw_socket,
     other: *mut hsw_socket,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        let found = get(socket)?;
-        let inserted = local::with(|local| {
-            let inserted = local.sockets.borrow_mut().insert(found);
-            inserted.map_err(|fault| Failure::Handle(Kind::Socket, fault))
-        })?;
-        other.set(hsw_socket { handle: inserted });
-        Ok(())
-    })
+    object::retain(socket, other)
 }
 
 /// Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`. The handle stays to be released.
 #[no_mangle]
 pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
-    entry(|| {
-        match &*get(socket)? {
-            Either::Stream(stream) => stream.close(),
-            Either::Listener(listener) => listener.close(),
-        }
-        Ok(())
+    object::tell(socket, |socket| match &**socket {
+        Either::Stream(stream) => stream.close(),
+        Either::Listener(listener) => listener.close(),
     })
 }
 
 /// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_socket_release(socket: hsw_socket) -> hsw_status {
-    entry(|| {
-        let released = local::with(|local| {
-            let mut table = local.sockets.borrow_mut();
-            table
-                .remove(socket.handle)
-                .map_err(|fault| Failure::Handle(Kind::Socket, fault))
-        })?;
-        drop(released);
-        Ok(())
-    })
+    object::release(socket)
 }

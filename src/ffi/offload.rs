@@ -1,28 +1,231 @@
 //! Blocking functions of C's on worker threads.
 
 use core::ffi::c_void;
+use core::ptr;
 
-use super::event::limit;
-use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, Failure};
-use crate::offload::Call;
+use std::io::ErrorKind;
 
-/// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: no handle, and no
+use super::object::{self, ask, get, handle_of_process};
+use super::status::status_of;
+use super::value::{hsw_destroy, Owned, Sent};
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
+use crate::offload::{self, Call, Pool, Settings};
+use crate::Error;
+
+/// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: none of its handles, and no
 /// address of a sliced stack. What it returns is the result. It must not unwind.
 pub type hsw_job = Option<unsafe extern "C" fn(argument: *mut c_void) -> *mut c_void>;
 
-/// A pointer on its way to a worker and back.
-struct Sent(Owned);
+/// Gets the outcome of a job that its tasklet did not wait for to the end: `HSW_OK` and the result, which is the callback's then; or why
+/// the job was not called (`HSW_ERR_CLOSED`: its pool was shut down before), and null. Called once, on the tasklet's thread, in a pump of
+/// its main loop, or, when the outcome was there already, as the tasklet leaves the wait. It must not block or unwind.
+pub type hsw_abandoned =
+    Option<unsafe extern "C" fn(outcome: hsw_status, result: *mut c_void, user: *mut c_void)>;
 
-// SAFETY: `hsw_offload` says that argument and result cross threads, and that their functions may be called on either.
-unsafe impl Send for Sent {}
+/// What a pool may use.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hsw_pool_settings {
+    /// Threads, at most. At least 1.
+    pub threads: usize,
+    /// Bytes of stack of each thread; the system's minimum if that is more.
+    pub stack_size: usize,
+    /// Calls that may wait for a thread. At least 1.
+    pub queue: usize,
+}
 
-/// Calls `job(argument)` on a thread of the process's worker pool. The calling tasklet is blocked meanwhile, the others run.
+impl From<Settings> for hsw_pool_settings {
+    fn from(settings: Settings) -> Self {
+        hsw_pool_settings {
+            threads: settings.threads,
+            stack_size: settings.stack_size,
+            queue: settings.queue,
+        }
+    }
+}
+
+/// Worker threads and their queue. Any thread may use it, and give it back.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_pool {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+handle_of_process!(hsw_pool, Pool, Pool);
+
+/// The status of what a pool refuses; none for other errors.
+fn refusal(error: &Error) -> Option<hsw_status> {
+    let Error::Io(io) = error else { return None };
+    match io.kind() {
+        ErrorKind::InvalidInput | ErrorKind::AlreadyExists => Some(hsw_status::HSW_ERR_SETTINGS),
+        ErrorKind::WouldBlock => Some(hsw_status::HSW_ERR_WOULD_BLOCK),
+        ErrorKind::NotConnected => Some(hsw_status::HSW_ERR_CLOSED),
+        _ => None,
+    }
+}
+
+fn of_pool(error: Error) -> Failure {
+    match refusal(&error) {
+        Some(status) => Failure::Told(status, error.to_string()),
+        None => error.into(),
+    }
+}
+
+/// Fills in the settings that the process's pool has unless told otherwise: 4 threads of 256 KiB, 1024 calls that wait.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_settings_default(settings: *mut hsw_pool_settings) -> hsw_status {
+    entry(|| {
+        out(settings, "settings")?.set(Settings::default().into());
+        Ok(())
+    })
+}
+
+/// Fills in settings for a console: 2 threads of 64 KiB, 64 calls that wait.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_settings_console(settings: *mut hsw_pool_settings) -> hsw_status {
+    entry(|| {
+        out(settings, "settings")?.set(Settings::console().into());
+        Ok(())
+    })
+}
+
+/// The settings that C asks for.
 ///
-/// The argument is the runtime's from now on, also when this call fails: if the job is never called, `destroy_argument` frees it;
-/// once called, the job must. The result is the caller's. If the caller does not wait to the end (it was killed, or
-/// `timeout_ns` nanoseconds were over: `HSW_ERR_TIMEOUT`), the job still runs on, and its result is freed with `destroy_result`. Both
-/// functions may be null, and may be called on any thread.
+/// SAFETY: null, or as the contract of the interface says.
+unsafe fn wanted(settings: *const hsw_pool_settings) -> Settings {
+    // SAFETY: as above.
+    let Some(settings) = (unsafe { settings.as_ref() }) else {
+        return Settings::default();
+    };
+    Settings {
+        threads: settings.threads,
+        stack_size: settings.stack_size,
+        queue: settings.queue,
+    }
+}
+
+/// Settings of the process's pool, before its first use; null: the default ones. `HSW_ERR_SETTINGS`: it is in use already, or a value
+/// cannot be.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_offload_configure(settings: *const hsw_pool_settings) -> hsw_status {
+    entry(|| {
+        // SAFETY: the contract of the interface.
+        offload::configure(unsafe { wanted(settings) }).map_err(of_pool)
+    })
+}
+
+/// Makes a pool; no thread is started yet. Null: the default settings. `HSW_ERR_SETTINGS`: a value cannot be.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_new(
+    settings: *const hsw_pool_settings,
+    pool: *mut hsw_pool,
+) -> hsw_status {
+    object::make(pool, "pool", || {
+        // SAFETY: the contract of the interface.
+        Pool::new(unsafe { wanted(settings) }).map_err(of_pool)
+    })
+}
+
+/// A handle of the process's pool, which `hsw_offload` uses. The caller owns it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_of_process(pool: *mut hsw_pool) -> hsw_status {
+    object::make(pool, "pool", || Ok(offload::pool().clone()))
+}
+
+/// Makes another handle of the same pool, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_retain(pool: hsw_pool, other: *mut hsw_pool) -> hsw_status {
+    object::retain(pool, other)
+}
+
+/// Gives a handle back. It is stale from now on, for all threads. The last one shuts the pool down as `hsw_pool_shutdown` does, and blocks
+/// the thread as long.
+#[no_mangle]
+pub extern "C" fn hsw_pool_release(pool: hsw_pool) -> hsw_status {
+    object::release(pool)
+}
+
+/// Takes no more calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes
+/// come home with the next pump of those who called. With `cancel`, calls that no thread has begun are given back: they fail with
+/// `HSW_ERR_CLOSED`. Twice is fine.
+#[no_mangle]
+pub extern "C" fn hsw_pool_shutdown(pool: hsw_pool, cancel: bool) -> hsw_status {
+    object::tell(pool, |pool| {
+        if cancel {
+            pool.shutdown_now();
+        } else {
+            pool.shutdown();
+        }
+    })
+}
+
+/// The settings that the pool was made with.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_get_settings(
+    pool: hsw_pool,
+    settings: *mut hsw_pool_settings,
+) -> hsw_status {
+    ask(pool, settings, "settings", |pool| pool.settings().into())
+}
+
+/// Threads started so far, and calls that wait for one. Either may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pool_load(
+    pool: hsw_pool,
+    threads: *mut usize,
+    waiting: *mut usize,
+) -> hsw_status {
+    object::tell(pool, |pool| {
+        let load = pool.load();
+        set_if_wanted(threads, load.0);
+        set_if_wanted(waiting, load.1);
+    })
+}
+
+/// A call of a blocking function. Set all to zero for the defaults; but mind `timeout_ns`.
+#[repr(C)]
+pub struct hsw_offload_call {
+    /// The function.
+    pub job: hsw_job,
+    /// What it is called with. The runtime's once the call is made, also when that fails: if the job is never called, `destroy_argument`
+    /// frees it; once called, the job must.
+    pub argument: *mut c_void,
+    /// Frees the argument of a job that is never called. May be null. Any thread may call it.
+    pub destroy_argument: hsw_destroy,
+    /// Frees a result that nobody takes. May be null. Any thread may call it.
+    pub destroy_result: hsw_destroy,
+    /// How long the tasklet waits, in nanoseconds; `HSW_NO_LIMIT`: as long as it takes. 0: until the next pump.
+    pub timeout_ns: u64,
+    /// Where the job runs; the handle of nothing: in the process's pool.
+    pub pool: hsw_pool,
+    /// Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result` frees the result.
+    pub on_abandoned: hsw_abandoned,
+    /// What the callback is called with.
+    pub user: *mut c_void,
+    /// Frees `user` when the callback has returned or will not be called, on the tasklet's thread. May be null.
+    pub destroy_user: hsw_destroy,
+}
+
+/// Calls a job on a worker thread. The calling tasklet is blocked meanwhile, the others run. The result is the caller's.
+///
+/// If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`), the job still runs on, and its outcome
+/// goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's queue is full. `HSW_ERR_CLOSED`: the pool has been shut down.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_offload_with(
+    call: *const hsw_offload_call,
+    result: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        // SAFETY: null, or as the contract of the interface says.
+        run(
+            unsafe { call.as_ref() }.ok_or(Failure::Null("call"))?,
+            result,
+        )
+    })
+}
+
+/// As `hsw_offload_with`, for the common case.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload(
     job: hsw_job,
@@ -32,40 +235,54 @@ pub unsafe extern "C" fn hsw_offload(
     timeout_ns: u64,
     result: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let argument = Sent(Owned::new(argument, destroy_argument));
-        let result = out(result, "result")?;
-        let job = job.ok_or(Failure::Null("job"))?;
-        let call = Call::new(move || {
-            // The whole of it, not just the pointer, which cannot cross threads.
-            let Sent(owned) = { argument };
-            let (pointer, _) = owned.take();
-            // SAFETY: the contract of the interface: a job, with the argument given for it, called once.
-            Sent(Owned::new(unsafe { job(pointer) }, destroy_result))
-        });
-        let call = match limit(timeout_ns) {
-            Some(timeout) => call.timeout(timeout),
-            None => call,
-        };
-        result.set(call.wait()?.0.take().0);
-        Ok(())
-    })
+    let call = hsw_offload_call {
+        job,
+        argument,
+        destroy_argument,
+        destroy_result,
+        timeout_ns,
+        pool: hsw_pool { handle: 0 },
+        on_abandoned: None,
+        user: ptr::null_mut(),
+        destroy_user: None,
+    };
+    entry(|| run(&call, result))
 }
 
-/// Sizes of the worker pool, before its first use: threads at most, bytes of stack of each, calls that may wait for one.
-/// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
-#[no_mangle]
-pub extern "C" fn hsw_offload_configure(
-    threads: usize,
-    stack_size: usize,
-    queue: usize,
-) -> hsw_status {
-    entry(|| {
-        let settings = crate::offload::Settings {
-            threads,
-            stack_size,
-            queue,
-        };
-        Ok(crate::offload::configure(settings)?)
+fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
+    // Both are ours from here on, whatever happens.
+    let argument = Sent::from(Owned::new(call.argument, call.destroy_argument));
+    let user = Owned::new(call.user, call.destroy_user);
+    let result = out(result, "result")?;
+    let job = call.job.ok_or(Failure::Null("job"))?;
+    let pool = match call.pool.handle {
+        0 => offload::pool().clone(),
+        _ => get(call.pool)?,
+    };
+    let destroy_result = call.destroy_result;
+    let mut made = Call::new(move || {
+        let (pointer, _) = Owned::from(argument).take();
+        // SAFETY: the contract of the interface: a job, with the argument given for it, called once.
+        Sent::from(Owned::new(unsafe { job(pointer) }, destroy_result))
     })
+    .pool(&pool);
+    if let Some(timeout) = time_limit(call.timeout_ns)? {
+        made = made.timeout(timeout);
+    }
+    if let Some(callback) = call.on_abandoned {
+        made = made.on_abandoned(move |outcome| {
+            let (status, result) = match outcome {
+                Ok(sent) => (hsw_status::HSW_OK, Owned::from(sent).take().0),
+                Err(error) => {
+                    let status = refusal(&error).unwrap_or_else(|| status_of(&error));
+                    (status, ptr::null_mut())
+                }
+            };
+            // SAFETY: the contract of the interface: a callback of this type, which does not unwind, and what goes with it.
+            unsafe { callback(status, result, user.peek().0) };
+        });
+    }
+    let sent = made.wait().map_err(of_pool)?;
+    result.set(Owned::from(sent).take().0);
+    Ok(())
 }

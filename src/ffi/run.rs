@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use super::object::hand_out_or_none;
 use super::status::Failure;
-use super::tasklet::{hand_out_or_none, hsw_tasklet};
-use super::{entry, hsw_status, local, out, quietly, set_if_wanted};
+use super::tasklet::hsw_tasklet;
+use super::{entry, hsw_status, local, out, quietly, set_if_wanted, time_limit};
 use crate::{Budget, Error};
 
 /// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
@@ -37,24 +38,20 @@ pub struct hsw_run_report {
     pub interrupted: hsw_tasklet,
 }
 
-fn limit(value: u64) -> Option<u64> {
-    (value != HSW_NO_LIMIT).then_some(value)
-}
-
-fn nanoseconds(time: Duration) -> u64 {
+pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(HSW_NO_LIMIT)
 }
 
 impl hsw_budget {
-    fn read(&self) -> Budget {
+    fn read(&self) -> Result<Budget, Failure> {
         let mut budget = Budget::UNLIMITED;
-        if let Some(count) = limit(self.switches) {
-            budget = budget.and_switches(count);
+        if self.switches != HSW_NO_LIMIT {
+            budget = budget.and_switches(self.switches);
         }
-        if let Some(time) = limit(self.time_ns) {
-            budget = budget.and_time(Duration::from_nanos(time));
+        if let Some(time) = time_limit(self.time_ns)? {
+            budget = budget.and_time(time);
         }
-        budget
+        Ok(budget)
     }
 
     fn from(budget: Budget) -> hsw_budget {
@@ -76,7 +73,7 @@ pub unsafe extern "C" fn hsw_run_with(
     entry(|| {
         // SAFETY: null, or as the contract of the interface says.
         let budget = unsafe { budget.as_ref() }.ok_or(Failure::Null("budget"))?;
-        let done = crate::run_with(budget.read())?;
+        let done = crate::run_with(budget.read()?)?;
         if report.is_null() {
             return Ok(());
         }
@@ -107,12 +104,6 @@ pub extern "C" fn hsw_set_use_nested_tasklets(nested: bool) -> bool {
 #[no_mangle]
 pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
     quietly(false, || crate::set_statistics(on))
-}
-
-/// A number of the calling thread that no other thread has had. Never 0.
-#[no_mangle]
-pub extern "C" fn hsw_thread_id() -> u64 {
-    quietly(0, crate::thread_id)
 }
 
 /// A monotonic clock: nanoseconds since any fixed moment. It must not unwind or call this library.

@@ -7,8 +7,9 @@ use alloc::ffi::CString;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 
+use super::object;
 use super::status::{self, Failure, RawStatus};
-use super::tasklet::{self, hsw_tasklet};
+use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, local, out, set_if_wanted};
 use crate::{Error, Value};
@@ -121,27 +122,25 @@ pub unsafe extern "C" fn hsw_schedule_remove_with(
 /// The tasklet that is running. The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_current(current: *mut hsw_tasklet) -> hsw_status {
-    entry(|| {
-        let current = out(current, "current")?;
-        current.set(tasklet::hand_out(crate::current())?);
-        Ok(())
-    })
+    object::make(current, "current", || Ok(crate::current()))
 }
 
 /// The main tasklet of the thread. The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_main(main_tasklet: *mut hsw_tasklet) -> hsw_status {
-    entry(|| {
-        let main_tasklet = out(main_tasklet, "main_tasklet")?;
-        main_tasklet.set(tasklet::hand_out(crate::main_tasklet())?);
-        Ok(())
-    })
+    object::make(main_tasklet, "main_tasklet", || Ok(crate::main_tasklet()))
 }
 
 /// How many tasklets are in the run queue, the running one included.
 #[no_mangle]
 pub extern "C" fn hsw_run_count() -> usize {
     super::quietly(0, crate::run_count)
+}
+
+/// A number of the calling thread that no other thread has had. Never 0.
+#[no_mangle]
+pub extern "C" fn hsw_thread_id() -> u64 {
+    super::quietly(0, crate::thread_id)
 }
 
 /// Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
@@ -152,12 +151,16 @@ pub extern "C" fn hsw_switch_trap(delta: i32) -> i32 {
 }
 
 /// A handle that is lent to a callback and taken back after it.
-struct Lent(hsw_tasklet);
+pub(super) struct Lent(hsw_tasklet);
 
 impl Lent {
-    fn new(tasklet: Option<&crate::Tasklet>) -> Lent {
+    pub(super) fn new(tasklet: Option<&crate::Tasklet>) -> Lent {
         let nothing = hsw_tasklet { handle: 0 };
-        Lent(tasklet::hand_out_or_none(tasklet.cloned()).unwrap_or(nothing))
+        Lent(object::hand_out_or_none(tasklet.cloned()).unwrap_or(nothing))
+    }
+
+    pub(super) fn handle(&self) -> hsw_tasklet {
+        self.0
     }
 }
 
@@ -165,7 +168,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         if self.0.handle != 0 {
             // A callback that released what it was only lent has done our work.
-            drop(tasklet::release(self.0));
+            drop(object::take_back(self.0));
         }
     }
 }
@@ -184,7 +187,7 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                unsafe { callback(previous.0, next.0, user) }
+                unsafe { callback(previous.handle(), next.handle(), user) }
             })
         });
         let previous =
@@ -209,7 +212,7 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                unsafe { callback(channel, tasklet.0, sending, will_block, user) }
+                unsafe { callback(channel, tasklet.handle(), sending, will_block, user) }
             })
         });
         let previous =
@@ -266,44 +269,26 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     })
 }
 
-/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, and makes every
-/// handle stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
+/// and makes every handle of its objects stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
         if !crate::current().is_main() {
-            return Err(Failure::NotMain);
+            let words = "only the main tasklet may end the thread's runtime";
+            return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
-        // First the tasklets, which may use their handles while they end.
-        crate::runtime::thread_exit();
-        #[cfg(feature = "std")]
-        drop(local::with(|local| Ok(local.sockets.borrow_mut().drain()))?);
-        drop(local::with(|local| {
-            Ok(local.channels.borrow_mut().drain())
-        })?);
-        drop(local::with(|local| Ok(local.queues.borrow_mut().drain()))?);
-        drop(local::with(|local| {
-            Ok(local.tasklets.borrow_mut().drain())
-        })?);
-        drop(local::with(|local| {
-            Ok(core::mem::take(&mut *local.errors.borrow_mut()))
-        })?);
-        Ok::<(), Failure>(())
+        local::leave(|| {
+            crate::runtime::thread_exit();
+            #[cfg(feature = "std")]
+            crate::timer::drop_all();
+        })
     })
 }
 
-/// How many handles are live in the calling thread: tasklets, channels, queues and sockets. For finding leaks.
+/// How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets, clocks and timers. For finding
+/// leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
-    super::quietly(0, || {
-        local::with(|local| {
-            let count = local.tasklets.borrow().live()
-                + local.channels.borrow().live()
-                + local.queues.borrow().live();
-            #[cfg(feature = "std")]
-            let count = count + local.sockets.borrow().live();
-            Ok(count)
-        })
-        .unwrap_or(0)
-    })
+    super::quietly(0, || local::with(|local| Ok(local.live())).unwrap_or(0))
 }

@@ -6,12 +6,14 @@ use core::time::Duration;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::channel::{get, hsw_channel};
-use super::run::HSW_NO_LIMIT;
+use super::channel::hsw_channel;
+use super::object::get;
+use super::queue::hsw_queue;
 use super::status::Failure;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, set_if_wanted};
+use super::{entry, hsw_status, out, time_limit, Done};
 use crate::channel::{RECEIVE, SEND};
+use crate::select::{Receivable, Sendable};
 use crate::{Error, Select};
 
 /// What a case of `hsw_select` does.
@@ -28,16 +30,14 @@ pub enum hsw_direction {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_case {
-    /// The channel.
+    /// The channel; or the handle of nothing, and
     pub channel: hsw_channel,
+    /// the queue. A queue can be sent to when it has room, and received from when it has a value.
+    pub queue: hsw_queue,
     /// One of `hsw_direction`.
     pub direction: i32,
     /// The value to send; or where the received value is written.
     pub value: *mut c_void,
-}
-
-fn patience(timeout_ns: u64) -> Option<Duration> {
-    (timeout_ns != HSW_NO_LIMIT).then(|| Duration::from_nanos(timeout_ns))
 }
 
 /// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
@@ -70,26 +70,24 @@ pub unsafe extern "C" fn hsw_select(
         for i in 0..count {
             // SAFETY: `cases` has `count` elements (contract of the interface).
             let case = unsafe { cases.add(i).read() };
-            let (channel, destroy) = get(case.channel)?;
-            match case.direction {
-                d if d == hsw_direction::HSW_RECEIVE as i32 => {
-                    select.receive(&channel);
-                }
-                d if d == hsw_direction::HSW_SEND as i32 => {
-                    // Not freed from here on until all cases are known to be good.
-                    select.send(&channel, Owned::new(case.value, None));
-                }
-                other => {
-                    let what = format!("cases[{i}].direction: there is none called {other}");
-                    return Err(Failure::Argument(what));
-                }
-            }
+            let destroy = if case.queue.handle == 0 {
+                let on = get(case.channel)?;
+                add(&mut select, i, &case, &on.channel)?;
+                on.destroy
+            } else if case.channel.handle == 0 {
+                let on = get(case.queue)?;
+                add(&mut select, i, &case, &on.channel)?;
+                on.destroy
+            } else {
+                let what = format!("cases[{i}] is about a channel and a queue");
+                return Err(Failure::Argument(what));
+            };
             destroyers.push(destroy);
         }
         if in_order {
             select = select.in_order();
         }
-        let (chosen_case, outcome) = run(&mut select, &destroyers, patience(timeout_ns));
+        let (chosen_case, outcome) = run(&mut select, &destroyers, time_limit(timeout_ns)?);
         for (i, case) in select.cases().iter_mut().enumerate() {
             let unsent = case.take::<Owned>().map(|owned| owned.take().0);
             if case.direction() == SEND && Some(i) != chosen_case.filter(|_| outcome.is_ok()) {
@@ -105,6 +103,28 @@ pub unsafe extern "C" fn hsw_select(
         }
         Ok(())
     })
+}
+
+/// Adds a case to the select.
+fn add<C>(select: &mut Select, index: usize, case: &hsw_case, on: &C) -> Done
+where
+    C: Receivable<Owned> + Sendable<Owned>,
+{
+    match case.direction {
+        d if d == hsw_direction::HSW_RECEIVE as i32 => {
+            select.receive::<Owned>(on);
+            Ok(())
+        }
+        d if d == hsw_direction::HSW_SEND as i32 => {
+            // Not freed from here on until all cases are known to be good.
+            select.send(on, Owned::new(case.value, None));
+            Ok(())
+        }
+        other => {
+            let what = format!("cases[{index}].direction: there is none called {other}");
+            Err(Failure::Argument(what))
+        }
+    }
 }
 
 /// Which case it was, and what was received, if it was a receive.
@@ -130,66 +150,4 @@ fn run(select: &mut Select, destroyers: &[hsw_destroy], time: Option<Duration>) 
         }
         Ok((i, Ok(_))) => (Some(i), Ok(None)),
     }
-}
-
-/// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
-/// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
-///
-/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
-/// loop itself while it waits here.
-#[no_mangle]
-pub extern "C" fn hsw_channel_send_timeout(
-    channel: hsw_channel,
-    value: *mut c_void,
-    timeout_ns: u64,
-) -> hsw_status {
-    entry(|| {
-        let (channel, destroy) = get(channel)?;
-        let value = Owned::new(value, destroy);
-        let Some(time) = patience(timeout_ns) else {
-            return Ok(channel.send(value)?);
-        };
-        channel.send_timeout(value, time).map_err(|(error, back)| {
-            match back {
-                Some(value) if matches!(error, Error::Timeout) => {
-                    value.take();
-                }
-                other => drop(other),
-            }
-            error
-        })?;
-        Ok(())
-    })
-}
-
-/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
-#[no_mangle]
-pub unsafe extern "C" fn hsw_channel_receive_timeout(
-    channel: hsw_channel,
-    timeout_ns: u64,
-    value: *mut *mut c_void,
-) -> hsw_status {
-    entry(|| {
-        let value = out(value, "value")?;
-        let (channel, _) = get(channel)?;
-        let received = match patience(timeout_ns) {
-            Some(time) => channel.receive_timeout(time)?,
-            None => channel.receive()?,
-        };
-        value.set(received.take().0);
-        Ok(())
-    })
-}
-
-/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
-/// queued, none has run yet. What senders were about to send is freed.
-#[no_mangle]
-pub unsafe extern "C" fn hsw_channel_close_and_wake(
-    channel: hsw_channel,
-    woken: *mut usize,
-) -> hsw_status {
-    entry(|| {
-        set_if_wanted(woken, get(channel)?.0.close_and_wake());
-        Ok(())
-    })
 }

@@ -21,8 +21,6 @@ pub struct hsw_settings {
     pub stack_pool: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
-    /// Size of the stack on which slices are exchanged.
-    pub scratch_size: usize,
     /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
     /// `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
     pub memory_ceiling: usize,
@@ -40,7 +38,6 @@ impl From<Settings> for hsw_settings {
             stack_size: settings.stack_size,
             stack_pool: settings.stack_pool,
             slice_cache: settings.slice_cache,
-            scratch_size: settings.scratch_size,
             memory_ceiling: settings.memory_ceiling,
             overflow_report: settings.overflow_report,
         }
@@ -74,8 +71,7 @@ pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
     entry(|| Ok::<(), Failure>(unsafe { wanted(settings) }.apply()?))
 }
 
-/// As `hsw_init`, with the windows and the scratch stack in memory of the host's: `windows * window_size + scratch_size` bytes and
-/// 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
+/// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
 /// when the tasklet is switched away, and ends the process with a message that names the tasklet.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init_in(
@@ -105,7 +101,6 @@ unsafe fn wanted(settings: *const hsw_settings) -> Settings {
         wanted.stack_size = settings.stack_size;
         wanted.stack_pool = settings.stack_pool;
         wanted.slice_cache = settings.slice_cache;
-        wanted.scratch_size = settings.scratch_size;
         wanted.memory_ceiling = settings.memory_ceiling;
         wanted.overflow_report = settings.overflow_report;
     }

@@ -12,9 +12,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::handle::{Fault, Kind};
-use super::value::{hsw_destroy, Owned, Payload};
+use super::value::{hsw_destroy, Common, Owned};
 use super::{local, out, set_if_wanted};
-use crate::error::{Error, Thrown};
+use crate::error::{Error, StateError, Thrown};
 
 /// What a call came to. `hsw_last_error_message` has the words.
 ///
@@ -64,6 +64,8 @@ pub enum hsw_status {
     HSW_ERR_SETTINGS = 18,
     /// The value that a waiting sender had to hand over was lost to somebody else's deadlock.
     HSW_ERR_VALUE_LOST = 19,
+    /// Somebody gave up waiting at the barrier, or broke it.
+    HSW_ERR_BROKEN = 20,
     /// Another error of the runtime.
     HSW_ERR_OTHER = 31,
 
@@ -109,6 +111,7 @@ const ALL: &[(hsw_status, &str)] = &[
     (HSW_ERR_WOULD_BLOCK, "HSW_ERR_WOULD_BLOCK\0"),
     (HSW_ERR_SETTINGS, "HSW_ERR_SETTINGS\0"),
     (HSW_ERR_VALUE_LOST, "HSW_ERR_VALUE_LOST\0"),
+    (HSW_ERR_BROKEN, "HSW_ERR_BROKEN\0"),
     (HSW_ERR_OTHER, "HSW_ERR_OTHER\0"),
     (HSW_ERR_NULL, "HSW_ERR_NULL\0"),
     (HSW_ERR_STALE, "HSW_ERR_STALE\0"),
@@ -133,7 +136,8 @@ pub(super) enum Failure {
     Limit(&'static str),
     ThreadEnding,
     StopIteration,
-    NotMain,
+    /// A failure of one entry alone, with its words.
+    Told(hsw_status, String),
     #[cfg(feature = "std")]
     Panic(String),
     /// An error of the runtime, and the object the call was about.
@@ -172,7 +176,7 @@ impl Failure {
             Failure::Argument(_) => HSW_ERR_ARGUMENT,
             Failure::ThreadEnding => HSW_ERR_THREAD_ENDING,
             Failure::StopIteration => HSW_ERR_STOP_ITERATION,
-            Failure::NotMain => HSW_ERR_STATE,
+            Failure::Told(status, _) => *status,
             #[cfg(feature = "std")]
             Failure::Panic(_) => HSW_ERR_INTERNAL,
             Failure::Core(error, _) => status_of(error),
@@ -192,7 +196,7 @@ impl Failure {
                     Fault::WrongThread => format!("the {kind} belongs to another thread"),
                     Fault::WrongKind => format!("the handle does not name a {kind}"),
                     Fault::Full => {
-                        format!("too many {kind} handles: 16777216 are live in this thread")
+                        format!("too many {kind} handles: 16777216 are live")
                     }
                 }
             }
@@ -200,7 +204,7 @@ impl Failure {
             Failure::Limit(what) => format!("limit reached: {what}"),
             Failure::ThreadEnding => "the thread is ending".to_string(),
             Failure::StopIteration => "the channel is closed and has no more senders".to_string(),
-            Failure::NotMain => "only the main tasklet may end the thread's runtime".to_string(),
+            Failure::Told(_, words) => words.clone(),
             #[cfg(feature = "std")]
             Failure::Panic(words) => format!("internal error: {words}"),
             Failure::Core(error, subject) => {
@@ -396,7 +400,7 @@ pub(super) unsafe fn thrown(
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> Error {
-    let payload = Payload(Owned::new(data, destroy));
+    let payload = Common(Owned::new(data, destroy));
     // SAFETY: as above.
     let message = unsafe { super::string(message, "message") }
         .unwrap_or_else(|_| "an exception of the host".to_string());
@@ -407,7 +411,7 @@ pub(super) unsafe fn thrown(
 pub(super) fn payload_of(error: &Error) -> Option<(*mut c_void, hsw_destroy)> {
     match error {
         Error::Thrown(thrown) => thrown
-            .downcast_ref::<Payload>()
+            .downcast_ref::<Common>()
             .map(|payload| payload.0.peek()),
         _ => None,
     }
@@ -431,6 +435,7 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::SwitchTrap => HSW_ERR_SWITCH_TRAP,
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
+        Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
         Error::State(_) => HSW_ERR_STATE,
         Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,

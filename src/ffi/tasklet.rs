@@ -1,18 +1,19 @@
 //! Tasklets.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{c_char, c_void, CStr};
 
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 use super::handle::Kind;
+use super::object::{self, ask, get, hand_out, hand_out_or_none, handle_of_thread, tell};
 use super::run::HSW_NO_LIMIT;
 use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, out, set_if_wanted, Done};
-use crate::{Error, Tasklet, Value};
+use super::{entry, hsw_status, set_if_wanted, write_text};
+use crate::{measure, Error, Site, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
 /// `hsw_tasklet_release`. All zero is the handle of nothing.
@@ -52,6 +53,11 @@ pub struct hsw_tasklet_options {
     pub stack_size: usize,
     /// Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
     pub fp_env: bool,
+    /// Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays for ever, as `__FILE__`, in UTF-8. Null:
+    /// it is not told.
+    pub file: *const c_char,
+    /// The line there, as `__LINE__`.
+    pub line: u32,
     /// Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
     pub destroy_argument: hsw_destroy,
 }
@@ -75,41 +81,7 @@ pub const HSW_TASKLET_SLICED: u32 = 128;
 /// It was killed ten times and refused to end; it is kept for ever.
 pub const HSW_TASKLET_ZOMBIE: u32 = 256;
 
-#[inline(never)] // keeps the frames of blocking calls small
-pub(super) fn get(tasklet: hsw_tasklet) -> Result<Tasklet, Failure> {
-    local::with(|local| {
-        let table = local.tasklets.borrow();
-        table
-            .get(tasklet.handle)
-            .cloned()
-            .map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
-    })
-}
-
-/// A new handle, owned by the caller.
-pub(super) fn hand_out(tasklet: Tasklet) -> Result<hsw_tasklet, Failure> {
-    local::with(|local| {
-        let inserted = local.tasklets.borrow_mut().insert(tasklet);
-        inserted
-            .map(|handle| hsw_tasklet { handle })
-            .map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
-    })
-}
-
-pub(super) fn hand_out_or_none(tasklet: Option<Tasklet>) -> Result<hsw_tasklet, Failure> {
-    tasklet.map_or(Ok(hsw_tasklet { handle: 0 }), hand_out)
-}
-
-pub(super) fn release(tasklet: hsw_tasklet) -> Done {
-    let released = local::with(|local| {
-        let mut table = local.tasklets.borrow_mut();
-        table
-            .remove(tasklet.handle)
-            .map_err(|fault| Failure::Handle(Kind::Tasklet, fault))
-    })?;
-    drop(released); // outside of the borrow: may kill the tasklet, whose code may come back here
-    Ok(())
-}
+handle_of_thread!(hsw_tasklet, Tasklet, Tasklet, tasklets);
 
 /// The name, for messages.
 fn label(tasklet: &Tasklet) -> String {
@@ -137,23 +109,23 @@ fn with_tasklet<R>(
 }
 
 /// An entry function with its argument, as the runtime calls it.
-struct Call {
+pub(super) struct Call {
     function: unsafe extern "C" fn(*mut c_void) -> RawStatus,
     argument: Owned,
 }
 
 impl Call {
-    fn new(
+    pub(super) fn new(
         function: hsw_entry,
         argument: *mut c_void,
         destroy: hsw_destroy,
     ) -> Result<Call, Failure> {
         let argument = Owned::new(argument, destroy);
-        let function = function.ok_or(Failure::Null("entry"))?;
+        let function = function.ok_or(Failure::Null("function"))?;
         Ok(Call { function, argument })
     }
 
-    fn run(self) -> Result<(), Error> {
+    pub(super) fn run(self) -> Result<(), Error> {
         // An earlier tasklet may have had this one's id, and ended without coming by.
         status::forget(crate::current().id());
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it, which
@@ -165,6 +137,40 @@ impl Call {
         status::forget(crate::current().id());
         ended
     }
+
+    /// Calls the function within whatever tasklet drives the main loop.
+    #[cfg(feature = "std")]
+    pub(super) fn call_back(&self) {
+        // SAFETY: as in `run`.
+        let status = unsafe { (self.function)(self.argument.peek().0) };
+        let Err(error) = status::returned(status) else {
+            return;
+        };
+        // Whoever pumps is not to blame: a tasklet fails with it.
+        if let Err(no_room) = crate::spawn(move || Err::<(), _>(error)) {
+            log::error!("the failure of a function called by the main loop is lost: {no_room}");
+        }
+    }
+}
+
+/// A call on its way to another thread.
+#[cfg(feature = "std")]
+pub(super) struct SentCall(pub(super) Call);
+
+// SAFETY: every function of the header that takes such a call says that its argument crosses threads. The runtime itself only
+// ever passes the pointer on.
+#[cfg(feature = "std")]
+unsafe impl Send for SentCall {}
+
+#[cfg(feature = "std")]
+impl SentCall {
+    pub(super) fn run(self) -> Result<(), Error> {
+        self.0.run()
+    }
+
+    pub(super) fn call_back(&self) {
+        self.0.call_back();
+    }
 }
 
 /// The options, checked.
@@ -173,7 +179,11 @@ struct Options {
     own: bool,
     stack_size: Option<usize>,
     fp_env: bool,
+    site: Site,
 }
+
+/// No line of any file: what C does not tell is not a line of this library.
+const NOWHERE: Site = Site::new("", 0);
 
 impl Options {
     /// SAFETY: null, or as the contract of the interface says.
@@ -185,6 +195,7 @@ impl Options {
                 own: false,
                 stack_size: None,
                 fp_env: false,
+                site: NOWHERE,
             });
         };
         let own = match options.stack {
@@ -206,7 +217,18 @@ impl Options {
             // SAFETY: as above.
             Some(unsafe { super::string(options.name, "options.name") }?)
         };
+        let site = if options.file.is_null() {
+            NOWHERE
+        } else {
+            // SAFETY: as above; the string stays for ever.
+            let file: &'static CStr = unsafe { CStr::from_ptr(options.file) };
+            let file = file
+                .to_str()
+                .map_err(|_| Failure::Argument("options.file is not UTF-8".to_string()))?;
+            Site::new(file, options.line)
+        };
         Ok(Options {
+            site,
             name,
             own,
             stack_size: (options.stack_size != 0).then_some(options.stack_size),
@@ -215,7 +237,7 @@ impl Options {
     }
 
     fn builder(&self) -> crate::Builder {
-        let mut builder = Tasklet::builder();
+        let mut builder = Tasklet::builder().site(self.site);
         if let Some(name) = &self.name {
             builder = builder.name(name);
         }
@@ -289,16 +311,13 @@ pub unsafe extern "C" fn hsw_tasklet_new(
     options: *const hsw_tasklet_options,
     tasklet: *mut hsw_tasklet,
 ) -> hsw_status {
-    entry(|| {
-        let tasklet = out(tasklet, "tasklet")?;
+    object::make(tasklet, "tasklet", || {
         // SAFETY: the contract of the interface.
         let options = unsafe { Options::read(options) }?;
-        let made = options
+        options
             .builder()
             .build()
-            .map_err(|error| options.failure(error))?;
-        tasklet.set(hand_out(made)?);
-        Ok(())
+            .map_err(|error| options.failure(error))
     })
 }
 
@@ -308,18 +327,28 @@ pub unsafe extern "C" fn hsw_tasklet_retain(
     tasklet: hsw_tasklet,
     other: *mut hsw_tasklet,
 ) -> hsw_status {
-    entry(|| {
-        let other = out(other, "other")?;
-        other.set(hand_out(get(tasklet)?)?);
-        Ok(())
-    })
+    object::retain(tasklet, other)
 }
 
 /// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or others have handles. The
 /// last handle of a tasklet that is paused kills it.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_release(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| release(tasklet))
+    object::release(tasklet)
+}
+
+/// Binds, and keeps the site that the tasklet was made at: the caller of `bind` is a line of this library.
+fn bind_without_site(
+    tasklet: &Tasklet,
+    bind: impl FnOnce(&Tasklet) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let site = tasklet.stats().spawned_at;
+    bind(tasklet)?;
+    if crate::statistics() {
+        // SAFETY: the handle keeps the task.
+        unsafe { measure::bound_at(tasklet.as_ptr(), site.unwrap_or(NOWHERE)) };
+    }
+    Ok(())
 }
 
 /// Gives a tasklet that is not alive a function to run: *bound*, not alive until `hsw_tasklet_setup`. The argument is the
@@ -333,7 +362,9 @@ pub unsafe extern "C" fn hsw_tasklet_bind(
 ) -> hsw_status {
     entry(|| {
         let call = Call::new(function, argument, destroy_argument)?;
-        with_tasklet(tasklet, |t| t.bind(move || call.run()))
+        with_tasklet(tasklet, |t| {
+            bind_without_site(t, |t| t.bind(move || call.run()))
+        })
     })
 }
 
@@ -347,7 +378,27 @@ pub unsafe extern "C" fn hsw_tasklet_bind_paused(
 ) -> hsw_status {
     entry(|| {
         let call = Call::new(function, argument, destroy_argument)?;
-        with_tasklet(tasklet, |t| t.bind_paused(move || call.run()))
+        with_tasklet(tasklet, |t| {
+            bind_without_site(t, |t| t.bind_paused(move || call.run()))
+        })
+    })
+}
+
+/// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet may move to another one before it
+/// starts (`hsw_tasklet_bind_thread`).
+#[cfg(feature = "std")]
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_bind_send(
+    tasklet: hsw_tasklet,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let call = SentCall(Call::new(function, argument, destroy_argument)?);
+        with_tasklet(tasklet, |t| {
+            bind_without_site(t, |t| t.bind_send(move || call.run()))
+        })
     })
 }
 
@@ -423,30 +474,26 @@ pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_s
     })
 }
 
+pub(super) fn state_bits(t: &Tasklet) -> u32 {
+    let bits = [
+        (t.is_alive(), HSW_TASKLET_ALIVE),
+        (t.is_paused(), HSW_TASKLET_PAUSED),
+        (t.is_blocked(), HSW_TASKLET_BLOCKED),
+        (t.is_scheduled(), HSW_TASKLET_SCHEDULED),
+        (t.is_main(), HSW_TASKLET_MAIN),
+        (t.is_current(), HSW_TASKLET_CURRENT),
+        (t.block_trap(), HSW_TASKLET_BLOCK_TRAP),
+        (t.is_sliced(), HSW_TASKLET_SLICED),
+        (t.is_zombie(), HSW_TASKLET_ZOMBIE),
+    ];
+    let set = bits.iter().filter(|(is, _)| *is);
+    set.fold(0, |sum, (_, bit)| sum | bit)
+}
+
 /// What is true of the tasklet: an or of `HSW_TASKLET_ALIVE` and the others.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_state(tasklet: hsw_tasklet, state: *mut u32) -> hsw_status {
-    entry(|| {
-        let state = out(state, "state")?;
-        let t = get(tasklet)?;
-        let bits = [
-            (t.is_alive(), HSW_TASKLET_ALIVE),
-            (t.is_paused(), HSW_TASKLET_PAUSED),
-            (t.is_blocked(), HSW_TASKLET_BLOCKED),
-            (t.is_scheduled(), HSW_TASKLET_SCHEDULED),
-            (t.is_main(), HSW_TASKLET_MAIN),
-            (t.is_current(), HSW_TASKLET_CURRENT),
-            (t.block_trap(), HSW_TASKLET_BLOCK_TRAP),
-            (t.is_sliced(), HSW_TASKLET_SLICED),
-            (t.is_zombie(), HSW_TASKLET_ZOMBIE),
-        ];
-        state.set(
-            bits.iter()
-                .filter(|(is, _)| *is)
-                .fold(0, |sum, (_, bit)| sum | bit),
-        );
-        Ok(())
-    })
+    ask(tasklet, state, "state", state_bits)
 }
 
 /// Sets or clears the block trap: with it, an operation that would block the tasklet fails with `HSW_ERR_BLOCK_TRAP`. `old`
@@ -457,10 +504,7 @@ pub unsafe extern "C" fn hsw_tasklet_set_block_trap(
     on: bool,
     old: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        set_if_wanted(old, get(tasklet)?.set_block_trap(on));
-        Ok(())
-    })
+    object::exchange(tasklet, old, |t| t.set_block_trap(on))
 }
 
 /// Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget. `old` may be null.
@@ -470,10 +514,7 @@ pub unsafe extern "C" fn hsw_tasklet_set_atomic(
     on: bool,
     old: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        set_if_wanted(old, get(tasklet)?.set_atomic(on));
-        Ok(())
-    })
+    object::exchange(tasklet, old, |t| t.set_atomic(on))
 }
 
 /// Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code has none: it is kept, and changes
@@ -484,10 +525,7 @@ pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     on: bool,
     old: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        set_if_wanted(old, get(tasklet)?.set_ignore_nesting(on));
-        Ok(())
-    })
+    object::exchange(tasklet, old, |t| t.set_ignore_nesting(on))
 }
 
 /// The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
@@ -496,11 +534,7 @@ pub unsafe extern "C" fn hsw_tasklet_next(
     tasklet: hsw_tasklet,
     next: *mut hsw_tasklet,
 ) -> hsw_status {
-    entry(|| {
-        let next = out(next, "next")?;
-        next.set(hand_out_or_none(get(tasklet)?.next())?);
-        Ok(())
-    })
+    object::ask_or_fail(tasklet, next, "next", |t| hand_out_or_none(t.next()))
 }
 
 /// The tasklet before it, otherwise as `hsw_tasklet_next`.
@@ -509,21 +543,13 @@ pub unsafe extern "C" fn hsw_tasklet_prev(
     tasklet: hsw_tasklet,
     prev: *mut hsw_tasklet,
 ) -> hsw_status {
-    entry(|| {
-        let prev = out(prev, "prev")?;
-        prev.set(hand_out_or_none(get(tasklet)?.prev())?);
-        Ok(())
-    })
+    object::ask_or_fail(tasklet, prev, "prev", |t| hand_out_or_none(t.prev()))
 }
 
 /// A number that is the tasklet's alone while it lives: equal ids are the same tasklet. Never 0.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_id(tasklet: hsw_tasklet, id: *mut usize) -> hsw_status {
-    entry(|| {
-        let id = out(id, "id")?;
-        id.set(get(tasklet)?.id());
-        Ok(())
-    })
+    ask(tasklet, id, "id", |t| t.id())
 }
 
 /// The name, "" when it has none: at most `capacity` bytes including the final zero are written to `buffer`, which may be
@@ -536,19 +562,28 @@ pub unsafe extern "C" fn hsw_tasklet_name(
     length: *mut usize,
 ) -> hsw_status {
     entry(|| {
-        if buffer.is_null() && capacity != 0 {
-            return Err(Failure::Null("buffer"));
-        }
         let name = get(tasklet)?.name().unwrap_or_default();
-        set_if_wanted(length, name.len());
-        if capacity != 0 {
-            let fits = name.len().min(capacity - 1);
-            // SAFETY: `buffer` has `capacity` writable bytes (contract of the interface), more than `fits`.
-            unsafe {
-                core::ptr::copy_nonoverlapping(name.as_ptr(), buffer.cast(), fits);
-                buffer.add(fits).write(0);
-            }
-        }
+        // SAFETY: the contract of the interface.
+        unsafe { write_text(&name, buffer, capacity, length) }
+    })
+}
+
+/// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name ("" when it is not known), and the line
+/// (`line` may be null; 0 when it is not known). Known of those that were made while `hsw_set_statistics` was on, if
+/// `hsw_tasklet_options` said it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_site(
+    tasklet: hsw_tasklet,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    line: *mut u32,
+) -> hsw_status {
+    entry(|| {
+        let site = get(tasklet)?.stats().spawned_at.unwrap_or(NOWHERE);
+        // SAFETY: the contract of the interface.
+        unsafe { write_text(site.file(), buffer, capacity, length) }?;
+        set_if_wanted(line, site.line());
         Ok(())
     })
 }
@@ -560,18 +595,15 @@ pub unsafe extern "C" fn hsw_tasklet_take_tempval(
     tasklet: hsw_tasklet,
     value: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let value = out(value, "value")?;
-        let t = get(tasklet)?;
+    object::ask_or_fail(tasklet, value, "value", |t| {
         match t.take_tempval().downcast::<Owned>() {
-            Ok(owned) => value.set(owned.take().0),
-            Err(other) if other.is_none() => value.set(core::ptr::null_mut()),
+            Ok(owned) => Ok(owned.take().0),
+            Err(other) if other.is_none() => Ok(core::ptr::null_mut()),
             Err(other) => {
                 drop(t.set_tempval(other));
-                return Err(Error::WrongType.into());
+                Err(Error::WrongType.into())
             }
         }
-        Ok(())
     })
 }
 
@@ -583,11 +615,8 @@ pub extern "C" fn hsw_tasklet_set_tempval(
     value: *mut c_void,
     destroy: hsw_destroy,
 ) -> hsw_status {
-    entry(|| {
-        let value = Value::new(Owned::new(value, destroy));
-        drop(get(tasklet)?.set_tempval(value));
-        Ok(())
-    })
+    let value = Value::new(Owned::new(value, destroy));
+    tell(tasklet, |t| drop(t.set_tempval(value)))
 }
 
 /// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that came with it; so is this one,
@@ -598,11 +627,8 @@ pub extern "C" fn hsw_tasklet_set_user_data(
     data: *mut c_void,
     destroy: hsw_destroy,
 ) -> hsw_status {
-    entry(|| {
-        let data = Rc::new(Owned::new(data, destroy));
-        drop(get(tasklet)?.set_user_data(Some(data)));
-        Ok(())
-    })
+    let data = Rc::new(Owned::new(data, destroy));
+    tell(tasklet, |t| drop(t.set_user_data(Some(data))))
 }
 
 /// The pointer that was set; null when there is none. It stays the tasklet's.
@@ -611,11 +637,9 @@ pub unsafe extern "C" fn hsw_tasklet_user_data(
     tasklet: hsw_tasklet,
     data: *mut *mut c_void,
 ) -> hsw_status {
-    entry(|| {
-        let data = out(data, "data")?;
-        let kept = get(tasklet)?.user_data_as::<Owned>();
-        data.set(kept.map_or(core::ptr::null_mut(), |owned| owned.peek().0));
-        Ok(())
+    ask(tasklet, data, "data", |t| {
+        let kept = t.user_data_as::<Owned>();
+        kept.map_or(core::ptr::null_mut(), |owned| owned.peek().0)
     })
 }
 
@@ -627,21 +651,16 @@ pub extern "C" fn hsw_tasklet_set_error_handler(
     handler: hsw_error_handler,
     user: *mut c_void,
 ) -> hsw_status {
-    entry(|| {
+    tell(tasklet, |t| {
         let hook = handler.map(|handler| super::scheduler::error_hook(handler, user));
-        drop(get(tasklet)?.set_error_handler(hook));
-        Ok(())
+        drop(t.set_error_handler(hook));
     })
 }
 
 /// The thread the tasklet belongs to, as `hsw_thread_id` says there.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_thread_id(tasklet: hsw_tasklet, id: *mut u64) -> hsw_status {
-    entry(|| {
-        let id = out(id, "id")?;
-        id.set(get(tasklet)?.thread_id());
-        Ok(())
-    })
+    ask(tasklet, id, "id", |t| t.thread_id())
 }
 
 /// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics` is on.
@@ -661,16 +680,14 @@ pub unsafe extern "C" fn hsw_tasklet_get_times(
     tasklet: hsw_tasklet,
     times: *mut hsw_tasklet_times,
 ) -> hsw_status {
-    entry(|| {
-        let wanted = out(times, "times")?;
-        let stats = get(tasklet)?.stats();
+    ask(tasklet, times, "times", |t| {
+        let stats = t.stats();
         let ns = |time: core::time::Duration| time.as_nanos() as u64;
-        wanted.set(hsw_tasklet_times {
+        hsw_tasklet_times {
             run_ns: ns(stats.run_time),
             started_ns: stats.started.map_or(HSW_NO_LIMIT, ns),
             ended_ns: stats.ended.map_or(HSW_NO_LIMIT, ns),
-        });
-        Ok(())
+        }
     })
 }
 
@@ -691,14 +708,12 @@ pub unsafe extern "C" fn hsw_tasklet_get_stats(
     tasklet: hsw_tasklet,
     stats: *mut hsw_tasklet_stats,
 ) -> hsw_status {
-    entry(|| {
-        let wanted = out(stats, "stats")?;
-        let stats = get(tasklet)?.stats();
-        wanted.set(hsw_tasklet_stats {
+    ask(tasklet, stats, "stats", |t| {
+        let stats = t.stats();
+        hsw_tasklet_stats {
             switches: stats.switches,
             stack_bytes: stats.stack_bytes,
             slice_bytes: stats.slice_bytes,
-        });
-        Ok(())
+        }
     })
 }

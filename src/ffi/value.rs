@@ -38,11 +38,35 @@ impl Drop for Owned {
     }
 }
 
-/// The payload of an exception that C threw.
-pub(super) struct Payload(pub(super) Owned);
+/// A pointer on its way to another thread.
+#[cfg(feature = "std")]
+pub(super) struct Sent(Owned);
 
-// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at from several. The header
-// says so to whoever throws: the payload and its function must bear that. The runtime itself only ever passes the pointer on.
-unsafe impl Send for Payload {}
+// SAFETY: every function of the header that takes such a pointer says that it crosses threads, and that its functions may be
+// called on any of them. The runtime itself only ever passes the pointer on.
+#[cfg(feature = "std")]
+unsafe impl Send for Sent {}
+
+#[cfg(feature = "std")]
+impl From<Owned> for Sent {
+    fn from(owned: Owned) -> Sent {
+        Sent(owned)
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Sent> for Owned {
+    fn from(sent: Sent) -> Owned {
+        sent.0
+    }
+}
+
+/// A pointer that several threads may look at: the payload of an exception, what a hook is called with.
+pub(super) struct Common(pub(super) Owned);
+
+// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at from several; so may what a hook
+// of many threads is called with. The header says so: pointer and function must bear that. The runtime itself only ever passes the
+// pointer on.
+unsafe impl Send for Common {}
 // SAFETY: as above.
-unsafe impl Sync for Payload {}
+unsafe impl Sync for Common {}

@@ -16,16 +16,17 @@
 //! Whoever leaves a wait, by whatever way (woken, timed out, killed, an exception), takes its waiter off the lists: [`Registered`] does it
 //! when dropped.
 //!
-//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump (the main
-//! tasklet itself waits here, or main is blocked and the last runnable tasklet waits here) the waiting tasklet pumps itself, and lets
-//! others run meanwhile: see [`Reactor::block`].
+//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump, the waiting tasklet
+//! pumps itself, and lets others run meanwhile: see [`drive`](crate::drive) and [`Reactor::block`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
 
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
+use crate::drive::{self, must_drive};
 use crate::event::EventQueue;
-use crate::thread::StayUp;
+use crate::runtime::Runtime;
+use crate::thread::{host_lock, StayUp};
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -78,6 +79,8 @@ pub(crate) trait Timers {
     fn pending(&self) -> usize;
     /// It had none, and has been let go.
     fn detached(&self);
+    /// Drops all timers.
+    fn clear(&self);
 }
 
 /// Vectors that a pump reuses.
@@ -94,6 +97,8 @@ thread_local! {
 impl Reactor {
     /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
     pub fn current() -> Result<Rc<Reactor>> {
+        // Before the thread-local: so the thread's end finds them in this order, whatever was used first.
+        Runtime::get();
         let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
             let mut slot = slot.borrow_mut();
             if let Some(reactor) = &*slot {
@@ -115,6 +120,14 @@ impl Reactor {
         reactor.unwrap_or_else(|_| Err(std::io::Error::other("the thread is ending").into()))
     }
 
+    /// The calling thread's, if it has one.
+    pub fn existing() -> Option<Rc<Reactor>> {
+        REACTOR
+            .try_with(|slot| slot.borrow().clone())
+            .ok()
+            .flatten()
+    }
+
     pub fn events(&self) -> &EventQueue {
         &self.events
     }
@@ -129,12 +142,23 @@ impl Reactor {
             .set(self.outstanding.get().wrapping_add_signed(delta));
     }
 
+    /// Calls on other threads, and waits that those end.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.get()
+    }
+
+    /// Is there a socket, a time or an event that could wake a tasklet?
+    pub fn has_work(&self) -> bool {
+        !(self.descriptors.borrow().is_empty()
+            && self.next_deadline().is_none()
+            && self.events.is_empty())
+    }
+
     /// Is there nothing that could wake a tasklet?
     pub fn is_idle(&self) -> bool {
         self.outstanding.get() == 0
-            && self.descriptors.borrow().is_empty()
-            && self.next_deadline().is_none()
-            && self.events.is_empty()
+            && !self.has_work()
+            && !crate::thread::has_mail()
             && crate::time::timeouts() == 0
     }
 
@@ -150,6 +174,15 @@ impl Reactor {
     /// Looks after `clock` until it has no timers any more.
     pub fn attach(&self, clock: Rc<dyn Timers>) {
         self.clocks.borrow_mut().push(clock);
+    }
+
+    /// Drops all timers of all clocks.
+    pub fn drop_timers(&self) {
+        let clocks = self.clocks.take();
+        for clock in clocks {
+            clock.detached();
+            clock.clear();
+        }
     }
 
     /// When the next deadline is.
@@ -174,7 +207,7 @@ impl Reactor {
     ) -> Registered {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let channel = Channel::new();
+        let channel = Channel::private();
         // The pump goes on after a wake-up; who was woken runs when its turn comes.
         channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {
@@ -214,12 +247,13 @@ impl Reactor {
             if let Some(wake) = waiter.wake.take() {
                 return Ok(wake);
             }
-            if must_pump_itself() {
+            let runtime = Runtime::get();
+            if must_drive(runtime, runtime.current()) {
                 if crate::current().block_trap() {
                     return Err(Error::BlockTrap);
                 }
+                drive::raise(runtime.current())?;
                 self.pump(None)?;
-                crate::thread::raise()?;
                 if waiter.wake.get().is_none() && crate::run_count() > 1 {
                     crate::schedule()?;
                 }
@@ -282,6 +316,8 @@ impl Reactor {
     }
 
     fn pump_and_rest(&self, timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
+        host_lock::may_pump()?;
+        host_lock::offer(Runtime::get());
         let mut done = crate::thread::read_mail() + self.events.run_pending();
         let wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
@@ -362,8 +398,8 @@ impl Reactor {
     }
 }
 
-/// The thread is asleep, as other threads see it. Over when dropped.
-struct Rest(Option<Rc<crate::thread::Local>>);
+/// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped.
+struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
 impl Rest {
     /// Lies down, unless there is mail: then `timeout` becomes nought. `how`: is it stuck without other threads, and what wakes it.
@@ -379,7 +415,7 @@ impl Rest {
         };
         let (stuck, bell) = how();
         match local.home.lie_down(stuck, || bell) {
-            Ok(()) => Ok(Rest(Some(local))),
+            Ok(()) => Ok(Rest(Some((local, host_lock::give_up())))),
             Err(StayUp::Mail) => {
                 *timeout = Some(Duration::ZERO);
                 Ok(Rest(None))
@@ -391,7 +427,7 @@ impl Rest {
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        if let Some(local) = &self.0 {
+        if let Some((local, _away)) = &self.0 {
             local.home.get_up();
         }
     }
@@ -439,9 +475,4 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.cancel();
     }
-}
-
-/// Would blocking the current tasklet leave nobody to pump?
-fn must_pump_itself() -> bool {
-    crate::current().is_main() || (crate::run_count() <= 1 && crate::main_tasklet().is_blocked())
 }

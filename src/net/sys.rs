@@ -31,13 +31,21 @@ pub struct Os;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-    shim::poll(&mut Os, fds, timeout)
+    waiting(timeout, || shim::poll(&mut Os, fds, timeout))
 }
 
 /// [`shim::select`] over the operating system: leaves in the sets what is true, answers how many members that is, 0 after `timeout`
 /// (`None`: wait for ever). Blocks the *thread*. Errors: those of the call itself.
 pub fn select(sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
-    shim::select(&mut Os, sets, timeout)
+    waiting(timeout, || shim::select(&mut Os, sets, timeout))
+}
+
+/// Calls what may block for `timeout`: without the thread's host lock.
+fn waiting<R>(timeout: Option<Duration>, call: impl FnOnce() -> R) -> R {
+    if timeout == Some(Duration::ZERO) {
+        return call();
+    }
+    crate::thread::allow_threads(call)
 }
 
 impl Backend for Os {

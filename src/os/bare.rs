@@ -27,7 +27,7 @@ pub(crate) fn set_runtime(runtime: *const Runtime) {
     unsafe { *hsw_host_thread_cell() = runtime.cast() };
 }
 
-/// Threads of a console end through `hsw_thread_exit`.
+/// Threads of a console end through `hsw_thread_exit` or [`end_thread`](crate::end_thread).
 pub(crate) fn at_thread_exit() -> bool {
     true
 }

@@ -42,6 +42,12 @@ impl Buffer {
         self.ptr
     }
 
+    /// Is it of the class of `len` bytes?
+    #[inline(always)]
+    pub(crate) fn fits(&self, len: usize) -> bool {
+        class_capacity(len) == self.capacity
+    }
+
     #[inline(always)]
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
@@ -51,7 +57,7 @@ impl Buffer {
 /// The capacity that serves `len` bytes.
 #[inline]
 fn class_capacity(len: usize) -> usize {
-    len.saturating_sub(OFFSET).div_ceil(GRANULE) * GRANULE + OFFSET
+    (len + (GRANULE - OFFSET - 1)) / GRANULE * GRANULE + OFFSET
 }
 
 fn layout(capacity: usize) -> Layout {
@@ -89,11 +95,10 @@ impl SliceStore {
     /// kept. On an error the buffer is as it was.
     #[inline]
     pub(crate) fn fit(&self, buffer: &mut Buffer, len: usize, budget: &Budget) -> Result<()> {
-        let capacity = class_capacity(len);
-        if capacity == buffer.capacity {
+        if buffer.fits(len) {
             return Ok(());
         }
-        self.refit(buffer, capacity, budget)
+        self.refit(buffer, class_capacity(len), budget)
     }
 
     #[cold]
@@ -215,10 +220,7 @@ impl SliceStore {
     }
 }
 
-/// Copies a stack to its slice or back.
-///
-/// Plainly: moving the lowest words one by one, since they were stored one by one
-/// an instant ago, was measured and is no faster (docs/performance.md).
+/// Copies parts of a stack that is whole; an exchange is copied by the routines.
 ///
 /// # Safety
 /// As `copy_nonoverlapping`; both addresses are on a word boundary and `len` is

@@ -75,8 +75,8 @@ impl Window {
     /// Without a guard page: is the canary whole and `sp` inside?
     pub(crate) fn intact(&self, sp: usize) -> bool {
         // SAFETY: written in `over`, in memory that the window has to itself.
-        let canary = unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
-        self.guarded || (canary == CANARY && sp >= self.bottom && sp <= self.top)
+        let canary = || unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
+        self.guarded || (canary() == CANARY && sp >= self.bottom && sp <= self.top)
     }
 
     pub(crate) fn size(&self) -> usize {

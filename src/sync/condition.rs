@@ -127,6 +127,19 @@ impl Condition {
         Ok((guard, true))
     }
 
+    /// For who has no guards: waits with a lock taken by [`Lock::acquire`], for at most `time`; answers whether it was notified. After
+    /// an error the lock is not held.
+    pub(crate) fn wait_without_guard(
+        &self,
+        lock: &Lock<()>,
+        time: Option<Duration>,
+    ) -> Result<bool> {
+        let until = time.map_or(Until::Ever, Until::after);
+        let (guard, notified) = self.wait_until(lock.guard(), until)?;
+        std::mem::forget(guard);
+        Ok(notified)
+    }
+
     fn wait_until<'a, T: ?Sized>(
         &self,
         guard: LockGuard<'a, T>,

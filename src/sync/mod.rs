@@ -33,6 +33,8 @@ mod sem;
 mod semaphore;
 mod wait;
 
+pub(crate) use lock::this_tasklet;
+
 pub use barrier::Barrier;
 pub use condition::Condition;
 pub use event::Event;

@@ -120,7 +120,7 @@ impl<T> Queue<T> {
         if let Err(error) = self.room.acquire(until) {
             return Err(Refused { error, value });
         }
-        {
+        let getter = {
             let mut values = wait::lock(&self.values);
             if values.closed {
                 drop(values);
@@ -128,9 +128,12 @@ impl<T> Queue<T> {
                 return Err(Refused { error, value });
             }
             values.list.push_back(value);
+            // Under the same mutex: a getter that is told `Closed` must not miss a value that is in.
+            self.full.grant()
+        };
+        if let Some(waiter) = getter {
+            self.full.wake(&waiter);
         }
-        // One of half of `usize::MAX` values: memory ends before.
-        let _ = self.full.release();
         Ok(())
     }
 

@@ -206,25 +206,23 @@ impl Sem {
     #[cold]
     #[inline(never)]
     fn hand_over(&self, count: usize) -> Result<(), TooMany> {
-        let mut woken = List::new();
-        let mut queue = wait::lock(&self.queue);
-        let rest = count.saturating_sub(queue.list.len());
-        if rest > self.max {
+        // While somebody waits all permits are out: no more can come back than there are.
+        if count > self.max {
             return Err(TooMany);
         }
         if count == 1 {
             // The usual case, without a list of its own.
-            if let Some(waiter) = queue.list.pop_front() {
-                waiter.set_answer(Answer::Granted);
-                self.unqueue(&queue.list);
-                drop(queue);
-                if !waiter.wake() {
-                    // Its thread is gone without taking it off: the next one.
-                    return self.release_many(1);
+            return match self.pop() {
+                Some(waiter) => {
+                    self.wake(&waiter);
+                    Ok(())
                 }
-                return Ok(());
-            }
+                None => self.release_many(1),
+            };
         }
+        let mut woken = List::new();
+        let mut queue = wait::lock(&self.queue);
+        let rest = count.saturating_sub(queue.list.len());
         for _ in rest..count {
             if let Some(waiter) = queue.list.pop_front() {
                 waiter.set_answer(Answer::Granted);
@@ -237,6 +235,44 @@ impl Sem {
         match rest + dead {
             0 => Ok(()),
             rest => self.release_many(rest),
+        }
+    }
+
+    /// Gives a permit to who has waited longest, if anybody waits.
+    fn pop(&self) -> Option<Arc<Waiter>> {
+        let mut queue = wait::lock(&self.queue);
+        let waiter = queue.list.pop_front()?;
+        waiter.set_answer(Answer::Granted);
+        self.unqueue(&queue.list);
+        Some(waiter)
+    }
+
+    /// Wakes who has been given a permit.
+    pub fn wake(&self, waiter: &Waiter) {
+        if !waiter.wake() {
+            // Its thread is gone without taking it off: the next one. It cannot be one too many.
+            let _ = self.release();
+        }
+    }
+
+    /// Gives back one permit, for who holds a mutex: who is answered is to be woken after it, with [`wake`](Self::wake).
+    pub fn grant(&self) -> Option<Arc<Waiter>> {
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            if word & QUEUED != 0 {
+                match self.pop() {
+                    Some(waiter) => return Some(waiter),
+                    None => continue, // the last one has just left
+                }
+            }
+            debug_assert!(word / PERMIT < self.max);
+            let more = word + PERMIT;
+            let given =
+                self.word
+                    .compare_exchange_weak(word, more, Ordering::Release, Ordering::Relaxed);
+            if given.is_ok() {
+                return None;
+            }
         }
     }
 

@@ -72,6 +72,10 @@ impl BoundedSemaphore {
 macro_rules! semaphore {
     ($name:ident, $full:literal) => {
         impl $name {
+            /// The most permits that there can be.
+            #[allow(dead_code)] // one of the two is enough for the C interface
+            pub(crate) const MOST: usize = Sem::MOST;
+
             /// Takes a permit, when it is the tasklet's turn.
             ///
             /// # Errors

@@ -4,9 +4,10 @@
 //! to the other under the channel's lock. No destructor runs under the lock.
 
 use crate::error::{Error, Result};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::scheduler::may_switch;
 use crate::tasklet::flag;
+use crate::value::Slot;
 use crate::Preference;
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,7 +27,8 @@ use super::local::{local, Leave, Local, Sitting};
 ///
 /// * A partner on another thread is made runnable there, whatever the preference; the caller goes on without a switch. Partners on one thread behave
 ///   as with the local channel (preference, `schedule_all`).
-/// * It cannot be seen who waits, and the channel callback is not called.
+/// * It cannot be seen who waits. The [channel callback](crate::set_channel_callback) of the calling thread is called, by it: other threads may have changed
+///   whether the operation will block before it does.
 /// * A thread that has nothing else to do sleeps in the system until it is woken. [`Error::Deadlock`] counts all threads that use
 ///   the library: the last one that can run does not get to wait. While there are a handle that
 ///   nobody has used yet and a thread that has not used the library yet, there is hope: the one may be on its way to the other.
@@ -305,6 +307,15 @@ impl<T: Send + 'static> Channel<T> {
             Ok(local) => local,
             Err(error) => return Err((error, Some(value))),
         };
+        let value = if has_callback() {
+            let (told, value) = self.show(value);
+            if let Err(error) = told {
+                return Err((error, Some(value)));
+            }
+            value
+        } else {
+            value
+        };
         let mut state = self.state();
         if let Some(partner) = state.partner(false) {
             *lock(&partner.value) = Some(value);
@@ -330,6 +341,9 @@ impl<T: Send + 'static> Channel<T> {
     /// Receives.
     fn fetch(&self, patience: Patience) -> Result<T> {
         let local = self.enter()?;
+        if has_callback() {
+            self.call_back(Slot::EMPTY, false).0?;
+        }
         let mut state = self.state();
         if let Some(partner) = state.partner(true) {
             let value = lock(&partner.value).take();
@@ -379,6 +393,40 @@ impl<T: Send + 'static> Channel<T> {
         partner.done.store(true, Ordering::Release);
         drop(state);
         let _ = partner.home.post(Letter::Wake(partner.place));
+    }
+
+    /// The callback sees what is sent, and may change it.
+    #[cold]
+    fn show(&self, value: Result<T>) -> (Result<()>, Result<T>) {
+        let slot = match value {
+            Ok(value) => Slot::new(value),
+            Err(error) => Slot::bomb(error),
+        };
+        let (told, slot) = self.call_back(slot, true);
+        let value = match slot.into::<T>() {
+            Ok(value) => value,
+            Err(slot) if slot.is_empty() => Err(Error::ValueLost),
+            Err(_other) => Err(Error::WrongType),
+        };
+        (told, value)
+    }
+
+    /// Calls the calling thread's channel callback with `slot` as that of the running tasklet; answers what is in it then.
+    #[cold]
+    fn call_back(&self, mut slot: Slot, sends: bool) -> (Result<()>, Slot) {
+        let runtime = Runtime::get();
+        let will_block = {
+            let state = self.state();
+            state.queue.is_empty() || state.sending == sends
+        };
+        let me = runtime.current();
+        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        unsafe {
+            std::mem::swap(&mut (*me).slot, &mut slot);
+            let told = crate::channel::call_back(runtime, me, self.id(), sends, will_block);
+            std::mem::swap(&mut (*me).slot, &mut slot);
+            (told, slot)
+        }
     }
 
     fn enter(&self) -> Result<Rc<Local>> {
@@ -468,6 +516,12 @@ impl<T> State<T> {
             -count
         }
     }
+}
+
+/// Has the calling thread a channel callback?
+#[inline]
+fn has_callback() -> bool {
+    Runtime::get().hooks() & HOOK_CHANNEL != 0
 }
 
 /// Nobody is there: may the running tasklet wait?

@@ -13,6 +13,7 @@
 //! does not lie down: it has found the deadlock. A thread that does not use the library yet, but will, is known by the handle that is under way to it:
 //! see [`Mark`].
 
+use crate::error::StateError;
 use crate::event::Poster;
 use crate::runtime::HOOK_MAIL;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -178,9 +179,11 @@ impl Home {
         if !mail.letters.is_empty() {
             return Err(StayUp::Mail);
         }
-        if stuck && AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
-            AWAKE.fetch_add(1, Ordering::SeqCst);
-            return Err(StayUp::Deadlock);
+        while stuck && AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
+            if AWAKE.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Err(StayUp::Deadlock);
+            }
+            // A stranger has come while we looked for one: it was none any more, and can run.
         }
         mail.bell.get_or_insert_with(bell);
         mail.rest = if stuck { Rest::Stuck } else { Rest::Asleep };
@@ -228,6 +231,12 @@ fn threads() -> MutexGuard<'static, Vec<Arc<Home>>> {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The attached thread with this number.
+pub(crate) fn find(id: u64) -> Result<Arc<Home>, StateError> {
+    let found = threads().iter().find(|home| home.id == id).cloned();
+    found.ok_or(StateError::ThreadNotFound)
+}
+
 /// The attached threads, in the order they came.
 pub(crate) fn all() -> Vec<Arc<Home>> {
     threads().clone()
@@ -238,12 +247,19 @@ fn strangers_may_come() -> bool {
     STRANGERS.load(Ordering::SeqCst) > 0 && other_threads()
 }
 
-/// Has the process threads that are not attached? Yes, where it cannot be told.
+/// Has the process threads that are not attached?
 fn other_threads() -> bool {
-    match std::fs::read_dir("/proc/self/task") {
-        Ok(tasks) => tasks.count() > threads().len(),
-        Err(_) => true,
-    }
+    all_threads() > threads().len()
+}
+
+/// Has the process other threads than the calling one?
+pub(crate) fn has_company() -> bool {
+    threads().len() > 1 || all_threads() > 1
+}
+
+/// The process's threads; any number, where it cannot be told.
+fn all_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
 }
 
 /// Everybody may be stuck now: has the first who is find out.

@@ -5,6 +5,7 @@
 //! elsewhere, in the heap; being woken only means to look there.
 
 use crate::channel;
+use crate::drive::{self, must_drive};
 use crate::error::{Error, Result, StateError};
 use crate::net::reactor::{Reactor, Waiter, Wake};
 use crate::runtime::Runtime;
@@ -15,10 +16,12 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::home::{Home, Letter, Place};
+use super::remote::{Lent, There};
+use super::unstarted::Unstarted;
 
 pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
@@ -26,9 +29,17 @@ pub(crate) struct Local {
     unread: RefCell<VecDeque<Letter>>,
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
-    /// The tasklets that `Remote`s of other threads refer to.
-    remotes: RefCell<HashMap<u64, Tasklet>>,
-    next_remote: Cell<u64>,
+    /// The tasklets that `Remote`s refer to.
+    lent: RefCell<HashMap<u64, Loan>>,
+    /// The number of each, by its address.
+    numbers: RefCell<HashMap<usize, u64>>,
+    next_loan: Cell<u64>,
+}
+
+/// A tasklet that `Remote`s refer to, kept for them.
+struct Loan {
+    tasklet: Tasklet,
+    lent: Weak<Lent>,
 }
 
 struct Seat {
@@ -61,8 +72,9 @@ pub(crate) fn attach(runtime: &Runtime) {
         unread: RefCell::default(),
         seats: RefCell::default(),
         free: RefCell::default(),
-        remotes: RefCell::default(),
-        next_remote: Cell::new(0),
+        lent: RefCell::default(),
+        numbers: RefCell::default(),
+        next_loan: Cell::new(0),
     });
     LOCAL.set(Rc::into_raw(local));
 }
@@ -87,10 +99,46 @@ pub(crate) fn detach(whole: bool) {
     drop(letters);
     drop(local.unread.take());
     if whole {
-        drop(local.remotes.take());
+        for loan in local.lent.take().into_values() {
+            if let Some(lent) = loan.lent.upgrade() {
+                lent.thread_ended(Unstarted::take_what_can_leave(&loan.tasklet).ok());
+            }
+        }
     } else {
         std::mem::forget(local);
     }
+}
+
+/// The calling thread ends: its tasklets that have not started and can leave are set free, for other threads to take over, if there are references to
+/// them. Answers what is left of them, to be dropped where user code may run.
+pub(crate) fn set_free() -> Vec<Tasklet> {
+    let Some(local) = existing() else {
+        return Vec::new();
+    };
+    let mut free = Vec::new();
+    local.lent.borrow_mut().retain(|_, loan| {
+        let Some(lent) = loan.lent.upgrade() else {
+            return true;
+        };
+        // SAFETY: the handle keeps it.
+        let (bound, sendable) = unsafe {
+            let task = &*loan.tasklet.as_ptr();
+            (task.is(flag::BOUND), task.is(flag::SENDABLE))
+        };
+        if !bound || !sendable {
+            return true;
+        }
+        let Ok(unstarted) = Unstarted::take_from_queue(&loan.tasklet) else {
+            return true;
+        };
+        free.push((loan.tasklet.clone(), lent, unstarted));
+        false
+    });
+    let settle = |(tasklet, lent, unstarted): (Tasklet, Arc<Lent>, _)| {
+        lent.thread_ended(Some(unstarted));
+        tasklet
+    };
+    free.into_iter().map(settle).collect()
 }
 
 /// The calling thread's; none when it is ending.
@@ -125,14 +173,7 @@ pub(crate) fn read_mail_and_raise() -> Result<()> {
 
 /// Raises what a letter threw at the running tasklet, which has read it itself.
 pub(crate) fn raise() -> Result<()> {
-    let current = Runtime::get().current();
-    // SAFETY: the running tasklet is live; its slot is its own.
-    unsafe {
-        if (*current).slot.is_bomb() {
-            return (*current).slot.take().into_unit();
-        }
-    }
-    Ok(())
+    drive::raise(Runtime::get().current())
 }
 
 impl Local {
@@ -165,7 +206,7 @@ impl Local {
         let number = free.unwrap_or_else(|| {
             let mut seats = self.seats.borrow_mut();
             seats.push(Rc::new(Seat {
-                channel: Channel::new(),
+                channel: Channel::private(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
                 waiter: RefCell::default(),
@@ -188,6 +229,11 @@ impl Local {
     /// Tasklets that wait for other threads.
     pub(crate) fn waiting(&self) -> usize {
         self.seats.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Tasklets that other threads may refer to.
+    pub(crate) fn lent_out(&self) -> usize {
+        self.lent.borrow().len()
     }
 
     /// Makes the tasklet at `place` runnable, if it is still there. Answers it.
@@ -229,21 +275,44 @@ impl Local {
         self.wake_up(place, false);
     }
 
-    /// Keeps `tasklet` for other threads; the number is what they know it by.
-    pub(crate) fn lend(&self, tasklet: Tasklet) -> u64 {
-        let key = self.next_remote.get();
-        self.next_remote.set(key + 1);
-        self.remotes.borrow_mut().insert(key, tasklet);
-        key
+    /// What `Remote`s of `tasklet` share: one for all of them.
+    pub(crate) fn lend(&self, tasklet: Tasklet) -> Arc<Lent> {
+        let number = self.numbers.borrow().get(&tasklet.id()).copied();
+        if let Some(lent) = number.and_then(|key| self.lent.borrow().get(&key)?.lent.upgrade()) {
+            return lent;
+        }
+        Arc::new_cyclic(|lent| Lent::new(self.keep(tasklet, lent.clone())))
+    }
+
+    /// Keeps `tasklet` for who refers to `lent`.
+    pub(crate) fn keep(&self, tasklet: Tasklet, lent: Weak<Lent>) -> There {
+        let (key, id) = (self.next_loan.get(), tasklet.id());
+        self.next_loan.set(key + 1);
+        self.numbers.borrow_mut().insert(id, key);
+        self.lent.borrow_mut().insert(key, Loan { tasklet, lent });
+        There {
+            home: self.home.clone(),
+            key,
+            id,
+        }
     }
 
     pub(crate) fn lent(&self, key: u64) -> Option<Tasklet> {
-        self.remotes.borrow().get(&key).cloned()
+        Some(self.lent.borrow().get(&key)?.tasklet.clone())
     }
 
+    /// Nobody refers to it any more.
     pub(crate) fn take_back(&self, key: u64) {
-        let tasklet = self.remotes.borrow_mut().remove(&key);
-        drop(tasklet);
+        let loan = self.lent.borrow_mut().remove(&key);
+        if let Some(loan) = loan {
+            // A reference that was made after the last one had gone has a number of its own.
+            let mut numbers = self.numbers.borrow_mut();
+            if numbers.get(&loan.tasklet.id()) == Some(&key) {
+                numbers.remove(&loan.tasklet.id());
+            }
+            drop(numbers);
+            drop(loan);
+        }
     }
 }
 
@@ -271,13 +340,14 @@ impl Sitting {
         }
         let mut reactor = None;
         while !done() {
-            if must_pump_itself() {
+            let runtime = Runtime::get();
+            if must_drive(runtime, runtime.current()) {
                 let reactor = match &reactor {
                     Some(reactor) => reactor,
                     None => reactor.insert(Reactor::current()?),
                 };
-                reactor.pump_for_threads()?;
                 raise()?;
+                reactor.pump_for_threads()?;
                 if crate::run_count() > 1 && !done() {
                     crate::schedule()?;
                 }
@@ -320,12 +390,4 @@ impl Drop for Sitting {
         self.local.free.borrow_mut().push(self.place.seat);
         drop(rest);
     }
-}
-
-/// Must the running tasklet wait for mail itself? Main does; and who is the last one when nobody waits for the queue to be empty.
-fn must_pump_itself() -> bool {
-    let runtime = Runtime::get();
-    let me = runtime.current();
-    // SAFETY: whom to wake is a live task.
-    me == runtime.main() || (crate::run_count() <= 1 && unsafe { !(*runtime.wakeup()).floating() })
 }

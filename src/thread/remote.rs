@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Result, StateError};
 use crate::runtime::Runtime;
-use crate::tasklet::{flag, Tasklet};
+use crate::tasklet::{self, flag, Body, Outcome, Tasklet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::channel::Channel;
 use super::home::{self, Home, Letter, Mark};
 use super::local::{local, Local};
+use super::unstarted::Unstarted;
 
 /// The threads that use the library, in the order they came: their [ids](crate::thread_id).
 pub fn threads() -> Vec<u64> {
@@ -19,6 +20,8 @@ pub fn threads() -> Vec<u64> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Info {
+    /// Its number.
+    pub id: u64,
     /// The name that the thread has, if it has one.
     pub name: Option<String>,
     /// Its main tasklet.
@@ -36,9 +39,7 @@ pub struct Info {
 /// # Errors
 /// [`StateError::ThreadNotFound`]; [`StateError::NoThread`] when it ends before it answers; as [`Remote::with`].
 pub fn info(id: u64) -> Result<Info> {
-    let home = home::all().into_iter().find(|home| home.id == id);
-    let home = home.ok_or(StateError::ThreadNotFound)?;
-    ask(&home, |local| {
+    ask(&home::find(id)?, |local| {
         let runtime = Runtime::get();
         // SAFETY: main and the running tasklet are live tasks of this thread.
         let (main, current) = unsafe {
@@ -48,6 +49,7 @@ pub fn info(id: u64) -> Result<Info> {
             )
         };
         Info {
+            id: local.home.id,
             name: local.home.name.clone(),
             main: Remote::new(local, main),
             current: Remote::new(local, current),
@@ -90,11 +92,19 @@ fn ask<R: Send + 'static>(
 
 /// A reference to a tasklet that any thread may hold: [`Tasklet::remote`].
 ///
-/// What is asked of it is done on the tasklet's own thread, in the order of asking, at its next switch or pump at the latest: nothing here
-/// waits for it except [`with`](Remote::with), and nothing ever switches because of it. So an operation that its thread refuses (`insert` of a
-/// tasklet that has ended meanwhile) is not an error here; who wants to know asks through `with`.
+/// What is asked of it is done on the tasklet's own thread, in the order of asking, at its next switch or pump at the latest: nothing ever switches
+/// because of it.
 ///
-/// The tasklet lives as long as there is such a reference, as with a handle. Clones are cheap.
+/// | | |
+/// |---|---|
+/// | [`insert`](Remote::insert), [`run`](Remote::run), [`setup`](Remote::setup), [`throw`](Remote::throw), [`kill`](Remote::kill), [`remove`](Remote::remove) | go on at once. What its thread refuses (`insert` of a tasklet that has ended meanwhile) is not an error here; who wants to know asks through `with` |
+/// | [`with`](Remote::with), [`bind`](Remote::bind), [`bind_thread`](Remote::bind_thread), [`is_alive`](Remote::is_alive) | wait for the answer |
+///
+/// The tasklet lives as long as there is such a reference, as with a handle. Clones are cheap, and equal.
+///
+/// **When its thread ends**, a tasklet that has started ends too. One that has not started stays, without a thread, with its function if that
+/// can leave its thread ([`Tasklet::bind_send`], [`Remote::bind`]): [`bind_thread`](Remote::bind_thread) gives it a new one.
+/// It is paused then if it was paused or queued, bound if it was bound.
 ///
 /// ```
 /// let tasklet = hardswitch::Tasklet::new()?;
@@ -110,42 +120,232 @@ pub struct Remote {
     mark: Mark,
 }
 
-struct Lent {
-    home: Arc<Home>,
-    key: u64,
-    id: usize,
+/// What all references to a tasklet share: where it is.
+pub(crate) struct Lent(Mutex<State>);
+
+enum State {
+    At(There),
+    /// Its thread has ended, or it is on its way to another one. `None`: nothing is left that another one could have.
+    Nowhere(Option<Unstarted>, usize),
+}
+
+/// A tasklet of a thread, and the number by which that knows it.
+#[derive(Clone)]
+pub(crate) struct There {
+    pub(crate) home: Arc<Home>,
+    pub(crate) key: u64,
+    pub(crate) id: usize,
+}
+
+impl Lent {
+    pub(crate) fn new(there: There) -> Lent {
+        Lent(Mutex::new(State::At(there)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics; no destructor of a user runs there.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it is.
+    fn there(&self) -> Option<There> {
+        match &*self.state() {
+            State::At(there) => Some(there.clone()),
+            State::Nowhere(..) => None,
+        }
+    }
+
+    fn id(&self) -> usize {
+        match &*self.state() {
+            State::At(there) => there.id,
+            State::Nowhere(_, id) => *id,
+        }
+    }
+
+    /// It has no thread any more; this is what is left of it.
+    pub(super) fn thread_ended(&self, left: Option<Unstarted>) {
+        let mut state = self.state();
+        if let State::At(There { id, .. }) = *state {
+            *state = State::Nowhere(left, id);
+        }
+    }
+
+    /// On its thread: takes it from there.
+    fn leave(&self, local: &Local, key: u64) -> Result<()> {
+        let tasklet = local.lent(key).ok_or(StateError::NoThread)?;
+        let unstarted = Unstarted::take(&tasklet)?;
+        self.thread_ended(Some(unstarted));
+        local.take_back(key);
+        // User code: what the host keeps with it, if there is no other handle.
+        drop(tasklet);
+        Ok(())
+    }
+
+    /// On a thread that it is to belong to, if it has none. It still has none after an error.
+    fn arrive(self: &Arc<Lent>, local: &Local) -> Result<()> {
+        let mut state = self.state();
+        let State::Nowhere(left, _) = &mut *state else {
+            return Ok(());
+        };
+        let unstarted = left.take().ok_or(StateError::StackInUse)?;
+        match unstarted.make() {
+            Ok(tasklet) => {
+                *state = State::At(local.keep(tasklet, Arc::downgrade(self)));
+                Ok(())
+            }
+            Err((error, unstarted)) => {
+                *left = Some(unstarted);
+                Err(error)
+            }
+        }
+    }
+
+    /// What it is to run, while it has no thread; what it will not run any more comes back, to be dropped. `None`: it has one.
+    fn rebind(&self, body: &mut Option<Body>) -> Option<Result<Option<Body>>> {
+        match &mut *self.state() {
+            State::At(_) => None,
+            State::Nowhere(None, _) => Some(Err(StateError::StackInUse.into())),
+            State::Nowhere(Some(unstarted), _) => Some(Ok(unstarted.rebind(body.take()))),
+        }
+    }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let key = self.key;
-        // A thread that is gone has taken it back.
-        let _ = self
-            .home
-            .post(Letter::Do(Box::new(move |local| local.take_back(key))));
+        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let State::At(There { home, key, .. }) = state {
+            let key = *key;
+            // A thread that is gone has taken it back.
+            let _ = home.post(Letter::Do(Box::new(move |local| local.take_back(key))));
+        }
     }
 }
 
 impl Tasklet {
-    /// A reference to it for other threads. Cost: an allocation or two.
+    /// A reference to it for other threads. Cost: an allocation or two, the first time.
     ///
     /// # Errors
     /// [`StateError::NoThread`] when the thread is ending.
     pub fn remote(&self) -> Result<Remote> {
         Ok(Remote::new(&*local()?, self.clone()))
     }
+
+    /// Moves it to another thread before it starts (Stackless' `bind_thread`), and returns a reference to it there: what it is
+    /// [bound to](Tasklet::bind_send), its name, stack size and flags. Handles that its old thread has are those of an empty tasklet then, with
+    /// what else the host kept there (user data, an error handler, a value in its slot).
+    ///
+    /// # Errors
+    /// As [`Remote::bind_thread`].
+    pub fn bind_thread(&self, thread: u64) -> Result<Remote> {
+        let remote = self.remote()?;
+        remote.bind_thread(thread)?;
+        Ok(remote)
+    }
 }
 
 impl Remote {
     fn new(local: &Local, tasklet: Tasklet) -> Remote {
         Remote {
-            lent: Arc::new(Lent {
-                home: local.home.clone(),
-                id: tasklet.id(),
-                key: local.lend(tasklet),
-            }),
+            lent: local.lend(tasklet),
             mark: Mark::new(),
         }
+    }
+
+    /// Its handle, on its own thread; `None` elsewhere.
+    pub fn tasklet(&self) -> Option<Tasklet> {
+        let (local, there) = (local().ok()?, self.lent.there()?);
+        if !Arc::ptr_eq(&there.home, &local.home) {
+            return None;
+        }
+        local.lent(there.key)
+    }
+
+    /// Sets the function; the tasklet becomes *bound* (not alive, not queued), on its own thread; one without a thread, at once.
+    ///
+    /// # Errors
+    /// As [`Tasklet::bind`], and as [`with`](Remote::with); `f` is dropped then, on either thread.
+    pub fn bind<F, R>(&self, f: F) -> Result<()>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Outcome,
+    {
+        let mut body = Some(tasklet::body(f));
+        if let Some(done) = self.lent.rebind(&mut body) {
+            return done.map(drop);
+        }
+        self.with(move |tasklet| body.map_or(Ok(()), |body| tasklet.bind_body(body)))?
+    }
+
+    /// As [`bind`](Remote::bind), and the tasklet is *paused* then: alive, not queued.
+    ///
+    /// # Errors
+    /// As [`bind`](Remote::bind); [`StateError::NoThread`] for one without a thread.
+    pub fn bind_paused<F, R>(&self, f: F) -> Result<()>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Outcome,
+    {
+        let body = tasklet::body(f);
+        self.with(move |tasklet| {
+            tasklet.bind_body(body)?;
+            // SAFETY: bound, and of this thread.
+            unsafe { (*tasklet.as_ptr()).set(flag::ALIVE) };
+            Ok(())
+        })?
+    }
+
+    /// Takes the function away again; it is dropped without having run.
+    ///
+    /// # Errors
+    /// As [`bind`](Remote::bind).
+    pub fn unbind(&self) -> Result<()> {
+        if let Some(done) = self.lent.rebind(&mut None) {
+            return done.map(drop);
+        }
+        self.with(|tasklet| tasklet.unbind())?
+    }
+
+    /// Gives it to `thread` (the [id](crate::thread_id) of one that uses the library): one that has not started, and is not queued. So also one whose
+    /// thread has ended. All references to it refer to it there, and what is asked of them next is asked there. Nothing happens when
+    /// it is there already.
+    ///
+    /// Waits until both threads have switched or pumped; the calling one need not.
+    ///
+    /// # Errors
+    /// | | |
+    /// |---|---|
+    /// | [`StateError::ThreadNotFound`] | there is no such thread |
+    /// | [`StateError::BindRunnable`] | it is queued, or runs |
+    /// | [`StateError::StackInUse`] | it has started |
+    /// | [`StateError::NotSend`] | it was bound by [`Tasklet::bind`], not by [`Tasklet::bind_send`] or [`Remote::bind`] |
+    /// | [`StateError::NoThread`] | one of the threads ended before it answered |
+    /// | [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`] | `thread` has no room for it |
+    /// | [`Error::Deadlock`], what was thrown into the caller, ... | as [`with`](Remote::with): it may move all the same |
+    ///
+    /// After those of the last three rows it may be without a thread, whole: it can be given to another.
+    pub fn bind_thread(&self, thread: u64) -> Result<()> {
+        self.mark_used();
+        let to = home::find(thread)?;
+        if let Some(There { home, key, .. }) = self.lent.there() {
+            if Arc::ptr_eq(&home, &to) {
+                return Ok(());
+            }
+            let lent = self.lent.clone();
+            ask(&home, move |local| lent.leave(local, key))??;
+        }
+        let lent = self.lent.clone();
+        ask(&to, move |local| lent.arrive(local))?
+    }
+
+    /// On its own thread, as [`Tasklet::switch`].
+    ///
+    /// # Errors
+    /// [`StateError::OtherThread`] elsewhere; [`StateError::NoThread`]; as [`Tasklet::switch`].
+    pub fn switch(&self) -> Result<()> {
+        if self.lent.there().is_none() {
+            return Err(StateError::NoThread.into());
+        }
+        self.tasklet().ok_or(StateError::OtherThread)?.switch()
     }
 
     /// Has its thread call `f` with the tasklet, and waits for the answer, until that thread switches or pumps; on its own thread, at once.
@@ -160,8 +360,8 @@ impl Remote {
         f: impl FnOnce(&Tasklet) -> R + Send + 'static,
     ) -> Result<R> {
         self.mark_used();
-        let key = self.lent.key;
-        ask(&self.lent.home, move |local| {
+        let There { home, key, .. } = self.lent.there().ok_or(StateError::NoThread)?;
+        ask(&home, move |local| {
             local.lent(key).map(|tasklet| f(&tasklet))
         })?
         .ok_or_else(|| StateError::NoThread.into())
@@ -238,14 +438,14 @@ impl Remote {
         Ok(())
     }
 
-    /// A number that no other tasklet alive at the same time has: as [`Tasklet::id`].
+    /// A number that no other tasklet alive at the same time has: as [`Tasklet::id`]. Another one when it has moved to another thread.
     pub fn tasklet_id(&self) -> usize {
-        self.lent.id
+        self.lent.id()
     }
 
     /// Its thread; `None` when that is gone.
     pub fn thread(&self) -> Option<u64> {
-        let home = &self.lent.home;
+        let home = self.lent.there()?.home;
         (!home.is_gone()).then_some(home.id)
     }
 
@@ -279,15 +479,13 @@ impl Remote {
         operation: impl FnOnce(&Tasklet) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         self.mark_used();
-        let key = self.lent.key;
+        let There { home, key, .. } = self.lent.there().ok_or(StateError::NoThread)?;
         let letter = Letter::Do(Box::new(move |local| {
             if let Some(Err(error)) = local.lent(key).map(|tasklet| operation(&tasklet)) {
                 log::debug!("a {what} that another thread asked for: {error}");
             }
         }));
-        self.lent
-            .home
-            .post(letter)
+        home.post(letter)
             .map_err(|_unread| StateError::NoThread.into())
     }
 }
@@ -316,7 +514,7 @@ impl Clone for Remote {
 impl PartialEq for Remote {
     /// Refer both to the same tasklet?
     fn eq(&self, other: &Remote) -> bool {
-        Arc::ptr_eq(&self.lent.home, &other.lent.home) && self.lent.id == other.lent.id
+        Arc::ptr_eq(&self.lent, &other.lent)
     }
 }
 
@@ -324,11 +522,10 @@ impl Eq for Remote {}
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Remote({:#x}, thread {})",
-            self.lent.id, self.lent.home.id
-        )
+        match self.thread() {
+            Some(thread) => write!(f, "Remote({:#x}, thread {thread})", self.tasklet_id()),
+            None => write!(f, "Remote({:#x}, no thread)", self.tasklet_id()),
+        }
     }
 }
 

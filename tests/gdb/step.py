@@ -23,9 +23,10 @@ def entry(name):
 
 
 def instructions():
-    """Address -> routine, and those addresses at which nobody has called: where a tasklet has been left for good, and
-    where slices are exchanged and neither stack is whole."""
+    """Address -> routine; those addresses at which nobody has called: where a tasklet has been left for good, and
+    where slices are exchanged and neither stack is whole; and those behind the decision who goes on."""
     found, alone = {}, set()
+    decided = set()
     starts = [entry(name) for name in ROUTINES]
     for name, start, end in zip(ROUTINES, starts, starts[1:] + [None]):
         listing = []
@@ -44,13 +45,15 @@ def instructions():
         first = lambda what: next((a for a, text in listing if text.startswith(what)), 0)
         if name == "hsw_asm_transfer":
             restored = first("blr" if ppc64 else "jmp    *")
+            called = first("bctrl" if ppc64 else "call   *%rax")
+            decided.update(address for address, _ in listing if called < address <= restored)
             alone.update(address for address, _ in listing if address > restored)
         if name == "hsw_asm_leave":
             gone = first("mr      r1,r3" if ppc64 else "mov    %rax,%rsp")
             alone.update(address for address, _ in listing if address <= gone)
         if name == "hsw_asm_start":
             alone.update(address for address, _ in listing)
-    return found, alone
+    return found, alone, decided
 
 
 def chain():
@@ -61,13 +64,13 @@ def chain():
     return names, last.unwind_stop_reason()
 
 
-def problem(name, may_be_alone, names, reason):
+def problem(may_be_alone, decided, names, reason):
     """What is wrong with this chain of callers, if anything."""
     known = [n for n in names[1:] if n != "??"]
     if may_be_alone and len(names) == 1:
         return None
     # A spill has put a new root over the old one, and is about to go there.
-    if name == "hsw_asm_transfer" and any("hardswitch::spill" in n for n in names[1:8]) and "??" in names[-1]:
+    if decided and any("hardswitch::spill" in n for n in names[1:8]):
         return None
     if reason not in FINE:
         return gdb.frame_stop_reason_string(reason)
@@ -77,7 +80,7 @@ def problem(name, may_be_alone, names, reason):
 
 
 def run():
-    code, alone = instructions()
+    code, alone, decided = instructions()
     left = dict.fromkeys(code, VISITS)
     points = {}
     for address in code:
@@ -92,7 +95,7 @@ def run():
         if pc not in code:
             continue
         names, reason = chain()
-        what = problem(code[pc], pc in alone, names, reason)
+        what = problem(pc in alone, pc in decided, names, reason)
         if what:
             wrong.append(f"{code[pc]} at {pc:#x}: {what}: {' < '.join(names[:6])} ... {names[-1]}")
         left[pc] -= 1
@@ -101,7 +104,8 @@ def run():
     for name in ROUTINES:
         mine = [address for address, routine in code.items() if routine == name]
         seen = [address for address in mine if left[address] < VISITS]
-        print(f"step: {name}: stopped at {len(seen)} of {len(mine)} instructions")
+        missed = " ".join(f"{address - mine[0]:+#x}" for address in mine if address not in seen)
+        print(f"step: {name}: stopped at {len(seen)} of {len(mine)} instructions", missed and f"(not at {missed})")
     for line in wrong[:20]:
         print("step: wrong:", line)
     print(f"step: {len(wrong)} wrong of {sum(VISITS - n for n in left.values())} stops")

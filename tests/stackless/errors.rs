@@ -69,6 +69,11 @@ fn every_message_is_the_one_stackless_users_know() {
             Error::State(OtherThread),
             "can't switch to a different thread.",
         ),
+        (
+            Error::State(BindRunnable),
+            "can't (re)bind a runnable tasklet",
+        ),
+        (Error::State(ThreadNotFound), "Thread id not found"),
     ] {
         assert_eq!(error.to_string(), message);
     }

@@ -6,8 +6,13 @@ use alloc::rc::Rc;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, RefCell};
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
-use hardswitch::{Channel, Error, Settings, Tasklet};
+use hardswitch::{time, Channel, Error, Settings, StateError, Tasklet};
+
+/// Nanoseconds.
+static CLOCK: AtomicU64 = AtomicU64::new(0);
 
 extern "C" {
     fn report(promise: *const u8, length: usize, kept: i32);
@@ -84,6 +89,33 @@ pub extern "C" fn program() {
     promise(
         "each finds its stack and its number",
         sums.get() == 500 * 501 / 2,
+    );
+
+    // Without a clock there are no times; the host's, here one that goes on as it is looked at, says when they are up.
+    let never = Channel::<()>::new();
+    let no_clock = never.receive_timeout(Duration::from_millis(1));
+    promise(
+        "there is no clock until the host gives one",
+        matches!(no_clock, Err(Error::State(StateError::NoClock))),
+    );
+    time::set_clock(Some(|| CLOCK.fetch_add(1000, Ordering::Relaxed)));
+    let waits = never.clone();
+    spawn_sliced(
+        move || match waits.receive_timeout(Duration::from_millis(5)) {
+            Err(Error::Timeout) => Ok(()),
+            other => other,
+        },
+    );
+    let start = CLOCK.load(Ordering::Relaxed);
+    let waited = never.receive_timeout(Duration::from_millis(10));
+    promise(
+        "a wait ends when its time is up, and not before",
+        matches!(waited, Err(Error::Timeout))
+            && CLOCK.load(Ordering::Relaxed) - start >= 10_000_000,
+    );
+    promise(
+        "and that of a tasklet meanwhile",
+        time::timeouts() == 0 && never.balance() == 0 && hardswitch::run().is_ok(),
     );
 
     // Floating-point values live in registers across switches.

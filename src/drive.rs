@@ -1,0 +1,127 @@
+//! When nobody else can run: who drives the loop, and until when.
+//!
+//! Whoever blocks leaves the run queue. If that is empty then, the innermost `run`
+//! is woken, or main. Where neither can be, because main is blocked itself, nobody
+//! would be left to serve the thread's timers, sockets and mail. So the last one
+//! *drives the loop*: it pumps, and sleeps while there is nothing to do.
+//!
+//! | what it does | it drives |
+//! |---|---|
+//! | waits with a timeout, at a socket, in `sync`, for another thread | until its wait is over, or it is not the last one any more; main, until its wait is over |
+//! | waits on a channel or in a select without a timeout | until its wait is over, or somebody else can run: then it blocks |
+//! | ends, or leaves the queue | until somebody else can run: then it does |
+//!
+//! If nothing could wake anybody there is no point in it: that is a deadlock.
+
+use crate::error::Result;
+use crate::runtime::Runtime;
+use crate::tasklet::Task;
+
+/// Is the running tasklet the last one: nobody else is in the queue, and nobody
+/// waits for the queue to be empty?
+#[inline]
+pub(crate) fn is_last(runtime: &Runtime) -> bool {
+    // SAFETY: whom to wake is a live task.
+    runtime.run_count.get() <= 1 && unsafe { !(*runtime.wakeup()).floating() }
+}
+
+/// Would blocking leave nobody to end the wait? Main cannot tell.
+pub(crate) fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
+    me == runtime.main() || is_last(runtime)
+}
+
+/// Drives the loop for as long as the caller is the last one and its wait is not
+/// `over`. True then; false when nothing could wake anybody.
+///
+/// Runs user code. The caller's slot is empty, or holds what somebody put there by
+/// hand.
+///
+/// # Errors
+/// What was thrown into the caller; what makes a pump fail.
+#[cold]
+#[inline(never)]
+pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Result<bool> {
+    let me = runtime.current();
+    loop {
+        if over() {
+            return Ok(true);
+        }
+        raise(me)?;
+        if !is_last(runtime) {
+            return Ok(true);
+        }
+        if !turn(runtime)? {
+            return Ok(false);
+        }
+    }
+}
+
+/// Raises what was thrown at the running tasklet while it was running: by another
+/// thread, or by a time that is up.
+pub(crate) fn raise(me: *mut Task) -> Result<()> {
+    // SAFETY: the running tasklet.
+    unsafe {
+        if (*me).slot.is_bomb() {
+            return (*me).slot.take().into_unit();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "std")]
+mod sys {
+    use super::*;
+    use crate::error::Error;
+    use crate::net::reactor::Reactor;
+    use core::time::Duration;
+
+    /// Pumps once, for as long as that takes. False: nothing could come of it.
+    pub(super) fn turn(runtime: &Runtime) -> Result<bool> {
+        let reactor = Reactor::existing();
+        if runtime.has_mail()
+            || runtime.timers.waiting() > 0
+            || reactor.as_ref().is_some_and(|reactor| reactor.has_work())
+        {
+            Reactor::current()?.pump(None)?;
+            return Ok(true);
+        }
+        // Only other threads can help.
+        let expected =
+            reactor.is_some_and(|reactor| reactor.outstanding() > 0) || crate::thread::is_known();
+        if !expected || !crate::thread::has_company() {
+            return Ok(false);
+        }
+        match Reactor::current()?.pump_for_threads() {
+            Err(Error::Deadlock) => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
+    pub(crate) fn pump(limit: Duration) -> Result<()> {
+        Reactor::current()?.pump(Some(limit)).map(drop)
+    }
+}
+
+/// Without std there are timeouts only, and nobody sleeps.
+#[cfg(not(feature = "std"))]
+mod sys {
+    use super::*;
+    use core::time::Duration;
+
+    pub(super) fn turn(runtime: &Runtime) -> Result<bool> {
+        if runtime.timers.waiting() == 0 {
+            return Ok(false);
+        }
+        pump(Duration::ZERO).map(|()| true)
+    }
+
+    pub(crate) fn pump(_: Duration) -> Result<()> {
+        crate::time::fire_due();
+        core::hint::spin_loop();
+        Ok(())
+    }
+}
+
+/// Pumps once, and waits for at most the limit meanwhile.
+pub(crate) use sys::pump;
+use sys::turn;

@@ -1,0 +1,229 @@
+//! What all kinds of channels have in common: they carry pointers of C's from senders to receivers.
+
+use core::ffi::{c_char, c_void};
+use core::ops::Deref;
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use super::object::{self, Handle};
+use super::status::{self, Failure};
+use super::value::{hsw_destroy, Owned};
+use super::{entry, hsw_status, out, set_if_wanted, time_limit};
+use crate::Error;
+
+/// A channel of any kind.
+pub(super) trait Carrier {
+    fn send(&self, value: Owned) -> Result<(), Error>;
+    fn send_timeout(&self, value: Owned, time: Duration) -> Result<(), Refused>;
+    fn try_send(&self, value: Owned) -> Result<(), Refused>;
+    fn send_throw(&self, error: Error) -> Result<(), Error>;
+    fn receive(&self) -> Result<Owned, Error>;
+    fn receive_timeout(&self, time: Duration) -> Result<Owned, Error>;
+    fn try_receive(&self) -> Result<Owned, Error>;
+    fn next(&self) -> Option<Result<Owned, Error>>;
+}
+
+/// Why a value was not sent, and the value, if nobody got it.
+pub(super) type Refused = (Error, Option<Owned>);
+
+/// `$channel` carries `Owned`s, as `$value`s. All inlined: a frame of its own would lie in every parked tasklet.
+macro_rules! carrier {
+    ($channel:ty, $value:ty) => {
+        impl $crate::ffi::carry::Carrier for $channel {
+            #[inline(always)]
+            fn send(&self, value: Owned) -> Result<(), $crate::Error> {
+                <$channel>::send(self, <$value>::from(value))
+            }
+            #[inline(always)]
+            fn send_timeout(
+                &self,
+                value: Owned,
+                time: core::time::Duration,
+            ) -> Result<(), $crate::ffi::carry::Refused> {
+                <$channel>::send_timeout(self, <$value>::from(value), time)
+                    .map_err(|(error, back)| (error, back.map(Owned::from)))
+            }
+            #[inline(always)]
+            fn try_send(&self, value: Owned) -> Result<(), $crate::ffi::carry::Refused> {
+                <$channel>::try_send(self, <$value>::from(value))
+                    .map_err(|(error, back)| (error, back.map(Owned::from)))
+            }
+            #[inline(always)]
+            fn send_throw(&self, error: $crate::Error) -> Result<(), $crate::Error> {
+                <$channel>::send_throw(self, error)
+            }
+            #[inline(always)]
+            fn receive(&self) -> Result<Owned, $crate::Error> {
+                <$channel>::receive(self).map(Owned::from)
+            }
+            #[inline(always)]
+            fn receive_timeout(&self, time: core::time::Duration) -> Result<Owned, $crate::Error> {
+                <$channel>::receive_timeout(self, time).map(Owned::from)
+            }
+            #[inline(always)]
+            fn try_receive(&self) -> Result<Owned, $crate::Error> {
+                <$channel>::try_receive(self).map(Owned::from)
+            }
+            #[inline(always)]
+            fn next(&self) -> Option<Result<Owned, $crate::Error>> {
+                <$channel>::next(self).map(|received| received.map(Owned::from))
+            }
+        }
+    };
+}
+pub(super) use carrier;
+
+/// A channel, and how its values are freed.
+#[derive(Clone)]
+pub(super) struct Carrying<C> {
+    pub(super) channel: C,
+    pub(super) destroy: hsw_destroy,
+}
+
+/// Sends with `send`. A value that it gives back for want of patience stays the caller's; otherwise it is freed.
+pub(super) fn send<H, C>(
+    handle: H,
+    value: *mut c_void,
+    send: impl FnOnce(&C, Owned) -> Result<(), Refused>,
+) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+{
+    entry(|| {
+        let to = object::get(handle)?;
+        send(&to.channel, Owned::new(value, to.destroy)).map_err(refused)?;
+        Ok(())
+    })
+}
+
+#[inline(never)] // its locals would lie in every parked tasklet
+fn refused((error, back): Refused) -> Error {
+    match back {
+        Some(value) if matches!(error, Error::Timeout | Error::WouldBlock) => drop(value.take()),
+        other => drop(other),
+    }
+    error
+}
+
+/// Sends; waits for at most so many nanoseconds.
+pub(super) fn send_within<H, C>(handle: H, value: *mut c_void, timeout_ns: u64) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    match time_limit(timeout_ns) {
+        Ok(Some(time)) => send(handle, value, |to: &C, value| to.send_timeout(value, time)),
+        // A closure of its own, as in `receive_within`.
+        Ok(None) => send(handle, value, |to: &C, value| send_patiently(to, value)),
+        Err(failure) => entry(|| Err(failure)),
+    }
+}
+
+/// Sends; waits as long as it takes.
+pub(super) fn send_patiently<C: Carrier>(to: &C, value: Owned) -> Result<(), Refused> {
+    to.send(value).map_err(|error| (error, None))
+}
+
+/// Receives with `receive`; the value is the caller's.
+pub(super) fn receive<H, C>(
+    handle: H,
+    value: *mut *mut c_void,
+    receive: impl FnOnce(&C) -> Result<Owned, Error>,
+) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+{
+    entry(|| {
+        let value = out(value, "value")?;
+        let from = object::get(handle)?;
+        value.set(receive(&from.channel)?.take().0);
+        Ok(())
+    })
+}
+
+/// Receives; waits for at most so many nanoseconds.
+pub(super) fn receive_within<H, C>(
+    handle: H,
+    value: *mut *mut c_void,
+    timeout_ns: u64,
+) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    match time_limit(timeout_ns) {
+        Ok(Some(time)) => receive(handle, value, |from: &C| from.receive_timeout(time)),
+        // A closure of its own: `receive` is inlined where it is used once, and its frame would lie in every parked tasklet.
+        Ok(None) => receive(handle, value, |from: &C| from.receive()),
+        Err(failure) => entry(|| Err(failure)),
+    }
+}
+
+/// Sends an exception.
+///
+/// SAFETY: `message` is null or a string, by the contract of the interface.
+pub(super) unsafe fn send_throw<H, C>(
+    handle: H,
+    payload: *mut c_void,
+    destroy: hsw_destroy,
+    message: *const c_char,
+) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    entry(|| {
+        // SAFETY: as above.
+        let error = unsafe { status::thrown(payload, destroy, message) };
+        Ok(object::get(handle)?.channel.send_throw(error)?)
+    })
+}
+
+/// Sends one value after the other.
+///
+/// SAFETY: `values` is null or has `count` elements, by the contract of the interface.
+pub(super) unsafe fn send_sequence<H, C>(
+    handle: H,
+    values: *const *mut c_void,
+    count: usize,
+    sent: *mut usize,
+) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    entry(|| {
+        if values.is_null() && count != 0 {
+            return Err(Failure::Null("values"));
+        }
+        let to = object::get(handle)?;
+        // Made owners at once, so that a failure in the middle frees the rest.
+        let owned: Vec<Owned> = (0..count)
+            // SAFETY: as above.
+            .map(|i| Owned::new(unsafe { values.add(i).read() }, to.destroy))
+            .collect();
+        for value in owned {
+            to.channel.send(value)?;
+        }
+        set_if_wanted(sent, count);
+        Ok(())
+    })
+}
+
+/// The next value of an iteration.
+pub(super) fn next<H, C>(handle: H, value: *mut *mut c_void) -> hsw_status
+where
+    H: Handle<Object: Deref<Target = Carrying<C>>>,
+    C: Carrier,
+{
+    entry(|| {
+        let value = out(value, "value")?;
+        let received = object::get(handle)?
+            .channel
+            .next()
+            .ok_or(Failure::StopIteration)??;
+        value.set(received.take().0);
+        Ok(())
+    })
+}

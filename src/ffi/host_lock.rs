@@ -1,0 +1,275 @@
+//! One lock that lets the tasklets of one thread run at a time.
+
+use alloc::sync::Arc;
+use core::ffi::c_void;
+use core::ptr;
+
+use super::object::{self, ask, get, hand_out_or_none, handle_of_process, tell};
+use super::run::nanoseconds;
+use super::spill::hsw_function;
+use super::value::{hsw_destroy, Common, Owned};
+use super::{entry, hsw_status, out, time_limit, Failure};
+use crate::thread::allow_threads;
+use crate::thread::host_lock::{Event, Happening, Hook, HostLock, Owner, Settings};
+
+/// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock. Any thread may use the handle, and
+/// give it back. Only threads that have joined the lock know of it. Its owner gives it up, to who has waited longest, in every wait of the
+/// library with nobody else to run, in `hsw_allow_threads`, when its turn is up and somebody waits (not while an atomic tasklet runs), and
+/// when its thread ends. Code that neither switches nor waits keeps it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_host_lock {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+handle_of_process!(hsw_host_lock, HostLock, HostLock);
+
+/// When the owner's turn is up, if another thread waits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hsw_host_lock_settings {
+    /// At the so manieth switch that it makes while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`:
+    /// switches do not count.
+    pub switches: u64,
+    /// At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time does not count.
+    pub time_ns: u64,
+}
+
+/// Fills in the settings that a null pointer means: 5 ms, however many switches.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_settings_default(
+    settings: *mut hsw_host_lock_settings,
+) -> hsw_status {
+    entry(|| {
+        let wanted = out(settings, "settings")?;
+        let settings = Settings::default();
+        wanted.set(hsw_host_lock_settings {
+            switches: settings.switches,
+            time_ns: nanoseconds(settings.time),
+        });
+        Ok(())
+    })
+}
+
+/// Makes a lock that no thread has joined. Null: the default settings.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_new(
+    settings: *const hsw_host_lock_settings,
+    lock: *mut hsw_host_lock,
+) -> hsw_status {
+    object::make(lock, "lock", || {
+        // SAFETY: null, or as the contract of the interface says.
+        let settings = match unsafe { settings.as_ref() } {
+            None => Settings::default(),
+            Some(settings) => Settings {
+                switches: settings.switches,
+                time: time_limit(settings.time_ns)?.unwrap_or(core::time::Duration::MAX),
+            },
+        };
+        Ok(HostLock::new(settings))
+    })
+}
+
+/// Makes another handle of the same lock, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_retain(
+    lock: hsw_host_lock,
+    other: *mut hsw_host_lock,
+) -> hsw_status {
+    object::retain(lock, other)
+}
+
+/// Gives a handle (not the lock) back. It is stale from now on. Threads that have joined the lock stay with it.
+#[no_mangle]
+pub extern "C" fn hsw_host_lock_release(lock: hsw_host_lock) -> hsw_status {
+    object::release(lock)
+}
+
+/// The calling thread takes the lock, which blocks the *thread* until it is its turn, and runs only while it has it from now on: until it
+/// leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it has joined another one.
+#[no_mangle]
+pub extern "C" fn hsw_host_lock_join(lock: hsw_host_lock) -> hsw_status {
+    entry(|| Ok(get(lock)?.join()?))
+}
+
+/// The calling thread gives the lock up for good. No-op for one that has not joined it, and within `hsw_allow_threads`.
+#[no_mangle]
+pub extern "C" fn hsw_host_lock_leave(lock: hsw_host_lock) -> hsw_status {
+    tell(lock, HostLock::leave)
+}
+
+/// The calling thread joins, and so does every thread that uses the library: those to come with their first call, those that are there at
+/// their next switch or pump. Not the workers of pools. Fails as `hsw_host_lock_join`.
+#[no_mangle]
+pub extern "C" fn hsw_host_lock_install(lock: hsw_host_lock) -> hsw_status {
+    entry(|| Ok(get(lock)?.install()?))
+}
+
+/// Threads to come join no lock. Those that have joined stay members.
+#[no_mangle]
+pub extern "C" fn hsw_host_lock_uninstall() -> hsw_status {
+    entry(|| {
+        drop(HostLock::uninstall());
+        Ok(())
+    })
+}
+
+/// The lock that the calling thread has joined; the handle of nothing when it has not. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_current(lock: *mut hsw_host_lock) -> hsw_status {
+    entry(|| {
+        let lock = out(lock, "lock")?;
+        lock.set(hand_out_or_none(HostLock::current())?);
+        Ok(())
+    })
+}
+
+/// Calls `function(argument)`, and lets other threads have the lock meanwhile: for blocking work of the host's own. Nests; for a thread
+/// that has joined no lock it just calls the function. `argument` may point to the caller's stack.
+///
+/// Inside, no tasklet runs: what would switch or pump fails with `HSW_ERR_SWITCH_TRAP`, what would wait with `HSW_ERR_BLOCK_TRAP`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_allow_threads(
+    function: hsw_function,
+    argument: *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let function = function.ok_or(Failure::Null("function"))?;
+        // SAFETY: the contract of the interface: a function of this type with the argument for it.
+        allow_threads(|| unsafe { function(argument) });
+        Ok(())
+    })
+}
+
+/// A thread, and the tasklet that ran there.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hsw_host_lock_owner {
+    /// As `hsw_thread_id`; 0: nobody.
+    pub thread_id: u64,
+    /// As `hsw_tasklet_id`.
+    pub tasklet_id: usize,
+}
+
+impl hsw_host_lock_owner {
+    fn of(owner: Option<Owner>) -> Self {
+        owner.map_or(
+            hsw_host_lock_owner {
+                thread_id: 0,
+                tasklet_id: 0,
+            },
+            |owner| hsw_host_lock_owner {
+                thread_id: owner.thread,
+                tasklet_id: owner.tasklet,
+            },
+        )
+    }
+}
+
+/// Figures of a lock since it was made.
+#[repr(C)]
+pub struct hsw_host_lock_stats {
+    /// Times that a thread got it.
+    pub acquired: u64,
+    /// Times that a thread had to wait for it.
+    pub contended: u64,
+    /// Times that its owner's turn was up.
+    pub turns_up: u64,
+    /// Nanoseconds that threads have waited for it, together; those that still do not counted.
+    pub waited_ns: u64,
+    /// The longest of these waits.
+    pub longest_wait_ns: u64,
+    /// Nanoseconds that it was owned; the present owner not counted.
+    pub held_ns: u64,
+    /// Threads that wait.
+    pub waiting: usize,
+    /// Who has it.
+    pub owner: hsw_host_lock_owner,
+}
+
+/// The figures of a lock.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_get_stats(
+    lock: hsw_host_lock,
+    stats: *mut hsw_host_lock_stats,
+) -> hsw_status {
+    ask(lock, stats, "stats", |lock| {
+        let stats = lock.stats();
+        hsw_host_lock_stats {
+            acquired: stats.acquired,
+            contended: stats.contended,
+            turns_up: stats.turns_up,
+            waited_ns: nanoseconds(stats.waited),
+            longest_wait_ns: nanoseconds(stats.longest_wait),
+            held_ns: nanoseconds(stats.held),
+            waiting: stats.waiting,
+            owner: hsw_host_lock_owner::of(stats.owner),
+        }
+    })
+}
+
+/// What happened to a lock.
+#[repr(i32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum hsw_host_lock_happening {
+    /// The thread starts to wait, since another has it.
+    HSW_LOCK_CONTENDED = 0,
+    /// The thread has got it.
+    HSW_LOCK_ACQUIRED = 1,
+    /// The thread is about to give it up.
+    HSW_LOCK_RELEASED = 2,
+}
+
+/// What the hook of a lock is told.
+#[repr(C)]
+pub struct hsw_host_lock_event {
+    /// One of `hsw_host_lock_happening`.
+    pub what: i32,
+    /// The thread that it happened to.
+    pub who: hsw_host_lock_owner,
+    /// Who has the lock, when it is contended.
+    pub owner: hsw_host_lock_owner,
+    /// How long the thread waited for it (acquired), or had it (released), in nanoseconds.
+    pub time_ns: u64,
+}
+
+/// Called by the thread that something happened to. It may look, but what would switch or wait is refused. It must not unwind.
+pub type hsw_host_lock_hook =
+    Option<unsafe extern "C" fn(event: *const hsw_host_lock_event, user: *mut c_void)>;
+
+/// Sets what is told of the lock's events, by all threads; null clears it. `user` is passed on, and freed with `destroy_user` (may be
+/// null), on any thread, when the hook has been replaced and no call of it is under way, or when this call fails.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_set_hook(
+    lock: hsw_host_lock,
+    hook: hsw_host_lock_hook,
+    user: *mut c_void,
+    destroy_user: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let user = Common(Owned::new(user, destroy_user));
+        let lock = get(lock)?;
+        let hook = hook.map(|hook| -> Hook {
+            Arc::new(move |event: &Event| {
+                use hsw_host_lock_happening::*;
+                let (what, owner, time) = match event.what {
+                    Happening::Contended { owner } => (HSW_LOCK_CONTENDED, Some(owner), None),
+                    Happening::Acquired { waited } => (HSW_LOCK_ACQUIRED, None, Some(waited)),
+                    Happening::Released { held } => (HSW_LOCK_RELEASED, None, Some(held)),
+                };
+                let event = hsw_host_lock_event {
+                    what: what as i32,
+                    who: hsw_host_lock_owner::of(Some(event.who)),
+                    owner: hsw_host_lock_owner::of(owner),
+                    time_ns: time.map_or(0, nanoseconds),
+                };
+                let user = &user; // the whole of it is captured, not its field
+                                  // SAFETY: the contract of the interface: a hook of this type, which does not unwind, and what goes with it.
+                unsafe { hook(ptr::from_ref(&event), user.0.peek().0) };
+            })
+        });
+        drop(lock.set_hook(hook));
+        Ok(())
+    })
+}

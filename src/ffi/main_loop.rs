@@ -1,0 +1,174 @@
+//! The main loop, what other threads may ask of it, and sleeping.
+
+use core::ffi::c_void;
+use core::time::Duration;
+use std::time::Instant;
+
+use super::object::{self, get, handle_of_process, tell};
+use super::run::{nanoseconds, HSW_NO_LIMIT};
+use super::tasklet::{hsw_entry, Call, SentCall};
+use super::value::hsw_destroy;
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
+use crate::event::PostError;
+use crate::main_loop::Remote;
+use crate::MainLoop;
+
+/// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
+/// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
+/// whether all ran until they blocked.
+///
+/// The clock is looked at on every switch, after one turn at least; who did not get a turn is first in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody handled; the others
+/// stay queued for the next tick.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_status {
+    entry(|| {
+        let main_loop = MainLoop::current()?;
+        let all = match time_limit(budget_ns)? {
+            Some(budget) => main_loop.tick_for(budget)?,
+            None => {
+                main_loop.tick()?;
+                true
+            }
+        };
+        set_if_wanted(complete, all);
+        Ok(())
+    })
+}
+
+/// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for something to happen (`HSW_NO_LIMIT`: as
+/// long as it takes), and not at all while tasklets are runnable. `done` (may be null) gets how much happened. What a game loop
+/// calls in the rest of its frame, instead of sleeping.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status {
+    entry(|| {
+        set_if_wanted(done, MainLoop::current()?.pump(time_limit(limit_ns)?)?);
+        Ok(())
+    })
+}
+
+/// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call. For programs without frames.
+#[no_mangle]
+pub extern "C" fn hsw_run_until_idle() -> hsw_status {
+    entry(|| Ok(MainLoop::current()?.run_until_idle()?))
+}
+
+/// As `hsw_run_until_idle`, but when idle it waits for what other threads send (`hsw_loop_post`), until `hsw_loop_stop`. For threads
+/// that serve others.
+#[no_mangle]
+pub extern "C" fn hsw_run_until_stopped() -> hsw_status {
+    entry(|| Ok(MainLoop::current()?.run()?))
+}
+
+/// What the calling thread's loop waits for.
+#[repr(C)]
+pub struct hsw_loop_info {
+    /// Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event? (Another thread may.)
+    pub idle: bool,
+    /// Tasklets that wait for sockets.
+    pub sockets: usize,
+    /// Sleepers, timeouts and timers.
+    pub timers: usize,
+    /// Nanoseconds until the first of those is due; `HSW_NO_LIMIT`: there is none.
+    pub next_ns: u64,
+}
+
+/// What the calling thread's loop waits for.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_get_loop_info(info: *mut hsw_loop_info) -> hsw_status {
+    entry(|| {
+        let wanted = out(info, "info")?;
+        let main_loop = MainLoop::current()?;
+        let (sockets, timers) = main_loop.waiting();
+        let due = main_loop.next_deadline();
+        let due = due.map(|at| at.saturating_duration_since(Instant::now()));
+        let next = due.into_iter().chain(crate::time::until_next()).min();
+        wanted.set(hsw_loop_info {
+            idle: main_loop.is_idle(),
+            sockets,
+            timers: timers + crate::time::timeouts(),
+            next_ns: next.map_or(HSW_NO_LIMIT, nanoseconds),
+        });
+        Ok(())
+    })
+}
+
+/// A reference to a thread's main loop that any thread may use, and give back. The loop does not live longer for it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_loop {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+handle_of_process!(hsw_loop, Remote, Loop);
+
+/// The calling thread's loop, for other threads. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_loop_current(main_loop: *mut hsw_loop) -> hsw_status {
+    object::make(main_loop, "main_loop", || Ok(MainLoop::current()?.remote()))
+}
+
+/// Makes another handle of the same loop, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_loop_retain(main_loop: hsw_loop, other: *mut hsw_loop) -> hsw_status {
+    object::retain(main_loop, other)
+}
+
+/// Gives a handle back. It is stale from now on, for all threads.
+#[no_mangle]
+pub extern "C" fn hsw_loop_release(main_loop: hsw_loop) -> hsw_status {
+    object::release(main_loop)
+}
+
+/// Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are called in the order they came, on the
+/// tasklet that pumps: they may send on channels with a waiting receiver, and spawn tasklets; what blocks for long belongs into one.
+///
+/// What it returns other than `HSW_OK` is the failure of a tasklet made for that: it goes to the error handler, or arrives from the next
+/// `hsw_run` or `hsw_tick`.
+///
+/// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees it, on whatever thread, when the
+/// function has returned or will not be called. It must not point to a sliced stack.
+///
+/// `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: it has not pumped for 16,384 events.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_loop_post(
+    main_loop: hsw_loop,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let call = SentCall(Call::new(function, argument, destroy_argument)?);
+        let posted = get(main_loop)?.post(move || call.call_back());
+        posted.map_err(|error| {
+            let status = match error {
+                PostError::Closed => hsw_status::HSW_ERR_STATE,
+                PostError::Full => hsw_status::HSW_ERR_LIMIT,
+            };
+            Failure::Told(status, error.to_string())
+        })
+    })
+}
+
+/// Ends the loop's wait (`hsw_pump`, and the runs that wait), or its next one, with nothing to do. No-op when the thread is gone.
+#[no_mangle]
+pub extern "C" fn hsw_loop_interrupt(main_loop: hsw_loop) -> hsw_status {
+    tell(main_loop, Remote::interrupt)
+}
+
+/// Ends `hsw_run_until_stopped` or `hsw_run_until_idle` once the tasklets that are runnable have run; before the next one if none is
+/// under way. No-op when the thread is gone.
+#[no_mangle]
+pub extern "C" fn hsw_loop_stop(main_loop: hsw_loop) -> hsw_status {
+    tell(main_loop, Remote::stop)
+}
+
+/// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`.
+#[no_mangle]
+pub extern "C" fn hsw_sleep(nanoseconds: u64) -> hsw_status {
+    entry(|| {
+        Ok(crate::sleep(
+            time_limit(nanoseconds)?.unwrap_or(Duration::MAX),
+        )?)
+    })
+}

@@ -1,0 +1,243 @@
+//! References to tasklets that any thread may hold.
+
+use alloc::sync::Arc;
+use core::ffi::{c_char, c_void};
+
+use super::handle::{Fault, Kind};
+use super::object::{self, ask, ask_or_fail, get, handle_of_process};
+use super::scheduler::Lent;
+use super::status::{self, Failure};
+use super::tasklet::{hsw_entry, hsw_tasklet, state_bits, Call, SentCall};
+use super::value::{hsw_destroy, Owned, Sent};
+use super::{entry, hsw_status};
+use crate::thread::Remote;
+use crate::{Error, StateError};
+
+/// A reference to a tasklet that any thread may use, and give back. The tasklet lives on while there is one, as with a handle.
+///
+/// What is asked of it is done on the tasklet's own thread, in the order of asking, at that thread's next switch or pump at the latest.
+/// Nothing here waits for it but `hsw_remote_with` and `hsw_remote_state`, and nothing ever switches the calling thread. So an
+/// operation that its thread refuses (`insert` of a tasklet that has ended meanwhile) is no error here.
+///
+/// As with `hsw_thread_channel`, each thread should get a handle of its own.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_remote {
+    /// Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_remote_tasklet_id`.
+    pub handle: u64,
+}
+
+handle_of_process!(hsw_remote, Arc<Remote>, Remote);
+
+/// A reference to a tasklet of the calling thread, for other threads.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_remote(
+    tasklet: hsw_tasklet,
+    remote: *mut hsw_remote,
+) -> hsw_status {
+    object::make(remote, "remote", || Ok(Arc::new(get(tasklet)?.remote()?)))
+}
+
+/// Makes another handle of the same reference, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_retain(
+    remote: hsw_remote,
+    other: *mut hsw_remote,
+) -> hsw_status {
+    object::retain_own(remote, other)
+}
+
+/// Gives a handle back. It is stale from now on, for all threads.
+#[no_mangle]
+pub extern "C" fn hsw_remote_release(remote: hsw_remote) -> hsw_status {
+    object::release(remote)
+}
+
+/// Gives a tasklet to another thread, which uses the library: one that has not started, is not queued, and was bound by
+/// `hsw_tasklet_bind_send` or not at all. `remote` refers to it there; the handles that there were are those of an empty tasklet. Waits
+/// until both threads have switched or pumped; the calling one need not.
+///
+/// `HSW_ERR_STATE`: there is no such thread, it ended, or the tasklet may not move; then nothing has changed. Otherwise as
+/// `hsw_remote_with`: after a failure of that kind the tasklet may be without a thread, whole, and can be given to another.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_tasklet_bind_thread(
+    tasklet: hsw_tasklet,
+    thread_id: u64,
+    remote: *mut hsw_remote,
+) -> hsw_status {
+    object::make(remote, "remote", || {
+        Ok(Arc::new(get(tasklet)?.bind_thread(thread_id)?))
+    })
+}
+
+/// As `hsw_tasklet_bind_thread`, for whom any thread refers to; also for one whose thread has ended. All references to it refer to it
+/// there then. No-op when it is there already.
+#[no_mangle]
+pub extern "C" fn hsw_remote_bind_thread(remote: hsw_remote, thread_id: u64) -> hsw_status {
+    entry(|| Ok(get(remote)?.bind_thread(thread_id)?))
+}
+
+/// As `hsw_tasklet_bind_send`, on the tasklet's thread; with `paused`, it is alive and paused at once. Waits and fails as
+/// `hsw_remote_with`. One without a thread is bound at once, but cannot be paused (`HSW_ERR_STATE`).
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_bind(
+    remote: hsw_remote,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+    paused: bool,
+) -> hsw_status {
+    entry(|| {
+        let call = SentCall(Call::new(function, argument, destroy_argument)?);
+        let remote = get(remote)?;
+        Ok(if paused {
+            remote.bind_paused(move || call.run())
+        } else {
+            remote.bind(move || call.run())
+        }?)
+    })
+}
+
+/// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with`.
+#[no_mangle]
+pub extern "C" fn hsw_remote_unbind(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.unbind()?))
+}
+
+/// A handle of the tasklet, for its own thread (`HSW_ERR_WRONG_THREAD` elsewhere). The caller owns it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_tasklet(
+    remote: hsw_remote,
+    tasklet: *mut hsw_tasklet,
+) -> hsw_status {
+    object::make(tasklet, "tasklet", || {
+        let here = get(remote)?.tasklet();
+        here.ok_or(Failure::Handle(Kind::Tasklet, Fault::WrongThread))
+    })
+}
+
+/// On the tasklet's own thread, as `hsw_tasklet_switch`; elsewhere `HSW_ERR_STATE`.
+#[no_mangle]
+pub extern "C" fn hsw_remote_switch(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.switch()?))
+}
+
+/// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
+#[no_mangle]
+pub extern "C" fn hsw_remote_insert(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.insert()?))
+}
+
+/// Makes it the next one to run on its thread. `HSW_ERR_STATE`: that is gone.
+#[no_mangle]
+pub extern "C" fn hsw_remote_run(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.run()?))
+}
+
+/// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
+#[no_mangle]
+pub extern "C" fn hsw_remote_setup(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.setup()?))
+}
+
+/// Takes it out of the run queue of its thread. Nothing to do when that is gone.
+#[no_mangle]
+pub extern "C" fn hsw_remote_remove(remote: hsw_remote) -> hsw_status {
+    entry(|| Ok(get(remote)?.remove()?))
+}
+
+/// Throws an exception into the tasklet, and makes it the next one to run on its thread; with `pending`, when its turn comes. For the
+/// payload the same holds as in `hsw_tasklet_throw`. `HSW_ERR_STATE`: its thread is gone.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_throw(
+    remote: hsw_remote,
+    payload: *mut c_void,
+    destroy: hsw_destroy,
+    message: *const c_char,
+    pending: bool,
+) -> hsw_status {
+    entry(|| {
+        // SAFETY: the contract of the interface.
+        let error = unsafe { status::thrown(payload, destroy, message) };
+        let remote = get(remote)?;
+        Ok(if pending {
+            remote.throw_pending(error)
+        } else {
+            remote.throw(error)
+        }?)
+    })
+}
+
+/// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. It is the next one to run on its thread; with `pending`, when its
+/// turn comes. Nothing to do when its thread is gone: so is the tasklet.
+#[no_mangle]
+pub extern "C" fn hsw_remote_kill(remote: hsw_remote, pending: bool) -> hsw_status {
+    entry(|| {
+        let remote = get(remote)?;
+        match pending {
+            false => remote.kill()?,
+            true => match remote.throw_pending(Error::Exit) {
+                Ok(()) | Err(Error::State(StateError::NoThread)) => {}
+                Err(error) => return Err(error.into()),
+            },
+        }
+        Ok(())
+    })
+}
+
+/// What is true of the tasklet on its thread: an or of `HSW_TASKLET_ALIVE` and the others. Waits and fails as `hsw_remote_with` does;
+/// 0 when its thread is gone.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_state(remote: hsw_remote, state: *mut u32) -> hsw_status {
+    ask_or_fail(remote, state, "state", |remote| {
+        match remote.with(state_bits) {
+            Err(Error::State(StateError::NoThread)) => Ok(0),
+            other => Ok(other?),
+        }
+    })
+}
+
+/// The id of the tasklet, as `hsw_tasklet_id`. Another one when it has moved to another thread.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_tasklet_id(remote: hsw_remote, id: *mut usize) -> hsw_status {
+    ask(remote, id, "id", |remote| remote.tasklet_id())
+}
+
+/// The tasklet's thread, as `hsw_thread_id` says there; 0 when that is gone.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_thread_id(remote: hsw_remote, id: *mut u64) -> hsw_status {
+    ask(remote, id, "id", |remote| remote.thread().unwrap_or(0))
+}
+
+/// What `hsw_remote_with` calls, with a handle of the tasklet that is lent for the time of the call: `hsw_tasklet_retain` one to keep
+/// there. It runs on whatever tasklet is running on that thread, should not block, and must not unwind.
+pub type hsw_remote_function =
+    Option<unsafe extern "C" fn(tasklet: hsw_tasklet, argument: *mut c_void)>;
+
+/// Has the tasklet's thread call `function(tasklet, argument)`, and waits until it has: until that thread switches or pumps. On its own
+/// thread it is called at once.
+///
+/// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees it, on whatever thread, when the
+/// function has returned or will not be called. It must not point to a sliced stack, the caller's own included.
+///
+/// `HSW_ERR_STATE`: the thread is gone, or ended before it came to it. The call may also fail as any that waits (`HSW_ERR_EXIT`,
+/// `HSW_ERR_DEADLOCK`, `HSW_ERR_BLOCK_TRAP`, ...); the function may be called all the same then.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_remote_with(
+    remote: hsw_remote,
+    function: hsw_remote_function,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+) -> hsw_status {
+    entry(|| {
+        let argument = Sent::from(Owned::new(argument, destroy_argument));
+        let function = function.ok_or(Failure::Null("function"))?;
+        get(remote)?.with(move |tasklet| {
+            let argument = Owned::from(argument);
+            let lent = Lent::new(Some(tasklet));
+            // SAFETY: the contract of the interface: a function of this type, which does not unwind, and the argument for it.
+            unsafe { function(lent.handle(), argument.peek().0) };
+        })?;
+        Ok(())
+    })
+}

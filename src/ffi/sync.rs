@@ -1,0 +1,658 @@
+//! Locks, conditions and their kin: for tasklets of all threads, and for plain threads.
+//!
+//! Objects and handles belong to no thread. A call that waits keeps its object, so a handle may be released meanwhile.
+
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use alloc::format;
+use alloc::sync::Arc;
+
+use super::object::{self, get, handle_of_process};
+use super::value::{hsw_destroy, Owned, Sent};
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
+use crate::error::StateError;
+use crate::sync::{
+    this_tasklet, Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, RLock, Semaphore,
+};
+use crate::Error;
+
+/// A handle of a lock. As all handles of this part: any thread may use it, and it has one owner, who gives it back with
+/// `hsw_lock_release`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_lock {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of a lock that its holder may take again; see `hsw_lock`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_rlock {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of a semaphore; see `hsw_lock`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_semaphore {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of a condition; see `hsw_lock`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_condition {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of an event; see `hsw_lock`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_event {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of a barrier; see `hsw_lock`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_barrier {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of a queue between threads; see `hsw_lock`. (`hsw_queue` is one within a thread.)
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_sync_queue {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A lock that knows its holder, so that a wait without the lock is found out: C has no guards.
+pub(super) struct CLock {
+    lock: Lock<()>,
+    /// The number of the tasklet that took it; 0 without one. Written by who holds it, or gives it back.
+    holder: AtomicU64,
+}
+
+impl CLock {
+    fn is_mine(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == this_tasklet()
+    }
+}
+
+/// The two kinds, which C tells apart when it makes one.
+pub(super) enum CSemaphore {
+    Free(Semaphore),
+    Bounded(BoundedSemaphore),
+}
+
+/// A queue, and how its values are freed.
+pub(super) struct CSyncQueue {
+    queue: Queue<Sent>,
+    destroy: hsw_destroy,
+}
+
+handle_of_process!(hsw_lock, Arc<CLock>, Lock);
+handle_of_process!(hsw_rlock, Arc<RLock<()>>, RLock);
+handle_of_process!(hsw_semaphore, Arc<CSemaphore>, Semaphore);
+handle_of_process!(hsw_condition, Arc<Condition>, Condition);
+handle_of_process!(hsw_event, Arc<Event>, Event);
+handle_of_process!(hsw_barrier, Arc<Barrier>, Barrier);
+handle_of_process!(hsw_sync_queue, Arc<CSyncQueue>, SyncQueue);
+
+// --- Lock
+
+/// Makes a lock that nobody holds.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_lock_new(lock: *mut hsw_lock) -> hsw_status {
+    object::make(lock, "lock", || {
+        let lock = CLock {
+            lock: Lock::new(()),
+            holder: AtomicU64::new(0),
+        };
+        Ok(Arc::new(lock))
+    })
+}
+
+/// Makes another handle of the same lock, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_lock_retain(lock: hsw_lock, other: *mut hsw_lock) -> hsw_status {
+    object::retain(lock, other)
+}
+
+/// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+#[no_mangle]
+pub extern "C" fn hsw_lock_release(lock: hsw_lock) -> hsw_status {
+    object::release(lock)
+}
+
+/// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling tasklet alone; from a main tasklet, and
+/// so from a plain thread, it drives the thread's main loop meanwhile.
+///
+/// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_NO_LIMIT` as long as it takes. More than
+/// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
+/// this part.
+///
+/// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at while it waited; `HSW_ERR_BLOCK_TRAP`,
+/// `HSW_ERR_SWITCH_TRAP`: it may not wait. The lock is not held then. It is not reentrant: who holds it waits for itself.
+///
+/// Who ends without giving it back leaves it taken, until somebody does.
+#[no_mangle]
+pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
+    entry(|| {
+        let found = get(lock)?;
+        let me = this_tasklet();
+        match time_limit(timeout_ns)? {
+            Some(time) => found.lock.acquire_timeout(time)?,
+            None => found.lock.acquire()?,
+        }
+        found.holder.store(me, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// Gives the lock back, whoever took it: to who has waited longest, if anybody waits. Does not switch. `HSW_ERR_STATE`: nobody held it.
+#[no_mangle]
+pub extern "C" fn hsw_lock_unlock(lock: hsw_lock) -> hsw_status {
+    entry(|| {
+        let found = get(lock)?;
+        // Before it is somebody else's.
+        found.holder.store(0, Ordering::Relaxed);
+        Ok(found.lock.release()?)
+    })
+}
+
+/// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_lock_state(
+    lock: hsw_lock,
+    locked: *mut bool,
+    mine: *mut bool,
+    waiting: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let found = get(lock)?;
+        set_if_wanted(locked, found.lock.is_locked());
+        set_if_wanted(mine, found.is_mine());
+        set_if_wanted(waiting, found.lock.waiting());
+        Ok(())
+    })
+}
+
+// --- RLock
+
+/// Makes a reentrant lock that nobody holds.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_rlock_new(lock: *mut hsw_rlock) -> hsw_status {
+    object::make(lock, "lock", || Ok(Arc::new(RLock::new(()))))
+}
+
+/// Makes another handle of the same lock, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_rlock_retain(lock: hsw_rlock, other: *mut hsw_rlock) -> hsw_status {
+    object::retain(lock, other)
+}
+
+/// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+#[no_mangle]
+pub extern "C" fn hsw_rlock_release(lock: hsw_rlock) -> hsw_status {
+    object::release(lock)
+}
+
+/// As `hsw_lock_lock`; a tasklet that holds the lock gets it at once, once more.
+///
+/// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for good.
+#[no_mangle]
+pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status {
+    entry(|| {
+        let found = get(lock)?;
+        match time_limit(timeout_ns)? {
+            Some(time) => found.acquire_timeout(time)?,
+            None => found.acquire()?,
+        }
+        Ok(())
+    })
+}
+
+/// Undoes one `hsw_rlock_lock` of the calling tasklet; the last one gives the lock back. `HSW_ERR_STATE`: the calling tasklet does
+/// not hold it.
+#[no_mangle]
+pub extern "C" fn hsw_rlock_unlock(lock: hsw_rlock) -> hsw_status {
+    entry(|| Ok(get(lock)?.release()?))
+}
+
+/// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_rlock_state(
+    lock: hsw_rlock,
+    locked: *mut bool,
+    mine: *mut bool,
+    waiting: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let found = get(lock)?;
+        set_if_wanted(locked, found.is_locked());
+        set_if_wanted(mine, found.is_mine());
+        set_if_wanted(waiting, found.waiting());
+        Ok(())
+    })
+}
+
+// --- Semaphore
+
+/// Makes a semaphore with so many permits that are free. `bounded`: it never has more than those.
+/// `HSW_ERR_ARGUMENT`: more than half of `SIZE_MAX`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_semaphore_new(
+    permits: usize,
+    bounded: bool,
+    semaphore: *mut hsw_semaphore,
+) -> hsw_status {
+    object::make(semaphore, "semaphore", || {
+        if permits > Semaphore::MOST {
+            return Err(Failure::Argument(format!(
+                "permits: {permits} is more than {}",
+                Semaphore::MOST
+            )));
+        }
+        let semaphore = match bounded {
+            true => CSemaphore::Bounded(BoundedSemaphore::new(permits)),
+            false => CSemaphore::Free(Semaphore::new(permits)),
+        };
+        Ok(Arc::new(semaphore))
+    })
+}
+
+/// Makes another handle of the same semaphore, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_semaphore_retain(
+    semaphore: hsw_semaphore,
+    other: *mut hsw_semaphore,
+) -> hsw_status {
+    object::retain(semaphore, other)
+}
+
+/// Gives a handle (not a permit) back. It is stale from now on; who waits goes on.
+#[no_mangle]
+pub extern "C" fn hsw_semaphore_release(semaphore: hsw_semaphore) -> hsw_status {
+    object::release(semaphore)
+}
+
+/// Takes a permit, when it is the caller's turn. Waits and fails as `hsw_lock_lock`.
+#[no_mangle]
+pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u64) -> hsw_status {
+    entry(|| {
+        let found = get(semaphore)?;
+        match (&*found, time_limit(timeout_ns)?) {
+            (CSemaphore::Free(s), Some(time)) => s.acquire_timeout(time)?,
+            (CSemaphore::Free(s), None) => s.acquire()?,
+            (CSemaphore::Bounded(s), Some(time)) => s.acquire_timeout(time)?,
+            (CSemaphore::Bounded(s), None) => s.acquire()?,
+        }
+        Ok(())
+    })
+}
+
+/// Gives `count` permits back, all or none: to those who have waited longest, first. Any thread may, whoever took them. Does not switch.
+/// `HSW_ERR_STATE`: more than there can be.
+#[no_mangle]
+pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize) -> hsw_status {
+    entry(|| {
+        match &*get(semaphore)? {
+            CSemaphore::Free(s) => s.release_many(count)?,
+            CSemaphore::Bounded(s) => s.release_many(count)?,
+        }
+        Ok(())
+    })
+}
+
+/// Permits that are free, and how many wait for one. Each may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_semaphore_state(
+    semaphore: hsw_semaphore,
+    available: *mut usize,
+    waiting: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let found = get(semaphore)?;
+        let (free, wait) = match &*found {
+            CSemaphore::Free(s) => (s.available(), s.waiting()),
+            CSemaphore::Bounded(s) => (s.available(), s.waiting()),
+        };
+        set_if_wanted(available, free);
+        set_if_wanted(waiting, wait);
+        Ok(())
+    })
+}
+
+// --- Condition
+
+/// Makes a condition that nobody waits for.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_condition_new(condition: *mut hsw_condition) -> hsw_status {
+    object::make(condition, "condition", || Ok(Arc::new(Condition::new())))
+}
+
+/// Makes another handle of the same condition, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_condition_retain(
+    condition: hsw_condition,
+    other: *mut hsw_condition,
+) -> hsw_status {
+    object::retain(condition, other)
+}
+
+/// Gives a handle back. It is stale from now on; who waits goes on.
+#[no_mangle]
+pub extern "C" fn hsw_condition_release(condition: hsw_condition) -> hsw_status {
+    object::release(condition)
+}
+
+/// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not notified, but for the errors here;
+/// what was waited for may still have been undone by who had the lock in between.
+///
+/// * `HSW_ERR_TIMEOUT`: it was not notified within `timeout_ns` nanoseconds (see `hsw_lock_lock`; with 0 the lock is given up and taken
+///   again). **The lock is held**, however long it took to get it.
+/// * `HSW_ERR_STATE`: the calling tasklet did not take the lock. As with all mistakes, nothing has changed.
+/// * Any other error (killed, thrown at, a trap): **the lock is not held.**
+#[no_mangle]
+pub extern "C" fn hsw_condition_wait(
+    condition: hsw_condition,
+    lock: hsw_lock,
+    timeout_ns: u64,
+) -> hsw_status {
+    entry(|| {
+        let condition = get(condition)?;
+        let lock = get(lock)?;
+        let time = time_limit(timeout_ns)?;
+        if !lock.is_mine() {
+            return Err(Error::from(StateError::NotOwner).into());
+        }
+        lock.holder.store(0, Ordering::Relaxed);
+        let notified = condition.wait_without_guard(&lock.lock, time)?;
+        lock.holder.store(this_tasklet(), Ordering::Relaxed);
+        match notified {
+            true => Ok(()),
+            false => Err(Error::Timeout.into()),
+        }
+    })
+}
+
+/// Notifies the `count` who have waited longest; `SIZE_MAX`: all. With or without the lock; with it, nothing can come between a waiter's
+/// look and its wait. Does not switch, and wakes nobody who would have to wait for the lock.
+#[no_mangle]
+pub extern "C" fn hsw_condition_notify(condition: hsw_condition, count: usize) -> hsw_status {
+    entry(|| {
+        get(condition)?.notify(count);
+        Ok(())
+    })
+}
+
+/// How many wait to be notified.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_condition_waiting(
+    condition: hsw_condition,
+    waiting: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let waiting = out(waiting, "waiting")?;
+        waiting.set(get(condition)?.waiting());
+        Ok(())
+    })
+}
+
+// --- Event
+
+/// Makes an event that is not set.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_event_new(event: *mut hsw_event) -> hsw_status {
+    object::make(event, "event", || Ok(Arc::new(Event::new())))
+}
+
+/// Makes another handle of the same event, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_event_retain(event: hsw_event, other: *mut hsw_event) -> hsw_status {
+    object::retain(event, other)
+}
+
+/// Gives a handle back. It is stale from now on; who waits goes on.
+#[no_mangle]
+pub extern "C" fn hsw_event_release(event: hsw_event) -> hsw_status {
+    object::release(event)
+}
+
+/// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not switch.
+#[no_mangle]
+pub extern "C" fn hsw_event_set(event: hsw_event) -> hsw_status {
+    entry(|| {
+        get(event)?.set();
+        Ok(())
+    })
+}
+
+/// Clears it: who comes from now on waits.
+#[no_mangle]
+pub extern "C" fn hsw_event_clear(event: hsw_event) -> hsw_status {
+    entry(|| {
+        get(event)?.clear();
+        Ok(())
+    })
+}
+
+/// Waits until it is set. Waits and fails as `hsw_lock_lock`.
+#[no_mangle]
+pub extern "C" fn hsw_event_wait(event: hsw_event, timeout_ns: u64) -> hsw_status {
+    entry(|| {
+        let found = get(event)?;
+        match time_limit(timeout_ns)? {
+            Some(time) => found.wait_timeout(time)?,
+            None => found.wait()?,
+        }
+        Ok(())
+    })
+}
+
+/// Is it set; how many wait for it. Each may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_event_state(
+    event: hsw_event,
+    set: *mut bool,
+    waiting: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let found = get(event)?;
+        set_if_wanted(set, found.is_set());
+        set_if_wanted(waiting, found.waiting());
+        Ok(())
+    })
+}
+
+// --- Barrier
+
+/// Makes a barrier where `parties` wait for each other; with 0 or 1, nobody waits.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_barrier_new(parties: usize, barrier: *mut hsw_barrier) -> hsw_status {
+    object::make(barrier, "barrier", || Ok(Arc::new(Barrier::new(parties))))
+}
+
+/// Makes another handle of the same barrier, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_barrier_retain(
+    barrier: hsw_barrier,
+    other: *mut hsw_barrier,
+) -> hsw_status {
+    object::retain(barrier, other)
+}
+
+/// Gives a handle back. It is stale from now on; who waits goes on.
+#[no_mangle]
+pub extern "C" fn hsw_barrier_release(barrier: hsw_barrier) -> hsw_status {
+    object::release(barrier)
+}
+
+/// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and fails as `hsw_lock_lock`; with a time
+/// of 0, only who comes last passes.
+///
+/// Who gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all others, and who comes later, get
+/// `HSW_ERR_BROKEN`, until `hsw_barrier_reset`. Mistakes of the caller do not break it.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_barrier_wait(
+    barrier: hsw_barrier,
+    timeout_ns: u64,
+    last: *mut bool,
+) -> hsw_status {
+    entry(|| {
+        let found = get(barrier)?;
+        let came_last = match time_limit(timeout_ns)? {
+            Some(time) => found.wait_timeout(time)?,
+            None => found.wait()?,
+        };
+        set_if_wanted(last, came_last);
+        Ok(())
+    })
+}
+
+/// Breaks it: those who wait and those who come get `HSW_ERR_BROKEN`.
+#[no_mangle]
+pub extern "C" fn hsw_barrier_abort(barrier: hsw_barrier) -> hsw_status {
+    entry(|| {
+        get(barrier)?.abort();
+        Ok(())
+    })
+}
+
+/// As new. Those who wait get `HSW_ERR_BROKEN`.
+#[no_mangle]
+pub extern "C" fn hsw_barrier_reset(barrier: hsw_barrier) -> hsw_status {
+    entry(|| {
+        get(barrier)?.reset();
+        Ok(())
+    })
+}
+
+/// How many it takes, how many wait, and is it broken. Each may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_barrier_state(
+    barrier: hsw_barrier,
+    parties: *mut usize,
+    waiting: *mut usize,
+    broken: *mut bool,
+) -> hsw_status {
+    entry(|| {
+        let found = get(barrier)?;
+        set_if_wanted(parties, found.parties());
+        set_if_wanted(waiting, found.waiting());
+        set_if_wanted(broken, found.is_broken());
+        Ok(())
+    })
+}
+
+// --- Queue
+
+/// Makes a queue for up to `capacity` values, at least one; `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody
+/// gets, on any thread.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_sync_queue_new(
+    capacity: usize,
+    destroy: hsw_destroy,
+    queue: *mut hsw_sync_queue,
+) -> hsw_status {
+    object::make(queue, "queue", || {
+        let queue = Queue::bounded(capacity);
+        Ok(Arc::new(CSyncQueue { queue, destroy }))
+    })
+}
+
+/// Makes another handle of the same queue, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_sync_queue_retain(
+    queue: hsw_sync_queue,
+    other: *mut hsw_sync_queue,
+) -> hsw_status {
+    object::retain(queue, other)
+}
+
+/// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue are freed with its last handle.
+#[no_mangle]
+pub extern "C" fn hsw_sync_queue_release(queue: hsw_sync_queue) -> hsw_status {
+    object::release(queue)
+}
+
+/// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and `HSW_ERR_CLOSED`.
+///
+/// After `HSW_ERR_TIMEOUT` and after mistakes the value is still the caller's; after any other failure it has been freed.
+#[no_mangle]
+pub extern "C" fn hsw_sync_queue_put(
+    queue: hsw_sync_queue,
+    value: *mut c_void,
+    timeout_ns: u64,
+) -> hsw_status {
+    entry(|| {
+        let found = get(queue)?;
+        let time = time_limit(timeout_ns)?;
+        let value = Sent::from(Owned::new(value, found.destroy));
+        let done = match time {
+            Some(time) => found.queue.put_timeout(value, time),
+            None => found.queue.put(value),
+        };
+        done.map_err(|refused| {
+            match refused.error {
+                Error::Timeout => drop(Owned::from(refused.value).take()),
+                _ => drop(refused.value),
+            }
+            refused.error.into()
+        })
+    })
+}
+
+/// Takes the first value, which is the caller's; waits while there is none. Waits and fails as `hsw_lock_lock`; `HSW_ERR_CLOSED`: it is
+/// closed and empty.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_sync_queue_get(
+    queue: hsw_sync_queue,
+    timeout_ns: u64,
+    value: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let value = out(value, "value")?;
+        let found = get(queue)?;
+        let got = match time_limit(timeout_ns)? {
+            Some(time) => found.queue.get_timeout(time)?,
+            None => found.queue.get()?,
+        };
+        value.set(Owned::from(got).take().0);
+        Ok(())
+    })
+}
+
+/// Closes it: nothing more comes in, and who waits to put something in gets `HSW_ERR_CLOSED`. What is in it can still be got; then
+/// that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
+#[no_mangle]
+pub extern "C" fn hsw_sync_queue_close(queue: hsw_sync_queue) -> hsw_status {
+    entry(|| {
+        get(queue)?.queue.close();
+        Ok(())
+    })
+}
+
+/// How many values are in it, and is it closed. Each may be null.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_sync_queue_state(
+    queue: hsw_sync_queue,
+    length: *mut usize,
+    closed: *mut bool,
+) -> hsw_status {
+    entry(|| {
+        let found = get(queue)?;
+        set_if_wanted(length, found.queue.len());
+        set_if_wanted(closed, found.queue.is_closed());
+        Ok(())
+    })
+}

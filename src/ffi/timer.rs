@@ -1,0 +1,358 @@
+//! Clocks and their timers.
+
+use core::ffi::c_void;
+use core::ops::Deref;
+use core::time::Duration;
+
+use alloc::format;
+
+use super::object::{self, get, hand_out, handle_of_thread};
+use super::run::nanoseconds;
+use super::tasklet::{hsw_entry, Call};
+use super::value::hsw_destroy;
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
+use crate::timer::{Clock, SimClock, Timer};
+
+/// A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
+/// `hsw_set_clock` is another thing: the source of time for budgets and for the timeouts of channels.)
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_timer_clock {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// A handle of a timer; for its owner and thread the same holds as for `hsw_tasklet`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_timer {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// What a handle of a clock names.
+#[derive(Clone)]
+pub(super) enum CClock {
+    Wall(Clock),
+    Sim(SimClock),
+}
+
+impl Deref for CClock {
+    type Target = Clock;
+
+    fn deref(&self) -> &Clock {
+        match self {
+            CClock::Wall(clock) => clock,
+            CClock::Sim(clock) => clock,
+        }
+    }
+}
+
+handle_of_thread!(hsw_timer_clock, CClock, TimerClock, clocks);
+handle_of_thread!(hsw_timer, Timer, Timer, timers);
+
+fn simulated(clock: hsw_timer_clock) -> Result<SimClock, Failure> {
+    match get(clock)? {
+        CClock::Sim(clock) => Ok(clock),
+        CClock::Wall(_) => Err(Failure::Argument(
+            "the clock of wall time cannot be paused, scaled or set".into(),
+        )),
+    }
+}
+
+/// A stretch of time: as patience, with for ever as long as can be.
+fn stretch(time_ns: u64) -> Result<Duration, Failure> {
+    Ok(time_limit(time_ns)?.unwrap_or(Duration::MAX))
+}
+
+/// Hands the timer out, to who wants a handle. Cancelled if that fails.
+fn armed(timer: Timer, wanted: *mut hsw_timer) -> Done {
+    if wanted.is_null() {
+        return Ok(());
+    }
+    match hand_out(timer.clone()) {
+        Ok(handle) => {
+            set_if_wanted(wanted, handle);
+            Ok(())
+        }
+        Err(failure) => {
+            timer.cancel();
+            Err(failure)
+        }
+    }
+}
+
+/// Gets the calling thread's clock of wall time, which follows the system's monotonic clock from its first use on.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hsw_status {
+    entry(|| {
+        let clock = out(clock, "clock")?;
+        clock.set(hand_out(CClock::Wall(Clock::wall()?))?);
+        Ok(())
+    })
+}
+
+/// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time does until it is told otherwise.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) -> hsw_status {
+    entry(|| {
+        let clock = out(clock, "clock")?;
+        clock.set(hand_out(CClock::Sim(SimClock::current()?))?);
+        Ok(())
+    })
+}
+
+/// Makes another clock of simulated time, at zero.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_clock_new(clock: *mut hsw_timer_clock) -> hsw_status {
+    entry(|| {
+        let clock = out(clock, "clock")?;
+        clock.set(hand_out(CClock::Sim(SimClock::new()))?);
+        Ok(())
+    })
+}
+
+/// Makes another handle of the same clock, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_clock_retain(
+    clock: hsw_timer_clock,
+    other: *mut hsw_timer_clock,
+) -> hsw_status {
+    object::retain(clock, other)
+}
+
+/// Gives a handle back. It is stale from now on. The clock's timers still come.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_release(clock: hsw_timer_clock) -> hsw_status {
+    object::release(clock)
+}
+
+/// What the clock shows: nanoseconds since its start.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_clock_now(
+    clock: hsw_timer_clock,
+    now_ns: *mut u64,
+) -> hsw_status {
+    entry(|| {
+        let now = out(now_ns, "now_ns")?;
+        now.set(nanoseconds(get(clock)?.now()));
+        Ok(())
+    })
+}
+
+/// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four: it is the clock of wall time.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_pause(clock: hsw_timer_clock) -> hsw_status {
+    entry(|| {
+        simulated(clock)?.pause();
+        Ok(())
+    })
+}
+
+/// Lets it run again. Twice is fine.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_resume(clock: hsw_timer_clock) -> hsw_status {
+    entry(|| {
+        simulated(clock)?.resume();
+        Ok(())
+    })
+}
+
+/// Lets it run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`: `scale` is negative, infinite or no number.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_set_scale(clock: hsw_timer_clock, scale: f64) -> hsw_status {
+    entry(|| {
+        let clock = simulated(clock)?;
+        if !(scale.is_finite() && scale >= 0.0) {
+            return Err(Failure::Argument(format!(
+                "scale: {scale} is not a finite number from 0 on"
+            )));
+        }
+        Ok(clock.set_scale(scale)?)
+    })
+}
+
+/// Puts it forward, paused or not. What becomes due is called in the next pump. `HSW_ERR_ARGUMENT`: more than `INT64_MAX`.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_advance(clock: hsw_timer_clock, by_ns: u64) -> hsw_status {
+    entry(|| {
+        let clock = simulated(clock)?;
+        clock.advance(stretch(by_ns)?);
+        Ok(())
+    })
+}
+
+/// Sets what it shows, forward or back. Timers keep their moments.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_set(clock: hsw_timer_clock, now_ns: u64) -> hsw_status {
+    entry(|| {
+        simulated(clock)?.set(Duration::from_nanos(now_ns));
+        Ok(())
+    })
+}
+
+/// What is to be known of a clock.
+#[repr(C)]
+pub struct hsw_timer_clock_info {
+    /// Simulated time, not wall time.
+    pub simulated: bool,
+    /// Does it stand still because it was paused?
+    pub paused: bool,
+    /// How many times as fast as wall time it runs when it is not paused.
+    pub scale: f64,
+    /// Timers and sleepers that wait.
+    pub pending: usize,
+    /// When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or later than can be told.
+    pub next_due_ns: u64,
+}
+
+/// What is to be known of a clock.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_clock_get_info(
+    clock: hsw_timer_clock,
+    info: *mut hsw_timer_clock_info,
+) -> hsw_status {
+    entry(|| {
+        let info = out(info, "info")?;
+        let clock = get(clock)?;
+        let (simulated, paused, scale) = match &clock {
+            CClock::Wall(_) => (false, false, 1.0),
+            CClock::Sim(clock) => (true, clock.is_paused(), clock.scale()),
+        };
+        info.set(hsw_timer_clock_info {
+            simulated,
+            paused,
+            scale,
+            pending: clock.pending(),
+            next_due_ns: clock
+                .next_due()
+                .map_or(super::run::HSW_NO_LIMIT, nanoseconds),
+        });
+        Ok(())
+    })
+}
+
+/// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run meanwhile. 0 lets them run once,
+/// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) -> hsw_status {
+    entry(|| {
+        let clock = get(clock)?;
+        Ok(clock.sleep(stretch(time_ns)?)?)
+    })
+}
+
+/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once.
+#[no_mangle]
+pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64) -> hsw_status {
+    entry(|| Ok(get(clock)?.sleep_until(Duration::from_nanos(at_ns))?))
+}
+
+/// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in the pump of the thread's main loop
+/// (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the order of the moments. What takes long, or blocks, belongs into a tasklet
+/// that it spawns. A status other than `HSW_OK` that it returns is the failure of a tasklet made for that: it goes to the error handler,
+/// or arrives from the next `hsw_run` or `hsw_tick`.
+///
+/// The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be null) frees it when the function has
+/// returned, the timer is cancelled, or the thread ends. `timer` may be null: then it cannot be cancelled.
+///
+/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_NO_LIMIT`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_call_later(
+    clock: hsw_timer_clock,
+    delay_ns: u64,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+    timer: *mut hsw_timer,
+) -> hsw_status {
+    entry(|| {
+        let alarm = Call::new(function, argument, destroy_argument)?;
+        let clock = get(clock)?;
+        armed(
+            clock.call_later(stretch(delay_ns)?, move || alarm.call_back())?,
+            timer,
+        )
+    })
+}
+
+/// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_call_at(
+    clock: hsw_timer_clock,
+    at_ns: u64,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+    timer: *mut hsw_timer,
+) -> hsw_status {
+    entry(|| {
+        let alarm = Call::new(function, argument, destroy_argument)?;
+        let at = Duration::from_nanos(at_ns);
+        armed(get(clock)?.call_at(at, move || alarm.call_back())?, timer)
+    })
+}
+
+/// As `hsw_timer_call_later`, each `period_ns` nanoseconds, until it is cancelled or the thread ends; failures do not end it. It keeps its
+/// beat: what was missed is called for once. `HSW_ERR_ARGUMENT`: also for a period of zero.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_repeat(
+    clock: hsw_timer_clock,
+    period_ns: u64,
+    function: hsw_entry,
+    argument: *mut c_void,
+    destroy_argument: hsw_destroy,
+    timer: *mut hsw_timer,
+) -> hsw_status {
+    entry(|| {
+        let alarm = Call::new(function, argument, destroy_argument)?;
+        let clock = get(clock)?;
+        if period_ns == 0 {
+            return Err(Failure::Argument("period_ns: a period of zero".into()));
+        }
+        armed(
+            clock.repeat(stretch(period_ns)?, move || alarm.call_back())?,
+            timer,
+        )
+    })
+}
+
+/// Makes another handle of the same timer, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_retain(timer: hsw_timer, other: *mut hsw_timer) -> hsw_status {
+    object::retain(timer, other)
+}
+
+/// Gives a handle back. It is stale from now on. The timer still comes: to stop it, `hsw_timer_cancel` first.
+#[no_mangle]
+pub extern "C" fn hsw_timer_release(timer: hsw_timer) -> hsw_status {
+    object::release(timer)
+}
+
+/// The function will not be called (again). `was_pending` (may be null): it would have been. Twice is fine, and so is a timer that has
+/// come; both say no.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bool) -> hsw_status {
+    entry(|| {
+        set_if_wanted(was_pending, get(timer)?.cancel());
+        Ok(())
+    })
+}
+
+/// Will the function be called (again), and if so when, as the timer's clock shows it (`UINT64_MAX`: later than can be told). Each may be
+/// null; without a call to come `due_ns` is left alone.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timer_state(
+    timer: hsw_timer,
+    pending: *mut bool,
+    due_ns: *mut u64,
+) -> hsw_status {
+    entry(|| {
+        let due = get(timer)?.due();
+        set_if_wanted(pending, due.is_some());
+        if let Some(at) = due {
+            set_if_wanted(due_ns, nanoseconds(at));
+        }
+        Ok(())
+    })
+}

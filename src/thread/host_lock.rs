@@ -1,0 +1,607 @@
+//! One lock that lets the tasklets of one thread run at a time, as an interpreter's global lock does: for hosts whose tasklet code was written
+//! for that.
+//!
+//! ```text
+//!   thread A  ══ runs ══╗ waits: gives it up            ╔══ runs ══ ...      ══ owns the lock
+//!   thread B  ┄┄ asks ┄┄╚══ runs ═══════╗ its turn is up ║                   ┄┄ waits for it
+//!   thread C  ┄┄┄┄ asks ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄╚══ runs ═══════╝
+//! ```
+//!
+//! It is optional: a thread that has not [joined](HostLock::join) one knows nothing of it, and no switch costs more for it. It is *handed over*, first
+//! come first served: who gives it up and wants it back stands behind all who waited. Its owner gives it up
+//!
+//! | when | |
+//! |---|---|
+//! | its thread waits | in every wait of the library: a sleep, a socket, a lock, a channel between threads, an offload call, with nobody else to run |
+//! | the host says so | [`allow_threads`], for blocking work of its own |
+//! | its turn is up | at the switch, pump or `run()` at which [`Settings`] say so, if somebody waits and the running tasklet is not [atomic](crate::atomic) |
+//! | its thread ends | |
+//!
+//! Code that neither switches nor waits keeps it, whatever the settings: native code is not interrupted.
+//!
+//! **How the owner hears of others.** Who starts to wait sets a bit in the `hooks` of the owner's runtime, which every switch tests anyway. So the count of
+//! switches, and the clock, are looked at only while somebody waits.
+
+use crate::error::{Error, Result, StateError};
+use crate::runtime::{Runtime, HOOK_LOCK};
+use crate::tasklet::flag;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::home::{self, Letter};
+
+/// When the owner's turn is up, if another thread waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// At the so manieth switch that it makes while another waits; pumps and `run()`s count as well. 0 and 1 are the first.
+    pub switches: u64,
+    /// At the first switch when it has had the lock for so long.
+    pub time: Duration,
+}
+
+impl Default for Settings {
+    /// 5 ms, however many switches.
+    fn default() -> Settings {
+        Settings {
+            switches: u64::MAX,
+            time: Duration::from_millis(5),
+        }
+    }
+}
+
+/// Who has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Owner {
+    /// The [thread](crate::thread_id).
+    pub thread: u64,
+    /// The [tasklet](crate::Tasklet::id) that was running when the thread got it.
+    pub tasklet: usize,
+}
+
+/// Figures of a lock since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Times that a thread got it.
+    pub acquired: u64,
+    /// Times that a thread had to wait for it.
+    pub contended: u64,
+    /// Times that its owner's turn was up.
+    pub turns_up: u64,
+    /// How long threads have waited for it, together; those that still do not counted.
+    pub waited: Duration,
+    /// The longest of these waits.
+    pub longest_wait: Duration,
+    /// How long it was owned; the present owner not counted.
+    pub held: Duration,
+    /// Threads that wait.
+    pub waiting: usize,
+    /// Who has it now.
+    pub owner: Option<Owner>,
+}
+
+/// What happened to a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Happening {
+    /// The thread starts to wait, since another has it.
+    Contended {
+        /// Who.
+        owner: Owner,
+    },
+    /// The thread has got it.
+    Acquired {
+        /// How long it waited; zero if it did not have to.
+        waited: Duration,
+    },
+    /// The thread is about to give it up.
+    Released {
+        /// How long it had it.
+        held: Duration,
+    },
+}
+
+/// What the [hook](HostLock::set_hook) is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// Which thread, and which tasklet ran there.
+    pub who: Owner,
+    /// What.
+    pub what: Happening,
+    /// When.
+    pub at: Instant,
+}
+
+/// Called by the thread concerned, which owns the lock except when it is contended. It may look, but what would switch or wait is refused, it cannot give
+/// the lock up, and a panic is logged and ignored.
+pub type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// A lock under which one thread at a time runs its tasklets: see the [module](self).
+///
+/// A handle that any thread may use; clones are the same lock. No memory safety hangs on it: it serialises, Rust's own rules hold all the same.
+///
+/// ```
+/// use hardswitch::thread::{allow_threads, HostLock};
+///
+/// let lock = HostLock::new(Default::default());
+/// lock.join()?; // from here on this thread runs only while it owns the lock
+/// let theirs = lock.clone();
+/// let other = std::thread::spawn(move || {
+///     theirs.join()?;
+///     hardswitch::spawn(|| println!("one at a time"))?;
+///     hardswitch::run()
+/// });
+/// allow_threads(|| other.join()).unwrap()?;
+/// lock.leave();
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct HostLock(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    state: Mutex<State>,
+    hook: Mutex<Option<Hook>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None`: nobody wants it either.
+    owner: Option<Tenure>,
+    /// Who has waited longest comes first.
+    queue: VecDeque<Claim>,
+    /// `waiting` and `owner` are filled in for who asks.
+    stats: Stats,
+}
+
+/// One thread's time with the lock.
+struct Tenure {
+    who: Owner,
+    since: Instant,
+    flag: Flag,
+}
+
+/// One thread's wait for it.
+struct Claim {
+    who: Owner,
+    since: Instant,
+    flag: Flag,
+    granted: Arc<Condvar>,
+}
+
+/// The hooks of a thread's runtime.
+#[derive(Clone, Copy)]
+struct Flag(*const AtomicU32);
+
+// SAFETY: it is followed under the mutex of the lock's state, while its thread owns the lock or waits for it: `leave`, in the thread's own end, comes
+// before the end of the runtime.
+unsafe impl Send for Flag {}
+
+impl Flag {
+    fn set(self, contended: bool) {
+        // SAFETY: see above.
+        let hooks = unsafe { &*self.0 };
+        if contended {
+            hooks.fetch_or(HOOK_LOCK, Ordering::Relaxed);
+        } else {
+            hooks.fetch_and(!HOOK_LOCK, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a thread knows of the lock that it has joined. Touched by its own thread only.
+struct Member {
+    lock: HostLock,
+    granted: Arc<Condvar>,
+    /// Not 0: given up around a wait, or by `allow_threads`.
+    away: Cell<u32>,
+    /// Since when it owns the lock.
+    since: Cell<Instant>,
+    /// Switches since then, while somebody waited.
+    turns: Cell<u64>,
+}
+
+thread_local! {
+    // Without a destructor: its end is `leave`, called by the runtime's.
+    static MEMBER: Cell<*const Member> = const { Cell::new(ptr::null()) };
+    static STAYS_OUT: Cell<bool> = const { Cell::new(false) };
+    /// A hook is running.
+    static TELLS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The lock that threads join when they attach.
+static INSTALLED: Mutex<Option<HostLock>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these mutexes panics but the growth of the queue, which leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The calling thread's.
+fn member<'a>() -> Option<&'a Member> {
+    // SAFETY: from `join`; freed by `leave`, on this thread, when no function of this module is under way there (`leave` refuses while it is away).
+    unsafe { MEMBER.get().as_ref() }
+}
+
+impl HostLock {
+    /// A lock that no thread has joined.
+    pub fn new(settings: Settings) -> HostLock {
+        HostLock(Arc::new(Shared {
+            settings,
+            state: Mutex::default(),
+            hook: Mutex::new(None),
+        }))
+    }
+
+    /// The calling thread takes the lock, and runs only while it has it from now on: until it [leaves](Self::leave), or ends. Nothing happens
+    /// when it is a member already.
+    ///
+    /// # Errors
+    /// [`StateError::OtherHostLock`]; [`StateError::NoThread`] when the thread is ending.
+    pub fn join(&self) -> Result<()> {
+        super::local::local()?;
+        if let Some(member) = member() {
+            return if member.lock == *self {
+                Ok(())
+            } else {
+                Err(StateError::OtherHostLock.into())
+            };
+        }
+        let member = Box::new(Member {
+            lock: self.clone(),
+            granted: Arc::default(),
+            away: Cell::new(0),
+            since: Cell::new(Instant::now()),
+            turns: Cell::new(0),
+        });
+        MEMBER.set(Box::into_raw(member));
+        acquire();
+        Ok(())
+    }
+
+    /// The calling thread gives the lock up for good, if it is this one that it has joined. Not inside [`allow_threads`] or a hook: nothing happens there.
+    pub fn leave(&self) {
+        if member().is_some_and(|member| member.lock == *self) {
+            leave();
+        }
+    }
+
+    /// Has all threads join that use the library or will, except the workers of [`offload`](crate::offload) pools. Those that come join with their first use of it; those that are there, at their next switch or
+    /// pump, and the caller at once. One that has joined another lock stays with that.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn install(&self) -> Result<()> {
+        self.join()?;
+        *lock(&INSTALLED) = Some(self.clone());
+        let me = crate::thread_id();
+        for home in home::all() {
+            if home.id != me {
+                // A thread that has ended meanwhile has nothing to join.
+                let _ = home.post(Letter::Do(Box::new(|_| attached())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes [`install`](Self::install) for threads that will come; who has joined stays. Returns what was installed.
+    pub fn uninstall() -> Option<HostLock> {
+        lock(&INSTALLED).take()
+    }
+
+    /// The lock that the calling thread has joined.
+    pub fn current() -> Option<HostLock> {
+        member().map(|member| member.lock.clone())
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> Settings {
+        self.0.settings
+    }
+
+    /// Figures. Cost: a mutex, which every hand-over takes as well.
+    pub fn stats(&self) -> Stats {
+        let state = self.state();
+        Stats {
+            waiting: state.queue.len(),
+            owner: state.owner.as_ref().map(|tenure| tenure.who),
+            ..state.stats
+        }
+    }
+
+    /// Who has it; `None`: nobody.
+    pub fn owner(&self) -> Option<Owner> {
+        self.state().owner.as_ref().map(|tenure| tenure.who)
+    }
+
+    /// Sets what is called whenever it is contended, acquired or released; returns the old one.
+    pub fn set_hook(&self, hook: Option<Hook>) -> Option<Hook> {
+        std::mem::replace(&mut *lock(&self.0.hook), hook)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+
+    fn tell(&self, who: Owner, what: impl FnOnce() -> Happening) {
+        let Some(hook) = lock(&self.0.hook).clone() else {
+            return;
+        };
+        // It runs in the middle of a switch, a wait or a hand-over: none of them may begin there.
+        TELLS.set(true);
+        let _switch = crate::switch_trapped();
+        let _block = crate::block_trap();
+        let event = Event {
+            who,
+            what: what(),
+            at: Instant::now(),
+        };
+        if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
+            log::error!("the hook of a host lock panicked");
+        }
+        TELLS.set(false);
+    }
+}
+
+impl State {
+    /// The owner's time is over: has the next one go on.
+    fn hand_over(&mut self) {
+        let Some(tenure) = self.owner.take() else {
+            return;
+        };
+        tenure.flag.set(false);
+        self.stats.held += tenure.since.elapsed();
+        if let Some(claim) = self.queue.pop_front() {
+            let waited = claim.since.elapsed();
+            self.stats.waited += waited;
+            self.stats.longest_wait = self.stats.longest_wait.max(waited);
+            claim.flag.set(!self.queue.is_empty());
+            self.begin(claim.who, claim.flag);
+            claim.granted.notify_one();
+        }
+    }
+
+    fn begin(&mut self, who: Owner, flag: Flag) {
+        self.stats.acquired += 1;
+        self.owner = Some(Tenure {
+            who,
+            since: Instant::now(),
+            flag,
+        });
+    }
+
+    fn is_owner(&self, thread: u64) -> bool {
+        self.owner.as_ref().is_some_and(|t| t.who.thread == thread)
+    }
+}
+
+/// The calling thread, as others are to know it, and where they can tell it something.
+fn me() -> (Owner, Flag) {
+    let runtime = Runtime::get();
+    let who = Owner {
+        thread: runtime.thread_id,
+        tasklet: runtime.current() as usize,
+    };
+    (who, Flag(&runtime.hooks))
+}
+
+/// The calling thread, a member that is not the owner, waits until it is.
+fn acquire() {
+    let Some(member) = member() else { return };
+    let (who, flag) = me();
+    let begun = Instant::now();
+    let mut state = member.lock.state();
+    let free = state.owner.is_none();
+    if free {
+        state.begin(who, flag);
+        drop(state);
+    } else {
+        let owner = queue_up(&mut state, member, who, flag);
+        drop(state);
+        await_turn(member, who, owner);
+    }
+    begin(member, who, (!free).then_some(begun));
+}
+
+/// Another has it: joins the queue, and answers who.
+fn queue_up(state: &mut State, member: &Member, who: Owner, flag: Flag) -> Owner {
+    state.stats.contended += 1;
+    state.queue.push_back(Claim {
+        who,
+        since: Instant::now(),
+        flag,
+        granted: member.granted.clone(),
+    });
+    let tenure = state
+        .owner
+        .as_ref()
+        .expect("somebody has what is waited for");
+    tenure.flag.set(true);
+    tenure.who
+}
+
+fn await_turn(member: &Member, who: Owner, owner: Owner) {
+    member.lock.tell(who, || Happening::Contended { owner });
+    let mut state = member.lock.state();
+    while !state.is_owner(who.thread) {
+        state = member
+            .granted
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// The calling thread, the owner, gives it up.
+fn release(member: &Member) {
+    let (who, _) = me();
+    member.lock.tell(who, || Happening::Released {
+        held: member.since.get().elapsed(),
+    });
+    let mut state = member.lock.state();
+    debug_assert!(state.is_owner(who.thread));
+    state.hand_over();
+}
+
+/// Gives the lock up for good, if the thread has joined one. The thread's end calls it.
+pub(crate) fn leave() {
+    let Some(member) = member() else { return };
+    if member.away.get() > 0 || TELLS.get() {
+        return;
+    }
+    release(member);
+    let member = MEMBER.replace(ptr::null()).cast_mut();
+    // SAFETY: from `join`, taken out once.
+    drop(unsafe { Box::from_raw(member) });
+}
+
+/// The calling thread is for blocking work: it joins only if it asks for it.
+pub(crate) fn stay_out() {
+    STAYS_OUT.set(true);
+}
+
+/// The calling thread uses the library: if a lock is installed, it joins.
+pub(crate) fn attached() {
+    if STAYS_OUT.get() {
+        return;
+    }
+    let installed = lock(&INSTALLED).clone();
+    if let Some(installed) = installed {
+        // It may have joined another one by itself.
+        let _ = installed.join();
+    }
+}
+
+/// Somebody waits for the calling thread's lock, and it has come to a switch, a pump or a `run()`: is its turn up?
+pub(crate) fn turn_is_up() -> bool {
+    let Some(member) = member() else { return false };
+    member.turns.set(member.turns.get().saturating_add(1));
+    let Settings { switches, time } = member.lock.0.settings;
+    member.turns.get() >= switches || member.since.get().elapsed() >= time
+}
+
+/// Its turn is up: gives the lock to who waits, and waits for it behind all others. Runs hooks. Not while the running tasklet is atomic.
+pub(crate) fn turn_over() {
+    let Some(member) = member() else { return };
+    // SAFETY: the running tasklet is live.
+    if unsafe { (*Runtime::get().current()).is(flag::ATOMIC) } || member.away.get() > 0 {
+        return;
+    }
+    // What ran since the switch may have given it up, and got it back.
+    if Runtime::get().hooks() & HOOK_LOCK == 0 {
+        return;
+    }
+    let (who, flag) = me();
+    member.lock.tell(who, || Happening::Released {
+        held: member.since.get().elapsed(),
+    });
+    let begun = Instant::now();
+    let mut state = member.lock.state();
+    debug_assert!(state.is_owner(who.thread) && !state.queue.is_empty());
+    state.stats.turns_up += 1;
+    queue_up(&mut state, member, who, flag);
+    state.hand_over();
+    let next = state.owner.as_ref().map(|tenure| tenure.who);
+    drop(state);
+    await_turn(member, who, next.unwrap_or(who));
+    begin(member, who, Some(begun));
+}
+
+/// The calling thread has got it; `waited`: since when it waited.
+fn begin(member: &Member, who: Owner, waited: Option<Instant>) {
+    let now = Instant::now();
+    member.since.set(now);
+    member.turns.set(0);
+    member.lock.tell(who, || Happening::Acquired {
+        waited: waited.map_or(Duration::ZERO, |since| now - since),
+    });
+}
+
+/// As a switch: for pumps and for `run()`, which may be all that a thread does.
+#[inline]
+pub(crate) fn offer(runtime: &Runtime) {
+    if runtime.hooks() & HOOK_LOCK != 0 && turn_is_up() {
+        turn_over();
+    }
+}
+
+/// The lock has been given up; dropped, it is taken again.
+pub(crate) struct Away(bool);
+
+/// Gives the lock up around a wait, if the thread has one.
+pub(crate) fn give_up() -> Away {
+    let Some(member) = member().filter(|_| !TELLS.get()) else {
+        return Away(false);
+    };
+    let depth = member.away.get();
+    if depth == 0 {
+        release(member);
+    }
+    member.away.set(depth + 1);
+    Away(true)
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        let Some(member) = member().filter(|_| self.0) else {
+            return;
+        };
+        let depth = member.away.get() - 1;
+        member.away.set(depth);
+        if depth == 0 {
+            acquire();
+        }
+    }
+}
+
+/// Must the thread not run tasklets, since it has given its lock up?
+pub(crate) fn is_away() -> bool {
+    member().is_some_and(|member| member.away.get() > 0)
+}
+
+/// Calls `f`, and lets other threads have the [host lock](HostLock) meanwhile: for blocking work of the host's own. Nests; for a thread that has joined no
+/// lock it just calls `f`.
+///
+/// The lock is taken again when `f` returns or panics. Inside, tasklets must not run: whatever would switch fails with [`Error::SwitchTrap`], what would
+/// wait with [`Error::BlockTrap`], a pump with [`Error::SwitchTrap`]. It is given up for an [atomic](crate::atomic) tasklet too:
+/// who asks for it knows.
+///
+/// Cost: two short mutexes when nobody else wants it.
+pub fn allow_threads<R>(f: impl FnOnce() -> R) -> R {
+    if member().is_none() {
+        return f();
+    }
+    let _switch = crate::switch_trapped();
+    let _block = crate::block_trap();
+    let _away = give_up();
+    f()
+}
+
+/// What a pump says to who has given the lock up.
+pub(crate) fn may_pump() -> Result<()> {
+    if is_away() {
+        return Err(Error::SwitchTrap);
+    }
+    Ok(())
+}
+
+impl PartialEq for HostLock {
+    fn eq(&self, other: &HostLock) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for HostLock {}
+
+impl fmt::Debug for HostLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HostLock").field(&self.stats()).finish()
+    }
+}
