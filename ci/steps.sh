@@ -119,7 +119,8 @@ MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kind
 
 step_sanitizers() {
     local failed=0
-    export CARGO_INCREMENTAL=0 # for space
+    # For space and time; the tools' reports still name lines.
+    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
     under_valgrind "$1" || failed=1
     under_asan "$1" || failed=1
     under_tsan "$1" || failed=1
