@@ -24,6 +24,7 @@ mod tcp;
 
 #[cfg(feature = "std")]
 pub(crate) use sys::timespec;
+#[cfg(feature = "std")]
 pub use sys::{poll, select, Os};
 #[cfg(feature = "std")]
 pub use tcp::{resolve, TcpListener, TcpStream, BURST};
