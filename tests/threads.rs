@@ -402,6 +402,7 @@ fn a_thread_that_ends_takes_its_waiters_along() {
 }
 
 #[test]
+#[cfg_attr(feature = "asan", ignore = "what it refuses to give back is a leak")]
 fn a_tasklet_that_refuses_to_end_is_out_of_the_channel_when_its_thread_is_gone() {
     let channel = Channel::<u32>::new();
     let there = channel.clone();

@@ -22,8 +22,9 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    fn join(&self) {
-        self.awake.fetch_add(1, Ordering::SeqCst);
+    /// Answers whether the caller is the only one.
+    fn join(&self) -> bool {
+        self.awake.fetch_add(1, Ordering::SeqCst) == 0
     }
 
     /// Answers whether nobody is left.
@@ -133,7 +134,7 @@ impl<L, F: Flag> Mailbox<L, F> {
         stuck: bool,
         census: &Census,
         bell: &Arc<Bell>,
-        hope: impl FnOnce() -> bool,
+        hope: impl Fn() -> bool,
     ) -> Result<(), StayUp> {
         // A test's switch: the look before the lock; a letter in between is overlooked.
         let early = cfg!(hsw_bug_early_look).then(|| self.state().letters.is_empty());
@@ -141,9 +142,11 @@ impl<L, F: Flag> Mailbox<L, F> {
         if !early.unwrap_or(state.letters.is_empty()) {
             return Err(StayUp::Mail);
         }
-        if stuck && census.leave() && !hope() {
-            census.join();
-            return Err(StayUp::Deadlock);
+        while stuck && census.leave() && !hope() {
+            if census.join() {
+                return Err(StayUp::Deadlock);
+            }
+            // A stranger has come while we looked for one: it was none any more, and can run.
         }
         state.bell.get_or_insert_with(|| bell.clone());
         state.rest = if stuck { Rest::Stuck } else { Rest::Down };
