@@ -16,7 +16,7 @@ scripts  | none   | quick | 5  | the scripts pass shellcheck, the checkers of ci
 header   | none   | quick | 5  | include/hardswitch.h is what cbindgen generates
 clippy   | both   | quick | 10 | clippy has nothing to say, with and without std
 test     | both   | quick | 20 | the Rust tests
-no-std   | both   | quick | 10 | the library builds from core and alloc alone, and keeps times there by the host's clock
+no-std   | both   | quick | 10 | the library builds from core and alloc alone, and keeps times there by the clock of the host
 gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
@@ -112,7 +112,7 @@ VALGRIND_TESTS='backtrace budget fp_env local no_memory offload queue_channel re
 ASAN_TESTS='backtrace budget deadlock_log fp_env local main_loop net_shim net_tcp offload overflow queue_channel registers seed_bug select soak
     spill stackless sync threads threads_deadlock threads_remote timeouts timers unwind'
 TSAN_TESTS='main_loop offload seed_bug soak sync threads threads_deadlock threads_remote timers'
-HOST_TESTS='c_abi cpp_header cpp_exceptions cpp_waiting'
+HOST_TESTS='c_abi cpp_exceptions cpp_header cpp_waiting'
 MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
     --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
