@@ -116,17 +116,10 @@
 4:
 .endm
 
-# hsw_asm_transfer(op = r3, arg = r4)
-#
-# Saves what the ABI says a call must preserve, hands the address of that save
-# area to `op(arg, sp)`, and goes on with the save area that `op` returns: the
-# same one (nothing happened) or another tasklet's, or one that an exchange of
-# slices brings in. `op` runs in a frame of its
-# own below the save area: 48 bytes of linkage and the 64 bytes in which a callee
-# may home its register arguments; neither is part of a slice.
-    HSW_ENTRY hsw_asm_transfer
-.L.hsw_asm_transfer:
-    .cfi_startproc
+# Saves what the ABI says a call must preserve, in a save area that r1 points at
+# afterwards. Leaves r3 and r4 alone. \entry names the expansion: so `ci/mutate` can
+# break one and leave the other.
+.macro HSW_SAVE entry
     mflr 0
     mfcr 12
     std 0, 16(1)
@@ -192,20 +185,10 @@
     stvx 30, 7, 10
     stvx 31, 8, 10
     HSW_CFI_SAVED
-    mr 12, 3
-    mr 3, 4
-    mr 4, 1
-    stdu 1, -112(1)
-    .cfi_def_cfa_offset 608
-    std 2, 40(1)
-    HSW_CALL 12
-    # An even answer is a save area in place, an odd one an `Exchange`.
-    clrldi 0, 3, 63
-    cmpdi 0, 0
-    bne .Lhsw_exchange
-    mr 1, 3
-    .cfi_def_cfa_offset 496
-.Lhsw_resume:
+.endm
+
+# Restores what the save area at r1 holds, and returns there. \entry: as above.
+.macro HSW_RESTORE entry
     lwz 0, 8(1)
     addi 5, 1, 304
     addi 9, 1, 368
@@ -324,6 +307,34 @@
     mtocrf 0x08, 12
     .cfi_restore 70
     blr
+.endm
+
+# hsw_asm_transfer(op = r3, arg = r4)
+#
+# Makes a save area, hands its address to `op(arg, sp)`, and goes on with the save
+# area that `op` returns: the same one (nothing happened) or another tasklet's, or one
+# that an exchange of slices brings in. `op` runs in a frame of its own below the save
+# area: 48 bytes of linkage and the 64 bytes in which a callee may home its register
+# arguments; neither is part of a slice.
+    HSW_ENTRY hsw_asm_transfer
+.L.hsw_asm_transfer:
+    .cfi_startproc
+    HSW_SAVE transfer
+    mr 12, 3
+    mr 3, 4
+    mr 4, 1
+    stdu 1, -112(1)
+    .cfi_def_cfa_offset 608
+    std 2, 40(1)
+    HSW_CALL 12
+    # An even answer is a save area in place, an odd one an `Exchange`.
+    clrldi 0, 3, 63
+    cmpdi 0, 0
+    bne .Lhsw_exchange
+    mr 1, 3
+    .cfi_def_cfa_offset 496
+.Lhsw_resume:
+    HSW_RESTORE transfer
 
     # The next tasklet's bytes are not in place, and the window that they belong to
     # is often the one that we stand in: so there is no stack to call on. r1 is the
@@ -361,74 +372,10 @@
     HSW_ENTRY hsw_asm_swap
 .L.hsw_asm_swap:
     .cfi_startproc
-    mflr 0
-    mfcr 12
-    std 0, 16(1)
-    std 12, 8(1)
-    stdu 1, -496(1)
-    .cfi_def_cfa_offset 496
-    .cfi_offset 65, 16
-    .cfi_offset 70, 8
-    std 14, 16(1)
-    std 15, 24(1)
-    std 16, 32(1)
-    std 17, 40(1)
-    std 18, 48(1)
-    std 19, 56(1)
-    std 20, 64(1)
-    std 21, 72(1)
-    std 22, 80(1)
-    std 23, 88(1)
-    std 24, 96(1)
-    std 25, 104(1)
-    std 26, 112(1)
-    std 27, 120(1)
-    std 28, 128(1)
-    std 29, 136(1)
-    std 30, 144(1)
-    std 31, 152(1)
-    stfd 14, 160(1)
-    stfd 15, 168(1)
-    stfd 16, 176(1)
-    stfd 17, 184(1)
-    stfd 18, 192(1)
-    stfd 19, 200(1)
-    stfd 20, 208(1)
-    stfd 21, 216(1)
-    stfd 22, 224(1)
-    stfd 23, 232(1)
-    stfd 24, 240(1)
-    stfd 25, 248(1)
-    stfd 26, 256(1)
-    stfd 27, 264(1)
-    stfd 28, 272(1)
-    stfd 29, 280(1)
-    stfd 30, 288(1)
-    stfd 31, 296(1)
-    mfspr 0, 256
-    stw 0, 8(1)
-    addi 5, 1, 304
-    addi 9, 1, 368
-    addi 10, 1, 432
-    li 6, 16
-    li 7, 32
-    li 8, 48
-    stvx 20, 0, 5
-    stvx 21, 6, 5
-    stvx 22, 7, 5
-    stvx 23, 8, 5
-    stvx 24, 0, 9
-    stvx 25, 6, 9
-    stvx 26, 7, 9
-    stvx 27, 8, 9
-    stvx 28, 0, 10
-    stvx 29, 6, 10
-    stvx 30, 7, 10
-    stvx 31, 8, 10
-    HSW_CFI_SAVED
+    HSW_SAVE swap
     std 1, 0(3)
     mr 1, 4
-    b .Lhsw_resume
+    HSW_RESTORE swap
     .cfi_endproc
     .size hsw_asm_swap, . - .L.hsw_asm_swap
 
@@ -455,7 +402,8 @@
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
 # r14 = entry(task, body), r15 = task, r16 = body. r1 is the root frame, whose
-# back chain is 0. `entry` never returns.
+# back chain is 0. `entry` returns what `op` might: with that the tasklet is left for
+# good.
 #
 # A return address belongs to the instruction before it: unwinders look up
 # address - 4, which must fall into this function. Hence the nop; newborns begin
@@ -469,7 +417,7 @@
     mr 3, 15
     mr 4, 16
     HSW_CALL 14
-    trap
+    b .L.hsw_asm_leave
     .cfi_endproc
     .size hsw_asm_start, . - .L.hsw_asm_start
 

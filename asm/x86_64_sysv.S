@@ -225,7 +225,8 @@ hsw_asm_leave:
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
 # rbp = entry(task, body), rbx = task. rsp is on a 16-byte boundary and points at
-# the body. `entry` never returns.
+# the body. `entry` returns what `op` might, and with that the tasklet is left for good.
+# It returns, so that the return-address predictor stays in step.
 #
 # A return address belongs to the instruction before it: unwinders look up
 # address - 1, which must fall into this function. Hence the nop; newborns begin
@@ -245,7 +246,8 @@ hsw_asm_start:
     mov rdi, rbx
     mov rsi, rsp
     call rax
-    ud2
+    mov rdi, rax
+    jmp hsw_asm_leave
     .cfi_endproc
     .size hsw_asm_start, . - hsw_asm_start
 

@@ -23,6 +23,7 @@ mutate   | both   | full  | 15 | the register test notices when the switch forge
 counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
 sanitizers| x86_64| full  | 20 | nothing to say: Valgrind, AddressSanitizer (Rust, C and C++ tests), ThreadSanitizer (Rust tests with threads)
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
+loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, and one is with each of three orders broken
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
 cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
@@ -164,6 +165,24 @@ under_asan() (
 )
 
 under_tsan() { RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread rust_under tsan "$1" "$TSAN_TESTS" -Zbuild-std; }
+
+# The models hold; and they are no use if a broken protocol holds as well.
+step_loom() {
+    local bug passed=0 failed=0
+    cargo test --release -p models || return
+    for bug in hsw_bug_early_look hsw_bug_late_sit hsw_bug_deaf; do
+        HSW_BUG=$bug cargo test --release -p models --no-run || return
+        if HSW_BUG=$bug timeout 120 cargo test --release -p models; then
+            failed=$((failed + 1))
+            say "broken promise: with $bug a model must fail, and all passed"
+        else
+            passed=$((passed + 1))
+        fi
+    done > build/log/loom-runs.log 2>&1
+    grep -E 'broken promise|error: could not compile' build/log/loom-runs.log || true
+    say "$passed passed, $failed failed"
+    [ $failed = 0 ] && [ $passed = 3 ]
+}
 
 step_cellcheck() {
     build_library "$1"

@@ -18,7 +18,7 @@ use crate::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
 use crate::runtime::{HOOK_LOCK, HOOK_MAIL};
 use crate::scheduler::{fail, go, prepare};
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, plan};
+use crate::transfer::{arrive, arrive_unit, plain, plan, swap};
 
 /// How long a run may take: in switches, in time, or both (whichever comes first).
 ///
@@ -211,27 +211,21 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
         let runtime = Runtime::get();
         let me = runtime.current();
         let next = (*me).next;
-        if next != me {
-            if let Err(error) = prepare(runtime, me, sp, next) {
-                fail(runtime, error, after::FAILED);
-                return sp;
-            }
-        }
-        // The queue's reference moves to the stack of watchdogs. Alone in the
-        // queue, the caller itself is the one to wake: nothing to do.
-        let level = {
-            let mut watchdogs = runtime.watchdogs.borrow_mut();
-            watchdogs.push(me);
-            watchdogs.len() - 1
-        };
         if next == me {
+            // Alone in the queue, the caller itself is the one to wake.
+            runtime.watchdogs.borrow_mut().push(me);
             (*me).refs += 1;
             return sp;
         }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, after::FAILED);
+            return sp;
+        }
+        wait(runtime, me);
         if let Some(&(turns, deadline)) = limits.cast::<Limits>().as_ref() {
             runtime.runs.budgets.borrow_mut().push(Entry {
                 owner: me,
-                level,
+                level: runtime.watchdogs.borrow().len() - 1,
                 turns,
                 deadline,
                 used_up: false,
@@ -239,7 +233,6 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
             });
             runtime.set_hook(HOOK_BUDGET, true);
         }
-        runtime.ring_remove(me);
         go(runtime, me, sp, next)
     }
 }
@@ -258,16 +251,32 @@ pub fn run() -> Result<()> {
     }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
-    let result = unsafe {
-        transfer(op_run, core::ptr::null_mut());
-        if runtime.after.get() & after::FAILED != 0 {
-            return arrive(runtime, me).map(drop);
+    unsafe {
+        let next = (*me).next;
+        if next != me && plain(runtime, me, next) {
+            wait(runtime, me);
+            swap(runtime, me, next);
+        } else {
+            transfer(op_run, core::ptr::null_mut());
+            if runtime.after.get() & after::FAILED != 0 {
+                return arrive_unit(runtime, me);
+            }
         }
         // Before anything else may run: our place among the watchdogs.
         unwind_watchdogs(runtime, me);
-        arrive(runtime, me)
-    };
-    result?.into_unit()
+        arrive_unit(runtime, me)
+    }
+}
+
+/// The queue's reference to the running tasklet moves to the stack of watchdogs.
+///
+/// # Safety
+/// Others are queued; a switch to one of them follows.
+#[inline(always)]
+unsafe fn wait(runtime: &Runtime, me: *mut Task) {
+    runtime.watchdogs.borrow_mut().push(me);
+    // SAFETY: the running tasklet is queued.
+    unsafe { runtime.ring_remove(me) };
 }
 
 /// As [`run`], but comes back at once when `budget` is used up; the others stay

@@ -7,6 +7,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(feature = "std")]
+use core::time::Duration;
 use core::{mem, ptr};
 
 use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
@@ -53,6 +55,13 @@ pub struct Settings {
     /// Report an overflow into a guard page with the name of the tasklet
     /// (installs a handler for SIGSEGV and SIGBUS that passes on all others).
     pub overflow_report: bool,
+    /// How long the last tasklet of the thread that can run looks for its partner on another
+    /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before
+    /// the thread goes to sleep: most answers of a thread that is at work come sooner than
+    /// a sleeper can be woken. It is processor time, so after looks in vain there are fewer of
+    /// them. Zero, or one processor: never.
+    #[cfg(feature = "std")]
+    pub spin: Duration,
 }
 
 impl Settings {
@@ -67,6 +76,8 @@ impl Settings {
             slice_cache: 1024 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
+            #[cfg(feature = "std")]
+            spin: Duration::from_micros(20),
         }
     }
 
@@ -82,6 +93,8 @@ impl Settings {
             slice_cache: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
+            #[cfg(feature = "std")]
+            spin: Duration::ZERO,
         }
     }
 
@@ -154,7 +167,7 @@ impl Default for Settings {
 
 /// What a resumed tasklet has to do before it goes on.
 pub(crate) mod after {
-    /// Release what the switch left behind.
+    /// Release the tasklet that was left for good.
     pub(crate) const LEFT: u32 = 1;
     /// The operation failed before it switched: `error` says why.
     pub(crate) const FAILED: u32 = 2;
@@ -164,9 +177,11 @@ pub(crate) mod after {
     pub(crate) const REAP: u32 = 8;
     /// Other threads have sent something.
     pub(crate) const MAIL: u32 = 16;
+    /// Drop the value that nobody will get.
+    pub(crate) const LOST: u32 = 32;
     /// The thread's turn with the host lock is up.
     #[cfg(feature = "std")]
-    pub(crate) const TURN: u32 = 32;
+    pub(crate) const TURN: u32 = 64;
 }
 
 type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
@@ -189,9 +204,11 @@ pub(crate) struct Runtime {
     /// [`HOOK_LOCK`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
-    pub(crate) switches: Cell<u64>,
     /// The C++ exception globals of this thread (or a stand-in, always empty).
     pub(crate) eh: *mut EhGlobals,
+    // Not beside `run_count`: compilers then change both as one double word, and that
+    // load waits for the stores that were no such thing.
+    pub(crate) switches: Cell<u64>,
 
     /// Not 0: every switch fails with `SwitchTrap`; see [`HOOK_TRAPPED`].
     trap: Cell<i32>,
@@ -199,9 +216,9 @@ pub(crate) struct Runtime {
     locked: Cell<u32>,
     /// Who is being switched to, while a schedule callback runs.
     pub(crate) next: Cell<*mut Task>,
-    /// A tasklet that was left for good; released by the next arrival.
+    /// A tasklet that was left for good; released by the next arrival ([`after::LEFT`]).
     pub(crate) left: Cell<*mut Task>,
-    /// A value that nobody will get; dropped by the next arrival.
+    /// A value that nobody will get; dropped by the next arrival ([`after::LOST`]).
     pub(crate) lost: RefCell<Slot>,
     pub(crate) error: RefCell<Option<Error>>,
     /// What the routines are to copy, see [`Runtime::exchange`].
@@ -663,15 +680,20 @@ impl Runtime {
     }
 
     /// A control block with one reference, the caller's.
+    #[inline]
     pub(crate) fn new_task(&self, flags: u32) -> Result<*mut Task> {
         if self.free.get().is_null() {
             self.grow()?;
         }
         let task = self.free.get();
-        // SAFETY: a free cell of a chunk; its `next` links the free list.
+        // SAFETY: a free cell of a chunk; its `next` links the free list, all else is
+        // as `Task::new` made it or as `free_task` found it.
         unsafe {
             self.free.set((*task).next);
-            ptr::write(task, Task::new(self, flags));
+            (*task).next = ptr::null_mut();
+            (*task).flags = flags;
+            (*task).refs = 1;
+            (*task).switches = 0;
         }
         self.tasks.set(self.tasks.get() + 1);
         Ok(task)
@@ -715,10 +737,11 @@ impl Runtime {
     ///
     /// # Safety
     /// Nobody refers to `task`.
+    #[inline]
     pub(crate) unsafe fn free_task(&self, task: *mut Task) {
         // SAFETY: the caller's promise.
         unsafe {
-            debug_assert!((*task).floating() && (*task).refs == 0);
+            debug_assert!((*task).floating() && (*task).refs == 0 && (*task).is_blank());
             (*task).flags = flag::FREE;
             (*task).next = self.free.get();
         }
@@ -765,8 +788,16 @@ impl Runtime {
         all
     }
 
+    #[inline(always)]
     fn free_if_unused(&self) {
-        if self.ended.get() && self.tasks.get() == 0 && self.channels.get() == 0 {
+        if self.ended.get() {
+            self.free_if_last();
+        }
+    }
+
+    #[cold]
+    fn free_if_last(&self) {
+        if self.tasks.get() == 0 && self.channels.get() == 0 {
             // SAFETY: nothing refers to the runtime: the thread let go of it
             // (`ended`), and tasks and channels are gone.
             unsafe { Runtime::free(self as *const Runtime as *mut Runtime) };
@@ -967,16 +998,20 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
     unsafe {
         let runtime = &*runtime;
         let task = &*runtime.current();
-        let (bottom, top, kind) = if let Some(own) = &task.own {
-            (own.memory.bottom(), own.memory.top(), "own stack")
-        } else if !task.window.is_null() {
-            ((*task.window).bottom, (*task.window).top, "window")
-        } else {
-            return false;
+        let (stack, kind) = match (&task.extra, &task.own) {
+            (Some(extra), _) if task.is(flag::SEGMENT) => (extra.segment.clone(), "segment"),
+            (_, Some(own)) => (own.memory.bottom()..own.memory.top(), "own stack"),
+            _ if !task.window.is_null() => ((*task.window).bottom..(*task.window).top, "window"),
+            _ => return false,
         };
-        if address >= bottom || address < bottom - GUARD {
+        if address >= stack.start || address < stack.start - GUARD {
             return false;
         }
+        let unnamed = if task.is(flag::MAIN) {
+            "main"
+        } else {
+            "(unnamed)"
+        };
         // One write, so that lines of several threads do not mix. What does not
         // fit is cut off.
         let mut line = heapless::String::<256>::new();
@@ -984,8 +1019,8 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
             &mut line,
             format_args!(
                 "hardswitch: stack overflow in tasklet '{}': it used up its {kind} of {} KiB\n",
-                task.name().unwrap_or("(unnamed)"),
-                (top - bottom) / 1024
+                task.name().unwrap_or(unnamed),
+                stack.len() / 1024
             ),
         );
         write(line.as_bytes());

@@ -60,6 +60,11 @@ mod hooks {
     pub(crate) unsafe fn leaving(_: &Runtime, _: *mut Task, _: *mut Task, _: bool) {}
 
     #[inline(always)]
+    pub(crate) unsafe fn left_for_good(_: &Runtime, to: usize) -> usize {
+        to
+    }
+
+    #[inline(always)]
     pub(crate) unsafe fn arrived(_: &Runtime) {}
 
     #[inline(always)]
@@ -219,13 +224,7 @@ mod hooks {
                 if (*next).extra().fiber.tsan.is_null() {
                     (*next).extra().fiber.tsan = tool::__tsan_create_fiber(0);
                 }
-                let next = (*next).extra().fiber.tsan;
-                if for_good {
-                    // Nobody returns from here on: no need to wait.
-                    tool::__tsan_switch_to_fiber(next, 0);
-                } else {
-                    runtime.fibers.next.set(next);
-                }
+                runtime.fibers.next.set((*next).extra().fiber.tsan);
             }
             runtime.fibers.leaves.set(prev);
             let Bounds { bottom, size } = bounds(next);
@@ -237,6 +236,24 @@ mod hooks {
             };
             tool::__sanitizer_start_switch_fiber(keep, bottom, size);
         }
+    }
+
+    /// Last in the first function of a tasklet that has ended: what it returns.
+    ///
+    /// # Safety
+    /// `to` is what an `op` might return; inlined into that function, of which
+    /// nothing is needed any more.
+    #[inline(always)]
+    pub(crate) unsafe fn left_for_good(_runtime: &Runtime, to: usize) -> usize {
+        // SAFETY: the caller's promise. TSan's switch comes after it, so the function
+        // does not return.
+        #[cfg(feature = "tsan")]
+        unsafe {
+            tool::__tsan_switch_to_fiber(_runtime.fibers.next.replace(ptr::null_mut()), 0);
+            crate::arch::hsw_asm_leave(to)
+        }
+        #[cfg(not(feature = "tsan"))]
+        to
     }
 
     /// The running tasklet goes on, or begins.

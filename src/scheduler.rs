@@ -195,7 +195,7 @@ fn lose(runtime: &Runtime, value: Slot) {
     // An op ends in an arrival, so there is one value at most. Were there two,
     // leaking is the safe thing to do here.
     core::mem::forget(before);
-    runtime.later(after::LEFT);
+    runtime.later(after::LOST);
 }
 
 /// Puts a floating `wakeup` into the queue. An exception that `prev` was about
@@ -595,47 +595,86 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     }
 }
 
-/// Ends the running tasklet; the error that ended it, if any, is in its slot.
+/// Ends the running tasklet; the error that ended it, if any, is in its slot. Returns
+/// what its first function is to return.
 ///
 /// # Safety
 /// Called by the first frame of `me`, with nothing left on its stack to drop.
 #[inline(never)]
-pub(crate) unsafe fn end(me: *mut Task) -> ! {
-    // SAFETY: the running tasklet; a runtime outlives its tasks.
-    let (runtime, outcome) = unsafe { (&*(*me).runtime, (*me).slot.take().into_unit()) };
-    // User code: the error handler, in the dying tasklet's context.
-    let mut uncaught = match outcome {
-        Ok(()) | Err(Error::Exit) => None,
-        Err(error) => handle(runtime, me, error),
-    };
-    let runs = &runtime.runs;
-    runs.completed.set(runs.completed.get() + 1);
-    // SAFETY: from here on no user code runs on this stack. All tasks are live;
-    // the queue's reference to `me` becomes `left`, released after the switch.
+pub(crate) unsafe fn end(me: *mut Task) -> usize {
+    // SAFETY: the running tasklet; a runtime outlives its tasks. After `settle` and `tell` no user
+    // code runs on this stack. All tasks are live; the queue's reference to `me` becomes
+    // `left`, released after the switch.
     unsafe {
+        let runtime = &*(*me).runtime;
+        let failed = !(*me).slot.is_empty() && settle(runtime, me);
+        let completed = &runtime.runs.completed;
+        completed.set(completed.get() + 1);
         runtime.ring_remove(me);
         let mut next = runtime.ring();
-        if next.is_null() {
+        if failed || next.is_null() {
             next = runtime.wakeup();
-            if uncaught.is_none() && (*next).is(flag::BLOCKED) {
-                (next, uncaught) = leave_nobody(runtime, me);
+            if failed || (*next).is(flag::BLOCKED) {
+                next = tell(runtime, me, failed);
             }
+            make_runnable(runtime, next);
         }
         (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
-        if let Some(error) = uncaught {
-            next = runtime.wakeup();
-            let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
-            if !lost.is_empty() {
-                lose(runtime, lost);
-            }
-        }
-        make_runnable(runtime, next);
         if runtime.hooks() & HOOK_SWITCH != 0 {
             next = observed(runtime, me, 0, next, true);
         }
         runtime.left.set(me);
         runtime.later(after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// What ended the tasklet goes to the error handlers, in its context. True when an
+/// error remains: it is in `runtime.error`, for [`tell`].
+///
+/// # Safety
+/// `me` is the running tasklet.
+#[cold]
+#[inline(never)]
+unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: the caller's promise; no reference to the slot is held while user code runs.
+    unsafe {
+        match (*me).slot.take().into_unit() {
+            Ok(()) | Err(Error::Exit) => false,
+            Err(error) => match handle(runtime, me, error) {
+                None => false,
+                remains => {
+                    *runtime.error.borrow_mut() = remains;
+                    true
+                }
+            },
+        }
+    }
+}
+
+/// Tells who waits for all others the error that remains of the ending tasklet, which has
+/// left the queue, or that nobody is left. Returns who is next.
+///
+/// # Safety
+/// As [`end`]; `failed`: an error remains.
+#[cold]
+#[inline(never)]
+unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
+    // SAFETY: the caller's promise; whom to wake is a live task.
+    unsafe {
+        let (mut next, told) = if failed {
+            (runtime.wakeup(), runtime.error.borrow_mut().take())
+        } else {
+            leave_nobody(runtime, me)
+        };
+        if let Some(error) = told {
+            next = runtime.wakeup();
+            let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
+            if !lost.is_empty() {
+                lose(runtime, lost);
+            }
+        }
+        next
     }
 }
 

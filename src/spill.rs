@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
 use core::ptr;
 
-use crate::arch::{self, hsw_asm_call_on, hsw_asm_leave, transfer, Copying};
+use crate::arch::{self, hsw_asm_call_on, transfer, Copying};
 use crate::error::Result;
 use crate::os;
 use crate::runtime::Runtime;
@@ -249,7 +249,7 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
 const SPILL_BODY: usize = size_of::<SpillArgs>().next_multiple_of(arch::STACK_ALIGN);
 
 /// The first frame at the window's top.
-unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> ! {
+unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
     // SAFETY: `body` is what `op_spill` wrote. The frames to come back may lie where
     // this one does: the routine copies them without a stack. `spill` releases the
     // buffer.
@@ -261,7 +261,7 @@ unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> ! {
         let len = (*(*me).window).top - spilled.sp;
         let into = Copying::new(spilled.buffer.ptr() as usize, spilled.sp, len);
         valgrind::slices(&Copying::NOTHING, &into);
-        hsw_asm_leave(runtime.exchange(Copying::NOTHING, into, spilled.sp))
+        runtime.exchange(Copying::NOTHING, into, spilled.sp)
     }
 }
 
@@ -319,18 +319,18 @@ where
             tool: sanitizer::Segment::enter(me, segment.memory.bottom(), top),
         };
         let extra = (*me).extra();
-        let outer = (extra.low, extra.segment_bottom);
+        let outer = (extra.low, extra.segment.clone());
         let first = !(*me).is(flag::SEGMENT);
         if first {
             let sp = arch::exact_stack_pointer();
             extra.low = sp - SEGMENT_MARGIN;
             valgrind::accessible(extra.low, SEGMENT_MARGIN);
         }
-        extra.segment_bottom = segment.memory.bottom();
+        extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);
         hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
-        (extra.low, extra.segment_bottom) = outer;
+        (extra.low, extra.segment) = outer;
         if first {
             (*me).clear(flag::SEGMENT);
         }
@@ -386,7 +386,7 @@ impl Runtime {
         // SAFETY: the running tasklet is live.
         let me = unsafe { &*self.current() };
         let bottom = if me.is(flag::SEGMENT) {
-            me.extra.as_ref().map_or(0, |extra| extra.segment_bottom)
+            me.extra.as_ref().map_or(0, |extra| extra.segment.start)
         } else if let Some(own) = &me.own {
             own.memory.bottom()
         } else {

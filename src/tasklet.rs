@@ -11,6 +11,7 @@ use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
+use core::ops::Range;
 use core::panic::Location;
 use core::ptr;
 
@@ -88,9 +89,9 @@ pub(crate) struct Extra {
     pub(crate) spilled: *mut Spilled,
     pub(crate) spilled_bytes: usize,
     /// With `SEGMENT`: the lowest address that is needed of the window, and the
-    /// lowest one of the segment.
+    /// bounds of the segment.
     pub(crate) low: usize,
-    pub(crate) segment_bottom: usize,
+    pub(crate) segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
     pub(crate) locals: crate::local::Values,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
@@ -132,7 +133,7 @@ const _: () = assert!(
 
 /// What is known of a body without its type.
 struct Entry {
-    run: unsafe extern "C" fn(*mut Task, *mut u8) -> !,
+    run: arch::Entry<Task>,
     drop: unsafe fn(*const u8),
     /// Bytes from the body to the top of the stack.
     reach: usize,
@@ -177,7 +178,7 @@ unsafe fn drop_body<F>(body: *const u8) {
 }
 
 /// The first frame of every tasklet.
-unsafe extern "C" fn run_body<F, R>(task: *mut Task, body: *mut u8) -> !
+unsafe extern "C" fn run_body<F, R>(task: *mut Task, body: *mut u8) -> usize
 where
     F: FnOnce() -> R + 'static,
     R: Outcome,
@@ -185,12 +186,12 @@ where
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
     // that nobody else moves out (BOUND is cleared by `started`).
     unsafe {
-        sanitizer::arrived(&*(*task).runtime);
+        let runtime = &*(*task).runtime;
+        sanitizer::arrived(runtime);
         (*task).started();
         // What ends the tasklet goes into its slot, not into this frame, which
         // is part of every slice.
         os::catch_into(task, keep_error, || {
-            let runtime = &*(*task).runtime;
             if let Err(error) = transfer::arrive_unit(runtime, task) {
                 drop_body::<F>(body);
                 keep_error(task, error);
@@ -201,7 +202,7 @@ where
         if (*task).extra.is_some() {
             end_locals(task);
         }
-        scheduler::end(task)
+        sanitizer::left_for_good(runtime, scheduler::end(task))
     }
 }
 
@@ -269,6 +270,18 @@ impl Task {
         }
     }
 
+    /// Of a control block that is given back: is all that it owned gone?
+    pub(crate) fn is_blank(&self) -> bool {
+        self.slot.is_empty()
+            && self.channel.is_null()
+            && self.window.is_null()
+            && self.buffer.ptr().is_null()
+            && self.own.is_none()
+            && self.extra.is_none()
+            && self.next.is_null()
+            && self.prev.is_null()
+    }
+
     #[inline(always)]
     pub(crate) fn is(&self, flags: u32) -> bool {
         self.flags & flags != 0
@@ -308,7 +321,7 @@ impl Task {
                 spilled: spill::NOTHING,
                 spilled_bytes: 0,
                 low: 0,
-                segment_bottom: 0,
+                segment: 0..0,
                 locals: crate::local::Values::new(),
                 fiber: sanitizer::Fiber::NEW,
                 user_data: None,
@@ -352,7 +365,8 @@ impl Task {
             let runtime = &*(*task).runtime;
             sanitizer::gone(task);
             if let Some(own) = (*task).own.take() {
-                runtime.stacks.give(own, &runtime.budget);
+                // So it has no window.
+                return runtime.stacks.give(own, &runtime.budget);
             }
             runtime.slices.give(&mut (*task).buffer, &runtime.budget);
             let window = mem::replace(&mut (*task).window, ptr::null());
@@ -543,7 +557,7 @@ pub(crate) unsafe fn release(task: *mut Task) {
 /// How often a forgotten tasklet is killed before it is given up.
 pub(crate) const KILLS: u32 = 10;
 
-#[cold]
+#[inline(never)]
 unsafe fn release_last(task: *mut Task) {
     // SAFETY: nobody else refers to the task; while it is killed the count is
     // one, ours.
@@ -562,14 +576,33 @@ unsafe fn release_last(task: *mut Task) {
             Task::unbind(task);
             (*task).refs = 0;
         }
-        let slot = (*task).slot.take();
-        let extra = (*task).extra.take();
-        let runtime = (*task).runtime;
         Task::reclaim(task);
-        (*runtime).free_task(task);
-        // User code: last, when the task is no more.
-        drop(slot);
-        drop(extra);
+        let runtime = (*task).runtime;
+        if !(*task).slot.is_empty() || (*task).extra.is_some() {
+            let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
+            (*runtime).free_task(task);
+            // User code: last, when the task is no more.
+            drop(slot);
+            drop(extra);
+        } else {
+            (*runtime).free_task(task);
+        }
+    }
+}
+
+/// The end of a tasklet that was left for good: gives back what it lived on, and the
+/// reference of the queue.
+///
+/// # Safety
+/// As [`release`]; `task` is not the running tasklet.
+#[inline]
+pub(crate) unsafe fn bury(task: *mut Task) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
+            Task::reclaim(task);
+        }
+        release(task);
     }
 }
 
@@ -627,6 +660,7 @@ impl Tasklet {
     }
 
     /// Starts a builder: a name, a stack size, a sliced stack.
+    #[inline]
     pub fn builder() -> Builder {
         Builder {
             name: None,
@@ -1214,40 +1248,56 @@ impl Builder {
     /// # Errors
     /// [`Error::StackSize`] for a size that cannot be, [`Error::MemoryCeiling`],
     /// [`Error::OutOfMemory`].
+    #[inline]
     #[track_caller]
     pub fn build(self) -> Result<Tasklet> {
         let runtime = Runtime::get();
-        if self.stack_size != 0 && !self.sliced {
-            runtime.stacks.check_size(self.stack_size)?;
-        }
         let flags = if self.sliced && !sanitizer::OWN_STACKS {
             flag::SLICED
         } else {
             0
-        } | if self.fp_env { flag::FP_ENV } else { 0 };
+        };
+        let special = self.name.is_some() || self.stack_size != 0 || self.fp_env;
         // SAFETY: a fresh task whose only reference becomes the handle.
+        let tasklet = unsafe { Tasklet::from_owned(runtime.new_task(flags)?) };
+        if special || runtime.hooks() & HOOK_STATS != 0 {
+            let site = match self.site {
+                Some(site) => site,
+                None => Location::caller().into(), // not in a closure: that has no caller
+            };
+            self.equip(&tasklet, site)?;
+        }
+        Ok(tasklet)
+    }
+
+    /// What few tasklets have.
+    #[cold]
+    #[inline(never)]
+    fn equip(self, tasklet: &Tasklet, site: Site) -> Result<()> {
+        let (task, runtime) = (tasklet.as_ptr(), tasklet.runtime());
+        if self.stack_size != 0 && !self.sliced {
+            runtime.stacks.check_size(self.stack_size)?;
+        }
+        // SAFETY: a fresh task, ours alone.
         unsafe {
-            let task = runtime.new_task(flags)?;
-            if self.name.is_some() || self.stack_size != 0 || self.fp_env {
-                let extra = (*task).extra();
-                extra.name = self.name.map(String::into_boxed_str);
-                extra.stack_size = self.stack_size;
+            if self.fp_env {
+                (*task).set(flag::FP_ENV);
             }
+            let extra = (*task).extra();
+            extra.name = self.name.map(String::into_boxed_str);
+            extra.stack_size = self.stack_size;
             if runtime.hooks() & HOOK_STATS != 0 {
-                let site = match self.site {
-                    Some(site) => site,
-                    None => Location::caller().into(), // not in a closure: that has no caller
-                };
                 measure::bound_at(task, site);
             }
-            Ok(Tasklet::from_owned(task))
         }
+        Ok(())
     }
 
     /// A bound tasklet: it runs after [`Tasklet::setup`].
     ///
     /// # Errors
     /// As [`Builder::build`].
+    #[inline]
     #[track_caller]
     pub fn bind<F, R>(self, f: F) -> Result<Tasklet>
     where
@@ -1264,6 +1314,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::build`].
+    #[inline]
     #[track_caller]
     pub fn spawn<F, R>(self, f: F) -> Result<Tasklet>
     where
@@ -1302,6 +1353,7 @@ impl Builder {
 ///
 /// # Errors
 /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`].
+#[inline]
 #[track_caller]
 pub fn spawn<F, R>(f: F) -> Result<Tasklet>
 where

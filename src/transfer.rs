@@ -21,7 +21,7 @@ use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
 use crate::scheduler::unwinding;
 use crate::stack::window::Window;
-use crate::tasklet::{flag, release, Task};
+use crate::tasklet::{bury, flag, release, Task};
 use crate::valgrind;
 use crate::value::Slot;
 
@@ -300,12 +300,14 @@ unsafe fn overrun(window: &Window, resident: *mut Task) -> ! {
     }
 }
 
-/// Goes to `next` for good: `prev` has ended.
+/// Goes to `next` for good: `prev` has ended. Returns what its first function is to
+/// return.
 ///
 /// # Safety
 /// `prev` is the running tasklet and is not needed any more, except that the
 /// reference in `runtime.left` keeps its control block.
-pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> ! {
+#[inline(always)]
+pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
     // SAFETY: as in `commit`; nothing of this stack is needed.
     unsafe {
         let own_window = (*prev).window;
@@ -333,7 +335,7 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
             (*next).sp
         };
         sanitizer::leaving(runtime, prev, next, true);
-        arch::hsw_asm_leave(sp)
+        sp
     }
 }
 
@@ -373,11 +375,19 @@ pub(crate) unsafe fn arrive_unit(runtime: &Runtime, me: *mut Task) -> Result<()>
     }
 }
 
-#[cold]
 #[inline(never)]
 unsafe fn arrive_unit_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
-    // SAFETY: as `arrive`.
-    unsafe { arrive(runtime, me)?.into_unit() }
+    // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
+    // taken here.
+    unsafe {
+        // A tasklet has ended, and that is all: nothing is there to be claimed.
+        if runtime.after.get() == after::LEFT && (*me).slot.is_empty() {
+            runtime.after.set(0);
+            bury(runtime.left.replace(core::ptr::null_mut()));
+            return Ok(());
+        }
+        arrive(runtime, me)?.into_unit()
+    }
 }
 
 /// [`arrive`] for operations that expect a `T`.
@@ -445,10 +455,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
         let left = runtime.left.replace(core::ptr::null_mut());
         drop(lost);
         if !left.is_null() {
-            if !(*left).is(flag::ALIVE) {
-                Task::reclaim(left);
-            }
-            release(left);
+            bury(left);
         }
         if after & after::REAP != 0 {
             for task in runtime.take_reaped() {

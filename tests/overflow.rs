@@ -1,5 +1,5 @@
-//! A stack overflow ends the process and says whose it was: own stacks and
-//! windows have guard pages, lent memory has a canary.
+//! A stack overflow ends the process and says whose it was: own stacks, windows and
+//! segments have guard pages, lent memory has a canary.
 
 use std::io::Read;
 use std::os::fd::FromRawFd;
@@ -85,6 +85,97 @@ fn a_window_hits_its_guard_page() {
     });
     assert!(
         text.contains("stack overflow in tasklet 'sliced one': it used up its window of 16 KiB"),
+        "{text:?}"
+    );
+    assert_eq!(end, libc::SIGSEGV);
+}
+
+/// Recurses in small steps, each through `spill::grow`, until one is on a segment: that
+/// one goes on without.
+fn overflow_on_segment(n: usize) -> usize {
+    let local = std::hint::black_box([n; 64]);
+    let caller = std::ptr::from_ref(&local) as usize;
+    let deeper = hardswitch::spill::grow(|| {
+        let here = std::hint::black_box(0u8);
+        if caller.abs_diff(std::ptr::from_ref(&here) as usize) > 8 * 1024 {
+            return overflow(0);
+        }
+        overflow_on_segment(n + 1)
+    });
+    deeper.unwrap() + local[n % 64]
+}
+
+#[test]
+fn a_segment_hits_its_guard_page() {
+    for sliced in [false, true] {
+        let (text, end) = child(|| {
+            Settings {
+                stack_size: 48 * 1024,
+                ..Settings::desktop()
+            }
+            .apply()
+            .unwrap();
+            let builder = Tasklet::builder().name("on a segment");
+            // SAFETY: nothing is lent but to `grow`, which leaves the frames in place.
+            let builder = if sliced {
+                unsafe { builder.sliced() }
+            } else {
+                builder
+            };
+            builder
+                .spawn(|| {
+                    std::hint::black_box(overflow_on_segment(0));
+                })
+                .unwrap();
+            let _ = hardswitch::run();
+        });
+        assert!(
+            text.contains(
+                "stack overflow in tasklet 'on a segment': it used up its segment of 48 KiB"
+            ),
+            "{text:?}"
+        );
+        assert_eq!(end, libc::SIGSEGV);
+    }
+}
+
+#[test]
+fn a_segment_of_main_is_reported_as_well() {
+    let (text, end) = child(|| {
+        // A thread of its own: its main tasklet's stack is small.
+        let small = std::thread::Builder::new().stack_size(128 * 1024);
+        let thread = small.spawn(|| std::hint::black_box(overflow_on_segment(0)));
+        let _ = thread.unwrap().join();
+    });
+    assert!(
+        text.contains("stack overflow in tasklet 'main': it used up its segment of 64 KiB"),
+        "{text:?}"
+    );
+    assert_eq!(end, libc::SIGSEGV);
+}
+
+#[test]
+fn a_window_from_which_frames_were_spilled_is_still_the_tasklets() {
+    let (text, end) = child(|| {
+        Settings::console().apply().unwrap();
+        fn deeper(n: usize) -> usize {
+            let local = std::hint::black_box([n; 64]);
+            if n == 100 {
+                return overflow(0);
+            }
+            hardswitch::spill::call(move || deeper(n + 1)).unwrap() + local[n % 64]
+        }
+        // SAFETY: nothing is lent.
+        let builder = unsafe { Tasklet::builder().name("spilled").sliced() };
+        builder
+            .spawn(|| {
+                std::hint::black_box(deeper(0));
+            })
+            .unwrap();
+        let _ = hardswitch::run();
+    });
+    assert!(
+        text.contains("stack overflow in tasklet 'spilled': it used up its window of 16 KiB"),
         "{text:?}"
     );
     assert_eq!(end, libc::SIGSEGV);

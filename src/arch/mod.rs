@@ -10,8 +10,9 @@
 //!   the routine copies: in registers, for it has no stack while it does.
 //! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is decided
 //!   who is next, and that one is in place.
-//! * `hsw_asm_leave(to)`: the second half alone.
-//! * `hsw_asm_start`: where newborns begin; never called.
+//! * `hsw_asm_start`: where newborns begin; never called. It calls the newborn's
+//!   [`Entry`] and goes on as `hsw_asm_leave`.
+//! * `hsw_asm_leave(to)`: the second half of `hsw_asm_transfer` alone.
 //! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
 //! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
 //!   `sp` did, to unwinders; for backtraces.
@@ -59,6 +60,10 @@ pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
 /// the address of the save area to go on with, or [`Exchange::tagged`].
 pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
 
+/// The first function of a newborn. Returns what a [`TransferOp`] might: where to
+/// go on for good.
+pub(crate) type Entry<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
+
 extern "C" {
     /// See the module's text; called through the port's `transfer`, which knows
     /// its calling convention.
@@ -69,6 +74,7 @@ extern "C" {
     /// # Safety
     /// `to` is what an `op` may return; nothing on the current stack is needed
     /// any more.
+    #[cfg_attr(not(feature = "tsan"), allow(dead_code))]
     pub(crate) fn hsw_asm_leave(to: usize) -> !;
     /// Stores the address of the save area that it makes at `save` and goes on
     /// with the one at `to`. Called through the port's `swap`.

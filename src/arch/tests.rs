@@ -35,8 +35,9 @@ fn mask(word: usize) -> u64 {
 struct Words([u64; WORDS]);
 
 extern "C" {
+    /// Calls `call(args[0], args[1])`.
     fn hsw_test_registers(
-        call: unsafe extern "C" fn(TransferOp, *mut ()),
+        call: *const (),
         args: *const [usize; 2],
         pattern: *const Words,
         found: *mut Words,
@@ -44,18 +45,23 @@ extern "C" {
 }
 
 struct Shared {
+    /// Where the other side is.
     parked: usize,
     turns: u64,
+    way: Way,
+}
+
+/// The two ways to switch.
+#[derive(Clone, Copy)]
+enum Way {
+    Transfer,
+    Swap,
 }
 
 /// Swaps the running and the parked stack.
 unsafe extern "C" fn swap(shared: *mut (), sp: usize) -> usize {
     // SAFETY: `shared` is what both sides pass, alive during the test.
-    unsafe {
-        let shared = &mut *shared.cast::<Shared>();
-        shared.turns += 1;
-        core::mem::replace(&mut shared.parked, sp)
-    }
+    unsafe { core::mem::replace(&mut (*shared.cast::<Shared>()).parked, sp) }
 }
 
 fn next(seed: &mut u64) -> u64 {
@@ -71,9 +77,20 @@ fn check(shared: *mut Shared, seed: &mut u64) {
         *value = next(seed) & if word >= 60 { mask(word) } else { u64::MAX };
     }
     let mut found = Words([0; WORDS]);
-    let args = [swap as *const () as usize, shared as usize];
-    // SAFETY: the routine keeps to the ABI towards us; `swap` names a save area.
-    unsafe { hsw_test_registers(hsw_asm_transfer, &args, &pattern, &mut found) };
+    // SAFETY: `shared` is alive; the routine keeps to the ABI towards us, and what it
+    // is to go on with is a save area.
+    unsafe {
+        (*shared).turns += 1;
+        let parked = &raw mut (*shared).parked;
+        let (switch, args) = match (*shared).way {
+            Way::Transfer => (
+                hsw_asm_transfer as *const (),
+                [swap as *const () as usize, shared as usize],
+            ),
+            Way::Swap => (hsw_asm_swap as *const (), [parked as usize, *parked]),
+        };
+        hsw_test_registers(switch, &args, &pattern, &mut found);
+    }
     for word in 0..WORDS {
         assert_eq!(
             found.0[word] & mask(word),
@@ -83,19 +100,19 @@ fn check(shared: *mut Shared, seed: &mut u64) {
     }
 }
 
-unsafe extern "C" fn other(shared: *mut (), _: *mut ()) -> ! {
+unsafe extern "C" fn other(shared: *mut Shared, _: *mut u8) -> usize {
     let mut seed = 0x1234_5678_9abc_def1;
     loop {
-        check(shared.cast(), &mut seed);
+        check(shared, &mut seed);
     }
 }
 
-#[test]
-fn the_switch_keeps_what_it_must() {
+fn keeps_what_it_must(way: Way) {
     let stack = StackMemory::new(64 * 1024).unwrap();
     let mut shared = Shared {
         parked: 0,
         turns: 0,
+        way,
     };
     let body = stack.top() & !(STACK_ALIGN - 1);
     let shared_ptr = &raw mut shared;
@@ -110,4 +127,14 @@ fn the_switch_keeps_what_it_must() {
     }
     // SAFETY: nothing else uses it now.
     assert_eq!(unsafe { (*shared_ptr).turns }, 4000);
+}
+
+#[test]
+fn transfer_keeps_what_it_must() {
+    keeps_what_it_must(Way::Transfer);
+}
+
+#[test]
+fn swap_keeps_what_it_must() {
+    keeps_what_it_must(Way::Swap);
 }

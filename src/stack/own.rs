@@ -1,8 +1,8 @@
 //! Stacks that one tasklet owns, and a bounded pool of used ones.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
+use core::mem;
 
 use super::Budget;
 use crate::error::{Error, Result};
@@ -14,6 +14,8 @@ pub(crate) struct OwnStack {
     pub(crate) memory: StackMemory,
     /// As asked for, in bytes.
     size: usize,
+    /// In the pool: the one below.
+    below: Option<Box<OwnStack>>,
 }
 
 /// Less than this is no stack: a frame of the entry and a signal frame must fit.
@@ -22,9 +24,9 @@ pub(crate) const MIN_STACK: usize = 4096;
 /// A pool of stacks. One size is pooled, the default one: a pool of all sizes
 /// would serve a small request with a large stack.
 pub(crate) struct StackPool {
-    // Boxed: a control block has one word for its stack.
-    #[allow(clippy::vec_box)]
-    free: RefCell<Vec<Box<OwnStack>>>,
+    /// The one that was used last: it is still in the processor's caches.
+    free: Cell<Option<Box<OwnStack>>>,
+    pooled: Cell<usize>,
     /// Size of the pooled stacks in bytes.
     pub(crate) size: usize,
     /// How many are kept at most.
@@ -35,7 +37,8 @@ pub(crate) struct StackPool {
 impl StackPool {
     pub(crate) fn new(size: usize, limit: usize) -> StackPool {
         StackPool {
-            free: RefCell::new(Vec::new()),
+            free: Cell::new(None),
+            pooled: Cell::new(0),
             size,
             limit,
             in_use: Cell::new(0),
@@ -50,20 +53,33 @@ impl StackPool {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn take(&self, size: usize, budget: &Budget) -> Result<Box<OwnStack>> {
-        self.check_size(size)?;
         if size == self.size {
-            if let Some(stack) = self.free.borrow_mut().pop() {
-                valgrind::writable(stack.memory.bottom(), size);
+            if let Some(mut stack) = self.free.take() {
+                self.set_free(stack.below.take());
+                self.pooled.set(self.pooled.get() - 1);
                 self.in_use.set(self.in_use.get() + 1);
+                valgrind::writable(stack.memory.bottom(), size);
                 return Ok(stack);
             }
         }
+        self.make(size, budget)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make(&self, size: usize, budget: &Budget) -> Result<Box<OwnStack>> {
+        self.check_size(size)?;
         budget.take(size)?;
         match StackMemory::new(size) {
             Ok(memory) => {
                 self.in_use.set(self.in_use.get() + 1);
-                Ok(Box::new(OwnStack { memory, size }))
+                Ok(Box::new(OwnStack {
+                    memory,
+                    size,
+                    below: None,
+                }))
             }
             Err(error) => {
                 budget.give(size);
@@ -72,14 +88,25 @@ impl StackPool {
         }
     }
 
-    pub(crate) fn give(&self, stack: Box<OwnStack>, budget: &Budget) {
+    #[inline]
+    pub(crate) fn give(&self, mut stack: Box<OwnStack>, budget: &Budget) {
         self.in_use.set(self.in_use.get() - 1);
-        let mut free = self.free.borrow_mut();
-        if stack.size == self.size && free.len() < self.limit {
-            free.push(stack);
+        let pooled = self.pooled.get();
+        if stack.size == self.size && pooled < self.limit {
+            let below = mem::replace(&mut stack.below, self.free.take());
+            debug_assert!(below.is_none());
+            mem::forget(below);
+            self.set_free(Some(stack));
+            self.pooled.set(pooled + 1);
         } else {
             budget.give(stack.size);
         }
+    }
+
+    /// Puts a list into the cell, which is empty: there is nothing to drop.
+    #[inline(always)]
+    fn set_free(&self, list: Option<Box<OwnStack>>) {
+        mem::forget(self.free.replace(list));
     }
 
     /// Stacks that tasklets hold.
@@ -89,6 +116,16 @@ impl StackPool {
 
     /// Stacks that wait in the pool.
     pub(crate) fn pooled(&self) -> usize {
-        self.free.borrow().len()
+        self.pooled.get()
+    }
+}
+
+impl Drop for StackPool {
+    fn drop(&mut self) {
+        // One by one: a list that drops itself is as deep a recursion as it is long.
+        let mut next = self.free.take();
+        while let Some(mut stack) = next {
+            next = stack.below.take();
+        }
     }
 }

@@ -561,6 +561,11 @@ impl Drop for Away {
     }
 }
 
+/// Has the calling thread joined a lock?
+pub(crate) fn is_member() -> bool {
+    member().is_some()
+}
+
 /// Must the thread not run tasklets, since it has given its lock up?
 pub(crate) fn is_away() -> bool {
     member().is_some_and(|member| member.away.get() > 0)
