@@ -16,7 +16,7 @@ scripts  | none   | quick | 5  | the scripts pass shellcheck, the checkers of ci
 header   | none   | quick | 5  | include/hardswitch.h is what cbindgen generates
 clippy   | both   | quick | 10 | clippy has nothing to say, with and without std
 test     | both   | quick | 20 | the Rust tests
-no-std   | both   | quick | 10 | the library builds from core and alloc alone, and keeps times there by the host's clock
+no-std   | both   | quick | 10 | the library builds from core and alloc alone, and keeps times there by the clock of the host
 gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
@@ -113,7 +113,7 @@ VALGRIND_TESTS='backtrace budget fp_env local no_memory offload queue_channel re
 ASAN_TESTS='backtrace budget deadlock_log fp_env local main_loop net_shim net_tcp offload overflow queue_channel registers seed_bug select soak
     spill stackless sync threads threads_deadlock threads_remote timeouts timers unwind'
 TSAN_TESTS='main_loop offload seed_bug soak sync threads threads_deadlock threads_remote timers'
-HOST_TESTS='c_abi cpp_header cpp_exceptions cpp_waiting'
+HOST_TESTS='c_abi cpp_exceptions cpp_header cpp_waiting'
 MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
     --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
@@ -148,7 +148,8 @@ host_under() {
 under_valgrind() (
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=${MEMCHECK[*]} HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25
     rust=0
-    rust_under valgrind "$1" "$VALGRIND_TESTS" || rust=$?
+    # Memcheck mistakes what that one leaves in its window while it runs on a segment: docs/debugging.md.
+    rust_under valgrind "$1" "$VALGRIND_TESTS" -- --skip what_grow_carries_is_part_of_the_slice || rust=$?
     IFS=';'
     emulator=-DCMAKE_CROSSCOMPILING_EMULATOR=${MEMCHECK[*]}
     unset IFS

@@ -476,6 +476,10 @@ fn a_thread_without_room_leaves_it_whole() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "valgrind"),
+    ignore = "a forgotten handle is a leak"
+)]
 fn what_nobody_adopts_is_dropped_unrun_with_the_last_reference() {
     let token = Arc::new(());
     let held = token.clone();
