@@ -30,6 +30,7 @@ PACKAGES_TEST=(
     pkg-config:pkg-config
     python3:python3
     shellcheck:shellcheck
+    valgrind:valgrind
 )
 # With these, ci/cross/run needs no docker and no registry. runc, because crun refuses to start where cgroups are confined.
 PACKAGES_CROSS=(podman:podman runc:/usr/sbin/runc uidmap:newuidmap mmdebstrap:mmdebstrap
@@ -149,20 +150,25 @@ runner() {
     fi
 }
 
-# The static library that C++ hosts link, built in release mode: build_library TARGET
+# The static library that C++ hosts link, built in release mode: build_library TARGET [CARGO-OPTION...]
 library_path() { echo "$TARGET_DIR/$1/release/libhardswitch.a"; }
 build_library() {
-    cargo rustc --release --lib --crate-type staticlib --target "$1" || return
+    cargo rustc --release --lib --crate-type staticlib --target "$@" || return
     [ -f "$(library_path "$1")" ] || die "cargo made no $(library_path "$1")"
 }
 
-# Configure and build host/ for a target, with its tests (which need more packages) or without:
-# build_host TARGET ON|OFF [FOLDER], in build/TARGET by default
-build_host() {
-    local options=(-DCMAKE_BUILD_TYPE=Release "-DHARDSWITCH_LIB=$(library_path "$1")" "-DHARDSWITCH_TESTS=$2")
+# Configure host/ for a target, with its tests (which need more packages) or without:
+# configure_host TARGET ON|OFF FOLDER [CMAKE-OPTION...]
+configure_host() {
+    local options=(-DCMAKE_BUILD_TYPE=Release "-DHARDSWITCH_LIB=$(library_path "$1")" "-DHARDSWITCH_TESTS=$2" "${@:4}")
     if [ "$1" = "$PPC64" ]; then
         options+=("-DCMAKE_TOOLCHAIN_FILE=$ROOT/ci/cmake/powerpc64-linux-gnu.cmake")
     fi
-    cmake -S host -B "${3:-build/$1}" "${options[@]}" || return
+    cmake -S host -B "$3" "${options[@]}"
+}
+
+# Configure and build all of it: build_host TARGET ON|OFF [FOLDER], in build/TARGET by default
+build_host() {
+    configure_host "$1" "$2" "${3:-build/$1}" || return
     cmake --build "${3:-build/$1}" --parallel "$(nproc)"
 }

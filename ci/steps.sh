@@ -21,7 +21,9 @@ gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, 
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
 counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
+sanitizers| x86_64| full  | 20 | nothing to say: Valgrind, AddressSanitizer (Rust, C and C++ tests), ThreadSanitizer (Rust tests with threads)
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
+loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, and one is with each of three orders broken
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
 cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
@@ -103,6 +105,83 @@ step_bugs() {
     grep -E 'broken promise|error: could not compile' build/log/bugs-runs.log || true
     say "$passed passed, $failed failed"
     [ $failed = 0 ] && [ $passed = 2 ]
+}
+
+# Which tests run under which tool, and what is left out: the table in docs/debugging.md.
+VALGRIND_TESTS='backtrace budget fp_env local no_memory offload queue_channel registers seed_bug select slices soak spill stackless sync
+    threads threads_deadlock threads_remote timeouts timers unwind'
+ASAN_TESTS='backtrace budget deadlock_log fp_env local main_loop net_shim net_tcp offload overflow queue_channel registers seed_bug select soak
+    spill stackless sync threads threads_deadlock threads_remote timeouts timers unwind'
+TSAN_TESTS='main_loop offload seed_bug soak sync threads threads_deadlock threads_remote timers'
+HOST_TESTS='c_abi cpp_header cpp_exceptions cpp_waiting'
+MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+    --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
+
+step_sanitizers() {
+    local failed=0
+    # For space and time; the tools' reports still name lines.
+    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
+    under_valgrind "$1" || failed=1
+    under_asan "$1" || failed=1
+    under_tsan "$1" || failed=1
+    return $failed
+}
+
+# rust_under FEATURE TARGET TESTS [CARGO-OPTION...]: the unit tests and these, built in a folder of their own.
+rust_under() {
+    # shellcheck disable=SC2046,SC2086  # lists
+    cargo test --no-fail-fast --features "$1" --target "$2" --target-dir "$TARGET_DIR/$1" \
+        --lib $(printf -- '--test %s ' $3) "${@:4}"
+}
+
+# host_under FEATURE TARGET CMAKE-OPTION...: the tests of the C and C++ interface, with a library built there too.
+host_under() {
+    export CARGO_TARGET_DIR=$TARGET_DIR/$1
+    TARGET_DIR=$CARGO_TARGET_DIR
+    build_library "$2" --features "$1" || return
+    configure_host "$2" ON "build/$1" "${@:3}" || return
+    # shellcheck disable=SC2046,SC2086  # a list
+    cmake --build "build/$1" --parallel "$(nproc)" --target $(printf 'test_%s ' $HOST_TESTS) || return
+    ctest --test-dir "build/$1" --output-on-failure -R "^(${HOST_TESTS// /|})\$"
+}
+
+under_valgrind() (
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=${MEMCHECK[*]} HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25
+    rust=0
+    rust_under valgrind "$1" "$VALGRIND_TESTS" || rust=$?
+    IFS=';'
+    emulator=-DCMAKE_CROSSCOMPILING_EMULATOR=${MEMCHECK[*]}
+    unset IFS
+    host_under valgrind "$1" "$emulator" && [ $rust = 0 ]
+)
+
+# RUSTC_BOOTSTRAP: the pinned compiler has the sanitizers, behind options that are for nightly ones.
+under_asan() (
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1
+    rust=0
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address rust_under asan "$1" "$ASAN_TESTS" || rust=$?
+    # The library's own code is not instrumented here, the host's is: that is what a host does.
+    host_under asan "$1" -DCMAKE_C_FLAGS=-fsanitize=address -DCMAKE_CXX_FLAGS=-fsanitize=address && [ $rust = 0 ]
+)
+
+under_tsan() { RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread rust_under tsan "$1" "$TSAN_TESTS" -Zbuild-std; }
+
+# The models hold; and they are no use if a broken protocol holds as well.
+step_loom() {
+    local bug passed=0 failed=0
+    cargo test --release -p models || return
+    for bug in hsw_bug_early_look hsw_bug_late_sit hsw_bug_deaf; do
+        HSW_BUG=$bug cargo test --release -p models --no-run || return
+        if HSW_BUG=$bug timeout 120 cargo test --release -p models; then
+            failed=$((failed + 1))
+            say "broken promise: with $bug a model must fail, and all passed"
+        else
+            passed=$((passed + 1))
+        fi
+    done > build/log/loom-runs.log 2>&1
+    grep -E 'broken promise|error: could not compile' build/log/loom-runs.log || true
+    say "$passed passed, $failed failed"
+    [ $failed = 0 ] && [ $passed = 3 ]
 }
 
 step_cellcheck() {

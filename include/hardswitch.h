@@ -244,6 +244,11 @@ typedef struct hsw_run_report {
 // A monotonic clock: nanoseconds since any fixed moment. It must not unwind or call this library.
 typedef uint64_t (*hsw_clock)(void);
 
+// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met. Returning the status of a failed
+// call passes that error on, with its payload: `HSW_ERR_EXIT` ends the tasklet silently, any other goes to the error
+// handler, or arrives as the failure of the innermost `hsw_run`.
+typedef hsw_status (*hsw_entry)(void *argument);
+
 // Counters of the calling thread.
 typedef struct hsw_counters {
   // Tasklets that were ever made, main included.
@@ -355,11 +360,6 @@ typedef struct hsw_stats {
 
 // A function that is called once. It must not unwind.
 typedef void (*hsw_function)(void *argument);
-
-// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met. Returning the status of a failed
-// call passes that error on, with its payload: `HSW_ERR_EXIT` ends the tasklet silently, any other goes to the error
-// handler, or arrives as the failure of the innermost `hsw_run`.
-typedef hsw_status (*hsw_entry)(void *argument);
 
 // How to make a tasklet. Set all to zero for the defaults.
 typedef struct hsw_tasklet_options {
@@ -681,9 +681,9 @@ hsw_status hsw_channel_release(struct hsw_channel channel);
 
 // Sends a value; blocks while nobody receives.
 //
-// The value is the channel's from now on, *also when this call fails*: then the channel's `destroy` frees it, unless a receiver
-// has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether
-// a value is its own again, and must not have to.)
+// The value is the channel's from now on, *also when this call fails* (but for mistakes of the caller's, after which nothing has
+// changed): then the channel's `destroy` frees it, unless a receiver has it already. (A sender that is killed after its value was
+// taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether a value is its own again, and must not have to.)
 hsw_status hsw_channel_send(struct hsw_channel channel,
                             void *value);
 
@@ -855,6 +855,16 @@ hsw_status hsw_now_ns(uint64_t *now);
 // Ends the waits of the calling thread whose time has come; answers how many. For hosts that do not pump the main loop: `hsw_pump`
 // does it as well.
 size_t hsw_fire_due(void);
+
+// Calls `function(argument)` with a time limit for whatever it waits for: when `timeout_ns` nanoseconds are over, the wait that it is in, of
+// any kind, fails with `HSW_ERR_THROWN`, and if the function passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`.
+// Otherwise it returns what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that does not wait is not
+// interrupted. `argument` may point to the caller's stack.
+//
+// Who looks at the clock: as in `hsw_channel_send_timeout`.
+hsw_status hsw_timeout(uint64_t timeout_ns,
+                       hsw_entry function,
+                       void *argument);
 
 // Nanoseconds until the next wait with a timeout is due; `HSW_NO_LIMIT` when there is none.
 uint64_t hsw_until_next_ns(void);

@@ -131,9 +131,6 @@ namespace detail {
 /// Frees the std::exception_ptr that this header throws as a payload. Its address tells such payloads from others.
 inline void destroy_exception(void* data) noexcept { delete static_cast<std::exception_ptr*>(data); }
 
-/// Frees what set_user_data() keeps.
-inline void destroy_shared(void* data) noexcept { delete static_cast<std::shared_ptr<void>*>(data); }
-
 /// Frees a value that lies in a box of its own.
 template <class T>
 void destroy_boxed(void* data) noexcept {
@@ -225,6 +222,13 @@ hsw_status guard(F&& function) noexcept {
         return HSW_OK;
     } catch (const tasklet_exit&) {
         return HSW_ERR_EXIT;
+    } catch (const foreign_exception& e) {
+        // Not ours: if it is the last error still, it goes on as itself.
+        if (hsw_last_error_status() == e.status() && std::strcmp(hsw_last_error_message(), e.what()) == 0) {
+            return e.status();
+        }
+        payload thrown(std::current_exception());
+        return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
     } catch (...) {
         payload thrown(std::current_exception());
         return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
@@ -274,6 +278,20 @@ Answer ask(hsw_status (*question)(Raw, Answer*), Raw about) {
     Answer out{};
     check(question(about, &out));
     return out;
+}
+
+/// Keeps a value with an object.
+template <class Raw>
+void keep(hsw_status (*set)(Raw, void*, hsw_destroy), Raw with, std::shared_ptr<void> data) {
+    auto boxed = std::make_unique<std::shared_ptr<void>>(std::move(data));
+    check(set(with, boxed.release(), &destroy_boxed<std::shared_ptr<void>>));
+}
+
+/// What keep() was given.
+template <class T, class Raw>
+std::shared_ptr<T> kept(hsw_status (*get)(Raw, void**), Raw with) {
+    const void* const boxed = ask(get, with);
+    return boxed != nullptr ? std::static_pointer_cast<T>(*static_cast<const std::shared_ptr<void>*>(boxed)) : nullptr;
 }
 
 /// A function object on the heap, as an entry and its argument.
@@ -425,15 +443,12 @@ public:
 
     /// Keeps any value with the tasklet, destroyed with its last handle (or replaced); null takes it away.
     void set_user_data(std::shared_ptr<void> data) {
-        auto kept = std::make_unique<std::shared_ptr<void>>(std::move(data));
-        detail::check(hsw_tasklet_set_user_data(raw_, kept.release(), &detail::destroy_shared));
+        detail::keep(&hsw_tasklet_set_user_data, raw_, std::move(data));
     }
     /// What set_user_data() was given; the caller must know its type.
     template <class T>
     std::shared_ptr<T> user_data() const {
-        void* kept = nullptr;
-        detail::check(hsw_tasklet_user_data(raw_, &kept));
-        return kept ? std::static_pointer_cast<T>(*static_cast<std::shared_ptr<void>*>(kept)) : nullptr;
+        return detail::kept<T>(&hsw_tasklet_user_data, raw_);
     }
     /// Puts a value into the transfer slot: what the schedule_with() that it is in will return. What was there is destroyed.
     template <class T>
@@ -761,6 +776,14 @@ public:
     std::size_t close_and_wake() const { return detail::ask(&hsw_channel_close_and_wake, this->raw_); }
     /// The first tasklet that waits; the handle of nothing when none does.
     tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
+
+    /// Keeps any value with the channel, destroyed with it (or replaced); null takes it away.
+    void set_user_data(std::shared_ptr<void> data) const { detail::keep(&hsw_channel_set_user_data, this->raw_, std::move(data)); }
+    /// What set_user_data() was given; the caller must know its type.
+    template <class Kept>
+    std::shared_ptr<Kept> user_data() const {
+        return detail::kept<Kept>(&hsw_channel_user_data, this->raw_);
+    }
 };
 
 /// A channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is switched to.
@@ -1005,6 +1028,48 @@ inline tasklet current() { return tasklet::adopt(detail::ask(&hsw_current)); }
 /// The main tasklet of the thread.
 inline tasklet main_tasklet() { return tasklet::adopt(detail::ask(&hsw_main)); }
 
+/// Calls `function()` with a time limit for whatever it waits for, and returns what it returns, or throws what it throws: when the time is
+/// over, the wait that it is in throws hsw::foreign_exception, and if that leaves the function, this call throws hsw::timeout. Calls nest.
+template <class Rep, class Period, class F>
+auto within(std::chrono::duration<Rep, Period> limit, F&& function) {
+    using R = std::invoke_result_t<F&>;
+    struct call {
+        std::remove_reference_t<F>& function;
+        std::optional<std::conditional_t<std::is_void_v<R>, bool, R>> result{};
+        static hsw_status enter(void* data) noexcept {
+            return detail::guard([self = static_cast<call*>(data)] {
+                if constexpr (std::is_void_v<R>) {
+                    self->function();
+                } else {
+                    self->result.emplace(self->function());
+                }
+            });
+        }
+    } job{function};
+    detail::check(hsw_timeout(detail::nanoseconds(limit), &call::enter, &job));
+    if constexpr (!std::is_void_v<R>) {
+        return std::move(*job.result);
+    }
+}
+
+/// The thread's clock: of budgets, timeouts and measurements. `source` says nanoseconds since any fixed moment; null: the system's.
+inline void set_clock(hsw_clock source) { detail::check(hsw_set_clock(source)); }
+/// What it says.
+inline std::chrono::nanoseconds now() { return std::chrono::nanoseconds(detail::ask(&hsw_now_ns)); }
+/// Ends the waits whose time has come; how many. For hosts that do not pump.
+inline std::size_t fire_due() noexcept { return hsw_fire_due(); }
+/// How long until the next one is due; nothing when none waits.
+inline std::optional<std::chrono::nanoseconds> until_next() noexcept {
+    const std::uint64_t next = hsw_until_next_ns();
+    return next == HSW_NO_LIMIT ? std::nullopt : std::optional<std::chrono::nanoseconds>(next);
+}
+/// Whether tasklet::run() nests, as in Stackless (the default), or leaves the order of all others. Returns the old setting.
+inline bool set_use_nested_tasklets(bool nested) noexcept { return hsw_set_use_nested_tasklets(nested); }
+/// Whether run times and spawn sites are kept for the thread's tasklets. Returns the old setting.
+inline bool set_statistics(bool on) noexcept { return hsw_set_statistics(on); }
+/// Bytes of its window or stack that the calling tasklet has in use.
+inline std::size_t stack_used() { return detail::ask(&hsw_stack_used); }
+
 /// Figures of the calling thread's runtime; hardswitch.h says what each is.
 using statistics = hsw_stats;
 inline statistics stats() { return detail::ask(&hsw_get_stats); }
@@ -1041,6 +1106,8 @@ inline settings default_settings() { return detail::ask(&hsw_settings_default); 
 inline settings console_settings() { return detail::ask(&hsw_settings_console); }
 /// Gives the calling thread its runtime. Must come before its first tasklet or channel, or not at all.
 inline void init(const settings& wanted) { detail::check(hsw_init(&wanted)); }
+/// The same, with the windows in memory of the host's, which must stay the thread's alone until it has ended.
+inline void init_in(const settings& wanted, void* memory, std::size_t bytes) { detail::check(hsw_init_in(&wanted, memory, bytes)); }
 
 /// Forbids switches for the time of its life: those that are tried throw hsw::switch_trap.
 class no_switch {
@@ -1084,34 +1151,55 @@ private:
 
 // ---------------------------------------------------------------------------------------------------------- callbacks
 
+namespace detail {
+
+/// Asks a hook's function about an error.
+inline hsw_status call_error_hook(const hsw_uncaught* uncaught, void* function) noexcept {
+    try {
+        const bool ours = uncaught->destroy == &destroy_exception;
+        const std::exception_ptr exception =
+            ours ? *static_cast<const std::exception_ptr*>(uncaught->payload)
+                 : std::make_exception_ptr(foreign_exception(uncaught->status, uncaught->message));
+        return (*static_cast<std::function<bool(const std::exception_ptr&)>*>(function))(exception) ? HSW_OK : HSW_ERR_OTHER;
+    } catch (...) {
+        return HSW_ERR_OTHER;
+    }
+}
+
+} // namespace detail
+
 /// Sees the exceptions that leave tasklets, for the time of its life. The function is called with the exception, in the dying tasklet,
 /// and returns whether it has dealt with it; if not, or if it throws itself, the exception goes on to run() or tick(). These three
 /// kinds of hooks must end in the reverse order of their beginning, on the thread where they began.
 class error_hook {
 public:
     explicit error_hook(std::function<bool(const std::exception_ptr&)> function) : function_(std::move(function)) {
-        detail::check(hsw_set_error_handler(&call, this, &old_, &old_user_));
+        detail::check(hsw_set_error_handler(&detail::call_error_hook, &function_, &old_, &old_user_));
     }
     ~error_hook() { hsw_set_error_handler(old_, old_user_, nullptr, nullptr); }
     error_hook(const error_hook&) = delete;
     error_hook& operator=(const error_hook&) = delete;
 
 private:
-    static hsw_status call(const hsw_uncaught* uncaught, void* user) noexcept {
-        try {
-            const bool ours = uncaught->destroy == &detail::destroy_exception;
-            const std::exception_ptr exception =
-                ours ? *static_cast<const std::exception_ptr*>(uncaught->payload)
-                     : std::make_exception_ptr(foreign_exception(uncaught->status, uncaught->message));
-            return static_cast<error_hook*>(user)->function_(exception) ? HSW_OK : HSW_ERR_OTHER;
-        } catch (...) {
-            return HSW_ERR_OTHER;
-        }
-    }
-
     std::function<bool(const std::exception_ptr&)> function_;
     hsw_error_handler old_ = nullptr;
     void* old_user_ = nullptr;
+};
+
+/// The same for one tasklet, in place of what it had: asked before the thread's, which gets what this one has not dealt with.
+class tasklet_error_hook {
+public:
+    tasklet_error_hook(const tasklet& of, std::function<bool(const std::exception_ptr&)> function)
+        : tasklet_(of), function_(std::move(function)) {
+        detail::check(hsw_tasklet_set_error_handler(tasklet_.raw(), &detail::call_error_hook, &function_));
+    }
+    ~tasklet_error_hook() { hsw_tasklet_set_error_handler(tasklet_.raw(), nullptr, nullptr); }
+    tasklet_error_hook(const tasklet_error_hook&) = delete;
+    tasklet_error_hook& operator=(const tasklet_error_hook&) = delete;
+
+private:
+    tasklet tasklet_;
+    std::function<bool(const std::exception_ptr&)> function_;
 };
 
 /// Called before each switch, with the tasklet that leaves (none when main starts) and the one that comes. It must not switch. What it

@@ -63,6 +63,8 @@ pub(crate) struct Core {
     /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`].
     mode: Cell<u8>,
     closing: Cell<bool>,
+    /// The library's own: the channel callback is not called for it.
+    private: Cell<bool>,
     /// Stand-ins of selecting tasklets in the queue.
     stand_ins: Cell<u32>,
     user_data: RefCell<Option<Rc<dyn Any>>>,
@@ -80,6 +82,7 @@ impl Core {
             preference: Cell::new(Preference::Receiver as i8),
             mode: Cell::new(0),
             closing: Cell::new(false),
+            private: Cell::new(false),
             stand_ins: Cell::new(0),
             user_data: RefCell::new(None),
         }
@@ -543,6 +546,26 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
 #[cold]
 #[inline(never)]
 fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if core.private.get() {
+        return Ok(());
+    }
+    let (id, will_block) = (core as *const Core as usize, !core.partner_waits(DIR));
+    // SAFETY: the running tasklet is live.
+    unsafe { call_back(runtime, me, id, DIR == SEND, will_block) }
+}
+
+/// Calls the channel callback; the value to send is in the slot of `me`. Errors: it
+/// is being called.
+///
+/// # Safety
+/// `me` is the running tasklet.
+pub(crate) unsafe fn call_back(
+    runtime: &Runtime,
+    me: *mut Task,
+    id: usize,
+    sends: bool,
+    will_block: bool,
+) -> Result<()> {
     if runtime.in_channel_callback.get() {
         return Err(StateError::RecursiveChannel.into());
     }
@@ -550,18 +573,12 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
         return Ok(());
     };
     runtime.in_channel_callback.set(true);
-    let will_block = !core.partner_waits(DIR);
-    // SAFETY: the running tasklet is live.
+    // SAFETY: the caller's promise.
     let tasklet = unsafe { Tasklet::from_ref(me) };
     // The value is on its way: nothing may switch meanwhile.
     let result = runtime.locked(|| {
         os::catch(|| {
-            callback(
-                core as *const Core as usize,
-                &tasklet,
-                DIR == SEND,
-                will_block,
-            );
+            callback(id, &tasklet, sends, will_block);
             Ok(())
         })
     });
@@ -639,6 +656,14 @@ impl<T: 'static> Channel<T> {
             core: Rc::new(Core::new()),
             _values: PhantomData,
         }
+    }
+
+    /// One of the library's own, of which the channel callback is not told.
+    #[cfg(feature = "std")]
+    pub(crate) fn private() -> Channel<T> {
+        let channel = Channel::new();
+        channel.core.private.set(true);
+        channel
     }
 
     /// Hands `value` to a receiver; waits until there is one.

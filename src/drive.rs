@@ -7,7 +7,7 @@
 //!
 //! | what it does | it drives |
 //! |---|---|
-//! | waits with a timeout, at a socket, in `sync`, for another thread | until its wait is over; main does so even if it is not the last one |
+//! | waits with a timeout, at a socket, in `sync`, for another thread | until its wait is over, or it is not the last one any more; main, until its wait is over |
 //! | waits on a channel or in a select without a timeout | until its wait is over, or somebody else can run: then it blocks |
 //! | ends, or leaves the queue | until somebody else can run: then it does |
 //!

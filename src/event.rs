@@ -14,6 +14,9 @@ use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::thread::bell::Bell;
+use crate::thread::prim::Signal;
+
 type Event = Box<dyn FnOnce() + Send>;
 
 /// How many events a queue holds unless told otherwise.
@@ -55,13 +58,11 @@ pub struct Poster {
 struct Shared {
     queue: Mutex<Queue>,
     limit: usize,
-    bell: Bell,
+    bell: Arc<Bell>,
 }
 
 struct Queue {
     events: VecDeque<Event>,
-    /// Has somebody rung the bell since it was silenced last, or is about to? Then nobody else need.
-    rung: bool,
     open: bool,
 }
 
@@ -70,38 +71,37 @@ impl Shared {
         // Nothing that can panic runs under the lock but the growth of the deque, which leaves it whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Under the lock both times, so that who finds `rung` set knows: a ring comes, or came, after the last silence.
-    fn silence(&self, queue: &mut Queue) {
-        queue.rung = false;
-        self.bell.silence();
-    }
-
-    fn ring(&self, mut queue: MutexGuard<'_, Queue>) {
-        if !std::mem::replace(&mut queue.rung, true) {
-            // Not under the lock: the owner wakes up and wants it.
-            drop(queue);
-            self.bell.ring();
-        }
-    }
 }
 
 impl EventQueue {
     /// A queue for the calling thread that holds at most `limit` events. Errors: the operating system has no descriptor left.
     pub fn new(limit: usize) -> io::Result<EventQueue> {
+        Ok(EventQueue::with_bell(limit, Bell::polled(Signal::new()?)))
+    }
+
+    /// The queue of a thread that sleeps on the bell itself.
+    pub(crate) fn of_loop(limit: usize) -> io::Result<EventQueue> {
+        Ok(EventQueue::with_bell(limit, Bell::new(Signal::new()?)))
+    }
+
+    fn with_bell(limit: usize, bell: Bell) -> EventQueue {
         let queue = Mutex::new(Queue {
             events: VecDeque::new(),
-            rung: false,
             open: true,
         });
-        Ok(EventQueue {
+        EventQueue {
             shared: Arc::new(Shared {
                 queue,
                 limit,
-                bell: Bell::new()?,
+                bell: Arc::new(bell),
             }),
             stays_here: PhantomData,
-        })
+        }
+    }
+
+    /// What ends the owner's sleep.
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.shared.bell
     }
 
     /// An end to post through.
@@ -116,10 +116,10 @@ impl EventQueue {
     /// When an event panics, the panic goes on to the caller; the events behind it stay and are run by the next call.
     pub fn run_pending(&self) -> usize {
         let count = {
-            let mut queue = self.shared.lock();
+            let queue = self.shared.lock();
             // Without events it was an interrupt, which is for the wait to come.
-            if queue.rung && !queue.events.is_empty() {
-                self.shared.silence(&mut queue);
+            if !queue.events.is_empty() && self.shared.bell.is_rung() {
+                self.shared.bell.silence();
             }
             queue.events.len()
         };
@@ -147,14 +147,14 @@ impl EventQueue {
     /// Silences the descriptor: to be called when it is readable, before [`run_pending`](Self::run_pending). What is posted from then on
     /// makes it readable again.
     pub fn acknowledge(&self) {
-        self.shared.silence(&mut self.shared.lock());
+        self.shared.bell.silence();
     }
 }
 
 impl AsRawFd for EventQueue {
     /// Becomes readable when somebody posts or interrupts.
     fn as_raw_fd(&self) -> RawFd {
-        self.shared.bell.as_raw_fd()
+        self.shared.bell.signal().as_raw_fd()
     }
 }
 
@@ -177,7 +177,7 @@ impl Drop for EventQueue {
 impl Poster {
     /// Has the owner run `event` when it pumps next, and ends its wait. Errors: [`PostError`]; `event` is dropped then.
     ///
-    /// Cost: one allocation, a short lock, and a system call when the queue was empty.
+    /// Cost: one allocation, a short lock, and a system call when the owner sleeps (or polls the descriptor itself, and has not been told yet).
     pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
         self.push(Box::new(event), self.shared.limit)
     }
@@ -192,7 +192,7 @@ impl Poster {
 
     /// Ends the owner's wait, or its next one, with nothing to do.
     pub fn interrupt(&self) {
-        self.shared.ring(self.shared.lock());
+        self.shared.bell.ring();
     }
 
     fn push(&self, event: Event, limit: usize) -> Result<(), PostError> {
@@ -204,7 +204,9 @@ impl Poster {
                 () if queue.events.len() >= limit => Some((event, PostError::Full)),
                 () => {
                     queue.events.push_back(event);
-                    self.shared.ring(queue);
+                    drop(queue);
+                    // Not under the lock: the owner wakes up and wants it.
+                    self.shared.bell.ring();
                     None
                 }
             }
@@ -224,39 +226,6 @@ impl fmt::Debug for EventQueue {
 impl fmt::Debug for Poster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Poster").finish_non_exhaustive()
-    }
-}
-
-use bell::Bell;
-
-/// What makes a waiting `poll` return.
-mod bell {
-    use nix::sys::eventfd::{EfdFlags, EventFd};
-    use std::io;
-    use std::os::fd::{AsFd, AsRawFd, RawFd};
-
-    pub struct Bell(EventFd);
-
-    impl Bell {
-        pub fn new() -> io::Result<Bell> {
-            Ok(Bell(EventFd::from_value_and_flags(
-                0,
-                EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
-            )?))
-        }
-        /// Makes the descriptor readable.
-        pub fn ring(&self) {
-            // The one error, EAGAIN, says that the counter is at its end: it is readable then.
-            let _ = self.0.write(1);
-        }
-        /// Makes it not readable.
-        pub fn silence(&self) {
-            // The one error, EAGAIN, says that it was not.
-            let _ = self.0.read();
-        }
-        pub fn as_raw_fd(&self) -> RawFd {
-            self.0.as_fd().as_raw_fd()
-        }
     }
 }
 

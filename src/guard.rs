@@ -17,8 +17,9 @@ pub struct Atomic {
 }
 
 /// Makes the running tasklet atomic until the guard is dropped: no budget of a
-/// [`run_with`](crate::run_with) interrupts it. It still switches when it blocks
-/// or schedules.
+/// [`run_with`](crate::run_with) interrupts it, and its thread's host lock
+/// (`thread::HostLock`) is not given up because its turn is up. It still switches
+/// when it blocks or schedules, and a wait gives the lock up.
 ///
 /// As in Stackless, the guard puts the flag back on the tasklet that is running
 /// *when it is dropped*: a guard that is moved to another tasklet ends there.

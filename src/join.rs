@@ -58,10 +58,12 @@ impl<T: 'static> Ending<T> {
             Ok(value) => self.0.send(value),
             Err(error) => self.0.send_throw(error),
         };
-        if let Err(error) = told {
-            log::error!("the result of a tasklet is lost: {error}");
-        }
         self.0.close();
+        if let Err(error) = told {
+            // From inside a channel callback, say. Nobody shall wait for it for ever.
+            log::error!("the result of a tasklet is lost: {error}");
+            self.0.close_and_wake();
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(feature = "std")]
+use core::time::Duration;
 use core::{mem, ptr};
 
 use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
@@ -53,6 +55,13 @@ pub struct Settings {
     /// Report an overflow into a guard page with the name of the tasklet
     /// (installs a handler for SIGSEGV and SIGBUS that passes on all others).
     pub overflow_report: bool,
+    /// How long the last tasklet of the thread that can run looks for its partner on another
+    /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before
+    /// the thread goes to sleep: most answers of a thread that is at work come sooner than
+    /// a sleeper can be woken. It is processor time, so after looks in vain there are fewer of
+    /// them. Zero, or one processor: never.
+    #[cfg(feature = "std")]
+    pub spin: Duration,
 }
 
 impl Settings {
@@ -67,6 +76,8 @@ impl Settings {
             slice_cache: 1024 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
+            #[cfg(feature = "std")]
+            spin: Duration::from_micros(20),
         }
     }
 
@@ -82,6 +93,8 @@ impl Settings {
             slice_cache: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
+            #[cfg(feature = "std")]
+            spin: Duration::ZERO,
         }
     }
 
@@ -832,7 +845,7 @@ impl Runtime {
         }
     }
 
-    /// Ends every tasklet: started ones get `Error::Exit`, under main.
+    /// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
     fn shut_down(&self) {
         // Tasklets may make new ones while they die; ten rounds, as with one
         // that refuses.
@@ -844,6 +857,12 @@ impl Runtime {
                 .collect();
             if alive.is_empty() {
                 break;
+            }
+            // Nobody gets a turn because another one ends.
+            for tasklet in &alive {
+                if !tasklet.is_blocked() {
+                    let _ = tasklet.remove();
+                }
             }
             for tasklet in alive {
                 if tasklet.is_alive() {

@@ -387,12 +387,16 @@ fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chos
         (*me).slot.take()
     };
     let mut stand_ins = StandIns::new(runtime, me, cases);
-    let done = match deadline {
+    let driven = match deadline {
         Some(deadline) if drive::must_drive(runtime, me) => {
             drive(runtime, &mut stand_ins, cases, deadline)
         }
-        _ => block(runtime, me, &mut stand_ins, cases, deadline),
+        _ => Ok(false),
     };
+    let done = driven.and_then(|over| match over {
+        true => Ok(()),
+        false => block(runtime, me, &mut stand_ins, cases, deadline),
+    });
     let outcome = stand_ins.close(cases);
     let result = match (done, outcome) {
         (Err(error), _) => Err(error),
@@ -504,13 +508,14 @@ fn block(
 }
 
 /// Waits in the run queue: lets the loop and the others run until a case is done,
-/// the time is up, or something is thrown.
+/// the time is up, or something is thrown: true. False when another is there to drive
+/// the loop: the caller must block, and has left the channels.
 fn drive(
     runtime: &Runtime,
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
     deadline: u64,
-) -> Result<()> {
+) -> Result<bool> {
     if !may_switch(runtime) {
         return Err(refused(runtime));
     }
@@ -518,21 +523,27 @@ fn drive(
     stand_ins.enter(cases);
     loop {
         if stand_ins.met().is_some() {
-            return Ok(());
+            return Ok(true);
         }
         drive::raise(me)?;
         let now = runtime.timers.now()?;
         if now >= deadline {
             // SAFETY: ours.
             unsafe { expire(runtime, stand_ins.first()) };
-            return Ok(());
+            return Ok(true);
         }
         drive::pump(Duration::from_nanos(deadline - now))?;
         let waits = stand_ins.met().is_none();
         if waits && runtime.run_count.get() > 1 {
             let interrupted = let_run(runtime, stand_ins.first())?;
             if interrupted {
-                return Ok(());
+                return Ok(true);
+            }
+            // Two who drive would let each other run all the time.
+            if stand_ins.met().is_none() && !drive::must_drive(runtime, me) {
+                // SAFETY: ours.
+                unsafe { leave_channels(stand_ins.first()) };
+                return Ok(false);
             }
         }
     }

@@ -20,8 +20,8 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::ops::Bound;
 use core::time::Duration;
 
 use crate::error::{Error, Result, StateError, Thrown};
@@ -129,33 +129,29 @@ impl Timers {
             return 0;
         };
         let mut fired = 0;
-        let mut later = Vec::new();
+        // Those that must wait stay where they are: user code runs meanwhile, and may
+        // end a scope.
+        let mut from = Bound::Unbounded;
         loop {
             let mut queue = self.queue.borrow_mut();
-            let (key, entry) = match queue.first_entry() {
-                Some(entry) if entry.key().0 <= now => entry.remove_entry(),
-                _ => break,
-            };
-            match entry {
-                Entry::Wait(first) => {
-                    drop(queue);
-                    // SAFETY: a wait cancels its entry before its stand-ins go.
-                    unsafe { select::expire(runtime, first) };
-                }
-                Entry::Scope(scope) if scope.must_wait() => {
-                    // Not the last reference: the scope is not over.
-                    later.push((key, Entry::Scope(scope)));
+            let key = match queue.range((from, Bound::Unbounded)).next() {
+                Some((key, Entry::Scope(scope))) if key.0 <= now && scope.must_wait() => {
+                    from = Bound::Excluded(*key);
                     continue;
                 }
-                Entry::Scope(scope) => {
-                    drop(queue);
-                    scope.expire();
-                }
+                Some((key, _)) if key.0 <= now => *key,
+                _ => return fired,
+            };
+            let entry = queue.remove(&key);
+            drop(queue);
+            match entry {
+                // SAFETY: a wait cancels its entry before its stand-ins go.
+                Some(Entry::Wait(first)) => unsafe { select::expire(runtime, first) },
+                Some(Entry::Scope(scope)) => scope.expire(),
+                None => unreachable!("it was just seen"),
             }
             fired += 1;
         }
-        self.queue.borrow_mut().extend(later);
-        fired
     }
 }
 

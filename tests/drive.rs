@@ -426,7 +426,7 @@ fn nobody_meets_a_timed_wait_of_main_that_was_killed() {
 }
 
 #[test]
-fn two_may_drive_at_once_and_each_gets_its_own() {
+fn who_drove_before_main_did_gets_what_it_waits_for() {
     fresh(|s| {
         let log = Log::default();
         let (to_main, never, late) = (Channel::new(), Channel::<()>::new(), Channel::new());
@@ -454,5 +454,39 @@ fn two_may_drive_at_once_and_each_gets_its_own() {
         assert!(matches!(waited, Err(Error::Exit)), "{waited:?}");
         assert_eq!(log.take(), "served");
         run().unwrap();
+    });
+}
+
+#[test]
+fn who_is_not_the_last_one_any_more_blocks_so_that_the_thread_can_sleep() {
+    fresh(|s| {
+        let waits: [Wait; 4] = [
+            || sleep(10_000 * MS),
+            || Channel::<()>::new().receive_timeout(10_000 * MS),
+            || Event::new().wait(),
+            || thread::Channel::<()>::new().receive(),
+        ];
+        for wait in waits {
+            let (to_main, blocked) = (Channel::new(), Channel::new());
+            let (wakes, tells) = (to_main.clone(), blocked.clone());
+            timer::call_later(10 * MS, move || {
+                let wakes = wakes.clone();
+                s.spawn(move || wakes.send(()));
+            })
+            .unwrap();
+            let t = s.spawn(wait);
+            // Main is blocked: `t` drives, until main does.
+            to_main.receive().unwrap();
+            let waiting = t.clone();
+            let look = timer::repeat(5 * MS, move || {
+                if waiting.is_blocked() && tells.balance() < 0 {
+                    tells.send(()).unwrap();
+                }
+            });
+            let told = blocked.receive_timeout(5_000 * MS);
+            assert!(told.is_ok(), "{told:?}");
+            look.unwrap().cancel();
+            t.kill().unwrap();
+        }
     });
 }

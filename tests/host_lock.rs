@@ -428,6 +428,10 @@ fn a_hook_may_look_but_not_wait_and_its_panic_harms_nobody() {
     spawn(|| ()).unwrap();
     lock.set_hook(Some(Arc::new(move |_| {
         looked.stats();
+        let owner = looked.owner();
+        looked.leave();
+        assert_eq!(allow_threads(|| looked.owner()), owner);
+        looked.join().unwrap();
         assert!(matches!(hardswitch::schedule(), Err(Error::SwitchTrap)));
         assert!(matches!(channel.receive(), Err(Error::BlockTrap)));
         count.fetch_add(1, SeqCst);
@@ -570,4 +574,61 @@ fn a_thread_has_one_lock_and_can_change_it() {
     first.leave();
     second.join().unwrap();
     assert_eq!((first.owner(), HostLock::current()), (None, Some(second)));
+}
+
+/// Everything at once: hand-overs by all causes, channels between the members, members that come and go.
+#[test]
+fn members_that_come_and_go_and_talk_hang_nobody_and_run_one_at_a_time() {
+    const THREADS: usize = 8;
+    const ROUNDS: usize = if cfg!(target_arch = "x86_64") { 40 } else { 6 };
+    let lock = HostLock::new(Settings {
+        switches: 3,
+        time: MS(1),
+    });
+    let inside = Arc::new(AtomicBool::new(false));
+    let (channel, got) = (Channel::<usize>::new(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..ROUNDS {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|i| {
+                let (channel, inside, got) = (channel.clone(), inside.clone(), got.clone());
+                member(&lock, move || {
+                    let alone = move || {
+                        assert!(!inside.swap(true, SeqCst), "two at a time");
+                        thread::yield_now();
+                        inside.store(false, SeqCst);
+                    };
+                    for j in 0..4 {
+                        let (channel, alone, got) = (channel.clone(), alone.clone(), got.clone());
+                        spawn(move || {
+                            for k in 0..5 {
+                                alone();
+                                // Half of them send, and as many receive.
+                                if (i + j) % 2 == 0 {
+                                    channel.send(k)?;
+                                } else {
+                                    got.fetch_add(1 + channel.receive()?, SeqCst);
+                                }
+                                alone();
+                                if k == 2 {
+                                    allow_threads(thread::yield_now);
+                                }
+                                hardswitch::schedule()?;
+                            }
+                            Ok(())
+                        })
+                        .unwrap();
+                    }
+                    MainLoop::current().unwrap().run_until_idle().unwrap();
+                    alone();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+    }
+    assert_eq!(channel.balance(), 0);
+    // Each of 80 sends of a round: the value and one.
+    assert_eq!(got.load(SeqCst), ROUNDS * 16 * (1 + 2 + 3 + 4 + 5));
+    let stats = lock.stats();
+    assert_eq!((stats.owner, stats.waiting), (None, 0));
+    assert!(stats.turns_up > 0 && stats.contended > 0);
 }

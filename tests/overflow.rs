@@ -73,6 +73,10 @@ fn an_own_stack_hits_its_guard_page() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no windows"
+)]
 fn a_window_hits_its_guard_page() {
     let (text, end) = child(|| {
         Settings::console().apply().unwrap();
@@ -188,6 +192,10 @@ fn a_tasklet_without_a_name_is_reported_too() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no windows"
+)]
 fn lent_memory_is_checked_at_every_eviction() {
     let (text, end) = child(|| {
         let settings = Settings {
@@ -231,6 +239,10 @@ fn lent_memory_is_checked_at_every_eviction() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "they are passed on to the tool"
+)]
 fn other_faults_are_passed_on() {
     let (text, end) = child(|| {
         hardswitch::spawn(|| {

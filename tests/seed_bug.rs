@@ -15,6 +15,9 @@
 //! `RUSTFLAGS="--cfg hsw_bug_late_claim"` and `"--cfg hsw_bug_spill_clobber"` put the historical mistakes back; the test must fail with either.
 //! The number of values: `HSW_SEED_VALUES`.
 
+mod common;
+
+use common::has_slices;
 use hardswitch::offload::{self, Pool};
 use hardswitch::thread::Channel as ThreadChannel;
 use hardswitch::{spill, Channel, Error, MainLoop, Preference, Result, Settings, Tasklet};
@@ -74,6 +77,20 @@ impl Value {
 impl Drop for Value {
     fn drop(&mut self) {
         self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The console's; but larger stacks where all tasklets have their own, as under AddressSanitizer, whose code needs more.
+fn limits() -> Settings {
+    let console = Settings::console();
+    let stack_size = if has_slices() {
+        console.stack_size
+    } else {
+        512 * 1024
+    };
+    Settings {
+        stack_size,
+        ..console
     }
 }
 
@@ -193,7 +210,7 @@ fn every_value_of_a_long_download_arrives_once_in_order_with_its_checksum() {
 
     let (out, counted, calls) = (between.clone(), alive.clone(), asked.clone());
     let net = thread::spawn(move || {
-        Settings::console().apply().unwrap();
+        limits().apply().unwrap();
         let life = Rc::new(Life::default());
         let lives = life.clone();
         let pool = Pool::new(offload::Settings::console()).unwrap();
@@ -222,7 +239,7 @@ fn every_value_of_a_long_download_arrives_once_in_order_with_its_checksum() {
     });
 
     let game = thread::spawn(move || {
-        Settings::console().apply().unwrap();
+        limits().apply().unwrap();
         let life = Rc::new(Life::default());
         let unpacked = Channel::<Value>::new();
         // The receiver is queued with the value in its slot; it runs when those in front of it have.
@@ -286,7 +303,8 @@ fn every_value_of_a_long_download_arrives_once_in_order_with_its_checksum() {
         start.elapsed().as_secs_f64()
     );
     // The test is one only if what it is about has happened.
-    assert!(game.0 > total / 10 && game.1 > total / 20, "{game:?}");
+    assert!(game.0 > total / 10, "{game:?}");
+    assert!(game.1 > total / 20 || !has_slices(), "{game:?}");
 }
 
 /// Receives below frames that are spilled.

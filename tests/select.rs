@@ -352,7 +352,8 @@ fn a_forgotten_select_is_killed_with_its_thread() {
     std::thread::spawn(|| {
         let c = channels::<2>();
         receiver(Stacks::Own, &Log::default(), &c);
-        std::mem::forget(c);
+        // The channels' handles go after the tasklet: with main.
+        hardswitch::current().set_user_data(Some(Rc::new(c)));
     })
     .join()
     .unwrap();

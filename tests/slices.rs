@@ -1,5 +1,7 @@
 //! Slices of every size, from next to nothing to nearly the whole window, and
 //! what may happen around them.
+// With these features there are none.
+#![cfg(not(any(feature = "asan", feature = "tsan")))]
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1190,15 +1190,12 @@ fn a_thread_that_ends_takes_its_waiters_off_the_lists() {
 
 #[test]
 fn a_lock_may_be_released_from_a_channel_callback() {
-    let lock = Rc::new(Lock::new(()));
-    let held = Rc::new(RefCell::new(Some(
-        Box::leak(Box::new(Lock::new(()))).lock().unwrap(),
-    )));
-    let leaked: &'static Lock<()> = LockGuard::lock(held.borrow().as_ref().unwrap());
+    static LOCK: Lock<()> = Lock::new(());
+    let held = Rc::new(RefCell::new(Some(LOCK.lock().unwrap())));
     let done = Rc::new(Cell::new(false));
     let d = done.clone();
     start(move || {
-        let _guard = leaked.lock()?;
+        let _guard = LOCK.lock()?;
         d.set(true);
         Ok(())
     });
@@ -1215,5 +1212,4 @@ fn a_lock_may_be_released_from_a_channel_callback() {
     hardswitch::set_channel_callback(None);
     finish();
     assert!(done.get());
-    drop(lock);
 }

@@ -402,6 +402,7 @@ fn a_thread_that_ends_takes_its_waiters_along() {
 }
 
 #[test]
+#[cfg_attr(feature = "asan", ignore = "what it refuses to give back is a leak")]
 fn a_tasklet_that_refuses_to_end_is_out_of_the_channel_when_its_thread_is_gone() {
     let channel = Channel::<u32>::new();
     let there = channel.clone();
@@ -513,4 +514,133 @@ fn what_waits_in_the_heap_survives_what_happens_on_the_stack() {
     let expected: Vec<_> = (0..1000).map(|i| format!("chunk {i}")).collect();
     assert_eq!(got, expected);
     other.join().unwrap();
+}
+
+/// What a channel callback was told: which channel, by whom, sending, will block, what was in the slot.
+type Told = Rc<RefCell<Vec<(usize, usize, bool, bool, Option<u32>)>>>;
+
+/// Has the calling thread note what its callback is told.
+fn listen() -> Told {
+    let told = Told::default();
+    let log = told.clone();
+    hardswitch::set_channel_callback(Some(Rc::new(move |channel, tasklet, sends, blocks| {
+        let value = tasklet.take_tempval().downcast::<u32>();
+        let seen = value.as_ref().ok().copied();
+        // Put back: it is on its way.
+        let value = match value {
+            Ok(value) => hardswitch::Value::new(value),
+            Err(other) => other,
+        };
+        drop(tasklet.set_tempval(value));
+        log.borrow_mut()
+            .push((channel, tasklet.id(), sends, blocks, seen));
+    })));
+    told
+}
+
+#[test]
+fn the_channel_callback_is_told_once_of_each_operation() {
+    let channel = Channel::<u32>::new();
+    let id = channel.id();
+    let told = listen();
+    let me = hardswitch::current().id();
+    assert!(channel.try_send(1).is_err());
+    assert!(channel.try_receive().is_err());
+    assert!(channel.receive_timeout(MS(1)).is_err());
+    let expected = [
+        (id, me, true, true, Some(1)),
+        (id, me, false, true, None),
+        (id, me, false, true, None),
+    ];
+    assert_eq!(*told.take(), expected);
+    let there = channel.clone();
+    let tasklet = spawn(move || there.send(2)).unwrap();
+    hardswitch::run().unwrap();
+    let sender = tasklet.id();
+    assert_eq!(*told.take(), [(id, sender, true, true, Some(2))]);
+    assert_eq!(channel.receive().unwrap(), 2);
+    assert_eq!(*told.take(), [(id, me, false, false, None)]);
+    hardswitch::run().unwrap();
+    // Before every check.
+    channel.close();
+    assert!(matches!(channel.send(3), Err(Error::Closed)));
+    assert_eq!(*told.take(), [(id, me, true, true, Some(3))]);
+    hardswitch::set_channel_callback(None);
+    assert!(channel.send(4).is_err());
+    assert!(told.take().is_empty());
+}
+
+/// Callbacks are per thread: each sees what is done by its own.
+#[test]
+fn the_callbacks_of_two_threads_see_the_two_ends() {
+    let channel = Channel::<u32>::new();
+    let (there, id) = (channel.clone(), channel.id());
+    let other = thread::spawn(move || {
+        let told = listen();
+        let me = hardswitch::current().id();
+        for i in 0..3 {
+            there.send(i).unwrap();
+        }
+        let told = told.take();
+        let seen = |&(c, t, sends, _, value): &_| (c == id, t == me, sends, value);
+        told.iter().map(seen).collect::<Vec<_>>()
+    });
+    let told = listen();
+    for i in 0..3 {
+        assert_eq!(channel.receive().unwrap(), i);
+    }
+    let me = hardswitch::current().id();
+    let ours: Vec<_> = told.take().iter().map(|t| (t.0, t.1, t.2, t.4)).collect();
+    assert_eq!(ours, [(id, me, false, None); 3]);
+    let theirs = other.join().unwrap();
+    let expected: Vec<_> = (0..3).map(|i| (true, true, true, Some(i))).collect();
+    assert_eq!(theirs, expected);
+    hardswitch::set_channel_callback(None);
+}
+
+#[test]
+fn out_of_the_channel_callback_operations_are_refused() {
+    let channel = Channel::<Arc<u32>>::new();
+    let (inner, value) = (channel.clone(), Arc::new(5));
+    let (refused, sent) = (Rc::new(RefCell::new(vec![])), value.clone());
+    let log = refused.clone();
+    hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+        let (error, back) = inner.try_send(sent.clone()).unwrap_err();
+        assert_eq!(back.as_deref(), Some(&5));
+        log.borrow_mut().push(error.to_string());
+        log.borrow_mut()
+            .push(inner.receive().unwrap_err().to_string());
+        panic!("a callback's panic");
+    })));
+    let (_, back) = channel.try_send(value.clone()).unwrap_err();
+    assert_eq!(back.as_deref(), Some(&5), "the panic harms nobody");
+    hardswitch::set_channel_callback(None);
+    let message = "Recursive channel call due to callbacks!";
+    assert_eq!(*refused.borrow(), [message, message]);
+    drop(back);
+    assert_eq!(Arc::strong_count(&value), 1);
+}
+
+#[test]
+fn the_channel_callback_may_change_what_is_sent() {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let receiver = thread::spawn(move || [there.receive(), there.receive(), there.receive()]);
+    let count = Cell::new(0);
+    hardswitch::set_channel_callback(Some(Rc::new(move |_, tasklet, _, _| {
+        count.set(count.get() + 1);
+        drop(match count.get() {
+            1 => tasklet.set_tempval(hardswitch::Value::new(11_u32)),
+            2 => tasklet.set_tempval(hardswitch::Value::new("of another type")),
+            _ => tasklet.take_tempval(),
+        });
+    })));
+    for _ in 0..3 {
+        channel.send(1).unwrap();
+    }
+    hardswitch::set_channel_callback(None);
+    let [changed, other, taken] = receiver.join().unwrap();
+    assert_eq!(changed.unwrap(), 11);
+    assert!(matches!(other, Err(Error::WrongType)));
+    assert!(matches!(taken, Err(Error::ValueLost)));
 }

@@ -436,6 +436,8 @@ fn one_that_refuses_to_end_has_its_stack_in_use() {
     assert_eq!((zombie.thread(), zombie.is_alive().unwrap()), (None, false));
     let me = hardswitch::thread_id();
     assert!(is(zombie.bind_thread(me), StateError::StackInUse));
+    assert!(is(zombie.unbind(), StateError::StackInUse));
+    assert!(is(zombie.bind(|| ()), StateError::StackInUse));
 }
 
 #[test]

@@ -134,6 +134,10 @@ fn who_waits_can_be_killed_and_thrown_at_from_elsewhere() {
     for tasklet in &tasklets {
         assert!(!tasklet.is_alive().unwrap());
         tasklet.kill().unwrap();
+        // It keeps its thread.
+        let there = tasklet.with(|tasklet| tasklet.thread_id()).unwrap();
+        assert_eq!(tasklet.thread(), Some(there));
+        assert_ne!(there, hardswitch::thread_id());
     }
     assert_eq!(channel.balance(), 0);
     main_loop.stop();

@@ -28,6 +28,16 @@ func main() {
 		"rendezvous":  rendezvous,
 		"spawn":       func(n int) { spawn(n, 1) },
 		"spawn-burst": func(n int) { spawn(n, burst) },
+		"thread-rendezvous": func(n int) {
+			runtime.GOMAXPROCS(2)
+			rendezvous(n)
+		},
+		"thread-rendezvous-locked": func(n int) {
+			runtime.GOMAXPROCS(2)
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			serve(n, runtime.LockOSThread)
+		},
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -65,9 +75,13 @@ func yield(operations int) {
 	<-ended
 }
 
-func rendezvous(operations int) {
+func rendezvous(operations int) { serve(operations, func() {}) }
+
+// The other goroutine calls prepare before it answers.
+func serve(operations int, prepare func()) {
 	ask, answer := make(chan int), make(chan int)
 	go func() {
+		prepare()
 		for question := range ask {
 			answer <- question + 1
 		}

@@ -20,6 +20,8 @@ pub enum Case {
     Spawn,
     SpawnBurst,
     Offload,
+    /// A round trip between two threads.
+    ThreadRendezvous,
     /// A lock that is free, taken and given back.
     Lock,
     /// So many per cent of the wake-ups through a condition are not slower.
@@ -60,6 +62,7 @@ impl Case {
             Case::Spawn,
             Case::SpawnBurst,
             Case::Offload,
+            Case::ThreadRendezvous,
             Case::Lock,
             Case::Wake(50),
             Case::Wake(99),
@@ -95,6 +98,7 @@ impl Case {
             Case::Spawn => "spawn".into(),
             Case::SpawnBurst => "spawn-burst".into(),
             Case::Offload => "offload".into(),
+            Case::ThreadRendezvous => "thread-rendezvous".into(),
             Case::Lock => "lock".into(),
             Case::Wake(percent) => format!("wake/p{percent}"),
             Case::Parked => "parked".into(),
@@ -128,6 +132,7 @@ impl Case {
             Case::Spawn => "spawn one task, run it, see it finished".into(),
             Case::SpawnBurst => format!("spawn {BURST} tasks, run them all to their end; per task"),
             Case::Offload => "a function that does nothing on a worker thread, waited for: there and back".into(),
+            Case::ThreadRendezvous => "send, receive, answer, receive the answer, between two threads".into(),
             Case::Lock => "a lock that is free, taken and given back".into(),
             Case::Wake(percent) => format!("a thread notifies a condition, who waits on another thread goes on with the lock: {percent} % were not slower"),
             Case::Parked => "memory of the process per task that is blocked in receive, 1,000,000 of them".into(),
@@ -162,7 +167,13 @@ impl Case {
                 times("hardswitch", 0.2, "go"),
             ],
             Case::Offload => vec![times("hardswitch", 0.8, "tokio")],
-            Case::Lock | Case::Wake(_) => vec![],
+            Case::ThreadRendezvous => ["go", "go-locked", "tokio", "tokio-apart", "crossbeam"]
+                .map(|peer| times("hardswitch", 1.0, peer))
+                .into(),
+            Case::Lock => vec![],
+            Case::Wake(_) => ["std", "parking_lot"]
+                .map(|peer| times("hardswitch-sync", 1.0, peer))
+                .into(),
             Case::Parked => vec![absolute("hardswitch", 320.0)],
             Case::WakeAll => vec![absolute("hardswitch", 150.0)],
             Case::Parked10M => vec![absolute("hardswitch", 4.0)],

@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cxxabi.h>
+#include <unwind.h>
+
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -239,22 +242,80 @@ TEST_CASE("a destructor that runs because of an exception may not switch") {
     CHECK(log == "refused caught");
 }
 
-TEST_CASE("many tasklets throw at once") {
-    int caught = 0;
-    for (int i = 0; i < 1000; ++i) {
-        hsw::spawn_detached([&caught, i] {
-            for (int round = 0; round < 3; ++round) {
-                try {
-                    throw custom{i};
-                } catch (const custom& e) {
-                    hsw::schedule();
-                    caught += e.code == i ? 1 : 0;
+TEST_CASE("a thousand tasklets throw, catch, and switch in their catch blocks") {
+    for (const bool own : {false, true}) {
+        BOTH_STACKS(own);
+        int caught = 0;
+        for (int i = 0; i < 1000; ++i) {
+            hsw::spawn_detached([&caught, i] {
+                for (int round = 0; round < 3; ++round) {
+                    try {
+                        try {
+                            throw custom{i};
+                        } catch (const custom& e) {
+                            hsw::schedule();
+                            caught += e.code == i && std::uncaught_exceptions() == 0 ? 1 : 0;
+                            try {
+                                throw std::string(40, 'x') + std::to_string(i);
+                            } catch (const std::string& inner) {
+                                hsw::schedule();
+                                caught += inner == std::string(40, 'x') + std::to_string(i) ? 1 : 0;
+                            }
+                            hsw::schedule();
+                            throw;
+                        }
+                    } catch (const custom& e) {
+                        hsw::schedule();
+                        caught += e.code == i ? 1 : 0;
+                    }
+                    caught += std::current_exception() == nullptr ? 1 : 0;
                 }
+            }, how);
+        }
+        hsw::run();
+        CHECK(caught == 12000);
+        CHECK(std::current_exception() == nullptr);
+    }
+}
+
+TEST_CASE("a tasklet that ends in the middle of a catch block leaves its exception to nobody") {
+    for (const bool own : {false, true}) {
+        BOTH_STACKS(own);
+        hsw::tasklet t = hsw::spawn([] {}, how);
+        hsw::run();
+        custom* thrown = nullptr;
+        t.bind([&thrown] {
+            try {
+                throw custom{1};
+            } catch (custom& e) {
+                // Caught once more, and not ended: as if a jump had left the block.
+                abi::__cxa_begin_catch(reinterpret_cast<_Unwind_Exception*>(&e) - 1);
+                thrown = &e;
             }
         });
+        t.setup();
+        hsw::run();
+        CHECK(std::current_exception() == nullptr); // not main's
+        bool clean = false;
+        t.bind([&clean] {
+            clean = std::current_exception() == nullptr; // not that of the next function
+            hsw::schedule();
+            try {
+                throw custom{2};
+            } catch (const custom& e) {
+                hsw::schedule();
+                clean = clean && e.code == 2;
+            }
+            clean = clean && std::current_exception() == nullptr && std::uncaught_exceptions() == 0;
+        });
+        t.setup();
+        hsw::spawn_detached([] { hsw::schedule(); }, how);
+        hsw::run();
+        CHECK(clean);
+        REQUIRE(thrown != nullptr);
+        CHECK(thrown->code == 1); // still there: whoever left it so may free it
+        abi::__cxa_free_exception(thrown);
     }
-    hsw::run();
-    CHECK(caught == 3000);
 }
 
 TEST_CASE("a thrown object lives as long as somebody has it") {

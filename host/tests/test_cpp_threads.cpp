@@ -243,7 +243,7 @@ TEST_CASE("what another thread posts is called here, and what it throws comes ou
         here.post([] { throw std::out_of_range("posted"); });
     });
     thread.join();
-    CHECK(hsw::wait(0ms) == 4);
+    CHECK(hsw::wait(0ms) >= 4); // and what other threads gave back meanwhile
     CHECK(seen == std::vector<int>{0, 1, 2});
     CHECK_THROWS_AS(hsw::run(), std::out_of_range);
 

@@ -279,6 +279,71 @@ TEST_CASE("a queue keeps what nobody has received yet, up to its bound") {
     CHECK(hsw_queue_release(stale) == HSW_ERR_STALE);
 }
 
+TEST_CASE("a time limit ends whatever wait it finds") {
+    const no_leaks check;
+    const hsw::channel<int> nobody;
+    CHECK(hsw::within(60s, [] { return 5; }) == 5);
+    CHECK_THROWS_AS(hsw::within(5ms, [&] { return nobody.receive(); }), hsw::timeout);
+    CHECK_THROWS_AS(hsw::within(60s, [] { throw std::out_of_range("mine"); }), std::out_of_range);
+    // The inner limit is the inner call's, the outer one's passes through it.
+    const auto inner = [&] {
+        try {
+            hsw::within(5ms, [&] { nobody.receive(); });
+        } catch (const hsw::timeout&) {
+            return 1;
+        }
+        return 2;
+    };
+    CHECK(hsw::within(60s, inner) == 1);
+    bool passed = false;
+    const auto outer = [&] {
+        try {
+            hsw::within(60s, [&] { nobody.receive(); });
+        } catch (const hsw::foreign_exception&) {
+            passed = true;
+            throw;
+        }
+    };
+    CHECK_THROWS_AS(hsw::within(5ms, outer), hsw::timeout);
+    CHECK(passed);
+    CHECK(nobody.balance() == 0);
+    const auto ok = [](void*) { return hsw_status{HSW_OK}; };
+    CHECK(hsw_timeout(1, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_timeout(static_cast<std::uint64_t>(-5), ok, nullptr) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_timeout(HSW_NO_LIMIT, ok, nullptr) == HSW_OK);
+    CHECK(hsw_timeout(0, ok, nullptr) == HSW_OK);
+}
+
+TEST_CASE("a hook for one tasklet's errors is asked first") {
+    const no_leaks check;
+    std::string log;
+    const hsw::error_hook all([&](const std::exception_ptr&) {
+        log += "all ";
+        return true;
+    });
+    const hsw::tasklet mine = hsw::spawn([] { throw std::out_of_range("mine"); });
+    const hsw::tasklet_error_hook of_mine(mine, [&](const std::exception_ptr&) {
+        log += "mine ";
+        return false;
+    });
+    hsw::spawn_detached([] { throw std::logic_error("other"); });
+    hsw::run();
+    CHECK(log == "mine all all ");
+}
+
+TEST_CASE("what the host keeps with a channel goes with it") {
+    const no_leaks check;
+    const auto kept = std::make_shared<int>(7);
+    {
+        const hsw::channel<int> channel;
+        CHECK(channel.user_data<int>() == nullptr);
+        channel.set_user_data(kept);
+        const hsw::channel<int> same = channel;
+        CHECK(*same.user_data<int>() == 7);
+    }
+    CHECK(kept.use_count() == 1);
+}
+
 TEST_CASE("a queue is iterated until it is closed and empty") {
     const no_leaks check;
     const hsw::queue_channel<int> queue(8);

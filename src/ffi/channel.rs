@@ -77,9 +77,9 @@ pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
 
 /// Sends a value; blocks while nobody receives.
 ///
-/// The value is the channel's from now on, *also when this call fails*: then the channel's `destroy` frees it, unless a receiver
-/// has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether
-/// a value is its own again, and must not have to.)
+/// The value is the channel's from now on, *also when this call fails* (but for mistakes of the caller's, after which nothing has
+/// changed): then the channel's `destroy` frees it, unless a receiver has it already. (A sender that is killed after its value was
+/// taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether a value is its own again, and must not have to.)
 #[no_mangle]
 pub extern "C" fn hsw_channel_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
     carry::send(channel, value, carry::send_patiently)

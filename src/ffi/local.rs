@@ -1,6 +1,7 @@
 //! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last errors.
 
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use alloc::collections::BTreeMap;
 
@@ -61,23 +62,22 @@ tables! {
     tasklets: Tasklet of crate::Tasklet,
 }
 
+/// Tags are never given twice; see `handle`.
+fn next_tag() -> Option<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
+    let tag = NEXT
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+        .ok()?;
+    u16::try_from(tag).ok()
+}
+
 #[cfg(feature = "std")]
 mod storage {
     use super::*;
-    use core::sync::atomic::{AtomicU32, Ordering};
 
     std::thread_local! {
         static LOCAL: Option<Local> = next_tag().map(Local::new);
-    }
-
-    /// Tags are never given twice; see `handle`.
-    fn next_tag() -> Option<u16> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
-        let tag = NEXT
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .ok()?;
-        u16::try_from(tag).ok()
     }
 
     /// Calls `f` with the calling thread's part.
@@ -92,18 +92,28 @@ mod storage {
     }
 }
 
+/// Ends the calling thread's part: `end` ends its runtime, whose tasklets may use their handles meanwhile; then all handles are stale.
+#[cfg(feature = "std")]
+pub(super) fn leave(end: impl FnOnce()) -> Result<(), Failure> {
+    with(|_| Ok(()))?;
+    end();
+    with(|local| {
+        local.clear();
+        Ok(())
+    })
+}
+
 /// Without std there are no thread-locals: the first thread that calls has the interface to itself. Others are told apart by
 /// their runtime.
 #[cfg(not(feature = "std"))]
 mod storage {
     use super::*;
-    use crate::runtime::Runtime;
     use core::cell::UnsafeCell;
-    use core::ptr;
-    use core::sync::atomic::{AtomicPtr, Ordering};
+    use core::sync::atomic::AtomicU64;
 
     struct Storage {
-        owner: AtomicPtr<Runtime>,
+        /// The number of the owner; 0 without one. Never given twice, as an address is.
+        owner: AtomicU64,
         local: UnsafeCell<Option<Local>>,
     }
 
@@ -111,7 +121,7 @@ mod storage {
     unsafe impl Sync for Storage {}
 
     static STORAGE: Storage = Storage {
-        owner: AtomicPtr::new(ptr::null_mut()),
+        owner: AtomicU64::new(0),
         local: UnsafeCell::new(None),
     };
 
@@ -119,15 +129,13 @@ mod storage {
     pub(in super::super) fn with<R>(
         f: impl FnOnce(&Local) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
-        let me = ptr::from_ref(Runtime::get()).cast_mut();
-        match STORAGE.owner.compare_exchange(
-            ptr::null_mut(),
-            me,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        ) {
+        let me = crate::thread_id();
+        match STORAGE
+            .owner
+            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+        {
             // SAFETY: just made ours; nobody has a reference to the content yet.
-            Ok(_) => unsafe { *STORAGE.local.get() = Some(Local::new(1)) },
+            Ok(_) => unsafe { *STORAGE.local.get() = next_tag().map(Local::new) },
             Err(owner) if owner == me => {}
             Err(_) => {
                 return Err(Failure::Limit(
@@ -141,6 +149,23 @@ mod storage {
             None => Err(Failure::ThreadEnding),
         }
     }
+
+    /// As with std; after it another thread may have the interface.
+    pub(in super::super) fn leave(end: impl FnOnce()) -> Result<(), Failure> {
+        with(|_| Ok(()))?;
+        end();
+        // SAFETY: still ours: `owner` has the number of the runtime that has just ended.
+        if let Some(local) = unsafe { &*STORAGE.local.get() } {
+            local.clear();
+        }
+        // SAFETY: ours, and nobody has a reference: what `clear` ran could not get in, since its runtime is not the owner.
+        let local = unsafe { (*STORAGE.local.get()).take() };
+        drop(local);
+        STORAGE.owner.store(0, Ordering::Release);
+        Ok(())
+    }
 }
 
+#[cfg(not(feature = "std"))]
+pub(super) use storage::leave;
 pub(super) use storage::with;

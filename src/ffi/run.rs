@@ -1,10 +1,11 @@
 //! Runs with a budget, order, the clock, and what is measured.
 
+use core::ffi::c_void;
 use core::time::Duration;
 
 use super::object::hand_out_or_none;
-use super::status::Failure;
-use super::tasklet::hsw_tasklet;
+use super::status::{self, Failure};
+use super::tasklet::{hsw_entry, hsw_tasklet};
 use super::{entry, hsw_status, local, out, quietly, set_if_wanted, time_limit};
 use crate::{Budget, Error};
 
@@ -148,6 +149,30 @@ pub unsafe extern "C" fn hsw_now_ns(now: *mut u64) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_fire_due() -> usize {
     quietly(0, crate::time::fire_due)
+}
+
+/// Calls `function(argument)` with a time limit for whatever it waits for: when `timeout_ns` nanoseconds are over, the wait that it is in, of
+/// any kind, fails with `HSW_ERR_THROWN`, and if the function passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`.
+/// Otherwise it returns what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that does not wait is not
+/// interrupted. `argument` may point to the caller's stack.
+///
+/// Who looks at the clock: as in `hsw_channel_send_timeout`.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_timeout(
+    timeout_ns: u64,
+    function: hsw_entry,
+    argument: *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let time = time_limit(timeout_ns)?;
+        let function = function.ok_or(Failure::Null("function"))?;
+        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the argument for it.
+        let call = || status::returned(unsafe { function(argument) });
+        Ok(match time {
+            Some(time) => crate::time::timeout(time, call),
+            None => call(),
+        }?)
+    })
 }
 
 /// Nanoseconds until the next wait with a timeout is due; `HSW_NO_LIMIT` when there is none.

@@ -278,13 +278,10 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
             let words = "only the main tasklet may end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
-        // First the tasklets, which may use their handles while they end.
-        crate::runtime::thread_exit();
-        #[cfg(feature = "std")]
-        crate::timer::drop_all();
-        local::with(|local| {
-            local.clear();
-            Ok(())
+        local::leave(|| {
+            crate::runtime::thread_exit();
+            #[cfg(feature = "std")]
+            crate::timer::drop_all();
         })
     })
 }

@@ -23,6 +23,7 @@ mod sys;
 mod tcp;
 
 #[cfg(feature = "std")]
+pub(crate) use sys::timespec;
 pub use sys::{poll, select, Os};
 #[cfg(feature = "std")]
 pub use tcp::{resolve, TcpListener, TcpStream, BURST};

@@ -17,7 +17,7 @@
 //! when dropped.
 //!
 //! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump, the waiting tasklet
-//! pumps itself, and lets others run meanwhile: see [`drive`](crate::drive) and [`Reactor::block`].
+//! pumps itself, and lets others run meanwhile: see [`drive`](crate::drive) and [`round`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
 
@@ -26,12 +26,15 @@ use super::Os;
 use crate::drive::{self, must_drive};
 use crate::event::EventQueue;
 use crate::runtime::Runtime;
+use crate::tasklet::flag;
+use crate::thread::bell::Bell;
 use crate::thread::{host_lock, StayUp};
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why a wait is over.
@@ -57,6 +60,8 @@ pub(crate) struct Waiter {
 pub(crate) struct Reactor {
     events: EventQueue,
     backend: RefCell<Box<dyn Backend>>,
+    /// The backend is not the system's: what sleeps elsewhere it would not know of.
+    foreign: Cell<bool>,
     next_id: Cell<u64>,
     /// Waiters for descriptors, in the order they came.
     descriptors: RefCell<BTreeMap<u64, Rc<Waiter>>>,
@@ -97,14 +102,17 @@ thread_local! {
 impl Reactor {
     /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
     pub fn current() -> Result<Rc<Reactor>> {
+        // Before the thread-local: so the thread's end finds them in this order, whatever was used first.
+        Runtime::get();
         let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
             let mut slot = slot.borrow_mut();
             if let Some(reactor) = &*slot {
                 return Ok(reactor.clone());
             }
             let reactor = Rc::new(Reactor {
-                events: EventQueue::new(crate::event::DEFAULT_LIMIT)?,
+                events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
                 backend: RefCell::new(Box::new(Os)),
+                foreign: Cell::new(false),
                 next_id: Cell::new(0),
                 descriptors: RefCell::default(),
                 deadlines: RefCell::default(),
@@ -131,6 +139,7 @@ impl Reactor {
     }
 
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
+        self.foreign.set(true);
         self.backend.replace(backend)
     }
 
@@ -205,7 +214,7 @@ impl Reactor {
     ) -> Registered {
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let channel = Channel::new();
+        let channel = Channel::private();
         // The pump goes on after a wake-up; who was woken runs when its turn comes.
         channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {
@@ -245,19 +254,8 @@ impl Reactor {
             if let Some(wake) = waiter.wake.take() {
                 return Ok(wake);
             }
-            let runtime = Runtime::get();
-            if must_drive(runtime, runtime.current()) {
-                if crate::current().block_trap() {
-                    return Err(Error::BlockTrap);
-                }
-                drive::raise(runtime.current())?;
-                self.pump(None)?;
-                if waiter.wake.get().is_none() && crate::run_count() > 1 {
-                    crate::schedule()?;
-                }
-            } else {
-                waiter.channel.receive()?;
-            }
+            let over = || waiter.wake.get().is_some();
+            round(false, over, || waiter.channel.receive())?;
         }
     }
 
@@ -335,14 +333,26 @@ impl Reactor {
         Ok(done)
     }
 
+    /// Where a thread sleeps, and the only place.
     fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
-        if timeout == Some(Duration::ZERO) && self.descriptors.borrow().is_empty() {
+        let alone = self.descriptors.borrow().is_empty();
+        if timeout == Some(Duration::ZERO) && alone {
             return Ok(0);
         }
         // Asleep from here on; who sends us something rings.
-        let rest = Rest::begin(&mut timeout, || {
-            (for_threads && self.is_idle(), self.events.poster())
-        })?;
+        let bell = self.events.bell();
+        let rest = Rest::begin(&mut timeout, bell, || for_threads && self.is_idle())?;
+        let waits = timeout != Some(Duration::ZERO);
+        if alone && !self.foreign.get() {
+            if waits {
+                bell.sleep(timeout);
+            }
+            drop(rest);
+            return Ok(self.events.run_pending());
+        }
+        if waits && !bell.listen() {
+            timeout = Some(Duration::ZERO);
+        }
         // Taken out, not borrowed: whom this wakes may pump. Then that pump has vectors of its own.
         let Scratch {
             mut fds,
@@ -355,13 +365,13 @@ impl Reactor {
             waiters.push(waiter.clone());
         }
         let answer = shim::poll(&mut **self.backend.borrow_mut(), &mut fds, timeout);
+        let signalled = answer.is_ok() && !fds[0].revents.is_empty();
+        if waits || signalled {
+            bell.heard(signalled);
+        }
         drop(rest);
-        let mut done = 0;
+        let mut done = self.events.run_pending();
         if answer.is_ok() {
-            if !fds[0].revents.is_empty() {
-                self.events.acknowledge();
-                done += self.events.run_pending();
-            }
             for (waiter, fd) in waiters.iter().zip(&fds[1..]) {
                 if !fd.revents.is_empty() {
                     self.wake(waiter, Wake::Ready);
@@ -396,14 +406,15 @@ impl Reactor {
     }
 }
 
-/// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped.
+/// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped; then its mail has been taken, and can be read.
 struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
 impl Rest {
-    /// Lies down, unless there is mail: then `timeout` becomes nought. `how`: is it stuck without other threads, and what wakes it.
+    /// Lies down, unless there is mail: then `timeout` becomes nought. `stuck`: can only other threads of the library wake it?
     fn begin(
         timeout: &mut Option<Duration>,
-        how: impl FnOnce() -> (bool, crate::event::Poster),
+        bell: &Arc<Bell>,
+        stuck: impl FnOnce() -> bool,
     ) -> Result<Rest> {
         if *timeout == Some(Duration::ZERO) {
             return Ok(Rest(None));
@@ -411,8 +422,7 @@ impl Rest {
         let Some(local) = crate::thread::existing() else {
             return Ok(Rest(None));
         };
-        let (stuck, bell) = how();
-        match local.home.lie_down(stuck, || bell) {
+        match local.lie_down(stuck(), bell) {
             Ok(()) => Ok(Rest(Some((local, host_lock::give_up())))),
             Err(StayUp::Mail) => {
                 *timeout = Some(Duration::ZERO);
@@ -426,7 +436,7 @@ impl Rest {
 impl Drop for Rest {
     fn drop(&mut self) {
         if let Some((local, _away)) = &self.0 {
-            local.home.get_up();
+            local.get_up();
         }
     }
 }
@@ -473,4 +483,35 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.cancel();
     }
+}
+
+/// One round of the running tasklet's wait: blocks it by `block`; or, when that would leave nobody to pump, pumps and lets others run unless it is
+/// `over`. Then look again. `for_threads`: as [`Reactor::pump_for_threads`].
+///
+/// Errors: what was thrown at the tasklet; `BlockTrap`; what makes a pump fail.
+pub(crate) fn round(
+    for_threads: bool,
+    over: impl Fn() -> bool,
+    block: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    if !must_drive(runtime, me) {
+        return block();
+    }
+    // SAFETY: the running tasklet is live.
+    if unsafe { (*me).is(flag::BLOCK_TRAP) } {
+        return Err(Error::BlockTrap);
+    }
+    drive::raise(me)?;
+    let reactor = Reactor::current()?;
+    if for_threads {
+        reactor.pump_for_threads()?;
+    } else {
+        reactor.pump(None)?;
+    }
+    if crate::run_count() > 1 && !over() {
+        crate::schedule()?;
+    }
+    Ok(())
 }

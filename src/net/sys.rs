@@ -136,7 +136,7 @@ fn last() -> Errno {
 }
 
 /// A timeout of more seconds than there are is for ever in all but name.
-fn timespec(timeout: Duration) -> libc::timespec {
+pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos() as libc::c_long,

@@ -20,8 +20,8 @@ use std::time::Duration;
 ///   of those who were waiting when it was given.
 /// * Waits with a timeout sleep until then; nothing polls.
 ///
-/// Cost: to notify when nobody waits, one load. To wait, three allocations. A notification between tasklets of one thread is a few list
-/// operations; to another thread, an event (one allocation, a system call if that thread is asleep).
+/// Cost: to notify when nobody waits, one load. To wait, one allocation; with a time limit, three. A notification between tasklets of one thread is a few list
+/// operations; to another thread, a letter, and a system call if that thread is asleep.
 ///
 /// ```
 /// use hardswitch::sync::{Condition, Lock};

@@ -49,7 +49,7 @@ pub(crate) fn this_tasklet() -> u64 {
 /// Who has to wait blocks its tasklet alone, or drives the thread's main loop if it is the main tasklet. Those who wait get the
 /// lock in the order they came, and nobody overtakes them. It is not reentrant, and not poisoned by panics.
 ///
-/// Cost: one compare-and-swap each to lock and to unlock a lock that is free; one allocation for the lock, on first use. Waiting: three allocations.
+/// Cost: one compare-and-swap each to lock and to unlock a lock that is free; one allocation for the lock, on first use. Waiting: one allocation; with a time limit, three.
 ///
 /// ```
 /// use hardswitch::sync::Lock;

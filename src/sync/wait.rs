@@ -3,24 +3,23 @@
 //! ```text
 //!   who waits                              who wakes (any thread)
 //!   Wait::begin ── Waiter (heap) ──► a list of the object
-//!   Wait::block                      takes it off, writes the answer
-//!      │ tasklet: blocks on a channel          │
-//!      │ main: pumps the main loop             ▼ Waiter::wake
-//!      ◄── same thread: a send on that channel ┤
-//!      ◄── other thread: an event, which sends ┘
+//!   Wait::block: a seat of its       takes it off, writes the answer
+//!      thread (thread::local)                  │
+//!      ◄── same thread: made runnable ─────────┤ Waiter::wake
+//!      ◄── other thread: by mail there ────────┘
 //! ```
 //!
 //! The answer is written under the mutex of the list that the waiter is on, and whoever leaves a list early looks at it under the same mutex: so a
 //! waiter was either answered or has left, never both and never neither. The lists hold heap objects only; the frames of a waiting
 //! tasklet may be elsewhere.
 
-use crate::event::Poster;
-use crate::net::reactor::{self, Reactor, Registered, Wake};
+use crate::net::reactor::Reactor;
+use crate::runtime::Runtime;
+use crate::thread::{self, Seated, Sitting};
 use crate::{Error, Result};
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,9 +61,7 @@ pub(super) struct Waiter {
     answer: AtomicU8,
     /// Of a waiter that a condition notified: those with a lower ticket were waiting then.
     pub bound: AtomicU64,
-    thread: usize,
-    slot: u64,
-    home: Poster,
+    seated: Seated,
 }
 
 impl Waiter {
@@ -81,27 +78,16 @@ impl Waiter {
         self.answer.store(answer as u8, Ordering::Release);
     }
 
-    /// Has it run on. Outside of all mutexes: hooks of the user may run. False: its thread is gone, and it with the thread.
+    /// Has it run on, which has been answered. Outside of all mutexes. False: its thread is gone, and it with the thread.
     pub fn wake(&self) -> bool {
-        // No channel call is allowed from inside a channel callback: the event does it later.
-        let refused = crate::runtime::Runtime::existing()
-            .is_some_and(|runtime| runtime.in_channel_callback.get());
-        if !refused {
-            if let Some(home) = Home::existing() {
-                if home.thread == self.thread {
-                    home.wake(self.slot);
-                    return true;
-                }
-            }
+        let called = self.seated.call();
+        // Inside a channel callback no channel may be touched: it is told by mail, as if by another thread.
+        let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
+        if let Some(local) = thread::existing().filter(|local| may && self.seated.is_of(local)) {
+            self.seated.tell_here(called, &local, false);
+            return true;
         }
-        let slot = self.slot;
-        self.home
-            .post_always(move || {
-                if let Some(home) = Home::existing() {
-                    home.wake(slot);
-                }
-            })
-            .is_ok()
+        self.seated.tell(called)
     }
 }
 
@@ -137,93 +123,37 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The waits of a thread. Other threads know them by number: what a tasklet blocks on must not leave its thread.
-struct Home {
-    thread: usize,
-    reactor: Rc<Reactor>,
-    next: Cell<u64>,
-    waits: RefCell<HashMap<u64, Rc<reactor::Waiter>>>,
-}
-
-thread_local! {
-    static HOME: RefCell<Option<Rc<Home>>> = const { RefCell::new(None) };
-    static THREAD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    };
-}
-
-/// A number that no other thread of the process ever has; 0 for a thread that is past its end.
-pub(super) fn this_thread() -> usize {
-    THREAD.try_with(|thread| *thread).unwrap_or(0)
-}
-
-impl Home {
-    fn existing() -> Option<Rc<Home>> {
-        HOME.try_with(|home| home.borrow().clone()).ok().flatten()
-    }
-
-    fn current() -> Result<Rc<Home>> {
-        if let Some(home) = Home::existing() {
-            return Ok(home);
-        }
-        let home = Rc::new(Home {
-            thread: this_thread(),
-            reactor: Reactor::current()?,
-            next: Cell::new(0),
-            waits: RefCell::default(),
-        });
-        // In a thread that is ending it is not kept: each wait makes its own.
-        let _ = HOME.try_with(|slot| *slot.borrow_mut() = Some(home.clone()));
-        Ok(home)
-    }
-
-    fn wake(&self, slot: u64) {
-        let waiter = self.waits.borrow().get(&slot).cloned();
-        // It may have left by itself.
-        if let Some(waiter) = waiter {
-            self.reactor.wake(&waiter, Wake::Ready);
-        }
-    }
-}
-
 /// The waiting tasklet's end of a wait.
 pub(super) struct Wait {
     waiter: Arc<Waiter>,
-    home: Rc<Home>,
-    registered: Registered,
+    sitting: Sitting,
+    deadline: Option<Instant>,
+    reactor: Rc<Reactor>,
 }
 
 impl Wait {
-    /// Errors: the tasklet may not block; the operating system has no descriptor left.
+    /// Errors: the tasklet may not block; the operating system has no descriptor left; the thread is ending.
     pub fn begin(until: Until) -> Result<Wait> {
         if crate::current().block_trap() {
             return Err(Error::BlockTrap);
         }
-        let home = Home::current()?;
-        let deadline = match until {
-            Until::Moment(at) => Some(at),
-            _ => None,
-        };
-        let registered = home.reactor.register(None, deadline);
-        let slot = home.next.get();
-        home.next.set(slot + 1);
-        home.waits
-            .borrow_mut()
-            .insert(slot, registered.waiter().clone());
+        let reactor = Reactor::current()?;
+        let sitting = thread::local()?.sit_down();
         // Another thread may end it: a loop that waits for such is not idle.
-        home.reactor.count_outstanding(1);
+        reactor.count_outstanding(1);
         let waiter = Arc::new(Waiter {
             answer: AtomicU8::new(Answer::None as u8),
             bound: AtomicU64::new(0),
-            thread: home.thread,
-            slot,
-            home: home.reactor.events().poster(),
+            seated: sitting.seated(),
         });
         Ok(Wait {
             waiter,
-            home,
-            registered,
+            sitting,
+            deadline: match until {
+                Until::Moment(at) => Some(at),
+                _ => None,
+            },
+            reactor,
         })
     }
 
@@ -231,17 +161,16 @@ impl Wait {
         &self.waiter
     }
 
-    /// Blocks until somebody wakes the waiter (true) or the time is up. Errors: what was thrown at the tasklet meanwhile, what
+    /// Blocks until somebody answers and wakes the waiter (true) or the time is up. Errors: what was thrown at the tasklet meanwhile, what
     /// makes a pump fail.
     pub fn block(&self) -> Result<bool> {
-        Ok(self.home.reactor.block(self.registered.waiter())? != Wake::TimedOut)
+        self.sitting
+            .wait(&self.waiter.seated, false, self.deadline, || None)
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.home.reactor.count_outstanding(-1);
-        let waiter = self.home.waits.borrow_mut().remove(&self.waiter.slot);
-        drop(waiter);
+        self.reactor.count_outstanding(-1);
     }
 }

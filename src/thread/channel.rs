@@ -4,19 +4,19 @@
 //! to the other under the channel's lock. No destructor runs under the lock.
 
 use crate::error::{Error, Result};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::scheduler::may_switch;
 use crate::tasklet::flag;
+use crate::value::Slot;
 use crate::Preference;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::home::{Home, Letter, Mark, Place};
-use super::local::{local, Leave, Local, Sitting};
+use super::home::Mark;
+use super::local::{local, Leave, Local, Seated, Sitting};
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
 ///
@@ -26,7 +26,8 @@ use super::local::{local, Leave, Local, Sitting};
 ///
 /// * A partner on another thread is made runnable there, whatever the preference; the caller goes on without a switch. Partners on one thread behave
 ///   as with the local channel (preference, `schedule_all`).
-/// * It cannot be seen who waits, and the channel callback is not called.
+/// * It cannot be seen who waits. The [channel callback](crate::set_channel_callback) of the calling thread is called, by it: other threads may have changed
+///   whether the operation will block before it does.
 /// * A thread that has nothing else to do sleeps in the system until it is woken. [`Error::Deadlock`] counts all threads that use
 ///   the library: the last one that can run does not get to wait. While there are a handle that
 ///   nobody has used yet and a thread that has not used the library yet, there is hope: the one may be on its way to the other.
@@ -35,7 +36,8 @@ use super::local::{local, Leave, Local, Sitting};
 ///
 /// Who is killed while it waits leaves the channel; who ends with its thread, too.
 ///
-/// Cost: a lock, and for who waits an allocation; a system call on either side when a thread has to be woken from its sleep.
+/// Cost: a lock; for the first wait through a handle an allocation. A system call on either side when a thread has to be woken from its sleep; one that has
+/// nobody else to run looks for its partner for a while first ([`Settings::spin`](crate::Settings::spin)).
 ///
 /// ```
 /// let numbers = hardswitch::thread::Channel::new();
@@ -48,29 +50,80 @@ use super::local::{local, Leave, Local, Sitting};
 pub struct Channel<T: Send + 'static> {
     core: Arc<Core<T>>,
     mark: Mark,
+    /// The last wait through this handle, for the next one: without an allocation, and without touching counts that other threads touch.
+    spare: Mutex<Option<Arc<Wait<T>>>>,
 }
 
+/// Two threads pass it to and fro all the time: it has its cache line to itself.
+#[repr(align(64))]
 struct Core<T> {
     state: Mutex<State<T>>,
 }
 
 struct State<T> {
     /// Who has waited longest comes first; all send, or all receive.
-    queue: VecDeque<Arc<Wait<T>>>,
+    queue: Line<Wait<T>>,
     sending: bool,
     preference: Preference,
     schedule_all: bool,
     closing: bool,
 }
 
+/// Who waits, first come first served. The first one lies in here, not in memory of its own: mostly there is no other.
+struct Line<W> {
+    first: Option<Arc<W>>,
+    others: VecDeque<Arc<W>>,
+}
+
+impl<W> Line<W> {
+    const fn new() -> Line<W> {
+        Line {
+            first: None,
+            others: VecDeque::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, wait: Arc<W>) {
+        if self.first.is_none() {
+            self.first = Some(wait);
+        } else {
+            self.others.push_back(wait);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<W>> {
+        let first = self.first.take()?;
+        self.first = self.others.pop_front();
+        Some(first)
+    }
+
+    fn remove(&mut self, wait: &W) -> Option<Arc<W>> {
+        if std::ptr::eq(&**self.first.as_ref()?, wait) {
+            return self.pop();
+        }
+        let at = self
+            .others
+            .iter()
+            .position(|other| std::ptr::eq(&**other, wait))?;
+        self.others.remove(at)
+    }
+}
+
 /// One tasklet's wait.
 struct Wait<T> {
-    home: Arc<Home>,
-    place: Place,
+    /// Who takes the wait out of the queue calls it then, when the value has been handed over and the lock is free again: the waiting tasklet may want
+    /// both at once.
+    seated: Seated,
     /// What a sender brings, or a receiver got.
     value: Mutex<Option<Result<T>>>,
-    /// The partner has come; written under the channel's lock.
-    done: AtomicBool,
     core: Weak<Core<T>>,
 }
 
@@ -79,34 +132,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<T> Wait<T> {
-    fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-}
-
 impl<T> State<T> {
     /// Takes out who has waited longest to send, or to receive.
     fn partner(&mut self, sending: bool) -> Option<Arc<Wait<T>>> {
         if self.sending == sending {
-            self.queue.pop_front()
+            self.queue.pop()
         } else {
             None
         }
     }
 }
 
+impl<T> Wait<T> {
+    /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
+    fn withdraw(&self, core: &Core<T>) -> bool {
+        let found = lock(&core.state).queue.remove(self);
+        found.is_some()
+    }
+}
+
 impl<T: Send> Leave for Wait<T> {
     fn leave(&self) {
-        let Some(core) = self.core.upgrade() else {
-            return;
-        };
-        let found = {
-            let mut state = lock(&core.state);
-            let at = state.queue.iter().position(|w| std::ptr::eq(&**w, self));
-            at.and_then(|at| state.queue.remove(at))
-        };
-        drop(found);
+        if let Some(core) = self.core.upgrade() {
+            self.withdraw(&core);
+        }
     }
 }
 
@@ -133,7 +182,7 @@ impl<T: Send + 'static> Channel<T> {
         Channel {
             core: Arc::new(Core {
                 state: Mutex::new(State {
-                    queue: VecDeque::new(),
+                    queue: Line::new(),
                     sending: false,
                     preference: Preference::default(),
                     schedule_all: false,
@@ -141,6 +190,7 @@ impl<T: Send + 'static> Channel<T> {
                 }),
             }),
             mark: Mark::new(),
+            spare: Mutex::new(None),
         }
     }
 
@@ -305,6 +355,15 @@ impl<T: Send + 'static> Channel<T> {
             Ok(local) => local,
             Err(error) => return Err((error, Some(value))),
         };
+        let value = if has_callback() {
+            let (told, value) = self.show(value);
+            if let Err(error) = told {
+                return Err((error, Some(value)));
+            }
+            value
+        } else {
+            value
+        };
         let mut state = self.state();
         if let Some(partner) = state.partner(false) {
             *lock(&partner.value) = Some(value);
@@ -317,19 +376,19 @@ impl<T: Send + 'static> Channel<T> {
             return Err((error, Some(value)));
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &local, sitting.place, Some(value));
-        match self.wait(&sitting, &wait, true, patience) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let value = lock(&wait.value).take();
-                Err((error, value))
-            }
-        }
+        let wait = self.queue(state, &sitting, Some(value));
+        let waited = self.wait(&sitting, &wait, true, patience);
+        let result = waited.map_err(|error| (error, lock(&wait.value).take()));
+        self.keep(wait);
+        result
     }
 
     /// Receives.
     fn fetch(&self, patience: Patience) -> Result<T> {
         let local = self.enter()?;
+        if has_callback() {
+            self.call_back(Slot::EMPTY, false).0?;
+        }
         let mut state = self.state();
         if let Some(partner) = state.partner(true) {
             let value = lock(&partner.value).take();
@@ -343,9 +402,10 @@ impl<T: Send + 'static> Channel<T> {
             return Err(error);
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &local, sitting.place, None);
+        let wait = self.queue(state, &sitting, None);
         self.wait(&sitting, &wait, false, patience)?;
         let value = lock(&wait.value).take();
+        self.keep(wait);
         value.expect("a partner that came has brought something")
     }
 
@@ -358,9 +418,9 @@ impl<T: Send + 'static> Channel<T> {
             return Err(error);
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &local, sitting.place, None);
+        let wait = self.queue(state, &sitting, None);
         if let Err(error) = begin() {
-            wait.leave();
+            wait.withdraw(&self.core);
             return Err(error);
         }
         self.wait(&sitting, &wait, false, Patience::Forever)?;
@@ -376,9 +436,42 @@ impl<T: Send + 'static> Channel<T> {
             return drop(value);
         };
         *lock(&partner.value) = Some(Ok(value));
-        partner.done.store(true, Ordering::Release);
         drop(state);
-        let _ = partner.home.post(Letter::Wake(partner.place));
+        partner.seated.tell(partner.seated.call());
+    }
+
+    /// The callback sees what is sent, and may change it.
+    #[cold]
+    fn show(&self, value: Result<T>) -> (Result<()>, Result<T>) {
+        let slot = match value {
+            Ok(value) => Slot::new(value),
+            Err(error) => Slot::bomb(error),
+        };
+        let (told, slot) = self.call_back(slot, true);
+        let value = match slot.into::<T>() {
+            Ok(value) => value,
+            Err(slot) if slot.is_empty() => Err(Error::ValueLost),
+            Err(_other) => Err(Error::WrongType),
+        };
+        (told, value)
+    }
+
+    /// Calls the calling thread's channel callback with `slot` as that of the running tasklet; answers what is in it then.
+    #[cold]
+    fn call_back(&self, mut slot: Slot, sends: bool) -> (Result<()>, Slot) {
+        let runtime = Runtime::get();
+        let will_block = {
+            let state = self.state();
+            state.queue.is_empty() || state.sending == sends
+        };
+        let me = runtime.current();
+        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        unsafe {
+            std::mem::swap(&mut (*me).slot, &mut slot);
+            let told = crate::channel::call_back(runtime, me, self.id(), sends, will_block);
+            std::mem::swap(&mut (*me).slot, &mut slot);
+            (told, slot)
+        }
     }
 
     fn enter(&self) -> Result<Rc<Local>> {
@@ -396,15 +489,15 @@ impl<T: Send + 'static> Channel<T> {
         prefers_partner: Preference,
     ) -> Result<()> {
         let (all, next) = (state.schedule_all, state.preference == prefers_partner);
-        partner.done.store(true, Ordering::Release);
         drop(state);
-        if !Arc::ptr_eq(&partner.home, &local.home) {
+        let called = partner.seated.call();
+        if !partner.seated.is_of(local) {
             // Its thread may have ended just now; then it has left without noticing that it was served.
-            let _ = partner.home.post(Letter::Wake(partner.place));
+            partner.seated.tell(called);
             return Ok(());
         }
         let next = next && !all && may_switch(Runtime::get());
-        let woken = local.wake_up(partner.place, next);
+        let woken = partner.seated.tell_here(called, local, next);
         drop(partner);
         if (next && woken) || (all && may_switch(Runtime::get())) {
             match crate::schedule() {
@@ -419,21 +512,44 @@ impl<T: Send + 'static> Channel<T> {
     fn queue(
         &self,
         mut state: MutexGuard<'_, State<T>>,
-        local: &Local,
-        place: Place,
+        sitting: &Sitting,
         value: Option<Result<T>>,
     ) -> Arc<Wait<T>> {
         debug_assert!(state.queue.is_empty() || state.sending == value.is_some());
         state.sending = value.is_some();
-        let wait = Arc::new(Wait {
-            home: local.home.clone(),
-            place,
-            value: Mutex::new(value),
-            done: AtomicBool::new(false),
-            core: Arc::downgrade(&self.core),
-        });
-        state.queue.push_back(wait.clone());
+        let wait = self.make(sitting, value);
+        state.queue.push(wait.clone());
         wait
+    }
+
+    /// A wait of the running tasklet.
+    fn make(&self, sitting: &Sitting, value: Option<Result<T>>) -> Arc<Wait<T>> {
+        let spare = self.spare.try_lock().ok().and_then(|mut s| s.take());
+        if let Some(mut wait) = spare {
+            // Alone with it: its last partner has let go.
+            if let Some(again) = Arc::get_mut(&mut wait) {
+                sitting.seat_again(&mut again.seated);
+                *again
+                    .value
+                    .get_mut()
+                    .unwrap_or_else(PoisonError::into_inner) = value;
+                return wait;
+            }
+        }
+        Arc::new(Wait {
+            seated: sitting.seated(),
+            value: Mutex::new(value),
+            core: Arc::downgrade(&self.core),
+        })
+    }
+
+    /// Keeps a wait that is over for the next one.
+    fn keep(&self, wait: Arc<Wait<T>>) {
+        let before = match self.spare.try_lock() {
+            Ok(mut spare) => spare.replace(wait),
+            Err(_) => None,
+        };
+        drop(before);
     }
 
     /// Waits for the partner. After an error the wait is in no queue.
@@ -448,12 +564,15 @@ impl<T: Send + 'static> Channel<T> {
             Patience::Until(deadline) => deadline,
             _ => None,
         };
-        let result = sitting.wait(sends, deadline, wait.clone(), || wait.is_done());
-        let Err(error) = result else { return Ok(()) };
-        wait.leave();
+        let error = match sitting.wait(&wait.seated, sends, deadline, || Some(wait.clone())) {
+            Ok(true) => return Ok(()),
+            Ok(false) => Error::Timeout,
+            Err(error) => error,
+        };
+        let alone = wait.withdraw(&self.core);
         match error {
             // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-            Error::Deadlock | Error::SwitchTrap | Error::Timeout if wait.is_done() => Ok(()),
+            Error::Deadlock | Error::SwitchTrap | Error::Timeout if !alone => Ok(()),
             error => Err(error),
         }
     }
@@ -468,6 +587,12 @@ impl<T> State<T> {
             -count
         }
     }
+}
+
+/// Has the calling thread a channel callback?
+#[inline]
+fn has_callback() -> bool {
+    Runtime::get().hooks() & HOOK_CHANNEL != 0
 }
 
 /// Nobody is there: may the running tasklet wait?
@@ -494,6 +619,7 @@ impl<T: Send + 'static> Clone for Channel<T> {
         Channel {
             core: self.core.clone(),
             mark: Mark::new(),
+            spare: Mutex::new(None),
         }
     }
 }

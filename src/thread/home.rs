@@ -1,28 +1,20 @@
 //! What other threads may know of a thread: its *home*. Letters arrive there, and it is where the thread sleeps.
 //!
-//! ```text
-//!   another thread                         home (shared)                    the thread itself
-//!   post(letter) ──► under the lock: append, raise HOOK_MAIL ──► at its next switch or pump: read_mail()
-//!                    asleep? ring its bell ─────────────────────► wakes up in Reactor::pump, reads
-//! ```
-//!
-//! A letter to a thread that is awake costs no system call. Who lies down does so under the lock, with no letter there; so none is missed.
-//!
-//! **Deadlock.** [`AWAKE`] counts the attached threads that can run. A thread that lies down *stuck* (it waits for other threads' letters and for
-//! nothing else) leaves the count; who posts to it counts it in again, before it may itself lie down. Who would leave a count of nought behind
-//! does not lie down: it has found the deadlock. A thread that does not use the library yet, but will, is known by the handle that is under way to it:
-//! see [`Mark`].
+//! Letters: `mail`. Sleep: `bell`. Here is what a thread is besides, and the list of all. A thread that does not use the library yet, but will, is
+//! known by the handle that is under way to it: see [`Mark`].
 
 use crate::error::StateError;
-use crate::event::Poster;
 use crate::runtime::HOOK_MAIL;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bell::Bell;
 use super::local::Local;
+use super::mail::{Census, Flag, Mailbox, StayUp};
 
-/// Attached threads that are not stuck.
-static AWAKE: AtomicUsize = AtomicUsize::new(0);
+static CENSUS: Census = Census {
+    awake: AtomicUsize::new(0),
+};
 /// Handles that nobody has used yet.
 static STRANGERS: AtomicUsize = AtomicUsize::new(0);
 /// All attached threads, in the order they came.
@@ -43,63 +35,33 @@ pub(crate) struct Place {
     pub(crate) turn: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    Awake,
-    /// Asleep; a socket, a timer or an event may wake it as well.
-    Asleep,
-    /// Asleep, and only another attached thread can wake it.
-    Stuck,
-}
-
-/// Why a thread does not lie down.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StayUp {
-    /// There is mail.
-    Mail,
-    /// Nobody would be left who can run.
-    Deadlock,
-}
-
 pub(crate) struct Home {
     pub(crate) id: u64,
     pub(crate) name: Option<String>,
-    mail: Mutex<Mail>,
+    mail: Mailbox<Letter, Hooks>,
     gone: AtomicBool,
 }
 
-struct Mail {
-    letters: Vec<Letter>,
-    rest: Rest,
-    bell: Option<Poster>,
-    flag: Flag,
-}
+/// The hooks of the thread's runtime.
+struct Hooks(*const AtomicU32);
 
-/// The hooks of the thread's runtime; null when the thread has ended.
-struct Flag(*const AtomicU32);
+// SAFETY: it is followed under the lock of the mailbox only, which lets go of it before the runtime goes.
+unsafe impl Send for Hooks {}
 
-// SAFETY: it is followed under the lock of `Mail` only, and set to null there before the runtime goes.
-unsafe impl Send for Flag {}
-
-impl Flag {
-    /// Is the thread still there? Tells it of its mail.
-    fn raise(&self) -> bool {
-        // SAFETY: not null: the runtime is there for as long as the lock is held.
-        unsafe { self.0.as_ref() }
-            .map(|hooks| hooks.fetch_or(HOOK_MAIL, Ordering::Relaxed))
-            .is_some()
+impl Flag for Hooks {
+    fn raise(&self) {
+        // SAFETY: the runtime is there until the mailbox is closed: the promise of `attach`.
+        unsafe { &*self.0 }.fetch_or(HOOK_MAIL, Ordering::Relaxed);
     }
 
     fn lower(&self) {
         // SAFETY: as in `raise`.
-        if let Some(hooks) = unsafe { self.0.as_ref() } {
-            hooks.fetch_and(!HOOK_MAIL, Ordering::Relaxed);
-        }
+        unsafe { &*self.0 }.fetch_and(!HOOK_MAIL, Ordering::Relaxed);
     }
 }
 
 impl Home {
-    /// Counts the calling thread among the attached ones, and awake.
+    /// Counts the calling thread among the attached ones, and up.
     ///
     /// # Safety
     /// `hooks` stays until [`Home::close`].
@@ -107,22 +69,11 @@ impl Home {
         let home = Arc::new(Home {
             id,
             name: std::thread::current().name().map(Into::into),
-            mail: Mutex::new(Mail {
-                letters: Vec::new(),
-                rest: Rest::Awake,
-                bell: None,
-                flag: Flag(hooks),
-            }),
+            mail: Mailbox::new(Hooks(hooks), &CENSUS),
             gone: AtomicBool::new(false),
         });
-        AWAKE.fetch_add(1, Ordering::SeqCst);
         threads().push(home.clone());
         home
-    }
-
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        // Nothing under the lock panics but the growth of the vector, which leaves it whole.
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the thread ended?
@@ -132,96 +83,33 @@ impl Home {
 
     /// Sends a letter; gives it back when the thread has ended.
     pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
-        let bell = {
-            let mut mail = self.mail();
-            if !mail.flag.raise() {
-                return Err(letter);
-            }
-            mail.letters.push(letter);
-            mail.rouse()
-        };
-        // Not under the lock: the owner wakes up and wants it.
-        if let Some(bell) = bell {
-            bell.interrupt();
-        }
-        Ok(())
-    }
-
-    /// Wakes the thread up with nothing to do, if it is stuck. Answers whether it was.
-    fn nudge(&self) -> bool {
-        let bell = {
-            let mut mail = self.mail();
-            if mail.rest != Rest::Stuck {
-                return false;
-            }
-            mail.rouse()
-        };
-        if let Some(bell) = bell {
-            bell.interrupt();
-        }
-        true
+        self.mail.post(letter, &CENSUS)
     }
 
     /// Moves the letters out.
     pub(crate) fn take_mail(&self, into: &mut impl Extend<Letter>) {
-        let mut mail = self.mail();
-        mail.flag.lower();
-        into.extend(mail.letters.drain(..));
+        self.mail.take(into);
     }
 
-    /// The thread is about to sleep until somebody rings `bell`. `stuck`: nobody but another attached thread will.
-    pub(crate) fn lie_down(
-        &self,
-        stuck: bool,
-        bell: impl FnOnce() -> Poster,
-    ) -> Result<(), StayUp> {
-        let mut mail = self.mail();
-        if !mail.letters.is_empty() {
-            return Err(StayUp::Mail);
-        }
-        if stuck && AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 && !strangers_may_come() {
-            AWAKE.fetch_add(1, Ordering::SeqCst);
-            return Err(StayUp::Deadlock);
-        }
-        mail.bell.get_or_insert_with(bell);
-        mail.rest = if stuck { Rest::Stuck } else { Rest::Asleep };
-        Ok(())
+    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
+    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<(), StayUp> {
+        self.mail.lie_down(stuck, &CENSUS, bell, strangers_may_come)
     }
 
-    /// The thread has woken up, from whatever cause.
-    pub(crate) fn get_up(&self) {
-        let _ = self.mail().rouse();
+    /// The thread has woken up, from whatever cause. Moves the letters out.
+    pub(crate) fn get_up(&self, into: &mut impl Extend<Letter>) {
+        self.mail.get_up(&CENSUS, into);
     }
 
     /// The thread ends: takes it off the list, and the mail that nobody will read.
     pub(crate) fn close(&self) -> Vec<Letter> {
-        let letters = {
-            let mut mail = self.mail();
-            self.gone.store(true, Ordering::Release);
-            mail.flag = Flag(std::ptr::null());
-            mail.bell = None;
-            debug_assert!(mail.rest == Rest::Awake);
-            std::mem::take(&mut mail.letters)
-        };
+        self.gone.store(true, Ordering::Release);
+        let letters = self.mail.close();
         threads().retain(|home| home.id != self.id);
-        if AWAKE.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if CENSUS.leave() {
             look_again();
         }
         letters
-    }
-}
-
-impl Mail {
-    /// Counts the thread as awake; the bell to ring if it was not.
-    fn rouse(&mut self) -> Option<Poster> {
-        match std::mem::replace(&mut self.rest, Rest::Awake) {
-            Rest::Awake => return None,
-            Rest::Asleep => {}
-            Rest::Stuck => {
-                AWAKE.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-        self.bell.clone()
     }
 }
 
@@ -263,7 +151,7 @@ fn all_threads() -> usize {
 /// Everybody may be stuck now: has the first who is find out.
 fn look_again() {
     for home in all() {
-        if home.nudge() {
+        if home.mail.nudge(&CENSUS) {
             return;
         }
     }
@@ -292,7 +180,7 @@ impl Drop for Mark {
     fn drop(&mut self) {
         if !*self.0.get_mut()
             && STRANGERS.fetch_sub(1, Ordering::SeqCst) == 1
-            && AWAKE.load(Ordering::SeqCst) == 0
+            && CENSUS.awake.load(Ordering::SeqCst) == 0
         {
             look_again();
         }

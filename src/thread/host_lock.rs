@@ -120,8 +120,8 @@ pub struct Event {
     pub at: Instant,
 }
 
-/// Called by the thread concerned, which owns the lock except when it is contended. It may look, but what would switch or wait is refused, and a
-/// panic is logged and ignored.
+/// Called by the thread concerned, which owns the lock except when it is contended. It may look, but what would switch or wait is refused, it cannot give
+/// the lock up, and a panic is logged and ignored.
 pub type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// A lock under which one thread at a time runs its tasklets: see the [module](self).
@@ -213,6 +213,8 @@ thread_local! {
     // Without a destructor: its end is `leave`, called by the runtime's.
     static MEMBER: Cell<*const Member> = const { Cell::new(ptr::null()) };
     static STAYS_OUT: Cell<bool> = const { Cell::new(false) };
+    /// A hook is running.
+    static TELLS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The lock that threads join when they attach.
@@ -265,7 +267,7 @@ impl HostLock {
         Ok(())
     }
 
-    /// The calling thread gives the lock up for good, if it is this one that it has joined. Not inside [`allow_threads`]: nothing happens there.
+    /// The calling thread gives the lock up for good, if it is this one that it has joined. Not inside [`allow_threads`] or a hook: nothing happens there.
     pub fn leave(&self) {
         if member().is_some_and(|member| member.lock == *self) {
             leave();
@@ -333,7 +335,8 @@ impl HostLock {
         let Some(hook) = lock(&self.0.hook).clone() else {
             return;
         };
-        // It runs in the middle of a switch or a wait: neither may begin there.
+        // It runs in the middle of a switch, a wait or a hand-over: none of them may begin there.
+        TELLS.set(true);
         let _switch = crate::switch_trapped();
         let _block = crate::block_trap();
         let event = Event {
@@ -344,6 +347,7 @@ impl HostLock {
         if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
             log::error!("the hook of a host lock panicked");
         }
+        TELLS.set(false);
     }
 }
 
@@ -449,7 +453,7 @@ fn release(member: &Member) {
 /// Gives the lock up for good, if the thread has joined one. The thread's end calls it.
 pub(crate) fn leave() {
     let Some(member) = member() else { return };
-    if member.away.get() > 0 {
+    if member.away.get() > 0 || TELLS.get() {
         return;
     }
     release(member);
@@ -533,7 +537,7 @@ pub(crate) struct Away(bool);
 
 /// Gives the lock up around a wait, if the thread has one.
 pub(crate) fn give_up() -> Away {
-    let Some(member) = member() else {
+    let Some(member) = member().filter(|_| !TELLS.get()) else {
         return Away(false);
     };
     let depth = member.away.get();
@@ -555,6 +559,11 @@ impl Drop for Away {
             acquire();
         }
     }
+}
+
+/// Has the calling thread joined a lock?
+pub(crate) fn is_member() -> bool {
+    member().is_some()
 }
 
 /// Must the thread not run tasklets, since it has given its lock up?

@@ -5,13 +5,13 @@
 //! elsewhere, in the heap; being woken only means to look there.
 
 use crate::channel;
-use crate::drive::{self, must_drive};
+use crate::drive;
 use crate::error::{Error, Result, StateError};
-use crate::net::reactor::{Reactor, Waiter, Wake};
+use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::runtime::Runtime;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::Channel;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
@@ -19,8 +19,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::bell::Bell;
 use super::home::{Home, Letter, Place};
+use super::host_lock;
+use super::look::Pace;
+use super::mail::StayUp;
 use super::remote::{Lent, There};
+use super::sitter::Sitter;
 use super::unstarted::Unstarted;
 
 pub(crate) struct Local {
@@ -29,6 +34,9 @@ pub(crate) struct Local {
     unread: RefCell<VecDeque<Letter>>,
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
+    /// What it sleeps on.
+    bell: OnceCell<Arc<Bell>>,
+    pace: Pace,
     /// The tasklets that `Remote`s refer to.
     lent: RefCell<HashMap<u64, Loan>>,
     /// The number of each, by its address.
@@ -72,6 +80,8 @@ pub(crate) fn attach(runtime: &Runtime) {
         unread: RefCell::default(),
         seats: RefCell::default(),
         free: RefCell::default(),
+        bell: OnceCell::new(),
+        pace: Pace::new(runtime.settings.spin),
         lent: RefCell::default(),
         numbers: RefCell::default(),
         next_loan: Cell::new(0),
@@ -181,7 +191,9 @@ impl Local {
         if !Runtime::get().has_mail() && self.unread.borrow().is_empty() {
             return 0;
         }
-        self.home.take_mail(&mut *self.unread.borrow_mut());
+        if Runtime::get().has_mail() {
+            self.home.take_mail(&mut *self.unread.borrow_mut());
+        }
         let mut count = 0;
         loop {
             // Not borrowed while it is read: that may switch, and the next one may read on.
@@ -200,13 +212,30 @@ impl Local {
         }
     }
 
+    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
+    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<(), StayUp> {
+        self.home.lie_down(stuck, bell)?;
+        self.bell.get_or_init(|| bell.clone());
+        Ok(())
+    }
+
+    /// The thread has woken up. Takes the mail; it is read later.
+    pub(crate) fn get_up(&self) {
+        self.home.get_up(&mut *self.unread.borrow_mut());
+    }
+
+    /// Is there something for the thread to see to: mail, an event, an interrupt?
+    fn is_wanted(&self) -> bool {
+        Runtime::get().has_mail() || self.bell.get().is_some_and(|bell| bell.is_rung())
+    }
+
     /// A seat for one wait of the running tasklet.
     pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
         let free = self.free.borrow_mut().pop();
         let number = free.unwrap_or_else(|| {
             let mut seats = self.seats.borrow_mut();
             seats.push(Rc::new(Seat {
-                channel: Channel::new(),
+                channel: Channel::private(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
                 waiter: RefCell::default(),
@@ -316,68 +345,129 @@ impl Local {
     }
 }
 
+/// Who sits where: what any thread needs to end a wait.
+pub(crate) struct Seated {
+    home: Arc<Home>,
+    place: Place,
+    sitter: Sitter,
+}
+
+/// A wait that is over. Its tasklet must be told unless it saw so itself.
+#[must_use]
+pub(crate) struct Called(bool);
+
+impl Seated {
+    pub(crate) fn is_called(&self) -> bool {
+        self.sitter.is_called()
+    }
+
+    /// Ends the wait: what was written before is seen by the tasklet. Cheap enough for being done under a lock.
+    pub(crate) fn call(&self) -> Called {
+        Called(self.sitter.call())
+    }
+
+    /// Does it sit on a seat of this thread?
+    pub(crate) fn is_of(&self, local: &Local) -> bool {
+        Arc::ptr_eq(&self.home, &local.home)
+    }
+
+    /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
+    pub(crate) fn tell(&self, called: Called) -> bool {
+        !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
+    }
+
+    /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable, as the next one if so desired. Answers whether that was needed.
+    pub(crate) fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
+        called.0 && local.wake_up(self.place, next)
+    }
+}
+
 /// The running tasklet's wait for another thread. Given back when dropped.
 pub(crate) struct Sitting {
     local: Rc<Local>,
     seat: Rc<Seat>,
-    pub(crate) place: Place,
+    place: Place,
 }
 
 impl Sitting {
-    /// Blocks the tasklet until `done`. It leaves by `leave` if its thread ends and it does not.
+    /// For those who may end the wait.
+    pub(crate) fn seated(&self) -> Seated {
+        Seated {
+            home: self.local.home.clone(),
+            place: self.place,
+            sitter: Sitter::new(),
+        }
+    }
+
+    /// Makes `seated`, which nobody else knows any more, that of this wait.
+    pub(crate) fn seat_again(&self, seated: &mut Seated) {
+        if seated.is_of(&self.local) {
+            seated.place = self.place;
+            seated.sitter = Sitter::new();
+        } else {
+            *seated = self.seated();
+        }
+    }
+
+    /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
+    /// it does not.
     ///
-    /// Errors: what was thrown at it; `Deadlock`; `Timeout`; `SwitchTrap`; no memory for a slice.
+    /// Errors: what was thrown at it; `Deadlock`; `SwitchTrap`; no memory for a slice.
     pub(crate) fn wait(
         &self,
+        seated: &Seated,
         sends: bool,
         deadline: Option<Instant>,
-        leave: Arc<dyn Leave>,
-        done: impl Fn() -> bool,
-    ) -> Result<()> {
-        *self.seat.leave.borrow_mut() = Some(leave);
-        if deadline.is_some() {
-            return self.wait_until(deadline, done);
+        leave: impl FnOnce() -> Option<Arc<dyn Leave>>,
+    ) -> Result<bool> {
+        let local = &*self.local;
+        // Who has others to run lets them run; who has a host lock keeps its partner from running.
+        if crate::run_count() <= 1 && !host_lock::is_member() {
+            local.pace.look(|| seated.is_called(), || local.is_wanted());
         }
-        let mut reactor = None;
-        while !done() {
-            let runtime = Runtime::get();
-            if must_drive(runtime, runtime.current()) {
-                let reactor = match &reactor {
-                    Some(reactor) => reactor,
-                    None => reactor.insert(Reactor::current()?),
-                };
-                raise()?;
-                reactor.pump_for_threads()?;
-                if crate::run_count() > 1 && !done() {
-                    crate::schedule()?;
-                }
-                continue;
-            }
-            let woken = if sends {
-                self.seat.channel.send(())
-            } else {
-                self.seat.channel.receive()
-            };
+        if !seated.sitter.sit() {
+            return Ok(true);
+        }
+        *self.seat.leave.borrow_mut() = leave();
+        match deadline {
+            Some(_) => self.wait_until(seated, deadline),
+            None => self.wait_for_ever(seated, sends),
+        }
+    }
+
+    fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool> {
+        while !seated.is_called() {
+            let woken = reactor::round(
+                true,
+                || seated.is_called(),
+                || {
+                    if sends {
+                        self.seat.channel.send(())
+                    } else {
+                        self.seat.channel.receive()
+                    }
+                },
+            );
             match woken {
                 // Woken without a partner: nothing came through this channel.
                 Ok(()) | Err(Error::ValueLost) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn wait_until(&self, deadline: Option<Instant>, done: impl Fn() -> bool) -> Result<()> {
+    fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool> {
         let reactor = Reactor::current()?;
-        while !done() {
+        while !seated.is_called() {
             let registered = reactor.register(None, deadline);
             *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
             let wake = reactor.block(registered.waiter())?;
-            if wake == Wake::TimedOut && !done() {
-                return Err(Error::Timeout);
+            if wake == Wake::TimedOut && !seated.is_called() {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Between threads: channels, references to tasklets of other threads, the list of threads.
+//! Between threads: channels, references to tasklets of other threads, the list of threads, a lock for one at a time.
 //!
-//! Each thread that uses the library has tasklets of its own, which never leave it. What crosses is in this module, and `Send`:
+//! Each thread that uses the library has tasklets of its own, which never leave it once they have started. What crosses is in this module, and `Send`:
 //!
 //! | | |
 //! |---|---|
 //! | [`Channel`] | values between tasklets of any threads |
-//! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill |
+//! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill, bind, give it another thread |
 //! | [`threads`], [`info`] | who is there |
 //! | [`HostLock`], [`allow_threads`] | tasklets of one thread at a time, for code that needs that |
 //!
@@ -16,19 +16,26 @@
 use crate::error::Result;
 use crate::runtime::Runtime;
 
+pub(crate) mod bell;
 mod channel;
 mod home;
 pub mod host_lock;
 mod local;
+mod look;
+mod mail;
+pub(crate) mod prim;
 mod remote;
+mod sitter;
 mod unstarted;
 
 pub use channel::Channel;
-pub(crate) use home::{has_company, StayUp};
+pub(crate) use home::has_company;
 pub use host_lock::{allow_threads, HostLock};
 pub(crate) use local::{
-    attach, detach, existing, raise, read_mail, read_mail_and_raise, set_free, Local,
+    attach, detach, existing, local, raise, read_mail, read_mail_and_raise, set_free, Local,
+    Seated, Sitting,
 };
+pub(crate) use mail::StayUp;
 pub use remote::{info, threads, Info, Remote};
 
 /// Before the calling tasklet runs others: what other threads want. Errors: what one of them threw at it.

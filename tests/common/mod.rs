@@ -47,6 +47,17 @@ pub fn fresh(test: fn(Stacks)) {
     }
 }
 
+/// Do sliced tasklets share windows? Not where a sanitizer looks on: there all have stacks of their own.
+pub fn has_slices() -> bool {
+    let ask = || {
+        let tasklet = Stacks::Window.builder().bind(|| ());
+        tasklet.expect("a tasklet").is_sliced()
+    };
+    let has = std::thread::spawn(ask).join().expect("an answer");
+    assert_eq!(has, !cfg!(any(feature = "asan", feature = "tsan")));
+    has
+}
+
 /// What happened, in order.
 #[derive(Clone, Default)]
 pub struct Log(Rc<RefCell<Vec<String>>>);

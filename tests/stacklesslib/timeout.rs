@@ -110,15 +110,17 @@ fn waits_in_sync_are_limited() {
 
 #[test]
 fn calls_and_waits_for_other_threads_are_limited() {
-    everywhere(|| offload::call(|| std::thread::sleep(50 * MS)));
+    everywhere(|| offload::call(|| std::thread::sleep(5000 * MS)));
     everywhere(|| {
         let channel = thread::Channel::<()>::new();
+        let (go, gone) = std::sync::mpsc::channel();
         let there = channel.clone();
         let peer = std::thread::spawn(move || {
-            std::thread::sleep(50 * MS);
+            gone.recv().unwrap();
             drop(there.try_send(()));
         });
         let result = channel.receive();
+        go.send(()).unwrap();
         peer.join().unwrap();
         result
     });
@@ -410,9 +412,9 @@ fn three_limits_end_from_the_shortest() {
 #[test]
 fn a_shared_deadline_limits_all_together() {
     fresh(|_| {
-        let deadline = Deadline::after(30 * MS).unwrap();
+        let deadline = Deadline::after(500 * MS).unwrap();
         let left = deadline.left().unwrap();
-        assert!(left <= 30 * MS);
+        assert!(left <= 500 * MS);
         deadline.limit(|| sleep(MS)).unwrap();
         for _ in 0..2 {
             let result = deadline.limit(|| sleep(LONG));
@@ -485,5 +487,49 @@ fn limits_hold_while_main_is_blocked() {
         });
         assert!(result.is_err());
         assert_eq!(Rc::strong_count(&value), 1);
+    });
+}
+
+#[test]
+fn a_limit_that_must_wait_may_end_while_others_are_told() {
+    fresh(|s| {
+        simulated();
+        /// Kills when dropped.
+        struct Killer(hardswitch::Tasklet);
+        impl Drop for Killer {
+            fn drop(&mut self) {
+                self.0.kill().unwrap();
+            }
+        }
+        let log = Log::default();
+        let channel = Channel::new();
+        channel.set_preference(hardswitch::Preference::Neither);
+        let (receiver, logs) = (channel.clone(), log.clone());
+        let queued = s.spawn(move || {
+            let result = timeout(10 * MS, || receiver.receive());
+            logs.add(matches!(result, Err(Error::Exit)));
+            // No limit of its own any more.
+            logs.add(matches!(Channel::<()>::new().receive(), Err(Error::Exit)));
+        });
+        let killer = Killer(queued.clone());
+        let sends = Channel::new();
+        let sender = sends.clone();
+        let noted = Log::default();
+        let notes = noted.clone();
+        s.spawn(move || {
+            let sent = timeout(11 * MS, || sender.send(killer));
+            notes.add(matches!(sent, Err(Error::Timeout)));
+        });
+        run().unwrap();
+        // The one has what it waits for; the other is told, and what it would send is dropped.
+        channel.send(()).unwrap();
+        assert!(queued.is_scheduled());
+        pass(20);
+        run().unwrap();
+        assert!(queued.is_blocked());
+        assert_eq!((log.take(), noted.take()), ("true".into(), "true".into()));
+        assert_eq!((time::timeouts(), pass(20)), (0, 0));
+        queued.kill().unwrap();
+        assert_eq!(log.take(), "true");
     });
 }

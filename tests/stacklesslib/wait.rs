@@ -100,9 +100,15 @@ fn a_killed_tasklet_has_no_result() {
 #[test]
 fn a_join_with_a_timeout_leaves_the_tasklet_alone() {
     fresh(|s| {
-        let [handle] = sleepers(s, [20]);
+        let go = Channel::new();
+        let waits = go.clone();
+        let handle = start(s, move || {
+            waits.receive()?;
+            Ok(20)
+        });
         assert!(matches!(handle.join_timeout(MS), Err(Error::Timeout)));
-        assert!(handle.tasklet().is_alive());
+        assert!(handle.tasklet().is_blocked());
+        s.spawn(move || go.send(()));
         assert_eq!(handle.join_timeout(LONG).unwrap(), 20);
         let again = handle.join_timeout(LONG);
         assert!(matches!(again, Err(Error::Closed)), "it was taken");
@@ -133,8 +139,10 @@ fn a_call_on_a_worker_thread_is_joined_like_any_other() {
     fresh(|s| {
         let here = std::thread::current().id();
         let there = start(s, || offload::call(|| std::thread::current().id()));
-        let slow: JoinHandle<()> = start(s, || offload::call(|| std::thread::sleep(30 * MS)));
+        let (go, gone) = std::sync::mpsc::channel();
+        let slow: JoinHandle<()> = start(s, || offload::call(move || gone.recv().unwrap()));
         assert!(matches!(slow.join_timeout(MS), Err(Error::Timeout)));
+        go.send(()).unwrap();
         assert_ne!(there.join().unwrap(), here);
         slow.join().unwrap();
     });
@@ -161,14 +169,25 @@ fn all_come_in_the_order_of_the_handles() {
 fn each_comes_as_it_ends() {
     fresh(|s| {
         assert!(join::each(Vec::<JoinHandle<()>>::new()).next().is_none());
-        // So far apart that a busy machine keeps their order.
-        let ended: Vec<_> = join::each(sleepers(s, [250, 0, 150, 50, 0]))
-            .map(|item| {
-                let (number, result) = item.unwrap();
-                (number, result.unwrap())
+        let channels: [Channel<()>; 5] = Default::default();
+        let handles = channels.iter().enumerate().map(|(number, go)| {
+            let go = go.clone();
+            start(s, move || match number {
+                1 | 4 => Ok(number),
+                _ => go.receive().map(|()| number),
             })
-            .collect();
-        assert_eq!(ended, [(1, 0), (4, 0), (3, 50), (2, 150), (0, 250)]);
+        });
+        let mut each = join::each(handles);
+        run().unwrap();
+        for number in [1, 4, 3, 0, 2] {
+            if ![1, 4].contains(&number) {
+                let go = channels[number].clone();
+                s.spawn(move || go.send(()));
+            }
+            let (ended, result) = each.next().unwrap().unwrap();
+            assert_eq!((ended, result.unwrap()), (number, number));
+        }
+        assert!(each.next().is_none());
     });
 }
 
@@ -183,7 +202,7 @@ fn some_of_several_can_be_waited_for() {
         assert!(!rest[0].is_done());
         rest[0].tasklet().kill().unwrap();
         // As many as come in a time: the limit is for all of them together.
-        let mut each = join::each(sleepers(s, [0, 60_000, 1, 60_000]));
+        let mut each = join::each(sleepers(s, [0, 60_000, 0, 60_000]));
         let deadline = Deadline::after(50 * MS).unwrap();
         let mut got = 0;
         let ended = deadline.limit(|| {
@@ -250,7 +269,7 @@ fn a_tasklet_a_channel_and_a_queue_are_waited_for_together() {
     fresh(|s| {
         for first in 0..3 {
             let (channel, queue) = (Channel::new(), QueueChannel::bounded(1));
-            let [mut times] = [[200u64; 3]];
+            let mut times = [60_000; 3];
             times[first] = 1;
             let handle = start(s, move || {
                 sleep(Duration::from_millis(times[0]))?;

@@ -1,4 +1,5 @@
-//! Go: the program in bench/go, built when it is needed. GOMAXPROCS=1.
+//! Go: the program in bench/go, built when it is needed. GOMAXPROCS=1, and 2 where two threads
+//! meet.
 
 use super::{outside, Timed};
 use crate::cases::Case;
@@ -13,9 +14,24 @@ pub fn timed(case: Case) -> Timed {
         Case::Rendezvous | Case::RendezvousSliced => "rendezvous",
         Case::Spawn => "spawn",
         Case::SpawnBurst => "spawn-burst",
+        Case::ThreadRendezvous => "thread-rendezvous",
         _ => return None,
     };
-    Some(outside::batch(command(), name))
+    let batch = outside::batch(command(), name);
+    Some(match case {
+        Case::ThreadRendezvous => batch.map(|able| {
+            able.noting("GOMAXPROCS=2; the goroutines may share a thread, and mostly do")
+        }),
+        _ => batch,
+    })
+}
+
+/// With each goroutine tied to a thread of its own.
+pub fn timed_locked(case: Case) -> Timed {
+    (case == Case::ThreadRendezvous).then(|| {
+        outside::batch(command(), "thread-rendezvous-locked")
+            .map(|able| able.noting("GOMAXPROCS=2, LockOSThread on both sides"))
+    })
 }
 
 pub fn herd() -> Result<Command, String> {

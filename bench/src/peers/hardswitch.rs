@@ -1,7 +1,7 @@
 //! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
 //! of its own, which sleeps while others have their turn.
 
-use super::{Able, Timed};
+use super::{wake, Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
 use crate::measure::elsewhere;
@@ -35,6 +35,13 @@ pub fn timed(case: Case) -> Timed {
             spawn(operations, BURST, Stack::Own)
         }),
         Case::Offload => on_stage(Settings::desktop(), offload).noting("a tasklet waits"),
+        Case::ThreadRendezvous => Able::new(|operations| {
+            thread_round_trip(operations, |side| {
+                hardswitch::spawn(side)?;
+                MainLoop::current()?.run_until_idle()
+            })
+        })
+        .noting("a tasklet on either side"),
         _ => return None,
     }))
 }
@@ -63,6 +70,17 @@ pub fn timed_sliced(case: Case) -> Timed {
         }),
         _ => return None,
     }))
+}
+
+/// With plain threads, whose main tasklets wait.
+pub fn timed_thread(case: Case) -> Timed {
+    match case {
+        Case::ThreadRendezvous => Some(Ok(Able::new(|operations| {
+            thread_round_trip(operations, |side| side())
+        })
+        .noting("a plain thread on either side"))),
+        _ => wake::timed_thread(case),
+    }
 }
 
 /// Runs the batches in a thread with these settings.
@@ -104,7 +122,52 @@ fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {
     .noting(format!("slices of {live} bytes")))
 }
 
-/// Not in `operations`: `count` has one thread to count.
+/// Two threads, and on each somebody whom `run` runs. Not in `operations`: `count` has one thread to count.
+fn thread_round_trip(
+    operations: u64,
+    run: fn(Box<dyn FnOnce() -> Result<()>>) -> Result<()>,
+) -> Duration {
+    const END: u64 = u64::MAX;
+    let (ask, answer) = (
+        hardswitch::thread::Channel::<u64>::new(),
+        hardswitch::thread::Channel::new(),
+    );
+    let side = |side: Box<dyn FnOnce() -> Result<Duration> + Send>| {
+        thread::spawn(move || {
+            elsewhere(|| {
+                let took = Rc::new(Cell::new(Duration::ZERO));
+                let measured = took.clone();
+                let done = run(Box::new(move || {
+                    measured.set(side()?);
+                    Ok(())
+                }));
+                done.expect("nobody is killed");
+                took.get()
+            })
+        })
+    };
+    let (asked, answered) = (ask.clone(), answer.clone());
+    let server = side(Box::new(move || loop {
+        match asked.receive()? {
+            END => return Ok(Duration::ZERO),
+            question => answer.send(question + 1)?,
+        }
+    }));
+    let client = side(Box::new(move || {
+        let start = Instant::now();
+        for question in 0..operations {
+            ask.send(question)?;
+            assert_eq!(answered.receive()?, question + 1);
+        }
+        let took = start.elapsed();
+        ask.send(END)?;
+        Ok(took)
+    }));
+    server.join().expect("the server does not panic");
+    client.join().expect("the client does not panic")
+}
+
+/// As above.
 fn offload(operations: u64) -> Duration {
     let result = (|| -> Result<Duration> {
         let took = Rc::new(Cell::new(Duration::ZERO));

@@ -7,6 +7,8 @@ mod context;
 #[cfg(target_arch = "x86_64")]
 mod corosensei;
 #[cfg(target_arch = "x86_64")]
+mod crossbeam;
+#[cfg(target_arch = "x86_64")]
 mod generator;
 mod go;
 mod greenlet;
@@ -114,7 +116,7 @@ fn peers() -> Vec<Peer> {
         },
         Peer {
             name: "hardswitch-thread",
-            timed: wake::timed_thread,
+            timed: hardswitch::timed_thread,
             herd: None,
         },
         Peer {
@@ -223,6 +225,23 @@ fn peers() -> Vec<Peer> {
                 note: "",
                 place: Place::There(go::herd),
             }),
+        },
+        Peer {
+            name: "go-locked",
+            timed: go::timed_locked,
+            herd: None,
+        },
+        #[cfg(target_arch = "x86_64")]
+        Peer {
+            name: "tokio-apart",
+            timed: tokio::timed_apart,
+            herd: None,
+        },
+        #[cfg(target_arch = "x86_64")]
+        Peer {
+            name: "crossbeam",
+            timed: crossbeam::timed,
+            herd: None,
         },
         Peer {
             name: "greenlet",

@@ -1,16 +1,24 @@
 //! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the
-//! measuring thread.
+//! measuring thread. Where two threads meet: a runtime with two workers, or two such runtimes.
 
 use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::measure::elsewhere;
 use std::cell::Cell;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, yield_now, JoinHandle};
 
 pub fn timed(case: Case) -> Timed {
+    if case == Case::ThreadRendezvous {
+        return Some(Ok(two_workers()));
+    }
     let runtime = runtime();
     Some(Ok(match case {
         Case::Yield => Able::new(move |operations| runtime.block_on(give_up(operations))),
@@ -52,22 +60,90 @@ async fn give_up(operations: u64) -> Duration {
 }
 
 async fn round_trip(operations: u64) -> Duration {
+    let (client, server) = both_sides(operations);
+    tokio::spawn(server);
+    joined(tokio::spawn(client)).await
+}
+
+/// Who asks, and who answers until nobody asks any more.
+fn both_sides(
+    operations: u64,
+) -> (
+    impl Future<Output = Duration> + Send,
+    impl Future<Output = ()> + Send,
+) {
     let (ask, mut asked) = mpsc::channel::<u64>(1);
     let (answer, mut answered) = mpsc::channel::<u64>(1);
-    tokio::spawn(async move {
-        while let Some(question) = asked.recv().await {
-            answer.send(question + 1).await.expect("somebody asked");
-        }
-    });
-    let client = tokio::spawn(async move {
+    let client = async move {
         let start = Instant::now();
         for question in 0..operations {
             ask.send(question).await.expect("the other side lives");
             assert_eq!(answered.recv().await, Some(question + 1));
         }
         start.elapsed()
+    };
+    let server = async move {
+        while let Some(question) = asked.recv().await {
+            answer.send(question + 1).await.expect("somebody asked");
+        }
+    };
+    (client, server)
+}
+
+/// Which thread answers is the runtime's choice; a probe counts how often it is another one.
+fn two_workers() -> Able {
+    const PROBE: u64 = 10_000;
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).build();
+    let runtime = runtime.expect("a runtime without I/O needs nothing");
+    let crossed = runtime.block_on(crossings(PROBE)) * 100 / PROBE;
+    Able::new(move |operations| runtime.block_on(round_trip(operations))).noting(format!(
+        "2 workers, mpsc(1); {crossed} % of a probe's answers came from the other thread"
+    ))
+}
+
+/// How many of so many answers came from another thread.
+async fn crossings(operations: u64) -> u64 {
+    let (ask, mut asked) = mpsc::channel::<()>(1);
+    let (answer, mut answered) = mpsc::channel::<ThreadId>(1);
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            let me = thread::current().id();
+            answer.send(me).await.expect("somebody asked");
+        }
     });
-    joined(client).await
+    let client = tokio::spawn(async move {
+        for _ in 0..operations {
+            ask.send(()).await.expect("the other side lives");
+            if answered.recv().await != Some(thread::current().id()) {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    joined(client).await;
+    count.load(Ordering::Relaxed)
+}
+
+/// Two threads with a runtime each, so that each answer does come from the other thread.
+pub fn timed_apart(case: Case) -> Timed {
+    (case == Case::ThreadRendezvous).then(|| {
+        Ok(Able::new(|operations| {
+            let (client, server) = both_sides(operations);
+            let server = thread::spawn(|| {
+                elsewhere(|| {
+                    runtime().block_on(async { joined(tokio::spawn(server)).await });
+                    Duration::ZERO
+                })
+            });
+            let runtime = runtime();
+            let took = runtime.block_on(async { joined(tokio::spawn(client)).await });
+            server.join().expect("the server does not panic");
+            took
+        })
+        .noting("two current-thread runtimes, mpsc(1)"))
+    })
 }
 
 async fn spawn(operations: u64, burst: u64) -> Duration {

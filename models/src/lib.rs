@@ -1,0 +1,18 @@
+//! Models of how threads wake each other. The protocol is the library's own source, included here; only its primitives (`prim`) are those of loom,
+//! which runs each model in all orders that threads and memory allow. A lost wake-up is a deadlock there, and fails the test.
+//!
+//! `cargo test --release -p models`. With `HSW_BUG=hsw_bug_early_look` (look for letters before the lock that lying down takes),
+//! `hsw_bug_late_sit` (find out about a call, then sit down) or `hsw_bug_deaf` (lie down without regard to a ring) they must fail.
+#![cfg(test)]
+// What is not modelled is used by the library alone.
+#![allow(dead_code)]
+
+#[path = "../../src/thread/bell.rs"]
+mod bell;
+#[path = "../../src/thread/mail.rs"]
+mod mail;
+mod prim;
+#[path = "../../src/thread/sitter.rs"]
+mod sitter;
+
+mod tests;

@@ -1,0 +1,258 @@
+//! The models. Each is a few steps of two or three threads; all orders of them are tried.
+
+use crate::bell::Bell;
+use crate::mail::{Census, Flag, Mailbox, StayUp};
+use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
+use crate::sitter::Sitter;
+use loom::thread;
+
+/// All orders in which no more than three times a thread is interrupted where it need not be: each lost wake-up that these models were made for takes one.
+fn explore(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+struct Hook(Arc<AtomicUsize>);
+
+impl Flag for Hook {
+    fn raise(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+    fn lower(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A thread of the library: its mailbox, what it sleeps on, and the flag that its switches look at.
+struct Home {
+    mail: Mailbox<u32, Hook>,
+    bell: Arc<Bell>,
+    hooks: Arc<AtomicUsize>,
+}
+
+impl Home {
+    fn new(census: &Census) -> Home {
+        let hooks = Arc::new(AtomicUsize::new(0));
+        Home {
+            mail: Mailbox::new(Hook(hooks.clone()), census),
+            bell: Arc::new(Bell::new(Signal::new())),
+            hooks,
+        }
+    }
+
+    fn read(&self, into: &mut Vec<u32>) {
+        if self.hooks.load(Ordering::Relaxed) != 0 {
+            self.mail.take(into);
+        }
+    }
+
+    /// What a pump does that has nothing else to do: reads, and sleeps if there is nothing. Polls descriptors, too, if so desired.
+    fn pump(
+        &self,
+        census: &Census,
+        stuck: bool,
+        polls: bool,
+        into: &mut Vec<u32>,
+    ) -> Result<(), StayUp> {
+        match self.mail.lie_down(stuck, census, &self.bell, || false) {
+            Ok(()) => {}
+            Err(StayUp::Mail) => {
+                self.mail.take(into);
+                return Ok(());
+            }
+            Err(why) => return Err(why),
+        }
+        if polls {
+            let waits = self.bell.listen();
+            if waits {
+                self.bell.signal().wait();
+            }
+            self.bell.heard(waits);
+        } else {
+            self.bell.sleep(None);
+        }
+        self.mail.get_up(census, into);
+        Ok(())
+    }
+}
+
+fn census() -> Census {
+    Census {
+        awake: AtomicUsize::new(0),
+    }
+}
+
+/// Two threads post, the owner sleeps until it has both letters: each arrives once.
+fn letters_arrive(polls: bool) {
+    explore(move || {
+        let census = Arc::new(census());
+        let home = Arc::new(Home::new(&census));
+        let posters: Vec<_> = (1..=2)
+            .map(|letter| {
+                let (home, census) = (home.clone(), census.clone());
+                thread::spawn(move || home.mail.post(letter, &census).unwrap())
+            })
+            .collect();
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            home.pump(&census, false, polls, &mut got).unwrap();
+        }
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+        posters.into_iter().for_each(|p| p.join().unwrap());
+        assert_eq!(census.awake.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn letters_arrive_at_a_thread_that_sleeps_on_its_word() {
+    letters_arrive(false);
+}
+
+#[test]
+fn letters_arrive_at_a_thread_that_polls() {
+    letters_arrive(true);
+}
+
+/// A switch of a thread that is awake finds the flag raised or, later, the letter when it lies down.
+#[test]
+fn who_is_awake_reads_its_mail_without_being_rung() {
+    explore(|| {
+        let census = Arc::new(census());
+        let home = Arc::new(Home::new(&census));
+        let (there, all) = (home.clone(), census.clone());
+        let poster = thread::spawn(move || there.mail.post(1, &all).unwrap());
+        let mut got = Vec::new();
+        home.read(&mut got);
+        while got.is_empty() {
+            home.pump(&census, false, false, &mut got).unwrap();
+        }
+        assert_eq!(got, [1]);
+        poster.join().unwrap();
+        let mut more = Vec::new();
+        home.mail.take(&mut more);
+        assert!(more.is_empty());
+    });
+}
+
+/// Two threads that wait for nothing but each other, with one letter between them: it arrives, and whoever is told of a deadlock then is the only one who can
+/// run.
+#[test]
+fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
+    explore(|| {
+        let census = Arc::new(census());
+        let homes = Arc::new([Home::new(&census), Home::new(&census)]);
+        let side = |me: usize| {
+            let (homes, census) = (homes.clone(), census.clone());
+            move || {
+                let mut got = Vec::new();
+                if me == 0 {
+                    homes[1].mail.post(1, &census).unwrap();
+                } else {
+                    while got.is_empty() {
+                        // The other one can run, or has posted.
+                        let pumped = homes[1].pump(&census, true, false, &mut got);
+                        assert_eq!(pumped, Ok(()));
+                    }
+                    got.clear();
+                }
+                // Now both wait for what never comes.
+                let mut told = 0;
+                if homes[me].pump(&census, true, false, &mut got) == Err(StayUp::Deadlock) {
+                    told = 1;
+                    // As the end of the thread would: the other one is to look again.
+                    homes[me].mail.close();
+                    assert!(census.leave());
+                    assert!(homes[1 - me].mail.nudge(&census));
+                }
+                assert!(got.is_empty());
+                told
+            }
+        };
+        let other = thread::spawn(side(1));
+        let told = side(0)();
+        assert_eq!(told + other.join().unwrap(), 1);
+    });
+}
+
+/// A tasklet's wait: it looks, then sits down and sleeps until a letter comes. It goes on, with what was written before the call, and no letter
+/// is sent to who did not sit.
+#[test]
+fn who_is_called_goes_on_whether_it_looked_or_sat() {
+    explore(|| {
+        let census = Arc::new(census());
+        let home = Arc::new(Home::new(&census));
+        let wait = Arc::new((Sitter::new(), Mutex::new(None)));
+        let (there, all, its) = (home.clone(), census.clone(), wait.clone());
+        let partner = thread::spawn(move || {
+            *its.1.lock().unwrap() = Some(7);
+            let sits = its.0.call();
+            if sits {
+                there.mail.post(1, &all).unwrap();
+            }
+            sits
+        });
+        let mut got = Vec::new();
+        let mut sat = false;
+        if !wait.0.is_called() {
+            sat = wait.0.sit();
+            // Blocked: only a letter makes it runnable.
+            while sat && got.is_empty() {
+                home.pump(&census, false, false, &mut got).unwrap();
+            }
+        }
+        assert!(wait.0.is_called());
+        assert_eq!(wait.1.lock().unwrap().take(), Some(7));
+        assert_eq!(partner.join().unwrap(), sat);
+    });
+}
+
+/// An event queue: events under a lock, and a bell. The owner silences, looks, sleeps.
+fn events_are_seen(bell: fn(Signal) -> Bell, wait: fn(&Bell)) {
+    explore(move || {
+        let queue = Arc::new((Mutex::new(0), bell(Signal::new())));
+        let posters: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = queue.clone();
+                thread::spawn(move || {
+                    *queue.0.lock().unwrap() += 1;
+                    queue.1.ring();
+                })
+            })
+            .collect();
+        let mut seen = 0;
+        loop {
+            seen += std::mem::take(&mut *queue.0.lock().unwrap());
+            if seen == 2 {
+                break;
+            }
+            wait(&queue.1);
+        }
+        posters.into_iter().for_each(|p| p.join().unwrap());
+    });
+}
+
+#[test]
+fn events_end_a_sleep() {
+    events_are_seen(Bell::new, |bell| bell.sleep(None));
+}
+
+#[test]
+fn events_end_a_poll() {
+    events_are_seen(Bell::new, |bell| {
+        let waits = bell.listen();
+        if waits {
+            bell.signal().wait();
+        }
+        bell.heard(waits);
+    });
+}
+
+#[test]
+fn events_make_a_polled_signal_stay_raised_until_it_is_silenced() {
+    events_are_seen(Bell::polled, |bell| {
+        bell.signal().wait();
+        bell.silence();
+    });
+}

@@ -1,0 +1,68 @@
+//! What the protocol between threads is made of. The modules that use it (`bell`, `mail`, `sitter`) take nothing from elsewhere, so that
+//! `models/` can run the same source with primitives that try all orders.
+
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+/// Sleeps while `word` is `value`, at most for `timeout`. May come back early, for no reason.
+pub(crate) fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
+    let timeout = timeout.map(crate::net::timespec);
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the word and the time live until the call is over. Its errors (the word was another, the time is up, a signal) all mean: look.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            value,
+            timeout,
+        )
+    };
+}
+
+/// Wakes who sleeps on `word`.
+pub(crate) fn wake_on(word: &AtomicU32) {
+    // SAFETY: only the address counts.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            1,
+        )
+    };
+}
+
+/// What makes a waiting `poll` return.
+pub(crate) struct Signal(EventFd);
+
+impl Signal {
+    pub(crate) fn new() -> io::Result<Signal> {
+        Ok(Signal(EventFd::from_value_and_flags(
+            0,
+            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+        )?))
+    }
+
+    /// Makes the descriptor readable.
+    pub(crate) fn raise(&self) {
+        // The one error, EAGAIN, says that the counter is at its end: it is readable then.
+        let _ = self.0.write(1);
+    }
+
+    /// Makes it not readable.
+    pub(crate) fn lower(&self) {
+        // The one error, EAGAIN, says that it was not.
+        let _ = self.0.read();
+    }
+
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
