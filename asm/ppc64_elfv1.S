@@ -338,8 +338,8 @@
 
     # The next tasklet's bytes are not in place, and the window that they belong to
     # is often the one that we stand in: so there is no stack to call on. r1 is the
-    # leaving tasklet's while its bytes go out and the next one's while those come
-    # in: what a signal handler writes is below either.
+    # leaving tasklet's while its bytes go out, and then below those that come in:
+    # there is room for a signal handler in either place.
 .Lhsw_exchange:
     # From here on there is no caller to unwind to.
     .cfi_def_cfa 1, 0
@@ -352,11 +352,12 @@
     ld 6, 8(4)
     ld 7, 16(4)
     HSW_COPY
-    ld 1, 48(4)
     ld 5, 24(4)
     ld 6, 32(4)
     ld 7, 40(4)
+    mr 1, 6
     HSW_COPY
+    ld 1, 48(4)
     .cfi_def_cfa 1, 496
     .cfi_offset 65, 16
     .cfi_offset 70, 8

@@ -122,8 +122,8 @@ hsw_asm_transfer:
 
     # The next tasklet's bytes are not in place, and the window that they belong to
     # is often the one that we stand in: so there is no stack to call on. The stack
-    # pointer is the leaving tasklet's while its bytes go out and the next one's
-    # while those come in: what a signal handler writes is below either.
+    # pointer is the leaving tasklet's while its bytes go out, and then below those
+    # that come in: there is room for a signal handler in either place.
 .Lhsw_exchange:
     # From here on there is no caller to unwind to.
     .cfi_def_cfa rsp, 8
@@ -135,11 +135,12 @@ hsw_asm_transfer:
     mov rdi, [rdx + 8]
     mov rcx, [rdx + 16]
     HSW_COPY
-    mov rsp, [rdx + 48]
     mov rsi, [rdx + 24]
     mov rdi, [rdx + 32]
     mov rcx, [rdx + 40]
+    mov rsp, rdi
     HSW_COPY
+    mov rsp, [rdx + 48]
     .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16

@@ -148,8 +148,7 @@ host_under() {
 under_valgrind() (
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=${MEMCHECK[*]} HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25
     rust=0
-    # Memcheck mistakes what that one leaves in its window while it runs on a segment: docs/debugging.md.
-    rust_under valgrind "$1" "$VALGRIND_TESTS" -- --skip what_grow_carries_is_part_of_the_slice || rust=$?
+    rust_under valgrind "$1" "$VALGRIND_TESTS" || rust=$?
     IFS=';'
     emulator=-DCMAKE_CROSSCOMPILING_EMULATOR=${MEMCHECK[*]}
     unset IFS

@@ -322,12 +322,12 @@ where
         let outer = (extra.low, extra.segment.clone());
         let first = !(*me).is(flag::SEGMENT);
         if first {
-            let sp = arch::exact_stack_pointer();
-            extra.low = sp - SEGMENT_MARGIN;
-            valgrind::accessible(extra.low, SEGMENT_MARGIN);
+            extra.low = arch::exact_stack_pointer() - SEGMENT_MARGIN;
         }
         extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);
+        // Last: what a call pops is out of bounds again.
+        valgrind::accessible(arch::exact_stack_pointer() - SEGMENT_MARGIN, SEGMENT_MARGIN);
         hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
         (extra.low, extra.segment) = outer;

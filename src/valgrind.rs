@@ -20,10 +20,10 @@ mod requests {
     /// Requests to Memcheck: its two letters, then a number.
     const MAKE_MEM_UNDEFINED: usize = (b'M' as usize) << 24 | (b'C' as usize) << 16 | 1;
     const MAKE_MEM_DEFINED: usize = MAKE_MEM_UNDEFINED + 1;
-    const CHECK_MEM_IS_ADDRESSABLE: usize = MAKE_MEM_UNDEFINED + 3;
 
     /// A sequence of instructions without effect that Valgrind knows. Outside of
     /// it the answer is 0.
+    #[inline(always)]
     fn request(number: usize, a: usize, b: usize) -> usize {
         let words = [number, a, b, 0, 0, 0];
         let answer;
@@ -64,32 +64,19 @@ mod requests {
     }
 
     /// `[at, at + len)` may be read and written: nobody needs to know what is there.
+    #[inline(always)]
     pub(crate) fn accessible(at: usize, len: usize) {
         request(MAKE_MEM_DEFINED, at, len);
     }
 
-    /// The routines are going to copy these. What lies below the bytes that go out is
-    /// made known. They themselves are still in place, but for those that Memcheck
-    /// holds for popped, such as where a tasklet has gone on to a segment.
+    /// The routines are going to copy these. Only what lies below the bytes that go
+    /// out is made known: they are still in place.
     pub(crate) fn slices(out: &Copying, into: &Copying) {
         let below = match out.len {
             0 => into.len,
             _ => out.from.saturating_sub(into.to),
         };
         accessible(into.to, below);
-        quietly(|| {
-            let (mut at, end) = (out.from, out.from + out.len);
-            while at < end {
-                // The first that may not be touched; 0: none.
-                match request(CHECK_MEM_IS_ADDRESSABLE, at, end - at) {
-                    0 => break,
-                    popped => {
-                        accessible(popped, 1);
-                        at = popped + 1;
-                    }
-                }
-            }
-        });
     }
 
     /// Runs `f`, which may read anything.

@@ -129,8 +129,8 @@ pub(crate) struct Exchange {
     pub(crate) out: Copying,
     /// ... then into it ...
     pub(crate) into: Copying,
-    /// ... and the save area to go on with. It is the stack pointer already while
-    /// `into` is copied, so a signal handler finds room below what comes in.
+    /// ... and the save area to go on with. While `into` is copied the stack pointer
+    /// is its lower end, so a signal handler finds room.
     pub(crate) sp: usize,
 }
 
