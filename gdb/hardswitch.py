@@ -263,6 +263,10 @@ class CoreMemory:
         number = thread.num if thread else 1
         gdb.execute(f"core-file {path}", to_string=True)
         gdb.execute(f"thread {number}", to_string=True)
+        # gdb keeps what it has read of stacks when another core file has the same process number; a change makes it forget.
+        kept = gdb.parameter("stack-cache")
+        for value in (not kept, kept):
+            gdb.execute(f"set stack-cache {'on' if value else 'off'}", to_string=True)
 
     def restore(self):
         if self.copy:

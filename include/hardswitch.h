@@ -322,6 +322,9 @@ typedef struct hsw_settings {
   // Report an overflow into a guard page with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS that passes on
   // all others.
   bool overflow_report;
+  // Nanoseconds for which the last tasklet of the thread that can run looks for its partner on another thread before the thread
+  // goes to sleep. It is processor time. 0: never; a library without threads never does.
+  uint64_t spin_ns;
 } hsw_settings;
 
 // Figures of a thread's runtime. Bytes unless the name says otherwise.

@@ -749,6 +749,7 @@ TEST_CASE("settings come first or not at all, and limits are errors") {
         hsw_settings settings{};
         REQUIRE(hsw_settings_console(&settings) == HSW_OK);
         CHECK(settings.windows == 1);
+        CHECK(settings.spin_ns == 0);
         settings.windows = 0;
         CHECK(hsw_init(&settings) == HSW_ERR_SETTINGS);
     });

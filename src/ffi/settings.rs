@@ -27,6 +27,9 @@ pub struct hsw_settings {
     /// Report an overflow into a guard page with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS that passes on
     /// all others.
     pub overflow_report: bool,
+    /// Nanoseconds for which the last tasklet of the thread that can run looks for its partner on another thread before the thread
+    /// goes to sleep. It is processor time. 0: never; a library without threads never does.
+    pub spin_ns: u64,
 }
 
 impl From<Settings> for hsw_settings {
@@ -40,6 +43,10 @@ impl From<Settings> for hsw_settings {
             slice_cache: settings.slice_cache,
             memory_ceiling: settings.memory_ceiling,
             overflow_report: settings.overflow_report,
+            #[cfg(feature = "std")]
+            spin_ns: super::run::nanoseconds(settings.spin),
+            #[cfg(not(feature = "std"))]
+            spin_ns: 0,
         }
     }
 }
@@ -103,6 +110,10 @@ unsafe fn wanted(settings: *const hsw_settings) -> Settings {
         wanted.slice_cache = settings.slice_cache;
         wanted.memory_ceiling = settings.memory_ceiling;
         wanted.overflow_report = settings.overflow_report;
+        #[cfg(feature = "std")]
+        {
+            wanted.spin = core::time::Duration::from_nanos(settings.spin_ns);
+        }
     }
     wanted
 }
