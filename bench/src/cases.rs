@@ -1,5 +1,5 @@
-//! What is measured, in which unit, and what was promised (the figures of issue 3;
-//! docs/performance.md has the reasons).
+//! What is measured, in which unit, and what the goals are (docs/performance.md has the
+//! reasons).
 
 /// Sizes of the slices of `sliced-switch`, in bytes.
 pub const SLICES: [usize; 4] = [64, 256, 1024, 4096];
