@@ -227,14 +227,11 @@ mod hooks {
                 runtime.fibers.next.set((*next).extra().fiber.tsan);
             }
             runtime.fibers.leaves.set(prev);
-            let Bounds { bottom, size } = bounds(next);
-            let keep = if for_good {
-                // Its fake frames are freed.
-                ptr::null_mut()
-            } else {
-                &raw mut (*prev).extra().fiber.fake
-            };
-            tool::__sanitizer_start_switch_fiber(keep, bottom, size);
+            if !for_good {
+                let Bounds { bottom, size } = bounds(next);
+                let keep = &raw mut (*prev).extra().fiber.fake;
+                tool::__sanitizer_start_switch_fiber(keep, bottom, size);
+            }
         }
     }
 
@@ -244,16 +241,16 @@ mod hooks {
     /// `to` is what an `op` might return; inlined into that function, of which
     /// nothing is needed any more.
     #[inline(always)]
-    pub(crate) unsafe fn left_for_good(_runtime: &Runtime, to: usize) -> usize {
-        // SAFETY: the caller's promise. TSan's switch comes after it, so the function
-        // does not return.
-        #[cfg(feature = "tsan")]
+    pub(crate) unsafe fn left_for_good(runtime: &Runtime, to: usize) -> usize {
+        // SAFETY: the caller's promise. The function does not return: with the switch
+        // its fake frames are freed, and TSan's switch comes after it.
         unsafe {
-            tool::__tsan_switch_to_fiber(_runtime.fibers.next.replace(ptr::null_mut()), 0);
+            let Bounds { bottom, size } = bounds(runtime.current());
+            tool::__sanitizer_start_switch_fiber(ptr::null_mut(), bottom, size);
+            #[cfg(feature = "tsan")]
+            tool::__tsan_switch_to_fiber(runtime.fibers.next.replace(ptr::null_mut()), 0);
             crate::arch::hsw_asm_leave(to)
         }
-        #[cfg(not(feature = "tsan"))]
-        to
     }
 
     /// The running tasklet goes on, or begins.

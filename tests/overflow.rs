@@ -155,6 +155,10 @@ fn a_segment_of_main_is_reported_as_well() {
 }
 
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "there are no windows"
+)]
 fn a_window_from_which_frames_were_spilled_is_still_the_tasklets() {
     let (text, end) = child(|| {
         Settings::console().apply().unwrap();
