@@ -202,6 +202,23 @@ impl Core {
         }
     }
 
+    /// Gives `value` to the receiver that has waited longest, and queues it; nobody
+    /// switches, no callback is called, and the caller's slot is left alone, whatever
+    /// was thrown at the caller meanwhile. False, and `value` is dropped: nobody waits.
+    #[cfg(feature = "std")]
+    fn serve(&self, value: Slot) -> bool {
+        if self.balance.get() >= 0 {
+            return false;
+        }
+        let runtime = self.runtime();
+        // SAFETY: a member of the queue; the slot of one that waits is empty.
+        unsafe {
+            (*self.head.get()).slot = value;
+            self.wake_first(runtime);
+        }
+        true
+    }
+
     /// Puts the first of the queue, whose slot has been dealt with, into the run
     /// queue.
     unsafe fn wake_first(&self, runtime: &Runtime) {
@@ -770,6 +787,12 @@ impl<T: 'static> Channel<T> {
         }
         let mut nothing = Slot::EMPTY;
         select::value(select::one(&self.core, RECEIVE, &mut nothing, time)?)
+    }
+
+    /// As [`Core::serve`].
+    #[cfg(feature = "std")]
+    pub(crate) fn serve(&self, value: T) -> bool {
+        self.core.serve(Slot::new(value))
     }
 
     fn would_block(&self) -> Error {

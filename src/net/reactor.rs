@@ -267,11 +267,8 @@ impl Reactor {
         waiter.wake.set(Some(wake));
         self.forget(waiter);
         // It may not be blocked there (any more): it pumps itself, or somebody killed it and it has not run yet.
-        if waiter.channel.balance() < 0 {
-            if let Err(error) = waiter.channel.send(()) {
-                log::error!("a waiting tasklet could not be woken: {error}");
-            }
-        }
+        // Not a `send`: that would raise what was thrown at the running tasklet, here, and wake nobody.
+        waiter.channel.serve(());
     }
 
     fn forget(&self, waiter: &Waiter) {
