@@ -512,3 +512,35 @@ pub(crate) fn round(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Slot;
+
+    #[test]
+    fn a_wake_is_not_lost_when_something_was_thrown_at_whoever_wakes() {
+        std::thread::spawn(|| {
+            let reactor = Reactor::current().unwrap();
+            let registered = Rc::new(reactor.register(None, None));
+            let (waits, woken) = (registered.clone(), Rc::new(Cell::new(false)));
+            let (inside, told) = (reactor.clone(), woken.clone());
+            crate::spawn(move || {
+                assert_eq!(inside.block(waits.waiter())?, Wake::Ready);
+                told.set(true);
+                Ok(())
+            })
+            .unwrap();
+            crate::run().unwrap();
+            // SAFETY: main is running; its slot is empty and is emptied again.
+            let slot = unsafe { &mut (*Runtime::get().current()).slot };
+            *slot = Slot::bomb(Error::Exit);
+            reactor.wake(registered.waiter(), Wake::Ready);
+            assert!(slot.take().is_bomb(), "not the waker's to raise");
+            crate::run().unwrap();
+            assert!(woken.get());
+        })
+        .join()
+        .unwrap();
+    }
+}
