@@ -2,7 +2,8 @@
 //! which runs each model in all orders that threads and memory allow. A lost wake-up is a deadlock there, and fails the test.
 //!
 //! `cargo test --release -p models`. With `HSW_BUG=hsw_bug_early_look` (look for letters before the lock that lying down takes),
-//! `hsw_bug_late_sit` (find out about a call, then sit down) or `hsw_bug_deaf` (lie down without regard to a ring) they must fail.
+//! `hsw_bug_late_sit` (find out about a call, then sit down), `hsw_bug_deaf` (lie down without regard to a ring) or `hsw_bug_late_crowd` (find that nobody
+//! looks, then say that one is in the queue) they must fail.
 #![cfg(test)]
 // What is not modelled is used by the library alone.
 #![allow(dead_code)]
@@ -11,6 +12,8 @@
 mod bell;
 #[path = "../../src/thread/mail.rs"]
 mod mail;
+#[path = "../../src/thread/meeting.rs"]
+mod meeting;
 mod prim;
 #[path = "../../src/thread/sitter.rs"]
 mod sitter;

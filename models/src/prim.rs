@@ -4,8 +4,45 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use std::sync::PoisonError;
 
+use loom::cell::UnsafeCell;
 use loom::sync::Condvar;
+use std::mem::MaybeUninit;
 use std::time::Duration;
+
+pub(crate) fn pause() {
+    loom::thread::yield_now();
+}
+
+/// Room for a value; loom sees it when two threads use it at the same time. It remembers whether it is full, so a value that is put on another one, or taken
+/// twice, is seen as well.
+pub(crate) struct Place<V>(UnsafeCell<(MaybeUninit<V>, bool)>);
+
+// SAFETY: as in the library.
+unsafe impl<V: Send> Sync for Place<V> {}
+
+impl<V> Place<V> {
+    pub(crate) fn new() -> Place<V> {
+        Place(UnsafeCell::new((MaybeUninit::uninit(), false)))
+    }
+
+    pub(crate) unsafe fn put(&self, value: V) {
+        self.0.with_mut(|place| {
+            // SAFETY: loom makes sure that nobody else uses it.
+            let place = unsafe { &mut *place };
+            assert!(!std::mem::replace(&mut place.1, true), "put on a value");
+            place.0.write(value);
+        });
+    }
+
+    pub(crate) unsafe fn take(&self) -> V {
+        self.0.with_mut(|place| {
+            // SAFETY: as in `put`; it is full.
+            let place = unsafe { &mut *place };
+            assert!(std::mem::replace(&mut place.1, false), "taken twice");
+            unsafe { place.0.assume_init_read() }
+        })
+    }
+}
 
 loom::lazy_static! {
     /// The kernel's queue of sleepers: one for all words is enough, who is woken in vain looks again.

@@ -2,8 +2,10 @@
 
 use crate::bell::Bell;
 use crate::mail::{Census, Flag, Mailbox, StayUp};
+use crate::meeting::Meeting;
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
 use crate::sitter::Sitter;
+use loom::sync::Condvar;
 use loom::thread;
 
 /// All orders in which no more than three times a thread is interrupted where it need not be: each lost wake-up that these models were made for takes one.
@@ -254,5 +256,205 @@ fn events_make_a_polled_signal_stay_raised_until_it_is_silenced() {
     events_are_seen(Bell::polled, |bell| {
         bell.signal().wait();
         bell.silence();
+    });
+}
+
+/// A wait in the queue of a meeting: what it brings or gets, and whether its partner has come.
+struct Wait {
+    value: Mutex<Option<u32>>,
+    over: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wait {
+    fn with(value: Option<u32>) -> Arc<Wait> {
+        Arc::new(Wait {
+            value: Mutex::new(value),
+            over: Mutex::new(false),
+            changed: Condvar::new(),
+        })
+    }
+
+    fn end(&self) {
+        *self.over.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn block(&self) {
+        let mut over = self.over.lock().unwrap();
+        while !*over {
+            over = self.changed.wait(over).unwrap();
+        }
+    }
+}
+
+type Place = Meeting<u32, Wait>;
+
+/// As `thread::Channel` does it; with a look, which ends at once, or without.
+fn send(place: &Place, value: u32, looks: bool) {
+    let Err(value) = place.bring(value) else {
+        return;
+    };
+    let looked = if looks {
+        place.look_for_receiver(value)
+    } else {
+        Err(value)
+    };
+    let (mut value, mut locked, looked) = match looked.map(|()| place.sent()) {
+        Ok(Ok(())) => return,
+        Ok(Err((value, locked))) => (value, locked, true),
+        Err(value) => (value, place.lock(), false),
+    };
+    let mut joins = looked;
+    while !joins {
+        match place.bring(value) {
+            Ok(()) => return,
+            Err(back) => value = back,
+        }
+        if let Some(partner) = locked.pop(false) {
+            drop(locked);
+            *partner.value.lock().unwrap() = Some(value);
+            return partner.end();
+        }
+        joins = locked.gather(true);
+    }
+    let wait = Wait::with(Some(value));
+    locked.push(wait.clone(), true, looked);
+    drop(locked);
+    wait.block();
+    assert_eq!(*wait.value.lock().unwrap(), None);
+}
+
+fn receive(place: &Place, looks: bool) -> u32 {
+    if let Some(value) = place.fetch() {
+        return value;
+    }
+    let (mut locked, looked) = if looks && place.look_for_sender() {
+        match place.received() {
+            Ok(value) => return value,
+            Err(locked) => (locked, true),
+        }
+    } else {
+        (place.lock(), false)
+    };
+    let mut joins = looked;
+    while !joins {
+        if let Some(value) = place.fetch() {
+            return value;
+        }
+        if let Some(partner) = locked.pop(true) {
+            drop(locked);
+            let value = partner.value.lock().unwrap().take();
+            partner.end();
+            return value.unwrap();
+        }
+        joins = locked.gather(false);
+    }
+    let wait = Wait::with(None);
+    locked.push(wait.clone(), false, looked);
+    drop(locked);
+    wait.block();
+    let value = wait.value.lock().unwrap().take();
+    value.unwrap()
+}
+
+/// A sender and a receiver, each with a look or without: they meet, and nothing is left.
+fn a_sender_and_a_receiver_meet(sender_looks: bool, receiver_looks: bool) {
+    explore(move || {
+        let place = Arc::new(Place::new());
+        let there = place.clone();
+        let sender = thread::spawn(move || send(&there, 7, sender_looks));
+        assert_eq!(receive(&place, receiver_looks), 7);
+        sender.join().unwrap();
+        assert_eq!(place.lock().balance(), 0);
+        assert!(place.look_for_sender(), "the next one may look again");
+    });
+}
+
+#[test]
+fn who_look_for_each_other_meet() {
+    a_sender_and_a_receiver_meet(true, true);
+}
+
+#[test]
+fn a_sender_that_looks_and_a_receiver_that_does_not_meet() {
+    a_sender_and_a_receiver_meet(true, false);
+}
+
+#[test]
+fn a_receiver_that_looks_and_a_sender_that_does_not_meet() {
+    a_sender_and_a_receiver_meet(false, true);
+}
+
+/// Two senders on threads of their own, and two receives: each value arrives once, whoever looks, joins the queue, or finds the place taken.
+#[test]
+fn two_senders_and_a_receiver_lose_nothing() {
+    explore(|| {
+        let place = Arc::new(Place::new());
+        let senders: Vec<_> = (1..=2)
+            .map(|value| {
+                let place = place.clone();
+                thread::spawn(move || send(&place, value, value == 1))
+            })
+            .collect();
+        let mut got = [receive(&place, true), receive(&place, false)];
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+        senders.into_iter().for_each(|s| s.join().unwrap());
+        assert_eq!(place.lock().balance(), 0);
+    });
+}
+
+/// One who looks is closed upon: it stays, and is served by a thread that comes later.
+#[test]
+fn a_close_leaves_who_looks() {
+    explore(|| {
+        let place = Arc::new(Place::new());
+        let there = place.clone();
+        let other = thread::spawn(move || {
+            there.lock().close();
+            send(&there, 7, true);
+        });
+        assert_eq!(receive(&place, true), 7);
+        other.join().unwrap();
+        assert!(
+            !place.look_for_sender(),
+            "nobody begins to look at a closed one"
+        );
+        place.lock().open();
+        assert!(place.look_for_sender());
+    });
+}
+
+/// Who looks came before who is in the queue; and goes on to be the first, should it have looked in vain.
+#[test]
+fn who_looks_is_served_before_the_queue() {
+    explore(|| {
+        let place = Place::new();
+        let later = Wait::with(None);
+        assert!(place.look_for_sender());
+        let mut locked = place.lock();
+        assert!(locked.gather(false));
+        locked.push(later.clone(), false, false);
+        assert_eq!(locked.balance(), -2);
+        drop(locked);
+        assert!(!place.look_for_sender(), "there is a crowd");
+
+        assert_eq!(place.bring(1), Ok(()));
+        assert_eq!(place.received().ok(), Some(1));
+        assert_eq!(place.bring(2), Err(2), "nobody looks any more");
+        assert!(Arc::ptr_eq(&place.lock().pop(false).unwrap(), &later));
+
+        assert!(place.look_for_sender());
+        let mut locked = place.lock();
+        assert!(locked.gather(false));
+        locked.push(later.clone(), false, false);
+        drop(locked);
+        let first = Wait::with(None);
+        let mut locked = place.received().err().expect("nobody came");
+        locked.push(first.clone(), false, true);
+        assert!(Arc::ptr_eq(&locked.pop(false).unwrap(), &first));
+        assert!(Arc::ptr_eq(&locked.pop(false).unwrap(), &later));
+        assert!(locked.pop(false).is_none());
     });
 }

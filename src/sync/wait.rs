@@ -164,6 +164,7 @@ impl Wait {
     /// Blocks until somebody answers and wakes the waiter (true) or the time is up. Errors: what was thrown at the tasklet meanwhile, what
     /// makes a pump fail.
     pub fn block(&self) -> Result<bool> {
+        self.sitting.look(&self.waiter.seated);
         self.sitting
             .wait(&self.waiter.seated, false, self.deadline, || None)
     }

@@ -9,14 +9,15 @@ use crate::scheduler::may_switch;
 use crate::tasklet::flag;
 use crate::value::Slot;
 use crate::Preference;
-use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicI8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::home::Mark;
 use super::local::{local, Leave, Local, Seated, Sitting};
+use super::meeting::{self, Meeting};
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
 ///
@@ -54,68 +55,15 @@ pub struct Channel<T: Send + 'static> {
     spare: Mutex<Option<Arc<Wait<T>>>>,
 }
 
-/// Two threads pass it to and fro all the time: it has its cache line to itself.
-#[repr(align(64))]
+/// Two threads pass it to and fro all the time: it has its cache line to itself, of 128 bytes on a Cell.
+#[repr(C, align(128))]
 struct Core<T> {
-    state: Mutex<State<T>>,
+    meeting: Meeting<Result<T>, Wait<T>>,
+    preference: AtomicI8,
+    schedule_all: AtomicBool,
 }
 
-struct State<T> {
-    /// Who has waited longest comes first; all send, or all receive.
-    queue: Line<Wait<T>>,
-    sending: bool,
-    preference: Preference,
-    schedule_all: bool,
-    closing: bool,
-}
-
-/// Who waits, first come first served. The first one lies in here, not in memory of its own: mostly there is no other.
-struct Line<W> {
-    first: Option<Arc<W>>,
-    others: VecDeque<Arc<W>>,
-}
-
-impl<W> Line<W> {
-    const fn new() -> Line<W> {
-        Line {
-            first: None,
-            others: VecDeque::new(),
-        }
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn push(&mut self, wait: Arc<W>) {
-        if self.first.is_none() {
-            self.first = Some(wait);
-        } else {
-            self.others.push_back(wait);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Arc<W>> {
-        let first = self.first.take()?;
-        self.first = self.others.pop_front();
-        Some(first)
-    }
-
-    fn remove(&mut self, wait: &W) -> Option<Arc<W>> {
-        if std::ptr::eq(&**self.first.as_ref()?, wait) {
-            return self.pop();
-        }
-        let at = self
-            .others
-            .iter()
-            .position(|other| std::ptr::eq(&**other, wait))?;
-        self.others.remove(at)
-    }
-}
+type Locked<'a, T> = meeting::Locked<'a, Result<T>, Wait<T>>;
 
 /// One tasklet's wait.
 struct Wait<T> {
@@ -132,22 +80,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<T> State<T> {
-    /// Takes out who has waited longest to send, or to receive.
-    fn partner(&mut self, sending: bool) -> Option<Arc<Wait<T>>> {
-        if self.sending == sending {
-            self.queue.pop()
-        } else {
-            None
-        }
-    }
-}
-
 impl<T> Wait<T> {
     /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
     fn withdraw(&self, core: &Core<T>) -> bool {
-        let found = lock(&core.state).queue.remove(self);
-        found.is_some()
+        core.meeting.lock().remove(self)
     }
 }
 
@@ -174,6 +110,11 @@ impl Patience {
             None => Patience::Forever,
         }
     }
+
+    /// Is the running tasklet to look for its partner before it joins the queue?
+    fn may_look(&self, local: &Local) -> bool {
+        !matches!(self, Patience::None) && !must_not_block() && local.may_look()
+    }
 }
 
 impl<T: Send + 'static> Channel<T> {
@@ -181,13 +122,9 @@ impl<T: Send + 'static> Channel<T> {
     pub fn new() -> Channel<T> {
         Channel {
             core: Arc::new(Core {
-                state: Mutex::new(State {
-                    queue: Line::new(),
-                    sending: false,
-                    preference: Preference::default(),
-                    schedule_all: false,
-                    closing: false,
-                }),
+                meeting: Meeting::new(),
+                preference: AtomicI8::new(Preference::default() as i8),
+                schedule_all: AtomicBool::new(false),
             }),
             mark: Mark::new(),
             spare: Mutex::new(None),
@@ -272,8 +209,8 @@ impl<T: Send + 'static> Channel<T> {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
         {
-            let state = self.state();
-            if state.closing && state.balance() <= 0 {
+            let locked = self.lock();
+            if locked.is_closing() && locked.balance() <= 0 {
                 return None;
             }
         }
@@ -291,48 +228,50 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Who goes on first when two of the same thread meet.
     pub fn preference(&self) -> Preference {
-        self.state().preference
+        Preference::from_sign(self.core.preference.load(Ordering::Relaxed).into())
     }
 
     /// Sets who goes on first when two of the same thread meet.
     pub fn set_preference(&self, preference: Preference) {
-        self.state().preference = preference;
+        self.core
+            .preference
+            .store(preference as i8, Ordering::Relaxed);
     }
 
     /// Does every operation between two of the same thread let all others run?
     pub fn schedule_all(&self) -> bool {
-        self.state().schedule_all
+        self.core.schedule_all.load(Ordering::Relaxed)
     }
 
     /// With `true`, who comes second lets all others of its thread run, if its partner is one of them.
     pub fn set_schedule_all(&self, on: bool) {
-        self.state().schedule_all = on;
+        self.core.schedule_all.store(on, Ordering::Relaxed);
     }
 
     /// From now on nobody may start to wait; those who wait are still served.
     pub fn close(&self) {
-        self.state().closing = true;
+        self.lock().close();
     }
 
     /// Undoes [`Channel::close`].
     pub fn open(&self) {
-        self.state().closing = false;
+        self.lock().open();
     }
 
     /// Has it been closed?
     pub fn is_closing(&self) -> bool {
-        self.state().closing
+        self.lock().is_closing()
     }
 
     /// Closed, and nobody waits any more?
     pub fn is_closed(&self) -> bool {
-        let state = self.state();
-        state.closing && state.queue.is_empty()
+        let locked = self.lock();
+        locked.is_closing() && locked.balance() == 0
     }
 
     /// How many senders wait, or minus how many receivers. Other threads may change it at any time.
     pub fn balance(&self) -> isize {
-        self.state().balance()
+        self.lock().balance()
     }
 
     /// A number that no other channel of this kind alive at the same time has.
@@ -340,8 +279,8 @@ impl<T: Send + 'static> Channel<T> {
         Arc::as_ptr(&self.core) as usize
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        lock(&self.core.state)
+    fn lock(&self) -> Locked<'_, T> {
+        self.core.meeting.lock()
     }
 
     /// Sends. With the error comes the value, if nobody got it.
@@ -364,23 +303,25 @@ impl<T: Send + 'static> Channel<T> {
         } else {
             value
         };
-        let mut state = self.state();
-        if let Some(partner) = state.partner(false) {
-            *lock(&partner.value) = Some(value);
-            return self
-                .meet(&local, state, partner, Preference::Receiver)
-                .map_err(|error| (error, None));
+        let meeting = &self.core.meeting;
+        // Who looks has waited longest.
+        let value = match meeting.bring(value) {
+            Ok(()) => return Ok(()),
+            Err(value) => value,
+        };
+        if !patience.may_look(&local) {
+            return self.queue_to_send(&local, self.lock(), value, patience, false);
         }
-        if let Err(error) = may_wait(&state, &patience) {
-            drop(state);
-            return Err((error, Some(value)));
+        match meeting.look_for_receiver(value) {
+            Ok(()) => local.look(|| meeting.has_met()),
+            Err(value) => {
+                return self.queue_to_send(&local, self.lock(), value, patience, false);
+            }
         }
-        let sitting = local.sit_down();
-        let wait = self.queue(state, &sitting, Some(value));
-        let waited = self.wait(&sitting, &wait, true, patience);
-        let result = waited.map_err(|error| (error, lock(&wait.value).take()));
-        self.keep(wait);
-        result
+        match meeting.sent() {
+            Ok(()) => Ok(()),
+            Err((value, locked)) => self.queue_to_send(&local, locked, value, patience, true),
+        }
     }
 
     /// Receives.
@@ -389,21 +330,93 @@ impl<T: Send + 'static> Channel<T> {
         if has_callback() {
             self.call_back(Slot::EMPTY, false).0?;
         }
-        let mut state = self.state();
-        if let Some(partner) = state.partner(true) {
-            let value = lock(&partner.value).take();
-            let met = self.meet(&local, state, partner, Preference::Sender);
-            let value = value.expect("a sender that waits has brought something");
-            met?;
+        let meeting = &self.core.meeting;
+        if let Some(value) = meeting.fetch() {
             return value;
         }
-        if let Err(error) = may_wait(&state, &patience) {
-            drop(state);
-            return Err(error);
+        if !patience.may_look(&local) || !meeting.look_for_sender() {
+            return self.queue_to_receive(&local, self.lock(), patience, false);
+        }
+        local.look(|| meeting.has_met());
+        match meeting.received() {
+            Ok(value) => value,
+            Err(locked) => self.queue_to_receive(&local, locked, patience, true),
+        }
+    }
+
+    /// Sends to who waits in the queue, or waits there itself. `looked`: it has been waiting, and is the first.
+    #[cold]
+    #[allow(clippy::type_complexity)]
+    fn queue_to_send(
+        &self,
+        local: &Rc<Local>,
+        mut locked: Locked<'_, T>,
+        mut value: Result<T>,
+        patience: Patience,
+        looked: bool,
+    ) -> Result<(), (Error, Option<Result<T>>)> {
+        let mut joins = looked;
+        while !joins {
+            match self.core.meeting.bring(value) {
+                Ok(()) => return Ok(()),
+                Err(back) => value = back,
+            }
+            if let Some(partner) = locked.pop(false) {
+                drop(locked);
+                *lock(&partner.value) = Some(value);
+                return self
+                    .meet(local, partner, Preference::Receiver)
+                    .map_err(|error| (error, None));
+            }
+            if let Err(error) = may_wait(&locked, &patience) {
+                drop(locked);
+                return Err((error, Some(value)));
+            }
+            joins = locked.gather(true);
         }
         let sitting = local.sit_down();
-        let wait = self.queue(state, &sitting, None);
-        self.wait(&sitting, &wait, false, patience)?;
+        let wait = self.make(&sitting, Some(value));
+        locked.push(wait.clone(), true, looked);
+        drop(locked);
+        let waited = self.wait(&sitting, &wait, true, patience, looked);
+        let result = waited.map_err(|error| (error, lock(&wait.value).take()));
+        self.keep(wait);
+        result
+    }
+
+    /// Receives from who waits in the queue, or waits there itself. `looked`: it has been waiting, and is the first.
+    #[cold]
+    fn queue_to_receive(
+        &self,
+        local: &Rc<Local>,
+        mut locked: Locked<'_, T>,
+        patience: Patience,
+        looked: bool,
+    ) -> Result<T> {
+        let mut joins = looked;
+        while !joins {
+            if let Some(value) = self.core.meeting.fetch() {
+                return value;
+            }
+            if let Some(partner) = locked.pop(true) {
+                drop(locked);
+                let value = lock(&partner.value).take();
+                let met = self.meet(local, partner, Preference::Sender);
+                let value = value.expect("a sender that waits has brought something");
+                met?;
+                return value;
+            }
+            if let Err(error) = may_wait(&locked, &patience) {
+                drop(locked);
+                return Err(error);
+            }
+            joins = locked.gather(false);
+        }
+        let sitting = local.sit_down();
+        let wait = self.make(&sitting, None);
+        locked.push(wait.clone(), false, looked);
+        drop(locked);
+        self.wait(&sitting, &wait, false, patience, looked)?;
         let value = lock(&wait.value).take();
         self.keep(wait);
         value.expect("a partner that came has brought something")
@@ -412,31 +425,36 @@ impl<T: Send + 'static> Channel<T> {
     /// Receives; `begin` is called when the caller waits already. Its error is the answer then.
     pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T> {
         let local = self.enter()?;
-        let state = self.state();
-        if let Err(error) = may_wait(&state, &Patience::Forever) {
-            drop(state);
+        let mut locked = self.lock();
+        if let Err(error) = may_wait(&locked, &Patience::Forever) {
+            drop(locked);
             return Err(error);
         }
+        let alone = locked.gather(false);
+        debug_assert!(
+            alone,
+            "an answer is brought by `answer`, which does not look"
+        );
         let sitting = local.sit_down();
-        let wait = self.queue(state, &sitting, None);
+        let wait = self.make(&sitting, None);
+        locked.push(wait.clone(), false, false);
+        drop(locked);
         if let Err(error) = begin() {
             wait.withdraw(&self.core);
             return Err(error);
         }
-        self.wait(&sitting, &wait, false, Patience::Forever)?;
+        self.wait(&sitting, &wait, false, Patience::Forever, false)?;
         let value = lock(&wait.value).take();
         value.expect("a partner that came has brought something")
     }
 
     /// Gives `value` to a receiver on another thread, if one waits. Works on a thread that is ending, too.
     pub(super) fn answer(&self, value: T) {
-        let mut state = self.state();
-        let Some(partner) = state.partner(false) else {
-            drop(state);
-            return drop(value);
+        let partner = self.lock().pop(false);
+        let Some(partner) = partner else {
+            return;
         };
         *lock(&partner.value) = Some(Ok(value));
-        drop(state);
         partner.seated.tell(partner.seated.call());
     }
 
@@ -460,10 +478,8 @@ impl<T: Send + 'static> Channel<T> {
     #[cold]
     fn call_back(&self, mut slot: Slot, sends: bool) -> (Result<()>, Slot) {
         let runtime = Runtime::get();
-        let will_block = {
-            let state = self.state();
-            state.queue.is_empty() || state.sending == sends
-        };
+        let balance = self.lock().balance();
+        let will_block = if sends { balance >= 0 } else { balance <= 0 };
         let me = runtime.current();
         // SAFETY: the running tasklet is live, and nobody switches in the callback.
         unsafe {
@@ -484,12 +500,10 @@ impl<T: Send + 'static> Channel<T> {
     fn meet(
         &self,
         local: &Local,
-        state: MutexGuard<'_, State<T>>,
         partner: Arc<Wait<T>>,
         prefers_partner: Preference,
     ) -> Result<()> {
-        let (all, next) = (state.schedule_all, state.preference == prefers_partner);
-        drop(state);
+        let (all, next) = (self.schedule_all(), self.preference() == prefers_partner);
         let called = partner.seated.call();
         if !partner.seated.is_of(local) {
             // Its thread may have ended just now; then it has left without noticing that it was served.
@@ -507,19 +521,6 @@ impl<T: Send + 'static> Channel<T> {
             }
         }
         Ok(())
-    }
-
-    fn queue(
-        &self,
-        mut state: MutexGuard<'_, State<T>>,
-        sitting: &Sitting,
-        value: Option<Result<T>>,
-    ) -> Arc<Wait<T>> {
-        debug_assert!(state.queue.is_empty() || state.sending == value.is_some());
-        state.sending = value.is_some();
-        let wait = self.make(sitting, value);
-        state.queue.push(wait.clone());
-        wait
     }
 
     /// A wait of the running tasklet.
@@ -559,11 +560,15 @@ impl<T: Send + 'static> Channel<T> {
         wait: &Arc<Wait<T>>,
         sends: bool,
         patience: Patience,
+        looked: bool,
     ) -> Result<()> {
         let deadline = match patience {
             Patience::Until(deadline) => deadline,
             _ => None,
         };
+        if !looked {
+            sitting.look(&wait.seated);
+        }
         let error = match sitting.wait(&wait.seated, sends, deadline, || Some(wait.clone())) {
             Ok(true) => return Ok(()),
             Ok(false) => Error::Timeout,
@@ -578,17 +583,6 @@ impl<T: Send + 'static> Channel<T> {
     }
 }
 
-impl<T> State<T> {
-    fn balance(&self) -> isize {
-        let count = self.queue.len() as isize;
-        if self.sending {
-            count
-        } else {
-            -count
-        }
-    }
-}
-
 /// Has the calling thread a channel callback?
 #[inline]
 fn has_callback() -> bool {
@@ -596,16 +590,19 @@ fn has_callback() -> bool {
 }
 
 /// Nobody is there: may the running tasklet wait?
-fn may_wait<T>(state: &State<T>, patience: &Patience) -> Result<()> {
-    // SAFETY: the running tasklet is live.
-    let trap = unsafe { (*Runtime::get().current()).is(flag::BLOCK_TRAP) };
+fn may_wait<T>(locked: &Locked<'_, T>, patience: &Patience) -> Result<()> {
     match patience {
-        Patience::None if state.closing => Err(Error::Closed),
+        Patience::None if locked.is_closing() => Err(Error::Closed),
         Patience::None => Err(Error::WouldBlock),
-        _ if trap => Err(Error::BlockTrap),
-        _ if state.closing => Err(Error::Closed),
+        _ if must_not_block() => Err(Error::BlockTrap),
+        _ if locked.is_closing() => Err(Error::Closed),
         _ => Ok(()),
     }
+}
+
+fn must_not_block() -> bool {
+    // SAFETY: the running tasklet is live.
+    unsafe { (*Runtime::get().current()).is(flag::BLOCK_TRAP) }
 }
 
 impl<T: Send + 'static> Default for Channel<T> {

@@ -229,6 +229,18 @@ impl Local {
         Runtime::get().has_mail() || self.bell.get().is_some_and(|bell| bell.is_rung())
     }
 
+    /// May the running tasklet look for its partner, before it blocks? Who has others to run lets them run; who has a host lock keeps its partner from running.
+    #[inline]
+    pub(crate) fn may_look(&self) -> bool {
+        crate::run_count() <= 1 && !host_lock::is_member() && self.pace.is_time()
+    }
+
+    /// Looks until `found`, or wanted for something else, or for as long as it has learned to.
+    #[inline]
+    pub(crate) fn look(&self, found: impl Fn() -> bool) {
+        self.pace.look(found, || self.is_wanted());
+    }
+
     /// A seat for one wait of the running tasklet.
     pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
         let free = self.free.borrow_mut().pop();
@@ -409,6 +421,13 @@ impl Sitting {
         }
     }
 
+    /// Before the [`wait`](Sitting::wait): looks whether it is called soon.
+    pub(crate) fn look(&self, seated: &Seated) {
+        if self.local.may_look() {
+            self.local.look(|| seated.is_called());
+        }
+    }
+
     /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
     /// it does not.
     ///
@@ -420,11 +439,6 @@ impl Sitting {
         deadline: Option<Instant>,
         leave: impl FnOnce() -> Option<Arc<dyn Leave>>,
     ) -> Result<bool> {
-        let local = &*self.local;
-        // Who has others to run lets them run; who has a host lock keeps its partner from running.
-        if crate::run_count() <= 1 && !host_lock::is_member() {
-            local.pace.look(|| seated.is_called(), || local.is_wanted());
-        }
         if !seated.sitter.sit() {
             return Ok(true);
         }

@@ -37,15 +37,17 @@ impl Pace {
         }
     }
 
-    /// Looks until `found`, or `wanted` for something else, or for as long as it has learned to.
+    /// Is this wait one to begin with a look?
+    #[inline]
+    pub(super) fn is_time(&self) -> bool {
+        let skip = self.skip.get();
+        self.skip.set(skip.saturating_sub(1));
+        skip == 0 && !self.most.is_zero()
+    }
+
+    /// Looks until `found`, or `wanted` for something else, or for as long as it may.
+    #[inline]
     pub(super) fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) {
-        if self.most.is_zero() {
-            return;
-        }
-        if self.skip.get() > 0 {
-            self.skip.set(self.skip.get() - 1);
-            return;
-        }
         let mut start = None;
         loop {
             for _ in 0..GLANCES {
@@ -59,9 +61,14 @@ impl Pace {
             }
             let now = Instant::now();
             if now - *start.get_or_insert(now) >= self.most {
-                break;
+                return self.learn();
             }
         }
+    }
+
+    /// It was in vain.
+    #[cold]
+    fn learn(&self) {
         self.vain.set((self.vain.get() + 1).min(RARELY));
         self.skip.set((1 << self.vain.get()) - 1);
     }

@@ -23,6 +23,7 @@ pub mod host_lock;
 mod local;
 mod look;
 mod mail;
+mod meeting;
 pub(crate) mod prim;
 mod remote;
 mod sitter;

@@ -1,14 +1,49 @@
-//! What the protocol between threads is made of. The modules that use it (`bell`, `mail`, `sitter`) take nothing from elsewhere, so that
+//! What the protocol between threads is made of. The modules that use it (`bell`, `mail`, `sitter`, `meeting`) take nothing from elsewhere, so that
 //! `models/` can run the same source with primitives that try all orders.
 
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::cell::UnsafeCell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 use std::time::Duration;
+
+/// Lets whoever is at work go on.
+pub(crate) fn pause() {
+    std::thread::yield_now();
+}
+
+/// Room for a value that threads hand to each other. They agree elsewhere on whose it is.
+pub(crate) struct Place<V>(UnsafeCell<MaybeUninit<V>>);
+
+// SAFETY: Place: one thread at a time uses it, as `put` and `take` ask for. What passes through goes from thread to thread, so it is Send.
+unsafe impl<V: Send> Sync for Place<V> {}
+
+impl<V> Place<V> {
+    pub(crate) fn new() -> Place<V> {
+        Place(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    /// # Safety
+    /// The place is the caller's, and empty.
+    #[inline]
+    pub(crate) unsafe fn put(&self, value: V) {
+        // SAFETY: Place: nobody else uses it.
+        unsafe { (*self.0.get()).write(value) };
+    }
+
+    /// # Safety
+    /// The place is the caller's, and full; it is empty then.
+    #[inline]
+    pub(crate) unsafe fn take(&self) -> V {
+        // SAFETY: Place: nobody else uses it, and there is a value, which is not used here again.
+        unsafe { (*self.0.get()).assume_init_read() }
+    }
+}
 
 /// Sleeps while `word` is `value`, at most for `timeout`. May come back early, for no reason.
 pub(crate) fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {

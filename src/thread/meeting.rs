@@ -1,0 +1,352 @@
+//! Where a sender and a receiver of two threads meet: who comes first waits for the other one, in here or in the queue.
+//!
+//! ```text
+//!   who comes first, and looks                      who comes second
+//!   EMPTY ─► RECEIVES                               bring():  RECEIVES ─► BUSY, puts the value in, ─► MET
+//!   EMPTY ─► ARRIVES, puts its value in, ─► SENDS   fetch():  SENDS ─► BUSY, takes the value out, ─► MET
+//!        sees MET: done, ─► EMPTY
+//!        has looked for long enough: under the lock, ─► EMPTY + CROWD, and into the queue
+//! ```
+//!
+//! Word and value lie in one cache line: a value goes from a thread to another one that looks with two transfers of that line, without a lock and without
+//! an allocation. Only one can look at a time; all others, and those who have looked in vain, are in the queue, under the lock.
+//!
+//! **CROWD** says that the queue is not empty, or may not be joined any more: who comes then does not look. It is set under the lock by who is about to join
+//! the queue, in the same step in which it finds that nobody looks for it; so of two who want each other one always finds the other.
+//!
+//! Whoever looks has come before all who are in the queue, and is served first.
+
+use super::prim::{pause, Arc, AtomicU32, Mutex, MutexGuard, Ordering, Place, PoisonError};
+use std::collections::VecDeque;
+
+const PHASE: u32 = 7;
+/// Nobody looks.
+const EMPTY: u32 = 0;
+/// A receiver looks.
+const RECEIVES: u32 = 1;
+/// A sender is about to look.
+const ARRIVES: u32 = 2;
+/// A sender looks; its value is in the place.
+const SENDS: u32 = 3;
+/// Who came second moves the value.
+const BUSY: u32 = 4;
+/// It is done. Who looked takes the value, if it received, and leaves.
+const MET: u32 = 5;
+
+const CROWD: u32 = 8;
+
+#[repr(C)]
+pub(super) struct Meeting<V, W> {
+    word: AtomicU32,
+    /// Whose it is says the phase: in `ARRIVES` and `MET` of who looks, in `BUSY` of who came second. There is a value in it in `SENDS`, and in `MET` if a
+    /// receiver looked.
+    value: Place<V>,
+    queue: Mutex<Queue<W>>,
+}
+
+struct Queue<W> {
+    /// Who has waited longest comes first; all send, or all receive.
+    line: Line<W>,
+    sends: bool,
+    closing: bool,
+}
+
+impl<V, W> Meeting<V, W> {
+    pub(super) fn new() -> Meeting<V, W> {
+        Meeting {
+            word: AtomicU32::new(EMPTY),
+            value: Place::new(),
+            queue: Mutex::new(Queue {
+                line: Line::new(),
+                sends: false,
+                closing: false,
+            }),
+        }
+    }
+
+    /// Hands `value` to a receiver that looks, if there is one.
+    #[inline]
+    pub(super) fn bring(&self, value: V) -> Result<(), V> {
+        if !self.come(RECEIVES) {
+            return Err(value);
+        }
+        // SAFETY: Place: ours from `come` to `part`; empty, since a receiver looked.
+        unsafe { self.value.put(value) };
+        self.part();
+        Ok(())
+    }
+
+    /// Takes the value of a sender that looks, if there is one.
+    #[inline]
+    pub(super) fn fetch(&self) -> Option<V> {
+        if !self.come(SENDS) {
+            return None;
+        }
+        // SAFETY: Place: ours from `come` to `part`; full, since a sender looked.
+        let value = unsafe { self.value.take() };
+        self.part();
+        Some(value)
+    }
+
+    /// Claims the place, if somebody looks in this phase.
+    #[inline]
+    fn come(&self, phase: u32) -> bool {
+        // Without a look at the word first: that would fetch the line, and then fetch it once more for writing.
+        let mut found = phase;
+        loop {
+            let claimed = self.word.compare_exchange(
+                found,
+                found - phase + BUSY,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            match claimed {
+                Ok(_) => return true,
+                Err(word) if word & PHASE == phase => found = word,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Done with the place.
+    #[inline]
+    fn part(&self) {
+        self.word.fetch_add(MET - BUSY, Ordering::AcqRel);
+    }
+
+    /// The caller, a receiver, begins to look; then [`received`](Meeting::received) follows. False: it cannot, now.
+    #[inline]
+    pub(super) fn look_for_sender(&self) -> bool {
+        self.enter(RECEIVES)
+    }
+
+    /// The caller, a sender, begins to look; then [`sent`](Meeting::sent) follows. Gives the value back if it cannot, now.
+    #[inline]
+    pub(super) fn look_for_receiver(&self, value: V) -> Result<(), V> {
+        if !self.enter(ARRIVES) {
+            return Err(value);
+        }
+        // SAFETY: Place: ours in ARRIVES; empty, as it was in EMPTY.
+        unsafe { self.value.put(value) };
+        let looks = self
+            .word
+            .compare_exchange(ARRIVES, SENDS, Ordering::AcqRel, Ordering::Relaxed);
+        if looks.is_ok() {
+            return Ok(());
+        }
+        // A receiver has joined the queue meanwhile, and does not know of us.
+        // SAFETY: Place: still ours, and full.
+        let value = unsafe { self.value.take() };
+        self.word.fetch_sub(ARRIVES, Ordering::AcqRel);
+        Err(value)
+    }
+
+    #[inline]
+    fn enter(&self, phase: u32) -> bool {
+        self.word
+            .compare_exchange(EMPTY, phase, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Has the partner come? Asked by who looks.
+    #[inline]
+    pub(super) fn has_met(&self) -> bool {
+        self.word.load(Ordering::Acquire) & PHASE == MET
+    }
+
+    /// The caller stops looking. The value; or, if nobody has come, the lock: then the caller joins the queue as the first one.
+    #[inline]
+    pub(super) fn received(&self) -> Result<V, Locked<'_, V, W>> {
+        if !self.has_met() {
+            if let Some(locked) = self.stop(RECEIVES) {
+                return Err(locked);
+            }
+        }
+        // SAFETY: Place: ours in MET; full, since we received.
+        let value = unsafe { self.value.take() };
+        self.word.fetch_sub(MET, Ordering::AcqRel);
+        Ok(value)
+    }
+
+    /// As [`received`](Meeting::received), for a sender: its value is gone, or given back.
+    #[inline]
+    pub(super) fn sent(&self) -> Result<(), (V, Locked<'_, V, W>)> {
+        if !self.has_met() {
+            if let Some(locked) = self.stop(SENDS) {
+                // SAFETY: Place: full, and nobody else's: who wants to look finds CROWD, until the lock is free again.
+                return Err((unsafe { self.value.take() }, locked));
+            }
+        }
+        self.word.fetch_sub(MET, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Gives up what began with `phase`. None: the partner has come.
+    #[cold]
+    fn stop(&self, phase: u32) -> Option<Locked<'_, V, W>> {
+        let locked = self.lock();
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & PHASE == phase {
+            match self.word.compare_exchange(
+                word,
+                EMPTY | CROWD,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(locked),
+                Err(now) => word = now,
+            }
+        }
+        drop(locked);
+        while !self.has_met() {
+            pause(); // a move of a value long
+        }
+        None
+    }
+
+    pub(super) fn lock(&self) -> Locked<'_, V, W> {
+        Locked {
+            meeting: self,
+            // Nothing under the lock panics but the growth of the queue, which leaves it whole.
+            queue: self.queue.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+/// A meeting's queue, while nobody else changes it.
+pub(super) struct Locked<'a, V, W> {
+    meeting: &'a Meeting<V, W>,
+    queue: MutexGuard<'a, Queue<W>>,
+}
+
+impl<V, W> Locked<'_, V, W> {
+    /// Takes out who has waited longest to send, or to receive.
+    pub(super) fn pop(&mut self, sends: bool) -> Option<Arc<W>> {
+        if self.queue.sends != sends {
+            return None;
+        }
+        let wait = self.queue.line.pop()?;
+        self.thin_out();
+        Some(wait)
+    }
+
+    /// Takes out this one; false when it is not there.
+    pub(super) fn remove(&mut self, wait: &W) -> bool {
+        let found = self.queue.line.remove(wait);
+        if found {
+            self.thin_out();
+        }
+        found
+    }
+
+    /// May the caller, who sends or receives, join the queue? False: somebody looks for it. If true it must, before the lock is free again.
+    pub(super) fn gather(&mut self, sends: bool) -> bool {
+        let partner = if sends { RECEIVES } else { SENDS };
+        let mut word = self.meeting.word.load(Ordering::Relaxed);
+        // A test's switch: finds that nobody looks, then says so; who begins to look in between is overlooked.
+        if cfg!(hsw_bug_late_crowd) {
+            let alone = word & PHASE != partner;
+            if alone {
+                self.meeting.word.fetch_or(CROWD, Ordering::AcqRel);
+            }
+            return alone;
+        }
+        while word & PHASE != partner {
+            match self.meeting.word.compare_exchange(
+                word,
+                word | CROWD,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Joins the queue. `first`: it has looked, so it came before all who are there.
+    pub(super) fn push(&mut self, wait: Arc<W>, sends: bool, first: bool) {
+        debug_assert!(self.queue.line.is_empty() || self.queue.sends == sends);
+        self.queue.sends = sends;
+        self.queue.line.push(wait, first);
+    }
+
+    /// From now on nobody may join.
+    pub(super) fn close(&mut self) {
+        self.queue.closing = true;
+        self.meeting.word.fetch_or(CROWD, Ordering::AcqRel);
+    }
+
+    pub(super) fn open(&mut self) {
+        self.queue.closing = false;
+        self.thin_out();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.queue.closing
+    }
+
+    /// How many wait to send, or minus how many to receive.
+    pub(super) fn balance(&self) -> isize {
+        let looks = match self.meeting.word.load(Ordering::Relaxed) & PHASE {
+            RECEIVES => -1,
+            SENDS => 1,
+            _ => 0,
+        };
+        let count = self.queue.line.len() as isize;
+        looks + if self.queue.sends { count } else { -count }
+    }
+
+    fn thin_out(&mut self) {
+        if self.queue.line.is_empty() && !self.queue.closing {
+            self.meeting.word.fetch_and(!CROWD, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Who waits, first come first served. The first one lies in here, not in memory of its own: mostly there is no other.
+struct Line<W> {
+    first: Option<Arc<W>>,
+    others: VecDeque<Arc<W>>,
+}
+
+impl<W> Line<W> {
+    const fn new() -> Line<W> {
+        Line {
+            first: None,
+            others: VecDeque::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, wait: Arc<W>, first: bool) {
+        match &mut self.first {
+            None => self.first = Some(wait),
+            Some(now) if first => self.others.push_front(std::mem::replace(now, wait)),
+            Some(_) => self.others.push_back(wait),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<W>> {
+        let first = self.first.take()?;
+        self.first = self.others.pop_front();
+        Some(first)
+    }
+
+    fn remove(&mut self, wait: &W) -> bool {
+        let is = |other: &Arc<W>| std::ptr::eq(&**other, wait);
+        if self.first.as_ref().is_some_and(is) {
+            return self.pop().is_some();
+        }
+        let at = self.others.iter().position(is);
+        at.and_then(|at| self.others.remove(at)).is_some()
+    }
+}
