@@ -23,7 +23,7 @@ mutate   | both   | full  | 15 | the register test notices when the switch forge
 counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
 sanitizers| x86_64| full  | 20 | nothing to say: Valgrind, AddressSanitizer (Rust, C and C++ tests), ThreadSanitizer (Rust tests with threads)
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
-loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, and one is with each of three orders broken
+loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, and one is with each of four orders broken
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
 cell970  | ppc64  | full  | 20 | the Rust tests and those of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970

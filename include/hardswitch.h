@@ -1750,6 +1750,11 @@ hsw_status hsw_thread_channel_set_schedule_all(struct hsw_thread_channel channel
 // woken.
 hsw_status hsw_thread_channel_close(struct hsw_thread_channel channel);
 
+// Closes the channel and ends the waits of all who wait on it, on whatever thread, with `HSW_ERR_CLOSED`; `woken` (may be null) gets
+// how many. What senders were about to send is treated as by any send that fails.
+hsw_status hsw_thread_channel_close_and_wake(struct hsw_thread_channel channel,
+                                             size_t *woken);
+
 // Opens a closed channel again.
 hsw_status hsw_thread_channel_open(struct hsw_thread_channel channel);
 

@@ -647,6 +647,7 @@ struct local_channel {
     static constexpr auto try_receive = &hsw_channel_try_receive;
     static constexpr auto next = &hsw_channel_next;
     static constexpr auto close = &hsw_channel_close;
+    static constexpr auto close_and_wake = &hsw_channel_close_and_wake;
     static constexpr auto open = &hsw_channel_open;
     static constexpr auto is_closing = &hsw_channel_is_closing;
     static constexpr auto is_closed = &hsw_channel_is_closed;
@@ -672,6 +673,7 @@ struct thread_channel {
     static constexpr auto try_receive = &hsw_thread_channel_try_receive;
     static constexpr auto next = &hsw_thread_channel_next;
     static constexpr auto close = &hsw_thread_channel_close;
+    static constexpr auto close_and_wake = &hsw_thread_channel_close_and_wake;
     static constexpr auto open = &hsw_thread_channel_open;
     static constexpr auto is_closing = &hsw_thread_channel_is_closing;
     static constexpr auto is_closed = &hsw_thread_channel_is_closed;
@@ -742,6 +744,8 @@ public:
 
     /// Makes operations that would block throw hsw::closed. Waiting tasklets are still served; none is woken.
     void close() const { check(Calls::close(this->raw_)); }
+    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none of this thread's has run yet.
+    std::size_t close_and_wake() const { return ask(Calls::close_and_wake, this->raw_); }
     void open() const { check(Calls::open(this->raw_)); }
     bool closing() const { return ask(Calls::is_closing, this->raw_); }
     /// Closing, and nobody waits any more.
@@ -772,8 +776,6 @@ template <class T>
 class channel : public detail::rendezvous<T, detail::local_channel> {
 public:
     channel() {}
-    /// Closes it, and makes the waits of all who wait throw hsw::closed. Returns how many; they are queued, none has run yet.
-    std::size_t close_and_wake() const { return detail::ask(&hsw_channel_close_and_wake, this->raw_); }
     /// The first tasklet that waits; the handle of nothing when none does.
     tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
 

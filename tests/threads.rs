@@ -261,6 +261,125 @@ fn a_closed_channel_serves_who_waits_and_nobody_else() {
     assert!(matches!(channel.try_receive(), Err(Error::WouldBlock)));
 }
 
+/// How those who wait may spend their time: asleep, looking, looking for ever so long.
+fn each_way_to_wait(test: impl Fn(hardswitch::Settings)) {
+    for spin in [MS(0), Duration::from_micros(20), MS(60_000)] {
+        test(hardswitch::Settings {
+            spin,
+            ..hardswitch::Settings::desktop()
+        });
+    }
+}
+
+#[test]
+fn close_and_wake_ends_all_waits_of_all_threads() {
+    each_way_to_wait(|settings| {
+        let channel = Channel::<u32>::new();
+        let receivers = [1, 2].map(|tasklets| {
+            let (there, settings) = (channel.clone(), settings.clone());
+            thread::spawn(move || {
+                settings.apply().unwrap();
+                let closed = Rc::new(Cell::new(0));
+                for _ in 0..tasklets {
+                    let (there, closed) = (there.clone(), closed.clone());
+                    hardswitch::spawn(move || {
+                        assert!(matches!(there.receive(), Err(Error::Closed)));
+                        closed.set(closed.get() + 1);
+                        Ok(())
+                    })
+                    .unwrap();
+                }
+                MainLoop::current().unwrap().run_until_idle().unwrap();
+                closed.get()
+            })
+        });
+        eventually("all wait", || channel.balance() == -3);
+        assert_eq!(channel.close_and_wake(), 3);
+        assert_eq!(receivers.map(|r| r.join().unwrap()), [1, 2]);
+        assert!(channel.is_closed());
+        assert_eq!(channel.close_and_wake(), 0);
+        assert!(matches!(channel.receive(), Err(Error::Closed)));
+    });
+}
+
+#[test]
+fn close_and_wake_gives_senders_their_values_back() {
+    each_way_to_wait(|settings| {
+        let channel = Channel::<Box<u32>>::new();
+        let there = channel.clone();
+        let sender = thread::spawn(move || {
+            settings.apply().unwrap();
+            there.send_timeout(Box::new(7), MS(60_000))
+        });
+        eventually("the sender waits", || channel.balance() == 1);
+        assert_eq!(channel.close_and_wake(), 1);
+        match sender.join().unwrap() {
+            Err((Error::Closed, Some(value))) => assert_eq!(*value, 7),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(channel.balance(), 0);
+        channel.open();
+        let there = channel.clone();
+        let receiver = thread::spawn(move || there.receive());
+        channel.send(Box::new(8)).unwrap();
+        assert_eq!(*receiver.join().unwrap().unwrap(), 8);
+    });
+}
+
+#[test]
+fn who_looks_for_its_partner_is_one_who_waits() {
+    each_way_to_wait(|settings| {
+        let channel = Channel::<u32>::new();
+        let (there, looks) = (channel.clone(), settings.clone());
+        let receiver = thread::spawn(move || {
+            looks.apply().unwrap();
+            (there.receive().unwrap(), there.receive().unwrap())
+        });
+        eventually("it counts", || channel.balance() == -1);
+        channel.try_send(1).unwrap();
+        eventually("it waits again", || channel.balance() == -1);
+        channel.close();
+        channel.send(2).unwrap();
+        assert_eq!(receiver.join().unwrap(), (1, 2));
+        channel.open();
+        let there = channel.clone();
+        let sender = thread::spawn(move || {
+            settings.apply().unwrap();
+            there.send(3)
+        });
+        eventually("it counts", || channel.balance() == 1);
+        assert_eq!(channel.try_receive().unwrap(), 3);
+        sender.join().unwrap().unwrap();
+        assert_eq!(channel.balance(), 0);
+    });
+}
+
+/// A long look does not keep a thread from what others want of it.
+#[test]
+fn who_looks_can_be_killed_and_interrupted() {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let (tell, told) = mpsc::channel();
+    let other = thread::spawn(move || {
+        hardswitch::Settings {
+            spin: MS(60_000),
+            ..hardswitch::Settings::desktop()
+        }
+        .apply()
+        .unwrap();
+        let victim = hardswitch::spawn(move || there.receive().map(drop)).unwrap();
+        tell.send(victim.remote().unwrap()).unwrap();
+        MainLoop::current().unwrap().run_until_idle()
+    });
+    let victim = told.recv().unwrap();
+    eventually("it looks", || channel.balance() == -1);
+    let start = Instant::now();
+    victim.kill().unwrap();
+    other.join().unwrap().unwrap();
+    assert!(start.elapsed() < MS(20_000), "{:?}", start.elapsed());
+    assert_eq!(channel.balance(), 0);
+}
+
 #[test]
 fn an_iteration_ends_with_the_channel() {
     let channel = Channel::new();

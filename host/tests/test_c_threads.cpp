@@ -167,6 +167,7 @@ TEST_CASE("null, stale and wrong handles are an error code in every function of 
         CHECK(hsw_thread_channel_schedule_all(channel, &flag) == expected);
         CHECK(hsw_thread_channel_set_schedule_all(channel, true) == expected);
         CHECK(hsw_thread_channel_close(channel) == expected);
+        CHECK(hsw_thread_channel_close_and_wake(channel, &size) == expected);
         CHECK(hsw_thread_channel_open(channel) == expected);
         CHECK(hsw_thread_channel_is_closing(channel, &flag) == expected);
         CHECK(hsw_thread_channel_is_closed(channel, &flag) == expected);
@@ -336,6 +337,37 @@ TEST_CASE("a channel between threads has the settings and the errors of a local 
     CHECK(id != 0);
     CHECK(id == other_id);
     CHECK(hsw_thread_channel_release(other) == HSW_OK);
+    CHECK(hsw_thread_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("close_and_wake ends the waits of other threads, and a sender's value is freed once") {
+    const no_leaks check;
+    const hsw_thread_channel channel = new_thread_channel(&destroy_atomic);
+    const hsw_thread_channel there = another(channel);
+    std::atomic<int> freed{0};
+    hsw_status told[2] = {HSW_OK, HSW_OK};
+    for (hsw_status& status : told) {
+        const bool sends = &status == &told[0];
+        std::thread thread([&] {
+            void* value = nullptr;
+            status = sends ? hsw_thread_channel_send(there, new atomic_counted{&freed}) : hsw_thread_channel_receive(there, &value);
+            hsw_thread_exit();
+        });
+        std::ptrdiff_t balance = 0;
+        while (balance == 0) {
+            REQUIRE(hsw_thread_channel_balance(channel, &balance) == HSW_OK);
+            std::this_thread::yield();
+        }
+        std::size_t woken = 0;
+        CHECK(hsw_thread_channel_close_and_wake(channel, &woken) == HSW_OK);
+        thread.join();
+        CHECK(woken == 1);
+        CHECK(status == HSW_ERR_CLOSED);
+        CHECK(hsw_thread_channel_close_and_wake(channel, nullptr) == HSW_OK);
+        CHECK(hsw_thread_channel_open(channel) == HSW_OK);
+    }
+    CHECK(freed == 1);
+    CHECK(hsw_thread_channel_release(there) == HSW_OK);
     CHECK(hsw_thread_channel_release(channel) == HSW_OK);
 }
 

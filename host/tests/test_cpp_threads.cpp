@@ -88,6 +88,28 @@ TEST_CASE("strings go from thread to thread, whole and in order") {
     CHECK_FALSE(words.next().has_value());
 }
 
+TEST_CASE("close_and_wake ends the loop of a worker on another thread") {
+    const no_leaks check;
+    const hsw::thread::channel<std::string> work;
+    std::size_t done = 0;
+    std::thread worker([work, &done] {
+        try {
+            for (;;) {
+                done += work.receive().size();
+            }
+        } catch (const hsw::closed&) {
+        }
+    });
+    work.send("one");
+    work.send("three");
+    while (work.balance() == 0) {
+        std::this_thread::yield();
+    }
+    CHECK(work.close_and_wake() == 1);
+    worker.join();
+    CHECK(done == 8);
+}
+
 TEST_CASE("an exception goes from thread to thread as itself") {
     const no_leaks check;
     const hsw::thread::channel<int> numbers;

@@ -2,7 +2,7 @@
 
 use crate::bell::Bell;
 use crate::mail::{Census, Flag, Mailbox, StayUp};
-use crate::meeting::Meeting;
+use crate::meeting::{Meeting, Sent};
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
 use crate::sitter::Sitter;
 use loom::sync::Condvar;
@@ -301,8 +301,9 @@ fn send(place: &Place, value: u32, looks: bool) {
         Err(value)
     };
     let (mut value, mut locked, looked) = match looked.map(|()| place.sent()) {
-        Ok(Ok(())) => return,
-        Ok(Err((value, locked))) => (value, locked, true),
+        Ok(Sent::Done) => return,
+        Ok(Sent::Refused(_)) => panic!("nobody refuses"),
+        Ok(Sent::InVain(value, locked)) => (value, locked, true),
         Err(value) => (value, place.lock(), false),
     };
     let mut joins = looked;
@@ -456,5 +457,57 @@ fn who_looks_is_served_before_the_queue() {
         assert!(Arc::ptr_eq(&locked.pop(false).unwrap(), &first));
         assert!(Arc::ptr_eq(&locked.pop(false).unwrap(), &later));
         assert!(locked.pop(false).is_none());
+    });
+}
+
+/// A channel is closed on a sender that looks, while a receiver comes: either gets the value, or the sender has it back.
+#[test]
+fn a_sender_is_refused_or_served() {
+    explore(|| {
+        let place = Arc::new(Place::new());
+        assert_eq!(place.look_for_receiver(7), Ok(()));
+        let (closes, comes) = (place.clone(), place.clone());
+        let closer = thread::spawn(move || closes.lock().dissolve(0).0);
+        let receiver = thread::spawn(move || comes.fetch());
+        while !place.is_over() {
+            crate::prim::pause();
+        }
+        let back = match place.sent() {
+            Sent::Done => None,
+            Sent::Refused(value) => Some(value),
+            Sent::InVain(..) => panic!("it was over"),
+        };
+        assert_eq!(closer.join().unwrap(), back.is_some());
+        assert_eq!(back.xor(receiver.join().unwrap()), Some(7));
+    });
+}
+
+/// A channel is closed on a receiver whose look ends: it is told, or has joined the queue, and is told there.
+#[test]
+fn a_receiver_that_looks_in_vain_is_not_left_behind_by_a_close() {
+    explore(|| {
+        let place = Arc::new(Place::new());
+        assert!(place.look_for_sender());
+        let closes = place.clone();
+        let closer = thread::spawn(move || {
+            let (looked, queued) = closes.lock().dissolve(9);
+            for wait in &queued {
+                *wait.value.lock().unwrap() = Some(9);
+                wait.end();
+            }
+            usize::from(looked) + queued.len()
+        });
+        let told = match place.received() {
+            Ok(value) => value,
+            Err(mut locked) => {
+                let wait = Wait::with(None);
+                locked.push(wait.clone(), false, true);
+                drop(locked);
+                wait.block();
+                let told = wait.value.lock().unwrap().take();
+                told.unwrap()
+            }
+        };
+        assert_eq!((told, closer.join().unwrap()), (9, 1));
     });
 }

@@ -284,6 +284,16 @@ pub extern "C" fn hsw_thread_channel_close(channel: hsw_thread_channel) -> hsw_s
     tell(channel, |c| c.channel.close())
 }
 
+/// Closes the channel and ends the waits of all who wait on it, on whatever thread, with `HSW_ERR_CLOSED`; `woken` (may be null) gets
+/// how many. What senders were about to send is treated as by any send that fails.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_thread_channel_close_and_wake(
+    channel: hsw_thread_channel,
+    woken: *mut usize,
+) -> hsw_status {
+    object::exchange(channel, woken, |c| c.channel.close_and_wake())
+}
+
 /// Opens a closed channel again.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_open(channel: hsw_thread_channel) -> hsw_status {

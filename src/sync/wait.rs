@@ -14,7 +14,6 @@
 //! tasklet may be elsewhere.
 
 use crate::net::reactor::Reactor;
-use crate::runtime::Runtime;
 use crate::thread::{self, Seated, Sitting};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -80,14 +79,7 @@ impl Waiter {
 
     /// Has it run on, which has been answered. Outside of all mutexes. False: its thread is gone, and it with the thread.
     pub fn wake(&self) -> bool {
-        let called = self.seated.call();
-        // Inside a channel callback no channel may be touched: it is told by mail, as if by another thread.
-        let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
-        if let Some(local) = thread::existing().filter(|local| may && self.seated.is_of(local)) {
-            self.seated.tell_here(called, &local, false);
-            return true;
-        }
-        self.seated.tell(called)
+        self.seated.wake(self.seated.call())
     }
 }
 

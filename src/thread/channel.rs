@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::home::Mark;
 use super::local::{local, Leave, Local, Seated, Sitting};
-use super::meeting::{self, Meeting};
+use super::meeting::{self, Meeting, Sent};
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
 ///
@@ -253,6 +253,22 @@ impl<T: Send + 'static> Channel<T> {
         self.lock().close();
     }
 
+    /// [Closes](Channel::close), and ends the waits of all who wait, senders or receivers of whatever thread, with [`Error::Closed`]; returns how many. They are
+    /// queued on their threads in the order in which they had waited; the caller goes on. Senders get their value back, where their operation
+    /// gives values back.
+    ///
+    /// Beyond Stackless, where `close` wakes nobody. O(waiting).
+    pub fn close_and_wake(&self) -> usize {
+        let (looked, queued) = self.lock().dissolve(Err(Error::Closed));
+        let woken = usize::from(looked) + queued.len();
+        for wait in queued {
+            // A sender's value stays where it is, and says so.
+            lock(&wait.value).get_or_insert(Err(Error::Closed));
+            wait.seated.wake(wait.seated.call());
+        }
+        woken
+    }
+
     /// Undoes [`Channel::close`].
     pub fn open(&self) {
         self.lock().open();
@@ -313,14 +329,17 @@ impl<T: Send + 'static> Channel<T> {
             return self.queue_to_send(&local, self.lock(), value, patience, false);
         }
         match meeting.look_for_receiver(value) {
-            Ok(()) => local.look(|| meeting.has_met()),
+            Ok(()) => local.look(|| meeting.is_over()),
             Err(value) => {
                 return self.queue_to_send(&local, self.lock(), value, patience, false);
             }
         }
         match meeting.sent() {
-            Ok(()) => Ok(()),
-            Err((value, locked)) => self.queue_to_send(&local, locked, value, patience, true),
+            Sent::Done => Ok(()),
+            Sent::Refused(value) => Err((Error::Closed, Some(value))),
+            Sent::InVain(value, locked) => {
+                self.queue_to_send(&local, locked, value, patience, true)
+            }
         }
     }
 
@@ -337,7 +356,7 @@ impl<T: Send + 'static> Channel<T> {
         if !patience.may_look(&local) || !meeting.look_for_sender() {
             return self.queue_to_receive(&local, self.lock(), patience, false);
         }
-        local.look(|| meeting.has_met());
+        local.look(|| meeting.is_over());
         match meeting.received() {
             Ok(value) => value,
             Err(locked) => self.queue_to_receive(&local, locked, patience, true),
@@ -379,9 +398,13 @@ impl<T: Send + 'static> Channel<T> {
         locked.push(wait.clone(), true, looked);
         drop(locked);
         let waited = self.wait(&sitting, &wait, true, patience, looked);
-        let result = waited.map_err(|error| (error, lock(&wait.value).take()));
+        let left = lock(&wait.value).take();
         self.keep(wait);
-        result
+        match waited {
+            // Whoever ended the wait has not taken the value.
+            Ok(()) if left.is_some() => Err((Error::Closed, left)),
+            waited => waited.map_err(|error| (error, left)),
+        }
     }
 
     /// Receives from who waits in the queue, or waits there itself. `looked`: it has been waiting, and is the first.

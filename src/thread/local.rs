@@ -388,6 +388,19 @@ impl Seated {
         !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
     }
 
+    /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, where that can be.
+    pub(crate) fn wake(&self, called: Called) -> bool {
+        // Inside a channel callback no channel may be touched: it is told by mail, as if by another thread.
+        let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
+        match existing().filter(|local| may && self.is_of(local)) {
+            Some(local) => {
+                self.tell_here(called, &local, false);
+                true
+            }
+            None => self.tell(called),
+        }
+    }
+
     /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable, as the next one if so desired. Answers whether that was needed.
     pub(crate) fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
         called.0 && local.wake_up(self.place, next)

@@ -4,7 +4,7 @@
 //!   who comes first, and looks                      who comes second
 //!   EMPTY ─► RECEIVES                               bring():  RECEIVES ─► BUSY, puts the value in, ─► MET
 //!   EMPTY ─► ARRIVES, puts its value in, ─► SENDS   fetch():  SENDS ─► BUSY, takes the value out, ─► MET
-//!        sees MET: done, ─► EMPTY
+//!        sees MET: done, ─► EMPTY                 close_and_wake: RECEIVES as above; SENDS ─► REFUSED, the value stays
 //!        has looked for long enough: under the lock, ─► EMPTY + CROWD, and into the queue
 //! ```
 //!
@@ -32,14 +32,16 @@ const SENDS: u32 = 3;
 const BUSY: u32 = 4;
 /// It is done. Who looked takes the value, if it received, and leaves.
 const MET: u32 = 5;
+/// A sender that looked is not to go on waiting. It takes its value back, and leaves.
+const REFUSED: u32 = 6;
 
 const CROWD: u32 = 8;
 
 #[repr(C)]
 pub(super) struct Meeting<V, W> {
     word: AtomicU32,
-    /// Whose it is says the phase: in `ARRIVES` and `MET` of who looks, in `BUSY` of who came second. There is a value in it in `SENDS`, and in `MET` if a
-    /// receiver looked.
+    /// Whose it is says the phase: in `ARRIVES`, `MET` and `REFUSED` of who looks, in `BUSY` of who came second. There is a value in it in `SENDS`, in
+    /// `REFUSED`, and in `MET` if a receiver looked.
     value: Place<V>,
     queue: Mutex<Queue<W>>,
 }
@@ -148,16 +150,16 @@ impl<V, W> Meeting<V, W> {
             .is_ok()
     }
 
-    /// Has the partner come? Asked by who looks.
+    /// Has the partner come, or has it been refused? Asked by who looks.
     #[inline]
-    pub(super) fn has_met(&self) -> bool {
-        self.word.load(Ordering::Acquire) & PHASE == MET
+    pub(super) fn is_over(&self) -> bool {
+        self.word.load(Ordering::Acquire) & PHASE >= MET
     }
 
     /// The caller stops looking. The value; or, if nobody has come, the lock: then the caller joins the queue as the first one.
     #[inline]
     pub(super) fn received(&self) -> Result<V, Locked<'_, V, W>> {
-        if !self.has_met() {
+        if !self.is_over() {
             if let Some(locked) = self.stop(RECEIVES) {
                 return Err(locked);
             }
@@ -170,15 +172,21 @@ impl<V, W> Meeting<V, W> {
 
     /// As [`received`](Meeting::received), for a sender: its value is gone, or given back.
     #[inline]
-    pub(super) fn sent(&self) -> Result<(), (V, Locked<'_, V, W>)> {
-        if !self.has_met() {
+    pub(super) fn sent(&self) -> Sent<'_, V, W> {
+        if !self.is_over() {
             if let Some(locked) = self.stop(SENDS) {
                 // SAFETY: Place: full, and nobody else's: who wants to look finds CROWD, until the lock is free again.
-                return Err((unsafe { self.value.take() }, locked));
+                return Sent::InVain(unsafe { self.value.take() }, locked);
             }
         }
+        if self.word.load(Ordering::Relaxed) & PHASE == REFUSED {
+            // SAFETY: Place: ours, and full.
+            let value = unsafe { self.value.take() };
+            self.word.fetch_sub(REFUSED, Ordering::AcqRel);
+            return Sent::Refused(value);
+        }
         self.word.fetch_sub(MET, Ordering::AcqRel);
-        Ok(())
+        Sent::Done
     }
 
     /// Gives up what began with `phase`. None: the partner has come.
@@ -198,7 +206,7 @@ impl<V, W> Meeting<V, W> {
             }
         }
         drop(locked);
-        while !self.has_met() {
+        while !self.is_over() {
             pause(); // a move of a value long
         }
         None
@@ -211,6 +219,15 @@ impl<V, W> Meeting<V, W> {
             queue: self.queue.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
+}
+
+/// What became of a sender's look.
+pub(super) enum Sent<'a, V, W> {
+    Done,
+    /// Nobody is to come any more.
+    Refused(V),
+    /// Nobody has come: the caller joins the queue as the first one.
+    InVain(V, Locked<'a, V, W>),
 }
 
 /// A meeting's queue, while nobody else changes it.
@@ -278,6 +295,20 @@ impl<V, W> Locked<'_, V, W> {
         self.meeting.word.fetch_or(CROWD, Ordering::AcqRel);
     }
 
+    /// From now on nobody may join, and nobody waits any more: a receiver that looks gets `refusal`, a sender its value back. Answers whether one did, and
+    /// those who were in the queue, who are the caller's to tell.
+    pub(super) fn dissolve(&mut self, refusal: V) -> (bool, Vec<Arc<W>>) {
+        self.close();
+        let sender = self.meeting.come(SENDS);
+        if sender {
+            let word = &self.meeting.word;
+            word.fetch_add(REFUSED - BUSY, Ordering::AcqRel);
+        }
+        // With the lock held: one that has looked in vain would join the queue.
+        let looked = sender || self.meeting.bring(refusal).is_ok();
+        (looked, self.queue.line.drain())
+    }
+
     pub(super) fn open(&mut self) {
         self.queue.closing = false;
         self.thin_out();
@@ -339,6 +370,11 @@ impl<W> Line<W> {
         let first = self.first.take()?;
         self.first = self.others.pop_front();
         Some(first)
+    }
+
+    fn drain(&mut self) -> Vec<Arc<W>> {
+        let first = self.first.take();
+        first.into_iter().chain(self.others.drain(..)).collect()
     }
 
     fn remove(&mut self, wait: &W) -> bool {
