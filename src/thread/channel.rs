@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::home::Mark;
-use super::local::{local, Leave, Local, Seated, Sitting};
+use super::local::{be_attached, local, Leave, Local, Seated, Sitting};
 use super::meeting::{self, Meeting, Sent};
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
@@ -300,16 +300,16 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     /// Sends. With the error comes the value, if nobody got it.
+    #[inline]
     #[allow(clippy::type_complexity)]
     fn bring(
         &self,
         value: Result<T>,
         patience: Patience,
     ) -> Result<(), (Error, Option<Result<T>>)> {
-        let local = match self.enter() {
-            Ok(local) => local,
-            Err(error) => return Err((error, Some(value))),
-        };
+        if let Err(error) = self.enter() {
+            return Err((error, Some(value)));
+        }
         let value = if has_callback() {
             let (told, value) = self.show(value);
             if let Err(error) = told {
@@ -319,12 +319,39 @@ impl<T: Send + 'static> Channel<T> {
         } else {
             value
         };
-        let meeting = &self.core.meeting;
         // Who looks has waited longest.
-        let value = match meeting.bring(value) {
-            Ok(()) => return Ok(()),
-            Err(value) => value,
+        match self.core.meeting.bring(value) {
+            Ok(()) => Ok(()),
+            Err(value) => self.wait_to_send(value, patience),
+        }
+    }
+
+    /// Receives.
+    #[inline]
+    fn fetch(&self, patience: Patience) -> Result<T> {
+        self.enter()?;
+        if has_callback() {
+            self.call_back(Slot::EMPTY, false).0?;
+        }
+        match self.core.meeting.fetch() {
+            Some(value) => value,
+            None => self.wait_to_receive(patience),
+        }
+    }
+
+    /// Nobody looks: looks itself, or goes by way of the queue.
+    #[inline(never)]
+    #[allow(clippy::type_complexity)]
+    fn wait_to_send(
+        &self,
+        value: Result<T>,
+        patience: Patience,
+    ) -> Result<(), (Error, Option<Result<T>>)> {
+        let local = match local() {
+            Ok(local) => local,
+            Err(error) => return Err((error, Some(value))),
         };
+        let meeting = &self.core.meeting;
         if !patience.may_look(&local) {
             return self.queue_to_send(&local, self.lock(), value, patience, false);
         }
@@ -343,16 +370,10 @@ impl<T: Send + 'static> Channel<T> {
         }
     }
 
-    /// Receives.
-    fn fetch(&self, patience: Patience) -> Result<T> {
-        let local = self.enter()?;
-        if has_callback() {
-            self.call_back(Slot::EMPTY, false).0?;
-        }
+    #[inline(never)]
+    fn wait_to_receive(&self, patience: Patience) -> Result<T> {
+        let local = local()?;
         let meeting = &self.core.meeting;
-        if let Some(value) = meeting.fetch() {
-            return value;
-        }
         if !patience.may_look(&local) || !meeting.look_for_sender() {
             return self.queue_to_receive(&local, self.lock(), patience, false);
         }
@@ -447,7 +468,8 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Receives; `begin` is called when the caller waits already. Its error is the answer then.
     pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T> {
-        let local = self.enter()?;
+        self.enter()?;
+        let local = local()?;
         let mut locked = self.lock();
         if let Err(error) = may_wait(&locked, &Patience::Forever) {
             drop(locked);
@@ -513,10 +535,12 @@ impl<T: Send + 'static> Channel<T> {
         }
     }
 
-    fn enter(&self) -> Result<Rc<Local>> {
-        let local = local()?;
+    /// The calling thread uses the channel. Errors: it is ending.
+    #[inline]
+    fn enter(&self) -> Result<()> {
+        be_attached()?;
         self.mark.used();
-        Ok(local)
+        Ok(())
     }
 
     /// The caller and `partner` have met, and what there was to hand over has been: wakes the partner.

@@ -157,6 +157,15 @@ pub(crate) fn local() -> Result<Rc<Local>> {
     existing().ok_or_else(|| StateError::NoThread.into())
 }
 
+/// Gives the calling thread a runtime if it has none. Errors: it is ending.
+#[inline]
+pub(crate) fn be_attached() -> Result<()> {
+    match LOCAL.get().is_null() {
+        true => local().map(drop),
+        false => Ok(()),
+    }
+}
+
 /// As [`local`], without making a runtime.
 pub(crate) fn existing() -> Option<Rc<Local>> {
     let local = LOCAL.get();
