@@ -368,11 +368,8 @@ impl Task {
                 // So it has no window.
                 return runtime.stacks.give(own, &runtime.budget);
             }
-            runtime.slices.give(&mut (*task).buffer, &runtime.budget);
             let window = mem::replace(&mut (*task).window, ptr::null());
-            if !window.is_null() {
-                (*window).members.set((*window).members.get() - 1);
-            }
+            give_slice(runtime, &mut (*task).buffer, window);
             (*task).clear(flag::AWAY);
         }
     }
@@ -390,19 +387,31 @@ impl Task {
         }
     }
 
-    /// Drops the body of a tasklet that has not started, and its stack.
+    /// Takes its function away from a tasklet that has not started, and what that lies
+    /// on: it is neither bound nor alive then.
     ///
     /// # Safety
-    /// `task` has not started.
-    unsafe fn unbind(task: *mut Task) {
+    /// `task` has not started, and is in no queue.
+    unsafe fn unbind(task: *mut Task) -> Option<Unbound> {
         // SAFETY: the flag says that the body is there; it is moved out once.
         unsafe {
-            if (*task).is(flag::BOUND) {
-                let (drop, body) = ((*(*task).entry).drop, (*task).body());
-                (*task).clear(flag::BOUND | flag::ALIVE);
-                drop(body);
-                Task::reclaim(task);
+            if !(*task).is(flag::BOUND) {
+                return None;
             }
+            let (drop, body) = ((*(*task).entry).drop, (*task).body());
+            sanitizer::gone(task);
+            (*task).clear(flag::BOUND | flag::ALIVE | flag::AWAY);
+            let ground = Ground {
+                own: (*task).own.take(),
+                buffer: mem::replace(&mut (*task).buffer, Buffer::NONE),
+                window: mem::replace(&mut (*task).window, ptr::null()),
+                runtime: (*task).runtime,
+            };
+            Some(Unbound {
+                drop,
+                body,
+                _ground: ground,
+            })
         }
     }
 
@@ -534,6 +543,58 @@ impl Task {
     }
 }
 
+/// A function that will not run, and what it lies on. To drop it is to run user code: what
+/// the function owns may use the tasklet again, so by then that is in order.
+struct Unbound {
+    drop: unsafe fn(*const u8),
+    body: *const u8,
+    /// Goes after the body, also when that panics.
+    _ground: Ground,
+}
+
+impl Drop for Unbound {
+    fn drop(&mut self) {
+        // SAFETY: it never ran, and is moved out once.
+        unsafe { (self.drop)(self.body) };
+    }
+}
+
+/// A stack, or a slice and a place in a window, given back when dropped.
+struct Ground {
+    own: Option<Box<OwnStack>>,
+    buffer: Buffer,
+    window: *const Window,
+    runtime: *const Runtime,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // SAFETY: nothing refers to it any more; the tasklet that it was of, or its
+        // handle, keeps the runtime.
+        unsafe {
+            let runtime = &*self.runtime;
+            if let Some(own) = self.own.take() {
+                return runtime.stacks.give(own, &runtime.budget);
+            }
+            give_slice(runtime, &mut self.buffer, self.window);
+        }
+    }
+}
+
+/// Gives a slice and a place in a window back.
+///
+/// # Safety
+/// Nothing refers to the slice.
+#[inline(always)]
+unsafe fn give_slice(runtime: &Runtime, buffer: &mut Buffer, window: *const Window) {
+    runtime.slices.give(buffer, &runtime.budget);
+    if !window.is_null() {
+        // SAFETY: windows live as long as their runtime.
+        let members = unsafe { &(*window).members };
+        members.set(members.get() - 1);
+    }
+}
+
 fn is_boxed<F: 'static>() -> bool {
     core::any::TypeId::of::<F>() == core::any::TypeId::of::<Box<dyn FnOnce() -> Result<()>>>()
 }
@@ -572,9 +633,9 @@ unsafe fn release_last(task: *mut Task) {
                 return;
             }
         } else if (*task).is(flag::BOUND) {
-            (*task).refs = 1;
-            Task::unbind(task);
-            (*task).refs = 0;
+            // User code, which cannot come by a handle: without references it is listed
+            // nowhere.
+            drop(Task::unbind(task));
         }
         Task::reclaim(task);
         let runtime = (*task).runtime;
@@ -720,19 +781,32 @@ impl Tasklet {
         F: FnOnce() -> R + 'static,
         R: Outcome,
     {
+        self.rebind(f, 0).map(drop)
+    }
+
+    /// Binds `f` and sets `flags` as well. What the tasklet held before is the caller's to
+    /// drop: that is user code, which may use the tasklet.
+    #[track_caller]
+    fn rebind<F, R>(&self, f: F, flags: u32) -> Result<(Value, Option<Unbound>)>
+    where
+        F: FnOnce() -> R + 'static,
+        R: Outcome,
+    {
         self.may_bind()?;
         if self.runtime().hooks() & HOOK_STATS != 0 {
             // SAFETY: the handle keeps the task.
             unsafe { measure::bound_at(self.as_ptr(), Location::caller().into()) };
         }
         // A new function starts with an empty slot.
-        drop(self.take_tempval());
-        // SAFETY: it has not started (`may_bind`).
+        let value = self.take_tempval();
+        // SAFETY: it has not started, and is in no queue (`may_bind`); no user code runs.
         unsafe {
-            Task::unbind(self.as_ptr());
+            let before = (value, Task::unbind(self.as_ptr()));
             #[cfg(feature = "std")]
             (*self.as_ptr()).clear(flag::SENDABLE);
-            Task::bind(self.as_ptr(), f)
+            Task::bind(self.as_ptr(), f)?;
+            (*self.as_ptr()).set(flags);
+            Ok(before)
         }
     }
 
@@ -755,11 +829,15 @@ impl Tasklet {
     #[cfg(feature = "std")]
     #[track_caller]
     pub(crate) fn bind_body(&self, body: Body) -> Result<()> {
-        self.bind(body)?;
-        // SAFETY: bound, to a `Body`; its size is below `INLINE_BODY`, so it was not
-        // boxed once more.
-        unsafe { (*self.as_ptr()).set(flag::SENDABLE) };
-        Ok(())
+        // A `Body` is below `INLINE_BODY`, so it is not boxed once more.
+        self.rebind(body, flag::SENDABLE).map(drop)
+    }
+
+    /// As [`bind_body`](Self::bind_body); it is *paused* then.
+    #[cfg(feature = "std")]
+    #[track_caller]
+    pub(crate) fn bind_body_paused(&self, body: Body) -> Result<()> {
+        self.rebind(body, flag::SENDABLE | flag::ALIVE).map(drop)
     }
 
     /// Sets the function and makes the tasklet *paused*: alive, not queued.
@@ -772,10 +850,7 @@ impl Tasklet {
         F: FnOnce() -> R + 'static,
         R: Outcome,
     {
-        self.bind(f)?;
-        // SAFETY: bound and ours.
-        unsafe { (*self.as_ptr()).set(flag::ALIVE) };
-        Ok(())
+        self.rebind(f, flag::ALIVE).map(drop)
     }
 
     /// Takes the function away again; it is dropped without having run.
@@ -784,9 +859,11 @@ impl Tasklet {
     /// As [`Tasklet::bind`].
     pub fn unbind(&self) -> Result<()> {
         self.may_bind()?;
-        drop(self.take_tempval());
-        // SAFETY: it has not started.
-        unsafe { Task::unbind(self.as_ptr()) };
+        let value = self.take_tempval();
+        // SAFETY: it has not started, and is in no queue.
+        let before = unsafe { Task::unbind(self.as_ptr()) };
+        // User code, which may bind it again.
+        drop((value, before));
         Ok(())
     }
 

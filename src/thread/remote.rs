@@ -286,12 +286,7 @@ impl Remote {
         R: Outcome,
     {
         let body = tasklet::body(f);
-        self.with(move |tasklet| {
-            tasklet.bind_body(body)?;
-            // SAFETY: bound, and of this thread.
-            unsafe { (*tasklet.as_ptr()).set(flag::ALIVE) };
-            Ok(())
-        })?
+        self.with(move |tasklet| tasklet.bind_body_paused(body))?
     }
 
     /// Takes the function away again; it is dropped without having run.

@@ -453,3 +453,87 @@ fn blocked_tasklets_whose_channel_nobody_else_holds_stay_and_can_be_found() {
         );
     });
 }
+
+/// A function that does nothing, and owns something whose destructor calls `last`.
+fn owning(last: impl FnMut() + 'static) -> impl FnOnce() {
+    let owned = OnDrop(last);
+    move || drop(owned)
+}
+
+#[test]
+fn what_is_unbound_may_be_bound_again_by_what_it_owned() {
+    fresh(|s| {
+        let log = Log::default();
+        let t = Tasklet::new().unwrap();
+        let (again, seen) = (t.clone(), log.clone());
+        t.bind(owning(move || {
+            let seen = seen.clone();
+            again.bind(move || seen.add("bound again")).unwrap();
+        }))
+        .unwrap();
+        t.unbind().unwrap();
+        // Takes a stack: that of the first function is free, that of the second is not.
+        s.spawn(hardswitch::schedule_remove).run().unwrap();
+        t.setup().unwrap();
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), "bound again");
+    });
+}
+
+#[test]
+fn a_value_in_the_slot_may_queue_the_tasklet_that_is_unbound() {
+    fresh(|s| {
+        let log = Log::default();
+        let t = Tasklet::new().unwrap();
+        let (again, seen) = (t.clone(), log.clone());
+        drop(t.set_tempval(Value::new(OnDrop(move || {
+            let seen = seen.clone();
+            again.bind(move || seen.add("queued")).unwrap();
+            again.setup().unwrap();
+        }))));
+        t.unbind().unwrap();
+        assert!(t.is_alive() && t.is_scheduled());
+        s.spawn(hardswitch::schedule_remove).run().unwrap();
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), "queued");
+    });
+}
+
+#[test]
+fn a_function_that_is_replaced_may_run_the_new_one() {
+    fresh(|_| {
+        let log = Log::default();
+        let t = Tasklet::new().unwrap();
+        let (it, seen) = (t.clone(), log.clone());
+        t.bind(owning(move || {
+            seen.add(format!("{it:?}").ends_with("paused)"));
+            it.run().unwrap();
+        }))
+        .unwrap();
+        let seen = log.clone();
+        t.bind_paused(move || seen.add("ran")).unwrap();
+        assert_eq!(log.take(), "true ran");
+        assert!(!t.is_alive() && !t.is_scheduled(), "{t:?}");
+        hardswitch::run().unwrap();
+    });
+}
+
+#[test]
+fn a_forgotten_function_finds_no_handle_of_its_tasklet() {
+    fresh(|_| {
+        let found = Rc::new(RefCell::new(vec![]));
+        let t = Tasklet::new().unwrap();
+        let kept = found.clone();
+        t.bind(owning(move || {
+            kept.borrow_mut().extend(hardswitch::tasklets())
+        }))
+        .unwrap();
+        drop(t);
+        // In the place of the forgotten one.
+        let other = Tasklet::new().unwrap();
+        assert_eq!(found.borrow().len(), 1, "main alone");
+        found.borrow_mut().clear();
+        other.bind(|| ()).unwrap();
+        assert_eq!(hardswitch::stats().tasklets, 2);
+    });
+}
