@@ -13,7 +13,7 @@ use crate::arch::transfer;
 use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::os;
-use crate::runtime::{after, Runtime, HOOK_CHANNEL};
+use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED};
 use crate::scheduler::{fail, go, may_switch, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
@@ -89,6 +89,11 @@ impl Core {
     }
 
     #[inline(always)]
+    /// Has its thread ended?
+    pub(crate) fn has_no_thread(&self) -> bool {
+        self.runtime().hooks() & HOOK_ENDED != 0
+    }
+
     fn runtime(&self) -> &Runtime {
         // SAFETY: a runtime outlives its channels (`channel_made`).
         unsafe { &*self.runtime }

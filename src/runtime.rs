@@ -12,10 +12,12 @@ use core::time::Duration;
 use core::{mem, ptr};
 
 use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
+use crate::channel;
 use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
 use crate::os;
 use crate::run::Runs;
+use crate::select;
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
 use crate::stack::window::Window;
@@ -268,6 +270,8 @@ pub(crate) struct Runtime {
     pub(crate) drives: RefCell<Vec<*mut Task>>,
     /// Control blocks that were given back.
     freed: Cell<u64>,
+    /// Runs, as far as anybody can see, when the thread has ended.
+    nobody: core::cell::UnsafeCell<Task>,
     /// Stands in for the C++ runtime's globals where there is none.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
 }
@@ -289,8 +293,10 @@ pub(crate) const HOOK_SWITCH: u32 =
 pub(crate) const HOOK_TRAPPED: u32 = 32;
 /// A callback is running.
 pub(crate) const HOOK_LOCKED: u32 = 64;
+/// The thread has ended; what is left of its tasklets has no thread.
+pub(crate) const HOOK_ENDED: u32 = 512;
 /// Nobody may switch.
-pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED;
+pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED | HOOK_ENDED;
 /// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
 pub(crate) const HOOK_FLAT: u32 = 128;
 /// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
@@ -382,6 +388,7 @@ impl Runtime {
             dice: Cell::new(0x9E37_79B9_7F4A_7C15),
             drives: RefCell::new(Vec::new()),
             freed: Cell::new(0),
+            nobody: core::cell::UnsafeCell::new(Task::new(ptr::null(), flag::MAIN)),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
         }));
         // SAFETY: just allocated, this thread's alone.
@@ -871,6 +878,47 @@ impl Runtime {
             }
         }
     }
+
+    /// Takes those who would not end out of all queues. Their references stay: they are
+    /// kept for ever, and no code that comes later can have them run.
+    fn give_up(&self) {
+        for tasklet in self.all_tasklets() {
+            if tasklet.is_main() {
+                continue;
+            }
+            let task = tasklet.as_ptr();
+            // SAFETY: live tasks of this thread; the queue's reference is nobody's now.
+            unsafe {
+                select::interrupt(self, task);
+                if (*task).is(flag::BLOCKED) {
+                    channel::unlink(task);
+                } else if (*task).is(flag::QUEUED) {
+                    self.ring_remove(task);
+                }
+                if (*task).is(flag::ALIVE) && !(*task).is(flag::ZOMBIE) {
+                    (*task).set(flag::ZOMBIE);
+                    self.zombies.set(self.zombies.get() + 1);
+                }
+            }
+        }
+    }
+
+    /// The thread ends: `nobody` takes the place of main, which has left the queue, as the
+    /// only one there. Code that runs later still, of thread-locals that were made earlier, may
+    /// have handles: what would run a tasklet, or block in the name of one, is refused.
+    fn stand_down(&self) {
+        debug_assert!(self.ring.get().is_null());
+        let nobody = self.nobody.get();
+        // SAFETY: a task of our own, in no queue.
+        unsafe {
+            (*nobody).runtime = self;
+            self.ring_append(nobody);
+        }
+        self.watchdogs.borrow_mut().clear();
+        self.main.set(nobody);
+        self.current.set(nobody);
+        self.hooks.store(HOOK_ENDED, Ordering::Relaxed);
+    }
 }
 
 /// Figures of a thread's runtime. Bytes unless the name says otherwise.
@@ -958,6 +1006,7 @@ pub(crate) fn thread_exit() {
     #[cfg(feature = "std")]
     drop(crate::thread::set_free());
     runtime.shut_down();
+    runtime.give_up();
     #[cfg(feature = "std")]
     crate::thread::detach(true);
     // SAFETY: main is unlinked; the queue's and the thread's references are
@@ -967,12 +1016,15 @@ pub(crate) fn thread_exit() {
         drop(runtime.on_schedule.take());
         drop(runtime.on_channel.take());
         drop(runtime.on_error.take());
+        // What those destructors have made.
+        runtime.shut_down();
         #[cfg(feature = "std")]
         crate::thread::host_lock::leave();
-        runtime.hooks.store(0, Ordering::Relaxed);
+        runtime.give_up();
         let main = runtime.main();
         runtime.ring_remove(main);
         (*main).clear(flag::ALIVE | flag::STARTED);
+        runtime.stand_down();
         os::set_runtime(ptr::null());
         // Keep the runtime until the last lines here.
         runtime.channel_made();

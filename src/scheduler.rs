@@ -15,8 +15,8 @@ use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
-    HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED,
+    HOOK_MAIL, HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
@@ -56,7 +56,9 @@ pub(crate) unsafe fn prepare(
 
 #[cold]
 pub(crate) fn refused(runtime: &Runtime) -> Error {
-    if runtime.hooks() & HOOK_LOCKED != 0 {
+    if runtime.hooks() & HOOK_ENDED != 0 {
+        StateError::NoThread.into()
+    } else if runtime.hooks() & HOOK_LOCKED != 0 {
         StateError::RecursiveSchedule.into()
     } else {
         Error::SwitchTrap
@@ -570,6 +572,12 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
     let task = target.as_ptr();
     if task == me {
         return Err(error);
+    }
+    if target.has_no_thread() {
+        return match error {
+            Error::Exit => Ok(()),
+            _ => Err(StateError::NoThread.into()),
+        };
     }
     if !target.is_alive() {
         return match error {

@@ -353,6 +353,9 @@ fn pick(cases: &[Case], ordered: bool, good: impl Fn(&Case) -> bool) -> Option<u
 /// it fails, the values that were not sent are in the cases again.
 fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
     for (i, case) in cases.iter().enumerate() {
+        if case.core().has_no_thread() {
+            return Err(StateError::NoThread.into());
+        }
         let other = |c: &Case| ptr::eq(c.core(), case.core()) && c.direction != case.direction;
         if cases[..i].iter().any(other) {
             return Err(StateError::SelectBothWays.into());

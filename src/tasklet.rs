@@ -20,7 +20,7 @@ use crate::channel::Core;
 use crate::error::{Error, Result, StateError};
 use crate::measure::{self, Measured, Site, TaskletStats};
 use crate::os;
-use crate::runtime::{Runtime, HOOK_STATS};
+use crate::runtime::{Runtime, HOOK_ENDED, HOOK_STATS};
 use crate::scheduler::ErrorHandler;
 use crate::spill::{self, Spilled};
 use crate::stack::own::OwnStack;
@@ -770,6 +770,11 @@ impl Tasklet {
         unsafe { &*self.task().runtime }
     }
 
+    /// Has its thread ended? Who asks is a destructor that runs later still.
+    pub(crate) fn has_no_thread(&self) -> bool {
+        self.runtime().hooks() & HOOK_ENDED != 0
+    }
+
     /// Sets the function; the tasklet becomes *bound* (not alive, not queued).
     ///
     /// # Errors
@@ -891,6 +896,9 @@ impl Tasklet {
         if !self.task().is(flag::BOUND) {
             return Err(StateError::NotBound.into());
         }
+        if self.has_no_thread() {
+            return Err(StateError::NoThread.into());
+        }
         // SAFETY: bound and not queued; the queue gets a reference of its own.
         unsafe {
             let task = self.as_ptr();
@@ -907,6 +915,9 @@ impl Tasklet {
     /// [`StateError::RunBlocked`], [`StateError::RunDead`].
     pub fn insert(&self) -> Result<()> {
         scheduler::may_insert(self.task(), self.is_current())?;
+        if self.has_no_thread() {
+            return Err(StateError::ThreadNotInitialized.into());
+        }
         if !self.task().is(flag::QUEUED) {
             // SAFETY: alive and floating; the queue gets a reference.
             unsafe {

@@ -550,3 +550,129 @@ fn the_list_of_threads_is_that_of_the_living() {
         ));
     }
 }
+
+/// A value of the calling thread that is dropped after all of the library's: `last` gets it.
+struct Last<T>(Option<T>, fn(T));
+
+impl<T> Drop for Last<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            (self.1)(value);
+        }
+    }
+}
+
+/// Has a thread make something, and end; `last` is what the destructor of one of its thread-locals does with it then.
+fn at_the_very_end<T: 'static>(make: fn() -> T, last: fn(T)) {
+    thread_local! {
+        static LAST: RefCell<Option<Box<dyn std::any::Any>>> = const { RefCell::new(None) };
+    }
+    let thread = thread::spawn(move || {
+        // Before the library's: so it goes after them.
+        LAST.with(|_| ());
+        let made = Last(Some(make()), last);
+        LAST.with(|slot| *slot.borrow_mut() = Some(Box::new(made)));
+    });
+    thread.join().expect("a destructor failed");
+}
+
+#[test]
+fn nobody_runs_a_tasklet_whose_thread_has_ended() {
+    static RAN: AtomicUsize = AtomicUsize::new(0);
+    fn counts() {
+        RAN.fetch_add(1, SeqCst);
+    }
+    at_the_very_end(
+        || {
+            let bound = Tasklet::new().unwrap();
+            bound.bind(counts).unwrap();
+            bound
+        },
+        |bound| {
+            assert!(no_thread(bound.setup()));
+            bound.bind_paused(counts).unwrap();
+            assert!(no_thread(bound.run()) && no_thread(bound.switch()));
+            assert!(no_thread(bound.throw(Error::Timeout)));
+            assert!(no_thread(bound.throw_pending(Error::Timeout)));
+            assert!(no_thread(bound.raise(Error::Timeout)));
+            assert!(matches!(
+                bound.insert(),
+                Err(Error::State(StateError::ThreadNotInitialized))
+            ));
+            for done in [bound.kill(), bound.kill_pending(), bound.remove()] {
+                done.unwrap();
+            }
+            bound.unbind().unwrap();
+            hardswitch::run().unwrap();
+        },
+    );
+    assert_eq!(RAN.load(SeqCst), 0);
+}
+
+#[test]
+fn one_that_refuses_to_end_is_given_up_with_its_thread() {
+    static KILLED: AtomicUsize = AtomicUsize::new(0);
+    at_the_very_end(
+        || {
+            let refuses = spawn(|| {
+                let never = hardswitch::Channel::<u32>::new();
+                while KILLED.load(SeqCst) < 15 {
+                    never.receive().unwrap_err();
+                    KILLED.fetch_add(1, SeqCst);
+                }
+            });
+            hardswitch::run().unwrap();
+            refuses.unwrap()
+        },
+        |refuses| {
+            assert!(refuses.is_alive() && refuses.is_zombie() && !refuses.is_blocked());
+            for _ in 0..10 {
+                refuses.kill().unwrap();
+            }
+        },
+    );
+    assert_eq!(KILLED.load(SeqCst), 10);
+}
+
+#[test]
+fn channels_of_a_thread_that_has_ended_refuse() {
+    at_the_very_end(hardswitch::Channel::<u32>::new, |channel| {
+        assert!(matches!(channel.send(1), Err(Error::Deadlock)));
+        assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+        assert!(matches!(
+            channel.try_send(1),
+            Err((Error::WouldBlock, Some(1)))
+        ));
+        assert!(no_thread(channel.receive_timeout(MS(1))));
+        assert_eq!(channel.balance(), 0);
+    });
+    at_the_very_end(hardswitch::QueueChannel::<u32>::unbounded, |queue| {
+        queue.send(1).unwrap();
+        assert_eq!(queue.receive().unwrap(), 1);
+        assert!(matches!(queue.receive(), Err(Error::Deadlock)));
+    });
+}
+
+#[test]
+fn what_the_last_destructors_of_main_make_ends_too() {
+    static ENDED: AtomicUsize = AtomicUsize::new(0);
+    struct Makes;
+    impl Drop for Makes {
+        fn drop(&mut self) {
+            for _ in 0..2 {
+                spawn(|| {
+                    let waited = hardswitch::Channel::<u32>::new().receive();
+                    assert!(matches!(waited, Err(Error::Exit)));
+                    ENDED.fetch_add(1, SeqCst);
+                })
+                .unwrap();
+                hardswitch::run().unwrap();
+            }
+        }
+    }
+    hardswitch::local! {
+        static OF_MAIN: Makes = Makes;
+    }
+    thread::spawn(|| OF_MAIN.with(|_| ())).join().unwrap();
+    assert_eq!(ENDED.load(SeqCst), 2);
+}
