@@ -800,6 +800,33 @@ fn notified_in_time_counts_even_if_the_lock_comes_late() {
     assert_eq!(answer.get(), Some(true));
 }
 
+/// The time of a waiter is up, and it waits for the lock all the same: it sleeps, however long that takes.
+#[test]
+fn a_late_lock_is_waited_for_without_looking_again_and_again() {
+    let (shared, done) = (shared(), Rc::new(Cell::new(false)));
+    let (s, told) = (shared.clone(), done.clone());
+    start(move || {
+        assert!(s.1.wait_timeout(s.0.lock()?, MS(10))?.1);
+        told.set(true);
+        Ok(())
+    });
+    settle();
+    let guard = shared.0.lock().unwrap();
+    shared.1.notify_one();
+    let (pump, begun) = (MainLoop::current().unwrap(), Instant::now());
+    let mut woken = 0;
+    while begun.elapsed() < MS(60) {
+        woken += pump
+            .pump(Some(MS(60).saturating_sub(begun.elapsed())))
+            .unwrap();
+        run().unwrap();
+    }
+    assert!(woken <= 1, "woken {woken} times, once by its time");
+    drop(guard);
+    finish();
+    assert!(done.get());
+}
+
 #[test]
 fn wait_while_looks_again() {
     let shared = shared();

@@ -160,8 +160,13 @@ impl Condition {
             waiter: wait.waiter(),
         };
         drop(guard);
+        let mut in_time = true;
         loop {
-            let woken = wait.block()?;
+            let woken = if in_time {
+                wait.block()?
+            } else {
+                wait.block_for_ever()?
+            };
             if woken && wait.waiter().answer() == Answer::Granted {
                 std::mem::forget(leaving);
                 return Ok((lock.guard(), true));
@@ -177,6 +182,7 @@ impl Condition {
                     std::mem::forget(leaving);
                     return Ok((lock.guard(), true));
                 }
+                in_time = false;
             }
         }
     }

@@ -160,6 +160,11 @@ impl Wait {
         self.sitting
             .wait(&self.waiter.seated, false, self.deadline, || None)
     }
+
+    /// As [`block`](Self::block), once the time is up and the wait goes on all the same.
+    pub fn block_for_ever(&self) -> Result<bool> {
+        self.sitting.wait(&self.waiter.seated, false, None, || None)
+    }
 }
 
 impl Drop for Wait {

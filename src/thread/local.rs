@@ -500,6 +500,8 @@ impl Sitting {
             *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
             let wake = reactor.block(registered.waiter())?;
             if wake == Wake::TimedOut && !seated.is_called() {
+                // It may go on to wait without a limit.
+                drop(self.seat.waiter.take());
                 return Ok(false);
             }
         }
