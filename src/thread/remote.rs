@@ -1,9 +1,10 @@
 //! References to tasklets of other threads, and the list of threads.
 
-use crate::error::{Error, Result, StateError};
+use crate::error::{Error, Result, StateError, Thrown};
 use crate::runtime::Runtime;
 use crate::tasklet::{self, flag, Body, Outcome, Tasklet};
 use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::channel::Channel;
@@ -69,10 +70,12 @@ fn ask<R: Send + 'static>(
         return Ok(f(&here));
     }
     // Answers without waiting for us: we may have been killed meanwhile. When the letter is dropped unread, so is `Answer`, which says so.
-    struct Answer<R: Send + 'static>(Channel<Option<R>>, Option<R>);
+    struct Answer<R: Send + 'static>(Channel<Result<R>>, Option<Result<R>>);
     impl<R: Send + 'static> Drop for Answer<R> {
         fn drop(&mut self) {
-            self.0.answer(self.1.take());
+            let answer = self.1.take();
+            self.0
+                .answer(answer.unwrap_or_else(|| Err(StateError::NoThread.into())));
         }
     }
     let channel = Channel::new();
@@ -80,14 +83,15 @@ fn ask<R: Send + 'static>(
     let call = move |local: &Local| {
         // The whole of it moves in here, with its destructor.
         let answer = &mut answer;
-        answer.1 = Some(f(local));
+        answer.1 = Some(
+            catch_unwind(AssertUnwindSafe(|| f(local)))
+                .map_err(|panic| Error::Panicked(Thrown::panic(panic))),
+        );
     };
-    channel
-        .receive_after(|| match home.post(Letter::Do(Box::new(call))) {
-            Ok(()) => Ok(()),
-            Err(_unread) => Err(StateError::NoThread.into()),
-        })?
-        .ok_or_else(|| StateError::NoThread.into())
+    channel.receive_after(|| match home.post(Letter::Do(Box::new(call))) {
+        Ok(()) => Ok(()),
+        Err(_unread) => Err(StateError::NoThread.into()),
+    })?
 }
 
 /// A reference to a tasklet that any thread may hold: [`Tasklet::remote`].
@@ -348,8 +352,8 @@ impl Remote {
     /// `f` runs on whatever tasklet is running there, and should not block.
     ///
     /// # Errors
-    /// [`StateError::NoThread`] when the thread is gone or ends before it answers; what a wait on a [`Channel`] can fail with
-    /// ([`Error::Deadlock`], [`Error::BlockTrap`], ..., what was thrown into the caller): `f` may be called all the same then.
+    /// [`StateError::NoThread`] when the thread is gone or ends before it answers; [`Error::Panicked`] when `f` panics on another thread; what a
+    /// wait on a [`Channel`] can fail with ([`Error::Deadlock`], [`Error::BlockTrap`], ..., what was thrown into the caller): `f` may be called all the same then.
     pub fn with<R: Send + 'static>(
         &self,
         f: impl FnOnce(&Tasklet) -> R + Send + 'static,
