@@ -444,6 +444,32 @@ fn a_hook_may_look_but_not_wait_and_its_panic_harms_nobody() {
     hardswitch::run().unwrap();
 }
 
+/// Whose turn is up is told so, and pumps and runs in there: not another turn that is up.
+#[test]
+fn a_hook_that_pumps_does_not_give_the_lock_up() {
+    let lock = HostLock::new(EACH_SWITCH);
+    lock.join().unwrap();
+    let (told, looked) = (Arc::new(AtomicUsize::new(0)), lock.clone());
+    let count = told.clone();
+    let me = hardswitch::thread_id();
+    lock.set_hook(Some(Arc::new(move |event| {
+        if event.who.thread != me || matches!(event.what, Happening::Contended { .. }) {
+            return;
+        }
+        count.fetch_add(1, SeqCst);
+        let pumped = MainLoop::current().unwrap().pump(Some(Duration::ZERO));
+        assert!(matches!(pumped, Err(Error::SwitchTrap)), "{pumped:?}");
+        hardswitch::run().unwrap();
+        assert_eq!(looked.owner().unwrap().thread, me);
+    })));
+    let other = member(&lock, || ());
+    eventually("it waits", || lock.stats().waiting == 1);
+    hardswitch::schedule().unwrap();
+    assert_eq!((told.load(SeqCst), lock.stats().turns_up), (2, 1));
+    lock.set_hook(None);
+    allow_threads(|| other.join()).unwrap();
+}
+
 #[test]
 fn a_thread_that_ends_gives_it_back() {
     let lock = HostLock::new(NEVER);

@@ -491,7 +491,8 @@ pub(crate) fn turn_is_up() -> bool {
 pub(crate) fn turn_over() {
     let Some(member) = member() else { return };
     // SAFETY: the running tasklet is live.
-    if unsafe { (*Runtime::get().current()).is(flag::ATOMIC) } || member.away.get() > 0 {
+    let atomic = unsafe { (*Runtime::get().current()).is(flag::ATOMIC) };
+    if atomic || member.away.get() > 0 || TELLS.get() {
         return;
     }
     // What ran since the switch may have given it up, and got it back.
@@ -589,9 +590,9 @@ pub fn allow_threads<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// What a pump says to who has given the lock up.
+/// What a pump says to who has given the lock up, and to a hook.
 pub(crate) fn may_pump() -> Result<()> {
-    if is_away() {
+    if is_away() || TELLS.get() {
         return Err(Error::SwitchTrap);
     }
     Ok(())
