@@ -1291,3 +1291,67 @@ TEST_CASE("who waits for nobody is told, when no thread is left to come") {
     CHECK(balance(channel) == 0);
     CHECK(hsw_thread_channel_release(channel) == HSW_OK);
 }
+
+/// A tasklet that fails with a status of its own takes main out of whatever it waits in. That is not main's own time, nor a refusal of
+/// what main has given away.
+TEST_CASE("a failure of another tasklet is told apart from one's own") {
+    const no_leaks check;
+    hsw_lock lock{};
+    hsw_condition condition{};
+    REQUIRE(hsw_lock_new(&lock) == HSW_OK);
+    REQUIRE(hsw_condition_new(&condition) == HSW_OK);
+    CHECK(hsw_lock_lock(lock, 0) == HSW_OK);
+    REQUIRE(hsw_tasklet_release(spawn([] { return HSW_ERR_TIMEOUT; })) == HSW_OK);
+    CHECK(hsw_condition_wait(condition, lock, HSW_NO_LIMIT) == HSW_ERR_THROWN);
+    bool locked = true;
+    CHECK(hsw_lock_state(lock, &locked, nullptr, nullptr) == HSW_OK);
+    CHECK_FALSE(locked);
+    CHECK(hsw_condition_release(condition) == HSW_OK);
+    CHECK(hsw_lock_release(lock) == HSW_OK);
+
+    int freed = 0;
+    hsw_channel channel{};
+    REQUIRE(hsw_channel_new(&destroy_counted, &channel) == HSW_OK);
+    // Takes a value, and fails in what it does next.
+    const auto receiver = [channel](auto receive, hsw_status status) {
+        REQUIRE(hsw_tasklet_release(spawn([=] {
+                    void* value = nullptr;
+                    CHECK(receive(&value) == HSW_OK);
+                    destroy_counted(value);
+                    const hsw_status failed =
+                        status == HSW_ERR_TIMEOUT ? hsw_channel_receive_timeout(channel, 0, &value) : hsw_channel_try_receive(channel, &value);
+                    CHECK(failed == status);
+                    return failed;
+                })) == HSW_OK);
+        CHECK(hsw_run() == HSW_OK);
+    };
+    const auto here = [=](void** value) { return hsw_channel_receive(channel, value); };
+    receiver(here, HSW_ERR_WOULD_BLOCK);
+    CHECK(hsw_channel_try_send(channel, new counted{&freed}) == HSW_ERR_THROWN);
+    CHECK(freed == 1);
+    receiver(here, HSW_ERR_TIMEOUT);
+    CHECK(hsw_channel_send_timeout(channel, new counted{&freed}, HSW_NO_LIMIT) == HSW_ERR_THROWN);
+    CHECK(freed == 2);
+
+    const hsw_thread_channel between = new_thread_channel(&destroy_counted);
+    const auto there = [=](void** value) { return hsw_thread_channel_receive(between, value); };
+    receiver(there, HSW_ERR_WOULD_BLOCK);
+    CHECK(hsw_thread_channel_try_send(between, new counted{&freed}) == HSW_ERR_THROWN);
+    receiver(there, HSW_ERR_TIMEOUT);
+    CHECK(hsw_thread_channel_send_timeout(between, new counted{&freed}, 1000000000) == HSW_ERR_THROWN);
+    CHECK(freed == 4);
+    CHECK(hsw_thread_channel_release(between) == HSW_OK);
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+
+    hsw_sync_queue queue{};
+    REQUIRE(hsw_sync_queue_new(1, &destroy_counted, &queue) == HSW_OK);
+    REQUIRE(hsw_tasklet_release(spawn([] { return HSW_ERR_TIMEOUT; })) == HSW_OK);
+    void* none = nullptr;
+    CHECK(hsw_sync_queue_get(queue, HSW_NO_LIMIT, &none) == HSW_ERR_THROWN);
+    CHECK(hsw_sync_queue_put(queue, new counted{&freed}, 0) == HSW_OK);
+    REQUIRE(hsw_tasklet_release(spawn([] { return HSW_ERR_TIMEOUT; })) == HSW_OK);
+    CHECK(hsw_sync_queue_put(queue, new counted{&freed}, HSW_NO_LIMIT) == HSW_ERR_THROWN);
+    CHECK(freed == 5);
+    CHECK(hsw_sync_queue_release(queue) == HSW_OK);
+    CHECK(freed == 6);
+}

@@ -100,10 +100,16 @@ where
 #[inline(never)] // its locals would lie in every parked tasklet
 fn refused((error, back): Refused) -> Error {
     match back {
-        Some(value) if matches!(error, Error::Timeout | Error::WouldBlock) => drop(value.take()),
-        other => drop(other),
+        Some(value) if matches!(error, Error::Timeout | Error::WouldBlock) => {
+            let _callers = value.take();
+            error
+        }
+        // Freed, or somebody got it: the caller must not take that for a value that is still its own.
+        other => {
+            drop(other);
+            status::of_another(error)
+        }
     }
-    error
 }
 
 /// Sends; waits for at most so many nanoseconds.

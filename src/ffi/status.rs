@@ -417,6 +417,15 @@ pub(super) fn payload_of(error: &Error) -> Option<(*mut c_void, hsw_destroy)> {
     }
 }
 
+/// What came out of a call that has not itself run out of time or patience: so it was thrown, by a tasklet that failed with it.
+#[cold]
+pub(super) fn of_another(error: Error) -> Error {
+    match error {
+        Error::Timeout | Error::WouldBlock => Error::exception(error),
+        other => other,
+    }
+}
+
 /// An exception with words alone.
 fn words(message: String) -> Error {
     Error::Thrown(Thrown::with_message(Box::new(()), Cow::Owned(message)))

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 
 use super::object::{self, get, handle_of_process};
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
+use super::{entry, hsw_status, out, set_if_wanted, status, time_limit, Failure};
 use crate::error::StateError;
 use crate::sync::{
     this_tasklet, Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, RLock, Semaphore,
@@ -151,7 +151,7 @@ pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
         let me = this_tasklet();
         match time_limit(timeout_ns)? {
             Some(time) => found.lock.acquire_timeout(time)?,
-            None => found.lock.acquire()?,
+            None => found.lock.acquire().map_err(status::of_another)?,
         }
         found.holder.store(me, Ordering::Relaxed);
         Ok(())
@@ -215,7 +215,7 @@ pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status
         let found = get(lock)?;
         match time_limit(timeout_ns)? {
             Some(time) => found.acquire_timeout(time)?,
-            None => found.acquire()?,
+            None => found.acquire().map_err(status::of_another)?,
         }
         Ok(())
     })
@@ -292,9 +292,9 @@ pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u6
         let found = get(semaphore)?;
         match (&*found, time_limit(timeout_ns)?) {
             (CSemaphore::Free(s), Some(time)) => s.acquire_timeout(time)?,
-            (CSemaphore::Free(s), None) => s.acquire()?,
+            (CSemaphore::Free(s), None) => s.acquire().map_err(status::of_another)?,
             (CSemaphore::Bounded(s), Some(time)) => s.acquire_timeout(time)?,
-            (CSemaphore::Bounded(s), None) => s.acquire()?,
+            (CSemaphore::Bounded(s), None) => s.acquire().map_err(status::of_another)?,
         }
         Ok(())
     })
@@ -376,7 +376,9 @@ pub extern "C" fn hsw_condition_wait(
             return Err(Error::from(StateError::NotOwner).into());
         }
         lock.holder.store(0, Ordering::Relaxed);
-        let notified = condition.wait_without_guard(&lock.lock, time)?;
+        let notified = condition
+            .wait_without_guard(&lock.lock, time)
+            .map_err(status::of_another)?;
         lock.holder.store(this_tasklet(), Ordering::Relaxed);
         match notified {
             true => Ok(()),
@@ -453,7 +455,7 @@ pub extern "C" fn hsw_event_wait(event: hsw_event, timeout_ns: u64) -> hsw_statu
         let found = get(event)?;
         match time_limit(timeout_ns)? {
             Some(time) => found.wait_timeout(time)?,
-            None => found.wait()?,
+            None => found.wait().map_err(status::of_another)?,
         }
         Ok(())
     })
@@ -512,7 +514,7 @@ pub unsafe extern "C" fn hsw_barrier_wait(
         let found = get(barrier)?;
         let came_last = match time_limit(timeout_ns)? {
             Some(time) => found.wait_timeout(time)?,
-            None => found.wait()?,
+            None => found.wait().map_err(status::of_another)?,
         };
         set_if_wanted(last, came_last);
         Ok(())
@@ -600,7 +602,10 @@ pub extern "C" fn hsw_sync_queue_put(
         let value = Sent::from(Owned::new(value, found.destroy));
         let done = match time {
             Some(time) => found.queue.put_timeout(value, time),
-            None => found.queue.put(value),
+            None => found.queue.put(value).map_err(|mut refused| {
+                refused.error = status::of_another(refused.error);
+                refused
+            }),
         };
         done.map_err(|refused| {
             match refused.error {
@@ -625,7 +630,7 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
         let found = get(queue)?;
         let got = match time_limit(timeout_ns)? {
             Some(time) => found.queue.get_timeout(time)?,
-            None => found.queue.get()?,
+            None => found.queue.get().map_err(status::of_another)?,
         };
         value.set(Owned::from(got).take().0);
         Ok(())
