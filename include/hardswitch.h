@@ -928,7 +928,8 @@ hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
 hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
 
 // Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-// and makes every handle of its objects stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+// and makes every handle of its objects stale. From main only, and not in a function that the library has called there, as that of a timer
+// (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 
 // How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets, clocks and timers. For finding

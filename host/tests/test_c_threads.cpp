@@ -577,6 +577,48 @@ TEST_CASE("a thread can end its part and attach again") {
     });
 }
 
+/// Frames of the library lie below such a function, and they need the runtime when it returns.
+TEST_CASE("a function that the library calls cannot end the thread's part") {
+    on_new_thread([] {
+        hsw_host_lock lock{};
+        REQUIRE(hsw_host_lock_new(nullptr, &lock) == HSW_OK);
+        CHECK(hsw_host_lock_join(lock) == HSW_OK);
+        int refused = 0;
+        const auto refuse = [](void* count) {
+            CHECK(hsw_thread_exit() == HSW_ERR_STATE);
+            CHECK(last_message() == "a function that the library has called cannot end the thread's runtime");
+            ++*static_cast<int*>(count);
+        };
+        const auto refused_entry = [](void* count) {
+            CHECK(hsw_thread_exit() == HSW_ERR_STATE);
+            ++*static_cast<int*>(count);
+            return HSW_OK;
+        };
+        // Main waits, and what ends its wait is not the end of the thread.
+        hsw_timer_clock wall{};
+        REQUIRE(hsw_timer_clock_wall(&wall) == HSW_OK);
+        CHECK(hsw_timer_call_later(wall, 1000, refused_entry, &refused, refuse, nullptr) == HSW_OK);
+        CHECK(hsw_sleep(5'000'000) == HSW_OK);
+        CHECK(refused == 2);
+        const hsw_loop loop = current_loop();
+        CHECK(hsw_loop_post(loop, refused_entry, &refused, nullptr) == HSW_OK);
+        CHECK(hsw_pump(0, nullptr) == HSW_OK);
+        CHECK(refused == 3);
+        CHECK(hsw_allow_threads(refuse, &refused) == HSW_OK);
+        CHECK(hsw_grow(refuse, &refused) == HSW_OK);
+        CHECK(refused == 5);
+        // The last handle of a channel that has a value: its destructor runs in here.
+        hsw_queue queue{};
+        REQUIRE(hsw_queue_new(SIZE_MAX, refuse, &queue) == HSW_OK);
+        CHECK(hsw_queue_send(queue, &refused, 0) == HSW_OK);
+        CHECK(hsw_queue_release(queue) == HSW_OK);
+        CHECK(refused == 6);
+        CHECK(hsw_loop_release(loop) == HSW_OK);
+        CHECK(hsw_host_lock_release(lock) == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+    });
+}
+
 TEST_CASE("another thread starts, stops, throws at and kills a tasklet") {
     const no_leaks check;
     server other;

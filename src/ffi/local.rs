@@ -1,12 +1,13 @@
 //! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last errors.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use alloc::collections::BTreeMap;
 
 use super::handle::{Kind, Table};
 use super::status::{Failure, LastError};
+use crate::runtime::Runtime;
 
 /// The tables of a thread: one line for each kind of object that belongs to one. They are emptied in this order.
 macro_rules! tables {
@@ -16,6 +17,8 @@ macro_rules! tables {
             /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             pub(super) hooks: super::scheduler::Hooks,
+            /// Functions of C's that the library has called in the main tasklet and that have not returned.
+            inside: Cell<usize>,
         }
 
         impl Local {
@@ -24,6 +27,7 @@ macro_rules! tables {
                     $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, thread)),)*
                     errors: RefCell::new(BTreeMap::new()),
                     hooks: super::scheduler::Hooks::default(),
+                    inside: Cell::new(0),
                 }
             }
 
@@ -60,6 +64,36 @@ tables! {
     channels: Channel of super::channel::CChannel,
     queues: Queue of super::queue::CQueue,
     tasklets: Tasklet of crate::Tasklet,
+}
+
+/// Calls a function of C's out of the library. While one runs in the main tasklet, frames of the library lie below it, so the thread's
+/// part must not end there: see [`is_inside`].
+pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
+    struct Inside(bool);
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            if self.0 {
+                count(-1);
+            }
+        }
+    }
+    fn count(delta: isize) -> bool {
+        let counted = with(|local| {
+            local
+                .inside
+                .set(local.inside.get().wrapping_add_signed(delta));
+            Ok(())
+        });
+        counted.is_ok()
+    }
+    let in_main = Runtime::existing().is_some_and(|runtime| runtime.current() == runtime.main());
+    let _inside = Inside(in_main && count(1));
+    function()
+}
+
+/// Has the library called what the main tasklet is in?
+pub(super) fn is_inside() -> bool {
+    with(|local| Ok(local.inside.get() > 0)).unwrap_or(false)
 }
 
 /// Tags are never given twice; see `handle`.

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use super::object::{self, ask, get, handle_of_process};
 use super::status::status_of;
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
+use super::{entry, hsw_status, local, out, set_if_wanted, time_limit, Done, Failure};
 use crate::offload::{self, Call, Pool, Settings};
 use crate::Error;
 
@@ -279,7 +279,7 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
                 }
             };
             // SAFETY: the contract of the interface: a callback of this type, which does not unwind, and what goes with it.
-            unsafe { callback(status, result, user.peek().0) };
+            local::inside(|| unsafe { callback(status, result, user.peek().0) });
         });
     }
     let sent = made.wait().map_err(of_pool)?;

@@ -167,7 +167,7 @@ pub unsafe extern "C" fn hsw_timeout(
         let time = time_limit(timeout_ns)?;
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the argument for it.
-        let call = || status::returned(unsafe { function(argument) });
+        let call = || status::returned(local::inside(|| unsafe { function(argument) }));
         Ok(match time {
             Some(time) => crate::time::timeout(time, call),
             None => call(),

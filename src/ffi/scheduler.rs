@@ -187,7 +187,7 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                unsafe { callback(previous.handle(), next.handle(), user) }
+                local::inside(|| unsafe { callback(previous.handle(), next.handle(), user) });
             })
         });
         let previous =
@@ -212,7 +212,9 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                unsafe { callback(channel, tasklet.handle(), sending, will_block, user) }
+                local::inside(|| unsafe {
+                    callback(channel, tasklet.handle(), sending, will_block, user)
+                });
             })
         });
         let previous =
@@ -270,12 +272,17 @@ pub unsafe extern "C" fn hsw_set_error_handler(
 }
 
 /// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-/// and makes every handle of its objects stale. From main only (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+/// and makes every handle of its objects stale. From main only, and not in a function that the library has called there, as that of a timer
+/// (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
         if !crate::current().is_main() {
             let words = "only the main tasklet may end the thread's runtime";
+            return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
+        }
+        if local::is_inside() {
+            let words = "a function that the library has called cannot end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
         local::leave(|| {

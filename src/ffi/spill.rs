@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::{entry, hsw_status, out, Failure};
+use super::{entry, hsw_status, local, out, Failure};
 
 /// A function that is called once. It must not unwind.
 pub type hsw_function = Option<unsafe extern "C" fn(argument: *mut c_void)>;
@@ -18,7 +18,9 @@ pub unsafe extern "C" fn hsw_spill(function: hsw_function, argument: *mut c_void
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: a function of this type with the argument for it.
-        Ok(crate::spill::call(move || unsafe { function(argument) })?)
+        Ok(crate::spill::call(move || {
+            local::inside(|| unsafe { function(argument) })
+        })?)
     })
 }
 
@@ -29,7 +31,9 @@ pub unsafe extern "C" fn hsw_grow(function: hsw_function, argument: *mut c_void)
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: as above.
-        Ok(crate::spill::grow(|| unsafe { function(argument) })?)
+        Ok(crate::spill::grow(|| {
+            local::inside(|| unsafe { function(argument) })
+        })?)
     })
 }
 

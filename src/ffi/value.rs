@@ -2,6 +2,8 @@
 
 use core::ffi::c_void;
 
+use super::local;
+
 /// Frees a value that nobody will receive any more. May be null: then nothing is done. It must not unwind. It may call this
 /// library, also in ways that switch.
 pub type hsw_destroy = Option<unsafe extern "C" fn(data: *mut c_void)>;
@@ -33,7 +35,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
             // SAFETY: C gave the two together and asked for this call; it happens once, since `take` forgets `self`.
-            unsafe { destroy(self.data) }
+            local::inside(|| unsafe { destroy(self.data) });
         }
     }
 }
