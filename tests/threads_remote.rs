@@ -308,3 +308,46 @@ fn a_loop_is_not_idle_while_there_is_mail() {
     .join()
     .unwrap();
 }
+
+/// What is asked of a thread may block there, though it should not. What is asked next does not wait for it.
+#[test]
+fn a_question_that_blocks_does_not_hold_up_the_next() {
+    let (tell, told) = mpsc::channel();
+    let (go, goes) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let never = hardswitch::Channel::<u32>::new();
+        let (answer, asked) = (Rc::new(Cell::new(false)), Tasklet::new().unwrap());
+        let set = answer.clone();
+        asked.bind(move || set.set(true)).unwrap();
+        thread_local! {
+            static NEVER: RefCell<Option<hardswitch::Channel<u32>>> = const { RefCell::new(None) };
+        }
+        NEVER.with(|slot| *slot.borrow_mut() = Some(never.clone()));
+        let blocks = |_: &Tasklet| {
+            let never = NEVER.with(|slot| slot.borrow().clone()).unwrap();
+            assert!(matches!(never.receive(), Err(Error::Exit)));
+        };
+        let remote = asked.remote().unwrap();
+        // Both are asked while a tasklet runs; another one comes to them.
+        let busy = move || {
+            tell.send((remote, blocks)).unwrap();
+            goes.recv().unwrap();
+        };
+        spawn(busy).unwrap();
+        let reader = spawn(|| ()).unwrap();
+        hardswitch::run().unwrap();
+        assert!(reader.is_blocked(), "in the question");
+        hardswitch::run().unwrap();
+        assert!(answer.get(), "the next one was not asked");
+        reader.kill().unwrap();
+    });
+    let (remote, blocks) = told.recv().unwrap();
+    let (first, second) = (remote.clone(), remote);
+    let asks = thread::spawn(move || first.with(blocks));
+    // It has asked when its thread sleeps; there is nothing else to see of that.
+    thread::sleep(Duration::from_millis(100));
+    second.setup().unwrap();
+    go.send(()).unwrap();
+    thread.join().unwrap();
+    asks.join().unwrap().unwrap();
+}

@@ -8,7 +8,7 @@ use crate::channel;
 use crate::drive;
 use crate::error::{Error, Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
-use crate::runtime::Runtime;
+use crate::runtime::{after, Runtime};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -210,6 +210,10 @@ impl Local {
             match letter {
                 Some(Letter::Wake(place)) => self.wake(place),
                 Some(Letter::Do(what)) => {
+                    // It may block: then whoever runs next reads on.
+                    if !self.unread.borrow().is_empty() {
+                        Runtime::get().later(after::MAIL);
+                    }
                     // Not the business of the tasklet that happens to read it.
                     if catch_unwind(AssertUnwindSafe(|| what(self))).is_err() {
                         log::error!("what another thread asked for panicked");
