@@ -763,3 +763,16 @@ fn the_channel_callback_may_change_what_is_sent() {
     assert!(matches!(other, Err(Error::WrongType)));
     assert!(matches!(taken, Err(Error::ValueLost)));
 }
+
+/// Main gets a value, and before its turn comes the failure of a tasklet. A time that was up is no other failure than all the rest: it is told.
+#[test]
+fn a_failure_is_not_swallowed_because_a_value_came_too() {
+    for failure in [Error::thrown(1), Error::Timeout, Error::Closed] {
+        let channel = Channel::new();
+        let (sender, fails) = (channel.clone(), failure.clone());
+        spawn(move || sender.send(7)).unwrap();
+        spawn(move || Err(fails)).unwrap();
+        let got: hardswitch::Result<u32> = channel.receive();
+        assert_eq!(got.unwrap_err().to_string(), failure.to_string());
+    }
+}

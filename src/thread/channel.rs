@@ -616,17 +616,19 @@ impl<T: Send + 'static> Channel<T> {
         if !looked {
             sitting.look(&wait.seated);
         }
-        let error = match sitting.wait(&wait.seated, sends, deadline, || Some(wait.clone())) {
+        let waited = sitting.wait(&wait.seated, sends, deadline, || Some(wait.clone()));
+        let (error, thrown) = match waited {
             Ok(true) => return Ok(()),
-            Ok(false) => Error::Timeout,
-            Err(error) => error,
+            Ok(false) => (Error::Timeout, false),
+            Err(error @ (Error::Deadlock | Error::SwitchTrap)) => (error, false),
+            Err(error) => (error, true),
         };
         let alone = wait.withdraw(&self.core);
-        match error {
-            // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-            Error::Deadlock | Error::SwitchTrap | Error::Timeout if !alone => Ok(()),
-            error => Err(error),
+        // Not what somebody threw, but why we could not go on waiting; and then the partner came.
+        if !thrown && !alone {
+            return Ok(());
         }
+        Err(error)
     }
 }
 
