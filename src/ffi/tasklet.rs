@@ -12,7 +12,7 @@ use super::run::HSW_NO_LIMIT;
 use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, set_if_wanted, write_text};
+use super::{entry, hsw_status, set_if_wanted, write_text};
 use crate::{measure, Error, Site, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
@@ -142,7 +142,7 @@ impl Call {
     #[cfg(feature = "std")]
     pub(super) fn call_back(&self) {
         // SAFETY: as in `run`.
-        let status = local::inside(|| unsafe { (self.function)(self.argument.peek().0) });
+        let status = super::local::inside(|| unsafe { (self.function)(self.argument.peek().0) });
         let Err(error) = status::returned(status) else {
             return;
         };
