@@ -368,8 +368,11 @@ impl Task {
                 // So it has no window.
                 return runtime.stacks.give(own, &runtime.budget);
             }
+            runtime.slices.give(&mut (*task).buffer, &runtime.budget);
             let window = mem::replace(&mut (*task).window, ptr::null());
-            give_slice(runtime, &mut (*task).buffer, window);
+            if !window.is_null() {
+                (*window).members.set((*window).members.get() - 1);
+            }
             (*task).clear(flag::AWAY);
         }
     }
@@ -576,22 +579,12 @@ impl Drop for Ground {
             if let Some(own) = self.own.take() {
                 return runtime.stacks.give(own, &runtime.budget);
             }
-            give_slice(runtime, &mut self.buffer, self.window);
+            runtime.slices.give(&mut self.buffer, &runtime.budget);
+            if !self.window.is_null() {
+                let members = &(*self.window).members;
+                members.set(members.get() - 1);
+            }
         }
-    }
-}
-
-/// Gives a slice and a place in a window back.
-///
-/// # Safety
-/// Nothing refers to the slice.
-#[inline(always)]
-unsafe fn give_slice(runtime: &Runtime, buffer: &mut Buffer, window: *const Window) {
-    runtime.slices.give(buffer, &runtime.budget);
-    if !window.is_null() {
-        // SAFETY: windows live as long as their runtime.
-        let members = unsafe { &(*window).members };
-        members.set(members.get() - 1);
     }
 }
 
@@ -633,9 +626,7 @@ unsafe fn release_last(task: *mut Task) {
                 return;
             }
         } else if (*task).is(flag::BOUND) {
-            // User code, which cannot come by a handle: without references it is listed
-            // nowhere.
-            drop(Task::unbind(task));
+            drop_unrun(task);
         }
         Task::reclaim(task);
         let runtime = (*task).runtime;
@@ -649,6 +640,15 @@ unsafe fn release_last(task: *mut Task) {
             (*runtime).free_task(task);
         }
     }
+}
+
+/// Drops the function of a tasklet that nobody refers to any more. User code, which cannot
+/// come by a handle: without references it is listed nowhere.
+#[cold]
+#[inline(never)]
+unsafe fn drop_unrun(task: *mut Task) {
+    // SAFETY: it has not started, and is in no queue.
+    drop(unsafe { Task::unbind(task) });
 }
 
 /// The end of a tasklet that was left for good: gives back what it lived on, and the
