@@ -21,7 +21,7 @@ gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, 
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
 counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
-sanitizers| x86_64| full  | 20 | nothing to say: Valgrind, AddressSanitizer (Rust, C and C++ tests), ThreadSanitizer (Rust tests with threads)
+sanitizers| x86_64| full  | 25 | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, and one is with each of four orders broken
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
@@ -108,12 +108,14 @@ step_bugs() {
 }
 
 # Which tests run under which tool, and what is left out: the table in docs/debugging.md.
-VALGRIND_TESTS='backtrace budget fp_env local no_memory offload queue_channel registers seed_bug select slices soak spill stackless sync
-    threads threads_deadlock threads_remote timeouts timers unwind'
-ASAN_TESTS='backtrace budget deadlock_log fp_env local main_loop net_shim net_tcp offload overflow queue_channel registers seed_bug select soak
-    spill stackless sync threads threads_deadlock threads_remote timeouts timers unwind'
-TSAN_TESTS='main_loop offload seed_bug soak sync threads threads_deadlock threads_remote timers'
-HOST_TESTS='c_abi cpp_exceptions cpp_header cpp_waiting'
+VALGRIND_TESTS='backtrace budget drive fp_env host_lock_all local main_loop no_memory offload queue_channel registers seed_bug select slices soak
+    spill stackless stacklesslib sync threads threads_bind threads_deadlock threads_end threads_remote timeouts timers unwind'
+ASAN_TESTS='backtrace budget deadlock_log drive fp_env host_lock host_lock_all local main_loop net_shim net_tcp offload overflow queue_channel
+    registers seed_bug select soak spill stackless stacklesslib sync threads threads_bind threads_deadlock threads_end threads_remote timeouts
+    timers unwind'
+TSAN_TESTS='drive host_lock host_lock_all local main_loop net_tcp offload seed_bug soak stacklesslib sync threads threads_bind threads_deadlock
+    threads_end threads_remote timers'
+HOST_TESTS='c_abi c_sync c_threads cpp_exceptions cpp_header cpp_sync cpp_threads cpp_waiting'
 MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
     --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
@@ -134,12 +136,12 @@ rust_under() {
         --lib $(printf -- '--test %s ' $3) "${@:4}"
 }
 
-# host_under FEATURE TARGET CMAKE-OPTION...: the tests of the C and C++ interface, with a library built there too.
+# host_under FEATURE TARGET CARGO-OPTION CMAKE-OPTION...: the tests of the C and C++ interface, with a library built there too.
 host_under() {
     export CARGO_TARGET_DIR=$TARGET_DIR/$1
     TARGET_DIR=$CARGO_TARGET_DIR
-    build_library "$2" --features "$1" || return
-    configure_host "$2" ON "build/$1" "${@:3}" || return
+    build_library "$2" --features "$1" ${3:+"$3"} || return
+    configure_host "$2" ON "build/$1" "${@:4}" || return
     # shellcheck disable=SC2046,SC2086  # a list
     cmake --build "build/$1" --parallel "$(nproc)" --target $(printf 'test_%s ' $HOST_TESTS) || return
     ctest --test-dir "build/$1" --output-on-failure -R "^(${HOST_TESTS// /|})\$"
@@ -152,7 +154,7 @@ under_valgrind() (
     IFS=';'
     emulator=-DCMAKE_CROSSCOMPILING_EMULATOR=${MEMCHECK[*]}
     unset IFS
-    host_under valgrind "$1" "$emulator" && [ $rust = 0 ]
+    host_under valgrind "$1" '' "$emulator" && [ $rust = 0 ]
 )
 
 # RUSTC_BOOTSTRAP: the pinned compiler has the sanitizers, behind options that are for nightly ones.
@@ -161,10 +163,21 @@ under_asan() (
     rust=0
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address rust_under asan "$1" "$ASAN_TESTS" || rust=$?
     # The library's own code is not instrumented here, the host's is: that is what a host does.
-    host_under asan "$1" -DCMAKE_C_FLAGS=-fsanitize=address -DCMAKE_CXX_FLAGS=-fsanitize=address && [ $rust = 0 ]
+    host_under asan "$1" '' -DCMAKE_C_FLAGS=-fsanitize=address -DCMAKE_CXX_FLAGS=-fsanitize=address && [ $rust = 0 ]
 )
 
-under_tsan() { RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread rust_under tsan "$1" "$TSAN_TESTS" -Zbuild-std; }
+# Here the library is instrumented as well: what it does with atomics and locks is the order in which the host's threads go. The runtime is that of the Rust
+# compiler, whose code calls functions that gcc's does not have.
+under_tsan() (
+    export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread
+    rust=0
+    rust_under tsan "$1" "$TSAN_TESTS" -Zbuild-std || rust=$?
+    runtime=$(rustc --print target-libdir)/librustc-stable_rt.tsan.a
+    link="<CMAKE_CXX_COMPILER> <OBJECTS> -o <TARGET> <LINK_LIBRARIES> -Wl,--whole-archive $runtime -Wl,--no-whole-archive"
+    # -Wno-tsan: fences are not seen, and the host has none.
+    host_under tsan "$1" -Zbuild-std -DCMAKE_C_FLAGS=-fsanitize=thread '-DCMAKE_CXX_FLAGS=-fsanitize=thread -Wno-tsan' \
+        "-DCMAKE_CXX_LINK_EXECUTABLE=$link" && [ $rust = 0 ]
+)
 
 # The models hold; and they are no use if a broken protocol holds as well.
 step_loom() {

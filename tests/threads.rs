@@ -458,6 +458,40 @@ fn a_timeout_leaves_the_channel() {
     other.join().unwrap();
 }
 
+/// A partner that comes in the moment in which a wait ends: the operation was one or the other, not half of each.
+#[test]
+fn a_value_comes_or_the_time_is_up() {
+    const MICRO: fn(usize) -> Duration = |n| Duration::from_micros(n as u64);
+    let channel = Channel::new();
+    let senders: Vec<_> = (0..4)
+        .map(|_| {
+            let channel = channel.clone();
+            let send = move |value| match channel.send_timeout(value, MICRO(value % 50)) {
+                Ok(()) => value,
+                Err((Error::Timeout, Some(back))) if back == value => 0,
+                other => panic!("{other:?}"),
+            };
+            thread::spawn(move || (1..MANY).map(send).sum::<usize>())
+        })
+        .collect();
+    let receivers: Vec<_> = (0..4)
+        .map(|_| {
+            let channel = channel.clone();
+            let receive = move |n| match channel.receive_timeout(MICRO(n % 50)) {
+                Ok(value) => value,
+                Err(Error::Timeout) => 0,
+                Err(other) => panic!("{other}"),
+            };
+            thread::spawn(move || (1..MANY).map(receive).sum::<usize>())
+        })
+        .collect();
+    let sum = |threads: Vec<thread::JoinHandle<usize>>| -> usize {
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    };
+    assert_eq!(sum(senders), sum(receivers));
+    assert_eq!(channel.balance(), 0);
+}
+
 #[test]
 fn who_is_killed_while_it_waits_leaves_and_its_value_with_it() {
     let (channel, token) = (Channel::new(), Arc::new(()));

@@ -8,11 +8,11 @@
 #include <cstdint>
 #include <thread>
 
-/// There only when the program runs under AddressSanitizer.
+/// There only when the program runs under AddressSanitizer, or ThreadSanitizer.
 extern "C" void __asan_init() __attribute__((weak));
+extern "C" void __tsan_init() __attribute__((weak));
 
-/// Do sliced tasklets share windows? A library for use under AddressSanitizer gives all of them stacks of their own; the library is asked, and no other
-/// may.
+/// Do sliced tasklets share windows? A library for use under either gives all of them stacks of their own; the library is asked, and no other may.
 inline bool has_slices() {
     static const bool has = [] {
         std::uint32_t state = 0;
@@ -24,6 +24,6 @@ inline bool has_slices() {
         }).join();
         return (state & HSW_TASKLET_SLICED) != 0;
     }();
-    CHECK(has == (&__asan_init == nullptr));
+    CHECK(has == (&__asan_init == nullptr && &__tsan_init == nullptr));
     return has;
 }

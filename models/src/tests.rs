@@ -313,8 +313,8 @@ fn send(place: &Place, value: u32, looks: bool) {
             Err(back) => value = back,
         }
         if let Some(partner) = locked.pop(false) {
-            drop(locked);
             *partner.value.lock().unwrap() = Some(value);
+            drop(locked);
             return partner.end();
         }
         joins = locked.gather(true);
@@ -344,8 +344,8 @@ fn receive(place: &Place, looks: bool) -> u32 {
             return value;
         }
         if let Some(partner) = locked.pop(true) {
-            drop(locked);
             let value = partner.value.lock().unwrap().take();
+            drop(locked);
             partner.end();
             return value.unwrap();
         }
@@ -403,6 +403,28 @@ fn two_senders_and_a_receiver_lose_nothing() {
         assert_eq!(got, [1, 2]);
         senders.into_iter().for_each(|s| s.join().unwrap());
         assert_eq!(place.lock().balance(), 0);
+    });
+}
+
+/// A receiver in the queue gives up while a sender comes: it is still in the queue, or it has the value.
+#[test]
+fn who_gives_up_and_has_left_the_queue_has_been_served() {
+    explore(|| {
+        let place = Arc::new(Place::new());
+        let waits = Wait::with(None);
+        let mut locked = place.lock();
+        assert!(locked.gather(false));
+        locked.push(waits.clone(), false, false);
+        drop(locked);
+        let there = place.clone();
+        let sender = thread::spawn(move || send(&there, 7, false));
+        let value = if place.lock().remove(&waits) {
+            receive(&place, false)
+        } else {
+            waits.value.lock().unwrap().take().expect("served")
+        };
+        assert_eq!(value, 7);
+        sender.join().unwrap();
     });
 }
 

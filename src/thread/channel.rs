@@ -259,11 +259,15 @@ impl<T: Send + 'static> Channel<T> {
     ///
     /// Beyond Stackless, where `close` wakes nobody. O(waiting).
     pub fn close_and_wake(&self) -> usize {
-        let (looked, queued) = self.lock().dissolve(Err(Error::Closed));
-        let woken = usize::from(looked) + queued.len();
-        for wait in queued {
+        let mut locked = self.lock();
+        let (looked, queued) = locked.dissolve(Err(Error::Closed));
+        for wait in &queued {
             // A sender's value stays where it is, and says so.
             lock(&wait.value).get_or_insert(Err(Error::Closed));
+        }
+        drop(locked);
+        let woken = usize::from(looked) + queued.len();
+        for wait in queued {
             wait.seated.wake(wait.seated.call());
         }
         woken
@@ -402,8 +406,8 @@ impl<T: Send + 'static> Channel<T> {
                 Err(back) => value = back,
             }
             if let Some(partner) = locked.pop(false) {
-                drop(locked);
                 *lock(&partner.value) = Some(value);
+                drop(locked);
                 return self
                     .meet(local, partner, Preference::Receiver)
                     .map_err(|error| (error, None));
@@ -443,8 +447,8 @@ impl<T: Send + 'static> Channel<T> {
                 return value;
             }
             if let Some(partner) = locked.pop(true) {
-                drop(locked);
                 let value = lock(&partner.value).take();
+                drop(locked);
                 let met = self.meet(local, partner, Preference::Sender);
                 let value = value.expect("a sender that waits has brought something");
                 met?;
@@ -495,11 +499,13 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Gives `value` to a receiver on another thread, if one waits. Works on a thread that is ending, too.
     pub(super) fn answer(&self, value: T) {
-        let partner = self.lock().pop(false);
-        let Some(partner) = partner else {
-            return;
+        let mut locked = self.lock();
+        let Some(partner) = locked.pop(false) else {
+            drop(locked);
+            return drop(value);
         };
         *lock(&partner.value) = Some(Ok(value));
+        drop(locked);
         partner.seated.tell(partner.seated.call());
     }
 

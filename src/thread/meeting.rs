@@ -237,7 +237,8 @@ pub(super) struct Locked<'a, V, W> {
 }
 
 impl<V, W> Locked<'_, V, W> {
-    /// Takes out who has waited longest to send, or to receive.
+    /// Takes out who has waited longest to send, or to receive. What there is to hand over must be before the lock is free again: who gives up its wait,
+    /// and is not in the queue any more, has been served.
     pub(super) fn pop(&mut self, sends: bool) -> Option<Arc<W>> {
         if self.queue.sends != sends {
             return None;
@@ -296,7 +297,7 @@ impl<V, W> Locked<'_, V, W> {
     }
 
     /// From now on nobody may join, and nobody waits any more: a receiver that looks gets `refusal`, a sender its value back. Answers whether one did, and
-    /// those who were in the queue, who are the caller's to tell.
+    /// those who were in the queue, who are the caller's to tell, as with [`pop`](Locked::pop).
     pub(super) fn dissolve(&mut self, refusal: V) -> (bool, Vec<Arc<W>>) {
         self.close();
         let sender = self.meeting.come(SENDS);

@@ -54,12 +54,15 @@ fn a_reentrant_lock_keeps_other_threads_out() {
     let lock = Arc::new(RLock::new(0));
     let (outer, inner) = (lock.lock().unwrap(), lock.lock().unwrap());
     let there = lock.clone();
+    let (refused, was_refused) = std::sync::mpsc::channel();
     let peer = std::thread::spawn(move || {
         assert!(!there.is_mine() && there.try_lock().is_none());
+        refused.send(()).unwrap();
         let taken = there.lock().unwrap();
         assert!(there.is_mine());
         drop(taken);
     });
+    was_refused.recv().unwrap();
     drop(inner);
     sleep(5 * MS).unwrap();
     assert!(lock.is_mine() && !peer.is_finished());
