@@ -399,6 +399,11 @@ impl Seated {
         Arc::ptr_eq(&self.home, &local.home)
     }
 
+    /// Has the processor fetch what telling the tasklet takes.
+    pub(crate) fn fetch(&self) {
+        self.home.fetch();
+    }
+
     /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
     pub(crate) fn tell(&self, called: Called) -> bool {
         !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
