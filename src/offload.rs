@@ -525,8 +525,8 @@ impl Pool {
         (state.workers.len(), state.jobs.len())
     }
 
-    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes are in the event queues
-    /// of those who called; they come home with the next pump. Twice is fine.
+    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes have been sent to
+    /// those who called; they come home with the next pump. Twice is fine.
     pub fn shutdown(&self) {
         self.owner.shared.end(false);
     }
