@@ -12,6 +12,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::thread::bell::Bell;
@@ -57,6 +58,8 @@ pub struct Poster {
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// Are there events? Written under the lock; whoever has been rung sees it.
+    any: AtomicBool,
     limit: usize,
     bell: Arc<Bell>,
 }
@@ -70,6 +73,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing that can panic runs under the lock but the growth of the deque, which leaves it whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self) -> Option<Event> {
+        let mut queue = self.lock();
+        let event = queue.events.pop_front();
+        self.any.store(!queue.events.is_empty(), Ordering::Relaxed);
+        event
     }
 }
 
@@ -92,6 +102,7 @@ impl EventQueue {
         EventQueue {
             shared: Arc::new(Shared {
                 queue,
+                any: AtomicBool::new(false),
                 limit,
                 bell: Arc::new(bell),
             }),
@@ -115,6 +126,9 @@ impl EventQueue {
     ///
     /// When an event panics, the panic goes on to the caller; the events behind it stay and are run by the next call.
     pub fn run_pending(&self) -> usize {
+        if !self.shared.any.load(Ordering::Relaxed) {
+            return 0;
+        }
         let count = {
             let queue = self.shared.lock();
             // Without events it was an interrupt, which is for the wait to come.
@@ -125,8 +139,7 @@ impl EventQueue {
         };
         for i in 0..count {
             // Not held while the event runs.
-            let event = self.shared.lock().events.pop_front();
-            match event {
+            match self.shared.pop() {
                 Some(event) => event(),
                 None => return i, // an event has pumped
             }
@@ -204,6 +217,7 @@ impl Poster {
                 () if queue.events.len() >= limit => Some((event, PostError::Full)),
                 () => {
                     queue.events.push_back(event);
+                    self.shared.any.store(true, Ordering::Relaxed);
                     drop(queue);
                     // Not under the lock: the owner wakes up and wants it.
                     self.shared.bell.ring();

@@ -2,21 +2,27 @@
 //!
 //! ```text
 //!   tasklet ─ call(f) ─►  job queue (bounded) ─►  worker thread: f()
-//!      │ blocks on a channel                            │
+//!      │ blocks                                         │ result, or panic, is put into the job
 //!      ▼                                                ▼
-//!   other tasklets run          event queue of the tasklet's thread ◄─ result, or panic
-//!      ▲                                                │
+//!   other tasklets run                    the tasklet waits still:   a letter to its thread, unless it has seen the result already
+//!      ▲                                  it has abandoned the call: an event for its thread, which calls the callback
 //!      └──────────── woken by the main loop's pump ◄────┘
 //! ```
 //!
-//! The result, or the panic, of the closure comes home through the [event queue](crate::event) of the thread that asked, and is claimed there by
-//! the tasklet that asked. A tasklet that does not wait any more (killed, timed out) abandons its call: the closure still runs to its end
-//! on the worker, since nothing can stop a blocked thread, and its result goes to the [abandonment callback](Call::on_abandoned).
+//! The result, or the panic, of the closure is claimed by the tasklet that asked, on its thread. A tasklet that does not wait any more (killed, timed out)
+//! abandons its call: the closure still runs to its end on the worker, since nothing can stop a blocked thread, and its result goes to
+//! the [abandonment callback](Call::on_abandoned), through the [event queue](crate::event) of the thread that asked.
 //!
 //! Threads are started when there is work for them, up to the pool's number, and stay. No thread is started by a program that never calls.
+//!
+//! Most calls that are worth a thread take long; but those that do not should not cost two wake-ups of threads. So a worker that has done its job looks for
+//! the next one for a while before it sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than the `spin` of
+//! the caller's [settings](crate::Settings), and both learn when it is in vain.
 
-use crate::net::reactor::{Reactor, Registered, Wake};
-use crate::thread::{allow_threads, host_lock};
+use crate::event::Poster;
+use crate::net::reactor::Reactor;
+use crate::runtime::Runtime;
+use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
 use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -25,6 +31,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -175,52 +182,30 @@ where
         let reactor = Reactor::current()?;
         // A time too far to be told is as good as for ever.
         let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
-        let waiting = Rc::new(Waiting {
-            registered: reactor.register(None, deadline),
-            outcome: RefCell::new(None),
-            abandoned: Cell::new(false),
-            on_abandoned: RefCell::new(self.on_abandoned),
-            counted: Cell::new(false),
-            reactor: reactor.clone(),
+        let sitting = threads::local()?.sit_down();
+        let job = Arc::new(Asked {
+            seated: sitting.seated(),
+            stage: Mutex::new(Stage {
+                f: Some(self.f),
+                end: End::Open,
+            }),
         });
-        let id = calls()?.insert(waiting.clone());
-        let (home, f) = (reactor.events().poster(), self.f);
-        let job = move |go: Go| {
-            let outcome: Outcome<R> = match go {
-                Go::Run => catch_unwind(AssertUnwindSafe(f)).map_err(Failure::Panic),
-                Go::Cancel => Err(Failure::Cancelled),
-            };
-            if home
-                .post_always(move || come_home(id, Box::new(outcome)))
-                .is_err()
-            {
-                log::warn!(
-                    "the thread that made an offload call has ended; the call's outcome is dropped"
-                );
+        let pool = self.pool.as_ref().unwrap_or_else(|| pool());
+        pool.submit(job.clone())?;
+        reactor.count_outstanding(1);
+        let mut waiting = Waiting {
+            job: &job,
+            reactor,
+            on_abandoned: self.on_abandoned,
+            over: false,
+        };
+        let unanswered = || {
+            if !job.is_begun() {
+                pool.hurry();
             }
         };
-        waiting.count(true);
-        if let Err(error) = self
-            .pool
-            .as_ref()
-            .unwrap_or_else(|| pool())
-            .submit(Box::new(job))
-        {
-            calls()?.remove(id);
-            waiting.count(false);
-            return Err(error);
-        }
-        let abandon = Abandon(&waiting);
-        let wake = reactor.block(waiting.registered.waiter())?;
-        std::mem::forget(abandon);
-        // An outcome that arrived together with the deadline counts as in time.
-        match (waiting.outcome.take(), wake) {
-            (Some(outcome), _) => outcome,
-            (None, _) => {
-                waiting.abandon();
-                Err(Error::Timeout)
-            }
-        }
+        sitting.wait_for_call(&job.seated, deadline, unanswered)?;
+        waiting.claim().ok_or(Error::Timeout)?.map_err(Error::from)
     }
 }
 
@@ -252,80 +237,156 @@ impl From<Failure> for Error {
     }
 }
 
-/// The home end of a call.
-struct Waiting<R> {
-    registered: Registered,
-    outcome: RefCell<Option<Result<R>>>,
-    abandoned: Cell<bool>,
-    on_abandoned: RefCell<Option<OnAbandoned<R>>>,
-    /// Does the reactor count this call among those that keep a loop from being idle?
-    counted: Cell<bool>,
-    reactor: Rc<Reactor>,
+/// A call under way: what the tasklet that waits and the worker share.
+struct Asked<F, R> {
+    seated: Seated,
+    stage: Mutex<Stage<F, R>>,
 }
 
-impl<R> Waiting<R> {
-    fn count(&self, counted: bool) {
-        if self.counted.replace(counted) != counted {
-            self.reactor.count_outstanding(if counted { 1 } else { -1 });
+struct Stage<F, R> {
+    /// Until a worker begins.
+    f: Option<F>,
+    end: End<R>,
+}
+
+enum End<R> {
+    /// The tasklet waits.
+    Open,
+    /// The tasklet has not claimed it yet.
+    Done(Outcome<R>),
+    /// The tasklet waits no more. With a callback: where it is kept, and under which number.
+    Abandoned(Option<(Poster, u64)>),
+    Over,
+}
+
+impl<F, R> Asked<F, R> {
+    fn stage(&self) -> MutexGuard<'_, Stage<F, R>> {
+        // No code of a user runs under the lock.
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.stage().f.is_none()
+    }
+}
+
+/// What a worker sees of a call.
+trait Work: Send + Sync {
+    /// Makes it, or cancels it. `soon` is called when nothing is left but to tell the tasklet.
+    fn run(&self, go: Go, soon: &dyn Fn());
+}
+
+impl<F, R> Work for Asked<F, R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    fn run(&self, go: Go, soon: &dyn Fn()) {
+        let Some(f) = self.stage().f.take() else {
+            return;
+        };
+        let outcome: Outcome<R> = match go {
+            Go::Run => catch_unwind(AssertUnwindSafe(f)).map_err(Failure::Panic),
+            Go::Cancel => {
+                drop(f);
+                Err(Failure::Cancelled)
+            }
+        };
+        let mut stage = self.stage();
+        match std::mem::replace(&mut stage.end, End::Over) {
+            End::Abandoned(Some((home, id))) => {
+                drop(stage);
+                if home
+                    .post_always(move || come_home(id, Box::new(outcome)))
+                    .is_err()
+                {
+                    warn_of_loss();
+                }
+            }
+            End::Abandoned(None) => {
+                drop(stage);
+                log::debug!("the outcome of an abandoned offload call is dropped");
+            }
+            _ => {
+                stage.end = End::Done(outcome);
+                drop(stage);
+                soon();
+                if !self.seated.tell(self.seated.call()) {
+                    let lost = std::mem::replace(&mut self.stage().end, End::Over);
+                    warn_of_loss();
+                    drop(lost);
+                }
+            }
+        }
+    }
+}
+
+fn warn_of_loss() {
+    log::warn!("the thread that made an offload call has ended; the call's outcome is dropped");
+}
+
+/// The tasklet's end of a call. Whatever way the tasklet leaves, it claims the outcome or abandons the call.
+struct Waiting<'a, F, R: 'static> {
+    job: &'a Asked<F, R>,
+    reactor: Rc<Reactor>,
+    on_abandoned: Option<OnAbandoned<R>>,
+    over: bool,
+}
+
+impl<F, R> Waiting<'_, F, R> {
+    /// The end of the wait. None: the outcome has not come in time. One that arrived together with the deadline has.
+    fn claim(&mut self) -> Option<Outcome<R>> {
+        self.over = true;
+        self.reactor.count_outstanding(-1);
+        let mut stage = self.job.stage();
+        match std::mem::replace(&mut stage.end, End::Over) {
+            End::Done(outcome) => Some(outcome),
+            _ => {
+                stage.end = End::Abandoned(self.keep_callback());
+                None
+            }
         }
     }
 
-    /// The tasklet waits no more.
-    fn abandon(&self) {
-        self.abandoned.set(true);
-        self.registered.cancel();
-        let outcome = self.outcome.take();
-        match outcome {
-            Some(outcome) => self.give_up(outcome),
-            None if self.on_abandoned.borrow().is_none() => self.count(false),
-            None => {}
-        }
+    /// For the outcome to come. Where it is to be sent, and the callback's number there.
+    fn keep_callback(&mut self) -> Option<(Poster, u64)> {
+        let calls = calls().ok()?;
+        let callback = self.on_abandoned.take()?;
+        // Somebody wants the outcome still: the loop is not idle.
+        self.reactor.count_outstanding(1);
+        let reactor = self.reactor.clone();
+        let number = calls.insert(Box::new(move |outcome| {
+            reactor.count_outstanding(-1);
+            if let Ok(outcome) = outcome.downcast::<Outcome<R>>() {
+                callback(outcome.map_err(Error::from));
+            }
+        }));
+        Some((self.reactor.events().poster(), number))
     }
+}
 
-    fn give_up(&self, outcome: Result<R>) {
-        let callback = self.on_abandoned.take();
-        match callback {
-            Some(callback) => callback(outcome),
+impl<F, R> Drop for Waiting<'_, F, R> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let Some(outcome) = self.claim() else { return };
+        match self.on_abandoned.take() {
+            Some(callback) => callback(outcome.map_err(Error::from)),
             None => log::debug!("the outcome of an abandoned offload call is dropped"),
         }
     }
 }
 
-/// Abandons the call when dropped: whatever way the tasklet leaves.
-struct Abandon<'a, R>(&'a Rc<Waiting<R>>);
-
-impl<R> Drop for Abandon<'_, R> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
-/// A call whose outcome is on its way, whatever its type.
-trait Expecting {
-    fn arrived(&self, outcome: Box<dyn Any>);
-}
-
-impl<R: 'static> Expecting for Waiting<R> {
-    fn arrived(&self, outcome: Box<dyn Any>) {
-        self.count(false);
-        let outcome = match outcome.downcast::<Outcome<R>>() {
-            Ok(outcome) => (*outcome).map_err(Error::from),
-            Err(_) => Err(Error::WrongType),
-        };
-        if self.abandoned.get() {
-            return self.give_up(outcome);
-        }
-        *self.outcome.borrow_mut() = Some(outcome);
-        self.reactor.wake(self.registered.waiter(), Wake::Ready);
-    }
-}
-
-/// The calls this thread has under way. Workers know them by number: what waits here must not leave its thread.
+/// The callbacks of this thread's abandoned calls. Workers know them by number: they must not leave their thread.
 #[derive(Default)]
 struct Calls {
     next: Cell<u64>,
-    by_id: RefCell<HashMap<u64, Rc<dyn Expecting>>>,
+    by_number: RefCell<HashMap<u64, Expecting>>,
 }
+
+/// Gets an outcome, whatever its type.
+type Expecting = Box<dyn FnOnce(Box<dyn Any>)>;
 
 thread_local! {
     static CALLS: Rc<Calls> = Rc::default();
@@ -338,31 +399,37 @@ fn calls() -> Result<Rc<Calls>> {
 }
 
 impl Calls {
-    fn insert(&self, call: Rc<dyn Expecting>) -> u64 {
-        let id = self.next.get();
-        self.next.set(id + 1);
-        self.by_id.borrow_mut().insert(id, call);
-        id
+    fn insert(&self, call: Expecting) -> u64 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        self.by_number.borrow_mut().insert(number, call);
+        number
     }
-    fn remove(&self, id: u64) -> Option<Rc<dyn Expecting>> {
-        self.by_id.borrow_mut().remove(&id)
+    fn remove(&self, number: u64) -> Option<Expecting> {
+        self.by_number.borrow_mut().remove(&number)
     }
 }
 
 /// Runs on the thread that made the call.
-fn come_home(id: u64, outcome: Box<dyn Any>) {
-    if let Some(call) = calls().ok().and_then(|calls| calls.remove(id)) {
-        call.arrived(outcome);
+fn come_home(number: u64, outcome: Box<dyn Any>) {
+    if let Some(call) = calls().ok().and_then(|calls| calls.remove(number)) {
+        call(outcome);
     }
 }
 
 /// A job is told whether to run or to say that it will not.
+#[derive(Clone, Copy)]
 enum Go {
     Run,
     Cancel,
 }
 
-type Job = Box<dyn FnOnce(Go) + Send>;
+/// A call that no worker has begun.
+struct Job {
+    work: Arc<dyn Work>,
+    /// How long its caller would look for the outcome; the worker does so for the next job.
+    spin: Duration,
+}
 
 /// Worker threads and their queue. A handle: clones share the threads; any thread may use it.
 ///
@@ -380,15 +447,26 @@ struct Shared {
     settings: Settings,
     state: Mutex<State>,
     work: Condvar,
+    /// What a worker that looks sees: jobs, or the end. Written under the lock.
+    beckons: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
     workers: Vec<JoinHandle<()>>,
-    /// Workers that wait for work.
+    /// Workers that sleep.
     idle: usize,
+    /// Workers that look at the queue next, without being told: each takes a job, or sleeps.
+    coming: usize,
     shut: bool,
+}
+
+impl State {
+    /// Are there more jobs than workers that come for them by themselves?
+    fn lacks_workers(&self) -> bool {
+        self.jobs.len() > self.coming
+    }
 }
 
 impl Shared {
@@ -418,6 +496,7 @@ impl Pool {
             settings,
             state: Mutex::default(),
             work: Condvar::new(),
+            beckons: AtomicBool::new(false),
         };
         Ok(Pool {
             owner: Arc::new(Owner {
@@ -446,8 +525,8 @@ impl Pool {
         (state.workers.len(), state.jobs.len())
     }
 
-    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes are in the event queues
-    /// of those who called; they come home with the next pump. Twice is fine.
+    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes have been sent to
+    /// those who called; they come home with the next pump. Twice is fine.
     pub fn shutdown(&self) {
         self.owner.shared.end(false);
     }
@@ -458,15 +537,15 @@ impl Pool {
         self.owner.shared.end(true);
     }
 
-    fn submit(&self, job: Job) -> Result<()> {
+    fn submit(&self, work: Arc<dyn Work>) -> Result<()> {
         let shared = &self.owner.shared;
+        let spin = Runtime::get().settings.spin;
         let mut state = shared.lock();
         if state.shut {
-            return Err(io::Error::new(
+            return Err(refuse(
                 ErrorKind::NotConnected,
                 "the worker pool has been shut down",
-            )
-            .into());
+            ));
         }
         if state.jobs.len() >= shared.settings.queue {
             let full = format!(
@@ -475,50 +554,115 @@ impl Pool {
             );
             return Err(io::Error::new(ErrorKind::WouldBlock, full).into());
         }
-        if state.idle <= state.jobs.len() && state.workers.len() < shared.settings.threads {
-            let name = format!("hsw-worker-{}", state.workers.len());
-            let (stack, work) = (shared.settings.stack_size, shared.clone());
-            match thread::Builder::new()
-                .name(name)
-                .stack_size(stack)
-                .spawn(move || work.work())
-            {
-                Ok(worker) => state.workers.push(worker),
-                Err(e) if state.workers.is_empty() => return Err(e.into()),
-                Err(e) => log::warn!(
-                    "a worker thread cannot be started, {} go on: {e}",
-                    state.workers.len()
-                ),
-            }
+        if state.idle + state.coming <= state.jobs.len()
+            && state.workers.len() < shared.settings.threads
+        {
+            shared.clone().start_worker(&mut state)?;
         }
-        state.jobs.push_back(job);
+        state.jobs.push_back(Job { work, spin });
+        shared.beckon(&state);
+        let wake = state.idle > 0 && state.lacks_workers();
         drop(state);
-        shared.work.notify_one();
+        if wake {
+            shared.work.notify_one();
+        }
         Ok(())
+    }
+
+    /// There is a call that nobody has begun, though somebody came for it: another worker is to have it, if one sleeps.
+    fn hurry(&self) {
+        let shared = &self.owner.shared;
+        let state = shared.lock();
+        let wake = state.idle > 0 && !state.jobs.is_empty();
+        drop(state);
+        if wake {
+            shared.work.notify_one();
+        }
     }
 }
 
 impl Shared {
+    fn start_worker(self: Arc<Self>, state: &mut State) -> Result<()> {
+        let started = thread::Builder::new()
+            .name(format!("hsw-worker-{}", state.workers.len()))
+            .stack_size(self.settings.stack_size)
+            .spawn(move || self.work());
+        match started {
+            Ok(worker) => {
+                // It comes for a job before it sleeps.
+                state.coming += 1;
+                state.workers.push(worker);
+            }
+            Err(e) if state.workers.is_empty() => return Err(e.into()),
+            Err(e) => log::warn!(
+                "a worker thread cannot be started, {} go on: {e}",
+                state.workers.len()
+            ),
+        }
+        Ok(())
+    }
+
+    /// After each change of the queue.
+    fn beckon(&self, state: &State) {
+        let beckons = state.shut || !state.jobs.is_empty();
+        self.beckons.store(beckons, Ordering::Relaxed);
+    }
+
     /// A worker's life.
     fn work(&self) {
         // A job blocks, so it has the host lock only if it asks for it.
         host_lock::stay_out();
+        let pace = Pace::new(Duration::ZERO);
+        while let Some(job) = self.next_job(&pace) {
+            pace.set_most(job.spin);
+            self.make(job);
+        }
+    }
+
+    /// Makes the call; the worker is counted as coming then.
+    fn make(&self, job: Job) {
+        let comes = Cell::new(false);
+        let come = || {
+            if !comes.replace(true) {
+                self.lock().coming += 1;
+            }
+        };
+        run(job, Go::Run, &come);
+        host_lock::leave();
+        come();
+    }
+
+    /// Takes a job for a worker that is counted as coming; none, when there will be no more.
+    fn next_job(&self, pace: &Pace) -> Option<Job> {
+        let mut may_look = true;
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
+                state.coming -= 1;
+                self.beckon(&state);
+                return Some(job);
+            }
+            if state.shut {
+                state.coming -= 1;
+                return None;
+            }
+            // One at a time: the others would take processors away for nothing.
+            if may_look && state.coming == 1 {
+                may_look = false;
                 drop(state);
-                run(job, Go::Run);
-                host_lock::leave();
+                if pace.is_time() {
+                    pace.look(|| self.beckons.load(Ordering::Relaxed), || false);
+                }
                 state = self.lock();
-            } else if state.shut {
-                return;
             } else {
+                state.coming -= 1;
                 state.idle += 1;
                 state = self
                     .work
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
                 state.idle -= 1;
+                state.coming += 1;
             }
         }
     }
@@ -532,11 +676,12 @@ impl Shared {
             } else {
                 VecDeque::new()
             };
+            self.beckon(&state);
             (jobs, std::mem::take(&mut state.workers))
         };
         self.work.notify_all();
         for job in jobs {
-            run(job, Go::Cancel);
+            run(job, Go::Cancel, &|| {});
         }
         for worker in workers {
             // A worker that shuts its own pool down cannot wait for itself; it ends after this job.
@@ -548,8 +693,12 @@ impl Shared {
 }
 
 /// What is left to panic here are destructors.
-fn run(job: Job, go: Go) {
-    if catch_unwind(AssertUnwindSafe(move || job(go))).is_err() {
+fn run(job: Job, go: Go, soon: &dyn Fn()) {
+    let made = move || {
+        job.work.run(go, soon);
+        drop(job);
+    };
+    if catch_unwind(AssertUnwindSafe(made)).is_err() {
         log::error!("a destructor panicked on a worker thread");
     }
 }

@@ -121,6 +121,31 @@ fn five_hundred_calls_on_three_threads_each_get_their_own_answer() {
 }
 
 #[test]
+fn calls_one_after_the_other_need_one_worker() {
+    let pool = pool(4, 10);
+    for i in 0..2000u32 {
+        assert_eq!(pool.call(move || i).unwrap(), i);
+    }
+    assert_eq!(
+        pool.load(),
+        (1, 0),
+        "who has told its outcome comes for the next"
+    );
+    // One that is busy does not come: another worker does.
+    let (release, gate) = mpsc::channel::<()>();
+    let busy = on_a_tasklet({
+        let p = pool.clone();
+        move || p.call(move || gate.recv().unwrap())
+    });
+    main_loop().tick().unwrap();
+    assert_eq!(pool.call(|| 7).unwrap(), 7);
+    assert_eq!(pool.load(), (2, 0));
+    release.send(()).unwrap();
+    main_loop().run_until_idle().unwrap();
+    busy.1.take().unwrap().unwrap();
+}
+
+#[test]
 fn a_full_queue_is_refused_and_nothing_else_is_harmed() {
     let pool = pool(1, 2);
     let (release, gate) = mpsc::channel::<()>();
@@ -232,12 +257,17 @@ fn a_killed_tasklet_abandons_its_call() {
 fn a_result_that_came_before_the_kill_goes_to_the_callback_too() {
     let late = Rc::new(Cell::new(0));
     let flag = late.clone();
+    let (release, gate) = mpsc::channel::<()>();
     let (tasklet, result) = on_a_tasklet(move || {
-        Call::new(|| 7)
-            .on_abandoned(move |r| flag.set(r.unwrap()))
-            .wait()
+        let call = Call::new(move || {
+            gate.recv().unwrap();
+            7
+        });
+        call.on_abandoned(move |r| flag.set(r.unwrap())).wait()
     });
     main_loop().tick().unwrap();
+    // Not before: a result that comes at once is seen by the tasklet while it looks.
+    release.send(()).unwrap();
     while main_loop().pump(Some(MS(100))).unwrap() == 0 {}
     // It is queued, its result waits for it; now it is killed.
     tasklet.kill_pending().unwrap();

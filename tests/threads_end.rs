@@ -4,7 +4,7 @@ use hardswitch::thread::{allow_threads, Channel, Remote};
 use hardswitch::{spawn, sync, Error, MainLoop, StateError, Tasklet};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -65,7 +65,8 @@ struct Shared {
     full: Channel<Arc<()>>,
     event: sync::Event,
     semaphore: sync::Semaphore,
-    free: AtomicBool,
+    /// Cases that are over: until its own is, a worker works.
+    over: AtomicUsize,
     token: Arc<()>,
 }
 
@@ -101,9 +102,9 @@ const WAITS: &[(&str, Wait)] = &[
         shared.semaphore.acquire()
     }),
     ("waiting for a worker", |shared| {
-        let shared = shared.clone();
+        let (shared, case) = (shared.clone(), shared.over.load(SeqCst));
         hardswitch::offload::call(move || {
-            while !shared.free.load(SeqCst) {
+            while shared.over.load(SeqCst) == case {
                 thread::sleep(MS(1));
             }
         })
@@ -123,7 +124,7 @@ fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
         full: Channel::new(),
         event: sync::Event::new(),
         semaphore: sync::Semaphore::new(0),
-        free: AtomicBool::new(false),
+        over: AtomicUsize::new(0),
         token: Arc::new(()),
     });
     const EACH: usize = 3;
@@ -174,13 +175,11 @@ fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
                     );
                     assert_eq!(waiting, (0, 0, 0, 0), "{case}");
                     assert_eq!(Arc::strong_count(&shared.token), 1, "{case}");
-                    shared.free.store(true, SeqCst);
+                    shared.over.fetch_add(1, SeqCst);
                 }
             }
         }
-        shared.free.store(false, SeqCst);
     }
-    shared.free.store(true, SeqCst);
 }
 
 /// Two threads whose tasklets wait for each other end in every order, and at the same time.

@@ -210,22 +210,29 @@ fn who_is_called_goes_on_whether_it_looked_or_sat() {
     });
 }
 
-/// An event queue: events under a lock, and a bell. The owner silences, looks, sleeps.
+/// An event queue: events under a lock, a flag that says whether there are any, and a bell. The owner silences, looks (at the flag first), sleeps.
 fn events_are_seen(bell: fn(Signal) -> Bell, wait: fn(&Bell)) {
     explore(move || {
-        let queue = Arc::new((Mutex::new(0), bell(Signal::new())));
+        let queue = Arc::new((Mutex::new(0), bell(Signal::new()), AtomicUsize::new(0)));
         let posters: Vec<_> = (0..2)
             .map(|_| {
                 let queue = queue.clone();
                 thread::spawn(move || {
-                    *queue.0.lock().unwrap() += 1;
+                    let mut events = queue.0.lock().unwrap();
+                    *events += 1;
+                    queue.2.store(1, Ordering::Relaxed);
+                    drop(events);
                     queue.1.ring();
                 })
             })
             .collect();
         let mut seen = 0;
         loop {
-            seen += std::mem::take(&mut *queue.0.lock().unwrap());
+            if queue.2.load(Ordering::Relaxed) != 0 {
+                let mut events = queue.0.lock().unwrap();
+                seen += std::mem::take(&mut *events);
+                queue.2.store(0, Ordering::Relaxed);
+            }
             if seen == 2 {
                 break;
             }

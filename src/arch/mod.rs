@@ -170,6 +170,20 @@ impl EhGlobals {
     }
 }
 
+/// Has the processor fetch the cache lines of `what`, to be written to soon. Does not wait for them; a hint, no access.
+#[cfg(feature = "std")]
+#[inline]
+pub(crate) fn fetch<T>(what: &T) {
+    const LINE: usize = 64;
+    let start = core::ptr::from_ref(what).cast::<u8>();
+    let last = size_of::<T>().saturating_sub(1);
+    for offset in (0..last).step_by(LINE) {
+        port::fetch_line(start.wrapping_add(offset));
+    }
+    // The start need not be that of a line.
+    port::fetch_line(start.wrapping_add(last));
+}
+
 #[cfg(test)]
 mod tests;
 

@@ -163,3 +163,13 @@ impl FpEnv {
         unsafe { asm!("mtfsf 0xff, {}", in(freg) self.0, options(nomem, nostack)) };
     }
 }
+
+/// Has the processor fetch a cache line in order to write to it.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub fn fetch_line(at: *const u8) {
+    // SAFETY: `dcbtst` accesses nothing, and faults for no address.
+    unsafe {
+        core::arch::asm!("dcbtst 0, {}", in(reg_nonzero) at, options(nostack, preserves_flags))
+    };
+}

@@ -190,3 +190,12 @@ impl FpEnv {
         }
     }
 }
+
+/// Has the processor fetch a cache line in order to write to it; nothing where it does not know the hint.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub fn fetch_line(at: *const u8) {
+    use core::arch::x86_64::{_mm_prefetch, _MM_HINT_ET0};
+    // SAFETY: a prefetch accesses nothing, and faults for no address.
+    unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
+}

@@ -239,11 +239,11 @@ impl Condition {
     /// Moves up to `count` waiters with tickets below `bound` to their locks.
     #[cold]
     #[inline(never)]
-    fn requeue(&self, count: usize, bound: u64) {
-        // Those who come after this are not meant, however often it goes round.
-        let bound = bound.min(wait::lock(&self.queue).next_ticket);
+    fn requeue(&self, count: usize, mut bound: u64) {
         for _ in 0..count {
             let mut queue = wait::lock(&self.queue);
+            // Those who come after the first look are not meant, however often it goes round.
+            bound = bound.min(queue.next_ticket);
             if queue.list.front().is_none_or(|e| e.ticket >= bound) {
                 return;
             }

@@ -146,15 +146,18 @@ impl Sem {
 
     /// As `come`, for a waiter of a condition, which is not told by a return value: true when it has the permit and is to be woken.
     pub fn come_for(&self, waiter: &Arc<Waiter>) -> bool {
-        match self.come(waiter) {
+        // A free permit says that nobody is on the list: it need not be looked at.
+        let took = self.try_acquire()
+            || match self.come(waiter) {
+                Came::Took => true,
+                Came::Waits => false,
+                Came::Closed => unreachable!("locks are never closed"),
+            };
+        if took {
             // Nobody else can be looking: the caller holds the condition's mutex.
-            Came::Took => {
-                waiter.set_answer(Answer::Granted);
-                true
-            }
-            Came::Waits => false,
-            Came::Closed => unreachable!("locks are never closed"),
+            waiter.set_answer(Answer::Granted);
         }
+        took
     }
 
     /// Takes `waiter` off the list, unless it was answered before.

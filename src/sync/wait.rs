@@ -13,7 +13,9 @@
 //! waiter was either answered or has left, never both and never neither. The lists hold heap objects only; the frames of a waiting
 //! tasklet may be elsewhere.
 
+use crate::arch::fetch;
 use crate::net::reactor::Reactor;
+use crate::thread::bell::Bell;
 use crate::thread::{self, Seated, Sitting};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -61,6 +63,8 @@ pub(super) struct Waiter {
     /// Of a waiter that a condition notified: those with a lower ticket were waiting then.
     pub bound: AtomicU64,
     seated: Seated,
+    /// What the waiter's thread sleeps on, to be fetched early.
+    bell: Arc<Bell>,
 }
 
 impl Waiter {
@@ -74,6 +78,9 @@ impl Waiter {
 
     /// Under the mutex of the list that it was on.
     pub fn set_answer(&self, answer: Answer) {
+        // Who answers wakes next. What that takes was written by another processor last: all of it comes at once, while there is something else to do.
+        self.seated.fetch();
+        fetch(&*self.bell);
         self.answer.store(answer as u8, Ordering::Release);
     }
 
@@ -137,6 +144,7 @@ impl Wait {
             answer: AtomicU8::new(Answer::None as u8),
             bound: AtomicU64::new(0),
             seated: sitting.seated(),
+            bell: reactor.events().bell().clone(),
         });
         Ok(Wait {
             waiter,

@@ -5,6 +5,7 @@
 
 use crate::error::StateError;
 use crate::runtime::HOOK_MAIL;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,20 +44,28 @@ pub(crate) struct Home {
 }
 
 /// The hooks of the thread's runtime.
-struct Hooks(*const AtomicU32);
+struct Hooks(NonNull<AtomicU32>);
 
 // SAFETY: it is followed under the lock of the mailbox only, which lets go of it before the runtime goes.
 unsafe impl Send for Hooks {}
 
 impl Flag for Hooks {
     fn raise(&self) {
-        // SAFETY: the runtime is there until the mailbox is closed: the promise of `attach`.
-        unsafe { &*self.0 }.fetch_or(HOOK_MAIL, Ordering::Relaxed);
+        self.word().fetch_or(HOOK_MAIL, Ordering::Relaxed);
     }
 
     fn lower(&self) {
-        // SAFETY: as in `raise`.
-        unsafe { &*self.0 }.fetch_and(!HOOK_MAIL, Ordering::Relaxed);
+        // Raised under the same lock: it cannot be missed. Mostly there is nothing to lower.
+        if self.word().load(Ordering::Relaxed) & HOOK_MAIL != 0 {
+            self.word().fetch_and(!HOOK_MAIL, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Hooks {
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: the runtime is there until the mailbox is closed: the promise of `attach`.
+        unsafe { self.0.as_ref() }
     }
 }
 
@@ -65,11 +74,11 @@ impl Home {
     ///
     /// # Safety
     /// `hooks` stays until [`Home::close`].
-    pub(crate) unsafe fn attach(id: u64, hooks: *const AtomicU32) -> Arc<Home> {
+    pub(crate) unsafe fn attach(id: u64, hooks: &AtomicU32) -> Arc<Home> {
         let home = Arc::new(Home {
             id,
             name: std::thread::current().name().map(Into::into),
-            mail: Mailbox::new(Hooks(hooks), &CENSUS),
+            mail: Mailbox::new(Hooks(NonNull::from(hooks)), &CENSUS),
             gone: AtomicBool::new(false),
         });
         threads().push(home.clone());
@@ -84,6 +93,11 @@ impl Home {
     /// Sends a letter; gives it back when the thread has ended.
     pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
         self.mail.post(letter, &CENSUS)
+    }
+
+    /// Has the processor fetch what a letter is put into.
+    pub(crate) fn fetch(&self) {
+        crate::arch::fetch(&self.mail);
     }
 
     /// Moves the letters out.

@@ -37,6 +37,8 @@ pub(crate) struct Local {
     /// What it sleeps on.
     bell: OnceCell<Arc<Bell>>,
     pace: Pace,
+    /// Of calls of workers, which take longer than an answer of a partner.
+    pace_of_calls: Pace,
     /// The tasklets that `Remote`s refer to.
     lent: RefCell<HashMap<u64, Loan>>,
     /// The number of each, by its address.
@@ -82,6 +84,7 @@ pub(crate) fn attach(runtime: &Runtime) {
         free: RefCell::default(),
         bell: OnceCell::new(),
         pace: Pace::new(runtime.settings.spin),
+        pace_of_calls: Pace::new(runtime.settings.spin),
         lent: RefCell::default(),
         numbers: RefCell::default(),
         next_loan: Cell::new(0),
@@ -396,6 +399,11 @@ impl Seated {
         Arc::ptr_eq(&self.home, &local.home)
     }
 
+    /// Has the processor fetch what telling the tasklet takes.
+    pub(crate) fn fetch(&self) {
+        self.home.fetch();
+    }
+
     /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
     pub(crate) fn tell(&self, called: Called) -> bool {
         !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
@@ -473,6 +481,24 @@ impl Sitting {
             Some(_) => self.wait_until(seated, deadline),
             None => self.wait_for_ever(seated, sends),
         }
+    }
+
+    /// As [`wait`](Sitting::wait), for what a worker will bring. `unanswered`: there was no answer for as long as it looked.
+    pub(crate) fn wait_for_call(
+        &self,
+        seated: &Seated,
+        deadline: Option<Instant>,
+        unanswered: impl FnOnce(),
+    ) -> Result<bool> {
+        let local = &*self.local;
+        let pace = &local.pace_of_calls;
+        if crate::run_count() <= 1 && !host_lock::is_member() && pace.is_time() {
+            let late = || deadline.is_some_and(|at| at <= Instant::now());
+            if pace.look(|| seated.is_called(), || local.is_wanted() || late()) {
+                unanswered();
+            }
+        }
+        self.wait(seated, false, deadline, || None)
     }
 
     fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool> {

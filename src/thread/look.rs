@@ -15,9 +15,9 @@ const RARELY: u32 = 8;
 const GLANCES: u32 = 32;
 
 /// What a thread has learned.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// The longest look. Zero: none.
-    most: Duration,
+    most: Cell<Duration>,
     /// Looks in vain, one after the other.
     vain: Cell<u32>,
     /// Waits without a look that are still to come.
@@ -25,43 +25,51 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(most: Duration) -> Pace {
-        Pace {
-            most: if several_processors() {
-                most
-            } else {
-                Duration::ZERO
-            },
+    pub(crate) fn new(most: Duration) -> Pace {
+        let pace = Pace {
+            most: Cell::default(),
             vain: Cell::new(0),
             skip: Cell::new(0),
-        }
+        };
+        pace.set_most(most);
+        pace
+    }
+
+    /// Another longest look from now on.
+    pub(crate) fn set_most(&self, most: Duration) {
+        self.most.set(match several_processors() {
+            true => most,
+            false => Duration::ZERO,
+        });
     }
 
     /// Is this wait one to begin with a look?
     #[inline]
-    pub(super) fn is_time(&self) -> bool {
+    pub(crate) fn is_time(&self) -> bool {
         let skip = self.skip.get();
         self.skip.set(skip.saturating_sub(1));
-        skip == 0 && !self.most.is_zero()
+        skip == 0 && !self.most.get().is_zero()
     }
 
-    /// Looks until `found`, or `wanted` for something else, or for as long as it may.
+    /// Looks until `found`, or `wanted` for something else, or for as long as it may. Answers whether that was in vain.
     #[inline]
-    pub(super) fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) {
+    pub(crate) fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) -> bool {
         let mut start = None;
         loop {
             for _ in 0..GLANCES {
                 if found() {
-                    return self.vain.set(0);
+                    self.vain.set(0);
+                    return false;
                 }
                 std::hint::spin_loop();
             }
             if wanted() {
-                return;
+                return false;
             }
             let now = Instant::now();
-            if now - *start.get_or_insert(now) >= self.most {
-                return self.learn();
+            if now - *start.get_or_insert(now) >= self.most.get() {
+                self.learn();
+                return true;
             }
         }
     }

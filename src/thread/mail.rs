@@ -62,6 +62,9 @@ pub(crate) struct Mailbox<L, F> {
 }
 
 struct State<L, F> {
+    /// The first letter, which is the only one as a rule: who sleeps and is woken finds it next to the lock.
+    first: Option<L>,
+    /// Those behind it.
     letters: Vec<L>,
     rest: Rest,
     /// Known from the first time on that the thread lies down.
@@ -76,6 +79,7 @@ impl<L, F: Flag> Mailbox<L, F> {
         census.join();
         Mailbox {
             state: Mutex::new(State {
+                first: None,
                 letters: Vec::new(),
                 rest: Rest::Up,
                 bell: None,
@@ -94,10 +98,12 @@ impl<L, F: Flag> Mailbox<L, F> {
         let bell = {
             let mut state = self.state();
             match &state.flag {
-                Some(flag) => flag.raise(),
+                // Who gets up takes its letters without being told.
+                Some(flag) if state.rest == Rest::Up => flag.raise(),
+                Some(_) => {}
                 None => return Err(letter),
             }
-            state.letters.push(letter);
+            state.push(letter);
             state.rouse(census)
         };
         // Not under the lock: the owner wakes up and wants it.
@@ -137,9 +143,9 @@ impl<L, F: Flag> Mailbox<L, F> {
         hope: impl Fn() -> bool,
     ) -> Result<(), StayUp> {
         // A test's switch: the look before the lock; a letter in between is overlooked.
-        let early = cfg!(hsw_bug_early_look).then(|| self.state().letters.is_empty());
+        let early = cfg!(hsw_bug_early_look).then(|| self.state().first.is_none());
         let mut state = self.state();
-        if !early.unwrap_or(state.letters.is_empty()) {
+        if !early.unwrap_or(state.first.is_none()) {
             return Err(StayUp::Mail);
         }
         while stuck && census.leave() && !hope() {
@@ -164,9 +170,11 @@ impl<L, F: Flag> Mailbox<L, F> {
     pub(crate) fn close(&self) -> Vec<L> {
         let mut state = self.state();
         debug_assert!(state.rest == Rest::Up);
-        state.flag = None;
         state.bell = None;
-        std::mem::take(&mut state.letters)
+        let mut left = Vec::new();
+        state.take(&mut left);
+        state.flag = None;
+        left
     }
 }
 
@@ -189,10 +197,19 @@ impl<L, F: Flag> State<L, F> {
         }
     }
 
+    fn push(&mut self, letter: L) {
+        if self.first.is_none() {
+            self.first = Some(letter);
+        } else {
+            self.letters.push(letter);
+        }
+    }
+
     fn take(&mut self, into: &mut impl Extend<L>) {
         if let Some(flag) = &self.flag {
             flag.lower();
         }
+        into.extend(self.first.take());
         into.extend(self.letters.drain(..));
     }
 }

@@ -36,6 +36,7 @@ pub(crate) use local::{
     attach, detach, existing, local, raise, read_mail, read_mail_and_raise, set_free, Local,
     Seated, Sitting,
 };
+pub(crate) use look::Pace;
 pub(crate) use mail::StayUp;
 pub use remote::{info, threads, Info, Remote};
 
