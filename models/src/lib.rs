@@ -1,9 +1,9 @@
-//! Models of how threads wake each other. The protocol is the library's own source, included here; only its primitives (`prim`) are those of loom,
+//! Models of how threads wake each other, and of the slots that handles of C's name. The protocol is the library's own source, included here; only its primitives (`prim`) are those of loom,
 //! which runs each model in all orders that threads and memory allow. A lost wake-up is a deadlock there, and fails the test.
 //!
 //! `cargo test --release -p models`. With `HSW_BUG=hsw_bug_early_look` (look for letters before the lock that lying down takes),
-//! `hsw_bug_late_sit` (find out about a call, then sit down), `hsw_bug_deaf` (lie down without regard to a ring) or `hsw_bug_late_crowd` (find that nobody
-//! looks, then say that one is in the queue) they must fail.
+//! `hsw_bug_late_sit` (find out about a call, then sit down), `hsw_bug_deaf` (lie down without regard to a ring), `hsw_bug_late_crowd` (find that nobody
+//! looks, then say that one is in the queue) or `hsw_bug_late_pin` (look at a slot, then pin it) they must fail.
 #![cfg(test)]
 // What is not modelled is used by the library alone.
 #![allow(dead_code)]
@@ -17,5 +17,7 @@ mod meeting;
 mod prim;
 #[path = "../../src/thread/sitter.rs"]
 mod sitter;
+#[path = "../../src/ffi/slot.rs"]
+mod slot;
 
 mod tests;

@@ -1,6 +1,6 @@
 //! What `src/thread/prim.rs` is in the library: here with loom's threads, and with the two calls of the system that put a thread to sleep.
 
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use std::sync::PoisonError;
 

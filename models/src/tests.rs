@@ -5,6 +5,8 @@ use crate::mail::{Census, Flag, Mailbox, StayUp};
 use crate::meeting::{Meeting, Sent};
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
 use crate::sitter::Sitter;
+use crate::slot::Slot;
+use loom::cell::UnsafeCell;
 use loom::sync::Condvar;
 use loom::thread;
 
@@ -538,5 +540,136 @@ fn a_receiver_that_looks_in_vain_is_not_left_behind_by_a_close() {
             }
         };
         assert_eq!((told, closer.join().unwrap()), (9, 1));
+/// An object whose end must come after every look at it: loom checks the cell.
+struct Checked {
+    number: u32,
+    looked_at: UnsafeCell<()>,
+    ends: Arc<AtomicUsize>,
+}
+
+impl Checked {
+    fn look(&self) -> u32 {
+        self.looked_at.with(|_| ());
+        self.number
+    }
+}
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        self.looked_at.with_mut(|_| ());
+        self.ends.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A slot, and how many of its objects have ended.
+struct Berth {
+    slot: Slot<Checked>,
+    ends: Arc<AtomicUsize>,
+}
+
+impl Berth {
+    fn new() -> Arc<Berth> {
+        Arc::new(Berth {
+            slot: Slot::new(),
+            ends: Arc::new(AtomicUsize::new(0)),
+        })
+    }
+
+    /// Only by who has made it or emptied it.
+    fn fill(&self, number: u32) -> u32 {
+        let object = Checked {
+            number,
+            looked_at: UnsafeCell::new(()),
+            ends: self.ends.clone(),
+        };
+        // SAFETY: as above.
+        unsafe { self.slot.fill(object) }
+    }
+
+    /// A call: what it sees, and whether it was the last one.
+    fn call(&self, generation: u32) -> (Option<u32>, bool) {
+        let good = self.slot.pin(generation);
+        // SAFETY: pinned.
+        let seen = good.then(|| unsafe { self.slot.object() }.look());
+        (seen, self.slot.unpin().is_some())
+    }
+
+    /// Gives a handle back: whether it was good, and whether nobody works on the object any more.
+    fn release(&self, generation: u32) -> (bool, bool) {
+        let good = self.slot.pin(generation) && self.slot.release(generation);
+        (good, self.slot.unpin().is_some())
+    }
+}
+
+/// Two calls work on an object while its handle is given back, by two at a time: each sees it or is told that the handle is stale, one release is
+/// good, and the object leaves once, after all of them.
+#[test]
+fn an_object_leaves_once_and_after_who_works_on_it() {
+    explore(|| {
+        let berth = Berth::new();
+        let generation = berth.fill(1);
+        let others: Vec<_> = [false, true]
+            .into_iter()
+            .map(|releases| {
+                let berth = berth.clone();
+                thread::spawn(move || {
+                    if releases {
+                        let (good, last) = berth.release(generation);
+                        (usize::from(good), usize::from(last))
+                    } else {
+                        let (seen, last) = berth.call(generation);
+                        assert!(matches!(seen, None | Some(1)));
+                        (0, usize::from(last))
+                    }
+                })
+            })
+            .collect();
+        let (good, last) = berth.release(generation);
+        let (mut released, mut lasts) = (usize::from(good), usize::from(last));
+        for other in others {
+            let (good, last) = other.join().unwrap();
+            released += good;
+            lasts += last;
+        }
+        assert_eq!((released, lasts), (1, 1));
+        assert_eq!(berth.ends.load(Ordering::Relaxed), 1);
+        assert_eq!(berth.call(generation), (None, false));
+    });
+}
+
+/// Who empties the slot uses it again, while somebody calls with the old handle, and with the new one as soon as it is known.
+#[test]
+fn a_slot_is_used_again_and_an_old_handle_never_names_the_new_object() {
+    explore(|| {
+        let berth = Berth::new();
+        let old = berth.fill(1);
+        let known = Arc::new(AtomicUsize::new(0));
+        let (there, new) = (berth.clone(), known.clone());
+        let caller = thread::spawn(move || {
+            let (seen, mut lasts) = there.call(old);
+            assert!(matches!(seen, None | Some(1)));
+            let generation = new.load(Ordering::Relaxed) as u32;
+            if generation != 0 {
+                let (seen, last) = there.call(generation);
+                assert_eq!((seen, last), (Some(2), false));
+            }
+            let (seen, last) = there.call(old);
+            assert!(matches!(seen, None | Some(1)));
+            lasts |= last;
+            lasts
+        });
+        let (good, last) = berth.release(old);
+        assert!(good);
+        if last {
+            let generation = berth.fill(2);
+            assert_ne!(generation, old);
+            known.store(generation as usize, Ordering::Relaxed);
+        }
+        let theirs = caller.join().unwrap();
+        assert!(last != theirs, "one of them has emptied it");
+        assert_eq!(berth.ends.load(Ordering::Relaxed), 1);
+        if last {
+            assert_eq!(berth.release(old + 1), (true, true));
+        }
     });
 }

@@ -1,5 +1,6 @@
 //! What all kinds of channels have in common: they carry pointers of C's from senders to receivers.
 
+use core::borrow::Borrow;
 use core::ffi::{c_char, c_void};
 use core::ops::Deref;
 use core::time::Duration;
@@ -91,7 +92,8 @@ where
     H: Handle<Object: Deref<Target = Carrying<C>>>,
 {
     entry(|| {
-        let to = object::get(handle)?;
+        let kept = object::get(handle)?;
+        let to: &Carrying<C> = kept.borrow();
         send(&to.channel, Owned::new(value, to.destroy)).map_err(refused)?;
         Ok(())
     })
@@ -142,7 +144,8 @@ where
 {
     entry(|| {
         let value = out(value, "value")?;
-        let from = object::get(handle)?;
+        let kept = object::get(handle)?;
+        let from: &Carrying<C> = kept.borrow();
         value.set(receive(&from.channel)?.take().0);
         Ok(())
     })
@@ -182,7 +185,7 @@ where
     entry(|| {
         // SAFETY: as above.
         let error = unsafe { status::thrown(payload, destroy, message) };
-        Ok(object::get(handle)?.channel.send_throw(error)?)
+        Ok(object::get(handle)?.borrow().channel.send_throw(error)?)
     })
 }
 
@@ -203,7 +206,8 @@ where
         if values.is_null() && count != 0 {
             return Err(Failure::Null("values"));
         }
-        let to = object::get(handle)?;
+        let kept = object::get(handle)?;
+        let to: &Carrying<C> = kept.borrow();
         // Made owners at once, so that a failure in the middle frees the rest.
         let owned: Vec<Owned> = (0..count)
             // SAFETY: as above.
@@ -226,6 +230,7 @@ where
     entry(|| {
         let value = out(value, "value")?;
         let received = object::get(handle)?
+            .borrow()
             .channel
             .next()
             .ok_or(Failure::StopIteration)??;

@@ -95,17 +95,65 @@ pub(super) enum Fault {
     Full,
 }
 
-const INDEX_BITS: u32 = 24;
+pub(super) const INDEX_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 19;
 const THREAD_BITS: u32 = 16;
-const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
+pub(super) const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
 const NO_SLOT: u32 = u32::MAX;
 
-/// The tag of the tables that belong to no thread.
+/// The tag of the tables that belong to no thread: see `shared`.
 pub(super) const PROCESS: u16 = 0;
 
 fn field(id: u64, shift: u32, bits: u32) -> u32 {
     ((id >> shift) & ((1 << bits) - 1)) as u32
+}
+
+/// What a handle says beside its kind and thread.
+pub(super) struct Parts {
+    pub(super) generation: u32,
+    pub(super) index: u32,
+}
+
+impl Parts {
+    /// Takes a handle of that kind and thread apart.
+    #[inline]
+    pub(super) fn of(id: u64, kind: Kind, thread: u16) -> Result<Parts, Fault> {
+        if id >> (GENERATION_BITS + INDEX_BITS) != Parts::above(kind, thread) {
+            return Err(fault(id, kind, thread));
+        }
+        Ok(Parts {
+            generation: field(id, INDEX_BITS, GENERATION_BITS),
+            index: field(id, 0, INDEX_BITS),
+        })
+    }
+
+    pub(super) fn handle(&self, kind: Kind, thread: u16) -> u64 {
+        Parts::above(kind, thread) << (GENERATION_BITS + INDEX_BITS)
+            | u64::from(self.generation) << INDEX_BITS
+            | u64::from(self.index)
+    }
+
+    fn above(kind: Kind, thread: u16) -> u64 {
+        (kind as u64) << THREAD_BITS | u64::from(thread)
+    }
+}
+
+/// Why a handle is not one of that kind and thread.
+#[cold]
+fn fault(id: u64, kind: Kind, thread: u16) -> Fault {
+    let its_kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as usize;
+    if id == 0 {
+        Fault::Null
+    } else if !(1..=NAMES.len()).contains(&its_kind) {
+        Fault::Stale
+    } else if its_kind != kind as usize {
+        Fault::WrongKind
+    } else if thread == PROCESS {
+        // What belongs to no thread cannot belong to another one.
+        Fault::Stale
+    } else {
+        Fault::WrongThread
+    }
 }
 
 enum Slot<T> {
@@ -113,7 +161,7 @@ enum Slot<T> {
     Free { generation: u32, next: u32 },
 }
 
-/// The objects of one kind that C holds handles of, in one thread or in the process.
+/// The objects of one kind that C holds handles of, in one thread.
 pub(super) struct Table<T> {
     kind: Kind,
     thread: u16,
@@ -122,7 +170,7 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread, or [`PROCESS`].
+    /// `thread` is the tag of the owning thread.
     pub(super) const fn new(kind: Kind, thread: u16) -> Self {
         Table {
             kind,
@@ -154,35 +202,15 @@ impl<T> Table<T> {
             *slot = Slot::Live { generation, value };
             (index, generation)
         };
-        Ok(
-            (self.kind as u64) << (THREAD_BITS + GENERATION_BITS + INDEX_BITS)
-                | u64::from(self.thread) << (GENERATION_BITS + INDEX_BITS)
-                | u64::from(generation) << INDEX_BITS
-                | u64::from(index),
-        )
+        Ok(Parts { generation, index }.handle(self.kind, self.thread))
     }
 
     fn index(&self, id: u64) -> Result<usize, Fault> {
-        if id == 0 {
-            return Err(Fault::Null);
-        }
-        let kind = (id >> (THREAD_BITS + GENERATION_BITS + INDEX_BITS)) as u32;
-        if !(1..=NAMES.len()).contains(&(kind as usize)) {
-            return Err(Fault::Stale);
-        }
-        if kind != self.kind as u32 {
-            return Err(Fault::WrongKind);
-        }
-        if field(id, GENERATION_BITS + INDEX_BITS, THREAD_BITS) != u32::from(self.thread) {
-            // What belongs to no thread cannot belong to another one.
-            return Err(if self.thread == PROCESS {
-                Fault::Stale
-            } else {
-                Fault::WrongThread
-            });
-        }
-        let index = field(id, 0, INDEX_BITS) as usize;
-        let wanted = field(id, INDEX_BITS, GENERATION_BITS);
+        let Parts {
+            generation: wanted,
+            index,
+        } = Parts::of(id, self.kind, self.thread)?;
+        let index = index as usize;
         match self.slots.get(index) {
             Some(Slot::Live { generation, .. }) if *generation == wanted => Ok(index),
             _ => Err(Fault::Stale),
@@ -223,10 +251,8 @@ impl<T> Table<T> {
         let mut out = Vec::new();
         for index in 0..self.slots.len() {
             if let Slot::Live { generation, .. } = self.slots[index] {
-                let id = (self.kind as u64) << (THREAD_BITS + GENERATION_BITS + INDEX_BITS)
-                    | u64::from(self.thread) << (GENERATION_BITS + INDEX_BITS)
-                    | u64::from(generation) << INDEX_BITS
-                    | index as u64;
+                let index = index as u32;
+                let id = Parts { generation, index }.handle(self.kind, self.thread);
                 out.extend(self.remove(id));
             }
         }

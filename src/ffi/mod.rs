@@ -26,6 +26,7 @@ mod scheduler;
 mod select;
 mod settings;
 mod shared;
+mod slot;
 mod spill;
 mod status;
 mod tasklet;
@@ -48,6 +49,11 @@ mod sync;
 mod thread;
 #[cfg(feature = "std")]
 mod timer;
+
+/// What `slot` is made of; `models/` has others.
+mod prim {
+    pub(super) use core::sync::atomic::{AtomicU64, Ordering};
+}
 
 use core::ffi::{c_char, CStr};
 use core::time::Duration;

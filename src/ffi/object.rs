@@ -1,24 +1,36 @@
 //! What all kinds of handles have in common: the bodies of the entries that differ in the kind alone.
 
+use core::borrow::Borrow;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use super::handle::{Fault, Kind, Table};
+use super::handle::{Fault, Kind};
 use super::status::Failure;
 use super::{entry, hsw_status, out, set_if_wanted, Done};
 
 /// A type of handles of C's.
 pub(super) trait Handle: Copy {
-    /// What one names. Cloning it makes another reference to the same.
-    type Object: Clone;
+    /// What one names.
+    type Object;
+    /// What keeps it while a call works on it: the handle may be given back meanwhile.
+    type Kept: Borrow<Self::Object>;
     const KIND: Kind;
     /// Is it the process's, not a thread's?
     const OF_PROCESS: bool = false;
 
-    fn number(self) -> u64;
     fn of(number: u64) -> Self;
 
-    /// Calls `f` with the table that has the objects; it must not run code of C's.
-    fn with_table<R>(f: impl FnOnce(&mut Table<Self::Object>) -> R) -> Result<R, Failure>;
+    /// The three operations of the table that has the objects. None of them runs code of C's.
+    fn insert(object: Self::Object) -> Found<u64>;
+    fn look_up(self) -> Found<Self::Kept>;
+    /// The handle is stale from now on. What is returned goes when the caller drops it, which may run code of C's.
+    fn remove(self) -> Found<Self::Kept>;
+}
+
+/// What a table says, if there is one for the calling thread.
+pub(super) type Found<T> = Result<Result<T, Fault>, Failure>;
+
+fn found<H: Handle, T>(found: Found<T>) -> Result<T, Failure> {
+    found?.map_err(|fault| Failure::Handle(H::KIND, fault))
 }
 
 /// `$handle` names an object of the calling thread, in the table `$table` of its part of the interface.
@@ -26,52 +38,56 @@ macro_rules! handle_of_thread {
     ($handle:ident, $object:ty, $kind:ident, $table:ident) => {
         impl $crate::ffi::object::Handle for $handle {
             type Object = $object;
+            type Kept = $object;
             const KIND: $crate::ffi::handle::Kind = $crate::ffi::handle::Kind::$kind;
 
-            fn number(self) -> u64 {
-                self.handle
-            }
             fn of(handle: u64) -> Self {
                 $handle { handle }
             }
-            fn with_table<R>(
-                f: impl FnOnce(&mut $crate::ffi::handle::Table<$object>) -> R,
-            ) -> Result<R, $crate::ffi::status::Failure> {
-                $crate::ffi::local::with(|local| Ok(f(&mut local.$table.borrow_mut())))
+            fn insert(object: $object) -> $crate::ffi::object::Found<u64> {
+                $crate::ffi::local::with(|local| Ok(local.$table.borrow_mut().insert(object)))
+            }
+            fn look_up(self) -> $crate::ffi::object::Found<$object> {
+                $crate::ffi::local::with(|local| {
+                    Ok(local.$table.borrow().get(self.handle).cloned())
+                })
+            }
+            fn remove(self) -> $crate::ffi::object::Found<$object> {
+                $crate::ffi::local::with(|local| Ok(local.$table.borrow_mut().remove(self.handle)))
             }
         }
     };
 }
 pub(super) use handle_of_thread;
 
-fn with_table<H: Handle, R>(
-    f: impl FnOnce(&mut Table<H::Object>) -> Result<R, Fault>,
-) -> Result<R, Failure> {
-    H::with_table(f)?.map_err(|fault| Failure::Handle(H::KIND, fault))
-}
-
 /// `$handle` names an object of the process, which any thread may use.
 macro_rules! handle_of_process {
     ($handle:ident, $object:ty, $kind:ident) => {
-        impl $crate::ffi::object::Handle for $handle {
-            type Object = $object;
-            const KIND: $crate::ffi::handle::Kind = $crate::ffi::handle::Kind::$kind;
-            const OF_PROCESS: bool = true;
+        const _: () = {
+            static TABLE: $crate::ffi::shared::Shared<$object> =
+                $crate::ffi::shared::Shared::new($crate::ffi::handle::Kind::$kind);
 
-            fn number(self) -> u64 {
-                self.handle
+            impl $crate::ffi::object::Handle for $handle {
+                type Object = $object;
+                type Kept = $crate::ffi::shared::Pinned<$object>;
+                const KIND: $crate::ffi::handle::Kind = $crate::ffi::handle::Kind::$kind;
+                const OF_PROCESS: bool = true;
+
+                fn of(handle: u64) -> Self {
+                    $handle { handle }
+                }
+                fn insert(object: $object) -> $crate::ffi::object::Found<u64> {
+                    TABLE.insert(object)
+                }
+                #[inline]
+                fn look_up(self) -> $crate::ffi::object::Found<Self::Kept> {
+                    TABLE.get(self.handle)
+                }
+                fn remove(self) -> $crate::ffi::object::Found<Self::Kept> {
+                    TABLE.remove(self.handle)
+                }
             }
-            fn of(handle: u64) -> Self {
-                $handle { handle }
-            }
-            fn with_table<R>(
-                f: impl FnOnce(&mut $crate::ffi::handle::Table<$object>) -> R,
-            ) -> Result<R, $crate::ffi::status::Failure> {
-                static TABLE: $crate::ffi::shared::Shared<$object> =
-                    $crate::ffi::shared::Shared::new($crate::ffi::handle::Kind::$kind);
-                TABLE.with(f)
-            }
-        }
+        };
     };
 }
 pub(super) use handle_of_process;
@@ -88,13 +104,13 @@ pub extern "C" fn hsw_live_shared_handles() -> usize {
 
 /// The object that `handle` names.
 #[inline(never)] // keeps the frames of blocking calls small
-pub(super) fn get<H: Handle>(handle: H) -> Result<H::Object, Failure> {
-    with_table::<H, _>(|table| table.get(handle.number()).cloned())
+pub(super) fn get<H: Handle>(handle: H) -> Result<H::Kept, Failure> {
+    found::<H, _>(handle.look_up())
 }
 
 /// A new handle, owned by the caller.
 pub(super) fn hand_out<H: Handle>(object: H::Object) -> Result<H, Failure> {
-    let number = with_table::<H, _>(|table| table.insert(object))?;
+    let number = found::<H, _>(H::insert(object))?;
     if H::OF_PROCESS {
         SHARED.fetch_add(1, Ordering::Relaxed);
     }
@@ -108,7 +124,7 @@ pub(super) fn hand_out_or_none<H: Handle>(object: Option<H::Object>) -> Result<H
 
 /// Ends a handle.
 pub(super) fn take_back<H: Handle>(handle: H) -> Done {
-    let object = with_table::<H, _>(|table| table.remove(handle.number()))?;
+    let object = found::<H, _>(handle.remove())?;
     if H::OF_PROCESS {
         SHARED.fetch_sub(1, Ordering::Relaxed);
     }
@@ -131,8 +147,8 @@ pub(super) fn make<H: Handle>(
 }
 
 /// The body of `hsw_..._retain`.
-pub(super) fn retain<H: Handle>(handle: H, other: *mut H) -> hsw_status {
-    make(other, "other", || get(handle))
+pub(super) fn retain<H: Handle<Object: Clone>>(handle: H, other: *mut H) -> hsw_status {
+    make(other, "other", || Ok(get(handle)?.borrow().clone()))
 }
 
 /// As [`retain`], for objects of which each handle has one of its own: by it the runtime knows a handle that nobody has used
@@ -144,7 +160,7 @@ where
     O: Clone,
 {
     make(other, "other", || {
-        Ok(std::sync::Arc::new(O::clone(&*get(handle)?)))
+        Ok(std::sync::Arc::new(O::clone(get(handle)?.borrow())))
     })
 }
 
@@ -156,7 +172,7 @@ pub(super) fn release<H: Handle>(handle: H) -> hsw_status {
 /// The body of an entry that does something which cannot fail.
 pub(super) fn tell<H: Handle>(handle: H, action: impl FnOnce(&H::Object)) -> hsw_status {
     entry(|| {
-        action(&get(handle)?);
+        action(get(handle)?.borrow());
         Ok(())
     })
 }
@@ -180,7 +196,7 @@ pub(super) fn ask_or_fail<H: Handle, A>(
 ) -> hsw_status {
     entry(|| {
         let answer = out(answer, name)?;
-        answer.set(question(&get(handle)?)?);
+        answer.set(question(get(handle)?.borrow())?);
         Ok(())
     })
 }
@@ -192,7 +208,7 @@ pub(super) fn exchange<H: Handle, A>(
     set: impl FnOnce(&H::Object) -> A,
 ) -> hsw_status {
     entry(|| {
-        set_if_wanted(old, set(&get(handle)?));
+        set_if_wanted(old, set(get(handle)?.borrow()));
         Ok(())
     })
 }

@@ -257,7 +257,7 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
     let job = call.job.ok_or(Failure::Null("job"))?;
     let pool = match call.pool.handle {
         0 => offload::pool().clone(),
-        _ => get(call.pool)?,
+        _ => Pool::clone(&*get(call.pool)?),
     };
     let destroy_result = call.destroy_result;
     let mut made = Call::new(move || {

@@ -290,7 +290,7 @@ pub extern "C" fn hsw_semaphore_release(semaphore: hsw_semaphore) -> hsw_status 
 pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u64) -> hsw_status {
     entry(|| {
         let found = get(semaphore)?;
-        match (&*found, time_limit(timeout_ns)?) {
+        match (&**found, time_limit(timeout_ns)?) {
             (CSemaphore::Free(s), Some(time)) => s.acquire_timeout(time)?,
             (CSemaphore::Free(s), None) => s.acquire().map_err(status::of_another)?,
             (CSemaphore::Bounded(s), Some(time)) => s.acquire_timeout(time)?,
@@ -305,7 +305,7 @@ pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u6
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize) -> hsw_status {
     entry(|| {
-        match &*get(semaphore)? {
+        match &**get(semaphore)? {
             CSemaphore::Free(s) => s.release_many(count)?,
             CSemaphore::Bounded(s) => s.release_many(count)?,
         }
@@ -322,7 +322,7 @@ pub unsafe extern "C" fn hsw_semaphore_state(
 ) -> hsw_status {
     entry(|| {
         let found = get(semaphore)?;
-        let (free, wait) = match &*found {
+        let (free, wait) = match &**found {
             CSemaphore::Free(s) => (s.available(), s.waiting()),
             CSemaphore::Bounded(s) => (s.available(), s.waiting()),
         };
