@@ -211,6 +211,36 @@ typedef struct hsw_tasklet {
 // library nor unwind.
 typedef void (*hsw_write)(const char *text, size_t length, void *user);
 
+// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
+// otherwise is the failure of who joins it.
+typedef hsw_status (*hsw_join_entry)(void *argument, void **result);
+
+// How to make a tasklet. Set all to zero for the defaults.
+typedef struct hsw_tasklet_options {
+  // A name for messages and tools; copied. May be null.
+  const char *name;
+  // One of `hsw_stack`.
+  int32_t stack;
+  // Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's size, and 0 must stand here.
+  size_t stack_size;
+  // Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
+  bool fp_env;
+  // Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays for ever, as `__FILE__`, in UTF-8. Null:
+  // it is not told.
+  const char *file;
+  // The line there, as `__LINE__`.
+  uint32_t line;
+  // Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
+  hsw_destroy destroy_argument;
+} hsw_tasklet_options;
+
+// A handle of a tasklet's result, once it has ended; for its owner and thread the same holds as for `hsw_tasklet`. The last one frees
+// a result that nobody took; the tasklet runs on all the same.
+typedef struct hsw_join {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_join;
+
 // A handle of a channel with a queue; for its owner and thread the same holds as for `hsw_tasklet`.
 typedef struct hsw_queue {
   // Opaque; zero is nothing.
@@ -293,12 +323,14 @@ typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *
 typedef struct hsw_case {
   // The channel; or the handle of nothing, and
   struct hsw_channel channel;
-  // the queue. A queue can be sent to when it has room, and received from when it has a value.
+  // the queue, which can be sent to when it has room, and received from when it has a value; or `join`.
   struct hsw_queue queue;
   // One of `hsw_direction`.
   int32_t direction;
   // The value to send; or where the received value is written.
   void *value;
+  // Or, with both of the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
+  struct hsw_join join;
 } hsw_case;
 
 // Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or `hsw_settings_console`, change what you like,
@@ -363,25 +395,6 @@ typedef struct hsw_stats {
 
 // A function that is called once. It must not unwind.
 typedef void (*hsw_function)(void *argument);
-
-// How to make a tasklet. Set all to zero for the defaults.
-typedef struct hsw_tasklet_options {
-  // A name for messages and tools; copied. May be null.
-  const char *name;
-  // One of `hsw_stack`.
-  int32_t stack;
-  // Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's size, and 0 must stand here.
-  size_t stack_size;
-  // Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
-  bool fp_env;
-  // Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays for ever, as `__FILE__`, in UTF-8. Null:
-  // it is not told.
-  const char *file;
-  // The line there, as `__LINE__`.
-  uint32_t line;
-  // Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
-  hsw_destroy destroy_argument;
-} hsw_tasklet_options;
 
 // When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics` is on.
 typedef struct hsw_tasklet_times {
@@ -786,6 +799,37 @@ hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 hsw_status hsw_dump_tasklets(hsw_write write,
                              void *user,
                              bool backtraces);
+
+// As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be null) frees a result that nobody takes.
+// What the tasklet fails with goes to who joins it, and neither to `hsw_run` nor to an error handler.
+hsw_status hsw_join_spawn(hsw_join_entry function,
+                          void *argument,
+                          hsw_destroy destroy_result,
+                          const struct hsw_tasklet_options *options,
+                          struct hsw_join *join);
+
+// Makes another handle of the same, with an owner of its own.
+hsw_status hsw_join_retain(struct hsw_join join, struct hsw_join *other);
+
+// Gives a handle back. It is stale from now on.
+hsw_status hsw_join_release(struct hsw_join join);
+
+// Waits until the tasklet has ended, for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes), and takes
+// its result, which is the caller's.
+//
+// It fails as the tasklet did: `HSW_ERR_THROWN` with its payload, `HSW_ERR_PANICKED`, or the status that it returned; but
+// `HSW_ERR_STATE` when it was killed, since `HSW_ERR_EXIT` always means the caller. `HSW_ERR_CLOSED`: somebody has had the result.
+// `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined again (`hsw_join_is_done` tells that from a tasklet that
+// ended with the same status).
+hsw_status hsw_join_wait(struct hsw_join join,
+                         uint64_t timeout_ns,
+                         void **result);
+
+// Has the tasklet ended, so that its result can be had without waiting (if nobody has had it)?
+hsw_status hsw_join_is_done(struct hsw_join join, bool *done);
+
+// The tasklet: to name, kill or look at. The caller owns the handle.
+hsw_status hsw_join_tasklet(struct hsw_join join, struct hsw_tasklet *tasklet);
 
 // How many handles of objects that any thread may use are live: of channels between threads, locks and their kin, remotes, loops,
 // pools and keys of tasklet-local values. For finding leaks.

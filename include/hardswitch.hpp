@@ -3,6 +3,7 @@
 // Header only; link libhardswitch.a. Everything is in namespace hsw:
 //
 //   spawn(f)              makes a tasklet that runs f(), and queues it
+//   spawn_joinable(f)     the same, with a result: join(), join_for(), join_all(), join_each()
 //   channel<T>            a rendezvous: send() waits for a receive(), receive() for a send(); thread::channel<T> between threads
 //   run()                 lets all tasklets run until none can
 //   schedule(), sleep()   let others run
@@ -851,6 +852,201 @@ public:
     detail::iterator<T, queue_channel> end() const noexcept { return {}; }
 };
 
+namespace detail {
+
+/// How what a function returns travels.
+template <class T>
+struct result_carrier {
+    using maybe = std::optional<T>;
+    using several = std::vector<T>;
+    template <class F>
+    static void* call(F& function) {
+        return carrier<T>::pack(function());
+    }
+    static T unpack(void* data) { return carrier<T>::unpack(data); }
+    static constexpr hsw_destroy destroyer = carrier<T>::destroyer;
+};
+template <>
+struct result_carrier<void> {
+    using maybe = bool;
+    using several = void;
+    template <class F>
+    static void* call(F& function) {
+        function();
+        return nullptr;
+    }
+    static void unpack(void*) noexcept {}
+    static constexpr hsw_destroy destroyer = nullptr;
+};
+
+/// A function object on the heap, as an entry with a result.
+template <class F>
+struct joined_closure {
+    using R = std::invoke_result_t<F&>;
+    static_assert(!std::is_reference_v<R>, "what a tasklet returns must be a value");
+    static hsw_status enter(void* data, void** result) noexcept {
+        return guard([data, result] { *result = result_carrier<R>::call(*static_cast<F*>(data)); });
+    }
+    static void destroy(void* data) noexcept { delete static_cast<F*>(data); }
+};
+
+} // namespace detail
+
+/// The result of a tasklet that spawn_joinable() made. Copies are handles of the same; who asks first has the result, all others get
+/// hsw::closed. Letting go of it changes nothing for the tasklet. Belongs to the thread that made it. A select can wait for it.
+template <class T>
+class join_handle : public detail::handle<hsw_join, &hsw_join_retain, &hsw_join_release> {
+    using carrier = detail::result_carrier<T>;
+
+public:
+    using result_type = T;
+
+    /// The handle of nothing: every call on it throws usage_error.
+    join_handle() noexcept {}
+    /// Takes over a handle of the C interface, of a tasklet whose result is a T as spawn_joinable() makes it.
+    static join_handle adopt(hsw_join raw) noexcept {
+        join_handle out;
+        out.raw_ = raw;
+        return out;
+    }
+    explicit operator bool() const noexcept { return raw_.handle != 0; }
+
+    /// Waits until the tasklet has ended, and returns what its function returned, or throws what it threw. Throws state_error when it was
+    /// killed: tasklet_exit always means the caller.
+    T join() const {
+        void* data = nullptr;
+        detail::check(hsw_join_wait(raw_, HSW_NO_LIMIT, &data));
+        return carrier::unpack(data);
+    }
+    /// As join(), but gives up when the time is over: nothing (of void: false). The tasklet goes on.
+    template <class Rep, class Period>
+    typename carrier::maybe join_for(std::chrono::duration<Rep, Period> limit) const {
+        void* data = nullptr;
+        if (!in_time(hsw_join_wait(raw_, detail::nanoseconds(limit), &data))) {
+            return {};
+        }
+        if constexpr (std::is_void_v<T>) {
+            return true;
+        } else {
+            return carrier::unpack(data);
+        }
+    }
+    /// Has it ended, so that join() need not wait?
+    bool done() const { return detail::ask(&hsw_join_is_done, raw_); }
+    /// The tasklet: to name, kill or look at.
+    hsw::tasklet tasklet() const { return hsw::tasklet::adopt(detail::ask(&hsw_join_tasklet, raw_)); }
+
+private:
+    static bool in_time(hsw_status status) {
+        if (status == HSW_ERR_TIMEOUT) {
+            return false;
+        }
+        detail::check(status);
+        return true;
+    }
+};
+
+/// As spawn(), for a function with a result that somebody waits for:
+///
+///     const auto size = hsw::spawn_joinable([url] { return fetch(url).size(); });
+///     std::printf("%zu bytes\n", size.join());
+///
+/// What the function throws goes to who joins, and not to run() or an error_hook.
+template <class F>
+join_handle<std::invoke_result_t<F&>> spawn_joinable(F function, const options& how = {}, const char* file = __builtin_FILE(),
+                                                     unsigned line = __builtin_LINE()) {
+    using closure = detail::joined_closure<F>;
+    using carrier = detail::result_carrier<std::invoke_result_t<F&>>;
+    const hsw_tasklet_options raw = tasklet::lower(how, &closure::destroy, file, line);
+    hsw_join out{};
+    detail::check(hsw_join_spawn(&closure::enter, new F(std::move(function)), carrier::destroyer, &raw, &out));
+    return join_handle<std::invoke_result_t<F&>>::adopt(out);
+}
+
+/// How one of several joined tasklets has ended.
+template <class T>
+class join_outcome {
+public:
+    /// What join() would have returned, or throws what it would have thrown. Once.
+    T get() {
+        if (exception_) {
+            std::rethrow_exception(exception_);
+        }
+        if (!std::exchange(there_, false)) {
+            throw closed(HSW_ERR_CLOSED, "the result has been taken");
+        }
+        return detail::result_carrier<T>::unpack(value_.release());
+    }
+    /// Will get() throw?
+    bool failed() const noexcept { return exception_ != nullptr; }
+
+private:
+    template <class Range, class F>
+    friend void join_each(const Range& handles, F then);
+    struct free_result {
+        void operator()(void* data) const noexcept {
+            if constexpr (detail::result_carrier<T>::destroyer != nullptr) {
+                detail::result_carrier<T>::destroyer(data);
+            }
+        }
+    };
+    std::unique_ptr<void, free_result> value_{};
+    std::exception_ptr exception_{};
+    bool there_ = false;
+};
+
+/// Waits for all; their results, in the order of the handles. Throws what the first of them, in this order, has thrown; the others go on.
+template <class Range>
+auto join_all(const Range& handles) {
+    using T = typename std::decay_t<decltype(*std::begin(handles))>::result_type;
+    if constexpr (std::is_void_v<T>) {
+        for (const auto& one : handles) {
+            one.join();
+        }
+    } else {
+        std::vector<T> out;
+        for (const auto& one : handles) {
+            out.push_back(one.join());
+        }
+        return out;
+    }
+}
+
+/// Waits for each, and calls `then(which, outcome)` as they end: with a number among the handles and a join_outcome. Those that have ended
+/// already come first, in the order of the handles. Costs O(those left) for each. within() limits the time.
+template <class Range, class F>
+void join_each(const Range& handles, F then) {
+    using handle = std::decay_t<decltype(*std::begin(handles))>;
+    const std::vector<handle> kept(std::begin(handles), std::end(handles));
+    std::vector<hsw_case> cases;
+    std::vector<std::size_t> left;
+    for (const handle& one : kept) {
+        left.push_back(cases.size());
+        cases.push_back(hsw_case{{}, {}, HSW_RECEIVE, nullptr, one.raw()});
+    }
+    while (!cases.empty()) {
+        std::size_t chosen = SIZE_MAX;
+        const hsw_status status = hsw_select(cases.data(), cases.size(), HSW_NO_LIMIT, true, &chosen);
+        join_outcome<typename handle::result_type> outcome;
+        if (status == HSW_OK) {
+            outcome.value_.reset(cases[chosen].value);
+            outcome.there_ = true;
+        } else if (chosen == SIZE_MAX) {
+            detail::raise(status);
+        } else {
+            try {
+                detail::raise(status);
+            } catch (...) {
+                outcome.exception_ = std::current_exception();
+            }
+        }
+        const std::size_t which = left[chosen];
+        cases.erase(cases.begin() + static_cast<std::ptrdiff_t>(chosen));
+        left.erase(left.begin() + static_cast<std::ptrdiff_t>(chosen));
+        then(which, std::move(outcome));
+    }
+}
+
 /// Waits for the first of several channel operations that can be done, does it, and calls what was given with it:
 ///
 ///     hsw::select wait;
@@ -858,7 +1054,7 @@ public:
 ///     wait.send(numbers, 5, [&] { ... });
 ///     if (!wait.perform_for(1s)) { ... }      // the time was over first
 ///
-/// A queue can be sent to when it has room, and received from when it has a value.
+/// A queue can be sent to when it has room, and received from when it has a value; a join_handle is received from when its tasklet has ended.
 /// If several can be done, the choice is fair; in_order() takes the one that was added first. While it waits, the tasklet is in the queue
 /// of each channel and counts in its balance. An object is for one wait: it forgets its operations when one is done, or when it
 /// throws. A select cannot send and receive on the same channel.
@@ -872,20 +1068,32 @@ public:
     /// Adds: receive, and call `then(value)`.
     template <class T, class F>
     void receive(const channel<T>& from, F then) {
-        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr}, std::move(then));
+        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr, {}}, std::move(then));
     }
     template <class T, class F>
     void receive(const queue_channel<T>& from, F then) {
-        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr}, std::move(then));
+        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr, {}}, std::move(then));
+    }
+    /// Adds: join, and call `then(result)`, or `then()` where there is none.
+    template <class T, class F>
+    void receive(const join_handle<T>& from, F then) {
+        add(from, hsw_case{{}, {}, HSW_RECEIVE, nullptr, from.raw()}, nullptr, [then = std::move(then)](void* data) mutable {
+            if constexpr (std::is_void_v<T>) {
+                static_cast<void>(data);
+                then();
+            } else {
+                then(detail::result_carrier<T>::unpack(data));
+            }
+        });
     }
     /// Adds: send, and call `then()`. A value that is not sent is destroyed.
     template <class T, class F>
     void send(const channel<T>& to, T value, F then) {
-        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr}, std::move(value), std::move(then));
+        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr, {}}, std::move(value), std::move(then));
     }
     template <class T, class F>
     void send(const queue_channel<T>& to, T value, F then) {
-        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr}, std::move(value), std::move(then));
+        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr, {}}, std::move(value), std::move(then));
     }
     /// Of several operations that can be done, the first that was added.
     select& in_order() noexcept {

@@ -125,6 +125,8 @@ pub enum StateError {
     SelectBothWays,
     /// A select without cases that would wait for ever.
     SelectNothing,
+    /// The result of a [joined](crate::join) tasklet that was killed.
+    Killed,
 }
 
 impl StateError {
@@ -157,6 +159,7 @@ impl StateError {
             StateError::NoClock => "the thread has no clock",
             StateError::SelectBothWays => "a select cannot send and receive on the same channel",
             StateError::SelectNothing => "a select without cases waits for ever",
+            StateError::Killed => "the tasklet was killed, and has no result",
         }
     }
 }

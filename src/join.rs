@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StateError};
 use crate::os;
 use crate::queue_channel::QueueChannel;
 use crate::select::{Receivable, Select, Target, Targeted};
@@ -34,7 +34,10 @@ use crate::tasklet::{Builder, Tasklet};
 /// A tasklet's result, once it has ended. Dropping the handle changes nothing.
 ///
 /// What ends the tasklet with an error, or a panic, is the result of who joins it; it
-/// does not come out of [`run`](crate::run), and no error handler is asked.
+/// does not come out of [`run`](crate::run), and no error handler is asked. That it was
+/// killed is [`StateError::Killed`]: [`Error::Exit`] always means the one who gets it.
+///
+/// Who comes first has the result; others who wait get [`Error::Closed`].
 pub struct JoinHandle<T: 'static> {
     tasklet: Tasklet,
     outcome: QueueChannel<T>,
@@ -46,7 +49,7 @@ struct Ending<T: 'static>(QueueChannel<T>);
 impl<T: 'static> Drop for Ending<T> {
     fn drop(&mut self) {
         if !self.0.is_closing() {
-            self.tell(Err(Error::Exit));
+            self.tell(Err(StateError::Killed.into()));
         }
     }
 }
@@ -58,11 +61,11 @@ impl<T: 'static> Ending<T> {
             Ok(value) => self.0.send(value),
             Err(error) => self.0.send_throw(error),
         };
-        self.0.close();
+        // There is no second value: nobody shall wait for one for ever.
+        self.0.close_and_wake();
         if let Err(error) = told {
-            // From inside a channel callback, say. Nobody shall wait for it for ever.
+            // From inside a channel callback, say.
             log::error!("the result of a tasklet is lost: {error}");
-            self.0.close_and_wake();
         }
     }
 }
@@ -92,11 +95,11 @@ pub fn spawn_with<T: 'static>(
             value = Some(f()?);
             Ok(())
         });
-        let killed = matches!(ended, Err(Error::Exit));
-        ending.tell(ended.and_then(|()| value.ok_or(Error::ValueLost)));
-        if killed {
+        if matches!(ended, Err(Error::Exit)) {
+            // It is told so as one that never ran is.
             return Err(Error::Exit);
         }
+        ending.tell(ended.and_then(|()| value.ok_or(Error::ValueLost)));
         Ok(())
     })?;
     Ok(JoinHandle { tasklet, outcome })
@@ -117,10 +120,19 @@ impl<T: 'static> JoinHandle<T> {
     ///
     /// # Errors
     /// What the tasklet ended with: its own error, [`Error::Panicked`],
-    /// [`Error::Exit`] when it was killed. What a [wait](QueueChannel::receive) can fail
-    /// with.
+    /// [`StateError::Killed`]. What a [wait](QueueChannel::receive) can fail with.
     pub fn join(self) -> Result<T> {
+        self.wait()
+    }
+
+    /// As [`JoinHandle::join`], for who has no handle to give away.
+    pub(crate) fn wait(&self) -> Result<T> {
         self.outcome.receive()
+    }
+
+    /// Has somebody had its result?
+    pub(crate) fn is_taken(&self) -> bool {
+        self.is_done() && self.outcome.is_empty()
     }
 
     /// As [`JoinHandle::join`], but waits no longer than `time`. The tasklet goes on.

@@ -984,13 +984,18 @@ pub unsafe fn end_thread() {
     thread_exit();
 }
 
+/// Is another tasklet than main running? Then its thread cannot end in order.
+pub(crate) fn inside_tasklet() -> bool {
+    Runtime::existing().is_some_and(|runtime| runtime.current() != runtime.main())
+}
+
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].
 /// Runs by itself at the end of a thread; hosts without std call it.
 pub(crate) fn thread_exit() {
     let Some(runtime) = Runtime::existing() else {
         return;
     };
-    if runtime.current() != runtime.main() {
+    if inside_tasklet() {
         // The thread ends inside a tasklet: its stack is about to go, and
         // nothing can be run safely any more.
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");

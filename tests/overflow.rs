@@ -1,49 +1,10 @@
 //! A stack overflow ends the process and says whose it was: own stacks, windows and
 //! segments have guard pages, lent memory has a canary.
 
-use std::io::Read;
-use std::os::fd::FromRawFd;
+mod common;
 
+use common::child;
 use hardswitch::{Settings, Tasklet};
-
-/// Runs `f` in a forked child and returns what it wrote to standard error, and
-/// how it ended: the signal, or the negative exit status.
-fn child(f: impl FnOnce()) -> (String, i32) {
-    let mut ends = [0; 2];
-    // SAFETY: plain system calls. The child of a test with several threads
-    // has one; it uses what was made before the fork, allocates (glibc keeps
-    // malloc usable in a forked child) and ends without returning.
-    unsafe {
-        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
-        let pid = libc::fork();
-        assert!(pid >= 0, "no process to be had");
-        if pid == 0 {
-            libc::dup2(ends[1], 2);
-            libc::close(ends[0]);
-            libc::close(ends[1]);
-            let none = libc::rlimit {
-                rlim_cur: 0,
-                rlim_max: 0,
-            };
-            libc::setrlimit(libc::RLIMIT_CORE, &none);
-            f();
-            libc::_exit(0);
-        }
-        libc::close(ends[1]);
-        let mut text = String::new();
-        std::fs::File::from_raw_fd(ends[0])
-            .read_to_string(&mut text)
-            .unwrap();
-        let mut status = 0;
-        assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
-        let end = if libc::WIFSIGNALED(status) {
-            libc::WTERMSIG(status)
-        } else {
-            -libc::WEXITSTATUS(status)
-        };
-        (text, end)
-    }
-}
 
 /// Never returns: uses up the stack, frame by frame.
 #[allow(unconditional_recursion)]

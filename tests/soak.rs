@@ -18,7 +18,7 @@
 //! **Leaks.** After each round, when all its threads have ended, the process has as many allocations, of as many bytes, as after the first;
 //! and a thread that has ended all its tasklets has nothing in use by the library's own measure.
 //!
-//! **Hangs.** When nothing happens for a minute, all threads print their tasklets and the process ends.
+//! **Hangs.** When nothing happens for a minute, all threads tell of their tasklets and the process ends. The test begins with a small hang, to see that.
 //!
 //! A few seconds; `HSW_SOAK_SECONDS` makes it longer, `HSW_SOAK_THREADS` and `HSW_SOAK_TASKLETS` larger.
 
@@ -26,12 +26,12 @@ use hardswitch::thread::Channel;
 use hardswitch::{current, spawn, Error, MainLoop, Settings, Tasklet};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{mpsc, Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -564,50 +564,124 @@ impl Drop for Watch<'_> {
 }
 
 impl Watched {
-    /// Looks whether something happens; if not for long, says what it sees and ends the process.
-    fn watch(&self, balances: impl Fn() -> String) {
+    /// Looks whether something happens, until it is over. If nothing does for so long: what there is to see.
+    fn watch(&self, patience: Duration, balances: impl Fn() -> String) -> Option<String> {
         let (mut seen, mut when) = (0, Instant::now());
         while !self.over.load(Relaxed) {
-            thread::park_timeout(Duration::from_millis(500));
+            thread::park_timeout(patience.min(Duration::from_millis(500)));
             let now = self.operations.load(Relaxed);
             if now != seen {
                 (seen, when) = (now, Instant::now());
             }
-            if when.elapsed() < PATIENCE {
-                continue;
+            if when.elapsed() >= patience {
+                return Some(self.report(patience, balances()));
             }
-            let mut out = std::io::stderr();
-            let _ = writeln!(out, "soak: nothing happens; balances {}", balances());
-            let _ = writeln!(out, "attached: {:?}", hardswitch::thread::threads());
-            // Who sleeps in its main loop can be asked.
-            for (number, (phase, remote)) in &*self.threads.lock().unwrap() {
-                let _ = writeln!(out, "thread {number} {phase}");
-                let number = *number;
-                let _ = remote.post(move || {
-                    let mut text = format!("thread {number}: {:?}\n", hardswitch::stats());
-                    let _ = hardswitch::dump_tasklets(&mut text, true);
-                    let _ = std::io::stderr().write_all(text.as_bytes());
-                });
-            }
-            thread::sleep(Duration::from_secs(5));
-            for entry in std::fs::read_dir("/proc/self/task")
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                let read =
-                    |name| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
-                let _ = write!(
-                    out,
-                    "{} in {} {}",
-                    read("comm").trim(),
-                    read("wchan"),
-                    read("syscall")
-                );
-            }
-            wrong(format_args!("hangs"));
         }
+        None
     }
+
+    fn report(&self, patience: Duration, balances: String) -> String {
+        let mut out = format!("nothing happens; balances {balances}\n");
+        let attached = hardswitch::thread::threads();
+        let _ = writeln!(out, "attached: {attached:?}");
+        let asked: Vec<_> = self
+            .threads
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(number, (phase, remote))| (*number, *phase, asked(remote)))
+            .collect();
+        for (number, phase, answer) in asked {
+            let _ = writeln!(out, "thread {number} {phase}");
+            let answer = answer.recv_timeout(patience.min(Duration::from_secs(5)));
+            out += &answer.unwrap_or_else(|_| "it does not answer\n".into());
+        }
+        for entry in std::fs::read_dir("/proc/self/task")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let read = |name| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+            let (name, wchan, call) = (read("comm"), read("wchan"), read("syscall"));
+            let _ = writeln!(out, "{} in {wchan} {}", name.trim(), call.trim());
+        }
+        out
+    }
+}
+
+/// Asks a thread about its tasklets. Who sleeps in its main loop answers.
+fn asked(remote: &hardswitch::main_loop::Remote) -> mpsc::Receiver<String> {
+    let (tx, rx) = mpsc::channel();
+    let _ = remote.post(move || {
+        let mut text = format!("{:?}\n", hardswitch::stats());
+        let _ = hardswitch::dump_tasklets(&mut text, true);
+        let _ = tx.send(text);
+    });
+    rx
+}
+
+/// The watchdog says nothing while something happens, and when nothing does, who waits where.
+fn the_watchdog_sees_a_hang() {
+    const SHORT: Duration = Duration::from_secs(if NATIVE { 1 } else { 2 });
+
+    #[inline(never)]
+    fn waits_in_vain(from: &Channel<u32>) -> hardswitch::Result<()> {
+        from.receive().map(drop)
+    }
+
+    let (watched, never) = (Watched::default(), Channel::<u32>::new());
+    let (ready, seen_stuck) = (Barrier::new(3), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let main_loop = MainLoop::current().unwrap();
+            let watch = Watch::begin(&watched, 0, &main_loop);
+            let from = never.clone();
+            let lost = Tasklet::builder().name("the lost one");
+            let lost = lost.spawn(move || waits_in_vain(&from)).unwrap();
+            watch.phase("runs until idle");
+            ready.wait();
+            main_loop.run_until_idle().unwrap();
+            assert!(!lost.is_alive());
+        });
+        scope.spawn(|| {
+            let main_loop = MainLoop::current().unwrap();
+            let watch = Watch::begin(&watched, 1, &main_loop);
+            watch.phase("is stuck");
+            ready.wait();
+            seen_stuck.wait();
+        });
+        ready.wait();
+        while never.balance() == 0 {
+            thread::yield_now();
+        }
+        let seen = || format!("[{}]", never.balance());
+        // As long as there are operations, however few.
+        let working = scope.spawn(|| {
+            for _ in 0..30 {
+                thread::sleep(SHORT / 20);
+                watched.operations.fetch_add(1, Relaxed);
+            }
+            watched.over.store(true, Relaxed);
+        });
+        let said = watched.watch(SHORT, seen);
+        working.join().unwrap();
+        assert_eq!(said, None);
+        watched.over.store(false, Relaxed);
+        let said = watched.watch(SHORT, seen).unwrap();
+        let lines = [
+            "nothing happens; balances [-1]",
+            "thread 0 runs until idle\nStats {",
+            "the lost one",
+            "waits_in_vain",
+            "thread 1 is stuck\nit does not answer",
+            " in ",
+        ];
+        for line in lines {
+            assert!(said.contains(line), "no {line:?} in {said}");
+        }
+        never.send(1).unwrap();
+        seen_stuck.wait();
+    });
 }
 
 // ---------------------------------------------------------------------------------------------------------------- the test
@@ -637,7 +711,12 @@ fn play(seeds: &mut Random, time: Duration, threads: u64, tasklets: u64, deadly:
                 .map(Channel::balance)
                 .collect::<Vec<_>>()
         };
-        watched.watched.watch(|| format!("{:?}", balances()));
+        let hang = watched
+            .watched
+            .watch(PATIENCE, || format!("{:?}", balances()));
+        if let Some(seen) = hang {
+            wrong(format_args!("{seen}soak: hangs"));
+        }
     });
     let together = Arc::new(Barrier::new(threads as usize));
     let places: Vec<_> = (0..threads)
@@ -741,6 +820,8 @@ fn settle(round: &Round) -> Sums {
 
 #[test]
 fn threads_and_tasklets_come_and_go_and_nothing_is_lost() {
+    // Not a test of its own, which would run at the same time: allocations and threads of the process are counted.
+    thread::spawn(the_watchdog_sees_a_hang).join().unwrap();
     let time = Duration::from_secs(setting("HSW_SOAK_SECONDS", if NATIVE { 3 } else { 2 }));
     let threads = setting("HSW_SOAK_THREADS", if NATIVE { 8 } else { 3 });
     let tasklets = setting("HSW_SOAK_TASKLETS", if NATIVE { 100 } else { 15 });

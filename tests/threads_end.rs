@@ -1,7 +1,10 @@
 //! The end of a thread, whatever its tasklets are doing and whoever refers to them: each ends once, nothing is left.
 
+mod common;
+
+use common::Stacks;
 use hardswitch::thread::{allow_threads, Channel, Remote};
-use hardswitch::{spawn, sync, Error, MainLoop, StateError, Tasklet};
+use hardswitch::{spawn, spill, sync, Error, MainLoop, Settings, StateError, Tasklet};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -116,7 +119,15 @@ const WAITS: &[(&str, Wait)] = &[
     }),
 ];
 
-/// The matrix: what the tasklets do, whether they have started, whether others refer to them, and how main ends.
+/// How main ends: by a panic or not; and where the tasklets' frames are.
+const ENDS: [(bool, Stacks); 4] = [
+    (false, Stacks::Own),
+    (true, Stacks::Own),
+    (false, Stacks::Window),
+    (true, Stacks::Window),
+];
+
+/// The matrix: what the tasklets do, whether they have started, whether others refer to them, how main ends, and on what stacks.
 #[test]
 fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
     let shared = Arc::new(Shared {
@@ -131,15 +142,15 @@ fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
     for &(what, wait) in WAITS {
         for started in [true, false] {
             for referred in [true, false] {
-                for panics in [false, true] {
-                    let case = format!("{what}, {started} {referred} {panics}");
+                for (panics, stacks) in ENDS {
+                    let case = format!("{what}, {started} {referred} {panics} {stacks:?}");
                     let ends = Arc::new(Ends::default());
                     let (tx, rx) = mpsc::channel();
                     let (there, counted) = (shared.clone(), ends.clone());
                     let thread = thread::spawn(move || {
                         for _ in 0..EACH {
                             let (frame, there) = (Frame(counted.clone()), there.clone());
-                            let tasklet = spawn(move || frame.run(|| wait(&there))).unwrap();
+                            let tasklet = stacks.spawn(move || frame.run(|| wait(&there)));
                             if referred {
                                 tx.send(tasklet.remote().unwrap()).unwrap();
                             }
@@ -178,6 +189,91 @@ fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
                     shared.over.fetch_add(1, SeqCst);
                 }
             }
+        }
+    }
+}
+
+/// Goes `levels` native frames deeper, each of which is noted in `ends`; with `spills`, all but the last few are in the heap at the bottom.
+fn descend(
+    levels: usize,
+    spills: bool,
+    ends: Arc<Ends>,
+    bottom: Box<dyn FnOnce() -> hardswitch::Result<()>>,
+) -> hardswitch::Result<()> {
+    ends.begun.fetch_add(1, SeqCst);
+    let frame = Frame(ends.clone());
+    if levels == 1 {
+        return std::hint::black_box(bottom());
+    }
+    let deeper = move || descend(levels - 1, spills, ends, bottom);
+    let result = match spills {
+        true => spill::call(deeper).and_then(|result| result),
+        false => deeper(),
+    };
+    drop(frame);
+    std::hint::black_box(result)
+}
+
+/// Twenty tasklets that are 200 frames deep when their thread ends: each frame is left once. Some kill another one on their way, or begin a new one.
+#[test]
+fn deep_tasklets_unwind_with_their_thread() {
+    const LEVELS: usize = 200;
+    const DEEP: usize = 20;
+    for (stacks, spills) in [
+        (Stacks::Own, false),
+        (Stacks::Window, false),
+        (Stacks::Window, true),
+    ] {
+        for panics in [false, true] {
+            let ends = Arc::new(Ends::default());
+            let counted = ends.clone();
+            let thread = thread::spawn(move || {
+                let settings = Settings {
+                    windows: 1,
+                    stack_size: 256 * 1024,
+                    window_size: if spills { 16 } else { 256 } * 1024,
+                    watermark: 4 * 1024,
+                    ..Settings::default()
+                };
+                settings.apply().unwrap();
+                let all: Rc<RefCell<Vec<Tasklet>>> = Rc::default();
+                for number in 0..DEEP {
+                    let (ends, others) = (counted.clone(), all.clone());
+                    let bottom = move || {
+                        let result = match number % 3 {
+                            0 => hardswitch::schedule_remove(),
+                            1 => hardswitch::Channel::<u32>::new().receive().map(drop),
+                            _ => hardswitch::sleep(Duration::from_secs(1000)),
+                        };
+                        assert!(matches!(result, Err(Error::Exit)), "{result:?}");
+                        ends.exits.fetch_add(1, SeqCst);
+                        if number % 4 == 1 {
+                            let other = others.borrow()[(number + 7) % DEEP].clone();
+                            other.kill().unwrap();
+                            drop(stacks.spawn(|| Ok::<(), Error>(())));
+                        }
+                        result
+                    };
+                    let ends = counted.clone();
+                    let tasklet =
+                        stacks.spawn(move || descend(LEVELS, spills, ends, Box::new(bottom)));
+                    all.borrow_mut().push(tasklet);
+                }
+                hardswitch::schedule().unwrap();
+                assert_eq!(counted.begun.load(SeqCst), LEVELS * DEEP);
+                assert_eq!(counted.dropped.load(SeqCst), 0);
+                if panics {
+                    std::panic::resume_unwind(Box::new("the end of main"));
+                }
+            });
+            assert_eq!(thread.join().is_err(), panics);
+            let case = format!("{stacks:?} {spills} {panics}");
+            let count = |n: &AtomicUsize| n.load(SeqCst);
+            assert_eq!(
+                (count(&ends.exits), count(&ends.dropped)),
+                (DEEP, LEVELS * DEEP),
+                "{case}"
+            );
         }
     }
 }

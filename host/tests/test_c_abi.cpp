@@ -864,6 +864,45 @@ TEST_CASE("a thread's end kills its tasklets and makes its handles stale") {
     CHECK(freed == 1);
 }
 
+TEST_CASE("tasklets that end with their thread may use what they have, whether it asks for its end or not") {
+    for (const bool asks : {true, false}) {
+        CAPTURE(asks);
+        std::vector<hsw_status> told;
+        int freed = 0;
+        on_new_thread([&] {
+            const hsw_channel mine = new_channel(&destroy_counted);
+            const hsw_channel other = new_channel(&destroy_counted);
+            const hsw_tasklet helper = spawn([&, other] {
+                void* value = nullptr;
+                told.push_back(hsw_channel_receive(other, &value));
+                return HSW_OK;
+            });
+            spawn([&, mine, other, helper] {
+                void* value = nullptr;
+                told.push_back(hsw_channel_receive(mine, &value));
+                told.push_back(hsw_channel_try_send(mine, nullptr));
+                std::size_t id = 0;
+                told.push_back(hsw_tasklet_id(helper, &id));
+                hsw_tasklet me{};
+                told.push_back(hsw_current(&me));
+                told.push_back(hsw_tasklet_release(me));
+                told.push_back(hsw_channel_release(other));
+                told.push_back(hsw_channel_send(mine, new counted{&freed}));
+                CHECK(last_message() == "TaskletExit");
+                return HSW_ERR_EXIT;
+            });
+            CHECK(hsw_run() == HSW_OK);
+            if (asks) {
+                CHECK(hsw_thread_exit() == HSW_OK);
+                CHECK(hsw_live_handles() == 0);
+            }
+        });
+        CHECK(told == std::vector<hsw_status>{HSW_ERR_EXIT, HSW_ERR_EXIT, HSW_ERR_WOULD_BLOCK, HSW_OK, HSW_OK, HSW_OK, HSW_OK,
+                                              HSW_ERR_EXIT});
+        CHECK(freed == 1);
+    }
+}
+
 TEST_CASE("a blocking job runs on another thread while the others run here") {
     const no_leaks check;
     struct job {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -385,6 +386,42 @@ TEST_CASE("a host lock lets one thread run at a time") {
     CHECK(events.use_count() == 1);
     CHECK(hsw::thread::allow_threads([] { return std::string("plain"); }) == "plain");
     CHECK_THROWS_AS(hsw::thread::allow_threads([] { throw std::out_of_range("inside"); }), std::out_of_range);
+}
+
+TEST_CASE("tasklets that end with their thread unwind, and their destructors may use the library") {
+    struct says_goodbye {
+        hsw::thread::channel<std::string> to;
+        hsw::channel<int> mine;
+        ~says_goodbye() {
+            // Nobody receives on this thread's own; the other thread does.
+            to.send(hsw::current().name() + (mine.try_send(1) ? " sent" : " leaves"));
+        }
+    };
+    for (const bool attached : {true, false}) {
+        CAPTURE(attached);
+        const hsw::thread::channel<std::string> farewells;
+        std::thread there([attached, to = farewells] {
+            std::optional<hsw::thread::attached> part;
+            if (attached) {
+                part.emplace();
+            }
+            for (const bool own : {false, true}) {
+                hsw::options how;
+                how.name = own ? "one" : "other";
+                how.own_stack = own;
+                hsw::spawn_detached(
+                    [to] {
+                        const says_goodbye frame{to, {}};
+                        hsw::sleep(std::chrono::hours(1));
+                    },
+                    how);
+            }
+            hsw::run();
+        });
+        CHECK(farewells.receive() == "other leaves");
+        CHECK(farewells.receive() == "one leaves");
+        there.join();
+    }
 }
 
 TEST_CASE("values wait in transfer slots") {

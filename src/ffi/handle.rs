@@ -49,10 +49,11 @@ pub(super) enum Kind {
     Loop,
     Pool,
     HostLock,
+    Join,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "tasklet",
     "channel",
     "socket",
@@ -72,6 +73,7 @@ const NAMES: [&str; 19] = [
     "main loop",
     "worker pool",
     "host lock",
+    "join",
 ];
 
 impl Kind {

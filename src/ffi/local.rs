@@ -63,6 +63,7 @@ tables! {
     sockets: Socket of super::net::Socket,
     channels: Channel of super::channel::CChannel,
     queues: Queue of super::queue::CQueue,
+    joins: Join of super::join::CJoin,
     tasklets: Tasklet of crate::Tasklet,
 }
 
@@ -109,20 +110,60 @@ fn next_tag() -> Option<u16> {
 #[cfg(feature = "std")]
 mod storage {
     use super::*;
+    use alloc::boxed::Box;
+    use core::cell::Cell;
+    use core::ptr;
 
     std::thread_local! {
-        static LOCAL: Option<Local> = next_tag().map(Local::new);
+        /// Made by the first call, ended by `AT_EXIT`. Without a destructor of its own: tasklets that end with the thread still find it.
+        static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+        static AT_EXIT: AtExit = const { AtExit };
+    }
+
+    struct AtExit;
+
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            if crate::runtime::inside_tasklet() {
+                // Its tasklets are abandoned, and so are the handles: to give one back might run somebody.
+                return;
+            }
+            crate::runtime::thread_exit();
+            let local = LOCAL.get();
+            if local.is_null() {
+                return;
+            }
+            // SAFETY: made by `begin`, and freed below.
+            unsafe { &*local }.clear();
+            LOCAL.set(ptr::null());
+            // SAFETY: as above; nobody has a reference: those that `with` gives out end with its call.
+            drop(unsafe { Box::from_raw(local.cast_mut()) });
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin() -> Result<*const Local, Failure> {
+        if AT_EXIT.try_with(|_| ()).is_err() {
+            return Err(Failure::ThreadEnding);
+        }
+        let tag = next_tag().ok_or(Failure::Limit("65535 threads over the life of the process"))?;
+        let local = Box::into_raw(Box::new(Local::new(tag)));
+        LOCAL.set(local);
+        Ok(local)
     }
 
     /// Calls `f` with the calling thread's part.
+    #[inline]
     pub(in super::super) fn with<R>(
         f: impl FnOnce(&Local) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
-        match LOCAL.try_with(|local| local.as_ref().map(f)) {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(Failure::Limit("65535 threads over the life of the process")),
-            Err(_) => Err(Failure::ThreadEnding),
+        let mut local = LOCAL.get();
+        if local.is_null() {
+            local = begin()?;
         }
+        // SAFETY: made by `begin`, and freed with the thread, outside of any call.
+        f(unsafe { &*local })
     }
 }
 

@@ -18,6 +18,7 @@ mod carry;
 mod channel;
 mod debug;
 mod handle;
+mod join;
 mod local;
 mod object;
 mod queue;

@@ -7,11 +7,12 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::channel::hsw_channel;
+use super::join::hsw_join;
 use super::object::get;
 use super::queue::hsw_queue;
 use super::status::Failure;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, out, time_limit, Done};
+use super::{entry, hsw_status, out, time_limit};
 use crate::channel::{RECEIVE, SEND};
 use crate::select::{Receivable, Sendable};
 use crate::{Error, Select};
@@ -32,12 +33,14 @@ pub enum hsw_direction {
 pub struct hsw_case {
     /// The channel; or the handle of nothing, and
     pub channel: hsw_channel,
-    /// the queue. A queue can be sent to when it has room, and received from when it has a value.
+    /// the queue, which can be sent to when it has room, and received from when it has a value; or `join`.
     pub queue: hsw_queue,
     /// One of `hsw_direction`.
     pub direction: i32,
     /// The value to send; or where the received value is written.
     pub value: *mut c_void,
+    /// Or, with both of the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
+    pub join: hsw_join,
 }
 
 /// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
@@ -70,19 +73,7 @@ pub unsafe extern "C" fn hsw_select(
         for i in 0..count {
             // SAFETY: `cases` has `count` elements (contract of the interface).
             let case = unsafe { cases.add(i).read() };
-            let destroy = if case.queue.handle == 0 {
-                let on = get(case.channel)?;
-                add(&mut select, i, &case, &on.channel)?;
-                on.destroy
-            } else if case.channel.handle == 0 {
-                let on = get(case.queue)?;
-                add(&mut select, i, &case, &on.channel)?;
-                on.destroy
-            } else {
-                let what = format!("cases[{i}] is about a channel and a queue");
-                return Err(Failure::Argument(what));
-            };
-            destroyers.push(destroy);
+            destroyers.push(add(&mut select, i, &case)?);
         }
         if in_order {
             select = select.in_order();
@@ -105,25 +96,50 @@ pub unsafe extern "C" fn hsw_select(
     })
 }
 
-/// Adds a case to the select.
-fn add<C>(select: &mut Select, index: usize, case: &hsw_case, on: &C) -> Done
+/// Adds a case to the select. Returns what frees its value.
+fn add(select: &mut Select, index: usize, case: &hsw_case) -> Result<hsw_destroy, Failure> {
+    let named = [case.channel.handle, case.queue.handle, case.join.handle];
+    if named.iter().filter(|&&handle| handle != 0).count() > 1 {
+        let what = format!("cases[{index}] is about several things: a channel, a queue or a join");
+        return Err(Failure::Argument(what));
+    }
+    let direction = direction_of(index, case)?;
+    if case.join.handle != 0 {
+        if direction == hsw_direction::HSW_SEND {
+            let what = format!("cases[{index}].direction: a join has nothing to send to");
+            return Err(Failure::Argument(what));
+        }
+        select.receive(&*get(case.join)?);
+        return Ok(None);
+    }
+    if case.queue.handle != 0 {
+        let on = get(case.queue)?;
+        add_channel(select, direction, case.value, &on.channel);
+        return Ok(on.destroy);
+    }
+    let on = get(case.channel)?;
+    add_channel(select, direction, case.value, &on.channel);
+    Ok(on.destroy)
+}
+
+fn direction_of(index: usize, case: &hsw_case) -> Result<hsw_direction, Failure> {
+    match case.direction {
+        d if d == hsw_direction::HSW_RECEIVE as i32 => Ok(hsw_direction::HSW_RECEIVE),
+        d if d == hsw_direction::HSW_SEND as i32 => Ok(hsw_direction::HSW_SEND),
+        other => Err(Failure::Argument(format!(
+            "cases[{index}].direction: there is none called {other}"
+        ))),
+    }
+}
+
+fn add_channel<C>(select: &mut Select, direction: hsw_direction, value: *mut c_void, on: &C)
 where
     C: Receivable<Owned> + Sendable<Owned>,
 {
-    match case.direction {
-        d if d == hsw_direction::HSW_RECEIVE as i32 => {
-            select.receive::<Owned>(on);
-            Ok(())
-        }
-        d if d == hsw_direction::HSW_SEND as i32 => {
-            // Not freed from here on until all cases are known to be good.
-            select.send(on, Owned::new(case.value, None));
-            Ok(())
-        }
-        other => {
-            let what = format!("cases[{index}].direction: there is none called {other}");
-            Err(Failure::Argument(what))
-        }
+    match direction {
+        hsw_direction::HSW_RECEIVE => drop(select.receive::<Owned>(on)),
+        // Not freed from here on until all cases are known to be good.
+        hsw_direction::HSW_SEND => drop(select.send(on, Owned::new(value, None))),
     }
 }
 

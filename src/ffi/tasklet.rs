@@ -84,7 +84,7 @@ pub const HSW_TASKLET_ZOMBIE: u32 = 256;
 handle_of_thread!(hsw_tasklet, Tasklet, Tasklet, tasklets);
 
 /// The name, for messages.
-fn label(tasklet: &Tasklet) -> String {
+pub(super) fn label(tasklet: &Tasklet) -> String {
     tasklet
         .name()
         .unwrap_or_else(|| format!("#{}", tasklet.id()))
@@ -126,16 +126,9 @@ impl Call {
     }
 
     pub(super) fn run(self) -> Result<(), Error> {
-        // An earlier tasklet may have had this one's id, and ended without coming by.
-        status::forget(crate::current().id());
-        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it, which
-        // lives until `self` is dropped.
-        let status = unsafe { (self.function)(self.argument.peek().0) };
-        // Before the argument is freed: its destructor may make calls that fail.
-        let ended = status::returned(status);
-        drop(self);
-        status::forget(crate::current().id());
-        ended
+        let function = self.function;
+        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it.
+        at_root(self.argument, |argument| unsafe { function(argument) })
     }
 
     /// Calls the function within whatever tasklet drives the main loop.
@@ -151,6 +144,22 @@ impl Call {
             log::error!("the failure of a function called by the main loop is lost: {no_room}");
         }
     }
+}
+
+/// Calls C at the root of a tasklet, with an argument that lives as long.
+#[inline(always)] // a frame of its own would lie in every parked tasklet
+pub(super) fn at_root(
+    argument: Owned,
+    function: impl FnOnce(*mut c_void) -> RawStatus,
+) -> Result<(), Error> {
+    // An earlier tasklet may have had this one's id, and ended without coming by.
+    status::forget(crate::current().id());
+    let status = function(argument.peek().0);
+    // Before the argument is freed: its destructor may make calls that fail.
+    let ended = status::returned(status);
+    drop(argument);
+    status::forget(crate::current().id());
+    ended
 }
 
 /// A call on its way to another thread.
@@ -174,7 +183,7 @@ impl SentCall {
 }
 
 /// The options, checked.
-struct Options {
+pub(super) struct Options {
     name: Option<String>,
     own: bool,
     stack_size: Option<usize>,
@@ -187,7 +196,7 @@ const NOWHERE: Site = Site::new("", 0);
 
 impl Options {
     /// SAFETY: null, or as the contract of the interface says.
-    unsafe fn read(options: *const hsw_tasklet_options) -> Result<Options, Failure> {
+    pub(super) unsafe fn read(options: *const hsw_tasklet_options) -> Result<Options, Failure> {
         // SAFETY: as above.
         let Some(options) = (unsafe { options.as_ref() }) else {
             return Ok(Options {
@@ -236,7 +245,7 @@ impl Options {
         })
     }
 
-    fn builder(&self) -> crate::Builder {
+    pub(super) fn builder(&self) -> crate::Builder {
         let mut builder = Tasklet::builder().site(self.site);
         if let Some(name) = &self.name {
             builder = builder.name(name);
@@ -254,7 +263,7 @@ impl Options {
         builder
     }
 
-    fn failure(&self, error: Error) -> Failure {
+    pub(super) fn failure(&self, error: Error) -> Failure {
         match &self.name {
             Some(name) => Failure::Core(error, Subject::Named(Kind::Tasklet, name.clone())),
             None => error.into(),
@@ -265,7 +274,7 @@ impl Options {
 /// The function of `options` that frees the argument, also when the options are wrong otherwise.
 ///
 /// SAFETY: null, or as the contract of the interface says.
-unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destroy {
+pub(super) unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destroy {
     // SAFETY: as above.
     unsafe { options.as_ref() }.and_then(|options| options.destroy_argument)
 }

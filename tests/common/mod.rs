@@ -4,6 +4,9 @@
 use hardswitch::{Builder, Outcome, Settings, Tasklet};
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::FromRawFd;
 use std::rc::Rc;
 
 /// How a test makes its tasklets.
@@ -56,6 +59,45 @@ pub fn has_slices() -> bool {
     let has = std::thread::spawn(ask).join().expect("an answer");
     assert_eq!(has, !cfg!(any(feature = "asan", feature = "tsan")));
     has
+}
+
+/// Runs `f` in a forked child and returns what it wrote to standard error, and
+/// how it ended: the signal, or the negative exit status.
+pub fn child(f: impl FnOnce()) -> (String, i32) {
+    let mut ends = [0; 2];
+    // SAFETY: plain system calls. The child of a test with several threads
+    // has one; it uses what was made before the fork, allocates (glibc keeps
+    // malloc usable in a forked child) and ends without returning.
+    unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        let pid = libc::fork();
+        assert!(pid >= 0, "no process to be had");
+        if pid == 0 {
+            libc::dup2(ends[1], 2);
+            libc::close(ends[0]);
+            libc::close(ends[1]);
+            let none = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            f();
+            libc::_exit(0);
+        }
+        libc::close(ends[1]);
+        let mut text = String::new();
+        File::from_raw_fd(ends[0])
+            .read_to_string(&mut text)
+            .unwrap();
+        let mut status = 0;
+        assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+        let end = if libc::WIFSIGNALED(status) {
+            libc::WTERMSIG(status)
+        } else {
+            -libc::WEXITSTATUS(status)
+        };
+        (text, end)
+    }
 }
 
 /// What happened, in order.

@@ -83,7 +83,10 @@ fn a_killed_tasklet_has_no_result() {
             }
             handle.tasklet().kill().unwrap();
             assert!(handle.is_done());
-            assert!(matches!(handle.join(), Err(Error::Exit)));
+            assert!(matches!(
+                handle.join(),
+                Err(Error::State(StateError::Killed))
+            ));
         }
         // While somebody waits for it.
         let handle: JoinHandle<()> = start(s, || sleep(LONG));
@@ -93,7 +96,49 @@ fn a_killed_tasklet_has_no_result() {
         run().unwrap();
         tasklet.kill().unwrap();
         run().unwrap();
+        assert_eq!(log.take(), StateError::Killed.message());
+    });
+}
+
+#[test]
+fn of_several_who_join_one_has_the_result_and_none_waits_for_ever() {
+    fresh(|s| {
+        for ends in [Ok(5), Err(Error::WrongType)] {
+            let go = Channel::new();
+            let waits = go.clone();
+            let said = ends.clone();
+            let handle = Rc::new(start(s, move || waits.receive().and(said)));
+            let log = Log::default();
+            for _ in 0..3 {
+                let (handle, log) = (handle.clone(), log.clone());
+                s.spawn(move || {
+                    log.add(told(handle.join_timeout(LONG)));
+                    Ok(())
+                });
+            }
+            run().unwrap();
+            go.send(()).unwrap();
+            run().unwrap();
+            let closed = Error::Closed.to_string();
+            assert_eq!(log.take(), [told(ends), closed.clone(), closed].join(" "));
+        }
+    });
+}
+
+#[test]
+fn who_is_killed_while_it_joins_is_told_exit_and_the_result_stays() {
+    fresh(|s| {
+        let handle = Rc::new(start(s, || sleep(10 * MS).map(|()| 7)));
+        let (theirs, log) = (handle.clone(), Log::default());
+        let logs = log.clone();
+        let joins = s.spawn(move || {
+            logs.add(told(theirs.join_timeout(LONG)));
+            Ok(())
+        });
+        run().unwrap();
+        joins.kill().unwrap();
         assert_eq!(log.take(), Error::Exit.to_string());
+        assert_eq!(handle.join_timeout(LONG).unwrap(), 7);
     });
 }
 
@@ -255,7 +300,7 @@ fn a_wait_for_several_that_fails_changes_nothing() {
         }
         tasklets[1].kill().unwrap();
         let (number, result) = each.next().unwrap().unwrap();
-        assert!(number == 1 && matches!(result, Err(Error::Exit)));
+        assert!(number == 1 && matches!(result, Err(Error::State(StateError::Killed))));
         tasklets[0].kill().unwrap();
         assert_eq!(each.next().unwrap().unwrap().0, 0);
         assert!(each.next().is_none());

@@ -1,0 +1,129 @@
+// Ends the process while tasklets are deep in their frames: `shutdown HOW WHERE STACK`. Run by test_shutdown.cpp, which looks at what it says and
+// at its status.
+//
+//   HOW    return   main returns
+//          exit     std::exit, by a tasklet 200 levels deep
+//   WHERE  main     the tasklets are the main thread's
+//          thread   another thread's, and who exits is one of them
+//          other    another thread's, which sleeps; main ends the process
+//   STACK  sliced | own | spilled (its frames are in the heap, but for the last few)
+#include <hardswitch.hpp>
+
+#include <sys/resource.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+namespace {
+
+constexpr int levels = 200;
+constexpr int tasklets = 20;
+
+std::atomic<int> entered{0};
+std::atomic<int> left{0};
+
+/// Says at the very end, after all thread-locals, what has become of the frames.
+struct last_words {
+    ~last_words() { std::printf("entered %d, left %d\n", entered.load(), left.load()); }
+} says;
+
+struct frame {
+    frame() { ++entered; }
+    ~frame() { ++left; }
+};
+
+/// `bottom()`, so many native frames deeper.
+template <class F>
+void descend(int n, bool spills, const F& bottom) {
+    const frame here;
+    if (n == 1) {
+        bottom();
+        return;
+    }
+    if (spills) {
+        hsw::spill([n, &bottom] { descend(n - 1, true, bottom); });
+    } else {
+        descend(n - 1, false, bottom);
+    }
+    // So that the call is none in the last place.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+/// Queues tasklets that go deep; the last one calls `last()` there, the others wait for ever, each in another way.
+template <class F>
+void spawn_deep(const std::string& stack, F last) {
+    hsw::options how;
+    how.own_stack = stack == "own";
+    const bool spills = stack == "spilled";
+    const hsw::channel<int> never;
+    for (int i = 0; i < tasklets; ++i) {
+        // On the heap: frames that are away may not be looked into.
+        auto* const bottom = new std::function<void()>([i, never, last] {
+            if (i == tasklets - 1) {
+                last();
+            } else if (i % 3 == 0) {
+                hsw::schedule_remove();
+            } else if (i % 3 == 1) {
+                static_cast<void>(never.receive());
+            } else {
+                hsw::sleep(std::chrono::hours(1));
+            }
+        });
+        const hsw::tasklet deep = hsw::spawn(
+            [bottom, spills] {
+                const std::unique_ptr<std::function<void()>> owner(bottom);
+                descend(levels, spills, *bottom);
+            },
+            how);
+        // Never given back: who is paused without a handle would end at once.
+        hsw::tasklet(deep).release();
+    }
+}
+
+} // namespace
+
+int main(int count, char** argv) {
+    const rlimit no_core = {0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    if (count != 4) {
+        return 2;
+    }
+    const std::string how = argv[1];
+    const std::string where = argv[2];
+    const std::string stack = argv[3];
+    const auto end = [how] {
+        if (how == "exit") {
+            std::exit(42);
+        }
+        hsw::schedule_remove();
+    };
+    if (where == "main") {
+        spawn_deep(stack, end);
+        hsw::tick(std::chrono::seconds(10));
+        return 42;
+    }
+    std::atomic<bool> ready{false};
+    std::thread there([&ready, end, where, stack] {
+        spawn_deep(stack, [&ready, end, where] {
+            ready = true;
+            if (where == "thread") {
+                end();
+            }
+            hsw::schedule_remove();
+        });
+        hsw::run_until_stopped();
+    });
+    there.detach();
+    while (!ready || where == "thread") {
+        hsw::sleep(std::chrono::milliseconds(1));
+    }
+    if (how == "exit") {
+        // By a tasklet of this thread, as deep.
+        spawn_deep(stack, end);
+        hsw::tick(std::chrono::seconds(10));
+    }
+    return 42;
+}

@@ -1,0 +1,166 @@
+//! Tasklets with a result that somebody waits for.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use alloc::format;
+use alloc::rc::Rc;
+
+use super::handle::Kind;
+use super::object::{self, ask, ask_or_fail, get, hand_out, handle_of_thread};
+use super::status::{Failure, RawStatus, Subject};
+use super::tasklet::{at_root, destroyer, hsw_tasklet, hsw_tasklet_options, label, Options};
+use super::value::{hsw_destroy, Owned};
+use super::{entry, hsw_status, out, time_limit, Done};
+use crate::join::{self, JoinHandle};
+use crate::Error;
+
+/// A handle of a tasklet's result, once it has ended; for its owner and thread the same holds as for `hsw_tasklet`. The last one frees
+/// a result that nobody took; the tasklet runs on all the same.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_join {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+/// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
+/// otherwise is the failure of who joins it.
+pub type hsw_join_entry =
+    Option<unsafe extern "C" fn(argument: *mut c_void, result: *mut *mut c_void) -> RawStatus>;
+
+pub(super) type CJoin = Rc<JoinHandle<Owned>>;
+
+handle_of_thread!(hsw_join, CJoin, Join, joins);
+
+/// An entry function with its argument, and how its result is freed.
+struct Task {
+    function: unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> RawStatus,
+    argument: Owned,
+    destroy_result: hsw_destroy,
+}
+
+impl Task {
+    fn run(self) -> Result<Owned, Error> {
+        let mut result = ptr::null_mut();
+        let function = self.function;
+        // SAFETY: the contract of the interface: an `hsw_join_entry`, which does not unwind; and the argument given with it.
+        at_root(self.argument, |argument| unsafe {
+            function(argument, &raw mut result)
+        })?;
+        Ok(Owned::new(result, self.destroy_result))
+    }
+}
+
+/// As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be null) frees a result that nobody takes.
+/// What the tasklet fails with goes to who joins it, and neither to `hsw_run` nor to an error handler.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_join_spawn(
+    function: hsw_join_entry,
+    argument: *mut c_void,
+    destroy_result: hsw_destroy,
+    options: *const hsw_tasklet_options,
+    join: *mut hsw_join,
+) -> hsw_status {
+    entry(|| {
+        // SAFETY: the contract of the interface, for this block and the next.
+        let argument = Owned::new(argument, unsafe { destroyer(options) });
+        let function = function.ok_or(Failure::Null("function"))?;
+        let join = out(join, "join")?;
+        let options = unsafe { Options::read(options) }?;
+        let task = Task {
+            function,
+            argument,
+            destroy_result,
+        };
+        let handle = join::spawn_with(options.builder(), move || task.run())
+            .map_err(|error| options.failure(error))?;
+        let tasklet = handle.tasklet().clone();
+        match hand_out(Rc::new(handle)) {
+            Ok(number) => join.set(number),
+            Err(failure) => {
+                // A call that fails has done nothing.
+                drop(tasklet.kill());
+                return Err(failure);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Makes another handle of the same, with an owner of its own.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_join_retain(join: hsw_join, other: *mut hsw_join) -> hsw_status {
+    object::retain(join, other)
+}
+
+/// Gives a handle back. It is stale from now on.
+#[no_mangle]
+pub extern "C" fn hsw_join_release(join: hsw_join) -> hsw_status {
+    object::release(join)
+}
+
+/// Waits until the tasklet has ended, for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes), and takes
+/// its result, which is the caller's.
+///
+/// It fails as the tasklet did: `HSW_ERR_THROWN` with its payload, `HSW_ERR_PANICKED`, or the status that it returned; but
+/// `HSW_ERR_STATE` when it was killed, since `HSW_ERR_EXIT` always means the caller. `HSW_ERR_CLOSED`: somebody has had the result.
+/// `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined again (`hsw_join_is_done` tells that from a tasklet that
+/// ended with the same status).
+#[no_mangle]
+pub unsafe extern "C" fn hsw_join_wait(
+    join: hsw_join,
+    timeout_ns: u64,
+    result: *mut *mut c_void,
+) -> hsw_status {
+    entry(|| {
+        let result = out(result, "result")?;
+        let handle = get(join)?;
+        let time = time_limit(timeout_ns)?;
+        not_taken(&handle)?;
+        let joined = match time {
+            Some(time) => handle.join_timeout(time),
+            None => handle.wait(),
+        };
+        result.set(joined.map_err(|error| about(&handle, error))?.take().0);
+        Ok(())
+    })
+}
+
+#[inline(never)] // its locals would lie in every parked tasklet
+fn not_taken(handle: &JoinHandle<Owned>) -> Done {
+    if !handle.is_taken() {
+        return Ok(());
+    }
+    let who = label(handle.tasklet());
+    Err(Failure::Told(
+        hsw_status::HSW_ERR_CLOSED,
+        format!("the result of tasklet '{who}' has been taken"),
+    ))
+}
+
+/// An error of the wait gets the tasklet's name; what was thrown has words of its own.
+#[inline(never)] // its locals would lie in every parked tasklet
+fn about(handle: &JoinHandle<Owned>, error: Error) -> Failure {
+    match error {
+        Error::Exit | Error::Thrown(_) | Error::Panicked(_) => error.into(),
+        _ => Failure::Core(
+            error,
+            Subject::Named(Kind::Tasklet, label(handle.tasklet())),
+        ),
+    }
+}
+
+/// Has the tasklet ended, so that its result can be had without waiting (if nobody has had it)?
+#[no_mangle]
+pub unsafe extern "C" fn hsw_join_is_done(join: hsw_join, done: *mut bool) -> hsw_status {
+    ask(join, done, "done", |handle| handle.is_done())
+}
+
+/// The tasklet: to name, kill or look at. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_join_tasklet(join: hsw_join, tasklet: *mut hsw_tasklet) -> hsw_status {
+    ask_or_fail(join, tasklet, "tasklet", |handle| {
+        hand_out(handle.tasklet().clone())
+    })
+}

@@ -1,0 +1,139 @@
+//! The end of the process while tasklets are deep in their frames: it comes at once, with its status, from wherever it is asked for.
+
+mod common;
+
+use common::{child, Stacks};
+use hardswitch::{spill, Channel, MainLoop, Result, Settings};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+const LEVELS: usize = 200;
+const DEEP: usize = 20;
+const STATUS: i32 = 42;
+
+/// What a child ends with when it was not asked to.
+const NOT_YET: i32 = 1;
+
+static LEFT: AtomicUsize = AtomicUsize::new(0);
+
+/// A frame; nobody shall leave it.
+struct Frame;
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        LEFT.fetch_add(1, SeqCst);
+    }
+}
+
+/// Called last: nobody has left a frame.
+extern "C" fn look() {
+    if LEFT.load(SeqCst) != 0 {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(NOT_YET) };
+    }
+}
+
+fn descend(levels: usize, spills: bool, bottom: Box<dyn FnOnce() -> Result<()>>) -> Result<()> {
+    let frame = Frame;
+    if levels == 1 {
+        return std::hint::black_box(bottom());
+    }
+    let deeper = move || descend(levels - 1, spills, bottom);
+    let result = match spills {
+        true => spill::call(deeper).and_then(|result| result),
+        false => deeper(),
+    };
+    drop(frame);
+    std::hint::black_box(result)
+}
+
+type Case = (Stacks, bool);
+
+const CASES: [Case; 3] = [
+    (Stacks::Own, false),
+    (Stacks::Window, false),
+    (Stacks::Window, true),
+];
+
+/// Tasklets that go deep and wait there, each in another way; the last one does what it is told.
+fn go_deep((stacks, spills): Case, last: impl FnOnce() -> Result<()> + 'static) {
+    let settings = Settings {
+        windows: 1,
+        stack_size: 256 * 1024,
+        window_size: if spills { 16 } else { 256 } * 1024,
+        watermark: 4 * 1024,
+        ..Settings::default()
+    };
+    settings.apply().unwrap();
+    let mut last = Some(last);
+    for number in (0..DEEP).rev() {
+        let bottom: Box<dyn FnOnce() -> Result<()>> = match (number, number % 3) {
+            (0, _) => Box::new(last.take().unwrap()),
+            (_, 1) => Box::new(|| Channel::<u32>::new().receive().map(drop)),
+            (_, 2) => Box::new(|| hardswitch::sleep(Duration::from_secs(1000))),
+            _ => Box::new(hardswitch::schedule_remove),
+        };
+        let tasklet = stacks.spawn(move || descend(LEVELS, spills, bottom));
+        // Who is paused and forgotten would end at once.
+        std::mem::forget(tasklet);
+    }
+    MainLoop::current().unwrap().tick().unwrap();
+}
+
+fn exit() -> Result<()> {
+    std::process::exit(STATUS)
+}
+
+/// The child must end with the status, and say nothing.
+fn ends_with_its_status(case: Case, what: impl FnOnce()) {
+    let said = child(|| {
+        // SAFETY: a function that may be called at the end.
+        unsafe { libc::atexit(look) };
+        what();
+    });
+    assert_eq!(said, (String::new(), -STATUS), "{case:?}");
+}
+
+#[test]
+fn a_deep_tasklet_may_exit_the_process() {
+    for case in CASES {
+        ends_with_its_status(case, || {
+            go_deep(case, exit);
+        });
+    }
+}
+
+#[test]
+fn a_deep_tasklet_of_another_thread_may_exit_the_process() {
+    for case in CASES {
+        ends_with_its_status(case, || {
+            let there = thread::spawn(move || go_deep(case, exit));
+            let _ = there.join();
+        });
+    }
+}
+
+#[test]
+fn the_process_may_end_while_deep_tasklets_of_another_thread_wait() {
+    for case in CASES {
+        for by_a_tasklet in [false, true] {
+            ends_with_its_status(case, || {
+                let (tx, rx) = mpsc::channel();
+                thread::spawn(move || {
+                    go_deep(case, move || {
+                        tx.send(()).unwrap();
+                        Channel::<u32>::new().receive().map(drop)
+                    });
+                    MainLoop::current().unwrap().run().unwrap();
+                });
+                rx.recv().unwrap();
+                if by_a_tasklet {
+                    go_deep(case, exit);
+                }
+                std::process::exit(STATUS);
+            });
+        }
+    }
+}
