@@ -209,6 +209,37 @@ fn a_timeout_abandons_the_call_and_its_result_goes_to_the_callback() {
 }
 
 #[test]
+fn a_timeout_of_zero_lasts_until_the_next_pump() {
+    let pool = pool(1, 10);
+    for on_main in [true, false] {
+        let late = Rc::new(Cell::new(0));
+        let (flag, p) = (late.clone(), pool.clone());
+        let (release, gate) = mpsc::channel::<()>();
+        let call = move || {
+            Call::new(move || gate.recv().map(|()| 3).unwrap())
+                .pool(&p)
+                .timeout(Duration::ZERO)
+                .on_abandoned(move |result| flag.set(result.unwrap()))
+                .wait()
+        };
+        let answer = if on_main {
+            call()
+        } else {
+            let (_, result) = on_a_tasklet(call);
+            main_loop().tick().unwrap();
+            assert!(result.borrow().is_none(), "it has not pumped since");
+            main_loop().tick().unwrap();
+            result.take().unwrap()
+        };
+        assert!(matches!(answer, Err(Error::Timeout)), "{answer:?}");
+        assert_eq!((late.get(), main_loop().waiting()), (0, (0, 0)));
+        release.send(()).unwrap();
+        main_loop().run_until_idle().unwrap();
+        assert_eq!(late.get(), 3);
+    }
+}
+
+#[test]
 fn a_call_in_time_is_not_abandoned() {
     let called = Rc::new(Cell::new(false));
     let flag = called.clone();

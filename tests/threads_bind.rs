@@ -303,19 +303,12 @@ fn a_switch_to_another_thread_is_refused() {
 
 #[test]
 fn unstarted_tasklets_of_a_dead_thread_are_adopted_in_the_state_they_had() {
-    let (tell, told, runs) = teller();
-    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
     for state in ["bound", "paused", "queued"] {
-        let (told_by, ours) = (tell.clone(), state);
+        let (tell, told, runs) = teller();
+        let ours = state;
         let remote = on_a_dead_thread(move || {
             let tasklet = Tasklet::builder().name(ours).build().unwrap();
-            tasklet
-                .bind_send(move || {
-                    if let Some(tell) = told_by.lock().unwrap().take() {
-                        tell();
-                    }
-                })
-                .unwrap();
+            tasklet.bind_send(tell).unwrap();
             let remote = tasklet.remote().unwrap();
             match ours {
                 "bound" => {}
@@ -342,9 +335,9 @@ fn unstarted_tasklets_of_a_dead_thread_are_adopted_in_the_state_they_had() {
             tasklet.insert().unwrap();
         }
         hardswitch::run().unwrap();
+        assert_eq!(told.try_recv(), Ok(hardswitch::thread_id()), "{state}");
+        assert_eq!(runs.load(SeqCst), 1);
     }
-    assert_eq!(told.recv().unwrap(), hardswitch::thread_id());
-    assert_eq!(runs.load(SeqCst), 1);
 }
 
 #[test]

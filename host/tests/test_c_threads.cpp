@@ -1075,6 +1075,15 @@ TEST_CASE("the outcome of an abandoned call goes to its callback, once") {
         CHECK(result == number(7));
         CHECK(seen.calls == 0);
     }
+    SUBCASE("it had no time") {
+        call.timeout_ns = 0;
+        CHECK(hsw_offload_with(&call, &result) == HSW_ERR_TIMEOUT);
+        CHECK(seen.calls == 0);
+        go = true;
+        CHECK(hsw_run_until_idle() == HSW_OK);
+        CHECK(seen.calls == 1);
+        CHECK(seen.outcome == HSW_OK);
+    }
     SUBCASE("it was a mistake") {
         call.timeout_ns = NEGATIVE[0];
         CHECK(hsw_offload_with(&call, &result) == HSW_ERR_ARGUMENT);

@@ -43,6 +43,8 @@ fn as_many_threads_work_at_once_as_the_pool_has_and_no_more() {
         .unwrap();
     }
     MainLoop::current().unwrap().run_until_idle().unwrap();
+    // Nor is there a fourth that happened to be slow.
+    assert_eq!(pool.load().0, 3);
     pool.shutdown();
     assert_eq!((done.get(), *BUSY.lock().unwrap()), (10, (0, 3)));
 }
