@@ -340,7 +340,7 @@ typedef struct hsw_settings {
   size_t windows;
   // Size of a window: what a sliced tasklet has for a stack, except by spilling.
   size_t window_size;
-  // Stack in use above which a spill puts frames away.
+  // Stack in use above which a spill puts frames away; 0: always.
   size_t watermark;
   // Size of an own stack, unless its tasklet asks for another.
   size_t stack_size;

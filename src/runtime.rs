@@ -42,7 +42,7 @@ pub struct Settings {
     /// spilling.
     pub window_size: usize,
     /// Bytes of stack in use above which [`spill`](crate::spill) puts frames
-    /// away.
+    /// away; 0: always.
     pub watermark: usize,
     /// Bytes of the stack of a tasklet that owns one, unless it asks for more.
     pub stack_size: usize,

@@ -212,8 +212,9 @@ where
 /// Moves the frames above `sp` to the heap and starts anew at the window's top.
 unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
     // SAFETY: `args` is what `spill` passes. The image is written at the top of
-    // the window, far above the frame of this function: the watermark is
-    // larger than an image.
+    // the window, above the frame of this function also when the watermark is 0:
+    // in between lie what the switch has saved, as large as an image, and the
+    // caller's frame, which has the arguments.
     unsafe {
         let args = *args.cast::<SpillArgs>();
         let runtime = Runtime::get();

@@ -80,7 +80,7 @@ impl Drop for Value {
     }
 }
 
-/// The console's; but larger stacks where all tasklets have their own, as under AddressSanitizer, whose code needs more.
+/// The console's, at the lowest watermark: every `spill::call` of a sliced tasklet spills. But larger stacks where all tasklets have their own, as under AddressSanitizer, whose code needs more.
 fn limits() -> Settings {
     let console = Settings::console();
     let stack_size = if has_slices() {
@@ -90,6 +90,7 @@ fn limits() -> Settings {
     };
     Settings {
         stack_size,
+        watermark: 0,
         ..console
     }
 }

@@ -13,7 +13,7 @@ pub struct hsw_settings {
     pub windows: usize,
     /// Size of a window: what a sliced tasklet has for a stack, except by spilling.
     pub window_size: usize,
-    /// Stack in use above which a spill puts frames away.
+    /// Stack in use above which a spill puts frames away; 0: always.
     pub watermark: usize,
     /// Size of an own stack, unless its tasklet asks for another.
     pub stack_size: usize,
