@@ -425,8 +425,8 @@ typedef struct hsw_local {
 
 // When the owner's turn is up, if another thread waits.
 typedef struct hsw_host_lock_settings {
-  // At the so manieth switch that it makes while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`:
-  // switches do not count.
+  // When it has made so many switches while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`: switches
+  // do not count.
   uint64_t switches;
   // At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time does not count.
   uint64_t time_ns;
@@ -1273,6 +1273,9 @@ hsw_status hsw_host_lock_current(struct hsw_host_lock *lock);
 hsw_status hsw_allow_threads(hsw_function function,
                              void *argument);
 
+// The settings that the lock was made with.
+hsw_status hsw_host_lock_get_settings(struct hsw_host_lock lock, struct hsw_host_lock_settings *settings);
+
 // The figures of a lock.
 hsw_status hsw_host_lock_get_stats(struct hsw_host_lock lock, struct hsw_host_lock_stats *stats);
 
@@ -1339,7 +1342,8 @@ hsw_status hsw_loop_interrupt(struct hsw_loop main_loop);
 // under way. No-op when the thread is gone.
 hsw_status hsw_loop_stop(struct hsw_loop main_loop);
 
-// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`.
+// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`;
+// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
 hsw_status hsw_sleep(uint64_t nanoseconds);
 
 // Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for

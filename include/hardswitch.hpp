@@ -331,6 +331,13 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
 }
 
+/// Nanoseconds until a moment.
+template <class Clock, class Duration>
+std::uint64_t nanoseconds_until(const std::chrono::time_point<Clock, Duration>& moment) {
+    const auto now = Clock::now();
+    return moment <= now ? 0 : nanoseconds(moment - now); // the difference to a past one may be too large
+}
+
 } // namespace detail
 
 /// A handle of a tasklet. Copies are handles of the same tasklet; the tasklet does not need one to live on while it is queued or
@@ -1277,6 +1284,40 @@ inline std::optional<std::chrono::nanoseconds> until_next() noexcept {
 inline bool set_use_nested_tasklets(bool nested) noexcept { return hsw_set_use_nested_tasklets(nested); }
 /// Whether run times and spawn sites are kept for the thread's tasklets. Returns the old setting.
 inline bool set_statistics(bool on) noexcept { return hsw_set_statistics(on); }
+/// One moment as the limit of several calls:
+///
+///     const hsw::deadline all(2s);
+///     all.within([&] { ... });
+///     all.within([&] { ... });     // for as long as is left
+///
+/// By the thread's clock, so it belongs to the thread.
+class deadline {
+public:
+    /// The moment so long from now; a time that is too long to be told is never.
+    template <class Rep, class Period>
+    explicit deadline(std::chrono::duration<Rep, Period> limit) {
+        const std::uint64_t time = detail::nanoseconds(limit);
+        const auto start = static_cast<std::uint64_t>(now().count());
+        at_ = time > INT64_MAX || start > INT64_MAX - time ? HSW_NO_LIMIT : start + time;
+    }
+    /// Until then: zero when it is past, nothing when it is never.
+    std::optional<std::chrono::nanoseconds> left() const {
+        if (at_ == HSW_NO_LIMIT) {
+            return std::nullopt;
+        }
+        const auto so_far = static_cast<std::uint64_t>(now().count());
+        return std::chrono::nanoseconds(static_cast<std::int64_t>(at_ > so_far ? at_ - so_far : 0));
+    }
+    /// As hsw::within(), until this moment.
+    template <class F>
+    auto within(F&& function) const {
+        return hsw::within(left().value_or(std::chrono::nanoseconds::max()), std::forward<F>(function));
+    }
+
+private:
+    std::uint64_t at_;
+};
+
 /// Bytes of its window or stack that the calling tasklet has in use.
 inline std::size_t stack_used() { return detail::ask(&hsw_stack_used); }
 
@@ -1580,6 +1621,13 @@ private:
 template <class Rep, class Period>
 void sleep(std::chrono::duration<Rep, Period> time) {
     detail::check(hsw_sleep(detail::nanoseconds(time)));
+}
+
+/// As sleep(), until a moment; what is past lets the others run once. The distance is measured now: if the clock is put forward or back later,
+/// the sleeper does not follow.
+template <class Clock, class Duration>
+void sleep_until(const std::chrono::time_point<Clock, Duration>& moment) {
+    detail::check(hsw_sleep(detail::nanoseconds_until(moment)));
 }
 
 namespace detail {
@@ -1930,6 +1978,8 @@ public:
     /// Threads to come join none.
     static void uninstall() { detail::check(hsw_host_lock_uninstall()); }
 
+    /// What it was made with.
+    host_lock_settings settings() const { return detail::ask(&hsw_host_lock_get_settings, raw_); }
     /// Figures; hardswitch.h says what each is.
     hsw_host_lock_stats stats() const { return detail::ask(&hsw_host_lock_get_stats, raw_); }
     /// Tells `function` of each event from now on, on the thread that it happens to. It must not throw, switch or wait.
@@ -1992,13 +2042,6 @@ inline std::chrono::steady_clock::time_point moment_after(std::chrono::nanosecon
 /// A time of the C interface; the longest there is for longer ones.
 inline std::chrono::nanoseconds time_of(std::uint64_t nanoseconds) noexcept {
     return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(nanoseconds, INT64_MAX)));
-}
-
-/// Nanoseconds until a moment.
-template <class Clock, class Duration>
-std::uint64_t nanoseconds_until(const std::chrono::time_point<Clock, Duration>& moment) {
-    const auto now = Clock::now();
-    return moment <= now ? 0 : nanoseconds(moment - now); // the difference to a past one may be too large
 }
 
 /// The C functions of the two kinds of locks.

@@ -105,7 +105,8 @@ pub enum StateError {
     OtherThread,
     /// `release` of a lock that nobody holds.
     NotHeld,
-    /// `release` of a reentrant lock that the caller does not hold.
+    /// `release` of a reentrant lock, or in C a wait on a condition, by who does not hold
+    /// the lock.
     NotOwner,
     /// `release` of more permits than a semaphore can have.
     SemaphoreFull,
@@ -148,8 +149,8 @@ impl StateError {
             StateError::RecursiveSchedule => "Recursive scheduler call due to callbacks!",
             StateError::RecursiveChannel => "Recursive channel call due to callbacks!",
             StateError::OtherThread => "can't switch to a different thread.",
-            StateError::NotHeld => "release of a lock that is not held",
-            StateError::NotOwner => "release of a lock that the caller does not hold",
+            StateError::NotHeld => "the lock is not held",
+            StateError::NotOwner => "the caller does not hold the lock",
             StateError::SemaphoreFull => "semaphore released too many times",
             StateError::BarrierBroken => "the barrier is broken",
             StateError::ThreadNotFound => "Thread id not found",

@@ -120,8 +120,11 @@ fn who_waits_can_be_killed_and_thrown_at_from_elsewhere() {
     while channel.balance() != -2 {
         thread::yield_now();
     }
-    for tasklet in &tasklets[..2] {
-        tasklet.kill().unwrap();
+    for (tasklet, pending) in tasklets[..2].iter().zip([false, true]) {
+        match pending {
+            false => tasklet.kill().unwrap(),
+            true => tasklet.kill_pending().unwrap(),
+        }
         assert!(rx.recv().unwrap().is_exit());
     }
     for tasklet in &tasklets[2..] {
@@ -142,6 +145,44 @@ fn who_waits_can_be_killed_and_thrown_at_from_elsewhere() {
     assert_eq!(channel.balance(), 0);
     main_loop.stop();
     thread.join().unwrap();
+}
+
+#[test]
+fn who_is_killed_comes_next_and_who_is_killed_pending_in_its_turn() {
+    for pending in [false, true] {
+        let (tx, rx) = mpsc::channel();
+        let ((victim, other), main_loop, thread) = server(move || {
+            let waits = |name: &'static str| {
+                let tx = tx.clone();
+                let tasklet = spawn(move || {
+                    let result = hardswitch::schedule_remove();
+                    tx.send((name, result.is_err())).unwrap();
+                });
+                tasklet.unwrap().remote().unwrap()
+            };
+            let both = (waits("victim"), waits("other"));
+            hardswitch::schedule().unwrap();
+            both
+        });
+        let first = victim.clone();
+        // In one go, so that the thread does not run them in between.
+        other
+            .with(move |other| {
+                other.insert().unwrap();
+                match pending {
+                    false => first.kill().unwrap(),
+                    true => first.kill_pending().unwrap(),
+                }
+            })
+            .unwrap();
+        let order: Vec<_> = rx.iter().take(2).collect();
+        match pending {
+            false => assert_eq!(order, [("victim", true), ("other", false)]),
+            true => assert_eq!(order, [("other", false), ("victim", true)]),
+        }
+        main_loop.stop();
+        thread.join().unwrap();
+    }
 }
 
 #[test]

@@ -206,6 +206,8 @@ TEST_CASE("null, stale and wrong handles are an error code in every function of 
         CHECK(hsw_host_lock_leave(lock) == expected);
         CHECK(hsw_host_lock_install(lock) == expected);
         CHECK(hsw_host_lock_get_stats(lock, &stats) == expected);
+        hsw_host_lock_settings settings{};
+        CHECK(hsw_host_lock_get_settings(lock, &settings) == expected);
         CHECK(hsw_host_lock_set_hook(lock, nullptr, nullptr, nullptr) == expected);
     };
     SUBCASE("null") { same(HSW_ERR_NULL); }
@@ -1142,6 +1144,10 @@ TEST_CASE("under a host lock one thread at a time runs") {
     settings.switches = 3;
     hsw_host_lock lock{};
     REQUIRE(hsw_host_lock_new(&settings, &lock) == HSW_OK);
+    hsw_host_lock_settings got{};
+    CHECK(hsw_host_lock_get_settings(lock, &got) == HSW_OK);
+    CHECK(got.switches == 3);
+    CHECK(got.time_ns == 5 * MS);
     hsw_host_lock mine{};
     CHECK(hsw_host_lock_current(&mine) == HSW_OK);
     CHECK(mine.handle == 0);

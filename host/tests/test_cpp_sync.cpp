@@ -104,7 +104,7 @@ TEST_CASE("the guards of std take the locks") {
 TEST_CASE("what is not held cannot be unlocked, and a lock that was moved away is none") {
     const no_leaks check;
     hsw::lock lock;
-    CHECK_THROWS_WITH_AS(lock.unlock(), "release of a lock that is not held", hsw::state_error);
+    CHECK_THROWS_WITH_AS(lock.unlock(), "the lock is not held", hsw::state_error);
     const hsw::rlock mine;
     mine.lock();
     std::thread([mine] { CHECK_THROWS_AS(mine.unlock(), hsw::state_error); }).join();

@@ -314,6 +314,35 @@ TEST_CASE("a time limit ends whatever wait it finds") {
     CHECK(hsw_timeout(0, ok, nullptr) == HSW_OK);
 }
 
+TEST_CASE("a deadline limits several calls together") {
+    const no_leaks check;
+    const hsw::deadline all(20ms);
+    CHECK(all.left() <= 20ms);
+    CHECK(all.within([] {
+        hsw::sleep(1ms);
+        return 5;
+    }) == 5);
+    const auto start = std::chrono::steady_clock::now();
+    CHECK_THROWS_AS(all.within([] { hsw::sleep(60s); }), hsw::timeout);
+    CHECK_THROWS_AS(all.within([] { hsw::sleep(60s); }), hsw::timeout);
+    CHECK(std::chrono::steady_clock::now() - start < 30s);
+    CHECK(all.left() == 0ns);
+    CHECK_FALSE(hsw::deadline(24h * 365 * 1000).left().has_value());
+    CHECK(hsw::deadline(-1ms).left() == 0ns);
+    hsw::deadline(hsw::forever).within([] { hsw::sleep(1ms); });
+}
+
+TEST_CASE("a sleep until a moment ends then, and one until a past moment lets the others run once") {
+    const no_leaks check;
+    const auto moment = std::chrono::steady_clock::now() + 5ms;
+    hsw::sleep_until(moment);
+    CHECK(std::chrono::steady_clock::now() >= moment);
+    bool ran = false;
+    hsw::spawn_detached([&ran] { ran = true; });
+    hsw::sleep_until(std::chrono::steady_clock::time_point::min());
+    CHECK(ran);
+}
+
 TEST_CASE("a hook for one tasklet's errors is asked first") {
     const no_leaks check;
     std::string log;

@@ -29,8 +29,8 @@ handle_of_process!(hsw_host_lock, HostLock, HostLock);
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_host_lock_settings {
-    /// At the so manieth switch that it makes while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`:
-    /// switches do not count.
+    /// When it has made so many switches while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`: switches
+    /// do not count.
     pub switches: u64,
     /// At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time does not count.
     pub time_ns: u64,
@@ -42,14 +42,18 @@ pub unsafe extern "C" fn hsw_host_lock_settings_default(
     settings: *mut hsw_host_lock_settings,
 ) -> hsw_status {
     entry(|| {
-        let wanted = out(settings, "settings")?;
-        let settings = Settings::default();
-        wanted.set(hsw_host_lock_settings {
-            switches: settings.switches,
-            time_ns: nanoseconds(settings.time),
-        });
+        out(settings, "settings")?.set(Settings::default().into());
         Ok(())
     })
+}
+
+impl From<Settings> for hsw_host_lock_settings {
+    fn from(settings: Settings) -> Self {
+        hsw_host_lock_settings {
+            switches: settings.switches,
+            time_ns: nanoseconds(settings.time),
+        }
+    }
 }
 
 /// Makes a lock that no thread has joined. Null: the default settings.
@@ -186,6 +190,15 @@ pub struct hsw_host_lock_stats {
     pub waiting: usize,
     /// Who has it.
     pub owner: hsw_host_lock_owner,
+}
+
+/// The settings that the lock was made with.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_host_lock_get_settings(
+    lock: hsw_host_lock,
+    settings: *mut hsw_host_lock_settings,
+) -> hsw_status {
+    object::ask(lock, settings, "settings", |lock| lock.settings().into())
 }
 
 /// The figures of a lock.

@@ -163,7 +163,8 @@ pub extern "C" fn hsw_loop_stop(main_loop: hsw_loop) -> hsw_status {
     tell(main_loop, Remote::stop)
 }
 
-/// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`.
+/// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`;
+/// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
 #[no_mangle]
 pub extern "C" fn hsw_sleep(nanoseconds: u64) -> hsw_status {
     entry(|| {

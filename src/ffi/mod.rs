@@ -128,7 +128,8 @@ fn time_limit(nanoseconds: u64) -> Result<Option<Duration>, Failure> {
     match nanoseconds {
         run::HSW_NO_LIMIT => Ok(None),
         n if n > i64::MAX as u64 => Err(Failure::Argument(format!(
-            "a time of {n} ns: it is beyond 292 years, or was negative"
+            "a time of {} ns ({n} as it came): negative, or beyond 292 years",
+            n as i64
         ))),
         n => Ok(Some(Duration::from_nanos(n))),
     }

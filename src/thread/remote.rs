@@ -428,6 +428,15 @@ impl Remote {
         Ok(())
     }
 
+    /// As [`kill`](Remote::kill), but when its turn comes.
+    ///
+    /// # Errors
+    /// None.
+    pub fn kill_pending(&self) -> Result<()> {
+        let _ = self.throw_when(Error::Exit, false);
+        Ok(())
+    }
+
     /// Takes it out of the run queue of its thread. Nothing to do when that is gone.
     ///
     /// # Errors
