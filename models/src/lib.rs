@@ -1,5 +1,5 @@
-//! Models of how threads wake each other, and of the slots that handles of C's name. The protocol is the library's own source, included here; only its primitives (`prim`) are those of loom,
-//! which runs each model in all orders that threads and memory allow. A lost wake-up is a deadlock there, and fails the test.
+//! Models of how threads wake each other, and of the slots that handles of C's name. The protocol is the library's own source, included here;
+//! only its primitives (`prim`) are those of loom, which runs each model in all orders that threads and memory allow. A lost wake-up is a deadlock there, and fails the test.
 //!
 //! `cargo test --release -p models`. With `HSW_BUG=hsw_bug_early_look` (look for letters before the lock that lying down takes),
 //! `hsw_bug_late_sit` (find out about a call, then sit down), `hsw_bug_deaf` (lie down without regard to a ring), `hsw_bug_late_crowd` (find that nobody

@@ -540,6 +540,9 @@ fn a_receiver_that_looks_in_vain_is_not_left_behind_by_a_close() {
             }
         };
         assert_eq!((told, closer.join().unwrap()), (9, 1));
+    });
+}
+
 /// An object whose end must come after every look at it: loom checks the cell.
 struct Checked {
     number: u32,
