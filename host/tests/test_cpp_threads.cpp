@@ -390,16 +390,16 @@ TEST_CASE("a host lock lets one thread run at a time") {
 
 TEST_CASE("tasklets that end with their thread unwind, and their destructors may use the library") {
     struct says_goodbye {
-        hsw::thread::channel<std::string> to;
+        hsw::queue<std::string> to;
         hsw::channel<int> mine;
         ~says_goodbye() {
-            // Nobody receives on this thread's own; the other thread does.
-            to.send(hsw::current().name() + (mine.try_send(1) ? " sent" : " leaves"));
+            // Neither waits: who is dying cannot.
+            to.put(hsw::current().name() + (mine.try_send(1) ? " sent" : " leaves"));
         }
     };
     for (const bool attached : {true, false}) {
         CAPTURE(attached);
-        const hsw::thread::channel<std::string> farewells;
+        const hsw::queue<std::string> farewells;
         std::thread there([attached, to = farewells] {
             std::optional<hsw::thread::attached> part;
             if (attached) {
@@ -418,8 +418,8 @@ TEST_CASE("tasklets that end with their thread unwind, and their destructors may
             }
             hsw::run();
         });
-        CHECK(farewells.receive() == "other leaves");
-        CHECK(farewells.receive() == "one leaves");
+        CHECK(farewells.get() == "other leaves");
+        CHECK(farewells.get() == "one leaves");
         there.join();
     }
 }
