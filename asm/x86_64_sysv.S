@@ -4,66 +4,77 @@
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.
 
-# Copies rcx bytes, a multiple of 8, from rsi to rdi; they do not overlap. Uses rax, r8 to
-# r11 and xmm0 to xmm3.
+# Copies rcx bytes, 8 more than a multiple of 16, from rsi to rdi; they do not overlap.
+# Fewer than 72 are copied at \few, and no bytes at all are \few's matter, too. Uses
+# rdx and xmm0 to xmm3. \piece loads 16 bytes.
 #
-# The 64 bytes next to the stack pointer go word by word: they were pushed an instant
-# ago, and a wider load would wait until all of these stores have left the store
-# buffer. For the same reason nothing is copied twice: what goes out in pieces of some
-# size comes in again in the same pieces.
-.macro HSW_COPY
-    lea r11, [rip + 6f]
-    cmp rcx, 64
-    jb .Lhsw_few
-    mov rax, [rsi]
-    mov r8, [rsi + 8]
-    mov r9, [rsi + 16]
-    mov r10, [rsi + 24]
-    mov [rdi], rax
-    mov [rdi + 8], r8
-    mov [rdi + 16], r9
-    mov [rdi + 24], r10
-    mov rax, [rsi + 32]
-    mov r8, [rsi + 40]
-    mov r9, [rsi + 48]
-    mov r10, [rsi + 56]
-    mov [rdi + 32], rax
-    mov [rdi + 40], r8
-    mov [rdi + 48], r9
-    mov [rdi + 56], r10
-    sub rcx, 64
-    add rsi, 64
-    add rdi, 64
-    test cl, 8
-    jz 1f
-    mov rax, [rsi + rcx - 8]
-    mov [rdi + rcx - 8], rax
-    sub rcx, 8
+# Slices are of such lengths because a save area lies 24 bytes below a 16-byte
+# boundary: behind its first word, the stack is copied in pieces that are aligned there.
+#
+# The bytes next to the stack pointer were pushed as words an instant ago, and a wider
+# load would wait until all of these stores have left the store buffer. So on the way
+# out they are loaded as words. For the same reason nothing is copied twice: what goes out
+# in pieces of some size comes in again in the same pieces.
+.macro HSW_COPY piece few
+    cmp rcx, 72
+    jb \few
+    mov rdx, [rsi]
+    mov [rdi], rdx
+    \piece xmm0, 8
+    \piece xmm1, 24
+    \piece xmm2, 40
+    \piece xmm3, 56
+    movups [rdi + 8], xmm0
+    movups [rdi + 24], xmm1
+    movups [rdi + 40], xmm2
+    movups [rdi + 56], xmm3
+    # From here on rsi and rdi are the upper ends, and rcx counts up to 0.
+    add rsi, rcx
+    add rdi, rcx
+    neg rcx
+    add rcx, 72 + 64
+    jg 2f
 1:
-    sub rcx, 64
-    jb 3f
-2:
-    movups xmm0, [rsi]
-    movups xmm1, [rsi + 16]
-    movups xmm2, [rsi + 32]
-    movups xmm3, [rsi + 48]
-    movups [rdi], xmm0
-    movups [rdi + 16], xmm1
-    movups [rdi + 32], xmm2
-    movups [rdi + 48], xmm3
-    add rsi, 64
-    add rdi, 64
-    sub rcx, 64
-    jae 2b
-3:
+    movups xmm0, [rsi + rcx - 64]
+    movups xmm1, [rsi + rcx - 48]
+    movups xmm2, [rsi + rcx - 32]
+    movups xmm3, [rsi + rcx - 16]
+    movups [rdi + rcx - 64], xmm0
+    movups [rdi + rcx - 48], xmm1
+    movups [rdi + rcx - 32], xmm2
+    movups [rdi + rcx - 16], xmm3
     add rcx, 64
-    jz 6f
-5:
-    movups xmm0, [rsi + rcx - 16]
-    movups [rdi + rcx - 16], xmm0
-    sub rcx, 16
-    jnz 5b
-6:
+    jle 1b
+2:
+    sub rcx, 64
+    jz 4f
+3:
+    movups xmm0, [rsi + rcx]
+    movups [rdi + rcx], xmm0
+    add rcx, 16
+    jnz 3b
+4:
+.endm
+
+# 16 bytes that were stored as such, and as two words.
+.macro HSW_WHOLE register offset
+    movups \register, [rsi + \offset]
+.endm
+.macro HSW_WORDS register offset
+    movq \register, qword ptr [rsi + \offset]
+    movhps \register, qword ptr [rsi + \offset + 8]
+.endm
+
+# Fewer than 72 bytes, or none; goes on at \done.
+.macro HSW_COPY_FEW done
+    test rcx, rcx
+    jz \done
+1:
+    mov rdx, [rsi + rcx - 8]
+    mov [rdi + rcx - 8], rdx
+    sub rcx, 8
+    jnz 1b
+    jmp \done
 .endm
 
 # hsw_asm_transfer(op = rdi, arg = rsi), entered by a jump with the return address
@@ -130,38 +141,32 @@ hsw_asm_transfer:
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    lea rdx, [rax - 1]
-    mov rsi, [rdx]
-    mov rdi, [rdx + 8]
-    mov rcx, [rdx + 16]
-    HSW_COPY
-    mov rsi, [rdx + 24]
-    mov rdi, [rdx + 32]
-    mov rcx, [rdx + 40]
+    mov rsi, [rax - 1]
+    mov rdi, [rax + 7]
+    mov rcx, [rax + 15]
+    HSW_COPY HSW_WORDS, .Lhsw_few_out
+.Lhsw_out:
+    mov rsi, [rax + 23]
+    mov rdi, [rax + 31]
+    mov rcx, [rax + 39]
     mov rsp, rdi
-    HSW_COPY
-    mov rsp, [rdx + 48]
+    HSW_COPY HSW_WHOLE, .Lhsw_few_in
+.Lhsw_in:
+    mov rsp, [rax + 47]
     .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
     .cfi_offset rbx, -24
     jmp .Lhsw_resume
 
-    # Fewer than 64 bytes, or none.
-.Lhsw_few:
+.Lhsw_few_out:
     .cfi_def_cfa rsp, 8
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    test rcx, rcx
-    jz 2f
-1:
-    mov rax, [rsi + rcx - 8]
-    mov [rdi + rcx - 8], rax
-    sub rcx, 8
-    jnz 1b
-2:
-    jmp r11
+    HSW_COPY_FEW .Lhsw_out
+.Lhsw_few_in:
+    HSW_COPY_FEW .Lhsw_in
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 

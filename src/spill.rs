@@ -323,7 +323,7 @@ where
         let outer = (extra.low, extra.segment.clone());
         let first = !(*me).is(flag::SEGMENT);
         if first {
-            extra.low = arch::exact_stack_pointer() - SEGMENT_MARGIN;
+            extra.low = arch::slice_below(arch::exact_stack_pointer() - SEGMENT_MARGIN);
         }
         extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);

@@ -188,9 +188,11 @@ pub(crate) unsafe fn go_away(
         if resident.is_null() || ((*resident).flags | (*next).flags) & flag::SEGMENT != 0 {
             return None;
         }
+        // What the stores below might change, as far as the compiler knows.
+        let (top, to) = (window.top, (*next).sp);
         (*prev).sp = sp;
         let low = (*resident).sp;
-        if !(*resident).buffer.fits(window.top - low) {
+        if !(*resident).buffer.fits(top - low) {
             return None;
         }
         change();

@@ -17,7 +17,7 @@
 //! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
 //!   `sp` did, to unwinders; for backtraces.
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
-//! * `SAVE_AREA`, `STACK_ALIGN`, `COPY_ALIGN`, `write_newborn`: the layout, drawn in the file
+//! * `SAVE_AREA`, `STACK_ALIGN`, `COPY_ALIGN`, `SLICE_ODD`, `write_newborn`: the layout, drawn in the file
 //!   of the port.
 //!
 //! Ports are chosen by ABI, not by the name of the target: ELFv2 will stand
@@ -42,7 +42,8 @@ compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for wha
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
 pub(crate) use port::{
-    exact_stack_pointer, swap, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVE_AREA, STACK_ALIGN,
+    exact_stack_pointer, swap, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVE_AREA, SLICE_ODD,
+    STACK_ALIGN,
 };
 
 /// Enters `hsw_asm_transfer`.
@@ -99,7 +100,13 @@ extern "C" {
     fn hsw_asm_cxa_globals() -> *mut EhGlobals;
 }
 
-/// Bytes to be copied, in multiples of [`COPY_ALIGN`] from and to such addresses.
+/// The highest address, not above `limit`, at which a slice may begin.
+pub(crate) fn slice_below(limit: usize) -> usize {
+    (limit & !15) - SLICE_ODD
+}
+
+/// Bytes to be copied: [`SLICE_ODD`] more than a multiple of 16, or none. Addresses are
+/// multiples of [`COPY_ALIGN`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Copying {
@@ -116,7 +123,7 @@ impl Copying {
     };
 
     pub(crate) fn new(from: usize, to: usize, len: usize) -> Copying {
-        debug_assert!((from | to | len).is_multiple_of(COPY_ALIGN));
+        debug_assert!((from | to).is_multiple_of(COPY_ALIGN) && len % 16 == SLICE_ODD);
         Copying { from, to, len }
     }
 }

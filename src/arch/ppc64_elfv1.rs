@@ -55,6 +55,8 @@ global_asm!(include_str!("../../asm/ppc64_elfv1.S"));
 pub(crate) const SAVE_AREA: usize = 496;
 /// What slices are copied in: vectors.
 pub(crate) const COPY_ALIGN: usize = 16;
+/// Slices are so many bytes longer than a multiple of 16.
+pub(crate) const SLICE_ODD: usize = 0;
 /// Boundary that the top of a stack and a body need.
 pub(crate) const STACK_ALIGN: usize = 16;
 

@@ -47,6 +47,9 @@ pub(crate) const SAVE_AREA: usize = 24;
 pub(crate) const NEWBORN: usize = SAVE_AREA;
 /// What slices are copied in: words.
 pub(crate) const COPY_ALIGN: usize = 8;
+/// Slices are so many bytes longer than a multiple of 16: at a call rsp is on a 16-byte
+/// boundary, and the save area lies 24 bytes below.
+pub(crate) const SLICE_ODD: usize = 8;
 /// Boundary that the top of a stack and a body need.
 pub(crate) const STACK_ALIGN: usize = 16;
 
