@@ -4,9 +4,9 @@
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.
 
-# Copies rcx bytes, 8 more than a multiple of 16, from rsi to rdi; they do not overlap.
-# Fewer than 72 are copied at \few, and no bytes at all are \few's matter, too. Uses
-# rdx and xmm0 to xmm3. \piece loads 16 bytes.
+# Copies \len bytes, 8 more than a multiple of 16, from \from to \to, three registers
+# that it changes; they do not overlap. Fewer than 72 are copied at \few, and no bytes at
+# all are \few's matter, too. Uses rdx and xmm0 to xmm3. \piece loads 16 bytes.
 #
 # Slices are of such lengths because a save area lies 24 bytes below a 16-byte
 # boundary: behind its first word, the stack is copied in pieces that are aligned there.
@@ -15,64 +15,64 @@
 # load would wait until all of these stores have left the store buffer. So on the way
 # out they are loaded as words. For the same reason nothing is copied twice: what goes out
 # in pieces of some size comes in again in the same pieces.
-.macro HSW_COPY piece few
-    cmp rcx, 72
+.macro HSW_COPY piece few from to len
+    cmp \len, 72
     jb \few
-    mov rdx, [rsi]
-    mov [rdi], rdx
-    \piece xmm0, 8
-    \piece xmm1, 24
-    \piece xmm2, 40
-    \piece xmm3, 56
-    movups [rdi + 8], xmm0
-    movups [rdi + 24], xmm1
-    movups [rdi + 40], xmm2
-    movups [rdi + 56], xmm3
-    # From here on rsi and rdi are the upper ends, and rcx counts up to 0.
-    add rsi, rcx
-    add rdi, rcx
-    neg rcx
-    add rcx, 72 + 64
+    mov rdx, [\from]
+    mov [\to], rdx
+    \piece xmm0, \from, 8
+    \piece xmm1, \from, 24
+    \piece xmm2, \from, 40
+    \piece xmm3, \from, 56
+    movups [\to + 8], xmm0
+    movups [\to + 24], xmm1
+    movups [\to + 40], xmm2
+    movups [\to + 56], xmm3
+    # From here on \from and \to are the upper ends, and \len counts up to 0.
+    add \from, \len
+    add \to, \len
+    neg \len
+    add \len, 72 + 64
     jg 2f
 1:
-    movups xmm0, [rsi + rcx - 64]
-    movups xmm1, [rsi + rcx - 48]
-    movups xmm2, [rsi + rcx - 32]
-    movups xmm3, [rsi + rcx - 16]
-    movups [rdi + rcx - 64], xmm0
-    movups [rdi + rcx - 48], xmm1
-    movups [rdi + rcx - 32], xmm2
-    movups [rdi + rcx - 16], xmm3
-    add rcx, 64
+    movups xmm0, [\from + \len - 64]
+    movups xmm1, [\from + \len - 48]
+    movups xmm2, [\from + \len - 32]
+    movups xmm3, [\from + \len - 16]
+    movups [\to + \len - 64], xmm0
+    movups [\to + \len - 48], xmm1
+    movups [\to + \len - 32], xmm2
+    movups [\to + \len - 16], xmm3
+    add \len, 64
     jle 1b
 2:
-    sub rcx, 64
+    sub \len, 64
     jz 4f
 3:
-    movups xmm0, [rsi + rcx]
-    movups [rdi + rcx], xmm0
-    add rcx, 16
+    movups xmm0, [\from + \len]
+    movups [\to + \len], xmm0
+    add \len, 16
     jnz 3b
 4:
 .endm
 
 # 16 bytes that were stored as such, and as two words.
-.macro HSW_WHOLE register offset
-    movups \register, [rsi + \offset]
+.macro HSW_WHOLE register from offset
+    movups \register, [\from + \offset]
 .endm
-.macro HSW_WORDS register offset
-    movq \register, qword ptr [rsi + \offset]
-    movhps \register, qword ptr [rsi + \offset + 8]
+.macro HSW_WORDS register from offset
+    movq \register, qword ptr [\from + \offset]
+    movhps \register, qword ptr [\from + \offset + 8]
 .endm
 
 # Fewer than 72 bytes, or none; goes on at \done.
-.macro HSW_COPY_FEW done
-    test rcx, rcx
+.macro HSW_COPY_FEW done from to len
+    test \len, \len
     jz \done
 1:
-    mov rdx, [rsi + rcx - 8]
-    mov [rdi + rcx - 8], rdx
-    sub rcx, 8
+    mov rdx, [\from + \len - 8]
+    mov [\to + \len - 8], rdx
+    sub \len, 8
     jnz 1b
     jmp \done
 .endm
@@ -112,7 +112,7 @@ hsw_asm_transfer:
     sub rsp, 8
     .cfi_adjust_cfa_offset 8
     call rax
-    # An even answer is a save area in place, an odd one an `Exchange`.
+    # An even answer is a save area in place, an odd one an exchange.
     test al, 1
     jnz .Lhsw_exchange
     mov rsp, rax
@@ -135,24 +135,32 @@ hsw_asm_transfer:
     # is often the one that we stand in: so there is no stack to call on. The stack
     # pointer is the leaving tasklet's while its bytes go out, and then below those
     # that come in: there is room for a signal handler in either place.
+    #
+    # What is to be copied is in registers, if `op` ended in `arch::exchange`, and rax is
+    # 3 more than the save area. Else it is in memory, and rax is 1 more than its address.
 .Lhsw_exchange:
     # From here on there is no caller to unwind to.
     .cfi_def_cfa rsp, 8
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
+    test al, 2
+    jnz .Lhsw_registers
     mov rsi, [rax - 1]
     mov rdi, [rax + 7]
     mov rcx, [rax + 15]
-    HSW_COPY HSW_WORDS, .Lhsw_few_out
+    mov r8, [rax + 23]
+    mov r9, [rax + 31]
+    mov r10, [rax + 39]
+    mov rax, [rax + 47]
+    add rax, 3
+.Lhsw_registers:
+    HSW_COPY HSW_WORDS, .Lhsw_few_out, rsi, rdi, rcx
 .Lhsw_out:
-    mov rsi, [rax + 23]
-    mov rdi, [rax + 31]
-    mov rcx, [rax + 39]
-    mov rsp, rdi
-    HSW_COPY HSW_WHOLE, .Lhsw_few_in
+    mov rsp, r9
+    HSW_COPY HSW_WHOLE, .Lhsw_few_in, r8, r9, r10
 .Lhsw_in:
-    mov rsp, [rax + 47]
+    lea rsp, [rax - 3]
     .cfi_def_cfa rsp, 24
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
@@ -164,9 +172,9 @@ hsw_asm_transfer:
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    HSW_COPY_FEW .Lhsw_out
+    HSW_COPY_FEW .Lhsw_out, rsi, rdi, rcx
 .Lhsw_few_in:
-    HSW_COPY_FEW .Lhsw_in
+    HSW_COPY_FEW .Lhsw_in, r8, r9, r10
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 

@@ -585,6 +585,16 @@ impl Runtime {
     /// `task` is queued on this thread.
     #[inline]
     pub(crate) unsafe fn ring_remove(&self, task: *mut Task) {
+        // SAFETY: the caller's promise.
+        unsafe { self.ring_unlink(task) };
+    }
+
+    /// [`ring_remove`](Self::ring_remove) for where a call would cost more than the code.
+    ///
+    /// # Safety
+    /// As `ring_remove`.
+    #[inline(always)]
+    pub(crate) unsafe fn ring_unlink(&self, task: *mut Task) {
         // SAFETY: ring members are live tasks with both links set.
         unsafe {
             debug_assert!((*task).is(flag::QUEUED));
@@ -676,10 +686,21 @@ impl Runtime {
     /// an op.
     #[inline(always)]
     pub(crate) fn exchange(&self, out: Copying, into: Copying, sp: usize) -> usize {
-        let copied = self.copied.get() + (out.len + into.len) as u64;
-        self.copied.set(copied);
+        self.count_copied(&out, &into);
         self.exchange.set(Exchange { out, into, sp });
         Exchange::tagged(self.exchange.as_ptr())
+    }
+
+    /// Where [`Exchange::tagged`] may point to.
+    #[inline(always)]
+    pub(crate) fn exchange_memory(&self) -> *mut Exchange {
+        self.exchange.as_ptr()
+    }
+
+    #[inline(always)]
+    pub(crate) fn count_copied(&self, out: &Copying, into: &Copying) {
+        let copied = self.copied.get() + (out.len + into.len) as u64;
+        self.copied.set(copied);
     }
 
     fn windows(&self) -> &[Window] {

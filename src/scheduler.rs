@@ -20,7 +20,9 @@ use crate::runtime::{
 };
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, swap};
+use crate::transfer::{
+    arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, plan_away, swap,
+};
 use crate::value::{Slot, Value};
 
 /// Is switching possible at all now?
@@ -477,7 +479,7 @@ unsafe fn take_turn<const REMOVE: bool>(
             }
             (true, true) => {
                 (*me).refs -= 1;
-                runtime.ring_remove(me);
+                runtime.ring_unlink(me);
             }
             (true, false) => {
                 (*me).refs -= 1;
@@ -495,11 +497,11 @@ unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -
         let next = task.cast::<Task>();
         let runtime = &*(*next).runtime;
         let me = runtime.current();
-        let change = || take_turn::<REMOVE>(runtime, me, next, (*next).flags);
-        match go_away(runtime, me, sp, next, change) {
-            Some(exchange) => exchange,
-            None => op_run_tasklet::<REMOVE>(task, sp),
-        }
+        let Some(away) = plan_away(me, sp, next) else {
+            return op_run_tasklet::<REMOVE>(task, sp);
+        };
+        take_turn::<REMOVE>(runtime, me, next, (*next).flags);
+        go_away(runtime, away, sp, next)
     }
 }
 
@@ -526,13 +528,13 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
         if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
             return run_not(me, task);
         }
-        if clear(runtime, me, task) && !(REMOVE && (*me).refs == 1) {
-            if flags & flag::AWAY != 0 {
-                transfer(op_bring_in::<REMOVE>, task.cast());
-            } else {
-                take_turn::<REMOVE>(runtime, me, task, flags);
-                swap(runtime, me, task);
-            }
+        let clear = clear(runtime) && !(REMOVE && (*me).refs == 1);
+        let both = (*me).flags | flags;
+        if clear && both & (flag::SPECIAL | flag::AWAY) == 0 {
+            take_turn::<REMOVE>(runtime, me, task, flags);
+            swap(runtime, me, task);
+        } else if clear && both & flag::SPECIAL == 0 {
+            transfer(op_bring_in::<REMOVE>, task.cast());
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());
         }

@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
-use crate::scheduler::unwinding;
 use crate::stack::window::Window;
 use crate::tasklet::{bury, flag, release, Task};
 use crate::valgrind;
@@ -50,7 +49,7 @@ pub(crate) unsafe fn plan(
         }
         let sp = if resident == prev { sp } else { (*resident).sp };
         let len = window.top - (*resident).low(sp);
-        if (*resident).buffer.fits(len) {
+        if (*resident).buffer.fits_slice(len) {
             return Ok(());
         }
         plan_buffer(runtime, resident, len)
@@ -121,35 +120,27 @@ pub(crate) unsafe fn commit(
     }
 }
 
-/// Is there nothing to do but to change stacks: switching is possible, nobody wants
-/// to know of it, neither has anything of its own to be exchanged?
+/// Is switching possible, does nobody want to know of it, is no exception on its way or
+/// being handled?
+#[inline(always)]
+pub(crate) fn clear(runtime: &Runtime) -> bool {
+    // SAFETY: this thread's exception globals. One test for both words.
+    let excepted = || unsafe { (*runtime.eh).caught as usize | (*runtime.eh).uncaught as usize };
+    !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
+}
+
+/// Is the way [`clear`], `next` in place, and has neither anything of its own to be
+/// exchanged? Then [`swap`] is the whole transfer: there is nothing to plan.
 ///
 /// # Safety
 /// Both are live tasks of the runtime, `next` only where switching is possible;
 /// `prev` is running.
 #[inline(always)]
-pub(crate) unsafe fn clear(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // Inside a schedule callback `prev` is not in the queue, and `next`
-        // not a task: so what forbids to switch comes first.
-        !sanitizer::OWN_STACKS
-            && runtime.hooks() & HOOK_ANY == 0
-            && ((*prev).flags | (*next).flags) & flag::SPECIAL == 0
-            && (*runtime.eh).caught.is_null()
-            && !unwinding(runtime)
-    }
-}
-
-/// Is it [`clear`], and `next` in place? Then [`swap`] is the whole transfer: there is
-/// nothing to plan.
-///
-/// # Safety
-/// As [`clear`].
-#[inline(always)]
 pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe { clear(runtime, prev, next) && !(*next).is(flag::AWAY) }
+    // SAFETY: the caller's promise. Inside a schedule callback `prev` is not in the
+    // queue, and `next` not a task: so what forbids to switch comes first. Who runs is
+    // not away.
+    unsafe { clear(runtime) && ((*prev).flags | (*next).flags) & (flag::SPECIAL | flag::AWAY) == 0 }
 }
 
 /// Makes `next` the running tasklet and changes stacks; comes back when it is
@@ -167,39 +158,73 @@ pub(crate) unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     }
 }
 
-/// Plans and commits a switch to `next`, which is away, where the way is [`clear`];
-/// `change` changes the queue. `None`, with nothing changed, in all cases but the
-/// usual one: somebody lies there, the buffer fits, no segments.
+/// A planned switch to a tasklet that is away: the usual case.
+pub(crate) struct Away<'a> {
+    window: &'a Window,
+    resident: *mut Task,
+    low: usize,
+    top: usize,
+    /// The save area to go on with.
+    to: usize,
+}
+
+/// Plans a switch to `next`, which is away, where the way is [`clear`] and neither has
+/// anything of its own to be exchanged. `None` in all cases but the usual one: somebody
+/// lies there, has not overrun the window, the buffer fits, no segments.
 ///
 /// # Safety
-/// As [`plan`] and [`commit`]; `change` is no user code.
+/// As [`plan`].
 #[inline(always)]
-pub(crate) unsafe fn go_away(
-    runtime: &Runtime,
+pub(crate) unsafe fn plan_away<'a>(
     prev: *mut Task,
     sp: usize,
     next: *mut Task,
-    change: impl FnOnce(),
-) -> Option<usize> {
-    // SAFETY: the caller's promise; as in `plan` and `bring_in`.
+) -> Option<Away<'a>> {
+    // SAFETY: the caller's promise; as in `plan`.
     unsafe {
         let window = &*(*next).window;
         let resident = window.resident.get();
         if resident.is_null() || ((*resident).flags | (*next).flags) & flag::SEGMENT != 0 {
             return None;
         }
-        // What the stores below might change, as far as the compiler knows.
+        // Before the store below, which might change it for all that the compiler knows.
         let (top, to) = (window.top, (*next).sp);
         (*prev).sp = sp;
         let low = (*resident).sp;
-        if !(*resident).buffer.fits(top - low) {
+        if !(*resident).buffer.fits_slice(top - low) || !window.intact(low) {
             return None;
         }
-        change();
+        Some(Away {
+            window,
+            resident,
+            low,
+            top,
+            to,
+        })
+    }
+}
+
+/// Commits what [`plan_away`] has planned.
+///
+/// # Safety
+/// As [`commit`] and [`arch::exchange`].
+#[inline(always)]
+pub(crate) unsafe fn go_away(runtime: &Runtime, away: Away, sp: usize, next: *mut Task) -> usize {
+    let Away {
+        window,
+        resident,
+        low,
+        top,
+        to,
+    } = away;
+    // SAFETY: the caller's promise; as in `bring_in`.
+    unsafe {
         runtime.set_running(next);
         (*next).switches += 1;
-        let out = take_out(window, resident, low);
-        Some(take_in(runtime, window, out, next, (*next).sp))
+        let out = take_out(resident, low, top);
+        let into = take_in(window, out, next, to, top);
+        runtime.count_copied(&out, &into);
+        arch::exchange(sp, out, into, to, runtime.exchange_memory())
     }
 }
 
@@ -249,43 +274,45 @@ unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
         let out = if resident.is_null() {
             Copying::NOTHING
         } else {
-            take_out(window, resident, (*resident).low((*resident).sp))
+            let low = (*resident).low((*resident).sp);
+            if !window.intact(low) {
+                overrun(window, resident);
+            }
+            take_out(resident, low, window.top)
         };
-        take_in(runtime, window, out, next, (*next).low((*next).sp))
+        let into = take_in(window, out, next, (*next).low((*next).sp), window.top);
+        runtime.exchange(out, into, (*next).sp)
     }
 }
 
-/// The resident's bytes, from `low` on, go to its slice.
+/// The resident's bytes, from `low` to the window's `top`, go to its slice.
 #[inline(always)]
-unsafe fn take_out(window: &Window, resident: *mut Task, low: usize) -> Copying {
-    // SAFETY: a live task, whose buffer has been fitted.
+unsafe fn take_out(resident: *mut Task, low: usize, top: usize) -> Copying {
+    // SAFETY: a live task, whose buffer has been fitted, in a window that is intact.
     unsafe {
-        if !window.intact(low) {
-            overrun(window, resident);
-        }
         (*resident).set(flag::AWAY);
-        let len = window.top - low;
+        let len = top - low;
         debug_assert!(len <= (*resident).buffer.capacity());
         Copying::new(low, (*resident).buffer.ptr() as usize, len)
     }
 }
 
-/// `next`'s bytes come in, to `low` and up.
+/// `next`'s bytes come in, to `low` and up to the window's `top`.
 #[inline(always)]
 unsafe fn take_in(
-    runtime: &Runtime,
     window: &Window,
     out: Copying,
     next: *mut Task,
     low: usize,
-) -> usize {
+    top: usize,
+) -> Copying {
     // SAFETY: a slice holds the bytes from `low` to the top of the window.
     unsafe {
         (*next).clear(flag::AWAY);
         window.resident.set(next);
-        let into = Copying::new((*next).buffer.ptr() as usize, low, window.top - low);
+        let into = Copying::new((*next).buffer.ptr() as usize, low, top - low);
         valgrind::slices(&out, &into);
-        runtime.exchange(out, into, (*next).sp)
+        into
     }
 }
 

@@ -42,8 +42,8 @@ compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for wha
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
 pub(crate) use port::{
-    exact_stack_pointer, swap, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVE_AREA, SLICE_ODD,
-    STACK_ALIGN,
+    exact_stack_pointer, exchange, swap, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVE_AREA,
+    SLICE_ODD, STACK_ALIGN,
 };
 
 /// Enters `hsw_asm_transfer`.

@@ -87,6 +87,23 @@ pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
     unsafe { super::hsw_asm_swap(save, to) };
 }
 
+/// How an `op` ends that has an exchange done: the routine finds it in memory.
+///
+/// # Safety
+/// As what an `op` returns; `memory` stays as it is until the routine has read it.
+#[inline(always)]
+pub(crate) unsafe fn exchange(
+    _save: usize,
+    out: super::Copying,
+    into: super::Copying,
+    sp: usize,
+    memory: *mut super::Exchange,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { memory.write(super::Exchange { out, into, sp }) };
+    super::Exchange::tagged(memory)
+}
+
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///
 /// `body` is the address the body will have when the tasklet runs; `delta` is

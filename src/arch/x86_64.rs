@@ -106,6 +106,41 @@ pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
     }
 }
 
+/// How an `op` ends that has an exchange done: what an [`Exchange`](super::Exchange)
+/// says goes to the routine in registers. (Through memory it is seven stores that seven
+/// loads wait for.) `_memory` is for ports that have no such way.
+///
+/// # Safety
+/// As what an `op` returns; only in an `op` that `hsw_asm_transfer` called itself, whose
+/// save area is at `save`, with nothing left to drop in it.
+#[inline(always)]
+pub(crate) unsafe fn exchange(
+    save: usize,
+    out: super::Copying,
+    into: super::Copying,
+    sp: usize,
+    _memory: *mut super::Exchange,
+) -> usize {
+    // SAFETY: the routine has called with 8 bytes of padding below the save area, so the
+    // return address is 16 bytes below; it needs none of the registers that a callee
+    // keeps. It is left by `ret`, as it was entered by `call`.
+    unsafe {
+        asm!(
+            "lea rsp, [rdx - 16]",
+            "ret",
+            in("rdx") save,
+            in("rsi") out.from,
+            in("rdi") out.to,
+            in("rcx") out.len,
+            in("r8") into.from,
+            in("r9") into.to,
+            in("r10") into.len,
+            in("rax") sp + 3,
+            options(noreturn),
+        )
+    }
+}
+
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///
 /// `body` is the address the body will have when the tasklet runs; `delta` is

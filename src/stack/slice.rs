@@ -10,6 +10,7 @@ use alloc::alloc::{alloc, dealloc, Layout};
 use core::cell::{Cell, UnsafeCell};
 
 use super::Budget;
+use crate::arch::SLICE_ODD;
 use crate::error::{Error, Result};
 use crate::valgrind;
 
@@ -46,6 +47,13 @@ impl Buffer {
     #[inline(always)]
     pub(crate) fn fits(&self, len: usize) -> bool {
         class_capacity(len) == self.capacity
+    }
+
+    /// [`fits`](Self::fits) for the length of a slice, which is known to a multiple of 16.
+    #[inline(always)]
+    pub(crate) fn fits_slice(&self, len: usize) -> bool {
+        debug_assert_eq!(class_capacity(len), len + (OFFSET - SLICE_ODD));
+        len + (OFFSET - SLICE_ODD) == self.capacity
     }
 
     #[inline(always)]

@@ -73,6 +73,7 @@ impl Window {
     }
 
     /// Without a guard page: is the canary whole and `sp` inside?
+    #[inline]
     pub(crate) fn intact(&self, sp: usize) -> bool {
         // SAFETY: written in `over`, in memory that the window has to itself.
         let canary = || unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
