@@ -591,9 +591,14 @@ impl Watched {
             .iter()
             .map(|(number, (phase, remote))| (*number, *phase, asked(remote)))
             .collect();
+        // A backtrace takes its time under Valgrind; when one has answered, the others have had it as well.
+        let mut time = Duration::from_secs(30);
         for (number, phase, answer) in asked {
             let _ = writeln!(out, "thread {number} {phase}");
-            let answer = answer.recv_timeout(patience.min(Duration::from_secs(5)));
+            let answer = answer.recv_timeout(time);
+            if answer.is_ok() {
+                time = patience.min(Duration::from_secs(5));
+            }
             out += &answer.unwrap_or_else(|_| "it does not answer\n".into());
         }
         for entry in std::fs::read_dir("/proc/self/task")
@@ -665,7 +670,9 @@ fn the_watchdog_sees_a_hang() {
         });
         let said = watched.watch(SHORT, seen);
         working.join().unwrap();
-        assert_eq!(said, None);
+        if let Some(said) = said {
+            wrong(format_args!("the watchdog spoke too soon: {said}"));
+        }
         watched.over.store(false, Relaxed);
         let said = watched.watch(SHORT, seen).unwrap();
         let lines = [
@@ -676,8 +683,11 @@ fn the_watchdog_sees_a_hang() {
             "thread 1 is stuck\nit does not answer",
             " in ",
         ];
-        for line in lines {
-            assert!(said.contains(line), "no {line:?} in {said}");
+        // Not by an assertion: the others wait for us.
+        if let Some(line) = lines.iter().find(|line| !said.contains(**line)) {
+            wrong(format_args!(
+                "no {line:?} in what the watchdog said: {said}"
+            ));
         }
         never.send(1).unwrap();
         seen_stuck.wait();
