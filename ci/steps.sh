@@ -21,7 +21,7 @@ gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, 
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships
 mutate   | both   | full  | 15 | the register test notices when the switch forgets a register (a sample of them under qemu)
 counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
-sanitizers| x86_64| full  | 25 | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
+sanitizers| x86_64| full  | 40 | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of five orders broken
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
