@@ -65,18 +65,6 @@
     movhps \register, qword ptr [\from + \offset + 8]
 .endm
 
-# Fewer than 72 bytes, or none; goes on at \done.
-.macro HSW_COPY_FEW done from to len
-    test \len, \len
-    jz \done
-1:
-    mov rdx, [\from + \len - 8]
-    mov [\to + \len - 8], rdx
-    sub \len, 8
-    jnz 1b
-    jmp \done
-.endm
-
 # hsw_asm_transfer(op = rdi, arg = rsi), entered by a jump with the return address
 # pushed, with a convention of its own: only rbx, rbp and rsp survive. `arch::transfer` tells the compiler so, and the
 # registers that the callers do not use need no room in a slice.
@@ -172,9 +160,20 @@ hsw_asm_transfer:
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    HSW_COPY_FEW .Lhsw_out, rsi, rdi, rcx
+    # None, as a rule: whoever parks has frames of more than that. The registers are those of
+    # the instruction, which does nothing for none.
+    rep movsb
+    jmp .Lhsw_out
 .Lhsw_few_in:
-    HSW_COPY_FEW .Lhsw_in, r8, r9, r10
+    # A newborn's, or none.
+    test r10, r10
+    jz .Lhsw_in
+5:
+    mov rdx, [r8 + r10 - 8]
+    mov [r9 + r10 - 8], rdx
+    sub r10, 8
+    jnz 5b
+    jmp .Lhsw_in
     .cfi_endproc
     .size hsw_asm_transfer, . - hsw_asm_transfer
 
