@@ -322,13 +322,15 @@ where
         let extra = (*me).extra();
         let outer = (extra.low, extra.segment.clone());
         let first = !(*me).is(flag::SEGMENT);
+        let here = arch::exact_stack_pointer();
+        let low = arch::slice_below(here - SEGMENT_MARGIN);
         if first {
-            extra.low = arch::slice_below(arch::exact_stack_pointer() - SEGMENT_MARGIN);
+            extra.low = low;
         }
         extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);
         // Last: what a call pops is out of bounds again.
-        valgrind::accessible(arch::exact_stack_pointer() - SEGMENT_MARGIN, SEGMENT_MARGIN);
+        valgrind::accessible(low, here - low);
         hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
         (extra.low, extra.segment) = outer;
