@@ -117,9 +117,8 @@
 .endm
 
 # Saves what the ABI says a call must preserve, in a save area that r1 points at
-# afterwards. Leaves r3 and r4 alone. \entry names the expansion: so `ci/mutate` can
-# break one and leave the other.
-.macro HSW_SAVE entry
+# afterwards. Leaves r3 and r4 alone.
+.macro HSW_SAVE
     mflr 0
     mfcr 12
     std 0, 16(1)
@@ -187,8 +186,8 @@
     HSW_CFI_SAVED
 .endm
 
-# Restores what the save area at r1 holds, and returns there. \entry: as above.
-.macro HSW_RESTORE entry
+# Restores what the save area at r1 holds, and returns there.
+.macro HSW_RESTORE
     lwz 0, 8(1)
     addi 5, 1, 304
     addi 9, 1, 368
@@ -319,7 +318,7 @@
     HSW_ENTRY hsw_asm_transfer
 .L.hsw_asm_transfer:
     .cfi_startproc
-    HSW_SAVE transfer
+    HSW_SAVE
     mr 12, 3
     mr 3, 4
     mr 4, 1
@@ -334,7 +333,7 @@
     mr 1, 3
     .cfi_def_cfa_offset 496
 .Lhsw_resume:
-    HSW_RESTORE transfer
+    HSW_RESTORE
 
     # The next tasklet's bytes are not in place, and the window that they belong to
     # is often the one that we stand in: so there is no stack to call on. r1 is the
@@ -373,10 +372,10 @@
     HSW_ENTRY hsw_asm_swap
 .L.hsw_asm_swap:
     .cfi_startproc
-    HSW_SAVE swap
+    HSW_SAVE
     std 1, 0(3)
     mr 1, 4
-    HSW_RESTORE swap
+    HSW_RESTORE
     .cfi_endproc
     .size hsw_asm_swap, . - .L.hsw_asm_swap
 

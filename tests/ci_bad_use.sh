@@ -30,6 +30,7 @@ expect 2 "--bogus" ci/test --bogus
 expect 2 "--target" ci/test --target
 expect 2 "powerpc" ci/test --target powerpc
 expect 2 "no-such-step" ci/test --only no-such-step
+expect 2 "'many'" ci/test --jobs many
 expect 2 "--bogus" ci/demo --bogus
 expect 2 "mips" ci/demo --target mips
 expect 2 "--bogus" ci/header --bogus
