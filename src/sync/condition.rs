@@ -239,8 +239,8 @@ impl Condition {
     /// Moves up to `count` waiters with tickets below `bound` to their locks.
     #[cold]
     #[inline(never)]
-    fn requeue(&self, count: usize, mut bound: u64) {
-        for _ in 0..count {
+    fn requeue(&self, mut count: usize, mut bound: u64) {
+        while count > 0 {
             let mut queue = wait::lock(&self.queue);
             // Those who come after the first look are not meant, however often it goes round.
             bound = bound.min(queue.next_ticket);
@@ -256,9 +256,10 @@ impl Condition {
             let has_lock = entry.lock.come_for(&entry.waiter);
             drop(queue);
             if has_lock && !entry.waiter.wake() {
-                // Its thread is gone without taking it off.
+                // Its thread is gone without taking it off: the next one is meant.
                 let _ = entry.lock.release();
-                self.requeue(1, bound);
+            } else {
+                count -= 1;
             }
         }
     }

@@ -33,6 +33,9 @@ mod sem;
 mod semaphore;
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use lock::this_tasklet;
 
 pub use barrier::Barrier;

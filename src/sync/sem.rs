@@ -188,6 +188,15 @@ impl Sem {
     /// Gives back all of `count` permits, or none.
     #[inline]
     pub fn release_many(&self, count: usize) -> Result<(), TooMany> {
+        match self.put_back(count)? {
+            true => Ok(()),
+            false => self.hand_over(count),
+        }
+    }
+
+    /// Makes `count` permits free. False: somebody waits for them.
+    #[inline]
+    fn put_back(&self, count: usize) -> Result<bool, TooMany> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & QUEUED == 0 {
             if count > self.max - word / PERMIT {
@@ -199,30 +208,42 @@ impl Sem {
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(now) => word = now,
             }
         }
-        self.hand_over(count)
+        Ok(false)
     }
 
     #[cold]
     #[inline(never)]
-    fn hand_over(&self, count: usize) -> Result<(), TooMany> {
+    fn hand_over(&self, mut count: usize) -> Result<(), TooMany> {
         // While somebody waits all permits are out: no more can come back than there are.
         if count > self.max {
             return Err(TooMany);
         }
-        if count == 1 {
-            // The usual case, without a list of its own.
-            return match self.pop() {
-                Some(waiter) => {
-                    self.wake(&waiter);
-                    Ok(())
-                }
-                None => self.release_many(1),
+        // A loop: those whose threads are gone may be many.
+        loop {
+            count = match count {
+                1 => self.hand_over_one(),
+                _ => self.hand_over_some(count),
             };
+            if count == 0 || self.put_back(count)? {
+                return Ok(());
+            }
         }
+    }
+
+    /// The usual case, without a list of its own. Answers what nobody took: 1 or 0.
+    fn hand_over_one(&self) -> usize {
+        match self.pop() {
+            Some(waiter) => usize::from(!waiter.wake()),
+            None => 1,
+        }
+    }
+
+    /// Gives `count` permits to those who wait. Answers how many nobody took: nobody waits any more, or their threads were gone.
+    fn hand_over_some(&self, count: usize) -> usize {
         let mut woken = List::new();
         let mut queue = wait::lock(&self.queue);
         let rest = count.saturating_sub(queue.list.len());
@@ -234,11 +255,8 @@ impl Sem {
         }
         self.unqueue(&queue.list);
         drop(queue);
-        let dead = woken.iter().filter(|waiter| !waiter.wake()).count();
-        match rest + dead {
-            0 => Ok(()),
-            rest => self.release_many(rest),
-        }
+        let gone = woken.iter().filter(|waiter| !waiter.wake()).count();
+        rest + gone
     }
 
     /// Gives a permit to who has waited longest, if anybody waits.

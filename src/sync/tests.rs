@@ -1,0 +1,114 @@
+//! Waiters whose thread is gone without taking them off: it has ended in the middle of a tasklet.
+
+use super::*;
+use crate::{Result, Tasklet};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{mpsc, Arc};
+use std::thread::{self, JoinHandle};
+
+/// Frames of so many would use up a stack of 16 KiB.
+const MANY: usize = 2000;
+
+/// A thread that has abandoned its tasklets. Ends when dropped.
+struct Gone {
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Gone {
+    /// So many of its tasklets call `wait`.
+    fn with(count: usize, wait: impl Fn() -> Result<()> + Clone + Send + 'static) -> Gone {
+        let (end, ends) = mpsc::channel();
+        let (gone, is_gone) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            for _ in 0..count {
+                // SAFETY: it owns what it uses, and what it waits for lies in the heap.
+                let sliced = unsafe { Tasklet::builder().sliced() };
+                sliced.spawn(wait.clone()).unwrap();
+            }
+            crate::run().unwrap();
+            // What the end of a thread in the middle of a tasklet does.
+            crate::thread::detach(false);
+            gone.send(()).unwrap();
+            let _ = ends.recv();
+        });
+        is_gone.recv().unwrap();
+        Gone {
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Calls `f` in a tasklet with a small stack.
+fn on_a_small_stack<R: 'static>(f: impl FnOnce() -> R + 'static) -> R {
+    let result = Rc::new(RefCell::new(None));
+    let there = result.clone();
+    Tasklet::builder()
+        .stack_size(16 * 1024)
+        .spawn(move || *there.borrow_mut() = Some(f()))
+        .unwrap();
+    crate::run().unwrap();
+    let result = result.take();
+    result.expect("it has ended")
+}
+
+#[test]
+fn a_notification_passes_many_that_are_gone() {
+    let shared = Arc::new((Lock::new(()), Condition::new()));
+    let waits = shared.clone();
+    let _gone = Gone::with(MANY, move || {
+        let guard = waits.1.wait(waits.0.lock()?)?;
+        drop(guard);
+        Ok(())
+    });
+    assert_eq!(shared.1.waiting(), MANY);
+    let (lives, woken) = (shared.clone(), Rc::new(RefCell::new(None)));
+    let tell = woken.clone();
+    crate::spawn(move || {
+        let guard = lives.1.wait(lives.0.lock()?)?;
+        *tell.borrow_mut() = Some(lives.1.waiting());
+        drop(guard);
+        Ok::<(), crate::Error>(())
+    })
+    .unwrap();
+    crate::run().unwrap();
+    let notifies = shared.clone();
+    on_a_small_stack(move || notifies.1.notify_one());
+    crate::run().unwrap();
+    assert_eq!(woken.take(), Some(0), "it goes to the one who is there");
+    assert!(!shared.0.is_locked());
+}
+
+#[test]
+fn a_lock_passes_many_that_are_gone() {
+    let lock = Arc::new(Lock::new(()));
+    lock.acquire().unwrap();
+    let waits = lock.clone();
+    let _gone = Gone::with(MANY, move || waits.acquire());
+    assert_eq!(lock.waiting(), MANY);
+    let releases = lock.clone();
+    on_a_small_stack(move || releases.release()).unwrap();
+    assert_eq!((lock.waiting(), lock.is_locked()), (0, false));
+}
+
+#[test]
+fn permits_pass_many_that_are_gone() {
+    for given in [1, 3] {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let waits = semaphore.clone();
+        let _gone = Gone::with(MANY, move || waits.acquire());
+        assert_eq!(semaphore.waiting(), MANY);
+        let releases = semaphore.clone();
+        on_a_small_stack(move || releases.release_many(given)).unwrap();
+        assert_eq!((semaphore.waiting(), semaphore.available()), (0, given));
+    }
+}
