@@ -2,14 +2,13 @@
 
 mod common;
 
-use common::{child, Stacks};
-use hardswitch::{spill, Channel, MainLoop, Result, Settings};
+use common::{child, deep, descend, Stacks, DEPTHS, LEVELS};
+use hardswitch::{Channel, MainLoop, Result};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-const LEVELS: usize = 200;
 const DEEP: usize = 20;
 const STATUS: i32 = 42;
 
@@ -35,38 +34,11 @@ extern "C" fn look() {
     }
 }
 
-fn descend(levels: usize, spills: bool, bottom: Box<dyn FnOnce() -> Result<()>>) -> Result<()> {
-    let frame = Frame;
-    if levels == 1 {
-        return std::hint::black_box(bottom());
-    }
-    let deeper = move || descend(levels - 1, spills, bottom);
-    let result = match spills {
-        true => spill::call(deeper).and_then(|result| result),
-        false => deeper(),
-    };
-    drop(frame);
-    std::hint::black_box(result)
-}
-
 type Case = (Stacks, bool);
-
-const CASES: [Case; 3] = [
-    (Stacks::Own, false),
-    (Stacks::Window, false),
-    (Stacks::Window, true),
-];
 
 /// Tasklets that go deep and wait there, each in another way; the last one does what it is told.
 fn go_deep((stacks, spills): Case, last: impl FnOnce() -> Result<()> + 'static) {
-    let settings = Settings {
-        windows: 1,
-        stack_size: 256 * 1024,
-        window_size: if spills { 16 } else { 256 } * 1024,
-        watermark: 4 * 1024,
-        ..Settings::default()
-    };
-    settings.apply().unwrap();
+    deep(spills).apply().unwrap();
     let mut last = Some(last);
     for number in (0..DEEP).rev() {
         let bottom: Box<dyn FnOnce() -> Result<()>> = match (number, number % 3) {
@@ -75,7 +47,7 @@ fn go_deep((stacks, spills): Case, last: impl FnOnce() -> Result<()> + 'static) 
             (_, 2) => Box::new(|| hardswitch::sleep(Duration::from_secs(1000))),
             _ => Box::new(hardswitch::schedule_remove),
         };
-        let tasklet = stacks.spawn(move || descend(LEVELS, spills, bottom));
+        let tasklet = stacks.spawn(move || descend(LEVELS, spills, || Frame, bottom));
         // Who is paused and forgotten would end at once.
         std::mem::forget(tasklet);
     }
@@ -98,7 +70,7 @@ fn ends_with_its_status(case: Case, what: impl FnOnce()) {
 
 #[test]
 fn a_deep_tasklet_may_exit_the_process() {
-    for case in CASES {
+    for case in DEPTHS {
         ends_with_its_status(case, || {
             go_deep(case, exit);
         });
@@ -107,7 +79,7 @@ fn a_deep_tasklet_may_exit_the_process() {
 
 #[test]
 fn a_deep_tasklet_of_another_thread_may_exit_the_process() {
-    for case in CASES {
+    for case in DEPTHS {
         ends_with_its_status(case, || {
             let there = thread::spawn(move || go_deep(case, exit));
             let _ = there.join();
@@ -117,7 +89,7 @@ fn a_deep_tasklet_of_another_thread_may_exit_the_process() {
 
 #[test]
 fn the_process_may_end_while_deep_tasklets_of_another_thread_wait() {
-    for case in CASES {
+    for case in DEPTHS {
         for by_a_tasklet in [false, true] {
             ends_with_its_status(case, || {
                 let (tx, rx) = mpsc::channel();

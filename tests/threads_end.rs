@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::Stacks;
+use common::{deep, descend, Stacks, DEPTHS, LEVELS};
 use hardswitch::thread::{allow_threads, Channel, Remote};
-use hardswitch::{spawn, spill, sync, Error, MainLoop, Settings, StateError, Tasklet};
+use hardswitch::{spawn, sync, Error, MainLoop, StateError, Tasklet};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -193,49 +193,16 @@ fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
     }
 }
 
-/// Goes `levels` native frames deeper, each of which is noted in `ends`; with `spills`, all but the last few are in the heap at the bottom.
-fn descend(
-    levels: usize,
-    spills: bool,
-    ends: Arc<Ends>,
-    bottom: Box<dyn FnOnce() -> hardswitch::Result<()>>,
-) -> hardswitch::Result<()> {
-    ends.begun.fetch_add(1, SeqCst);
-    let frame = Frame(ends.clone());
-    if levels == 1 {
-        return std::hint::black_box(bottom());
-    }
-    let deeper = move || descend(levels - 1, spills, ends, bottom);
-    let result = match spills {
-        true => spill::call(deeper).and_then(|result| result),
-        false => deeper(),
-    };
-    drop(frame);
-    std::hint::black_box(result)
-}
-
 /// Twenty tasklets that are 200 frames deep when their thread ends: each frame is left once. Some kill another one on their way, or begin a new one.
 #[test]
 fn deep_tasklets_unwind_with_their_thread() {
-    const LEVELS: usize = 200;
     const DEEP: usize = 20;
-    for (stacks, spills) in [
-        (Stacks::Own, false),
-        (Stacks::Window, false),
-        (Stacks::Window, true),
-    ] {
+    for (stacks, spills) in DEPTHS {
         for panics in [false, true] {
             let ends = Arc::new(Ends::default());
             let counted = ends.clone();
             let thread = thread::spawn(move || {
-                let settings = Settings {
-                    windows: 1,
-                    stack_size: 256 * 1024,
-                    window_size: if spills { 16 } else { 256 } * 1024,
-                    watermark: 4 * 1024,
-                    ..Settings::default()
-                };
-                settings.apply().unwrap();
+                deep(spills).apply().unwrap();
                 let all: Rc<RefCell<Vec<Tasklet>>> = Rc::default();
                 for number in 0..DEEP {
                     let (ends, others) = (counted.clone(), all.clone());
@@ -255,8 +222,12 @@ fn deep_tasklets_unwind_with_their_thread() {
                         result
                     };
                     let ends = counted.clone();
+                    let frame = move || {
+                        ends.begun.fetch_add(1, SeqCst);
+                        Frame(ends.clone())
+                    };
                     let tasklet =
-                        stacks.spawn(move || descend(LEVELS, spills, ends, Box::new(bottom)));
+                        stacks.spawn(move || descend(LEVELS, spills, frame, Box::new(bottom)));
                     all.borrow_mut().push(tasklet);
                 }
                 hardswitch::schedule().unwrap();

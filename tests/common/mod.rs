@@ -1,7 +1,7 @@
 //! What several tests need.
 #![allow(dead_code)]
 
-use hardswitch::{Builder, Outcome, Settings, Tasklet};
+use hardswitch::{spill, Builder, Outcome, Result, Settings, Tasklet};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs::File;
@@ -98,6 +98,48 @@ pub fn child(f: impl FnOnce()) -> (String, i32) {
         };
         (text, end)
     }
+}
+
+/// How deep tasklets lie: on which stacks, and whether they spill on the way.
+pub const DEPTHS: [(Stacks, bool); 3] = [
+    (Stacks::Own, false),
+    (Stacks::Window, false),
+    (Stacks::Window, true),
+];
+
+/// Frames that [`descend`] goes down, where a test has no reason for another number.
+pub const LEVELS: usize = 200;
+
+/// Settings with room for so many; with `spills` in the heap.
+pub fn deep(spills: bool) -> Settings {
+    Settings {
+        windows: 1,
+        stack_size: 256 * 1024,
+        window_size: if spills { 16 } else { 256 } * 1024,
+        watermark: 4 * 1024,
+        ..Settings::default()
+    }
+}
+
+/// Goes `levels` native frames deeper, each of which owns what `frame` makes, and calls `bottom` there; with `spills`, all but the last few are in
+/// the heap then.
+pub fn descend<F: 'static>(
+    levels: usize,
+    spills: bool,
+    frame: impl Fn() -> F + 'static,
+    bottom: Box<dyn FnOnce() -> Result<()>>,
+) -> Result<()> {
+    let owned = frame();
+    if levels == 1 {
+        return std::hint::black_box(bottom());
+    }
+    let deeper = move || descend(levels - 1, spills, frame, bottom);
+    let result = match spills {
+        true => spill::call(deeper).and_then(|result| result),
+        false => deeper(),
+    };
+    drop(owned);
+    std::hint::black_box(result)
 }
 
 /// What happened, in order.
