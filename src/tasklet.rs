@@ -94,6 +94,10 @@ pub(crate) struct Extra {
     pub(crate) segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
     pub(crate) locals: crate::local::Values,
+    /// Its number in `sync`; 0: it has none yet. Not a value like those: their destructors
+    /// need it, in whatever order.
+    #[cfg(feature = "std")]
+    pub(crate) number: u64,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
     pub(crate) fiber: sanitizer::Fiber,
     pub(crate) user_data: Option<Rc<dyn Any>>,
@@ -215,6 +219,11 @@ unsafe fn end_locals(task: *mut Task) {
     unsafe {
         let error = (*task).slot.take();
         os::catch_into(task, keep_error, || crate::local::drop_values(task));
+        #[cfg(feature = "std")]
+        {
+            // The next function is somebody else.
+            (*task).extra().number = 0;
+        }
         if !error.is_empty() {
             drop(mem::replace(&mut (*task).slot, error));
         }
@@ -323,6 +332,8 @@ impl Task {
                 low: 0,
                 segment: 0..0,
                 locals: crate::local::Values::new(),
+                #[cfg(feature = "std")]
+                number: 0,
                 fiber: sanitizer::Fiber::NEW,
                 user_data: None,
                 on_error: None,

@@ -1244,3 +1244,27 @@ fn a_lock_may_be_released_from_a_channel_callback() {
     finish();
     assert!(done.get());
 }
+
+/// What an ending tasklet keeps goes in its own context, whatever it has used before or after: it is the owner still.
+#[test]
+fn a_reentrant_lock_that_a_tasklet_keeps_is_given_back_at_its_end() {
+    type Held = RefCell<Option<hardswitch::sync::RLockGuard<'static, ()>>>;
+    static LOCK: RLock<()> = RLock::new(());
+    static OTHER: RLock<()> = RLock::new(());
+    hardswitch::local! {
+        static HELD: Held = RefCell::new(None);
+    }
+    for known_before in [false, true] {
+        start(move || {
+            if known_before {
+                drop(OTHER.lock()?);
+            }
+            HELD.with(|held| {
+                *held.borrow_mut() = Some(LOCK.lock()?);
+                Ok(())
+            })
+        });
+        finish();
+        assert!(!LOCK.is_locked(), "{known_before}");
+    }
+}

@@ -3,7 +3,8 @@
 use super::sem::Sem;
 use super::wait::Until;
 use crate::error::StateError;
-use crate::{Local, Result};
+use crate::runtime::Runtime;
+use crate::Result;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -37,11 +38,13 @@ impl Raw {
 /// The calling tasklet's number: of the process, never 0, never given again. An address would come again with another tasklet, and a lock
 /// that was never given back would be that one's.
 pub(crate) fn this_tasklet() -> u64 {
-    static WHO: Local<u64> = Local::new(|| {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        LAST.fetch_add(1, Ordering::Relaxed) + 1
-    });
-    WHO.with(|number| *number)
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    // SAFETY: the running tasklet is a live task; no code of the user runs while its box is borrowed.
+    let number = unsafe { &mut (*Runtime::get().current()).extra().number };
+    if *number == 0 {
+        *number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+    *number
 }
 
 /// Mutual exclusion of tasklets, whatever thread they are on.
@@ -251,7 +254,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 ///
 /// As [`Lock`], except that the data is shared with all of the holder's guards, so what changes must be in a `Cell` or `RefCell`.
 ///
-/// Cost: as [`Lock`]; to take it again, no atomic read-modify-write. Two allocations for each tasklet, when it first takes one.
+/// Cost: as [`Lock`]; to take it again, no atomic read-modify-write. One allocation for each tasklet, when it first takes one.
 ///
 /// ```
 /// use hardswitch::sync::RLock;
