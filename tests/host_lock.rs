@@ -658,3 +658,32 @@ fn members_that_come_and_go_and_talk_hang_nobody_and_run_one_at_a_time() {
     assert_eq!((stats.owner, stats.waiting), (None, 0));
     assert!(stats.turns_up > 0 && stats.contended > 0);
 }
+
+/// Its end comes where it ran: in the middle of a wait, when the thread counts as asleep already.
+#[test]
+fn a_hook_that_replaces_itself_ends_where_nobody_may_pump() {
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    struct Pumps;
+    impl Drop for Pumps {
+        fn drop(&mut self) {
+            let pumped = MainLoop::current().unwrap().pump(Some(Duration::ZERO));
+            assert!(matches!(pumped, Err(Error::SwitchTrap)), "{pumped:?}");
+            REFUSED.fetch_add(1, SeqCst);
+        }
+    }
+    let lock = HostLock::new(NEVER);
+    let theirs = lock.clone();
+    member(&lock, move || {
+        let (last, hooked) = (Pumps, theirs.clone());
+        theirs.set_hook(Some(Arc::new(move |event: &Event| {
+            let _ = &last;
+            if matches!(event.what, Happening::Released { .. }) {
+                drop(hooked.set_hook(None));
+            }
+        })));
+        hardswitch::sleep(MS(5)).unwrap();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(REFUSED.load(SeqCst), 1);
+}

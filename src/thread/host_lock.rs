@@ -281,7 +281,9 @@ impl HostLock {
     /// As [`join`](Self::join).
     pub fn install(&self) -> Result<()> {
         self.join()?;
-        *lock(&INSTALLED) = Some(self.clone());
+        // Dropped after the mutex: the one before may be the last handle, and its hook own anything.
+        let before = lock(&INSTALLED).replace(self.clone());
+        drop(before);
         let me = crate::thread_id();
         for home in home::all() {
             if home.id != me {
@@ -344,7 +346,8 @@ impl HostLock {
             what: what(),
             at: Instant::now(),
         };
-        if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
+        // The hook goes in there: it may have been replaced meanwhile, and own anything.
+        if catch_unwind(AssertUnwindSafe(move || hook(&event))).is_err() {
             log::error!("the hook of a host lock panicked");
         }
         TELLS.set(false);
