@@ -10,11 +10,10 @@ use core::ptr;
 use core::time::Duration;
 
 use crate::arch::transfer;
-use crate::drive;
+use crate::drive::{self, WaitError};
 use crate::error::{Error, Result, StateError};
-use crate::os;
 use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED};
-use crate::scheduler::{fail, go, may_switch, prepare, revive, when_empty};
+use crate::scheduler::{call_locked, fail, go, may_switch, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, arrive_with, plain, swap};
@@ -358,16 +357,42 @@ impl Core {
     }
 }
 
+#[cfg(feature = "std")]
+impl Core {
+    /// Blocks the running tasklet until somebody wakes it, as a sender or as a receiver.
+    /// Whether anything came with that does not matter.
+    fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.park::<DIR>());
+            }
+            if DIR == SEND {
+                Slot::put(&raw mut (*me).slot, ());
+            }
+            self.action::<DIR>(runtime, me);
+            let kind = WaitError::kind(runtime);
+            arrive(runtime, me).map(drop).map_err(kind)
+        }
+    }
+}
+
 /// Somebody put a value into the caller's slot by hand: it is dropped when the
 /// operation succeeds and put back when it fails. Or something was thrown at it while
 /// it was running: that is raised now.
 #[cold]
 #[inline(never)]
-fn aside<T>(runtime: &Runtime, me: *mut Task, operation: impl FnOnce() -> Result<T>) -> Result<T> {
+fn aside<T, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+    operation: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
-        drive::raise(me)?;
+        drive::raise(me).map_err(WaitError::Thrown)?;
         let value = (*me).slot.take();
         let result = operation();
         // A test's switch: nothing is lost here, so that a spill alone loses it.
@@ -598,16 +623,11 @@ pub(crate) unsafe fn call_back(
     // SAFETY: the caller's promise.
     let tasklet = unsafe { Tasklet::from_ref(me) };
     // The value is on its way: nothing may switch meanwhile.
-    let result = runtime.locked(|| {
-        os::catch(|| {
-            callback(id, &tasklet, sends, will_block);
-            Ok(())
-        })
+    call_locked(runtime, "channel", || {
+        let callback = callback;
+        callback(id, &tasklet, sends, will_block);
     });
     runtime.in_channel_callback.set(false);
-    if let Err(error) = result {
-        log::error!("error in the channel callback: {error}");
-    }
     Ok(())
 }
 
@@ -918,6 +938,17 @@ impl<T: 'static> Channel<T> {
     /// A number that no other channel alive at the same time has.
     pub fn id(&self) -> usize {
         Rc::as_ptr(&self.core) as usize
+    }
+}
+
+#[cfg(feature = "std")]
+impl Channel<()> {
+    /// As [`Core::park`].
+    pub(crate) fn park(&self, sends: bool) -> Result<(), WaitError> {
+        match sends {
+            true => self.core.park::<SEND>(),
+            false => self.core.park::<RECEIVE>(),
+        }
     }
 }
 

@@ -13,9 +13,41 @@
 //!
 //! If nothing could wake anybody there is no point in it: that is a deadlock.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+#[cfg(feature = "std")]
+use crate::runtime::after;
 use crate::runtime::Runtime;
 use crate::tasklet::Task;
+
+/// Why a wait ended without what it was for. The error does not tell: whatever a wait can
+/// fail with can be thrown as well.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub(crate) enum WaitError {
+    /// It could not go on: a trap, a deadlock, no memory for a slice, a pump that failed.
+    Hindered(Error),
+    /// Thrown at the tasklet; or the uncaught error of another one, which it is told.
+    Thrown(Error),
+}
+
+impl From<WaitError> for Error {
+    fn from(ended: WaitError) -> Error {
+        match ended {
+            WaitError::Hindered(error) | WaitError::Thrown(error) => error,
+        }
+    }
+}
+
+impl WaitError {
+    /// What an error of the operation that was just made is: asked before the slot is
+    /// taken, which forgets it.
+    #[cfg(feature = "std")]
+    pub(crate) fn kind(runtime: &Runtime) -> fn(Error) -> WaitError {
+        match runtime.after.get() & after::FAILED {
+            0 => WaitError::Thrown,
+            _ => WaitError::Hindered,
+        }
+    }
+}
 
 /// Is the running tasklet the last one: nobody else is in the queue, and nobody
 /// waits for the queue to be empty?
@@ -71,8 +103,7 @@ pub(crate) fn raise(me: *mut Task) -> Result<()> {
 #[cfg(feature = "std")]
 mod sys {
     use super::*;
-    use crate::error::Error;
-    use crate::net::reactor::Reactor;
+    use crate::net::reactor::{PumpError, Reactor};
     use core::time::Duration;
 
     /// Pumps once, for as long as that takes. False: nothing could come of it.
@@ -87,13 +118,14 @@ mod sys {
         }
         // Only other threads can help.
         let expected =
-            reactor.is_some_and(|reactor| reactor.outstanding() > 0) || crate::thread::is_known();
+            reactor.is_some_and(|reactor| reactor.expects()) || crate::thread::is_known();
         if !expected || !crate::thread::has_company() {
             return Ok(false);
         }
         match Reactor::current()?.pump_for_threads() {
-            Err(Error::Deadlock) => Ok(false),
-            other => other.map(|_| true),
+            Ok(_) => Ok(true),
+            Err(PumpError::Deadlock) => Ok(false),
+            Err(PumpError::Failed(error)) => Err(error),
         }
     }
 

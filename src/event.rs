@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::thread::bell::Bell;
@@ -60,6 +60,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Are there events? Written under the lock; whoever has been rung sees it.
     any: AtomicBool,
+    /// Those who will post: see [`Promise`].
+    promises: AtomicUsize,
     limit: usize,
     bell: Arc<Bell>,
 }
@@ -103,6 +105,7 @@ impl EventQueue {
             shared: Arc::new(Shared {
                 queue,
                 any: AtomicBool::new(false),
+                promises: AtomicUsize::new(0),
                 limit,
                 bell: Arc::new(bell),
             }),
@@ -157,6 +160,11 @@ impl EventQueue {
         self.len() == 0
     }
 
+    /// Has somebody promised to post?
+    pub(crate) fn is_promised(&self) -> bool {
+        self.shared.promises.load(Ordering::Acquire) > 0
+    }
+
     /// Silences the descriptor: to be called when it is readable, before [`run_pending`](Self::run_pending). What is posted from then on
     /// makes it readable again.
     pub fn acknowledge(&self) {
@@ -203,6 +211,12 @@ impl Poster {
         self.push(Box::new(event), usize::MAX)
     }
 
+    /// The owner is to count on something being posted, until the promise is dropped.
+    pub(crate) fn promise(&self) -> Promise {
+        self.shared.promises.fetch_add(1, Ordering::Relaxed);
+        Promise(self.clone())
+    }
+
     /// Ends the owner's wait, or its next one, with nothing to do.
     pub fn interrupt(&self) {
         self.shared.bell.ring();
@@ -226,6 +240,23 @@ impl Poster {
             }
         };
         refused.map_or(Ok(()), |(_, why)| Err(why))
+    }
+}
+
+/// Somebody will post. Dropped, it ends the owner's wait, so that it looks whether there is anything left to wait for.
+pub(crate) struct Promise(Poster);
+
+impl Promise {
+    pub(crate) fn poster(&self) -> &Poster {
+        &self.0
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // Release: what was posted before is seen by who finds that nobody promises any more.
+        self.0.shared.promises.fetch_sub(1, Ordering::Release);
+        self.0.interrupt();
     }
 }
 

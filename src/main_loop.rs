@@ -17,8 +17,8 @@
 //!
 //! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
 
-use crate::event::{PostError, Poster};
-use crate::net::reactor::{Reactor, Wake};
+use crate::event::{PostError, Poster, Promise};
+use crate::net::reactor::{PumpError, Reactor, Wake};
 use crate::net::shim::Backend;
 use crate::{Error, Result};
 use std::cell::Cell;
@@ -144,11 +144,11 @@ impl MainLoop {
     }
 
     /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket, in an offload call or in a wait of
-    /// [`sync`](crate::sync), and no timer waits, or until [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so,
+    /// [`sync`](crate::sync), no timer waits and nobody has a [`Work`] guard, or until [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so,
     /// and so is what waits for a simulated clock that stands still; those on channels between threads are waited for as long as
     /// another thread that uses the library can run.
     ///
-    /// Errors: those of [`tick`](Self::tick). Calling it again goes on.
+    /// Errors: those of [`tick`](Self::tick). Calling it again goes on; a stop that came meanwhile ends that call.
     pub fn run_until_idle(&self) -> Result<()> {
         self.free_run(true)
     }
@@ -160,7 +160,13 @@ impl MainLoop {
     }
 
     fn free_run(&self, until_idle: bool) -> Result<()> {
-        let _running = Running::begin(&self.stop);
+        let running = Running::begin(&self.stop);
+        self.run_on(until_idle)?;
+        running.over();
+        Ok(())
+    }
+
+    fn run_on(&self, until_idle: bool) -> Result<()> {
         loop {
             if crate::run_count() > 1 {
                 crate::run()?;
@@ -177,9 +183,10 @@ impl MainLoop {
                 }
                 // Other threads may wake somebody here, as long as one of them can run.
                 match self.reactor.pump_for_threads() {
-                    Err(Error::Deadlock) => return Ok(()),
-                    other => other?,
-                };
+                    Ok(_) => crate::thread::raise()?,
+                    Err(PumpError::Deadlock) => return Ok(()),
+                    Err(PumpError::Failed(error)) => return Err(error),
+                }
                 continue;
             }
             self.pump(None)?;
@@ -187,7 +194,7 @@ impl MainLoop {
     }
 
     /// Is there nothing that could wake a tasklet: no timer of a clock that runs, no socket waited for, no offload call, no wait in
-    /// [`sync`](crate::sync), no event?
+    /// [`sync`](crate::sync), no event, no [`Work`] guard?
     pub fn is_idle(&self) -> bool {
         self.reactor.is_idle()
     }
@@ -204,6 +211,10 @@ impl MainLoop {
 
     /// Polls through `backend` from now on, under the [shim](crate::net::shim), instead of the operating system's `poll`; answers the one
     /// that was there. For ports and for tests.
+    ///
+    /// While it polls, the loop is at rest: what the backend calls must not switch, wait or pump, and fails with [`Error::SwitchTrap`] or
+    /// [`Error::BlockTrap`] where it would. It may replace itself; then it goes when it comes back, and the answer is the system's. A panic
+    /// of a backend goes on to who pumps.
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.reactor.set_backend(backend)
     }
@@ -219,7 +230,7 @@ impl fmt::Debug for MainLoop {
     }
 }
 
-/// The outermost free run forgets a stop when it ends; nested ones leave it for the outer ones.
+/// The outermost free run forgets a stop when it is over; nested ones leave it for the outer ones, and one that fails for the next.
 struct Running<'a>(&'a AtomicBool);
 
 impl<'a> Running<'a> {
@@ -229,16 +240,24 @@ impl<'a> Running<'a> {
     }
 }
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        RUNNING.set(RUNNING.get() - 1);
-        if RUNNING.get() == 0 {
+impl Running<'_> {
+    fn over(self) {
+        if RUNNING.get() == 1 {
             self.0.store(false, Ordering::Release);
         }
     }
 }
 
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        RUNNING.set(RUNNING.get() - 1);
+    }
+}
+
 /// A loop, for other threads: cheap to clone, usable from anywhere.
+///
+/// To have one promises nothing: a loop whose `Remote`s are all that is left is idle, and who blocks there is told of the deadlock. Who will
+/// post says so by a [`Work`] guard.
 #[derive(Clone, Debug)]
 pub struct Remote {
     poster: Poster,
@@ -255,6 +274,14 @@ impl Remote {
         self.poster.post(event)
     }
 
+    /// Has the loop wait for what its holder will [post](Self::post), until the guard is dropped.
+    pub fn work(&self) -> Work {
+        Work {
+            promise: self.poster.promise(),
+            stop: self.stop.clone(),
+        }
+    }
+
     /// Ends the loop's wait, or its next one.
     pub fn interrupt(&self) {
         self.poster.interrupt();
@@ -268,8 +295,58 @@ impl Remote {
     }
 }
 
+/// Says that its holder, on any thread, will post to a loop: until it is dropped the loop is not idle. So
+/// [`MainLoop::run_until_idle`] goes on, and who is the last one to block there, on a channel say, sleeps instead of getting
+/// [`Error::Deadlock`] (if the process has other threads).
+///
+/// For threads that the library knows nothing of, as long as they have work for the loop. A [`Remote`] is free to be kept by anybody.
+///
+/// ```
+/// use hardswitch::MainLoop;
+/// use std::{thread, time::Duration};
+///
+/// let main_loop = MainLoop::current()?;
+/// let work = main_loop.remote().work();
+/// let thread = thread::spawn(move || {
+///     thread::sleep(Duration::from_millis(20)); // busy with something else
+///     work.remote().post(|| println!("there it is")).unwrap();
+/// });
+/// main_loop.run_until_idle()?; // until the thread drops `work`
+/// # thread.join().unwrap();
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+#[must_use = "the loop does not wait any more when it is dropped"]
+pub struct Work {
+    promise: Promise,
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    /// The loop.
+    pub fn remote(&self) -> Remote {
+        Remote {
+            poster: self.promise.poster().clone(),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+impl Clone for Work {
+    /// One more promise: the loop waits until both are dropped.
+    fn clone(&self) -> Work {
+        self.remote().work()
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
+}
+
 const _: () = {
     const fn across_threads<T: Send + Sync>() {}
     across_threads::<Remote>();
+    across_threads::<Work>();
     across_threads::<Error>();
 };

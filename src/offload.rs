@@ -19,6 +19,7 @@
 //! the next one for a while before it sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than the `spin` of
 //! the caller's [settings](crate::Settings), and both learn when it is in vain.
 
+use crate::drive::WaitError;
 use crate::event::Poster;
 use crate::net::reactor::Reactor;
 use crate::runtime::Runtime;
@@ -204,8 +205,13 @@ where
                 pool.hurry();
             }
         };
-        sitting.wait_for_call(&job.seated, deadline, unanswered)?;
-        waiting.claim().ok_or(Error::Timeout)?.map_err(Error::from)
+        let late = match sitting.wait_for_call(&job.seated, deadline, unanswered) {
+            Ok(_) => Error::Timeout,
+            // Not what somebody threw, but why it could not go on waiting: the outcome may be there.
+            Err(WaitError::Hindered(error)) => error,
+            Err(WaitError::Thrown(error)) => return Err(error),
+        };
+        waiting.claim().ok_or(late)?.map_err(Error::from)
     }
 }
 
@@ -288,7 +294,7 @@ where
         let outcome: Outcome<R> = match go {
             Go::Run => catch_unwind(AssertUnwindSafe(f)).map_err(Failure::Panic),
             Go::Cancel => {
-                drop(f);
+                contain(|| drop(f));
                 Err(Failure::Cancelled)
             }
         };
@@ -554,17 +560,23 @@ impl Pool {
             );
             return Err(io::Error::new(ErrorKind::WouldBlock, full).into());
         }
+        let mut lacks = None;
         if state.idle + state.coming <= state.jobs.len()
             && state.workers.len() < shared.settings.threads
         {
-            shared.clone().start_worker(&mut state)?;
+            lacks = shared.clone().start_worker(&mut state)?;
         }
         state.jobs.push_back(Job { work, spin });
         shared.beckon(&state);
         let wake = state.idle > 0 && state.lacks_workers();
+        let workers = state.workers.len();
         drop(state);
         if wake {
             shared.work.notify_one();
+        }
+        // Not under the lock: a logger may ask for the load.
+        if let Some(error) = lacks {
+            log::warn!("a worker thread cannot be started, {workers} go on: {error}");
         }
         Ok(())
     }
@@ -582,7 +594,8 @@ impl Pool {
 }
 
 impl Shared {
-    fn start_worker(self: Arc<Self>, state: &mut State) -> Result<()> {
+    /// Answers why there is none more, if those that are there will do.
+    fn start_worker(self: Arc<Self>, state: &mut State) -> Result<Option<io::Error>> {
         let started = thread::Builder::new()
             .name(format!("hsw-worker-{}", state.workers.len()))
             .stack_size(self.settings.stack_size)
@@ -592,14 +605,11 @@ impl Shared {
                 // It comes for a job before it sleeps.
                 state.coming += 1;
                 state.workers.push(worker);
+                Ok(None)
             }
-            Err(e) if state.workers.is_empty() => return Err(e.into()),
-            Err(e) => log::warn!(
-                "a worker thread cannot be started, {} go on: {e}",
-                state.workers.len()
-            ),
+            Err(error) if state.workers.is_empty() => Err(error.into()),
+            Err(error) => Ok(Some(error)),
         }
-        Ok(())
     }
 
     /// After each change of the queue.
@@ -694,12 +704,16 @@ impl Shared {
 
 /// What is left to panic here are destructors.
 fn run(job: Job, go: Go, soon: &dyn Fn()) {
-    let made = move || {
+    contain(move || {
         job.work.run(go, soon);
         drop(job);
-    };
-    if catch_unwind(AssertUnwindSafe(made)).is_err() {
-        log::error!("a destructor panicked on a worker thread");
+    });
+}
+
+/// Calls destructors of a user's: their panics are nobody's business here.
+fn contain(destructors: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(destructors)).is_err() {
+        log::error!("a destructor panicked in a worker pool");
     }
 }
 

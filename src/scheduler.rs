@@ -143,17 +143,31 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     let before = runtime.next.replace(next);
     // SAFETY: both are live for the duration: the caller holds references.
     let (prev, next) = unsafe { (Tasklet::from_ref(prev), Tasklet::from_ref(next)) };
-    let result = runtime.locked(|| {
-        os::catch(|| {
-            callback(Some(&prev), &next);
-            Ok(())
-        })
+    call_locked(runtime, "schedule", || {
+        let callback = callback;
+        callback(Some(&prev), &next);
     });
-    if let Err(error) = result {
-        log::error!("error in the schedule callback: {error}");
-    }
     drop((prev, next));
     runtime.next.set(before);
+}
+
+/// Calls a callback, in which nobody may switch. Nor may what comes of it: a panic goes to
+/// the log, and loggers, payloads and the callback's end are a user's code as well.
+pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
+    runtime.locked(|| {
+        let called = os::catch(|| {
+            callback();
+            Ok(())
+        });
+        let Err(error) = called else { return };
+        let logged = os::catch(|| {
+            log::error!("error in the {which} callback: {error}");
+            drop(error);
+            Ok(())
+        });
+        // A logger that panics has nowhere to say so; its payload's end could panic again.
+        core::mem::forget(logged);
+    });
 }
 
 /// Who runs when `prev` leaves the queue and nobody else is in it.
@@ -352,6 +366,25 @@ pub fn schedule() -> Result<()> {
             transfer(op_yield, runtime as *const Runtime as *mut ());
         }
         arrive_unit(runtime, me)
+    }
+}
+
+/// As [`schedule`], and says whether it could not switch, or something was thrown.
+#[cfg(feature = "std")]
+pub(crate) fn give_way() -> Result<(), drive::WaitError> {
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    drive::raise(me).map_err(drive::WaitError::Thrown)?;
+    // SAFETY: as `schedule`. What somebody put into the slot by hand is dropped on arrival.
+    unsafe {
+        let next = (*me).next;
+        if next != me && plain(runtime, me, next) {
+            swap(runtime, me, next);
+        } else {
+            transfer(op_yield, runtime as *const Runtime as *mut ());
+        }
+        let kind = drive::WaitError::kind(runtime);
+        arrive_unit(runtime, me).map_err(kind)
     }
 }
 

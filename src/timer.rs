@@ -205,7 +205,8 @@ impl Clock {
         let reactor = Reactor::current()?;
         let wait = reactor.register(None, None);
         let _armed = Armed(self.arm(at, Action::Wake(wait.waiter().clone()))?);
-        reactor.block(wait.waiter()).map(drop)
+        reactor.block(wait.waiter())?;
+        Ok(())
     }
 
     /// When the next timer or sleeper is due, as the clock shows it.

@@ -497,10 +497,14 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
         }
         #[cfg(feature = "std")]
         if after & after::MAIL != 0 {
-            if let Err(error) = crate::thread::read_mail_and_raise() {
-                #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
-                drop(slot);
-                return Err(failed.unwrap_or(error));
+            crate::thread::read_mail();
+            // Who has a failure to report already fails with what was thrown next time.
+            if failed.is_none() {
+                if let Err(error) = crate::thread::raise() {
+                    #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
+                    drop(slot);
+                    return Err(error);
+                }
             }
         }
         // A test's switch: the historical order, claim after the destructors. The

@@ -4,7 +4,8 @@ use hardswitch::event::PostError;
 use hardswitch::{sleep, sleep_until, spawn, Channel, Error, MainLoop};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -333,4 +334,94 @@ fn a_loop_may_run_in_a_tasklet_that_is_not_main() {
     let mut woken = notes.all();
     woken.sort();
     assert_eq!(woken, [10, 20]);
+}
+
+#[test]
+fn a_stop_is_kept_when_the_run_fails() {
+    let remote = main_loop().remote();
+    spawn(move || {
+        remote.stop();
+        Err(Error::Timeout)
+    })
+    .unwrap();
+    assert!(matches!(main_loop().run(), Err(Error::Timeout)));
+    // Were it forgotten, this would wait until then.
+    let late = main_loop().remote();
+    let helper = hardswitch::timer::call_later(LONG, move || late.stop()).unwrap();
+    let start = Instant::now();
+    main_loop().run().unwrap();
+    assert!(start.elapsed() < LONG);
+    helper.cancel();
+    main_loop().run_until_idle().unwrap();
+    let (go, goes) = mpsc::channel::<()>();
+    let late = main_loop().remote();
+    let thread = thread::spawn(move || {
+        let _ = goes.recv_timeout(MS(50));
+        late.stop();
+    });
+    let start = Instant::now();
+    main_loop().run().unwrap();
+    assert!(start.elapsed() >= MS(50), "and obeyed once");
+    drop(go);
+    thread.join().unwrap();
+}
+
+// --- Work
+
+thread_local! {
+    static NUMBERS: Channel<u32> = Channel::new();
+}
+
+fn send_a_number() {
+    NUMBERS.with(Channel::clone).send(7).unwrap();
+}
+
+#[test]
+fn a_loop_is_not_idle_while_somebody_has_work_for_it() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (work, counts) = (main_loop().remote().work(), ran.clone());
+    let thread = thread::spawn(move || {
+        for _ in 0..3 {
+            thread::sleep(MS(20));
+            let counts = counts.clone();
+            work.remote()
+                .post(move || {
+                    counts.fetch_add(1, Ordering::SeqCst);
+                })
+                .unwrap();
+        }
+        let more = work.clone();
+        drop(work);
+        thread::sleep(MS(20));
+        counts.fetch_add(1, Ordering::SeqCst);
+        drop(more);
+    });
+    assert!(!main_loop().is_idle());
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(ran.load(Ordering::SeqCst), 4);
+    assert!(main_loop().is_idle());
+    thread.join().unwrap();
+}
+
+#[test]
+fn who_blocks_as_the_last_one_waits_for_who_has_work() {
+    let work = main_loop().remote().work();
+    let thread = thread::spawn(move || {
+        thread::sleep(MS(50));
+        work.remote().post(send_a_number).unwrap();
+    });
+    let numbers = NUMBERS.with(Channel::clone);
+    assert_eq!(numbers.receive().unwrap(), 7);
+    thread.join().unwrap();
+    // And for nobody else.
+    let _remote = main_loop().remote();
+    assert!(matches!(numbers.receive(), Err(Error::Deadlock)));
+    // Work that comes to nothing.
+    let work = main_loop().remote().work();
+    let thread = thread::spawn(move || {
+        thread::sleep(MS(50));
+        drop(work);
+    });
+    assert!(matches!(numbers.receive(), Err(Error::Deadlock)));
+    thread.join().unwrap();
 }

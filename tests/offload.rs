@@ -517,3 +517,51 @@ fn the_small_stacks_of_a_console_suffice_for_name_look_ups_and_panics() {
     let panicked = pool.call(|| panic!("with a backtrace if one is wanted"));
     assert!(matches!(panicked, Err(Error::Panicked(_))));
 }
+
+/// What has not begun is dropped by who shuts the pool down; whatever its destructor does, the tasklet is told.
+#[test]
+fn a_call_whose_destructor_panics_is_given_back_all_the_same() {
+    struct Fails;
+    impl Drop for Fails {
+        fn drop(&mut self) {
+            panic!("a destructor's panic");
+        }
+    }
+    let pool = pool(1, 10);
+    let (release, gate) = mpsc::channel::<()>();
+    let first = on_a_tasklet({
+        let pool = pool.clone();
+        move || pool.call(move || gate.recv().unwrap())
+    });
+    main_loop().tick().unwrap();
+    while pool.load() != (1, 0) {
+        thread::sleep(MS(1));
+    }
+    let (never, held) = on_a_tasklet({
+        let (pool, fails) = (pool.clone(), Fails);
+        move || {
+            pool.call(move || {
+                let _fails = fails;
+            })
+        }
+    });
+    main_loop().tick().unwrap();
+    let shuts = pool.clone();
+    let thread = thread::spawn(move || shuts.shutdown_now());
+    while pool.load().1 > 0 {
+        thread::sleep(MS(1));
+    }
+    release.send(()).unwrap();
+    thread.join().unwrap();
+    let told = hardswitch::time::timeout(MS(5_000), || {
+        while never.is_alive() {
+            hardswitch::sleep(MS(1))?;
+        }
+        Ok(())
+    });
+    told.expect("it is told");
+    let error = held.take().unwrap().unwrap_err();
+    assert_eq!(io_kind(&error), Some(ErrorKind::NotConnected));
+    main_loop().run_until_idle().unwrap();
+    first.1.take().unwrap().unwrap();
+}

@@ -810,3 +810,102 @@ fn a_failure_is_not_swallowed_because_a_value_came_too() {
         assert_eq!(got.unwrap_err().to_string(), failure.to_string());
     }
 }
+
+// --- What a wait is told is not what it fails with by itself
+
+/// Errors that a wait may have reasons of its own for.
+fn ambiguous() -> [Error; 6] {
+    [
+        Error::Deadlock,
+        Error::SwitchTrap,
+        Error::BlockTrap,
+        Error::ValueLost,
+        Error::OutOfMemory,
+        Error::Timeout,
+    ]
+}
+
+fn same(error: &Error, expected: &Error) -> bool {
+    std::mem::discriminant(error) == std::mem::discriminant(expected)
+}
+
+/// Main waits; a tasklet brings what it waits for and ends with an error, of which main is told.
+#[test]
+fn an_uncaught_error_is_told_though_the_partner_has_come() {
+    for error in ambiguous() {
+        for timed in [false, true] {
+            let channel = Channel::new();
+            let (there, ends_with) = (channel.clone(), error.clone());
+            spawn(move || {
+                there.send(1)?;
+                Err(ends_with)
+            })
+            .unwrap();
+            let received = match timed {
+                false => channel.receive(),
+                true => channel.receive_timeout(MS(10_000)),
+            };
+            let told = received.expect_err("an error").clone();
+            assert!(same(&told, &error), "{told:?}, not {error:?}");
+            assert_eq!(channel.balance(), 0);
+        }
+    }
+}
+
+/// A tasklet waits; main gives way to it, and it ends with an error, of which main is told.
+#[test]
+fn an_uncaught_error_of_the_partner_is_told() {
+    for error in ambiguous() {
+        let channel = Channel::new();
+        let (there, ends_with) = (channel.clone(), error.clone());
+        spawn(move || {
+            there.receive()?;
+            Err(ends_with)
+        })
+        .unwrap();
+        hardswitch::run().unwrap();
+        let told = channel.send(1).expect_err("an error");
+        assert!(same(&told, &error), "{told:?}, not {error:?}");
+    }
+}
+
+#[test]
+fn what_is_thrown_at_a_waiting_tasklet_comes_out_whatever_it_is() {
+    for error in ambiguous() {
+        for sends in [false, true] {
+            let channel = Channel::new();
+            let (there, got) = (channel.clone(), Rc::new(RefCell::new(None)));
+            let tell = got.clone();
+            let waits = spawn(move || {
+                let result = match sends {
+                    true => there.send(1),
+                    false => there.receive().map(drop),
+                };
+                *tell.borrow_mut() = result.err();
+            })
+            .unwrap();
+            hardswitch::run().unwrap();
+            waits.throw(error.clone()).unwrap();
+            let told = got.take().expect("it has left");
+            assert!(same(&told, &error), "{told:?}, not {error:?}");
+            assert_eq!(channel.balance(), 0);
+        }
+    }
+}
+
+/// The same for what waits in `sync`.
+#[test]
+fn an_uncaught_error_is_told_though_the_event_is_set() {
+    for error in ambiguous() {
+        let event = Arc::new(hardswitch::sync::Event::new());
+        let (there, ends_with) = (event.clone(), error.clone());
+        spawn(move || {
+            there.set();
+            Err(ends_with)
+        })
+        .unwrap();
+        let told = event.wait().expect_err("an error");
+        assert!(same(&told, &error), "{told:?}, not {error:?}");
+        assert_eq!(event.waiting(), 0);
+    }
+}

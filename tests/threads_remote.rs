@@ -392,3 +392,54 @@ fn a_question_that_blocks_does_not_hold_up_the_next() {
     thread.join().unwrap();
     asks.join().unwrap().unwrap();
 }
+
+/// The letter that throws is read by an operation that has failed already: what was thrown is for the next one.
+#[test]
+fn a_kill_is_not_lost_when_the_operation_that_reads_it_fails() {
+    let main = hardswitch::main_tasklet().remote().unwrap();
+    let (posted, is_posted) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let first = main.clone();
+        let asks = spawn(move || {
+            let failed = first.with(|_| {
+                let _trap = hardswitch::switch_trapped();
+                hardswitch::schedule()
+            })?;
+            assert!(matches!(failed, Err(Error::SwitchTrap)));
+            Ok(())
+        });
+        hardswitch::run().unwrap();
+        main.kill().unwrap();
+        posted.send(()).unwrap();
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+        assert!(!asks.unwrap().is_alive());
+    });
+    is_posted.recv().unwrap();
+    let other = spawn(|| ()).unwrap();
+    let pumped = MainLoop::current().unwrap().pump(Some(Duration::ZERO));
+    assert!(matches!(pumped, Err(Error::Exit)), "{pumped:?}");
+    hardswitch::run().unwrap();
+    assert!(!other.is_alive());
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_is_thrown_at_an_idle_loop_that_waits_for_other_threads_ends_it() {
+    let main = hardswitch::main_tasklet().remote().unwrap();
+    let channel = Channel::<u32>::new();
+    let waits = channel.clone();
+    let waiting = spawn(move || waits.receive().map(drop)).unwrap();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        hardswitch::thread_id();
+        thread::sleep(Duration::from_millis(50));
+        main.throw(Error::Timeout).unwrap();
+        // It can run, so there is hope for a while.
+        let _ = may_go_on.recv_timeout(Duration::from_secs(5));
+    });
+    let result = MainLoop::current().unwrap().run_until_idle();
+    assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
+    drop(go_on);
+    thread.join().unwrap();
+    waiting.kill().unwrap();
+}

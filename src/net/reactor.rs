@@ -21,11 +21,13 @@
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
 
+use super::errno::Errno;
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
-use crate::drive::{self, must_drive};
+use crate::drive::{self, must_drive, WaitError};
 use crate::event::EventQueue;
 use crate::runtime::Runtime;
+use crate::scheduler;
 use crate::tasklet::flag;
 use crate::thread::bell::Bell;
 use crate::thread::{host_lock, StayUp};
@@ -59,8 +61,10 @@ pub(crate) struct Waiter {
 
 pub(crate) struct Reactor {
     events: EventQueue,
-    backend: RefCell<Box<dyn Backend>>,
-    /// The backend is not the system's: what sleeps elsewhere it would not know of.
+    /// `None` while it polls.
+    backend: Cell<Option<Box<dyn Backend>>>,
+    polling: Cell<bool>,
+    /// The backend is not the system's: what sleeps elsewhere it would not know of, and it may be a user's code.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
     /// Waiters for descriptors, in the order they came.
@@ -111,7 +115,8 @@ impl Reactor {
             }
             let reactor = Rc::new(Reactor {
                 events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
-                backend: RefCell::new(Box::new(Os)),
+                backend: Cell::new(Some(Box::new(Os))),
+                polling: Cell::new(false),
                 foreign: Cell::new(false),
                 next_id: Cell::new(0),
                 descriptors: RefCell::default(),
@@ -140,7 +145,9 @@ impl Reactor {
 
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.foreign.set(true);
-        self.backend.replace(backend)
+        // Not there: it polls just now, and goes when it comes back.
+        let before = self.backend.replace(Some(backend));
+        before.unwrap_or_else(|| Box::new(Os))
     }
 
     /// Counts a call on another thread, or (-1) its end.
@@ -149,9 +156,9 @@ impl Reactor {
             .set(self.outstanding.get().wrapping_add_signed(delta));
     }
 
-    /// Calls on other threads, and waits that those end.
-    pub fn outstanding(&self) -> usize {
-        self.outstanding.get()
+    /// Are there calls on other threads, waits that those end, or promises of theirs to post?
+    pub fn expects(&self) -> bool {
+        self.outstanding.get() > 0 || self.events.is_promised()
     }
 
     /// Is there a socket, a time or an event that could wake a tasklet?
@@ -164,6 +171,7 @@ impl Reactor {
     /// Is there nothing that could wake a tasklet?
     pub fn is_idle(&self) -> bool {
         self.outstanding.get() == 0
+            && !self.events.is_promised()
             && !self.has_work()
             && !crate::thread::has_mail()
             && crate::time::timeouts() == 0
@@ -245,17 +253,17 @@ impl Reactor {
         deadline: Option<Instant>,
     ) -> Result<Wake> {
         let registered = self.register(interest, deadline);
-        self.block(&registered.waiter)
+        Ok(self.block(&registered.waiter)?)
     }
 
     /// Blocks the tasklet until somebody wakes `waiter`.
-    pub fn block(&self, waiter: &Rc<Waiter>) -> Result<Wake> {
+    pub fn block(&self, waiter: &Rc<Waiter>) -> Result<Wake, WaitError> {
         loop {
             if let Some(wake) = waiter.wake.take() {
                 return Ok(wake);
             }
             let over = || waiter.wake.get().is_some();
-            round(false, over, || waiter.channel.receive())?;
+            round(false, over, || waiter.channel.park(false))?;
         }
     }
 
@@ -299,17 +307,25 @@ impl Reactor {
     /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as long as it takes), and not at all
     /// when there was something to do or tasklets are runnable. Answers how much was done: events run plus waits ended.
     pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
-        self.pump_and_rest(timeout, false)
+        Ok(self.pump_and_rest(timeout, false)?)
     }
 
     /// As [`pump`](Self::pump) without a limit, for who waits for other threads of the library and for nothing else. Errors: also
     /// `Deadlock`, when none of them can run.
-    pub fn pump_for_threads(&self) -> Result<usize> {
+    pub fn pump_for_threads(&self) -> Result<usize, PumpError> {
         self.pump_and_rest(None, true)
     }
 
-    fn pump_and_rest(&self, timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
-        host_lock::may_pump()?;
+    fn pump_and_rest(
+        &self,
+        timeout: Option<Duration>,
+        for_threads: bool,
+    ) -> Result<usize, PumpError> {
+        // A backend, or what it calls: the thread has lain down.
+        if self.polling.get() {
+            return Err(PumpError::Failed(Error::SwitchTrap));
+        }
+        host_lock::may_pump().map_err(PumpError::Failed)?;
         host_lock::offer(Runtime::get());
         let mut done = crate::thread::read_mail() + self.events.run_pending();
         let wait = if done > 0 || crate::run_count() > 1 {
@@ -331,7 +347,7 @@ impl Reactor {
     }
 
     /// Where a thread sleeps, and the only place.
-    fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize> {
+    fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize, PumpError> {
         let alone = self.descriptors.borrow().is_empty();
         if timeout == Some(Duration::ZERO) && alone {
             return Ok(0);
@@ -361,7 +377,7 @@ impl Reactor {
             fds.push(PollFd::new(fd, events));
             waiters.push(waiter.clone());
         }
-        let answer = shim::poll(&mut **self.backend.borrow_mut(), &mut fds, timeout);
+        let answer = Polling::begin(self).poll(&mut fds, timeout);
         let signalled = answer.is_ok() && !fds[0].revents.is_empty();
         if waits || signalled {
             bell.heard(signalled);
@@ -380,8 +396,8 @@ impl Reactor {
         waiters.clear();
         self.scratch.set(Scratch { fds, waiters });
         match answer {
-            Ok(_) | Err(super::errno::Errno::EINTR) => Ok(done),
-            Err(error) => Err(std::io::Error::from(error).into()),
+            Ok(_) | Err(Errno::EINTR) => Ok(done),
+            Err(error) => Err(PumpError::Failed(std::io::Error::from(error).into())),
         }
     }
 
@@ -403,6 +419,61 @@ impl Reactor {
     }
 }
 
+/// Why a pump failed.
+pub(crate) enum PumpError {
+    /// Only other threads could have woken somebody, and none of them can run.
+    Deadlock,
+    Failed(Error),
+}
+
+impl From<PumpError> for Error {
+    fn from(error: PumpError) -> Error {
+        match error {
+            PumpError::Deadlock => Error::Deadlock,
+            PumpError::Failed(error) => error,
+        }
+    }
+}
+
+/// The backend polls; the thread may have lain down, so a user's is not to switch, wait or pump. Over when dropped.
+struct Polling<'a> {
+    reactor: &'a Reactor,
+    backend: Option<Box<dyn Backend>>,
+    _refuses: Option<(crate::guard::SwitchTrap, crate::guard::BlockTrap)>,
+}
+
+impl Polling<'_> {
+    fn begin(reactor: &Reactor) -> Polling<'_> {
+        let refuses = reactor.foreign.get();
+        reactor.polling.set(true);
+        Polling {
+            reactor,
+            backend: reactor.backend.take(),
+            _refuses: refuses.then(|| (crate::switch_trapped(), crate::block_trap())),
+        }
+    }
+
+    fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+        let backend = self.backend.as_mut().expect("it is not polling yet");
+        shim::poll(&mut **backend, fds, timeout)
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        let (mine, newer) = (self.backend.take(), self.reactor.backend.take());
+        match newer {
+            // Replaced while it polled.
+            Some(newer) => {
+                self.reactor.backend.set(Some(newer));
+                drop(mine);
+            }
+            None => self.reactor.backend.set(mine),
+        }
+        self.reactor.polling.set(false);
+    }
+}
+
 /// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped; then its mail has been taken, and can be read.
 struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
@@ -412,7 +483,7 @@ impl Rest {
         timeout: &mut Option<Duration>,
         bell: &Arc<Bell>,
         stuck: impl FnOnce() -> bool,
-    ) -> Result<Rest> {
+    ) -> Result<Rest, PumpError> {
         if *timeout == Some(Duration::ZERO) {
             return Ok(Rest(None));
         }
@@ -425,7 +496,7 @@ impl Rest {
                 *timeout = Some(Duration::ZERO);
                 Ok(Rest(None))
             }
-            Err(StayUp::Deadlock) => Err(Error::Deadlock),
+            Err(StayUp::Deadlock) => Err(PumpError::Deadlock),
         }
     }
 }
@@ -489,8 +560,8 @@ impl Drop for Registered {
 pub(crate) fn round(
     for_threads: bool,
     over: impl Fn() -> bool,
-    block: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+    block: impl FnOnce() -> Result<(), WaitError>,
+) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
     if !must_drive(runtime, me) {
@@ -498,17 +569,14 @@ pub(crate) fn round(
     }
     // SAFETY: the running tasklet is live.
     if unsafe { (*me).is(flag::BLOCK_TRAP) } {
-        return Err(Error::BlockTrap);
+        return Err(WaitError::Hindered(Error::BlockTrap));
     }
-    drive::raise(me)?;
-    let reactor = Reactor::current()?;
-    if for_threads {
-        reactor.pump_for_threads()?;
-    } else {
-        reactor.pump(None)?;
-    }
+    drive::raise(me).map_err(WaitError::Thrown)?;
+    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+    let pumped = reactor.pump_and_rest(None, for_threads);
+    pumped.map_err(|error| WaitError::Hindered(error.into()))?;
     if crate::run_count() > 1 && !over() {
-        crate::schedule()?;
+        return scheduler::give_way();
     }
     Ok(())
 }
@@ -526,7 +594,8 @@ mod tests {
             let (waits, woken) = (registered.clone(), Rc::new(Cell::new(false)));
             let (inside, told) = (reactor.clone(), woken.clone());
             crate::spawn(move || {
-                assert_eq!(inside.block(waits.waiter())?, Wake::Ready);
+                let woken = inside.block(waits.waiter()).map_err(Error::from)?;
+                assert_eq!(woken, Wake::Ready);
                 told.set(true);
                 Ok(())
             })

@@ -165,13 +165,14 @@ impl Wait {
     /// makes a pump fail.
     pub fn block(&self) -> Result<bool> {
         self.sitting.look(&self.waiter.seated);
-        self.sitting
-            .wait(&self.waiter.seated, false, self.deadline, || None)
+        let seated = &self.waiter.seated;
+        Ok(self.sitting.wait(seated, false, self.deadline, || None)?)
     }
 
     /// As [`block`](Self::block), once the time is up and the wait goes on all the same.
     pub fn block_for_ever(&self) -> Result<bool> {
-        self.sitting.wait(&self.waiter.seated, false, None, || None)
+        let seated = &self.waiter.seated;
+        Ok(self.sitting.wait(seated, false, None, || None)?)
     }
 }
 

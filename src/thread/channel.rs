@@ -3,9 +3,10 @@
 //! A value never passes through a tasklet's transfer slot here: it waits in the heap, in the sender's or the receiver's *wait*, and is moved from one
 //! to the other under the channel's lock. No destructor runs under the lock.
 
+use crate::drive::WaitError;
 use crate::error::{Error, Result};
 use crate::runtime::{Runtime, HOOK_CHANNEL};
-use crate::scheduler::may_switch;
+use crate::scheduler::{give_way, may_switch};
 use crate::tasklet::flag;
 use crate::value::Slot;
 use crate::Preference;
@@ -567,10 +568,10 @@ impl<T: Send + 'static> Channel<T> {
         let woken = partner.seated.tell_here(called, local, next);
         drop(partner);
         if (next && woken) || (all && may_switch(Runtime::get())) {
-            match crate::schedule() {
+            match give_way() {
                 // What was to be handed over has been: no reason to say that it was not.
-                Err(Error::SwitchTrap | Error::MemoryCeiling(_) | Error::OutOfMemory) => {}
-                other => return other,
+                Err(WaitError::Hindered(_)) => {}
+                other => return Ok(other?),
             }
         }
         Ok(())
@@ -626,8 +627,8 @@ impl<T: Send + 'static> Channel<T> {
         let (error, thrown) = match waited {
             Ok(true) => return Ok(()),
             Ok(false) => (Error::Timeout, false),
-            Err(error @ (Error::Deadlock | Error::SwitchTrap)) => (error, false),
-            Err(error) => (error, true),
+            Err(WaitError::Hindered(error)) => (error, false),
+            Err(WaitError::Thrown(error)) => (error, true),
         };
         let alone = wait.withdraw(&self.core);
         // Not what somebody threw, but why we could not go on waiting; and then the partner came.

@@ -5,8 +5,8 @@
 //! elsewhere, in the heap; being woken only means to look there.
 
 use crate::channel;
-use crate::drive;
-use crate::error::{Error, Result, StateError};
+use crate::drive::{self, WaitError};
+use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::runtime::{after, Runtime};
 use crate::tasklet::{flag, Task, Tasklet};
@@ -465,14 +465,14 @@ impl Sitting {
     /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
     /// it does not.
     ///
-    /// Errors: what was thrown at it; `Deadlock`; `SwitchTrap`; no memory for a slice.
+    /// Errors: what was thrown at it; it is hindered by `Deadlock`, `SwitchTrap`, no memory for a slice.
     pub(crate) fn wait(
         &self,
         seated: &Seated,
         sends: bool,
         deadline: Option<Instant>,
         leave: impl FnOnce() -> Option<Arc<dyn Leave>>,
-    ) -> Result<bool> {
+    ) -> Result<bool, WaitError> {
         if !seated.sitter.sit() {
             return Ok(true);
         }
@@ -489,7 +489,7 @@ impl Sitting {
         seated: &Seated,
         deadline: Option<Instant>,
         unanswered: impl FnOnce(),
-    ) -> Result<bool> {
+    ) -> Result<bool, WaitError> {
         let local = &*self.local;
         let pace = &local.pace_of_calls;
         if crate::run_count() <= 1 && !host_lock::is_member() && pace.is_time() {
@@ -501,30 +501,16 @@ impl Sitting {
         self.wait(seated, false, deadline, || None)
     }
 
-    fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool> {
+    fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool, WaitError> {
         while !seated.is_called() {
-            let woken = reactor::round(
-                true,
-                || seated.is_called(),
-                || {
-                    if sends {
-                        self.seat.channel.send(())
-                    } else {
-                        self.seat.channel.receive()
-                    }
-                },
-            );
-            match woken {
-                // Woken without a partner: nothing came through this channel.
-                Ok(()) | Err(Error::ValueLost) => {}
-                Err(error) => return Err(error),
-            }
+            let block = || self.seat.channel.park(sends);
+            reactor::round(true, || seated.is_called(), block)?;
         }
         Ok(true)
     }
 
-    fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool> {
-        let reactor = Reactor::current()?;
+    fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool, WaitError> {
+        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
         while !seated.is_called() {
             let registered = reactor.register(None, deadline);
             *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
