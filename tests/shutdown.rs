@@ -68,7 +68,6 @@ fn ends_with_its_status(case: Case, what: impl FnOnce()) {
     assert_eq!(said, (String::new(), -STATUS), "{case:?}");
 }
 
-#[test]
 fn a_deep_tasklet_may_exit_the_process() {
     for case in DEPTHS {
         ends_with_its_status(case, || {
@@ -77,7 +76,6 @@ fn a_deep_tasklet_may_exit_the_process() {
     }
 }
 
-#[test]
 fn a_deep_tasklet_of_another_thread_may_exit_the_process() {
     for case in DEPTHS {
         ends_with_its_status(case, || {
@@ -87,7 +85,6 @@ fn a_deep_tasklet_of_another_thread_may_exit_the_process() {
     }
 }
 
-#[test]
 fn the_process_may_end_while_deep_tasklets_of_another_thread_wait() {
     for case in DEPTHS {
         for by_a_tasklet in [false, true] {
@@ -108,4 +105,12 @@ fn the_process_may_end_while_deep_tasklets_of_another_thread_wait() {
             });
         }
     }
+}
+
+/// One test, so that the harness starts no other while one forks: the child would find the locks taken that std has for that.
+#[test]
+fn the_process_ends_at_once_from_wherever_it_is_asked() {
+    a_deep_tasklet_may_exit_the_process();
+    a_deep_tasklet_of_another_thread_may_exit_the_process();
+    the_process_may_end_while_deep_tasklets_of_another_thread_wait();
 }
