@@ -681,7 +681,7 @@ fn a_hook_that_replaces_itself_ends_where_nobody_may_pump() {
                 drop(hooked.set_hook(None));
             }
         })));
-        hardswitch::sleep(MS(5)).unwrap();
+        MainLoop::current().unwrap().pump(Some(MS(5))).unwrap();
     })
     .join()
     .unwrap();
