@@ -105,14 +105,14 @@ step_bugs() {
 }
 
 # Which tests run under which tool, and what is left out: the table in docs/debugging.md.
-VALGRIND_TESTS='backtrace budget drive fp_env host_lock_all local main_loop no_memory offload queue_channel registers seed_bug select slices soak
+VALGRIND_TESTS='backtrace budget callback_log drive fp_env host_lock_all host_lock_replaced local main_loop net_backend no_memory offload queue_channel registers seed_bug select slices soak
     spill stackless stacklesslib sync threads threads_bind threads_deadlock threads_end threads_remote timeouts timers unwind'
-ASAN_TESTS='backtrace budget deadlock_log drive fp_env host_lock host_lock_all local main_loop net_shim net_tcp offload overflow queue_channel
+ASAN_TESTS='backtrace budget callback_log deadlock_log drive fp_env host_lock host_lock_all host_lock_replaced local main_loop net_backend net_shim net_tcp offload overflow queue_channel
     registers seed_bug select soak spill stackless stacklesslib sync threads threads_bind threads_deadlock threads_end threads_remote timeouts
     timers unwind'
-TSAN_TESTS='drive host_lock host_lock_all local main_loop net_tcp offload seed_bug soak stacklesslib sync threads threads_bind threads_deadlock
+TSAN_TESTS='drive host_lock host_lock_all host_lock_replaced local main_loop net_backend net_tcp offload seed_bug soak stacklesslib sync threads threads_bind threads_deadlock
     threads_end threads_remote timers'
-HOST_TESTS='c_abi c_sync c_threads cpp_exceptions cpp_header cpp_sync cpp_threads cpp_waiting'
+HOST_TESTS='c_abi c_join c_sync c_threads cpp_exceptions cpp_header cpp_join cpp_sync cpp_threads cpp_waiting'
 MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
     --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
