@@ -212,7 +212,7 @@ typedef struct hsw_tasklet {
 typedef void (*hsw_write)(const char *text, size_t length, void *user);
 
 // As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
-// otherwise is the failure of who joins it.
+// otherwise is the failure of who joins it, and what it has written is still its own to free.
 typedef hsw_status (*hsw_join_entry)(void *argument, void **result);
 
 // How to make a tasklet. Set all to zero for the defaults.
@@ -712,8 +712,8 @@ hsw_status hsw_channel_send_throw(struct hsw_channel channel,
                                   hsw_destroy destroy,
                                   const char *message);
 
-// Sends `count` values one after the other. All are the channel's from now on, also when this call fails. `sent` (may be null)
-// gets how many were sent; it is not written on failure.
+// Sends `count` values one after the other. For all of them the same holds as in `hsw_channel_send`. `sent` (may be null) gets how many
+// were sent; it is not written on failure.
 //
 // `values` must not lie on a sliced stack other than the caller's own.
 hsw_status hsw_channel_send_sequence(struct hsw_channel channel,
@@ -972,7 +972,7 @@ hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
 hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
 
 // Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-// and makes every handle of its objects stale. From main only, and not in a function that the library has called there, as that of a timer
+// and makes every handle of its objects stale; what destructors make on the way ends too, after ten rounds at the latest. From main only, and not in a function that the library has called there, as that of a timer
 // (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 
@@ -1005,8 +1005,8 @@ hsw_status hsw_settings_default(struct hsw_settings *settings);
 hsw_status hsw_settings_console(struct hsw_settings *settings);
 
 // Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the default settings. Null means
-// these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already (also by an earlier call that had to
-// report an error); nothing has changed then.
+// these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already; nothing has changed then, so that others can
+// be tried. (A call that fails makes no runtime, except without std.)
 hsw_status hsw_init(const struct hsw_settings *settings);
 
 // As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
@@ -1041,7 +1041,8 @@ const char *hsw_status_name(hsw_status status);
 // The words of the calling tasklet's last error; "" when it had none. Never null.
 //
 // The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile does not change it. Only
-// calls that fail set it. The text stays valid until the tasklet's next call that fails, or its end.
+// calls that fail set it. What the library calls meanwhile on this tasklet (callbacks, timers' functions, destructors) has its own
+// while it runs. The text stays valid until the tasklet's next call that fails, or its end.
 const char *hsw_last_error_message(void);
 
 // The status of the calling tasklet's last error; `HSW_OK` when it had none.
@@ -1737,7 +1738,8 @@ hsw_status hsw_thread_channel_retain(struct hsw_thread_channel channel, struct h
 // call of it.
 hsw_status hsw_thread_channel_release(struct hsw_thread_channel channel);
 
-// Sends a value; blocks the tasklet while nobody receives. The value is the channel's from now on, *also when this call fails*.
+// Sends a value; blocks the tasklet while nobody receives. The value is the channel's from now on, *also when this call fails*, as in
+// `hsw_channel_send`.
 hsw_status hsw_thread_channel_send(struct hsw_thread_channel channel,
                                    void *value);
 
@@ -1769,8 +1771,8 @@ hsw_status hsw_thread_channel_send_throw(struct hsw_thread_channel channel,
                                          hsw_destroy destroy,
                                          const char *message);
 
-// Sends `count` values one after the other. All are the channel's from now on, also when this call fails. `sent` (may be null)
-// gets how many were sent; it is not written on failure.
+// Sends `count` values one after the other. For all of them the same holds as in `hsw_thread_channel_send`. `sent` (may be null) gets how many
+// were sent; it is not written on failure.
 //
 // `values` must not lie on a sliced stack other than the caller's own.
 hsw_status hsw_thread_channel_send_sequence(struct hsw_thread_channel channel,
@@ -1851,8 +1853,10 @@ hsw_status hsw_timer_clock_set_scale(struct hsw_timer_clock clock,
 hsw_status hsw_timer_clock_advance(struct hsw_timer_clock clock,
                                    uint64_t by_ns);
 
-// Sets what it shows, forward or back. Timers keep their moments.
-hsw_status hsw_timer_clock_set(struct hsw_timer_clock clock, uint64_t now_ns);
+// Sets what it shows, forward or back; `HSW_NO_LIMIT` is as far as can be. Timers keep their moments. `HSW_ERR_ARGUMENT`: otherwise
+// more than `INT64_MAX`.
+hsw_status hsw_timer_clock_set(struct hsw_timer_clock clock,
+                               uint64_t now_ns);
 
 // What is to be known of a clock.
 hsw_status hsw_timer_clock_get_info(struct hsw_timer_clock clock, struct hsw_timer_clock_info *info);
@@ -1862,8 +1866,9 @@ hsw_status hsw_timer_clock_get_info(struct hsw_timer_clock clock, struct hsw_tim
 hsw_status hsw_timer_clock_sleep(struct hsw_timer_clock clock,
                                  uint64_t time_ns);
 
-// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once.
-hsw_status hsw_timer_clock_sleep_until(struct hsw_timer_clock clock, uint64_t at_ns);
+// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once; `HSW_NO_LIMIT` never comes.
+hsw_status hsw_timer_clock_sleep_until(struct hsw_timer_clock clock,
+                                       uint64_t at_ns);
 
 // Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in the pump of the thread's main loop
 // (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the order of the moments. What takes long, or blocks, belongs into a tasklet
@@ -1881,7 +1886,7 @@ hsw_status hsw_timer_call_later(struct hsw_timer_clock clock,
                                 hsw_destroy destroy_argument,
                                 struct hsw_timer *timer);
 
-// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past.
+// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past, and never at `HSW_NO_LIMIT`.
 hsw_status hsw_timer_call_at(struct hsw_timer_clock clock,
                              uint64_t at_ns,
                              hsw_entry function,

@@ -139,7 +139,7 @@ void destroy_boxed(void* data) noexcept {
 }
 
 /// The words of an exception, for the message that goes with it. Never switches.
-inline std::string words_of(const std::exception_ptr& exception) noexcept {
+inline std::string words_of(const std::exception_ptr& exception) {
     try {
         std::rethrow_exception(exception);
     } catch (const std::exception& e) {
@@ -214,6 +214,16 @@ struct payload {
     void* data; // the callee's, once passed
 };
 
+/// Makes the exception that is handled the last error, and returns its status.
+inline hsw_status fail_with_current() noexcept {
+    try {
+        payload thrown(std::current_exception());
+        return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
+    } catch (...) {
+        return HSW_ERR_OUT_OF_MEMORY; // there is no room for its words
+    }
+}
+
 /// Runs a function at the root of a tasklet: no exception gets out into the C interface; each becomes the status that ends the
 /// tasklet with it.
 template <class F>
@@ -228,11 +238,9 @@ hsw_status guard(F&& function) noexcept {
         if (hsw_last_error_status() == e.status() && std::strcmp(hsw_last_error_message(), e.what()) == 0) {
             return e.status();
         }
-        payload thrown(std::current_exception());
-        return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
+        return fail_with_current();
     } catch (...) {
-        payload thrown(std::current_exception());
-        return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
+        return fail_with_current();
     }
 }
 
@@ -331,11 +339,24 @@ std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) noexcept {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
 }
 
-/// Nanoseconds until a moment.
+/// Nanoseconds until a moment; as nanoseconds() for those that it cannot tell.
 template <class Clock, class Duration>
 std::uint64_t nanoseconds_until(const std::chrono::time_point<Clock, Duration>& moment) {
+    // Before anything is counted in nanoseconds, which `now` may be: there is no room for these.
+    const auto seconds = std::chrono::duration<double>(moment.time_since_epoch()).count();
+    if (!(seconds > -9e9)) {
+        return 0;
+    }
+    if (seconds > 9e9) {
+        return HSW_NO_LIMIT;
+    }
     const auto now = Clock::now();
     return moment <= now ? 0 : nanoseconds(moment - now); // the difference to a past one may be too large
+}
+
+/// A time of the C interface; the longest there is for longer ones.
+inline std::chrono::nanoseconds time_of(std::uint64_t nanoseconds) noexcept {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(nanoseconds, INT64_MAX)));
 }
 
 } // namespace detail
@@ -550,6 +571,8 @@ struct carrier {
     }
     static void destroy(void* data) noexcept { delete static_cast<T*>(data); }
     static constexpr hsw_destroy destroyer = &destroy;
+    /// For a value that is still ours.
+    static void drop(void* data) noexcept { destroy(data); }
 };
 
 template <class T>
@@ -562,8 +585,10 @@ struct carrier<T, true> {
     static T unpack(void* data) noexcept {
         alignas(T) unsigned char bytes[sizeof(T)];
         std::memcpy(bytes, &data, sizeof bytes);
-        return *std::launder(reinterpret_cast<T*>(bytes));
+        return std::move(*std::launder(reinterpret_cast<T*>(bytes)));
     }
+    /// For a value that is still ours.
+    static void drop(void*) noexcept {}
     static constexpr hsw_destroy destroyer = nullptr;
 };
 
@@ -596,7 +621,7 @@ bool give_unless(hsw_status refused, T&& value, Call&& call) {
     void* const data = carrier<T>::pack(std::move(value));
     const hsw_status status = call(data);
     if (status == refused || was_mistake(status)) {
-        static_cast<void>(carrier<T>::unpack(data));
+        carrier<T>::drop(data);
     }
     if (status == refused) {
         return false;
@@ -611,7 +636,7 @@ void give(T&& value, Call&& call) {
     void* const data = carrier<T>::pack(std::move(value));
     const hsw_status status = call(data);
     if (was_mistake(status)) {
-        static_cast<void>(carrier<T>::unpack(data));
+        carrier<T>::drop(data);
     }
     check(status);
 }
@@ -1250,6 +1275,7 @@ inline tasklet main_tasklet() { return tasklet::adopt(detail::ask(&hsw_main)); }
 template <class Rep, class Period, class F>
 auto within(std::chrono::duration<Rep, Period> limit, F&& function) {
     using R = std::invoke_result_t<F&>;
+    static_assert(!std::is_reference_v<R>, "what comes back must be a value");
     struct call {
         std::remove_reference_t<F>& function;
         std::optional<std::conditional_t<std::is_void_v<R>, bool, R>> result{};
@@ -1950,7 +1976,9 @@ struct info {
 /// Asks a thread about itself; waits until it switches or pumps. Throws state_error when there is no such thread.
 inline info get_info(std::uint64_t id) {
     const hsw_thread_info raw = detail::ask(&hsw_thread_get_info, id);
-    return info{raw.name, remote::adopt(raw.main_tasklet), remote::adopt(raw.current), raw.run_count, raw.tasklets};
+    info out{{}, remote::adopt(raw.main_tasklet), remote::adopt(raw.current), raw.run_count, raw.tasklets};
+    out.name = raw.name; // there may be no room for it
+    return out;
 }
 
 /// When a host lock's owner must give it up; hardswitch.h says what each is.
@@ -2037,11 +2065,6 @@ inline std::chrono::steady_clock::time_point moment_after(std::chrono::nanosecon
     const auto now = std::chrono::steady_clock::now();
     const auto most = std::chrono::steady_clock::time_point::max() - now;
     return time < most ? now + time : std::chrono::steady_clock::time_point::max();
-}
-
-/// A time of the C interface; the longest there is for longer ones.
-inline std::chrono::nanoseconds time_of(std::uint64_t nanoseconds) noexcept {
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(std::min<std::uint64_t>(nanoseconds, INT64_MAX)));
 }
 
 /// The C functions of the two kinds of locks.
@@ -2445,7 +2468,8 @@ public:
     }
     timer(timer&& other) noexcept : raw_(std::exchange(other.raw_, hsw_timer{})) {}
     timer& operator=(timer&& other) noexcept {
-        timer(std::move(other)).swap(*this);
+        timer old(std::move(other));
+        old.swap(*this);
         return *this;
     }
     /// Never throws: on a foreign thread the handle is lost and the timer comes, not misused.
@@ -2607,9 +2631,7 @@ timer call_later(std::chrono::duration<Rep, Period> delay, F function) {
 /// At a moment, calls `function()` once. The distance is measured now: if the clock is put forward or back later, the timer does not follow.
 template <class Clock, class Duration, class F>
 timer call_at(const std::chrono::time_point<Clock, Duration>& moment, F function) {
-    const auto now = Clock::now();
-    using time = decltype(moment - now);
-    return call_later(moment <= now ? time::zero() : moment - now, std::move(function));
+    return call_later(detail::time_of(detail::nanoseconds_until(moment)), std::move(function));
 }
 /// Each period of wall time, calls `function()`.
 template <class Rep, class Period, class F>

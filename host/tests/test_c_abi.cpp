@@ -471,6 +471,76 @@ TEST_CASE("the last error belongs to the tasklet") {
     }
 }
 
+TEST_CASE("whoever asks for the last error, or makes a mistake, can still choose settings") {
+    on_new_thread([] {
+        CHECK(hsw_last_error_status() == HSW_OK);
+        CHECK(hsw_last_error_errno() == 0);
+        CHECK(last_message().empty());
+        void* payload = nullptr;
+        CHECK(hsw_last_error_payload(&payload, nullptr) == HSW_ERR_STATE);
+        hsw_settings settings{};
+        REQUIRE(hsw_settings_default(&settings) == HSW_OK);
+        settings.windows = 0;
+        CHECK(hsw_init(&settings) == HSW_ERR_SETTINGS);
+        CHECK(has(last_message(), "the number of windows"));
+        CHECK(hsw_channel_close(hsw_channel{}) == HSW_ERR_NULL);
+        settings.windows = 2;
+        CHECK(hsw_init(&settings) == HSW_OK);
+        CHECK(last_message() == "the channel handle is null"); // main's, as before
+    });
+}
+
+namespace {
+
+/// Fails in its own ways, wherever the library calls it.
+hsw_status fails(void*) {
+    CHECK(hsw_channel_close(hsw_channel{}) == HSW_ERR_NULL);
+    CHECK(last_message() == "the channel handle is null");
+    return HSW_ERR_THROWN;
+}
+void fails_silently(void*) { static_cast<void>(fails(nullptr)); }
+void fails_in_callback(hsw_tasklet, hsw_tasklet, void*) { static_cast<void>(fails(nullptr)); }
+
+} // namespace
+
+TEST_CASE("what the library calls meanwhile does not touch the last error of whom it interrupts") {
+    const no_leaks check;
+    int freed = 0;
+    CHECK(hsw_fail(new counted{&freed}, &destroy_counted, "mine") == HSW_ERR_THROWN);
+    const char* const words = hsw_last_error_message();
+    const auto untouched = [&] {
+        CHECK(hsw_last_error_status() == HSW_ERR_THROWN);
+        CHECK(hsw_last_error_message() == words);
+        CHECK(last_message() == "mine");
+    };
+    hsw_timer_clock clock{};
+    REQUIRE(hsw_timer_clock_new(&clock) == HSW_OK);
+    CHECK(hsw_timer_call_later(clock, 0, &fails, nullptr, &fails_silently, nullptr) == HSW_OK);
+    CHECK(hsw_pump(0, nullptr) == HSW_OK);
+    untouched();
+    hsw_tasklet self{};
+    hsw_remote remote{};
+    REQUIRE(hsw_current(&self) == HSW_OK);
+    REQUIRE(hsw_tasklet_remote(self, &remote) == HSW_OK);
+    CHECK(hsw_remote_with(remote, [](hsw_tasklet, void*) { fails_silently(nullptr); }, nullptr, &fails_silently) == HSW_OK);
+    untouched();
+    REQUIRE(hsw_set_schedule_callback(&fails_in_callback, nullptr, nullptr, nullptr) == HSW_OK);
+    const hsw_tasklet other = spawn([] { return HSW_OK; });
+    CHECK(hsw_tasklet_run(other) == HSW_OK);
+    REQUIRE(hsw_set_schedule_callback(nullptr, nullptr, nullptr, nullptr) == HSW_OK);
+    untouched();
+    CHECK(freed == 0);
+
+    // What the timer's function failed with is not main's exception.
+    CHECK(hsw_run() == HSW_ERR_THROWN);
+    CHECK(last_message() == "status HSW_ERR_THROWN");
+    CHECK(freed == 1);
+    CHECK(hsw_tasklet_release(other) == HSW_OK);
+    CHECK(hsw_tasklet_release(self) == HSW_OK);
+    CHECK(hsw_remote_release(remote) == HSW_OK);
+    CHECK(hsw_timer_clock_release(clock) == HSW_OK);
+}
+
 TEST_CASE("an error names its tasklet") {
     const no_leaks check;
     const hsw_channel channel = new_channel();
@@ -862,6 +932,50 @@ TEST_CASE("a thread's end kills its tasklets and makes its handles stale") {
     });
     CHECK(ended == 3);
     CHECK(freed == 1);
+}
+
+namespace {
+
+/// Goes with the thread's part, and makes new things as it goes: so many times.
+struct remade {
+    int* left;
+};
+void remake(void* data) {
+    auto* const it = static_cast<remade*>(data);
+    hsw_channel channel{};
+    CHECK(hsw_channel_new(nullptr, &channel) == HSW_OK);
+    CHECK(hsw_spawn(&return_ok, nullptr, nullptr, nullptr) == HSW_OK);
+    if (--*it->left > 0) {
+        CHECK(hsw_channel_set_user_data(channel, new remade{it->left}, &remake) == HSW_OK);
+    }
+    delete it;
+}
+
+} // namespace
+
+TEST_CASE("nothing is left of a thread's part, whatever its destructors make") {
+    for (const bool asks : {true, false}) {
+        int left = 5;
+        on_new_thread([&] {
+            hsw_channel channel{};
+            REQUIRE(hsw_channel_new(nullptr, &channel) == HSW_OK);
+            CHECK(hsw_channel_set_user_data(channel, new remade{&left}, &remake) == HSW_OK);
+            const auto callback = [](hsw_tasklet, hsw_tasklet, void*) {};
+            CHECK(hsw_set_schedule_callback(callback, &left, nullptr, nullptr) == HSW_OK);
+            if (asks) {
+                CHECK(hsw_thread_exit() == HSW_OK);
+                CHECK(hsw_live_handles() == 0);
+                // What was set before the end is forgotten.
+                hsw_schedule_callback old = callback;
+                void* user = &left;
+                CHECK(hsw_set_schedule_callback(nullptr, nullptr, &old, &user) == HSW_OK);
+                const bool forgotten = old == nullptr;
+                CHECK(forgotten);
+                CHECK(user == nullptr);
+            }
+        });
+        CHECK(left == 0);
+    }
 }
 
 TEST_CASE("tasklets that end with their thread may use what they have, whether it asks for its end or not") {

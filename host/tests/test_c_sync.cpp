@@ -429,10 +429,13 @@ TEST_CASE("a negative time is a mistake that changes nothing, and an absurdly lo
         CHECK(hsw_lock_unlock(lock) == HSW_OK);
         CHECK(hsw_timer_clock_sleep(clock, negative) == HSW_ERR_ARGUMENT);
         CHECK(hsw_timer_clock_advance(clock, negative) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_timer_clock_sleep_until(clock, negative) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_timer_clock_set(clock, negative) == HSW_ERR_ARGUMENT);
         CHECK(freed == 0);
         CHECK(hsw_timer_call_later(clock, negative, &return_ok, nullptr, &count_freed, nullptr) == HSW_ERR_ARGUMENT);
         CHECK(hsw_timer_repeat(clock, negative, &return_ok, nullptr, &count_freed, nullptr) == HSW_ERR_ARGUMENT);
-        CHECK(freed == 2);
+        CHECK(hsw_timer_call_at(clock, negative, &return_ok, nullptr, &count_freed, nullptr) == HSW_ERR_ARGUMENT);
+        CHECK(freed == 3);
         freed = 0;
     }
     CHECK_FALSE(is_broken(barrier));

@@ -33,6 +33,27 @@ struct tracked {
     int value;
 };
 
+/// Small and trivial, but not to be copied.
+struct ticket {
+    explicit ticket(int n) : number(n) {}
+    ticket(ticket&&) = default;
+    ticket& operator=(ticket&&) = default;
+    int number;
+};
+
+/// Counts how often it is moved, and how many there are.
+struct moved {
+    static inline int moves = 0;
+    static inline int alive = 0;
+    moved() { ++alive; }
+    moved(moved&&) {
+        ++moves;
+        ++alive;
+    }
+    moved& operator=(moved&&) = delete;
+    ~moved() { --alive; }
+};
+
 } // namespace
 
 TEST_CASE("two tasklets talk over a channel") {
@@ -92,6 +113,31 @@ TEST_CASE("values of every kind go through whole") {
     CHECK(through(std::vector<int>{1, 2}) == std::vector<int>{1, 2});
     int local = 0;
     CHECK(through(&local) == &local);
+}
+
+TEST_CASE("what can only be moved goes through, also when it is trivial") {
+    const no_leaks check;
+    int heard = 0;
+    const hsw::channel<ticket> talk;
+    hsw::spawn_detached([talk, &heard] { heard = talk.receive().number; });
+    hsw::spawn_detached([talk] { talk.send(ticket(7)); });
+    hsw::run();
+    CHECK(heard == 7);
+    const hsw::queue<ticket> shared(2);
+    shared.put(ticket(8));
+    CHECK(shared.get().number == 8);
+    CHECK_FALSE(shared.try_get());
+}
+
+TEST_CASE("a value that a mistake keeps from being sent is destroyed where it is") {
+    hsw::channel<moved> from;
+    const hsw::channel<moved> to = std::move(from);
+    moved::moves = 0;
+    CHECK_THROWS_AS(from.send(moved()), hsw::usage_error);
+    CHECK_THROWS_AS(from.try_send(moved()), hsw::usage_error);
+    CHECK_FALSE(to.try_send(moved())); // nobody receives
+    CHECK(moved::moves == 3);          // into their boxes
+    CHECK(moved::alive == 0);
 }
 
 TEST_CASE("a value is destroyed once, also when nobody received it") {

@@ -343,6 +343,31 @@ TEST_CASE("a sleep until a moment ends then, and one until a past moment lets th
     CHECK(ran);
 }
 
+TEST_CASE("a moment that nanoseconds cannot tell is never, or long past") {
+    const no_leaks check;
+    using moment = std::chrono::time_point<std::chrono::system_clock, std::chrono::seconds>;
+    bool woke = false;
+    hsw::tasklet sleeper = hsw::spawn([&woke] {
+        hsw::sleep_until(moment::max());
+        woke = true;
+    });
+    bool late = false;
+    bool past = false;
+    const hsw::timer never = hsw::call_at(moment::max(), [&late] { late = true; });
+    const hsw::timer long_ago = hsw::call_at(moment::min(), [&past] { past = true; });
+    hsw::tick(hsw::forever);
+    hsw::tick(hsw::forever);
+    CHECK_FALSE(woke);
+    CHECK(sleeper.blocked());
+    CHECK_FALSE(late);
+    CHECK(never.pending());
+    CHECK(past);
+    sleeper.kill();
+    hsw::sleep_until(moment::min());
+    const hsw::semaphore none(0);
+    CHECK_FALSE(none.try_acquire_until(moment::min()));
+}
+
 TEST_CASE("a hook for one tasklet's errors is asked first") {
     const no_leaks check;
     std::string log;

@@ -106,8 +106,8 @@ pub unsafe extern "C" fn hsw_channel_send_throw(
     unsafe { carry::send_throw(channel, payload, destroy, message) }
 }
 
-/// Sends `count` values one after the other. All are the channel's from now on, also when this call fails. `sent` (may be null)
-/// gets how many were sent; it is not written on failure.
+/// Sends `count` values one after the other. For all of them the same holds as in `hsw_channel_send`. `sent` (may be null) gets how many
+/// were sent; it is not written on failure.
 ///
 /// `values` must not lie on a sliced stack other than the caller's own.
 #[no_mangle]

@@ -279,7 +279,7 @@ pub unsafe extern "C" fn hsw_host_lock_set_hook(
                 };
                 let user = &user; // the whole of it is captured, not its field
                                   // SAFETY: the contract of the interface: a hook of this type, which does not unwind, and what goes with it.
-                local::inside(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
+                local::call_back(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
             })
         });
         drop(lock.set_hook(hook));

@@ -25,7 +25,7 @@ pub struct hsw_join {
 }
 
 /// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
-/// otherwise is the failure of who joins it.
+/// otherwise is the failure of who joins it, and what it has written is still its own to free.
 pub type hsw_join_entry =
     Option<unsafe extern "C" fn(argument: *mut c_void, result: *mut *mut c_void) -> RawStatus>;
 

@@ -40,15 +40,16 @@ macro_rules! tables {
                 sum
             }
 
-            /// Makes every handle stale and forgets the errors. What goes with them may come back here: nothing is borrowed
+            /// Makes every handle stale and forgets errors and hooks. What goes with them may come back here: nothing is borrowed
             /// meanwhile.
-            pub(super) fn clear(&self) {
+            fn clear(&self) {
                 $($(#[$when])* {
                     let objects = self.$field.borrow_mut().drain();
                     drop(objects);
                 })*
                 let errors = core::mem::take(&mut *self.errors.borrow_mut());
                 drop(errors);
+                self.hooks.clear();
             }
         }
     };
@@ -65,6 +66,20 @@ tables! {
     queues: Queue of super::queue::CQueue,
     joins: Join of super::join::CJoin,
     tasklets: Tasklet of crate::Tasklet,
+}
+
+impl Local {
+    /// Ends the runtime, with `end`, whose tasklets may use their handles meanwhile, and then makes these stale. Destructors of either may
+    /// make new things, and a new runtime: it goes round, as often as a tasklet is killed.
+    fn end(&self, end: impl Fn()) {
+        for _ in 0..crate::tasklet::KILLS {
+            end();
+            self.clear();
+            if Runtime::existing().is_none() && self.live() == 0 {
+                return;
+            }
+        }
+    }
 }
 
 /// Calls a function of C's out of the library. While one runs in the main tasklet, frames of the library lie below it, so the thread's
@@ -90,6 +105,11 @@ pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
     let in_main = Runtime::existing().is_some_and(|runtime| runtime.current() == runtime.main());
     let _inside = Inside(in_main && count(1));
     function()
+}
+
+/// As [`inside`], for a function that the calling tasklet did not mean to call just now: it may have failures of its own.
+pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
+    super::status::aside(|| inside(function))
 }
 
 /// Has the library called what the main tasklet is in?
@@ -128,17 +148,21 @@ mod storage {
                 // Its tasklets are abandoned, and so are the handles: to give one back might run somebody.
                 return;
             }
-            crate::runtime::thread_exit();
             let local = LOCAL.get();
             if local.is_null() {
                 return;
             }
             // SAFETY: made by `begin`, and freed below.
-            unsafe { &*local }.clear();
+            unsafe { &*local }.end(crate::runtime::thread_exit);
             LOCAL.set(ptr::null());
             // SAFETY: as above; nobody has a reference: those that `with` gives out end with its call.
             drop(unsafe { Box::from_raw(local.cast_mut()) });
         }
+    }
+
+    /// Has the calling thread a part?
+    pub(in super::super) fn is_made() -> bool {
+        !LOCAL.get().is_null()
     }
 
     #[cold]
@@ -169,11 +193,9 @@ mod storage {
 
 /// Ends the calling thread's part: `end` ends its runtime, whose tasklets may use their handles meanwhile; then all handles are stale.
 #[cfg(feature = "std")]
-pub(super) fn leave(end: impl FnOnce()) -> Result<(), Failure> {
-    with(|_| Ok(()))?;
-    end();
+pub(super) fn leave(end: impl Fn()) -> Result<(), Failure> {
     with(|local| {
-        local.clear();
+        local.end(end);
         Ok(())
     })
 }
@@ -199,6 +221,11 @@ mod storage {
         owner: AtomicU64::new(0),
         local: UnsafeCell::new(None),
     };
+
+    /// As with std: the owner is known by its runtime.
+    pub(in super::super) fn is_made() -> bool {
+        Runtime::existing().is_some()
+    }
 
     /// Calls `f` with the calling thread's part.
     pub(in super::super) fn with<R>(
@@ -226,14 +253,12 @@ mod storage {
     }
 
     /// As with std; after it another thread may have the interface.
-    pub(in super::super) fn leave(end: impl FnOnce()) -> Result<(), Failure> {
-        with(|_| Ok(()))?;
-        end();
-        // SAFETY: still ours: `owner` has the number of the runtime that has just ended.
-        if let Some(local) = unsafe { &*STORAGE.local.get() } {
-            local.clear();
-        }
-        // SAFETY: ours, and nobody has a reference: what `clear` ran could not get in, since its runtime is not the owner.
+    pub(in super::super) fn leave(end: impl Fn()) -> Result<(), Failure> {
+        with(|local| {
+            local.end(end);
+            Ok(())
+        })?;
+        // SAFETY: ours still: `owner` has the number of the runtime that has ended. Nobody has a reference.
         let local = unsafe { (*STORAGE.local.get()).take() };
         drop(local);
         STORAGE.owner.store(0, Ordering::Release);
@@ -243,4 +268,4 @@ mod storage {
 
 #[cfg(not(feature = "std"))]
 pub(super) use storage::leave;
-pub(super) use storage::with;
+pub(super) use storage::{is_made, with};

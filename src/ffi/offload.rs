@@ -279,7 +279,7 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
                 }
             };
             // SAFETY: the contract of the interface: a callback of this type, which does not unwind, and what goes with it.
-            local::inside(|| unsafe { callback(status, result, user.peek().0) });
+            local::call_back(|| unsafe { callback(status, result, user.peek().0) });
         });
     }
     let sent = made.wait().map_err(of_pool)?;

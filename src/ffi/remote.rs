@@ -236,7 +236,7 @@ pub unsafe extern "C" fn hsw_remote_with(
             let argument = Owned::from(argument);
             let lent = Lent::new(Some(tasklet));
             // SAFETY: the contract of the interface: a function of this type, which does not unwind, and the argument for it.
-            local::inside(|| unsafe { function(lent.handle(), argument.peek().0) });
+            local::call_back(|| unsafe { function(lent.handle(), argument.peek().0) });
         })?;
         Ok(())
     })

@@ -58,6 +58,16 @@ pub(super) struct Hooks {
     pub(super) clock: Cell<super::run::hsw_clock>,
 }
 
+impl Hooks {
+    /// None is set any more.
+    pub(super) fn clear(&self) {
+        self.schedule.take();
+        self.channel.take();
+        self.error.take();
+        self.clock.take();
+    }
+}
+
 /// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled: the remaining ones stay
 /// queued, and calling again goes on with them.
 #[no_mangle]
@@ -187,7 +197,7 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                local::inside(|| unsafe { callback(previous.handle(), next.handle(), user) });
+                local::call_back(|| unsafe { callback(previous.handle(), next.handle(), user) });
             })
         });
         let previous =
@@ -212,7 +222,7 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                local::inside(|| unsafe {
+                local::call_back(|| unsafe {
                     callback(channel, tasklet.handle(), sending, will_block, user)
                 });
             })
@@ -243,7 +253,7 @@ pub(super) fn error_hook(
             destroy,
         };
         // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
-        let answer = unsafe { handler(&uncaught, user) };
+        let answer = local::call_back(|| unsafe { handler(&uncaught, user) });
         if answer.0 == hsw_status::HSW_OK as i32 {
             Ok(())
         } else {
@@ -272,7 +282,7 @@ pub unsafe extern "C" fn hsw_set_error_handler(
 }
 
 /// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-/// and makes every handle of its objects stale. From main only, and not in a function that the library has called there, as that of a timer
+/// and makes every handle of its objects stale; what destructors make on the way ends too, after ten rounds at the latest. From main only, and not in a function that the library has called there, as that of a timer
 /// (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {

@@ -15,6 +15,7 @@ use super::handle::{Fault, Kind};
 use super::value::{hsw_destroy, Common, Owned};
 use super::{local, out, set_if_wanted};
 use crate::error::{Error, StateError, Thrown};
+use crate::runtime::Runtime;
 
 /// What a call came to. `hsw_last_error_message` has the words.
 ///
@@ -240,22 +241,48 @@ pub(super) fn record(failure: Failure) -> hsw_status {
             _ => None,
         },
     };
-    // Out of memory for the map or a thread that ends: the status alone must do.
-    let old = local::with(|local| Ok(local.errors.borrow_mut().insert(current_id(), last)));
+    // A thread that ends: the status alone must do.
+    let old = exchange(Some(last));
     drop(old); // may run a destructor of C's, with no borrow held
     status
 }
 
+/// By what the last error of the calling tasklet is found: its id. 0 is main, also where there is no runtime yet: settings may still
+/// come after a mistake.
 fn current_id() -> usize {
-    crate::current().id()
+    let current = Runtime::existing().filter(|runtime| runtime.current() != runtime.main());
+    current.map_or(0, |_| crate::current().id())
 }
 
-/// Forgets the last error of the tasklet with this id.
-#[inline(never)]
-pub(super) fn forget(id: usize) {
-    drop(local::with(|local| {
-        Ok(local.errors.borrow_mut().remove(&id))
-    }));
+/// Sets or takes away the last error of the calling tasklet. Returns what was there.
+fn exchange(last: Option<LastError>) -> Option<LastError> {
+    if last.is_none() && !local::is_made() {
+        return None; // on a worker's thread, say, which is no part of the interface for that
+    }
+    let old = local::with(|local| {
+        let mut errors = local.errors.borrow_mut();
+        Ok(match last {
+            Some(last) => errors.insert(current_id(), last),
+            None if errors.is_empty() => None,
+            None => errors.remove(&current_id()),
+        })
+    });
+    old.ok().flatten()
+}
+
+/// Forgets the last error of the calling tasklet.
+#[inline(never)] // its locals would lie in every parked tasklet
+pub(super) fn forget() {
+    drop(exchange(None));
+}
+
+/// Calls a function of C's that the calling tasklet has not called itself, and that may fail in ways of its own: the tasklet's last
+/// error is the same after it.
+pub(super) fn aside<R>(function: impl FnOnce() -> R) -> R {
+    let kept = exchange(None);
+    let result = function();
+    drop(exchange(kept)); // with no borrow held, as above
+    result
 }
 
 /// The error that a status returned by C stands for: the last error of the calling tasklet, if it has that status.
@@ -264,8 +291,7 @@ pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     if status.0 == HSW_OK as i32 {
         return Ok(());
     }
-    let last = local::with(|local| Ok(local.errors.borrow_mut().remove(&current_id())));
-    if let Ok(Some(last)) = last {
+    if let Some(last) = exchange(None) {
         if last.status as i32 == status.0 {
             let text = last.message.to_string_lossy().into_owned();
             return Err(last.error.unwrap_or_else(|| words(text)));
@@ -298,7 +324,8 @@ pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
 /// The words of the calling tasklet's last error; "" when it had none. Never null.
 ///
 /// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile does not change it. Only
-/// calls that fail set it. The text stays valid until the tasklet's next call that fails, or its end.
+/// calls that fail set it. What the library calls meanwhile on this tasklet (callbacks, timers' functions, destructors) has its own
+/// while it runs. The text stays valid until the tasklet's next call that fails, or its end.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_message() -> *const c_char {
     let empty: *const c_char = "\0".as_ptr().cast();

@@ -134,9 +134,13 @@ impl Call {
     /// Calls the function within whatever tasklet drives the main loop.
     #[cfg(feature = "std")]
     pub(super) fn call_back(&self) {
-        // SAFETY: as in `run`.
-        let status = super::local::inside(|| unsafe { (self.function)(self.argument.peek().0) });
-        let Err(error) = status::returned(status) else {
+        let failure = status::aside(|| {
+            // SAFETY: as in `run`.
+            status::returned(super::local::inside(|| unsafe {
+                (self.function)(self.argument.peek().0)
+            }))
+        });
+        let Err(error) = failure else {
             return;
         };
         // Whoever pumps is not to blame: a tasklet fails with it.
@@ -153,12 +157,12 @@ pub(super) fn at_root(
     function: impl FnOnce(*mut c_void) -> RawStatus,
 ) -> Result<(), Error> {
     // An earlier tasklet may have had this one's id, and ended without coming by.
-    status::forget(crate::current().id());
+    status::forget();
     let status = function(argument.peek().0);
     // Before the argument is freed: its destructor may make calls that fail.
     let ended = status::returned(status);
     drop(argument);
-    status::forget(crate::current().id());
+    status::forget();
     ended
 }
 

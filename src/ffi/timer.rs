@@ -60,7 +60,7 @@ fn simulated(clock: hsw_timer_clock) -> Result<SimClock, Failure> {
     }
 }
 
-/// A stretch of time: as patience, with for ever as long as can be.
+/// A stretch of time, or a moment: as patience, with for ever as long as can be.
 fn stretch(time_ns: u64) -> Result<Duration, Failure> {
     Ok(time_limit(time_ns)?.unwrap_or(Duration::MAX))
 }
@@ -85,31 +85,19 @@ fn armed(timer: Timer, wanted: *mut hsw_timer) -> Done {
 /// Gets the calling thread's clock of wall time, which follows the system's monotonic clock from its first use on.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hsw_status {
-    entry(|| {
-        let clock = out(clock, "clock")?;
-        clock.set(hand_out(CClock::Wall(Clock::wall()?))?);
-        Ok(())
-    })
+    object::make(clock, "clock", || Ok(CClock::Wall(Clock::wall()?)))
 }
 
 /// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time does until it is told otherwise.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) -> hsw_status {
-    entry(|| {
-        let clock = out(clock, "clock")?;
-        clock.set(hand_out(CClock::Sim(SimClock::current()?))?);
-        Ok(())
-    })
+    object::make(clock, "clock", || Ok(CClock::Sim(SimClock::current()?)))
 }
 
 /// Makes another clock of simulated time, at zero.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_new(clock: *mut hsw_timer_clock) -> hsw_status {
-    entry(|| {
-        let clock = out(clock, "clock")?;
-        clock.set(hand_out(CClock::Sim(SimClock::new()))?);
-        Ok(())
-    })
+    object::make(clock, "clock", || Ok(CClock::Sim(SimClock::new())))
 }
 
 /// Makes another handle of the same clock, with an owner of its own.
@@ -133,11 +121,7 @@ pub unsafe extern "C" fn hsw_timer_clock_now(
     clock: hsw_timer_clock,
     now_ns: *mut u64,
 ) -> hsw_status {
-    entry(|| {
-        let now = out(now_ns, "now_ns")?;
-        now.set(nanoseconds(get(clock)?.now()));
-        Ok(())
-    })
+    object::ask(clock, now_ns, "now_ns", |clock| nanoseconds(clock.now()))
 }
 
 /// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four: it is the clock of wall time.
@@ -182,11 +166,12 @@ pub extern "C" fn hsw_timer_clock_advance(clock: hsw_timer_clock, by_ns: u64) ->
     })
 }
 
-/// Sets what it shows, forward or back. Timers keep their moments.
+/// Sets what it shows, forward or back; `HSW_NO_LIMIT` is as far as can be. Timers keep their moments. `HSW_ERR_ARGUMENT`: otherwise
+/// more than `INT64_MAX`.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_set(clock: hsw_timer_clock, now_ns: u64) -> hsw_status {
     entry(|| {
-        simulated(clock)?.set(Duration::from_nanos(now_ns));
+        simulated(clock)?.set(stretch(now_ns)?);
         Ok(())
     })
 }
@@ -242,10 +227,13 @@ pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) ->
     })
 }
 
-/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once.
+/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once; `HSW_NO_LIMIT` never comes.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64) -> hsw_status {
-    entry(|| Ok(get(clock)?.sleep_until(Duration::from_nanos(at_ns))?))
+    entry(|| {
+        let clock = get(clock)?;
+        Ok(clock.sleep_until(stretch(at_ns)?)?)
+    })
 }
 
 /// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in the pump of the thread's main loop
@@ -276,7 +264,7 @@ pub unsafe extern "C" fn hsw_timer_call_later(
     })
 }
 
-/// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past.
+/// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past, and never at `HSW_NO_LIMIT`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_call_at(
     clock: hsw_timer_clock,
@@ -288,8 +276,11 @@ pub unsafe extern "C" fn hsw_timer_call_at(
 ) -> hsw_status {
     entry(|| {
         let alarm = Call::new(function, argument, destroy_argument)?;
-        let at = Duration::from_nanos(at_ns);
-        armed(get(clock)?.call_at(at, move || alarm.call_back())?, timer)
+        let clock = get(clock)?;
+        armed(
+            clock.call_at(stretch(at_ns)?, move || alarm.call_back())?,
+            timer,
+        )
     })
 }
 
