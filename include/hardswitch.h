@@ -1006,7 +1006,7 @@ hsw_status hsw_settings_console(struct hsw_settings *settings);
 
 // Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the default settings. Null means
 // these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already; nothing has changed then, so that others can
-// be tried. (A call that fails makes no runtime, except without std.)
+// be tried. (To fail makes no runtime by itself, except without std.)
 hsw_status hsw_init(const struct hsw_settings *settings);
 
 // As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found

@@ -658,6 +658,16 @@ public:
         value_ = from_->next();
         return *this;
     }
+    pointer operator->() { return &*value_; }
+    /// `*i++` is the value that it was at.
+    auto operator++(int) {
+        struct left {
+            T value;
+            T operator*() { return std::move(value); }
+        } out{std::move(*value_)};
+        ++*this;
+        return out;
+    }
     friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
     friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
 
@@ -859,6 +869,10 @@ public:
     void send_exception(std::exception_ptr exception) const {
         detail::payload thrown(std::move(exception));
         detail::check(hsw_queue_send_throw(raw_, thrown.data, &detail::destroy_exception, thrown.words.c_str()));
+    }
+    template <class E, class = std::enable_if_t<!std::is_same_v<std::decay_t<E>, std::exception_ptr>>>
+    void send_exception(E&& exception) const {
+        send_exception(std::make_exception_ptr(std::forward<E>(exception)));
     }
 
     /// Nothing more is queued; what is queued can still be received.

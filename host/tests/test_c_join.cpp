@@ -33,6 +33,13 @@ bool is_done(hsw_join join) {
     return out;
 }
 
+/// Waits as long as it takes; the result.
+void* joined(hsw_join join) {
+    void* result = nullptr;
+    REQUIRE(hsw_join_wait(join, HSW_NO_LIMIT, &result) == HSW_OK);
+    return result;
+}
+
 void kill(hsw_join join) {
     hsw_tasklet tasklet{};
     REQUIRE(hsw_join_tasklet(join, &tasklet) == HSW_OK);
@@ -61,11 +68,9 @@ TEST_CASE("the result of a tasklet comes to who joins it") {
         };
         const hsw_join join = start(sleeps, nullptr, "sleeper", stack);
         CHECK_FALSE(is_done(join));
-        void* result = nullptr;
-        REQUIRE(hsw_join_wait(join, HSW_NO_LIMIT, &result) == HSW_OK);
-        CHECK(result == number(5));
+        CHECK(joined(join) == number(5));
         CHECK(is_done(join));
-        result = number(1);
+        void* result = number(1);
         CHECK(hsw_join_wait(join, HSW_NO_LIMIT, &result) == HSW_ERR_CLOSED);
         CHECK(has(last_message(), "the result of tasklet 'sleeper' has been taken"));
         CHECK(result == number(1));
@@ -76,9 +81,7 @@ TEST_CASE("the result of a tasklet comes to who joins it") {
     CHECK(hsw_run() == HSW_OK);
     CHECK(is_done(inner));
     const hsw_join outer = start([inner](void** result) { return hsw_join_wait(inner, HSW_NO_LIMIT, result); });
-    void* result = nullptr;
-    REQUIRE(hsw_join_wait(outer, HSW_NO_LIMIT, &result) == HSW_OK);
-    CHECK(result == number(6));
+    CHECK(joined(outer) == number(6));
     CHECK(hsw_join_release(inner) == HSW_OK);
     CHECK(hsw_join_release(outer) == HSW_OK);
 }
@@ -218,9 +221,7 @@ TEST_CASE("a killed tasklet has no result, and who joins it is not taken for kil
     CHECK(hsw_run() == HSW_OK);
     CHECK(hsw_tasklet_kill(waits, false) == HSW_OK);
     CHECK(told == HSW_ERR_EXIT);
-    void* result = nullptr;
-    CHECK(hsw_join_wait(join, HSW_NO_LIMIT, &result) == HSW_OK);
-    CHECK(result == number(3));
+    CHECK(joined(join) == number(3));
     CHECK(hsw_tasklet_release(waits) == HSW_OK);
     CHECK(hsw_join_release(join) == HSW_OK);
 }
@@ -243,8 +244,7 @@ TEST_CASE("a result that nobody takes is freed once") {
     CHECK(freed == 2);
     // Taken: the caller's.
     const hsw_join taken = start(makes, &destroy_counted);
-    void* result = nullptr;
-    REQUIRE(hsw_join_wait(taken, HSW_NO_LIMIT, &result) == HSW_OK);
+    void* const result = joined(taken);
     CHECK(hsw_join_release(taken) == HSW_OK);
     CHECK(freed == 2);
     destroy_counted(result);

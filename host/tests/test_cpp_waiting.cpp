@@ -412,6 +412,25 @@ TEST_CASE("a queue is iterated until it is closed and empty") {
     CHECK(sum == 123);
 }
 
+TEST_CASE("a channel's iterators do for algorithms, and an exception waits in a queue as a value does") {
+    const no_leaks check;
+    const hsw::queue_channel<std::string> queue(8);
+    for (const char* word : {"one", "two", "three"}) {
+        queue.send(word);
+    }
+    queue.send_exception(std::out_of_range("four"));
+    auto it = queue.begin();
+    CHECK(it->size() == 3);
+    CHECK(*it++ == "one");
+    CHECK(*it++ == "two");
+    CHECK(*it == "three");
+    CHECK_THROWS_WITH_AS(++it, "four", std::out_of_range);
+    queue.send("five");
+    queue.send("six");
+    queue.close();
+    CHECK(std::vector<std::string>(queue.begin(), queue.end()) == std::vector<std::string>{"five", "six"});
+}
+
 TEST_CASE("a select takes queues as well as channels") {
     const no_leaks check;
     const auto kept = std::make_shared<int>(1);

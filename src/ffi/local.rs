@@ -14,7 +14,7 @@ macro_rules! tables {
     ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
         pub(super) struct Local {
             $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
-            /// The last error of each tasklet that had one, by the tasklet's id. Removed when the tasklet ends.
+            /// The last error of each tasklet that had one, as `status` finds it. Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             pub(super) hooks: super::scheduler::Hooks,
             /// Functions of C's that the library has called in the main tasklet and that have not returned.

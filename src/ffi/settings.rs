@@ -71,7 +71,7 @@ pub unsafe extern "C" fn hsw_settings_console(settings: *mut hsw_settings) -> hs
 
 /// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the default settings. Null means
 /// these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already; nothing has changed then, so that others can
-/// be tried. (A call that fails makes no runtime, except without std.)
+/// be tried. (To fail makes no runtime by itself, except without std.)
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
     // SAFETY: the contract of the interface.

@@ -247,11 +247,13 @@ pub(super) fn record(failure: Failure) -> hsw_status {
     status
 }
 
-/// By what the last error of the calling tasklet is found: its id. 0 is main, also where there is no runtime yet: settings may still
-/// come after a mistake.
+/// By what the last error of the calling tasklet is found: where its control block is. 0 is main, also where there is no runtime yet:
+/// settings may still come after a mistake.
 fn current_id() -> usize {
-    let current = Runtime::existing().filter(|runtime| runtime.current() != runtime.main());
-    current.map_or(0, |_| crate::current().id())
+    match Runtime::existing() {
+        Some(runtime) if runtime.current() != runtime.main() => runtime.current() as usize,
+        _ => 0,
+    }
 }
 
 /// Sets or takes away the last error of the calling tasklet. Returns what was there.

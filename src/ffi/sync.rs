@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use alloc::format;
 use alloc::sync::Arc;
 
-use super::object::{self, get, handle_of_process};
+use super::object::{self, ask, get, handle_of_process, tell};
 use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status, out, set_if_wanted, status, time_limit, Failure};
 use crate::error::StateError;
@@ -177,12 +177,10 @@ pub unsafe extern "C" fn hsw_lock_state(
     mine: *mut bool,
     waiting: *mut usize,
 ) -> hsw_status {
-    entry(|| {
-        let found = get(lock)?;
+    tell(lock, |found| {
         set_if_wanted(locked, found.lock.is_locked());
         set_if_wanted(mine, found.is_mine());
         set_if_wanted(waiting, found.lock.waiting());
-        Ok(())
     })
 }
 
@@ -236,12 +234,10 @@ pub unsafe extern "C" fn hsw_rlock_state(
     mine: *mut bool,
     waiting: *mut usize,
 ) -> hsw_status {
-    entry(|| {
-        let found = get(lock)?;
+    tell(lock, |found| {
         set_if_wanted(locked, found.is_locked());
         set_if_wanted(mine, found.is_mine());
         set_if_wanted(waiting, found.waiting());
-        Ok(())
     })
 }
 
@@ -320,15 +316,13 @@ pub unsafe extern "C" fn hsw_semaphore_state(
     available: *mut usize,
     waiting: *mut usize,
 ) -> hsw_status {
-    entry(|| {
-        let found = get(semaphore)?;
+    tell(semaphore, |found| {
         let (free, wait) = match &**found {
             CSemaphore::Free(s) => (s.available(), s.waiting()),
             CSemaphore::Bounded(s) => (s.available(), s.waiting()),
         };
         set_if_wanted(available, free);
         set_if_wanted(waiting, wait);
-        Ok(())
     })
 }
 
@@ -391,10 +385,7 @@ pub extern "C" fn hsw_condition_wait(
 /// look and its wait. Does not switch, and wakes nobody who would have to wait for the lock.
 #[no_mangle]
 pub extern "C" fn hsw_condition_notify(condition: hsw_condition, count: usize) -> hsw_status {
-    entry(|| {
-        get(condition)?.notify(count);
-        Ok(())
-    })
+    tell(condition, |condition| condition.notify(count))
 }
 
 /// How many wait to be notified.
@@ -403,10 +394,8 @@ pub unsafe extern "C" fn hsw_condition_waiting(
     condition: hsw_condition,
     waiting: *mut usize,
 ) -> hsw_status {
-    entry(|| {
-        let waiting = out(waiting, "waiting")?;
-        waiting.set(get(condition)?.waiting());
-        Ok(())
+    ask(condition, waiting, "waiting", |condition| {
+        condition.waiting()
     })
 }
 
@@ -433,19 +422,13 @@ pub extern "C" fn hsw_event_release(event: hsw_event) -> hsw_status {
 /// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not switch.
 #[no_mangle]
 pub extern "C" fn hsw_event_set(event: hsw_event) -> hsw_status {
-    entry(|| {
-        get(event)?.set();
-        Ok(())
-    })
+    tell(event, |event| event.set())
 }
 
 /// Clears it: who comes from now on waits.
 #[no_mangle]
 pub extern "C" fn hsw_event_clear(event: hsw_event) -> hsw_status {
-    entry(|| {
-        get(event)?.clear();
-        Ok(())
-    })
+    tell(event, |event| event.clear())
 }
 
 /// Waits until it is set. Waits and fails as `hsw_lock_lock`.
@@ -468,11 +451,9 @@ pub unsafe extern "C" fn hsw_event_state(
     set: *mut bool,
     waiting: *mut usize,
 ) -> hsw_status {
-    entry(|| {
-        let found = get(event)?;
+    tell(event, |found| {
         set_if_wanted(set, found.is_set());
         set_if_wanted(waiting, found.waiting());
-        Ok(())
     })
 }
 
@@ -524,19 +505,13 @@ pub unsafe extern "C" fn hsw_barrier_wait(
 /// Breaks it: those who wait and those who come get `HSW_ERR_BROKEN`.
 #[no_mangle]
 pub extern "C" fn hsw_barrier_abort(barrier: hsw_barrier) -> hsw_status {
-    entry(|| {
-        get(barrier)?.abort();
-        Ok(())
-    })
+    tell(barrier, |barrier| barrier.abort())
 }
 
 /// As new. Those who wait get `HSW_ERR_BROKEN`.
 #[no_mangle]
 pub extern "C" fn hsw_barrier_reset(barrier: hsw_barrier) -> hsw_status {
-    entry(|| {
-        get(barrier)?.reset();
-        Ok(())
-    })
+    tell(barrier, |barrier| barrier.reset())
 }
 
 /// How many it takes, how many wait, and is it broken. Each may be null.
@@ -547,12 +522,10 @@ pub unsafe extern "C" fn hsw_barrier_state(
     waiting: *mut usize,
     broken: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        let found = get(barrier)?;
+    tell(barrier, |found| {
         set_if_wanted(parties, found.parties());
         set_if_wanted(waiting, found.waiting());
         set_if_wanted(broken, found.is_broken());
-        Ok(())
     })
 }
 
@@ -641,10 +614,7 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
 /// that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_close(queue: hsw_sync_queue) -> hsw_status {
-    entry(|| {
-        get(queue)?.queue.close();
-        Ok(())
-    })
+    tell(queue, |queue| queue.queue.close())
 }
 
 /// How many values are in it, and is it closed. Each may be null.
@@ -654,10 +624,8 @@ pub unsafe extern "C" fn hsw_sync_queue_state(
     length: *mut usize,
     closed: *mut bool,
 ) -> hsw_status {
-    entry(|| {
-        let found = get(queue)?;
+    tell(queue, |found| {
         set_if_wanted(length, found.queue.len());
         set_if_wanted(closed, found.queue.is_closed());
-        Ok(())
     })
 }
