@@ -7,11 +7,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -269,6 +271,80 @@ TEST_CASE("a handle of the process is stale for all threads once it was released
     CHECK(hsw_thread_channel_close(hsw_thread_channel{second.handle | (std::uint64_t{7} << 43)}) == HSW_ERR_STALE);
     CHECK(hsw_thread_channel_close(hsw_thread_channel{0xdeadbeef}) == HSW_ERR_STALE);
     CHECK(hsw_thread_channel_release(second) == HSW_OK);
+}
+
+namespace {
+
+/// Values of the next test that exist.
+std::atomic<int> alive{0};
+void* make_value() {
+    ++alive;
+    return new int(1);
+}
+void destroy_value(void* value) {
+    --alive;
+    delete static_cast<int*>(value);
+}
+
+/// Makes, uses, retains and gives back queues whose handles all threads know, some of them stale, some of them wrong in one bit.
+void use_known_handles(std::array<std::atomic<std::uint64_t>, 16>& known, unsigned seed, int rounds, std::atomic<int>& found) {
+    std::minstd_rand random(seed);
+    const auto known_as = [&](hsw_sync_queue fresh) {
+        static_cast<void>(hsw_sync_queue_release({known[random() % known.size()].exchange(fresh.handle)}));
+    };
+    for (int i = 0; i < rounds; ++i) {
+        hsw_sync_queue queue{known[random() % known.size()].load()};
+        hsw_sync_queue fresh{};
+        void* value = nullptr;
+        switch (random() % 7) {
+        case 0:
+            REQUIRE(hsw_sync_queue_new(4, &destroy_value, &fresh) == HSW_OK);
+            known_as(fresh);
+            break;
+        case 1:
+            if (hsw_sync_queue_retain(queue, &fresh) == HSW_OK) {
+                known_as(fresh);
+            }
+            break;
+        case 2:
+            static_cast<void>(hsw_sync_queue_release(queue));
+            break;
+        case 3:
+            value = make_value();
+            if (const hsw_status status = hsw_sync_queue_put(queue, value, 0); status == HSW_ERR_TIMEOUT || status >= HSW_ERR_NULL) {
+                destroy_value(value); // still ours
+            }
+            break;
+        case 4:
+            queue.handle ^= std::uint64_t{1} << (random() % 64);
+            [[fallthrough]];
+        default:
+            if (hsw_sync_queue_get(queue, 0, &value) == HSW_OK) {
+                destroy_value(value);
+                ++found;
+            }
+        }
+    }
+}
+
+} // namespace
+
+TEST_CASE("threads that make, use and give back the same handles find the object or none") {
+    const no_leaks check;
+    std::array<std::atomic<std::uint64_t>, 16> known{};
+    std::atomic<int> found{0};
+    std::vector<std::thread> threads;
+    for (unsigned seed = 1; seed <= 4; ++seed) {
+        threads.emplace_back([&, seed] { use_known_handles(known, seed, 10000, found); });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (const auto& handle : known) {
+        static_cast<void>(hsw_sync_queue_release({handle.load()}));
+    }
+    CHECK(found > 0);
+    CHECK(alive == 0);
 }
 
 TEST_CASE("values cross threads, both ways, in order") {
