@@ -1,4 +1,4 @@
-/* The header as a C11 compiler sees it, and a program as a C programmer writes it. Called by test_c_abi.cpp. */
+/* The header as a C99 compiler sees it, and a program as a C programmer writes it. Called by test_c_abi.cpp. */
 #include "hardswitch.h"
 
 #include <stdint.h>

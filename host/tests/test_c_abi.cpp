@@ -38,7 +38,7 @@ TEST_CASE("the header and the library are of one version") {
     CHECK(std::strlen(hsw_version()) >= 5);
 }
 
-TEST_CASE("the header is C11, and a C program works") {
+TEST_CASE("the header is C99, and a C program works") {
     const no_leaks check;
     char log[64] = "";
     CHECK(c_program(log, sizeof log) == 0);
