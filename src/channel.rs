@@ -50,6 +50,8 @@ pub(crate) const RECEIVE: i8 = -1;
 const SCHEDULE_ALL: u8 = 1;
 /// Some in the queue are stand-ins of selecting tasklets.
 const STAND_INS: u8 = 2;
+/// And some of those could be met by another thread first: whoever meets one must have its [claim](select::claim).
+const CLAIMS: u8 = 4;
 
 /// A channel without its type.
 pub(crate) struct Core {
@@ -59,7 +61,7 @@ pub(crate) struct Core {
     /// Blocked senders, or minus the number of blocked receivers.
     balance: Cell<isize>,
     preference: Cell<i8>,
-    /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`].
+    /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`], [`CLAIMS`].
     mode: Cell<u8>,
     closing: Cell<bool>,
     /// The library's own: the channel callback is not called for it.
@@ -87,8 +89,8 @@ impl Core {
         }
     }
 
-    #[inline(always)]
     /// Has its thread ended?
+    #[inline(always)]
     pub(crate) fn has_no_thread(&self) -> bool {
         self.runtime().hooks() & HOOK_ENDED != 0
     }
@@ -105,6 +107,66 @@ impl Core {
             self.balance.get() < 0
         } else {
             self.balance.get() > 0
+        }
+    }
+
+    /// Does a partner wait for an operation of direction `dir`? It is the caller's then: nobody else meets it any more. The operation
+    /// follows, or [`let_go`](Core::let_go) if it fails.
+    #[inline(always)]
+    pub(crate) fn secure(&self, dir: i8) -> bool {
+        self.partner_waits(dir) && (self.mode.get() & CLAIMS == 0 || self.claim_first(dir))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_first(&self, dir: i8) -> bool {
+        while self.partner_waits(dir) {
+            let head = self.head.get();
+            // SAFETY: the first of a queue that is not empty; one without a claim is a stand-in.
+            unsafe {
+                if select::claim(head) {
+                    return true;
+                }
+                self.take_stand_in(head);
+            }
+        }
+        false
+    }
+
+    /// The operation that the first of the queue was [secured](Core::secure) for has failed, if that is so.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn let_go(&self) {
+        let head = self.head.get();
+        // SAFETY: a member of the queue.
+        unsafe {
+            if !head.is_null() && (*head).is(flag::HELD) {
+                select::begin_anew(self.runtime(), head);
+            }
+        }
+    }
+
+    /// Takes out those whom another thread has met, so that the balance is right.
+    #[inline]
+    pub(crate) fn settle(&self) {
+        if self.mode.get() & CLAIMS != 0 {
+            self.take_out_met();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_out_met(&self) {
+        let mut task = self.head.get();
+        while !task.is_null() {
+            // SAFETY: members of the queue; one whose claim is gone is a stand-in.
+            unsafe {
+                let next = (*task).next;
+                if !select::can_be_met(task) {
+                    self.take_stand_in(task);
+                }
+                task = next;
+            }
         }
     }
 
@@ -166,7 +228,13 @@ impl Core {
         // SAFETY: the caller's promise.
         unsafe { self.push(stand_in, dir) };
         self.stand_ins.set(self.stand_ins.get() + 1);
-        self.mode.set(self.mode.get() | STAND_INS);
+        // SAFETY: as above.
+        let claims = if unsafe { select::has_claim(stand_in) } {
+            CLAIMS
+        } else {
+            0
+        };
+        self.mode.set(self.mode.get() | STAND_INS | claims);
     }
 
     /// Takes a stand-in out.
@@ -178,7 +246,7 @@ impl Core {
         unsafe { self.take(stand_in) };
         self.stand_ins.set(self.stand_ins.get() - 1);
         if self.stand_ins.get() == 0 {
-            self.mode.set(self.mode.get() & !STAND_INS);
+            self.mode.set(self.mode.get() & !(STAND_INS | CLAIMS));
         }
     }
 
@@ -193,7 +261,7 @@ impl Core {
     /// Takes over the value of the sender that has waited longest, and queues the
     /// sender; nobody switches, no callback is called. `None` when nobody sends.
     pub(crate) fn collect(&self) -> Option<Slot> {
-        if self.balance.get() <= 0 {
+        if !self.secure(RECEIVE) {
             return None;
         }
         let runtime = self.runtime();
@@ -211,7 +279,7 @@ impl Core {
     /// was thrown at the caller meanwhile. False, and `value` is dropped: nobody waits.
     #[cfg(feature = "std")]
     fn serve(&self, value: Slot) -> bool {
-        if self.balance.get() >= 0 {
+        if !self.secure(SEND) {
             return false;
         }
         let runtime = self.runtime();
@@ -254,6 +322,10 @@ impl Core {
         unsafe {
             while !self.head.get().is_null() {
                 let head = self.head.get();
+                if !select::claim(head) {
+                    self.take_stand_in(head);
+                    continue;
+                }
                 let old = core::mem::replace(&mut (*head).slot, Slot::bomb(Error::Closed));
                 if !old.is_empty() {
                     lost.push(old);
@@ -423,22 +495,25 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
             }
         }
         if core.partner_waits(DIR) {
-            if core.mode.get() != 0 {
+            if core.mode.get() == 0 {
+                let partner = core.head.get();
+                let stay = core.preference.get() != -DIR;
+                if !stay && !plain(runtime, me, partner) {
+                    return me;
+                }
+                core.take(partner);
+                Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
+                if stay {
+                    runtime.ring_append(partner);
+                    return ptr::null_mut();
+                }
+                runtime.ring_insert_after(me, partner);
+                return partner;
+            }
+            // Else another thread has met the last of them.
+            if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
                 return me;
             }
-            let partner = core.head.get();
-            let stay = core.preference.get() != -DIR;
-            if !stay && !plain(runtime, me, partner) {
-                return me;
-            }
-            core.take(partner);
-            Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
-            if stay {
-                runtime.ring_append(partner);
-                return ptr::null_mut();
-            }
-            runtime.ring_insert_after(me, partner);
-            return partner;
         }
         let error = if (*me).is(flag::BLOCK_TRAP) {
             Error::BlockTrap
@@ -564,6 +639,7 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
         if next != me {
             if let Err(error) = prepare(runtime, me, sp, next) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
+                core.let_go();
                 return sp;
             }
         }
@@ -596,6 +672,7 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
     if core.private.get() {
         return Ok(());
     }
+    core.settle();
     let (id, will_block) = (core as *const Core as usize, !core.partner_waits(DIR));
     // SAFETY: the running tasklet is live.
     unsafe { call_back(runtime, me, id, DIR == SEND, will_block) }
@@ -758,10 +835,10 @@ impl<T: 'static> Channel<T> {
     /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; what `send`
     /// fails with after that, without it.
     pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
-        if !self.core.partner_waits(SEND) {
+        if !self.core.secure(SEND) {
             return Err((self.would_block(), Some(value)));
         }
-        self.send(value).map_err(|error| (error, None))
+        self.send_secured(value).map_err(|error| (error, None))
     }
 
     /// Receives if a sender waits.
@@ -769,10 +846,22 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// [`Error::WouldBlock`], [`Error::Closed`]; as `receive`.
     pub fn try_receive(&self) -> Result<T> {
-        if !self.core.partner_waits(RECEIVE) {
+        if !self.core.secure(RECEIVE) {
             return Err(self.would_block());
         }
-        self.receive()
+        self.receive_secured()
+    }
+
+    /// Sends to a partner that has been [secured](Core::secure).
+    #[inline]
+    pub(crate) fn send_secured(&self, value: T) -> Result<()> {
+        self.send(value).inspect_err(|_| self.core.let_go())
+    }
+
+    /// As [`send_secured`](Channel::send_secured).
+    #[inline]
+    pub(crate) fn receive_secured(&self) -> Result<T> {
+        self.receive().inspect_err(|_| self.core.let_go())
     }
 
     /// As [`Channel::send`], but waits no longer than `time`. When the value was
@@ -791,8 +880,8 @@ impl<T: 'static> Channel<T> {
     /// [`Error::Timeout`]; as `send`; [`StateError::NoClock`]; what makes a
     /// [pump](crate::MainLoop::pump) fail.
     pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
-        if self.core.partner_waits(SEND) {
-            return self.send(value).map_err(|error| (error, None));
+        if self.core.secure(SEND) {
+            return self.send_secured(value).map_err(|error| (error, None));
         }
         let mut slot = Slot::new(value);
         select::one(&self.core, SEND, &mut slot, time)
@@ -807,8 +896,8 @@ impl<T: 'static> Channel<T> {
     /// [`Error::Timeout`]; as `receive`; [`StateError::NoClock`]; what makes a
     /// [pump](crate::MainLoop::pump) fail.
     pub fn receive_timeout(&self, time: Duration) -> Result<T> {
-        if self.core.partner_waits(RECEIVE) {
-            return self.receive();
+        if self.core.secure(RECEIVE) {
+            return self.receive_secured();
         }
         let mut nothing = Slot::EMPTY;
         select::value(select::one(&self.core, RECEIVE, &mut nothing, time)?)
@@ -832,8 +921,8 @@ impl<T: 'static> Channel<T> {
     /// sender waits.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
-        if self.core.closing.get() && self.core.balance.get() <= 0 {
-            return None;
+        if self.core.closing.get() {
+            return self.core.secure(RECEIVE).then(|| self.receive_secured());
         }
         Some(self.receive())
     }
@@ -925,11 +1014,13 @@ impl<T: 'static> Channel<T> {
     /// How many senders wait, or minus how many receivers. Each case of a
     /// [`Select`](crate::Select) that waits counts as one.
     pub fn balance(&self) -> isize {
+        self.core.settle();
         self.core.balance.get()
     }
 
     /// Who has waited longest.
     pub fn queue(&self) -> Option<Tasklet> {
+        self.core.settle();
         let head = self.core.head.get();
         // SAFETY: a member of the queue is a live task, or the stand-in of one.
         (!head.is_null()).then(|| unsafe { Tasklet::from_ref(select::whose(head)) })
@@ -1003,10 +1094,8 @@ impl<T: 'static> Iterator for TryIter<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        if !self.channel.core.partner_waits(RECEIVE) {
-            return None;
-        }
-        Some(self.channel.receive())
+        let secured = self.channel.core.secure(RECEIVE);
+        secured.then(|| self.channel.receive_secured())
     }
 }
 

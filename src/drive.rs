@@ -14,14 +14,11 @@
 //! If nothing could wake anybody there is no point in it: that is a deadlock.
 
 use crate::error::{Error, Result};
-#[cfg(feature = "std")]
-use crate::runtime::after;
-use crate::runtime::Runtime;
+use crate::runtime::{after, Runtime};
 use crate::tasklet::Task;
 
 /// Why a wait ended without what it was for. The error does not tell: whatever a wait can
 /// fail with can be thrown as well.
-#[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(crate) enum WaitError {
     /// It could not go on: a trap, a deadlock, no memory for a slice, a pump that failed.
     Hindered(Error),
@@ -40,7 +37,6 @@ impl From<WaitError> for Error {
 impl WaitError {
     /// What an error of the operation that was just made is: asked before the slot is
     /// taken, which forgets it.
-    #[cfg(feature = "std")]
     pub(crate) fn kind(runtime: &Runtime) -> fn(Error) -> WaitError {
         match runtime.after.get() & after::FAILED {
             0 => WaitError::Thrown,
@@ -72,17 +68,17 @@ pub(crate) fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
 /// What was thrown into the caller; what makes a pump fail.
 #[cold]
 #[inline(never)]
-pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Result<bool> {
+pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Result<bool, WaitError> {
     let me = runtime.current();
     loop {
         if over() {
             return Ok(true);
         }
-        raise(me)?;
+        raise(me).map_err(WaitError::Thrown)?;
         if !is_last(runtime) {
             return Ok(true);
         }
-        if !turn(runtime)? {
+        if !turn(runtime).map_err(WaitError::Hindered)? {
             return Ok(false);
         }
     }

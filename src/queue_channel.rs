@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::channel::{Channel, Preference, SEND};
 use crate::error::{Error, Result};
-use crate::select::{self, Queue, Receivable, Sendable, Target, Targeted};
+use crate::select::{self, Beside, Receivable, Sendable, Target, Targeted};
 use crate::tasklet::Tasklet;
 use crate::value::Slot;
 
@@ -57,7 +57,7 @@ impl<T: 'static> Shared<T> {
 
     /// Puts `item` into the queue, if that is where it belongs.
     fn enqueue(&self, item: Result<T>) -> Result<(), Result<T>> {
-        if !self.has_room() {
+        if self.channel.core().secure(SEND) || !self.has_room() {
             return Err(item);
         }
         self.queue.borrow_mut().push_back(item);
@@ -107,7 +107,7 @@ impl<T: 'static> QueueChannel<T> {
     /// [`Error::Closed`]; when it would wait, as [`Channel::send`].
     pub fn send(&self, value: T) -> Result<()> {
         match self.shared.enqueue(Ok(value)) {
-            Err(Ok(value)) => self.channel().send(value),
+            Err(Ok(value)) => self.channel().send_secured(value),
             _ => Ok(()),
         }
     }
@@ -118,7 +118,10 @@ impl<T: 'static> QueueChannel<T> {
     /// As [`QueueChannel::send`].
     pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
         match self.shared.enqueue(Err(error.into())) {
-            Err(Err(error)) => self.channel().send_throw(error),
+            Err(Err(error)) => {
+                let sent = self.channel().send_throw(error);
+                sent.inspect_err(|_| self.channel().core().let_go())
+            }
             _ => Ok(()),
         }
     }
@@ -257,7 +260,7 @@ impl<T: 'static> QueueChannel<T> {
     }
 }
 
-impl<T: 'static> Queue for Shared<T> {
+impl<T: 'static> Beside for Shared<T> {
     fn is_ready(&self, direction: i8) -> bool {
         match direction {
             SEND => self.has_room(),
@@ -280,7 +283,7 @@ impl<T: 'static> Targeted for QueueChannel<T> {
     fn target(&self) -> Target {
         Target {
             core: Rc::clone(self.channel().core()),
-            queue: Some(Rc::clone(&self.shared) as Rc<dyn Queue>),
+            beside: Some(Rc::clone(&self.shared) as Rc<dyn Beside>),
         }
     }
 }

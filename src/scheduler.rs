@@ -370,7 +370,6 @@ pub fn schedule() -> Result<()> {
 }
 
 /// As [`schedule`], and says whether it could not switch, or something was thrown.
-#[cfg(feature = "std")]
 pub(crate) fn give_way() -> Result<(), drive::WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
@@ -736,7 +735,10 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<E
         runtime.ring_append(me);
         let mut uncaught = None;
         if may_switch(runtime) {
-            let stayed = os::catch(|| drive::until_company(runtime, || false).map(drop));
+            let stayed = os::catch(|| {
+                drive::until_company(runtime, || false)?;
+                Ok(())
+            });
             let thrown = (*me).slot.take().into_unit();
             uncaught = match stayed.and(thrown) {
                 Ok(()) | Err(Error::Exit) => None,

@@ -16,18 +16,23 @@
 //! off the fast path: a channel that nobody selects on does not notice.
 //!
 //! Sends and receives with a timeout are selects with one case.
+//!
+//! **Claims.** A select that has a channel between threads among its cases ([`far`]) can be met by another thread at any moment. Then whoever meets one
+//! of its stand-ins must have the select's [claim](crate::thread::claim) first, and so must the select itself, to end because the time is up or something was
+//! thrown. Stand-ins whose claim is gone are as good as not there. A select of local channels has no claim.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+#[cfg(feature = "std")]
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ptr;
 use core::time::Duration;
 
 use crate::arch::transfer;
 use crate::channel::{Channel, Core, RECEIVE, SEND};
-use crate::drive;
+use crate::drive::{self, WaitError};
 use crate::error::{Error, Result, StateError};
 use crate::runtime::{after, Runtime};
 use crate::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
@@ -35,6 +40,9 @@ use crate::tasklet::{flag, Task};
 use crate::time::Key;
 use crate::transfer::arrive;
 use crate::value::Slot;
+
+#[cfg(feature = "std")]
+pub(crate) mod far;
 
 /// Whose place in a queue it is: of the task itself, or of the one for which it
 /// stands in.
@@ -71,6 +79,100 @@ pub(crate) unsafe fn waits(stand_in: *mut Task) -> bool {
     }
 }
 
+/// The claim of a stand-in's select, if it has one.
+#[cfg(feature = "std")]
+unsafe fn claim_of<'a>(stand_in: *mut Task) -> Option<&'a crate::thread::claim::Claim> {
+    // SAFETY: what a first stand-in has for a window is its select's claim, which `StandIns` keeps until they are gone.
+    unsafe {
+        (*first_of(stand_in))
+            .window
+            .cast::<crate::thread::claim::Claim>()
+            .as_ref()
+    }
+}
+
+/// Nobody but the thread itself could meet it.
+#[cfg(not(feature = "std"))]
+struct NoClaim;
+
+#[cfg(not(feature = "std"))]
+impl NoClaim {
+    fn take(&self) -> bool {
+        true
+    }
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(not(feature = "std"))]
+unsafe fn claim_of<'a>(_stand_in: *mut Task) -> Option<&'a NoClaim> {
+    None
+}
+
+/// Could another thread meet it first?
+///
+/// # Safety
+/// A stand-in.
+pub(crate) unsafe fn has_claim(stand_in: *mut Task) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { claim_of(stand_in).is_some() }
+}
+
+/// Does nobody but the caller meet it from now on? True: [`met`] or [`begin_anew`] follows, before anything else runs.
+///
+/// # Safety
+/// A task in a channel's queue.
+pub(crate) unsafe fn claim(task: *mut Task) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !(*task).is(flag::STAND_IN) || (*task).is(flag::HELD) {
+            return true;
+        }
+        let Some(claim) = claim_of(task) else {
+            return true;
+        };
+        let won = claim.take();
+        if won {
+            (*task).set(flag::HELD);
+        }
+        won
+    }
+}
+
+/// Has no other thread met it?
+///
+/// # Safety
+/// A task in a channel's queue.
+pub(crate) unsafe fn can_be_met(task: *mut Task) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        !(*task).is(flag::STAND_IN)
+            || (*task).is(flag::HELD)
+            || claim_of(task).is_none_or(|claim| claim.is_open())
+    }
+}
+
+/// The select is over, if no other thread has met it. Nobody shall, from now on. False: one has.
+unsafe fn close_claim(first: *mut Task) -> bool {
+    // SAFETY: the first stand-in of a select.
+    unsafe { claim_of(first).is_none_or(|claim| claim.take()) }
+}
+
+/// Its partner, who has its claim, cannot meet it after all: the select leaves its channels, and does everything again.
+///
+/// # Safety
+/// A stand-in in a queue.
+pub(crate) unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
+    // SAFETY: the caller's promise; the reference moves to the run queue.
+    unsafe {
+        (*first_of(stand_in)).set(flag::ANEW);
+        if end(stand_in) {
+            runtime.ring_append(whose(stand_in));
+        }
+    }
+}
+
 unsafe fn leave_channels(first: *mut Task) {
     // SAFETY: `refs` elements; whatever is in a queue has its channel set.
     unsafe {
@@ -93,6 +195,7 @@ pub(crate) unsafe fn withdraw(task: *mut Task) {
     unsafe {
         let first = core::mem::replace(&mut (*task).next, core::ptr::null_mut());
         (*task).clear(flag::SELECTING);
+        close_claim(first);
         leave_channels(first);
     }
 }
@@ -122,13 +225,16 @@ unsafe fn end(stand_in: *mut Task) -> bool {
     }
 }
 
-/// The time of a select is up. Its tasklet is queued.
+/// The time of a select is up. Its tasklet is queued, unless another thread has just met it: then that thread's letter will do so.
 ///
 /// # Safety
 /// The first stand-in of a select that is not over.
 pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
     // SAFETY: the caller's promise; the reference moves to the run queue.
     unsafe {
+        if !close_claim(first) {
+            return;
+        }
         (*first).set(flag::EXPIRED);
         if end(first) {
             runtime.ring_append(whose(first));
@@ -136,20 +242,32 @@ pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
     }
 }
 
-/// The queue of a channel that has one, as a select sees it.
-pub(crate) trait Queue {
+/// What a channel has besides partners that wait on its core: a queue of values, or
+/// other threads.
+pub(crate) trait Beside {
     /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
-    fn is_ready(&self, direction: i8) -> bool;
+    fn is_ready(&self, _direction: i8) -> bool {
+        false
+    }
 
     /// Does it: with what to put in, or for what is taken out. It is ready.
-    fn pass(&self, slot: Slot, direction: i8) -> Result<Slot>;
+    fn pass(&self, _slot: Slot, _direction: i8) -> Result<Slot> {
+        unreachable!("what has no queue is never ready")
+    }
+
+    /// The channel between threads, if it is one.
+    #[cfg(feature = "std")]
+    fn far(&self) -> Option<&dyn far::Far> {
+        None
+    }
 }
 
-/// What a case operates on: where partners wait, and the queue of values, if any.
+/// What a case operates on: where partners wait, and what there is besides.
 #[doc(hidden)]
 pub struct Target {
+    /// Of a channel between threads: of no consequence, nobody else knows it.
     pub(crate) core: Rc<Core>,
-    pub(crate) queue: Option<Rc<dyn Queue>>,
+    pub(crate) beside: Option<Rc<dyn Beside>>,
 }
 
 mod sealed {
@@ -161,18 +279,19 @@ mod sealed {
 pub(crate) use sealed::Select as Targeted;
 
 /// What a [`Select`] can receive a `T` from: a [`Channel`], a
-/// [`QueueChannel`](crate::QueueChannel), the end of a [joined](crate::join) tasklet.
+/// [`QueueChannel`](crate::QueueChannel), a `thread::Channel`, the end of a
+/// [joined](crate::join) tasklet.
 pub trait Receivable<T>: sealed::Select {}
 
 /// What a [`Select`] can send a `T` to: a [`Channel`], a
-/// [`QueueChannel`](crate::QueueChannel).
+/// [`QueueChannel`](crate::QueueChannel), a `thread::Channel`.
 pub trait Sendable<T>: sealed::Select {}
 
 impl<T: 'static> sealed::Select for Channel<T> {
     fn target(&self) -> Target {
         Target {
             core: Rc::clone(self.core()),
-            queue: None,
+            beside: None,
         }
     }
 }
@@ -194,13 +313,45 @@ impl Case {
     }
 
     /// The queue, if the operation can be done on it at once.
-    fn ready_queue(&self) -> Option<&Rc<dyn Queue>> {
-        let queue = self.target.queue.as_ref();
+    fn ready_queue(&self) -> Option<&Rc<dyn Beside>> {
+        let queue = self.target.beside.as_ref();
         queue.filter(|queue| queue.is_ready(self.direction))
     }
 
     fn is_ready(&self) -> bool {
-        self.core().partner_waits(self.direction) || self.ready_queue().is_some()
+        self.partner_waits() || self.ready_queue().is_some()
+    }
+
+    fn partner_waits(&self) -> bool {
+        let core = self.core();
+        core.partner_waits(self.direction) && {
+            core.settle();
+            core.partner_waits(self.direction)
+        }
+    }
+
+    /// It was ready: is it still, and nobody else's now?
+    fn secure(&self) -> bool {
+        self.core().secure(self.direction) || self.ready_queue().is_some()
+    }
+
+    #[cfg(feature = "std")]
+    fn far(&self) -> Option<&dyn far::Far> {
+        self.target.beside.as_ref()?.far()
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn far(&self) -> Option<()> {
+        None
+    }
+
+    /// Where it takes place: no other channel has the number.
+    #[cfg(feature = "std")]
+    fn place(&self) -> usize {
+        self.far().map_or_else(
+            || Rc::as_ptr(&self.target.core) as usize,
+            |channel| channel.place(),
+        )
     }
 
     pub(crate) fn direction(&self) -> i8 {
@@ -223,6 +374,9 @@ struct StandIns<'a> {
     runtime: &'a Runtime,
     tasks: *mut [Task],
     timeout: Option<Key>,
+    /// What other threads know of the select.
+    #[cfg(feature = "std")]
+    joint: Option<Arc<far::Joint>>,
 }
 
 impl<'a> StandIns<'a> {
@@ -246,11 +400,34 @@ impl<'a> StandIns<'a> {
             runtime,
             tasks: Box::into_raw(tasks),
             timeout: None,
+            #[cfg(feature = "std")]
+            joint: None,
         }
     }
 
     fn first(&self) -> *mut Task {
         self.tasks.cast()
+    }
+
+    /// From now on other threads may know of the select.
+    #[cfg(feature = "std")]
+    fn share(&mut self, joint: &Arc<far::Joint>) {
+        // SAFETY: ours, in no queue. `joint` stays until they are gone.
+        unsafe { (*self.first()).window = (&raw const joint.claim).cast() };
+        self.joint = Some(joint.clone());
+    }
+
+    /// What the stand-in of a case holds.
+    #[cfg(feature = "std")]
+    fn slot(&mut self, case: usize) -> &mut Slot {
+        // SAFETY: ours; one for each case.
+        unsafe { &mut (*self.tasks)[case].slot }
+    }
+
+    #[cfg(feature = "std")]
+    fn flag(&mut self, case: usize, flag: u32) {
+        // SAFETY: as `slot`.
+        unsafe { (*self.tasks)[case].set(flag) };
     }
 
     /// Which one has met a partner.
@@ -264,9 +441,26 @@ impl<'a> StandIns<'a> {
         unsafe { (*self.first()).is(flag::EXPIRED) }
     }
 
+    /// Must the select begin anew?
+    #[cfg(feature = "std")]
+    fn anew(&self) -> bool {
+        // SAFETY: as `met`.
+        unsafe { (*self.first()).is(flag::ANEW) }
+    }
+
+    /// Is there no more to wait for?
+    fn is_over(&self) -> bool {
+        // SAFETY: as `met`.
+        let first = unsafe { (*self.first()).flags };
+        first & (flag::EXPIRED | flag::ANEW) != 0 || self.met().is_some()
+    }
+
     /// Puts the stand-ins into the queues of the channels.
     fn enter(&self, cases: &[Case]) {
         for (i, case) in cases.iter().enumerate() {
+            if case.far().is_some() {
+                continue;
+            }
             // SAFETY: ours, in no queue.
             unsafe {
                 case.core()
@@ -342,27 +536,40 @@ fn pick(cases: &[Case], ordered: bool, good: impl Fn(&Case) -> bool) -> Option<u
         true => 1,
         false => found.clone().count(),
     };
-    let which = match count {
+    found.nth(one_of(count)).map(|(i, _)| i)
+}
+
+/// Any of so many, with equal chances.
+fn one_of(count: usize) -> usize {
+    match count {
         0 | 1 => 0,
         _ => roll(Runtime::get(), count),
-    };
-    found.nth(which).map(|(i, _)| i)
+    }
+}
+
+/// Errors: a channel has no thread any more, or is to be sent to and received from.
+#[inline(always)]
+fn check(cases: &[Case], are_one: impl Fn(&Case, &Case) -> bool) -> Result<()> {
+    for (i, case) in cases.iter().enumerate() {
+        if case.core().has_no_thread() {
+            return Err(StateError::NoThread.into());
+        }
+        let other = |c: &Case| are_one(c, case) && c.direction != case.direction;
+        if cases[..i].iter().any(other) {
+            return Err(StateError::SelectBothWays.into());
+        }
+    }
+    Ok(())
 }
 
 /// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
 fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
-    for (i, case) in cases.iter().enumerate() {
-        if case.core().has_no_thread() {
-            return Err(StateError::NoThread.into());
+    check(cases, |a, b| Rc::ptr_eq(&a.target.core, &b.target.core))?;
+    while let Some(ready) = pick(cases, ordered, Case::is_ready) {
+        if cases[ready].secure() {
+            return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
         }
-        let other = |c: &Case| ptr::eq(c.core(), case.core()) && c.direction != case.direction;
-        if cases[..i].iter().any(other) {
-            return Err(StateError::SelectBothWays.into());
-        }
-    }
-    if let Some(ready) = pick(cases, ordered, Case::is_ready) {
-        return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
     }
     let runtime = Runtime::get();
     let me = runtime.current();
@@ -374,55 +581,89 @@ fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chos
     if let Some(closed) = pick(cases, ordered, |case| case.core().closing()) {
         return Ok((closed, Err(Error::Closed)));
     }
-    let deadline = match patience {
-        Patience::None => return Err(Error::WouldBlock),
-        Patience::For(Duration::ZERO) => return Err(Error::Timeout),
-        Patience::For(time) => runtime.timers.after(time)?,
-        Patience::Endless if cases.is_empty() => return Err(StateError::SelectNothing.into()),
-        Patience::Endless => None,
-    };
+    let deadline = deadline(runtime, patience, cases)?;
+    let kept = may_wait(me)?;
+    let mut stand_ins = StandIns::new(runtime, me, cases);
+    let done = wait(runtime, me, &mut stand_ins, cases, deadline);
+    let outcome = stand_ins.close(cases);
+    let result = conclude(done, outcome, stand_ins.expired());
+    put_back(me, kept, result.is_err());
+    result
+}
+
+/// Until when it waits, if it may wait.
+fn deadline(runtime: &Runtime, patience: Patience, cases: &[Case]) -> Result<Option<u64>> {
+    match patience {
+        Patience::None => Err(Error::WouldBlock),
+        Patience::For(Duration::ZERO) => Err(Error::Timeout),
+        Patience::For(time) => runtime.timers.after(time),
+        Patience::Endless if cases.is_empty() => Err(StateError::SelectNothing.into()),
+        Patience::Endless => Ok(None),
+    }
+}
+
+/// May the running tasklet wait? Takes what somebody has put into its slot by hand.
+fn may_wait(me: *mut Task) -> Result<Slot> {
     // SAFETY: the running tasklet.
-    let kept = unsafe {
+    unsafe {
         if (*me).is(flag::BLOCK_TRAP) {
             return Err(Error::BlockTrap);
         }
         drive::raise(me)?;
-        (*me).slot.take()
-    };
-    let mut stand_ins = StandIns::new(runtime, me, cases);
+        Ok((*me).slot.take())
+    }
+}
+
+/// As with the other channel operations: what somebody had put into the slot by hand
+/// comes back when the operation fails.
+fn put_back(me: *mut Task, kept: Slot, failed: bool) {
+    // SAFETY: the running tasklet.
+    unsafe {
+        if failed && (*me).slot.is_empty() {
+            (*me).slot = kept;
+        }
+    }
+}
+
+/// Waits until the select is over.
+fn wait(
+    runtime: &Runtime,
+    me: *mut Task,
+    stand_ins: &mut StandIns<'_>,
+    cases: &[Case],
+    deadline: Option<u64>,
+) -> Result<(), WaitError> {
     let driven = match deadline {
         Some(deadline) if drive::must_drive(runtime, me) => {
-            drive(runtime, &mut stand_ins, cases, deadline)
+            drive(runtime, stand_ins, cases, deadline)
         }
         _ => Ok(false),
     };
-    let done = driven.and_then(|over| match over {
+    driven.and_then(|over| match over {
         true => Ok(()),
-        false => block(runtime, me, &mut stand_ins, cases, deadline),
-    });
-    let outcome = stand_ins.close(cases);
-    let result = match (done, outcome) {
-        (Err(error), _) => Err(error),
+        false => block(runtime, me, stand_ins, cases, deadline),
+    })
+}
+
+/// What came of a wait, and of the case that was met.
+fn conclude(
+    done: Result<(), WaitError>,
+    outcome: Option<(usize, Slot)>,
+    expired: bool,
+) -> Result<Chosen> {
+    match (done, outcome) {
+        (Err(error), _) => Err(error.into()),
         (Ok(()), Some((case, slot))) if slot.is_bomb() => {
             Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))
         }
         (Ok(()), Some((case, slot))) => Ok((case, Ok(slot))),
-        (Ok(()), None) if stand_ins.expired() => Err(Error::Timeout),
+        (Ok(()), None) if expired => Err(Error::Timeout),
         // Somebody else has woken it, as when its channel was dropped.
         (Ok(()), None) => Err(Error::ValueLost),
-    };
-    // As with the other channel operations: what somebody had put into the slot by
-    // hand comes back when the operation fails.
-    // SAFETY: the running tasklet.
-    unsafe {
-        if result.is_err() && (*me).slot.is_empty() {
-            (*me).slot = kept;
-        }
     }
-    result
 }
 
-/// `case` is ready.
+/// `case` is ready, and [secured](Case::secure).
 fn exchange(case: &mut Case) -> Result<Result<Slot>> {
     let slot = case.slot.take();
     if let Some(queue) = case.ready_queue() {
@@ -434,7 +675,10 @@ fn exchange(case: &mut Case) -> Result<Result<Slot>> {
     match case.core().exchange(slot, case.direction) {
         Ok(slot) => Ok(Ok(slot)),
         Err(error) if bomb && case.core().head() != head => Ok(Err(error)),
-        Err(error) => Err(error),
+        Err(error) => {
+            case.core().let_go();
+            Err(error)
+        }
     }
 }
 
@@ -486,15 +730,14 @@ fn block(
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
     deadline: Option<u64>,
-) -> Result<()> {
+) -> Result<(), WaitError> {
     if let Some(deadline) = deadline {
         stand_ins.timeout = Some(runtime.timers.add(deadline, stand_ins.first()));
     }
     if drive::is_last(runtime) && may_switch(runtime) {
         stand_ins.enter(cases);
-        let over = || stand_ins.met().is_some() || stand_ins.expired();
-        drive::until_company(runtime, over)?;
-        if over() {
+        drive::until_company(runtime, || stand_ins.is_over())?;
+        if stand_ins.is_over() {
             return Ok(());
         }
         // SAFETY: ours. Nobody runs until they are there again.
@@ -506,7 +749,8 @@ fn block(
         transfer(op_select, (&raw mut args).cast());
         // Before any destructor runs: the timeout must not hit what those wait for.
         stand_ins.leave();
-        arrive(runtime, me).map(drop)
+        let kind = WaitError::kind(runtime);
+        arrive(runtime, me).map(drop).map_err(kind)
     }
 }
 
@@ -517,33 +761,35 @@ fn drive(
     runtime: &Runtime,
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
-    deadline: u64,
-) -> Result<bool> {
+    mut deadline: u64,
+) -> Result<bool, WaitError> {
     if !may_switch(runtime) {
-        return Err(refused(runtime));
+        return Err(WaitError::Hindered(refused(runtime)));
     }
     let me = runtime.current();
     stand_ins.enter(cases);
     loop {
-        if stand_ins.met().is_some() {
+        if stand_ins.is_over() {
             return Ok(true);
         }
-        drive::raise(me)?;
-        let now = runtime.timers.now()?;
+        drive::raise(me).map_err(WaitError::Thrown)?;
+        let now = runtime.timers.now().map_err(WaitError::Hindered)?;
         if now >= deadline {
             // SAFETY: ours.
             unsafe { expire(runtime, stand_ins.first()) };
-            return Ok(true);
+            // If it has not expired now, it is met, and a letter is on the way.
+            deadline = u64::MAX;
+            continue;
         }
-        drive::pump(Duration::from_nanos(deadline - now))?;
-        let waits = stand_ins.met().is_none();
-        if waits && runtime.run_count.get() > 1 {
+        let pumped = drive::pump(Duration::from_nanos(deadline - now));
+        pumped.map_err(WaitError::Hindered)?;
+        if !stand_ins.is_over() && runtime.run_count.get() > 1 {
             let interrupted = let_run(runtime, stand_ins.first())?;
             if interrupted {
                 return Ok(true);
             }
             // Two who drive would let each other run all the time.
-            if stand_ins.met().is_none() && !drive::must_drive(runtime, me) {
+            if !stand_ins.is_over() && !drive::must_drive(runtime, me) {
                 // SAFETY: ours.
                 unsafe { leave_channels(stand_ins.first()) };
                 return Ok(false);
@@ -563,16 +809,20 @@ pub(crate) fn interrupt(runtime: &Runtime, task: *mut Task) {
         .iter()
         .rposition(|&first| unsafe { whose(first) } == task);
     if let Some(at) = at {
+        let first = drives.remove(at);
         // SAFETY: as above.
-        unsafe { leave_channels(drives.remove(at)) };
+        unsafe {
+            close_claim(first);
+            leave_channels(first);
+        }
     }
 }
 
 /// Lets the others run, for one who drives the loop. True when it was
 /// [interrupted](interrupt), and then somebody took back what was thrown.
-fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool> {
+fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool, WaitError> {
     runtime.drives.borrow_mut().push(first);
-    let back = scheduler::schedule();
+    let back = scheduler::give_way();
     let mut drives = runtime.drives.borrow_mut();
     // Not always the last one: another may have begun to drive meanwhile.
     let at = drives.iter().rposition(|&other| other == first);
@@ -601,7 +851,7 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
     let slot = unsafe { (*first).slot.take() };
     match stand_ins.met() {
         Some(_) => (slot, Ok(true)),
-        None => (slot, waited.map(|_| false)),
+        None => (slot, waited.map(|_| false).map_err(Error::from)),
     }
 }
 
@@ -611,7 +861,7 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
 pub(crate) fn one(core: &Rc<Core>, direction: i8, slot: &mut Slot, time: Duration) -> Result<Slot> {
     let target = Target {
         core: Rc::clone(core),
-        queue: None,
+        beside: None,
     };
     let mut cases = [Case {
         target,
@@ -665,7 +915,10 @@ pub(crate) fn value<T: 'static>(slot: Slot) -> Result<T> {
 /// [`Error::Closed`].
 ///
 /// A case may be about a [`QueueChannel`](crate::QueueChannel): it can be done when the
-/// queue has a value, or room for one.
+/// queue has a value, or room for one. And about a `thread::Channel`: a partner on
+/// another thread is made runnable there, nobody switches because of it, and whether
+/// one waits can change until the case is done; of several threads one meets the
+/// select.
 ///
 /// **Waiting.** Otherwise the tasklet blocks on all channels. In each it has a
 /// place in the queue and counts in the balance, once per case, as sender or
@@ -681,10 +934,14 @@ pub(crate) fn value<T: 'static>(slot: Slot) -> Result<T> {
 /// called for the case that can be done, or for each case when it has to wait.
 ///
 /// Costs O(cases): an allocation for the cases, and a second one (128 bytes a case)
-/// when it has to wait.
+/// when it has to wait. With channels between threads O(cases log cases), their locks
+/// all at once, and three allocations more for each of them.
 pub struct Select {
     cases: Vec<Case>,
     ordered: bool,
+    /// Has it channels between threads?
+    #[cfg(feature = "std")]
+    far: bool,
 }
 
 /// A receive of a [`Select`].
@@ -732,6 +989,8 @@ impl Select {
         Select {
             cases: Vec::new(),
             ordered: false,
+            #[cfg(feature = "std")]
+            far: false,
         }
     }
 
@@ -752,9 +1011,15 @@ impl Select {
         }
     }
 
+    #[inline]
     fn add(&mut self, channel: &impl sealed::Select, direction: i8, slot: Slot) -> usize {
+        let target = channel.target();
+        #[cfg(feature = "std")]
+        if let Some(beside) = &target.beside {
+            self.far |= beside.far().is_some();
+        }
         self.cases.push(Case {
-            target: channel.target(),
+            target,
             direction,
             slot,
         });
@@ -808,6 +1073,10 @@ impl Select {
     }
 
     fn decide(&mut self, patience: Patience) -> Result<Chosen> {
+        #[cfg(feature = "std")]
+        if self.far {
+            return far::perform(&mut self.cases, self.ordered, patience);
+        }
         perform(&mut self.cases, self.ordered, patience)
     }
 

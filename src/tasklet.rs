@@ -73,6 +73,10 @@ pub(crate) mod flag {
     /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
     #[cfg(feature = "std")]
     pub(crate) const SENDABLE: u32 = 1 << 21;
+    /// A stand-in that is as good as met: its partner has the [claim](crate::select::claim).
+    pub(crate) const HELD: u32 = 1 << 22;
+    /// The first stand-in of a select that must begin anew.
+    pub(crate) const ANEW: u32 = 1 << 23;
 
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;

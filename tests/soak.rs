@@ -23,7 +23,7 @@
 //! A few seconds; `HSW_SOAK_SECONDS` makes it longer, `HSW_SOAK_THREADS` and `HSW_SOAK_TASKLETS` larger.
 
 use hardswitch::thread::Channel;
-use hardswitch::{current, spawn, Error, MainLoop, Settings, Tasklet};
+use hardswitch::{current, spawn, Error, MainLoop, Select, Settings, Tasklet};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -324,17 +324,36 @@ fn send(
     }
 }
 
-/// Receives one value. Errors: why the tasklet has to end.
+/// Receives from whichever of two channels has a value first.
+fn receive_from_either(
+    wait: Wait,
+    first: &Channel<Parcel>,
+    second: &Channel<Parcel>,
+) -> hardswitch::Result<Parcel> {
+    let mut select = Select::new();
+    let cases = [select.receive(first), select.receive(second)];
+    let mut done = match wait {
+        Wait::Forever => select.wait(),
+        Wait::AtMost(time) => select.wait_timeout(time),
+        Wait::Not => select.try_wait(),
+    }?;
+    let case = cases[done.index()];
+    done.received(case).expect("the case that was chosen")
+}
+
+/// Receives one value, perhaps from another channel if that has one first. Errors: why the tasklet has to end.
 fn receive(
     round: &Round,
     doing: &Doing,
     wait: Wait,
     from: &Channel<Parcel>,
+    or: Option<&Channel<Parcel>>,
 ) -> hardswitch::Result<()> {
-    let (result, dropped) = doing.during(Now::Receives, || match wait {
-        Wait::Forever => from.receive(),
-        Wait::AtMost(time) => from.receive_timeout(time),
-        Wait::Not => from.try_receive(),
+    let (result, dropped) = doing.during(Now::Receives, || match (or, wait) {
+        (Some(other), wait) => receive_from_either(wait, from, other),
+        (None, Wait::Forever) => from.receive(),
+        (None, Wait::AtMost(time)) => from.receive_timeout(time),
+        (None, Wait::Not) => from.try_receive(),
     });
     match (result, dropped) {
         (Ok(parcel), 0) => {
@@ -392,7 +411,9 @@ fn live(round: &Round, thread: u64, seed: u64, forever: bool) -> hardswitch::Res
             };
             send(round, &doing, parcel, wait, channel)?;
         } else {
-            receive(round, &doing, wait, channel)?;
+            let other = &round.channels[random.below(round.channels.len() as u64) as usize];
+            let other = random.one_in(3).then_some(other);
+            receive(round, &doing, wait, channel, other)?;
         }
         if random.one_in(8) {
             hardswitch::schedule()?;

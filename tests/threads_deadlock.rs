@@ -1,7 +1,7 @@
 //! A deadlock is found when no thread can run, and not before. One test: it counts all threads of the process.
 
 use hardswitch::thread::Channel;
-use hardswitch::{spawn, Error, MainLoop};
+use hardswitch::{spawn, Error, MainLoop, Select};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ fn the_last_thread_that_can_run_does_not_get_to_wait() {
     assert!(matches!(channel.receive(), Err(Error::Deadlock)));
     assert!(matches!(channel.send(1), Err(Error::Deadlock)));
     assert_eq!(channel.balance(), 0);
+    a_select_counts_as_who_waits(&channel);
 
     // A tasklet waits, and the main loop with it, as long as there is hope.
     let there = channel.clone();
@@ -87,6 +88,46 @@ fn the_last_thread_that_can_run_does_not_get_to_wait() {
         channel.receive_timeout(Duration::from_millis(20)),
         Err(Error::Timeout)
     ));
+}
+
+/// The same for one that waits on several channels, some of them of its thread.
+fn a_select_counts_as_who_waits(channel: &Channel<u32>) {
+    let (other, near) = (Channel::<u32>::new(), hardswitch::Channel::<u32>::new());
+    let both = |channel: &Channel<u32>, other: &Channel<u32>, near: &hardswitch::Channel<u32>| {
+        let mut select = Select::new();
+        let case = select.receive(channel);
+        select.send(other, 1);
+        select.receive(near);
+        select
+            .wait()?
+            .received(case)
+            .expect("the one that is sent to")
+    };
+    assert!(matches!(both(channel, &other, &near), Err(Error::Deadlock)));
+    assert_eq!(
+        (channel.balance(), other.balance(), near.balance()),
+        (0, 0, 0)
+    );
+
+    // A tasklet waits, and the main loop with it, as long as there is hope.
+    let (a, b, c) = (channel.clone(), other.clone(), near.clone());
+    let waiting = spawn(move || both(&a, &b, &c).map(drop)).unwrap();
+    MainLoop::current().unwrap().run_until_idle().unwrap();
+    assert!(waiting.is_blocked());
+    waiting.kill().unwrap();
+    assert_eq!(
+        (channel.balance(), other.balance(), near.balance()),
+        (0, 0, 0)
+    );
+
+    // Another thread is hope.
+    let there = channel.clone();
+    let sender = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        there.send(7).unwrap();
+    });
+    assert_eq!(both(channel, &other, &near).unwrap(), 7);
+    sender.join().unwrap();
 }
 
 /// Each that is told ends, and then the next one is the last: all of them hear of it, though nobody comes or goes any more.

@@ -3,13 +3,16 @@
 //!
 //! `cargo test --release -p models`. With `HSW_BUG=hsw_bug_early_look` (look for letters before the lock that lying down takes),
 //! `hsw_bug_late_sit` (find out about a call, then sit down), `hsw_bug_deaf` (lie down without regard to a ring), `hsw_bug_late_crowd` (find that nobody
-//! looks, then say that one is in the queue) or `hsw_bug_late_pin` (look at a slot, then pin it) they must fail.
+//! looks, then say that one is in the queue), `hsw_bug_double_claim` (find that a select's claim is open, then take it) or `hsw_bug_late_pin` (look at a slot,
+//! then pin it) they must fail.
 #![cfg(test)]
 // What is not modelled is used by the library alone.
 #![allow(dead_code)]
 
 #[path = "../../src/thread/bell.rs"]
 mod bell;
+#[path = "../../src/thread/claim.rs"]
+mod claim;
 #[path = "../../src/thread/mail.rs"]
 mod mail;
 #[path = "../../src/thread/meeting.rs"]

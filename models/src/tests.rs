@@ -1,8 +1,9 @@
 //! The models. Each is a few steps of two or three threads; all orders of them are tried.
 
 use crate::bell::Bell;
+use crate::claim::Claim;
 use crate::mail::{Census, Flag, Mailbox, StayUp};
-use crate::meeting::{Meeting, Sent};
+use crate::meeting::{Meeting, Sent, Waiting};
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
 use crate::sitter::Sitter;
 use crate::slot::Slot;
@@ -273,14 +274,21 @@ struct Wait {
     value: Mutex<Option<u32>>,
     over: Mutex<bool>,
     changed: Condvar,
+    /// Of a select: its claim, and which case it is.
+    claim: Option<(Arc<Claim>, u32)>,
 }
 
 impl Wait {
     fn with(value: Option<u32>) -> Arc<Wait> {
+        Wait::of_select(value, None)
+    }
+
+    fn of_select(value: Option<u32>, claim: Option<(Arc<Claim>, u32)>) -> Arc<Wait> {
         Arc::new(Wait {
             value: Mutex::new(value),
             over: Mutex::new(false),
             changed: Condvar::new(),
+            claim,
         })
     }
 
@@ -294,6 +302,21 @@ impl Wait {
         while !*over {
             over = self.changed.wait(over).unwrap();
         }
+    }
+}
+
+impl Waiting for Wait {
+    fn is_one_of_several(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    fn claim(&self) -> bool {
+        let claim = self.claim.as_ref();
+        claim.is_none_or(|(claim, case)| claim.take_for(*case))
+    }
+
+    fn is_open(&self) -> bool {
+        self.claim.as_ref().is_none_or(|(claim, _)| claim.is_open())
     }
 }
 
@@ -434,6 +457,129 @@ fn who_gives_up_and_has_left_the_queue_has_been_served() {
         };
         assert_eq!(value, 7);
         sender.join().unwrap();
+    });
+}
+
+/// Sends if somebody waits.
+fn try_send(place: &Place, value: u32) -> Result<(), u32> {
+    let value = match place.bring(value) {
+        Ok(()) => return Ok(()),
+        Err(value) => value,
+    };
+    let mut locked = place.lock();
+    let Some(partner) = locked.pop(false) else {
+        return Err(value);
+    };
+    *partner.value.lock().unwrap() = Some(value);
+    drop(locked);
+    partner.end();
+    Ok(())
+}
+
+/// A select's receives, in the queues of two channels.
+fn joined(places: &[Place; 2]) -> (Arc<Claim>, [Arc<Wait>; 2]) {
+    let claim = Arc::new(Claim::new());
+    let waits = [0, 1].map(|case| Wait::of_select(None, Some((claim.clone(), case))));
+    let mut held = places.each_ref().map(Meeting::lock);
+    for (held, wait) in held.iter_mut().zip(&waits) {
+        assert!(held.gather(false));
+        held.push(wait.clone(), false, false);
+    }
+    (claim, waits)
+}
+
+/// What the waits of a select have received, which has left all queues.
+fn left(places: &[Place; 2], waits: &[Arc<Wait>; 2]) -> [Option<u32>; 2] {
+    for (place, wait) in places.iter().zip(waits) {
+        place.lock().remove(wait);
+    }
+    waits
+        .each_ref()
+        .map(|wait| wait.value.lock().unwrap().take())
+}
+
+/// A select waits to receive from two channels, and somebody comes to each, while its time is up: one of the three has it. A sender that came too late finds
+/// nobody, and keeps its value; nobody counts as waiting any more.
+#[test]
+fn a_select_is_ended_by_one_of_those_who_come_at_once() {
+    explore(|| {
+        let places = Arc::new([Place::new(), Place::new()]);
+        let (claim, waits) = joined(&places);
+        let senders: Vec<_> = (0..2)
+            .map(|i| {
+                let places = places.clone();
+                thread::spawn(move || try_send(&places[i], i as u32).is_ok())
+            })
+            .collect();
+        let expired = claim.take();
+        let got = left(&places, &waits);
+        let sent: Vec<_> = senders.into_iter().map(|s| s.join().unwrap()).collect();
+        assert_eq!(claim.case().is_none(), expired);
+        assert_eq!(
+            sent.iter().filter(|&&sent| sent).count() + usize::from(expired),
+            1
+        );
+        // Whoever has left knows what was handed over.
+        for i in 0..2 {
+            assert_eq!(got[i], sent[i].then_some(i as u32));
+        }
+        for place in places.iter() {
+            assert_eq!(place.lock().balance(), 0);
+            assert!(place.look_for_sender(), "the next one may look");
+        }
+    });
+}
+
+/// A select: sends on one of two channels, receives from the other. It waits if nobody is there. What it received, if that is what it did.
+fn cross(places: &[Place; 2], sends: usize, value: u32) -> Option<u32> {
+    let mut held = places.each_ref().map(Meeting::lock);
+    let receives = 1 - sends;
+    if let Some(partner) = held[sends].pop(false) {
+        *partner.value.lock().unwrap() = Some(value);
+        drop(held);
+        partner.end();
+        return None;
+    }
+    if let Some(partner) = held[receives].pop(true) {
+        let got = partner.value.lock().unwrap().take();
+        drop(held);
+        partner.end();
+        return got;
+    }
+    let claim = Arc::new(Claim::new());
+    let waits = [0, 1].map(|i| {
+        let value = (i == sends).then_some(value);
+        Wait::of_select(value, Some((claim.clone(), i as u32)))
+    });
+    for (i, held) in held.iter_mut().enumerate() {
+        assert!(held.gather(i == sends));
+        held.push(waits[i].clone(), i == sends, false);
+    }
+    drop(held);
+    let met = loop {
+        match claim.case() {
+            Some(met) => break met,
+            None => crate::prim::pause(),
+        }
+    };
+    waits[met].block();
+    let got = left(places, &waits);
+    assert_eq!(got[sends], (met == receives).then_some(value));
+    got[receives]
+}
+
+/// Two selects, each of which would send where the other one receives: they meet, one way.
+#[test]
+fn two_selects_that_cross_meet_once() {
+    explore(|| {
+        let places = Arc::new([Place::new(), Place::new()]);
+        let there = places.clone();
+        let other = thread::spawn(move || cross(&there, 1, 7));
+        let got = (cross(&places, 0, 8), other.join().unwrap());
+        assert!(matches!(got, (Some(7), None) | (None, Some(8))), "{got:?}");
+        for place in places.iter() {
+            assert_eq!(place.lock().balance(), 0);
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! Channels between tasklets of different threads.
 //!
 //! A value never passes through a tasklet's transfer slot here: it waits in the heap, in the sender's or the receiver's *wait*, and is moved from one
-//! to the other under the channel's lock. No destructor runs under the lock.
+//! to the other under the channel's lock. No destructor runs under the lock. As a case of a select: `case`.
 
 use crate::drive::WaitError;
 use crate::error::{Error, Result};
@@ -18,7 +18,10 @@ use std::time::{Duration, Instant};
 
 use super::home::Mark;
 use super::local::{be_attached, local, Leave, Local, Seated, Sitting};
-use super::meeting::{self, Meeting, Sent};
+use super::meeting::{self, Meeting, Sent, Waiting};
+use crate::select::far::Joint;
+
+mod case;
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
 ///
@@ -36,7 +39,8 @@ use super::meeting::{self, Meeting, Sent};
 /// * `hardswitch::run()` returns when only tasklets are left that wait; [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) waits with
 ///   them, until no other thread could wake them.
 ///
-/// Who is killed while it waits leaves the channel; who ends with its thread, too.
+/// Who is killed while it waits leaves the channel; who ends with its thread, too. A [`Select`](crate::Select) can wait for several, and for local channels
+/// at the same time.
 ///
 /// Cost: a lock; for the first wait through a handle an allocation. A system call on either side when a thread has to be woken from its sleep; one that has
 /// nobody else to run looks for its partner for a while first ([`Settings::spin`](crate::Settings::spin)).
@@ -68,12 +72,16 @@ type Locked<'a, T> = meeting::Locked<'a, Result<T>, Wait<T>>;
 
 /// One tasklet's wait.
 struct Wait<T> {
-    /// Who takes the wait out of the queue calls it then, when the value has been handed over and the lock is free again: the waiting tasklet may want
-    /// both at once.
-    seated: Seated,
+    whose: Whose,
     /// What a sender brings, or a receiver got.
     value: Mutex<Option<Result<T>>>,
     core: Weak<Core<T>>,
+}
+
+enum Whose {
+    Tasklet(Seated),
+    /// A select's, for this case of it.
+    Select(Arc<Joint>, u32),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -82,9 +90,93 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<T> Wait<T> {
+    /// Who takes the wait out of the queue calls it then, when the value has been handed over and the lock is free again: the waiting tasklet may want
+    /// both at once.
+    fn seated(&self) -> &Seated {
+        match &self.whose {
+            Whose::Tasklet(seated) => seated,
+            Whose::Select(joint, _) => &joint.seated,
+        }
+    }
+
     /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
     fn withdraw(&self, core: &Core<T>) -> bool {
         core.meeting.lock().remove(self)
+    }
+}
+
+impl<T> Core<T> {
+    /// A number that no other channel of this kind alive at the same time has.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    fn preference(&self) -> Preference {
+        Preference::from_sign(self.preference.load(Ordering::Relaxed).into())
+    }
+
+    /// Calls the calling thread's channel callback with `slot` as that of the running tasklet; answers what is in it then.
+    #[cold]
+    fn call_back(&self, mut slot: Slot, sends: bool) -> (Result<()>, Slot) {
+        let runtime = Runtime::get();
+        let balance = self.meeting.lock().balance();
+        let will_block = if sends { balance >= 0 } else { balance <= 0 };
+        let me = runtime.current();
+        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        unsafe {
+            std::mem::swap(&mut (*me).slot, &mut slot);
+            let told = crate::channel::call_back(runtime, me, self.id(), sends, will_block);
+            std::mem::swap(&mut (*me).slot, &mut slot);
+            (told, slot)
+        }
+    }
+
+    /// The caller and `partner` have met, and what there was to hand over has been: wakes the partner.
+    fn meet(
+        &self,
+        local: &Local,
+        partner: Arc<Wait<T>>,
+        prefers_partner: Preference,
+    ) -> Result<()> {
+        let all = self.schedule_all.load(Ordering::Relaxed);
+        let next = self.preference() == prefers_partner;
+        let called = partner.seated().call();
+        if !partner.seated().is_of(local) {
+            // Its thread may have ended just now; then it has left without noticing that it was served.
+            partner.seated().tell(called);
+            return Ok(());
+        }
+        let next = next && !all && may_switch(Runtime::get());
+        let woken = partner.seated().tell_here(called, local, next);
+        drop(partner);
+        if (next && woken) || (all && may_switch(Runtime::get())) {
+            match give_way() {
+                // What was to be handed over has been: no reason to say that it was not.
+                Err(WaitError::Hindered(_)) => {}
+                other => return Ok(other?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T> Waiting for Wait<T> {
+    fn is_one_of_several(&self) -> bool {
+        matches!(self.whose, Whose::Select(..))
+    }
+
+    fn claim(&self) -> bool {
+        match &self.whose {
+            Whose::Tasklet(_) => true,
+            Whose::Select(joint, case) => joint.claim.take_for(*case),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        match &self.whose {
+            Whose::Tasklet(_) => true,
+            Whose::Select(joint, _) => joint.claim.is_open(),
+        }
     }
 }
 
@@ -210,7 +302,7 @@ impl<T: Send + 'static> Channel<T> {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
         {
-            let locked = self.lock();
+            let mut locked = self.lock();
             if locked.is_closing() && locked.balance() <= 0 {
                 return None;
             }
@@ -229,7 +321,7 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Who goes on first when two of the same thread meet.
     pub fn preference(&self) -> Preference {
-        Preference::from_sign(self.core.preference.load(Ordering::Relaxed).into())
+        self.core.preference()
     }
 
     /// Sets who goes on first when two of the same thread meet.
@@ -269,7 +361,7 @@ impl<T: Send + 'static> Channel<T> {
         drop(locked);
         let woken = usize::from(looked) + queued.len();
         for wait in queued {
-            wait.seated.wake(wait.seated.call());
+            wait.seated().wake(wait.seated().call());
         }
         woken
     }
@@ -286,7 +378,7 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Closed, and nobody waits any more?
     pub fn is_closed(&self) -> bool {
-        let locked = self.lock();
+        let mut locked = self.lock();
         locked.is_closing() && locked.balance() == 0
     }
 
@@ -297,7 +389,7 @@ impl<T: Send + 'static> Channel<T> {
 
     /// A number that no other channel of this kind alive at the same time has.
     pub fn id(&self) -> usize {
-        Arc::as_ptr(&self.core) as usize
+        self.core.id()
     }
 
     fn lock(&self) -> Locked<'_, T> {
@@ -336,7 +428,7 @@ impl<T: Send + 'static> Channel<T> {
     fn fetch(&self, patience: Patience) -> Result<T> {
         self.enter()?;
         if has_callback() {
-            self.call_back(Slot::EMPTY, false).0?;
+            self.core.call_back(Slot::EMPTY, false).0?;
         }
         match self.core.meeting.fetch() {
             Some(value) => value,
@@ -410,6 +502,7 @@ impl<T: Send + 'static> Channel<T> {
                 *lock(&partner.value) = Some(value);
                 drop(locked);
                 return self
+                    .core
                     .meet(local, partner, Preference::Receiver)
                     .map_err(|error| (error, None));
             }
@@ -450,7 +543,7 @@ impl<T: Send + 'static> Channel<T> {
             if let Some(partner) = locked.pop(true) {
                 let value = lock(&partner.value).take();
                 drop(locked);
-                let met = self.meet(local, partner, Preference::Sender);
+                let met = self.core.meet(local, partner, Preference::Sender);
                 let value = value.expect("a sender that waits has brought something");
                 met?;
                 return value;
@@ -507,7 +600,7 @@ impl<T: Send + 'static> Channel<T> {
         };
         *lock(&partner.value) = Some(Ok(value));
         drop(locked);
-        partner.seated.tell(partner.seated.call());
+        partner.seated().tell(partner.seated().call());
     }
 
     /// The callback sees what is sent, and may change it.
@@ -517,29 +610,13 @@ impl<T: Send + 'static> Channel<T> {
             Ok(value) => Slot::new(value),
             Err(error) => Slot::bomb(error),
         };
-        let (told, slot) = self.call_back(slot, true);
+        let (told, slot) = self.core.call_back(slot, true);
         let value = match slot.into::<T>() {
             Ok(value) => value,
             Err(slot) if slot.is_empty() => Err(Error::ValueLost),
             Err(_other) => Err(Error::WrongType),
         };
         (told, value)
-    }
-
-    /// Calls the calling thread's channel callback with `slot` as that of the running tasklet; answers what is in it then.
-    #[cold]
-    fn call_back(&self, mut slot: Slot, sends: bool) -> (Result<()>, Slot) {
-        let runtime = Runtime::get();
-        let balance = self.lock().balance();
-        let will_block = if sends { balance >= 0 } else { balance <= 0 };
-        let me = runtime.current();
-        // SAFETY: the running tasklet is live, and nobody switches in the callback.
-        unsafe {
-            std::mem::swap(&mut (*me).slot, &mut slot);
-            let told = crate::channel::call_back(runtime, me, self.id(), sends, will_block);
-            std::mem::swap(&mut (*me).slot, &mut slot);
-            (told, slot)
-        }
     }
 
     /// The calling thread uses the channel. Errors: it is ending.
@@ -550,40 +627,16 @@ impl<T: Send + 'static> Channel<T> {
         Ok(())
     }
 
-    /// The caller and `partner` have met, and what there was to hand over has been: wakes the partner.
-    fn meet(
-        &self,
-        local: &Local,
-        partner: Arc<Wait<T>>,
-        prefers_partner: Preference,
-    ) -> Result<()> {
-        let (all, next) = (self.schedule_all(), self.preference() == prefers_partner);
-        let called = partner.seated.call();
-        if !partner.seated.is_of(local) {
-            // Its thread may have ended just now; then it has left without noticing that it was served.
-            partner.seated.tell(called);
-            return Ok(());
-        }
-        let next = next && !all && may_switch(Runtime::get());
-        let woken = partner.seated.tell_here(called, local, next);
-        drop(partner);
-        if (next && woken) || (all && may_switch(Runtime::get())) {
-            match give_way() {
-                // What was to be handed over has been: no reason to say that it was not.
-                Err(WaitError::Hindered(_)) => {}
-                other => return Ok(other?),
-            }
-        }
-        Ok(())
-    }
-
     /// A wait of the running tasklet.
     fn make(&self, sitting: &Sitting, value: Option<Result<T>>) -> Arc<Wait<T>> {
         let spare = self.spare.try_lock().ok().and_then(|mut s| s.take());
         if let Some(mut wait) = spare {
             // Alone with it: its last partner has let go.
             if let Some(again) = Arc::get_mut(&mut wait) {
-                sitting.seat_again(&mut again.seated);
+                match &mut again.whose {
+                    Whose::Tasklet(seated) => sitting.seat_again(seated),
+                    again => *again = Whose::Tasklet(sitting.seated()),
+                }
                 *again
                     .value
                     .get_mut()
@@ -592,7 +645,7 @@ impl<T: Send + 'static> Channel<T> {
             }
         }
         Arc::new(Wait {
-            seated: sitting.seated(),
+            whose: Whose::Tasklet(sitting.seated()),
             value: Mutex::new(value),
             core: Arc::downgrade(&self.core),
         })
@@ -621,9 +674,9 @@ impl<T: Send + 'static> Channel<T> {
             _ => None,
         };
         if !looked {
-            sitting.look(&wait.seated);
+            sitting.look(wait.seated());
         }
-        let waited = sitting.wait(&wait.seated, sends, deadline, || Some(wait.clone()));
+        let waited = sitting.wait(wait.seated(), sends, deadline, || Some(wait.clone()));
         let (error, thrown) = match waited {
             Ok(true) => return Ok(()),
             Ok(false) => (Error::Timeout, false),

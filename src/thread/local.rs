@@ -9,6 +9,7 @@ use crate::drive::{self, WaitError};
 use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::runtime::{after, Runtime};
+use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -32,6 +33,8 @@ pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
     /// Letters that were taken and not read yet.
     unread: RefCell<VecDeque<Letter>>,
+    /// Nobody ever waits there.
+    nowhere: OnceCell<Channel<()>>,
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
     /// What it sleeps on.
@@ -57,6 +60,8 @@ struct Seat {
     turn: Cell<u32>,
     /// Who is blocked on the channel.
     task: Cell<*mut Task>,
+    /// Of a select, which is blocked elsewhere: its first stand-in.
+    select: Cell<*mut Task>,
     waiter: RefCell<Option<Rc<Waiter>>>,
     /// Takes the wait out of the queue it is in, wherever that is.
     leave: RefCell<Option<Arc<dyn Leave>>>,
@@ -80,6 +85,7 @@ pub(crate) fn attach(runtime: &Runtime) {
     let local = Rc::new(Local {
         home,
         unread: RefCell::default(),
+        nowhere: OnceCell::new(),
         seats: RefCell::default(),
         free: RefCell::default(),
         bell: OnceCell::new(),
@@ -266,6 +272,7 @@ impl Local {
                 channel: Channel::private(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
+                select: Cell::new(ptr::null_mut()),
                 waiter: RefCell::default(),
                 leave: RefCell::default(),
             }));
@@ -281,6 +288,11 @@ impl Local {
             },
             seat,
         }
+    }
+
+    /// A channel that stands for none.
+    pub(crate) fn nowhere(&self) -> Rc<channel::Core> {
+        self.nowhere.get_or_init(Channel::private).core().clone()
     }
 
     /// Tasklets that wait for other threads.
@@ -313,12 +325,18 @@ impl Local {
         let task = seat.task.get();
         let runtime = Runtime::get();
         // SAFETY: who has the seat is a live task of this thread: it gives the seat back before its frames go. Blocked on the seat's channel,
-        // the reference moves from there to the run queue.
+        // the reference moves from there to the run queue. The stand-ins of a select are there as long as the seat knows of them.
         unsafe {
-            if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {
+            let first = seat.select.get();
+            if !first.is_null() {
+                if !select::far::called(first) {
+                    return false;
+                }
+            } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {
                 return false;
+            } else {
+                channel::unlink(task);
             }
-            channel::unlink(task);
             if next {
                 runtime.ring_insert_after(runtime.current(), task);
             } else {
@@ -445,6 +463,24 @@ impl Sitting {
         }
     }
 
+    /// For those who may end the wait of a select, which does not look: they send a letter, whenever it is.
+    pub(crate) fn seated_for_letters(&self) -> Seated {
+        let seated = self.seated();
+        seated.sitter.sit();
+        seated
+    }
+
+    /// Letters end the select with these stand-ins, which leaves by `leave` if its thread ends and it does not.
+    pub(crate) fn stand_for(&self, first: *mut Task, leave: Arc<dyn Leave>) {
+        self.seat.select.set(first);
+        *self.seat.leave.borrow_mut() = Some(leave);
+    }
+
+    /// Letters come too late.
+    pub(crate) fn stand_for_nothing(&self) {
+        self.seat.select.set(ptr::null_mut());
+    }
+
     /// Makes `seated`, which nobody else knows any more, that of this wait.
     pub(crate) fn seat_again(&self, seated: &mut Seated) {
         if seated.is_of(&self.local) {
@@ -531,6 +567,7 @@ impl Drop for Sitting {
         seat.turn.set(seat.turn.get().wrapping_add(1));
         let rest = (seat.waiter.take(), seat.leave.take());
         seat.task.set(ptr::null_mut());
+        self.stand_for_nothing();
         self.local.free.borrow_mut().push(self.place.seat);
         drop(rest);
     }

@@ -19,6 +19,18 @@
 use super::prim::{pause, Arc, AtomicU32, Mutex, MutexGuard, Ordering, Place, PoisonError};
 use std::collections::VecDeque;
 
+/// One in a queue, as who comes to meet it sees it.
+pub(super) trait Waiting {
+    /// Is it one of several waits, of which only one is to be met?
+    fn is_one_of_several(&self) -> bool;
+
+    /// Makes it the caller's, who has taken it out of the queue and holds the lock. False: another of the several was met, or they are over.
+    fn claim(&self) -> bool;
+
+    /// Could it be claimed?
+    fn is_open(&self) -> bool;
+}
+
 const PHASE: u32 = 7;
 /// Nobody looks.
 const EMPTY: u32 = 0;
@@ -49,17 +61,20 @@ pub(super) struct Meeting<V, W> {
 struct Queue<W> {
     /// Who has waited longest comes first; all send, or all receive.
     line: Line<W>,
+    /// How many of them are [of several](Waiting::is_one_of_several).
+    several: usize,
     sends: bool,
     closing: bool,
 }
 
-impl<V, W> Meeting<V, W> {
+impl<V, W: Waiting> Meeting<V, W> {
     pub(super) fn new() -> Meeting<V, W> {
         Meeting {
             word: AtomicU32::new(EMPTY),
             value: Place::new(),
             queue: Mutex::new(Queue {
                 line: Line::new(),
+                several: 0,
                 sends: false,
                 closing: false,
             }),
@@ -236,23 +251,47 @@ pub(super) struct Locked<'a, V, W> {
     queue: MutexGuard<'a, Queue<W>>,
 }
 
-impl<V, W> Locked<'_, V, W> {
-    /// Takes out who has waited longest to send, or to receive. What there is to hand over must be before the lock is free again: who gives up its wait,
+impl<V, W: Waiting> Locked<'_, V, W> {
+    /// Takes out who has waited longest to send, or to receive, of those that can be met. What there is to hand over must be before the lock is free again: who gives up its wait,
     /// and is not in the queue any more, has been served.
     pub(super) fn pop(&mut self, sends: bool) -> Option<Arc<W>> {
         if self.queue.sends != sends {
             return None;
         }
-        let wait = self.queue.line.pop()?;
-        self.thin_out();
-        Some(wait)
+        loop {
+            let wait = self.queue.line.pop()?;
+            self.has_left(&wait);
+            if wait.claim() {
+                return Some(wait);
+            }
+        }
+    }
+
+    /// Does anybody wait to send, or to receive, who can be met: looking, or in the queue?
+    pub(super) fn waits(&mut self, sends: bool) -> bool {
+        let phase = if sends { SENDS } else { RECEIVES };
+        if self.meeting.word.load(Ordering::Relaxed) & PHASE == phase {
+            return true;
+        }
+        if self.queue.sends != sends {
+            return false;
+        }
+        while let Some(first) = &self.queue.line.first {
+            if first.is_open() {
+                return true;
+            }
+            if let Some(over) = self.queue.line.pop() {
+                self.has_left(&over);
+            }
+        }
+        false
     }
 
     /// Takes out this one; false when it is not there.
     pub(super) fn remove(&mut self, wait: &W) -> bool {
         let found = self.queue.line.remove(wait);
         if found {
-            self.thin_out();
+            self.has_left(wait);
         }
         found
     }
@@ -283,10 +322,16 @@ impl<V, W> Locked<'_, V, W> {
         false
     }
 
+    /// The caller does not join after all.
+    pub(super) fn scatter(&mut self) {
+        self.thin_out();
+    }
+
     /// Joins the queue. `first`: it has looked, so it came before all who are there.
     pub(super) fn push(&mut self, wait: Arc<W>, sends: bool, first: bool) {
         debug_assert!(self.queue.line.is_empty() || self.queue.sends == sends);
         self.queue.sends = sends;
+        self.queue.several += usize::from(wait.is_one_of_several());
         self.queue.line.push(wait, first);
     }
 
@@ -307,7 +352,10 @@ impl<V, W> Locked<'_, V, W> {
         }
         // With the lock held: one that has looked in vain would join the queue.
         let looked = sender || self.meeting.bring(refusal).is_ok();
-        (looked, self.queue.line.drain())
+        self.queue.several = 0;
+        let mut queued = self.queue.line.drain();
+        queued.retain(|wait| wait.claim());
+        (looked, queued)
     }
 
     pub(super) fn open(&mut self) {
@@ -320,7 +368,10 @@ impl<V, W> Locked<'_, V, W> {
     }
 
     /// How many wait to send, or minus how many to receive.
-    pub(super) fn balance(&self) -> isize {
+    pub(super) fn balance(&mut self) -> isize {
+        if self.queue.several > 0 {
+            self.tidy_up();
+        }
         let looks = match self.meeting.word.load(Ordering::Relaxed) & PHASE {
             RECEIVES => -1,
             SENDS => 1,
@@ -328,6 +379,20 @@ impl<V, W> Locked<'_, V, W> {
         };
         let count = self.queue.line.len() as isize;
         looks + if self.queue.sends { count } else { -count }
+    }
+
+    /// Takes out those that nobody can meet any more.
+    #[cold]
+    fn tidy_up(&mut self) {
+        let queue = &mut *self.queue;
+        queue.line.retain(W::is_open);
+        queue.several = queue.line.count(W::is_one_of_several);
+        self.thin_out();
+    }
+
+    fn has_left(&mut self, wait: &W) {
+        self.queue.several -= usize::from(wait.is_one_of_several());
+        self.thin_out();
     }
 
     fn thin_out(&mut self) {
@@ -376,6 +441,18 @@ impl<W> Line<W> {
     fn drain(&mut self) -> Vec<Arc<W>> {
         let first = self.first.take();
         first.into_iter().chain(self.others.drain(..)).collect()
+    }
+
+    fn count(&self, which: impl Fn(&W) -> bool) -> usize {
+        let all = self.first.iter().chain(&self.others);
+        all.filter(|wait| which(wait)).count()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&W) -> bool) {
+        self.others.retain(|wait| keep(wait));
+        if self.first.as_ref().is_some_and(|first| !keep(first)) {
+            self.first = self.others.pop_front();
+        }
     }
 
     fn remove(&mut self, wait: &W) -> bool {

@@ -18,6 +18,7 @@ use crate::runtime::Runtime;
 
 pub(crate) mod bell;
 mod channel;
+pub(crate) mod claim;
 mod home;
 pub mod host_lock;
 mod local;
@@ -33,7 +34,7 @@ pub use channel::Channel;
 pub(crate) use home::has_company;
 pub use host_lock::{allow_threads, HostLock};
 pub(crate) use local::{
-    attach, detach, existing, local, raise, read_mail, read_mail_and_raise, set_free, Local,
+    attach, detach, existing, local, raise, read_mail, read_mail_and_raise, set_free, Leave, Local,
     Seated, Sitting,
 };
 pub(crate) use look::Pace;

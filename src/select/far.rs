@@ -1,0 +1,429 @@
+//! Selects that have channels between threads among their cases.
+//!
+//! ```text
+//!   channel a, its lock:   (a receiver) ─► wait 0 ─┐
+//!   channel b, its lock:   wait 1 ─────────────────┼─► joint: the claim, the seat ◄── stand-ins 0, 1, 2 of tasklet T
+//!   local channel c:       stand-in 2 ─────────────┘
+//! ```
+//!
+//! **Start.** The select locks all its channels between threads, in the order of their addresses, and looks at all cases. If one can be done it does it, and
+//! nobody has known of the select. If none can, it joins all queues and lets go of the locks: so no partner can come to one queue after the select has looked there
+//! and before it has joined the others, and of two selects that want each other one finds the other. It never looks at a meeting's word for a while, as the
+//! operations of one channel do.
+//!
+//! **End.** Who meets one of the waits, or of the stand-ins, must have the [claim](crate::thread::claim). A partner on another thread moves the value under its channel's
+//! lock and sends a letter to the seat; read, that meets the case's stand-in, which is in no queue, as a local partner would. So the select waits like any other. When it goes
+//! on it leaves all queues; with each lock it takes for that it knows what was handed over there.
+//!
+//! No code of a user runs under the locks.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::channel::SEND;
+use crate::drive::WaitError;
+use crate::error::{Error, Result};
+use crate::runtime::{Runtime, HOOK_CHANNEL};
+use crate::tasklet::{flag, Task};
+use crate::thread::claim::Claim;
+use crate::thread::{self, Leave, Local, Seated, Sitting};
+use crate::value::Slot;
+
+use super::{
+    check, conclude, deadline, exchange, may_wait, met, one_of, put_back, wait, Beside, Case,
+    Chosen, Patience, StandIns,
+};
+
+/// A channel between threads.
+pub(crate) trait Far {
+    /// No other channel has the number.
+    fn place(&self) -> usize;
+
+    fn lock(&self) -> Box<dyn Held + '_>;
+
+    /// Calls the thread's channel callback, with this in the tasklet's slot; answers what is in it then.
+    fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot);
+}
+
+/// The same, locked.
+pub(crate) trait Held {
+    /// Does somebody wait for who sends, or receives?
+    fn is_ready(&mut self, sends: bool) -> bool;
+
+    fn is_closing(&self) -> bool;
+
+    /// Sends what is in the slot, or receives: what came of it, as with the local channel. The slot comes back if nobody is there (any more).
+    fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot>, Slot>;
+
+    /// Lets go of the lock, and makes who was met runnable. Errors: what was thrown at the caller, if that switches.
+    fn conclude(self: Box<Self>, local: &Local) -> Result<()>;
+
+    /// May the caller join the queue? If true it must, or [scatter](Held::scatter).
+    fn gather(&mut self, sends: bool) -> bool;
+
+    fn scatter(&mut self);
+
+    /// Joins the queue, with what is in the slot if it sends.
+    fn join(&mut self, slot: Slot, sends: bool, case: u32, joint: &Arc<Joint>) -> Arc<dyn Joined>;
+}
+
+/// A wait in a queue.
+pub(crate) trait Joined: Leave {
+    /// What it has, when it has left: what was not sent, or what was received.
+    fn take(&self) -> Slot;
+}
+
+/// What the waits of a select have in common.
+pub(crate) struct Joint {
+    pub(crate) claim: Claim,
+    pub(crate) seated: Seated,
+}
+
+/// The waits of a select, by case.
+struct Waits {
+    joint: Arc<Joint>,
+    waits: Vec<Option<Arc<dyn Joined>>>,
+}
+
+impl Leave for Waits {
+    fn leave(&self) {
+        self.joint.claim.take();
+        for wait in self.waits.iter().flatten() {
+            wait.leave();
+        }
+    }
+}
+
+/// The select's channels between threads, all locked.
+struct Holds<'a> {
+    held: Vec<Box<dyn Held + 'a>>,
+    /// Which one it is, for each case.
+    of: Vec<Option<usize>>,
+}
+
+impl<'a> Holds<'a> {
+    /// In the order of their addresses, so that two selects do not wait for each other; each once.
+    fn of(channels: &'a [Option<Rc<dyn Beside>>]) -> Holds<'a> {
+        let places = channels.iter().enumerate();
+        let far = |(i, beside): (usize, &'a Option<Rc<dyn Beside>>)| {
+            let channel = beside.as_ref()?.far()?;
+            Some((channel.place(), i, channel))
+        };
+        let mut order: Vec<_> = places.filter_map(far).collect();
+        order.sort_unstable_by_key(|&(place, i, _)| (place, i));
+        let mut holds = Holds {
+            held: Vec::with_capacity(order.len()),
+            of: channels.iter().map(|_| None).collect(),
+        };
+        let mut last = None;
+        for (place, i, channel) in order {
+            if last.replace(place) != Some(place) {
+                holds.held.push(channel.lock());
+            }
+            holds.of[i] = Some(holds.held.len() - 1);
+        }
+        holds
+    }
+
+    /// That of a case; none if its channel is of this thread.
+    fn get(&mut self, case: usize) -> Option<&mut (dyn Held + 'a)> {
+        self.of[case].map(|at| &mut *self.held[at])
+    }
+
+    /// Lets go of all but that of one case.
+    fn only(mut self, case: usize) -> Option<Box<dyn Held + 'a>> {
+        self.of[case].map(|at| self.held.swap_remove(at))
+    }
+
+    /// May the caller join all the queues? If true it must, or scatter.
+    fn gather(&mut self, cases: &[Case]) -> bool {
+        let all = cases.iter().enumerate().all(|(i, case)| {
+            self.get(i)
+                .is_none_or(|held| held.gather(case.direction == SEND))
+        });
+        if !all {
+            self.scatter();
+        }
+        all
+    }
+
+    fn scatter(&mut self) {
+        self.held.iter_mut().for_each(|held| held.scatter());
+    }
+}
+
+/// The cases that are `good`: the first of them, or any.
+fn pick(count: usize, ordered: bool, good: impl FnMut(&usize) -> bool) -> Option<usize> {
+    let mut found = (0..count).filter(good);
+    if ordered {
+        return found.next();
+    }
+    let found: Vec<usize> = found.collect();
+    found.get(one_of(found.len())).copied()
+}
+
+/// What came of an attempt.
+enum Step<'a> {
+    Done(Chosen),
+    /// It waits from now on.
+    Waits(Wait<'a>),
+    /// It was interrupted by a callback, or others were faster.
+    Again,
+}
+
+/// As [`perform`](super::perform), for cases with channels between threads.
+pub(super) fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
+    let local = thread::local()?;
+    check(cases, |a, b| a.place() == b.place())?;
+    let channels: Vec<_> = cases.iter().map(|c| c.target.beside.clone()).collect();
+    let runtime = Runtime::get();
+    let mut select = Attempt {
+        local: &local,
+        runtime,
+        me: runtime.current(),
+        channels: &channels,
+        ordered,
+        patience,
+        deadline: None,
+        told: cases.iter().map(|_| false).collect(),
+    };
+    loop {
+        match select.step(cases)? {
+            Step::Done(chosen) => return Ok(chosen),
+            Step::Waits(wait) => {
+                if let Some(result) = wait.finish(cases) {
+                    return result;
+                }
+            }
+            Step::Again => {}
+        }
+    }
+}
+
+struct Attempt<'a> {
+    local: &'a Rc<Local>,
+    runtime: &'a Runtime,
+    me: *mut Task,
+    channels: &'a [Option<Rc<dyn Beside>>],
+    ordered: bool,
+    patience: Patience,
+    /// Once it is known.
+    deadline: Option<Option<u64>>,
+    /// Which cases the channel callback has been told of.
+    told: Vec<bool>,
+}
+
+impl<'a> Attempt<'a> {
+    fn step(&mut self, cases: &mut [Case]) -> Result<Step<'a>> {
+        let mut holds = Holds::of(self.channels);
+        loop {
+            while let Some(i) = self.ready(cases, &mut holds) {
+                let case = &mut cases[i];
+                let Some(held) = holds.get(i) else {
+                    drop(holds);
+                    return self.meet_here(case, i);
+                };
+                if self.is_to_tell(i) {
+                    drop(holds);
+                    self.tell(case, i)?;
+                    return Ok(Step::Again);
+                }
+                match held.exchange(case.slot.take(), case.direction == SEND) {
+                    Ok(outcome) => {
+                        if let Some(held) = holds.only(i) {
+                            held.conclude(self.local)?;
+                        }
+                        return Ok(Step::Done((i, outcome)));
+                    }
+                    Err(back) => case.slot = back,
+                }
+            }
+            if !matches!(self.patience, Patience::None) && self.is_any_to_tell() {
+                drop(holds);
+                for (i, case) in cases.iter_mut().enumerate() {
+                    if self.is_to_tell(i) {
+                        self.tell(case, i)?;
+                    }
+                }
+                return Ok(Step::Again);
+            }
+            let closing = |&i: &usize| match holds.get(i) {
+                Some(held) => held.is_closing(),
+                None => cases[i].core().closing(),
+            };
+            if let Some(closed) = pick(cases.len(), self.ordered, closing) {
+                return Ok(Step::Done((closed, Err(Error::Closed))));
+            }
+            let until = match self.deadline {
+                Some(until) => until,
+                None => deadline(self.runtime, self.patience, cases)?,
+            };
+            self.deadline = Some(until);
+            // Else somebody has begun to look for one of us.
+            if holds.gather(cases) {
+                let kept = may_wait(self.me).inspect_err(|_| holds.scatter())?;
+                return Ok(Step::Waits(self.join(cases, holds, until, kept)));
+            }
+        }
+    }
+
+    /// A case that can be done.
+    fn ready(&self, cases: &[Case], holds: &mut Holds<'_>) -> Option<usize> {
+        pick(cases.len(), self.ordered, |&i| match holds.get(i) {
+            Some(held) => held.is_ready(cases[i].direction == SEND),
+            None => cases[i].is_ready(),
+        })
+    }
+
+    /// Does a case on a channel of this thread, if it still can be done.
+    fn meet_here(&self, case: &mut Case, i: usize) -> Result<Step<'a>> {
+        match case.secure() {
+            true => exchange(case).map(|outcome| Step::Done((i, outcome))),
+            false => Ok(Step::Again),
+        }
+    }
+
+    /// Is the channel callback to be told of the case before it is done? Channels of this thread see to that themselves.
+    fn is_to_tell(&self, i: usize) -> bool {
+        self.runtime.hooks() & HOOK_CHANNEL != 0 && !self.told[i]
+    }
+
+    fn is_any_to_tell(&self) -> bool {
+        (0..self.told.len()).any(|i| self.is_to_tell(i))
+    }
+
+    /// Tells the channel callback, which runs code of a user: nothing is locked.
+    fn tell(&mut self, case: &mut Case, i: usize) -> Result<()> {
+        self.told[i] = true;
+        let Some(channel) = self.channels[i].as_ref().and_then(|beside| beside.far()) else {
+            return case.core().announce(self.runtime, self.me, case.direction);
+        };
+        let (told, slot) = channel.call_back(case.slot.take(), case.direction == SEND);
+        case.slot = slot;
+        told
+    }
+
+    /// Joins all queues of channels between threads, and lets go of the locks.
+    fn join(
+        &self,
+        cases: &mut [Case],
+        mut holds: Holds<'_>,
+        until: Option<u64>,
+        kept: Slot,
+    ) -> Wait<'a> {
+        let sitting = self.local.sit_down();
+        let joint = Arc::new(Joint {
+            claim: Claim::new(),
+            seated: sitting.seated_for_letters(),
+        });
+        let mut stand_ins = StandIns::new(self.runtime, self.me, cases);
+        stand_ins.share(&joint);
+        let waits = cases.iter().enumerate().map(|(i, case)| {
+            let held = holds.get(i)?;
+            let slot = stand_ins.slot(i).take();
+            Some(held.join(slot, case.direction == SEND, i as u32, &joint))
+        });
+        let waits = waits.collect();
+        let waits = Arc::new(Waits { joint, waits });
+        sitting.stand_for(stand_ins.first(), waits.clone());
+        drop(holds);
+        Wait {
+            waits,
+            sitting,
+            stand_ins,
+            me: self.me,
+            until,
+            kept,
+            left: false,
+        }
+    }
+}
+
+/// A select in the queues of its channels between threads.
+struct Wait<'a> {
+    waits: Arc<Waits>,
+    sitting: Sitting,
+    stand_ins: StandIns<'a>,
+    me: *mut Task,
+    until: Option<u64>,
+    kept: Slot,
+    /// It has left all queues.
+    left: bool,
+}
+
+impl Wait<'_> {
+    /// Waits. None: it must begin anew.
+    fn finish(mut self, cases: &mut [Case]) -> Option<Result<Chosen>> {
+        let runtime = self.stand_ins.runtime;
+        let done = wait(runtime, self.me, &mut self.stand_ins, cases, self.until);
+        let far = self.leave();
+        let done = match done {
+            // Not what somebody threw, but why it could not go on waiting; and then the partner came.
+            Err(WaitError::Hindered(_)) if far.is_some() => Ok(()),
+            done => done,
+        };
+        let anew = done.is_ok() && self.stand_ins.met().is_none() && self.stand_ins.anew();
+        let expired = self.stand_ins.expired();
+        let mut outcome = self.stand_ins.close(cases);
+        let kept = self.kept.take();
+        if anew {
+            put_back(self.me, kept, true);
+            return None;
+        }
+        let mut refused = false;
+        if let Some((i, slot)) = &mut outcome {
+            // Whoever ended the wait has not taken the value.
+            refused = Some(*i) == far && cases[*i].direction == SEND && !slot.is_empty();
+            if refused {
+                cases[*i].slot = slot.take();
+            }
+        }
+        let result = match conclude(done, outcome, expired) {
+            Ok((i, _)) if refused => Ok((i, Err(Error::Closed))),
+            result => result,
+        };
+        put_back(self.me, kept, result.is_err());
+        Some(result)
+    }
+
+    /// Leaves all queues, as the local ones have been left; what the waits hold goes into the stand-ins. Answers which case another queue's partner has met.
+    fn leave(&mut self) -> Option<usize> {
+        self.waits.leave();
+        self.left = true;
+        for (i, wait) in self.waits.waits.iter().enumerate() {
+            if let Some(wait) = wait {
+                *self.stand_ins.slot(i) = wait.take();
+            }
+        }
+        let far = self.waits.joint.claim.case();
+        if let Some(i) = far {
+            self.stand_ins.flag(i, flag::MET);
+        }
+        far
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        // Nobody finds the stand-ins any more, before they go.
+        self.sitting.stand_for_nothing();
+        if !self.left {
+            self.waits.leave();
+        }
+    }
+}
+
+/// Another thread's partner has met the select, which is not over: has it meet the stand-in of that case. True when its tasklet was blocked: it is floating
+/// now, and its reference is the caller's.
+///
+/// # Safety
+/// The first stand-in of a select.
+pub(crate) unsafe fn called(first: *mut Task) -> bool {
+    // SAFETY: the caller's promise: the number is that of a case.
+    unsafe {
+        let case = super::claim_of(first).and_then(Claim::case);
+        case.is_some_and(|case| met(first.add(case)))
+    }
+}

@@ -1,0 +1,162 @@
+//! A channel between threads as a case of a select.
+
+use super::{local, lock, Channel, Core, Locked, Wait, Whose};
+use crate::error::{Error, Result};
+use crate::select::far::{Far, Held, Joined, Joint};
+use crate::select::{Beside, Receivable, Sendable, Target, Targeted};
+use crate::thread::Local;
+use crate::value::Slot;
+use crate::Preference;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+impl<T: Send + 'static> Targeted for Channel<T> {
+    fn target(&self) -> Target {
+        let local = self.enter().and_then(|()| local());
+        Target {
+            core: match local {
+                Ok(local) => local.nowhere(),
+                // The thread is ending: the select will say so.
+                Err(_) => crate::Channel::<()>::private().core().clone(),
+            },
+            beside: Some(Rc::new(self.core.clone())),
+        }
+    }
+}
+
+impl<T: Send + 'static> Receivable<T> for Channel<T> {}
+impl<T: Send + 'static> Sendable<T> for Channel<T> {}
+
+impl<T: Send + 'static> Beside for Arc<Core<T>> {
+    fn far(&self) -> Option<&dyn Far> {
+        Some(self)
+    }
+}
+
+impl<T: Send + 'static> Far for Arc<Core<T>> {
+    fn place(&self) -> usize {
+        Core::id(self)
+    }
+
+    fn lock(&self) -> Box<dyn Held + '_> {
+        Box::new(Hold {
+            locked: self.meeting.lock(),
+            core: self,
+            met: None,
+            odd: Slot::EMPTY,
+        })
+    }
+
+    fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot) {
+        Core::call_back(self, slot, sends)
+    }
+}
+
+struct Hold<'a, T> {
+    locked: Locked<'a, T>,
+    core: &'a Arc<Core<T>>,
+    /// Who was met in the queue, and whom the channel would have to prefer for a switch there.
+    met: Option<(Arc<Wait<T>>, Preference)>,
+    /// What was to be sent, and is no `T`. Dropped after the lock.
+    odd: Slot,
+}
+
+impl<T: Send + 'static> Hold<'_, T> {
+    fn value(&mut self, slot: Slot) -> Result<T> {
+        slot.into::<T>().unwrap_or_else(|odd| {
+            let error = match odd.is_empty() {
+                true => Error::ValueLost,
+                false => Error::WrongType,
+            };
+            self.odd = odd;
+            Err(error)
+        })
+    }
+
+    fn send(&mut self, value: Result<T>) -> Result<(), Result<T>> {
+        let value = match self.core.meeting.bring(value) {
+            Ok(()) => return Ok(()),
+            Err(value) => value,
+        };
+        let Some(partner) = self.locked.pop(false) else {
+            return Err(value);
+        };
+        *lock(&partner.value) = Some(value);
+        self.met = Some((partner, Preference::Receiver));
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Option<Result<T>> {
+        if let Some(value) = self.core.meeting.fetch() {
+            return Some(value);
+        }
+        let partner = self.locked.pop(true)?;
+        let value = lock(&partner.value).take();
+        self.met = Some((partner, Preference::Sender));
+        value
+    }
+}
+
+impl<T: Send + 'static> Held for Hold<'_, T> {
+    fn is_ready(&mut self, sends: bool) -> bool {
+        self.locked.waits(!sends)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.locked.is_closing()
+    }
+
+    fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot>, Slot> {
+        if !sends {
+            return match self.receive() {
+                Some(value) => Ok(value.map(Slot::new)),
+                None => Err(slot),
+            };
+        }
+        let value = self.value(slot);
+        self.send(value).map(|()| Ok(Slot::EMPTY)).map_err(in_slot)
+    }
+
+    fn conclude(self: Box<Self>, local: &Local) -> Result<()> {
+        let Hold {
+            locked, core, met, ..
+        } = *self;
+        drop(locked);
+        met.map_or(Ok(()), |(partner, prefers)| {
+            core.meet(local, partner, prefers)
+        })
+    }
+
+    fn gather(&mut self, sends: bool) -> bool {
+        self.locked.gather(sends)
+    }
+
+    fn scatter(&mut self) {
+        self.locked.scatter();
+    }
+
+    fn join(&mut self, slot: Slot, sends: bool, case: u32, joint: &Arc<Joint>) -> Arc<dyn Joined> {
+        let value = sends.then(|| self.value(slot));
+        let wait = Arc::new(Wait {
+            whose: Whose::Select(joint.clone(), case),
+            value: Mutex::new(value),
+            core: Arc::downgrade(self.core),
+        });
+        self.locked.push(wait.clone(), sends, false);
+        wait
+    }
+}
+
+impl<T: Send + 'static> Joined for Wait<T> {
+    fn take(&self) -> Slot {
+        let value = lock(&self.value).take();
+        value.map_or(Slot::EMPTY, in_slot)
+    }
+}
+
+fn in_slot<T: 'static>(value: Result<T>) -> Slot {
+    match value {
+        Ok(value) => Slot::new(value),
+        Err(error) => Slot::bomb(error),
+    }
+}
