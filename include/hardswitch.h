@@ -319,18 +319,36 @@ typedef struct hsw_uncaught {
 // any other answer it goes on to the innermost `hsw_run`. It must not unwind.
 typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *user);
 
+// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
+//
+// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable there, whatever the preference, and
+// the caller goes on without a switch. Nobody can see who waits. Values, and the function that frees them, cross threads. A thread with
+// nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the library: the last one
+// that can run does not get to wait.
+//
+// A thread that does not use the library yet is counted by the handle that is on its way to it: *give each thread a handle of
+// its own* (`hsw_thread_channel_retain`) when it is started. While there are a handle that nobody has used yet and a thread that has
+// not used the library yet, no deadlock is found. With a handle that others use already, it would be found too early.
+typedef struct hsw_thread_channel {
+  // Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
+  uint64_t handle;
+} hsw_thread_channel;
+
 // One of the operations of `hsw_select`.
 typedef struct hsw_case {
   // The channel; or the handle of nothing, and
   struct hsw_channel channel;
-  // the queue, which can be sent to when it has room, and received from when it has a value; or `join`.
+  // the queue, which can be sent to when it has room, and received from when it has a value; or `join`; or `thread_channel`.
   struct hsw_queue queue;
   // One of `hsw_direction`.
   int32_t direction;
   // The value to send; or where the received value is written.
   void *value;
-  // Or, with both of the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
+  // Or, with the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
   struct hsw_join join;
+  // Or a channel between threads: a partner on another thread is made runnable there, and nobody switches because of it. The library
+  // needs an operating system for that.
+  struct hsw_thread_channel thread_channel;
 } hsw_case;
 
 // Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or `hsw_settings_console`, change what you like,
@@ -629,21 +647,6 @@ typedef struct hsw_thread_info {
   // Tasklets that exist there, main included.
   size_t tasklets;
 } hsw_thread_info;
-
-// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
-//
-// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable there, whatever the preference, and
-// the caller goes on without a switch. Nobody can see who waits. Values, and the function that frees them, cross threads. A thread with
-// nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the library: the last one
-// that can run does not get to wait.
-//
-// A thread that does not use the library yet is counted by the handle that is on its way to it: *give each thread a handle of
-// its own* (`hsw_thread_channel_retain`) when it is started. While there are a handle that nobody has used yet and a thread that has
-// not used the library yet, no deadlock is found. With a handle that others use already, it would be found too early.
-typedef struct hsw_thread_channel {
-  // Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
-  uint64_t handle;
-} hsw_thread_channel;
 
 // A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
 // `hsw_set_clock` is another thing: the source of time for budgets and for the timeouts of channels.)
@@ -988,7 +991,8 @@ size_t hsw_live_handles(void);
 // (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
 // `SIZE_MAX` when the failure belongs to no case. Values to send that were not handed over are still the caller's. One exception: when
 // `hsw_channel_close_and_wake` ended the wait, or the switch to a receiver failed, the channel's `destroy` has freed the value of that
-// case, and its `value` is null.
+// case, and its `value` is null. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the
+// caller's.)
 //
 // While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
 // than the caller's own. A select cannot send and receive on the same channel.

@@ -56,6 +56,8 @@
 namespace hsw {
 
 namespace thread {
+template <class T>
+class channel;
 class remote;
 } // namespace thread
 
@@ -1068,7 +1070,7 @@ void join_each(const Range& handles, F then) {
     std::vector<std::size_t> left;
     for (const handle& one : kept) {
         left.push_back(cases.size());
-        cases.push_back(hsw_case{{}, {}, HSW_RECEIVE, nullptr, one.raw()});
+        cases.push_back(hsw_case{{}, {}, HSW_RECEIVE, nullptr, one.raw(), {}});
     }
     while (!cases.empty()) {
         std::size_t chosen = SIZE_MAX;
@@ -1101,6 +1103,7 @@ void join_each(const Range& handles, F then) {
 ///     if (!wait.perform_for(1s)) { ... }      // the time was over first
 ///
 /// A queue can be sent to when it has room, and received from when it has a value; a join_handle is received from when its tasklet has ended.
+/// Channels of one thread and channels between threads (hsw::thread::channel) may stand side by side.
 /// If several can be done, the choice is fair; in_order() takes the one that was added first. While it waits, the tasklet is in the queue
 /// of each channel and counts in its balance. An object is for one wait: it forgets its operations when one is done, or when it
 /// throws. A select cannot send and receive on the same channel.
@@ -1114,16 +1117,22 @@ public:
     /// Adds: receive, and call `then(value)`.
     template <class T, class F>
     void receive(const channel<T>& from, F then) {
-        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr, {}}, std::move(then));
+        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr, {}, {}}, std::move(then));
     }
     template <class T, class F>
     void receive(const queue_channel<T>& from, F then) {
-        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr, {}}, std::move(then));
+        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr, {}, {}}, std::move(then));
+    }
+    /// A partner on another thread is made runnable there, and nobody switches because of it.
+    template <class T, class F>
+    void receive(thread::channel<T> from, F then) {
+        const hsw_case what{{}, {}, HSW_RECEIVE, nullptr, {}, from.raw()};
+        add_receive<T>(std::move(from), what, std::move(then));
     }
     /// Adds: join, and call `then(result)`, or `then()` where there is none.
     template <class T, class F>
     void receive(const join_handle<T>& from, F then) {
-        add(from, hsw_case{{}, {}, HSW_RECEIVE, nullptr, from.raw()}, nullptr, [then = std::move(then)](void* data) mutable {
+        add(from, hsw_case{{}, {}, HSW_RECEIVE, nullptr, from.raw(), {}}, nullptr, [then = std::move(then)](void* data) mutable {
             if constexpr (std::is_void_v<T>) {
                 static_cast<void>(data);
                 then();
@@ -1135,11 +1144,16 @@ public:
     /// Adds: send, and call `then()`. A value that is not sent is destroyed.
     template <class T, class F>
     void send(const channel<T>& to, T value, F then) {
-        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr, {}}, std::move(value), std::move(then));
+        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr, {}, {}}, std::move(value), std::move(then));
     }
     template <class T, class F>
     void send(const queue_channel<T>& to, T value, F then) {
-        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr, {}}, std::move(value), std::move(then));
+        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr, {}, {}}, std::move(value), std::move(then));
+    }
+    template <class T, class F>
+    void send(thread::channel<T> to, T value, F then) {
+        const hsw_case what{{}, {}, HSW_SEND, nullptr, {}, to.raw()};
+        add_send<T>(std::move(to), what, std::move(value), std::move(then));
     }
     /// Of several operations that can be done, the first that was added.
     select& in_order() noexcept {
@@ -1157,17 +1171,17 @@ public:
 
 private:
     template <class T, class From, class F>
-    void add_receive(const From& from, const hsw_case& what, F then) {
-        add(from, what, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
+    void add_receive(From from, const hsw_case& what, F then) {
+        add(std::move(from), what, nullptr, [then = std::move(then)](void* data) mutable { then(detail::carrier<T>::unpack(data)); });
     }
     template <class T, class To, class F>
-    void add_send(const To& to, hsw_case what, T value, F then) {
+    void add_send(To to, hsw_case what, T value, F then) {
         std::function<void(void*)> function = [then = std::move(then)](void*) mutable { then(); };
         what.value = detail::carrier<T>::pack(std::move(value));
-        add(to, what, detail::carrier<T>::destroyer, std::move(function));
+        add(std::move(to), what, detail::carrier<T>::destroyer, std::move(function));
     }
     template <class Channel>
-    void add(const Channel& channel, const hsw_case& what, hsw_destroy destroy, std::function<void(void*)> then) {
+    void add(Channel channel, const hsw_case& what, hsw_destroy destroy, std::function<void(void*)> then) {
         struct freed {
             void* data;
             hsw_destroy destroy;
@@ -1179,7 +1193,7 @@ private:
         } unsent{what.value, destroy};
         cases_.push_back(what);
         try {
-            then_.push_back(rest{std::move(then), destroy, std::make_shared<Channel>(channel)});
+            then_.push_back(rest{std::move(then), destroy, std::make_shared<Channel>(std::move(channel))});
         } catch (...) {
             cases_.pop_back();
             throw;

@@ -1488,3 +1488,99 @@ TEST_CASE("a failure of another tasklet is told apart from one's own") {
     CHECK(hsw_sync_queue_release(queue) == HSW_OK);
     CHECK(freed == 6);
 }
+
+TEST_CASE("a select waits for channels of one thread and of several together") {
+    const no_leaks check;
+    std::atomic<int> freed{0};
+    const auto value = [&] { return new atomic_counted{&freed}; };
+    const hsw_thread_channel in = new_thread_channel(&destroy_atomic);
+    const hsw_thread_channel out = new_thread_channel(&destroy_atomic);
+    hsw_channel here{};
+    REQUIRE(hsw_channel_new(nullptr, &here) == HSW_OK);
+    hsw_case cases[3] = {};
+    const auto reset = [&] {
+        cases[0] = hsw_case{};
+        cases[0].thread_channel = in;
+        cases[0].direction = HSW_RECEIVE;
+        cases[1] = hsw_case{};
+        cases[1].thread_channel = out;
+        cases[1].direction = HSW_SEND;
+        cases[1].value = value();
+        cases[2] = hsw_case{};
+        cases[2].channel = here;
+        cases[2].direction = HSW_RECEIVE;
+    };
+    std::size_t chosen = 0;
+    reset();
+    for (const std::uint64_t time : {std::uint64_t{0}, MS}) {
+        chosen = 0;
+        CHECK(hsw_select(cases, 3, time, false, &chosen) == HSW_ERR_TIMEOUT);
+        CHECK(chosen == SIZE_MAX);
+        CHECK(cases[1].value != nullptr); // still ours
+        CHECK(freed == 0);
+        CHECK(balance(in) == 0);
+        CHECK(balance(out) == 0);
+    }
+    void* const mine = cases[1].value;
+
+    // A sender, a receiver, and one who closes, each on a thread of its own.
+    std::thread sender([channel = another(in), &value] {
+        while (balance(channel) == 0) {
+            std::this_thread::yield();
+        }
+        CHECK(hsw_thread_channel_send(channel, value()) == HSW_OK);
+        CHECK(hsw_thread_channel_release(channel) == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+    });
+    CHECK(hsw_select(cases, 3, LONG, false, &chosen) == HSW_OK);
+    CHECK(chosen == 0);
+    REQUIRE(cases[0].value != nullptr);
+    destroy_atomic(cases[0].value);
+    CHECK(cases[1].value == mine);
+    sender.join();
+
+    std::thread receiver([channel = another(out)] {
+        void* got = nullptr;
+        CHECK(hsw_thread_channel_receive(channel, &got) == HSW_OK);
+        REQUIRE(got != nullptr);
+        destroy_atomic(got);
+        CHECK(hsw_thread_channel_release(channel) == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+    });
+    CHECK(hsw_select(cases, 3, HSW_NO_LIMIT, true, &chosen) == HSW_OK);
+    CHECK(chosen == 1);
+    receiver.join();
+    CHECK(freed == 2);
+
+    reset();
+    std::thread closer([channel = another(out)] {
+        while (balance(channel) == 0) {
+            std::this_thread::yield();
+        }
+        std::size_t woken = 0;
+        CHECK(hsw_thread_channel_close_and_wake(channel, &woken) == HSW_OK);
+        CHECK(woken == 1);
+        CHECK(hsw_thread_channel_release(channel) == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+    });
+    CHECK(hsw_select(cases, 3, LONG, false, &chosen) == HSW_ERR_CLOSED);
+    CHECK(chosen == 1);
+    closer.join();
+    REQUIRE(cases[1].value != nullptr); // ours again
+    destroy_atomic(cases[1].value);
+    CHECK(freed == 3);
+
+    // Bad ones.
+    cases[0].channel = here;
+    CHECK(hsw_select(cases, 1, 0, false, &chosen) == HSW_ERR_ARGUMENT);
+    CHECK(has(last_message(), "cases[0]"));
+    cases[0] = hsw_case{};
+    cases[0].direction = HSW_RECEIVE;
+    cases[0].thread_channel.handle = here.handle;
+    CHECK(hsw_select(cases, 1, 0, false, &chosen) == HSW_ERR_WRONG_KIND);
+    CHECK(hsw_channel_release(here) == HSW_OK);
+    CHECK(hsw_thread_channel_release(in) == HSW_OK);
+    cases[0].thread_channel = in;
+    CHECK(hsw_select(cases, 1, 0, false, &chosen) == HSW_ERR_STALE);
+    CHECK(hsw_thread_channel_release(out) == HSW_OK);
+}

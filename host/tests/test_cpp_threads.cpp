@@ -462,3 +462,56 @@ TEST_CASE("spawn sites and listings are for people") {
     CHECK(has(hsw::dump_tasklets(true), "switched to 1 times"));
     CHECK(hsw::counters().tasklets_made >= 3);
 }
+
+TEST_CASE("a select has cases of channels between threads") {
+    const no_leaks check;
+    const hsw::thread::channel<std::string> words;
+    const hsw::thread::channel<std::shared_ptr<int>> numbers;
+    const hsw::channel<int> here;
+    const auto kept = std::make_shared<int>(7);
+    std::string log;
+    const auto go = [&](std::chrono::nanoseconds limit) {
+        hsw::select wait;
+        wait.receive(words, [&](std::string word) { log += "w" + word; });
+        wait.send(numbers, kept, [&] { log += "n"; });
+        wait.receive(here, [&](int value) { log += "h" + std::to_string(value); });
+        return wait.perform_for(limit);
+    };
+    CHECK_FALSE(go(0ms));
+    CHECK_FALSE(go(1ms));
+    CHECK(kept.use_count() == 1); // what was not sent is destroyed
+    CHECK(words.balance() == 0);
+    CHECK(numbers.balance() == 0);
+    hsw::spawn_detached([&] { here.send(1); });
+    CHECK(go(60s));
+    std::thread other([words, numbers] {
+        const hsw::thread::attached attached;
+        while (words.balance() == 0) {
+            std::this_thread::yield();
+        }
+        words.send("x");
+        // And the other way round: a select here, an operation there.
+        hsw::select wait;
+        int got = 0;
+        wait.receive(words, [](std::string) {});
+        wait.receive(numbers, [&](std::shared_ptr<int> value) { got = *value; });
+        wait.perform();
+        CHECK(got == 7);
+    });
+    CHECK(go(60s));
+    numbers.send(kept);
+    other.join();
+    CHECK(kept.use_count() == 1);
+    CHECK(log == "h1wx");
+    std::thread closer([words] {
+        const hsw::thread::attached attached;
+        while (words.balance() == 0) {
+            std::this_thread::yield();
+        }
+        words.close_and_wake();
+    });
+    CHECK_THROWS_AS(go(60s), hsw::closed);
+    closer.join();
+    CHECK(kept.use_count() == 1);
+    CHECK(numbers.balance() == 0);
+}

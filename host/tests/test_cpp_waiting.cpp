@@ -458,10 +458,10 @@ TEST_CASE("a select takes queues as well as channels") {
     CHECK(log == "q4c5s");
     CHECK(full.size() == 1);
 
-    hsw_case both{talk.raw(), empty.raw(), HSW_RECEIVE, nullptr, {}};
+    hsw_case both{talk.raw(), empty.raw(), HSW_RECEIVE, nullptr, {}, {}};
     std::size_t chosen = 0;
     CHECK(hsw_select(&both, 1, 0, false, &chosen) == HSW_ERR_ARGUMENT);
-    hsw_case stale{hsw_channel{}, hsw_queue{talk.raw().handle}, HSW_RECEIVE, nullptr, {}};
+    hsw_case stale{hsw_channel{}, hsw_queue{talk.raw().handle}, HSW_RECEIVE, nullptr, {}, {}};
     CHECK(hsw_select(&stale, 1, 0, false, &chosen) == HSW_ERR_WRONG_KIND);
 }
 
@@ -473,11 +473,11 @@ TEST_CASE("bad arguments are told") {
     CHECK(hsw_select(nullptr, 0, 0, false, nullptr) == HSW_ERR_NULL);
     CHECK(hsw_select(nullptr, 0, HSW_NO_LIMIT, false, &chosen) == HSW_ERR_STATE);
     const hsw::channel<int> talk;
-    hsw_case stale{hsw_channel{}, hsw_queue{}, HSW_RECEIVE, nullptr, {}};
+    hsw_case stale{hsw_channel{}, hsw_queue{}, HSW_RECEIVE, nullptr, {}, {}};
     CHECK(hsw_select(&stale, 1, 0, false, &chosen) == HSW_ERR_NULL);
-    hsw_case neither{talk.raw(), hsw_queue{}, 0, nullptr, {}};
+    hsw_case neither{talk.raw(), hsw_queue{}, 0, nullptr, {}, {}};
     CHECK(hsw_select(&neither, 1, 0, false, &chosen) == HSW_ERR_ARGUMENT);
-    hsw_case good{talk.raw(), hsw_queue{}, HSW_RECEIVE, nullptr, {}};
+    hsw_case good{talk.raw(), hsw_queue{}, HSW_RECEIVE, nullptr, {}, {}};
     CHECK(hsw_select(&good, 1, 0, false, &chosen) == HSW_ERR_TIMEOUT);
     CHECK(chosen == SIZE_MAX);
     CHECK(talk.balance() == 0);

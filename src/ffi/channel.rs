@@ -18,6 +18,23 @@ pub struct hsw_channel {
     pub handle: u64,
 }
 
+/// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
+///
+/// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable there, whatever the preference, and
+/// the caller goes on without a switch. Nobody can see who waits. Values, and the function that frees them, cross threads. A thread with
+/// nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the library: the last one
+/// that can run does not get to wait.
+///
+/// A thread that does not use the library yet is counted by the handle that is on its way to it: *give each thread a handle of
+/// its own* (`hsw_thread_channel_retain`) when it is started. While there are a handle that nobody has used yet and a thread that has
+/// not used the library yet, no deadlock is found. With a handle that others use already, it would be found too early.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_thread_channel {
+    /// Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
+    pub handle: u64,
+}
+
 /// Who runs first when sender and receiver have met.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq)]

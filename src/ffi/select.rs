@@ -6,15 +6,18 @@ use core::time::Duration;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::channel::hsw_channel;
+use super::channel::{hsw_channel, hsw_thread_channel};
 use super::join::hsw_join;
 use super::object::get;
 use super::queue::hsw_queue;
 use super::status::Failure;
+#[cfg(feature = "std")]
+use super::value::Sent;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit};
 use crate::channel::{RECEIVE, SEND};
-use crate::select::{Receivable, Sendable};
+use crate::select::{value, Case, Receivable, Sendable};
+use crate::value::Slot;
 use crate::{Error, Select};
 
 /// What a case of `hsw_select` does.
@@ -33,14 +36,17 @@ pub enum hsw_direction {
 pub struct hsw_case {
     /// The channel; or the handle of nothing, and
     pub channel: hsw_channel,
-    /// the queue, which can be sent to when it has room, and received from when it has a value; or `join`.
+    /// the queue, which can be sent to when it has room, and received from when it has a value; or `join`; or `thread_channel`.
     pub queue: hsw_queue,
     /// One of `hsw_direction`.
     pub direction: i32,
     /// The value to send; or where the received value is written.
     pub value: *mut c_void,
-    /// Or, with both of the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
+    /// Or, with the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
     pub join: hsw_join,
+    /// Or a channel between threads: a partner on another thread is made runnable there, and nobody switches because of it. The library
+    /// needs an operating system for that.
+    pub thread_channel: hsw_thread_channel,
 }
 
 /// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
@@ -51,7 +57,8 @@ pub struct hsw_case {
 /// (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
 /// `SIZE_MAX` when the failure belongs to no case. Values to send that were not handed over are still the caller's. One exception: when
 /// `hsw_channel_close_and_wake` ended the wait, or the switch to a receiver failed, the channel's `destroy` has freed the value of that
-/// case, and its `value` is null.
+/// case, and its `value` is null. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the
+/// caller's.)
 ///
 /// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
 /// than the caller's own. A select cannot send and receive on the same channel.
@@ -69,18 +76,18 @@ pub unsafe extern "C" fn hsw_select(
             return Err(Failure::Null("cases"));
         }
         let mut select = Select::new();
-        let mut destroyers = Vec::with_capacity(count);
+        let mut carried = Vec::with_capacity(count);
         for i in 0..count {
             // SAFETY: `cases` has `count` elements (contract of the interface).
             let case = unsafe { cases.add(i).read() };
-            destroyers.push(add(&mut select, i, &case)?);
+            carried.push(add(&mut select, i, &case)?);
         }
         if in_order {
             select = select.in_order();
         }
-        let (chosen_case, outcome) = run(&mut select, &destroyers, time_limit(timeout_ns)?);
+        let (chosen_case, outcome) = run(&mut select, &carried, time_limit(timeout_ns)?);
         for (i, case) in select.cases().iter_mut().enumerate() {
-            let unsent = case.take::<Owned>().map(|owned| owned.take().0);
+            let unsent = carried[i].take(case).map(|owned| owned.take().0);
             if case.direction() == SEND && Some(i) != chosen_case.filter(|_| outcome.is_ok()) {
                 // SAFETY: as above.
                 unsafe { (*cases.add(i)).value = unsent.unwrap_or(core::ptr::null_mut()) };
@@ -96,11 +103,60 @@ pub unsafe extern "C" fn hsw_select(
     })
 }
 
-/// Adds a case to the select. Returns what frees its value.
-fn add(select: &mut Select, index: usize, case: &hsw_case) -> Result<hsw_destroy, Failure> {
-    let named = [case.channel.handle, case.queue.handle, case.join.handle];
+/// What is known of a case's values.
+struct Carried {
+    destroy: hsw_destroy,
+    /// They go to other threads: `Sent`s.
+    #[cfg(feature = "std")]
+    crosses: bool,
+}
+
+impl Carried {
+    fn here(destroy: hsw_destroy) -> Carried {
+        Carried {
+            destroy,
+            #[cfg(feature = "std")]
+            crosses: false,
+        }
+    }
+
+    /// The value to send, while it is there.
+    fn take(&self, case: &mut Case) -> Option<Owned> {
+        #[cfg(feature = "std")]
+        if self.crosses {
+            return case.take::<Sent>().map(Owned::from);
+        }
+        case.take()
+    }
+
+    fn put(&self, case: &mut Case, value: Owned) {
+        #[cfg(feature = "std")]
+        if self.crosses {
+            return case.put(Sent::from(value));
+        }
+        case.put(value);
+    }
+
+    /// What was received.
+    fn received(&self, slot: Slot) -> Result<Owned, Error> {
+        #[cfg(feature = "std")]
+        if self.crosses {
+            return value::<Sent>(slot).map(Owned::from);
+        }
+        value(slot)
+    }
+}
+
+/// Adds a case to the select.
+fn add(select: &mut Select, index: usize, case: &hsw_case) -> Result<Carried, Failure> {
+    let named = [
+        case.channel.handle,
+        case.queue.handle,
+        case.join.handle,
+        case.thread_channel.handle,
+    ];
     if named.iter().filter(|&&handle| handle != 0).count() > 1 {
-        let what = format!("cases[{index}] is about several things: a channel, a queue or a join");
+        let what = format!("cases[{index}] is about several things: a channel, a queue, a join or a channel between threads");
         return Err(Failure::Argument(what));
     }
     let direction = direction_of(index, case)?;
@@ -110,16 +166,53 @@ fn add(select: &mut Select, index: usize, case: &hsw_case) -> Result<hsw_destroy
             return Err(Failure::Argument(what));
         }
         select.receive(&*get(case.join)?);
-        return Ok(None);
+        return Ok(Carried::here(None));
+    }
+    if case.thread_channel.handle != 0 {
+        return add_thread_channel(select, index, direction, case);
     }
     if case.queue.handle != 0 {
         let on = get(case.queue)?;
         add_channel(select, direction, case.value, &on.channel);
-        return Ok(on.destroy);
+        return Ok(Carried::here(on.destroy));
     }
     let on = get(case.channel)?;
     add_channel(select, direction, case.value, &on.channel);
-    Ok(on.destroy)
+    Ok(Carried::here(on.destroy))
+}
+
+#[cfg(feature = "std")]
+fn add_thread_channel(
+    select: &mut Select,
+    _index: usize,
+    direction: hsw_direction,
+    case: &hsw_case,
+) -> Result<Carried, Failure> {
+    let on = get(case.thread_channel)?;
+    let on: &super::carry::Carrying<_> = core::borrow::Borrow::<alloc::sync::Arc<_>>::borrow(&on);
+    match direction {
+        hsw_direction::HSW_RECEIVE => {
+            let _ = select.receive::<Sent>(&on.channel);
+        }
+        hsw_direction::HSW_SEND => {
+            let _ = select.send(&on.channel, Sent::from(Owned::new(case.value, None)));
+        }
+    }
+    Ok(Carried {
+        destroy: on.destroy,
+        crosses: true,
+    })
+}
+
+#[cfg(not(feature = "std"))]
+fn add_thread_channel(
+    _select: &mut Select,
+    index: usize,
+    _direction: hsw_direction,
+    _case: &hsw_case,
+) -> Result<Carried, Failure> {
+    let what = format!("cases[{index}].thread_channel: there are no threads here");
+    Err(Failure::Argument(what))
 }
 
 fn direction_of(index: usize, case: &hsw_case) -> Result<hsw_direction, Failure> {
@@ -147,11 +240,11 @@ where
 type Outcome = (Option<usize>, Result<Option<*mut c_void>, Error>);
 
 #[inline(never)] // keeps the frames of blocking calls small
-fn run(select: &mut Select, destroyers: &[hsw_destroy], time: Option<Duration>) -> Outcome {
-    for (case, destroy) in select.cases().iter_mut().zip(destroyers) {
+fn run(select: &mut Select, carried: &[Carried], time: Option<Duration>) -> Outcome {
+    for (case, carried) in select.cases().iter_mut().zip(carried) {
         if case.direction() == SEND {
-            if let Some(owned) = case.take::<Owned>() {
-                case.put(Owned::new(owned.take().0, *destroy));
+            if let Some(owned) = carried.take(case) {
+                carried.put(case, Owned::new(owned.take().0, carried.destroy));
             }
         }
     }
@@ -159,7 +252,7 @@ fn run(select: &mut Select, destroyers: &[hsw_destroy], time: Option<Duration>) 
         Err(error) => (None, Err(error)),
         Ok((i, Err(error))) => (Some(i), Err(error)),
         Ok((i, Ok(slot))) if select.cases()[i].direction() == RECEIVE => {
-            match crate::select::value::<Owned>(slot) {
+            match carried[i].received(slot) {
                 Ok(owned) => (Some(i), Ok(Some(owned.take().0))),
                 Err(error) => (Some(i), Err(error)),
             }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ffi::{c_char, c_void};
 
 use super::carry::{self, carrier, Carrier, Carrying};
-use super::channel::hsw_preference;
+use super::channel::{hsw_preference, hsw_thread_channel};
 use super::object::{self, ask, hand_out, handle_of_process, tell};
 use super::remote::hsw_remote;
 use super::value::{hsw_destroy, Owned, Sent};
@@ -87,23 +87,6 @@ pub unsafe extern "C" fn hsw_thread_get_info(id: u64, info: *mut hsw_thread_info
         });
         Ok(())
     })
-}
-
-/// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
-///
-/// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable there, whatever the preference, and
-/// the caller goes on without a switch. Nobody can see who waits. Values, and the function that frees them, cross threads. A thread with
-/// nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the library: the last one
-/// that can run does not get to wait.
-///
-/// A thread that does not use the library yet is counted by the handle that is on its way to it: *give each thread a handle of
-/// its own* (`hsw_thread_channel_retain`) when it is started. While there are a handle that nobody has used yet and a thread that has
-/// not used the library yet, no deadlock is found. With a handle that others use already, it would be found too early.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct hsw_thread_channel {
-    /// Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
-    pub handle: u64,
 }
 
 carrier!(Channel<Sent>, Sent);
