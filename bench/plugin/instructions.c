@@ -5,8 +5,9 @@
  * `out=FILE` names. What the marks mean is between bench/src/bin/count.rs and
  * bench/ppc64-count.
  *
- * qemu adds a block's instructions when it enters the block. A system call ends a block, so
- * the count at a mark is exact.
+ * Each instruction adds itself. (A block knows how many it has, and that is one too many if the
+ * last one would cross a page: qemu leaves that one to the next block, and counts it in both.
+ * An operation then takes more or fewer by where the linker has put it.)
  *
  * Debian ships qemu with plugins and without its header; these are the few declarations
  * that are used, of version 1 of the interface. */
@@ -17,14 +18,16 @@
 #include <string.h>
 
 struct qemu_plugin_tb;
+struct qemu_plugin_insn;
 typedef uint64_t qemu_plugin_id_t;
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
                                            void (*translated)(qemu_plugin_id_t id, struct qemu_plugin_tb *block));
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *block, enum qemu_plugin_op op, void *counter,
-                                              uint64_t amount);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);
+void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *instruction, enum qemu_plugin_op op,
+                                                void *counter, uint64_t amount);
 void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
                                           void (*called)(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t,
                                                          uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
@@ -41,7 +44,9 @@ static FILE *out;
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
     (void)id;
     size_t instructions = qemu_plugin_tb_n_insns(block);
-    qemu_plugin_register_vcpu_tb_exec_inline(block, QEMU_PLUGIN_INLINE_ADD_U64, &count, instructions);
+    for (size_t i = 0; i < instructions; i++) {
+        qemu_plugin_register_vcpu_insn_exec_inline(qemu_plugin_tb_get_insn(block, i), QEMU_PLUGIN_INLINE_ADD_U64, &count, 1);
+    }
 }
 
 static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t first, uint64_t second, uint64_t a3,
