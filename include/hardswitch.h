@@ -504,7 +504,7 @@ typedef void (*hsw_host_lock_hook)(const struct hsw_host_lock_event *event, void
 
 // What the calling thread's loop waits for.
 typedef struct hsw_loop_info {
-  // Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event? (Another thread may.)
+  // Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event, no `hsw_work`? (Another thread may.)
   bool idle;
   // Tasklets that wait for sockets.
   size_t sockets;
@@ -519,6 +519,14 @@ typedef struct hsw_loop {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_loop;
+
+// Says that its holder will post to a loop: until it is given back the loop is not idle, and who is the last to block on its thread sleeps
+// instead of getting `HSW_ERR_DEADLOCK` (if the process has other threads). For threads that the library knows nothing of, as long as they have
+// work for the loop; a `hsw_loop` may be kept by anybody, and promises nothing. Any thread may use it, and give it back.
+typedef struct hsw_work {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_work;
 
 // A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
 // tasklets at a time is fine: a reader and a writer do not disturb each other.
@@ -1306,7 +1314,8 @@ hsw_status hsw_tick(uint64_t budget_ns,
 hsw_status hsw_pump(uint64_t limit_ns,
                     size_t *done);
 
-// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call. For programs without frames.
+// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call, and nobody has a `hsw_work` of the loop.
+// For programs without frames.
 hsw_status hsw_run_until_idle(void);
 
 // As `hsw_run_until_idle`, but when idle it waits for what other threads send (`hsw_loop_post`), until `hsw_loop_stop`. For threads
@@ -1346,6 +1355,15 @@ hsw_status hsw_loop_interrupt(struct hsw_loop main_loop);
 // Ends `hsw_run_until_stopped` or `hsw_run_until_idle` once the tasklets that are runnable have run; before the next one if none is
 // under way. No-op when the thread is gone.
 hsw_status hsw_loop_stop(struct hsw_loop main_loop);
+
+// Has the loop wait for what the caller will post. The caller owns the handle.
+hsw_status hsw_loop_work(struct hsw_loop main_loop, struct hsw_work *work);
+
+// One more promise, with an owner of its own: the loop waits until both are given back.
+hsw_status hsw_work_retain(struct hsw_work work, struct hsw_work *other);
+
+// There is no more to come. Ends the loop's wait, if it was the last promise and nothing else is left to wait for.
+hsw_status hsw_work_release(struct hsw_work work);
 
 // Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`;
 // `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.

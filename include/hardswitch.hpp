@@ -1639,7 +1639,7 @@ std::size_t wait(std::chrono::duration<Rep, Period> limit) {
     return done;
 }
 
-/// For programs without frames: runs until no tasklet can run, sleeps, or waits for a socket or a worker.
+/// For programs without frames: runs until no tasklet can run, sleeps, or waits for a socket or a worker, and nobody has a hsw::work of the loop.
 inline void run_until_idle() { detail::check(hsw_run_until_idle()); }
 
 /// As run_until_idle(), but when idle it waits for what other threads send, until loop::stop(). For threads that serve others.
@@ -1647,6 +1647,13 @@ inline void run_until_stopped() { detail::check(hsw_run_until_stopped()); }
 
 /// What the thread's loop waits for; hardswitch.h says what each is.
 inline hsw_loop_info loop_info() { return detail::ask(&hsw_get_loop_info); }
+
+/// Says that its holder, on any thread, will post to a loop: as long as it lives the loop is not idle, and who is the last to block on its thread
+/// sleeps instead of getting hsw::deadlock (if the process has other threads). A copy is one more promise. From loop::work().
+class work : public detail::handle<hsw_work, &hsw_work_retain, &hsw_work_release> {
+    friend class loop;
+    explicit work(hsw_work raw) noexcept : handle(raw) {}
+};
 
 /// A thread's main loop, for other threads. Copies refer to the same. Any thread may use it; the loop does not live longer for it.
 class loop : public detail::handle<hsw_loop, &hsw_loop_retain, &hsw_loop_release> {
@@ -1662,6 +1669,8 @@ public:
         using closure = detail::closure<F>;
         detail::check(hsw_loop_post(raw_, &closure::enter, new F(std::move(function)), &closure::destroy));
     }
+    /// Has the loop wait for what the holder of the guard will post.
+    hsw::work work() const { return hsw::work(detail::ask(&hsw_loop_work, raw_)); }
     /// Ends the loop's wait, or its next one, with nothing to do.
     void interrupt() const { detail::check(hsw_loop_interrupt(raw_)); }
     /// Ends run_until_stopped() or run_until_idle() there, or the next one.

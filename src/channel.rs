@@ -137,11 +137,16 @@ impl Core {
     #[cold]
     #[inline(never)]
     pub(crate) fn let_go(&self) {
-        let head = self.head.get();
+        let (head, runtime) = (self.head.get(), self.runtime());
+        // What is refused in a channel callback lets go of what it has taken itself, not of what the operation outside has.
+        let mine = match runtime.in_channel_callback.get() {
+            true => flag::HELD_INSIDE,
+            false => flag::HELD,
+        };
         // SAFETY: a member of the queue.
         unsafe {
-            if !head.is_null() && (*head).is(flag::HELD) {
-                select::begin_anew(self.runtime(), head);
+            if !head.is_null() && (*head).is(mine) {
+                select::begin_anew(runtime, head);
             }
         }
     }

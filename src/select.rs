@@ -119,7 +119,7 @@ pub(crate) unsafe fn has_claim(stand_in: *mut Task) -> bool {
     unsafe { claim_of(stand_in).is_some() }
 }
 
-/// Does nobody but the caller meet it from now on? True: [`met`] or [`begin_anew`] follows, before anything else runs.
+/// Does nobody but the caller meet it from now on? True: [`met`] or [`begin_anew`] follows, before anything else runs but the channel callback.
 ///
 /// # Safety
 /// A task in a channel's queue.
@@ -134,7 +134,12 @@ pub(crate) unsafe fn claim(task: *mut Task) -> bool {
         };
         let won = claim.take();
         if won {
-            (*task).set(flag::HELD);
+            let inside = (*(*task).runtime).in_channel_callback.get();
+            (*task).set(if inside {
+                flag::HELD | flag::HELD_INSIDE
+            } else {
+                flag::HELD
+            });
         }
         won
     }
@@ -652,11 +657,13 @@ fn conclude(
     expired: bool,
 ) -> Result<Chosen> {
     match (done, outcome) {
-        (Err(error), _) => Err(error.into()),
-        (Ok(()), Some((case, slot))) if slot.is_bomb() => {
+        (Err(WaitError::Thrown(error)), _) => Err(error),
+        // Also where it could not go on waiting, and then the partner came: that was told so.
+        (_, Some((case, slot))) if slot.is_bomb() => {
             Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))
         }
-        (Ok(()), Some((case, slot))) => Ok((case, Ok(slot))),
+        (_, Some((case, slot))) => Ok((case, Ok(slot))),
+        (Err(WaitError::Hindered(error)), None) => Err(error),
         (Ok(()), None) if expired => Err(Error::Timeout),
         // Somebody else has woken it, as when its channel was dropped.
         (Ok(()), None) => Err(Error::ValueLost),
@@ -822,14 +829,32 @@ pub(crate) fn interrupt(runtime: &Runtime, task: *mut Task) {
 /// [interrupted](interrupt), and then somebody took back what was thrown.
 fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool, WaitError> {
     runtime.drives.borrow_mut().push(first);
+    let driving = Driving { runtime, first };
     let back = scheduler::give_way();
-    let mut drives = runtime.drives.borrow_mut();
-    // Not always the last one: another may have begun to drive meanwhile.
-    let at = drives.iter().rposition(|&other| other == first);
-    if let Some(at) = at {
-        drives.remove(at);
+    let interrupted = !driving.end();
+    back.map(|()| interrupted)
+}
+
+/// A select that is among those that drive. Ended when dropped: what its tasklet comes back to may panic.
+struct Driving<'a> {
+    runtime: &'a Runtime,
+    first: *mut Task,
+}
+
+impl Driving<'_> {
+    /// True when it was still among them.
+    fn end(&self) -> bool {
+        let mut drives = self.runtime.drives.borrow_mut();
+        // Not always the last one: another may have begun to drive meanwhile.
+        let at = drives.iter().rposition(|&other| other == self.first);
+        at.map(|at| drives.remove(at)).is_some()
     }
-    back.map(|()| at.is_none())
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// Waits in the queue of `core`, with `slot` for a partner, for a caller that is

@@ -77,6 +77,8 @@ pub(crate) mod flag {
     pub(crate) const HELD: u32 = 1 << 22;
     /// The first stand-in of a select that must begin anew.
     pub(crate) const ANEW: u32 = 1 << 23;
+    /// Of a held one: by an operation in the channel callback of another one, which may hold what is held already.
+    pub(crate) const HELD_INSIDE: u32 = 1 << 24;
 
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;

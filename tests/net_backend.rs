@@ -4,7 +4,7 @@ use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{Backend, PollFd, Sets};
 use hardswitch::net::Os;
 use hardswitch::thread::{self as hsw, HostLock};
-use hardswitch::{spawn, sync, Channel, Error, MainLoop};
+use hardswitch::{spawn, sync, Channel, Error, MainLoop, Preference, Select};
 use std::cell::{Cell, RefCell};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
+const S: fn(u64) -> Duration = Duration::from_secs;
 
 /// One test at a time: deadlocks are a matter of all threads of the process.
 fn alone() -> MutexGuard<'static, ()> {
@@ -248,5 +249,36 @@ fn what_came_while_the_backend_failed_is_had() {
         assert_eq!(outcome.unwrap(), 7);
         main_loop().set_backend(before);
         hardswitch::sleep(MS(1)).unwrap();
+    });
+}
+
+/// Who could not go on waiting has what came before that: the one who brought it was told so.
+#[test]
+fn what_came_before_the_failure_is_there() {
+    on_a_thread(|| {
+        let (near, far) = (Channel::<u32>::new(), hsw::Channel::<u32>::new());
+        near.set_preference(Preference::Sender);
+        let n = near.clone();
+        main_loop().set_backend(Box::new(Fails(move || n.try_send(5).unwrap())));
+        assert_eq!(near.receive_timeout(S(60)).unwrap(), 5);
+        let mut select = Select::new();
+        let (here, there) = (select.receive(&near), select.receive(&far));
+        let mut done = select.wait_timeout(S(60)).unwrap();
+        assert_eq!(done.received(here).unwrap().unwrap(), 5);
+        assert!(done.received(there).is_none());
+
+        let f = far.clone();
+        let sends = move || {
+            let f = f.clone();
+            let sent = thread::spawn(move || f.send(6));
+            sent.join().unwrap().unwrap();
+        };
+        main_loop().set_backend(Box::new(Fails(sends)));
+        let mut select = Select::new();
+        let (here, there) = (select.receive(&near), select.receive(&far));
+        let mut done = select.wait_timeout(S(60)).unwrap();
+        assert!(done.received(here).is_none());
+        assert_eq!(done.received(there).unwrap().unwrap(), 6);
+        main_loop().set_backend(Box::new(Os));
     });
 }

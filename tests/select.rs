@@ -9,6 +9,7 @@ use hardswitch::{
     Selected, StateError, Tasklet,
 };
 use std::cell::Cell;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -893,5 +894,30 @@ fn queues_in_a_select_end_as_channels_do() {
         channel.send(5).unwrap();
         run().unwrap();
         assert!(!t.is_alive());
+    });
+}
+
+/// Main drives the loop, and what it comes back to panics.
+#[test]
+fn who_panics_while_it_drives_does_so_no_more() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("the end of a value");
+        }
+    }
+    fresh(|s| {
+        let [c] = channels::<1>();
+        let ends = s.spawn(|| Ok(()));
+        ends.set_user_data(Some(Rc::new(Panics)));
+        drop(ends);
+        let waits = AssertUnwindSafe(|| c.receive_timeout(Duration::from_secs(60)));
+        catch_unwind(waits).unwrap_err();
+        assert_eq!(c.balance(), 0);
+        let other = s.spawn(schedule);
+        other.run().unwrap();
+        other.kill_pending().unwrap();
+        run().unwrap();
+        assert!(!other.is_alive());
     });
 }

@@ -776,6 +776,109 @@ fn the_channel_callback_is_told_once_of_each_case_it_concerns() {
     .unwrap();
 }
 
+/// What it puts into the slot, or leaves there in a value's place, is dropped where the channels may be used.
+#[test]
+fn what_the_channel_callback_leaves_is_dropped_with_nothing_locked() {
+    struct Asks(Far<u32>, Rc<Cell<u32>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.0.balance();
+            self.1.set(self.1.get() + 1);
+        }
+    }
+    thread::spawn(|| {
+        let (a, b) = (Far::<u32>::new(), Far::<u32>::new());
+        let dropped = Rc::new(Cell::new(0));
+        let (asks, count) = (a.clone(), dropped.clone());
+        hardswitch::set_channel_callback(Some(Rc::new(move |_, tasklet, _, _| {
+            let odd = hardswitch::Value::new(Asks(asks.clone(), count.clone()));
+            drop(tasklet.set_tempval(odd));
+        })));
+        let mut select = Select::new();
+        let (from_b, to_a) = (select.receive(&b), select.send(&a, 1));
+        let late = select.wait_timeout(MS(1));
+        assert!(matches!(late, Err(Error::Timeout)));
+        assert_eq!(dropped.get(), 2);
+
+        let there = a.clone();
+        let receiver = thread::spawn(move || there.receive());
+        eventually("the receiver waits", || a.balance() == -1);
+        let mut select = Select::new();
+        select.receive(&b);
+        select.send(&a, 1);
+        let mut done = select.wait().unwrap();
+        assert!(done.received(from_b).is_none());
+        done.sent(to_a).unwrap().unwrap();
+        assert!(matches!(receiver.join().unwrap(), Err(Error::WrongType)));
+        assert_eq!(dropped.get(), 3);
+        hardswitch::set_channel_callback(None);
+    })
+    .join()
+    .unwrap();
+}
+
+thread_local! {
+    static LOOKED_AT: RefCell<Option<Far<u32>>> = const { RefCell::new(None) };
+    static BEGAN: Instant = Instant::now();
+}
+
+/// A host's clock may wait for who waits for the channel, so it is read while that is free.
+#[test]
+fn the_clock_is_read_with_nothing_locked() {
+    thread::spawn(|| {
+        let far = Far::<u32>::new();
+        LOOKED_AT.set(Some(far.clone()));
+        hardswitch::time::set_clock(Some(|| {
+            LOOKED_AT.with_borrow(|far| far.as_ref().map(Far::balance));
+            BEGAN.with(|began| began.elapsed().as_nanos() as u64)
+        }));
+        let mut select = Select::new();
+        select.receive(&far);
+        assert!(matches!(select.wait_timeout(MS(2)), Err(Error::Timeout)));
+        LOOKED_AT.set(None);
+    })
+    .join()
+    .unwrap();
+}
+
+/// What is refused inside takes nothing from the operation outside.
+#[test]
+fn an_operation_that_is_refused_in_a_callback_changes_nothing() {
+    static LIVE: AtomicIsize = AtomicIsize::new(0);
+    thread::spawn(|| {
+        let far = Far::<Live<'static>>::new();
+        let (near, queue) = (Channel::<u32>::new(), QueueChannel::<u32>::bounded(2));
+        let (t, outcome) = waiter(&far, &near, &queue, None);
+        let inside = near.clone();
+        hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+            let (error, _) = inside.try_send(2).unwrap_err();
+            assert!(matches!(error, Error::State(StateError::RecursiveChannel)));
+        })));
+        near.try_send(1).unwrap();
+        hardswitch::set_channel_callback(None);
+        run().unwrap();
+        assert!(!t.is_alive());
+        assert_eq!(*outcome.borrow(), "1");
+
+        // On another channel it takes a select, and gives it back.
+        let (t, outcome) = waiter(&far, &near, &queue, None);
+        let (inside, other) = (near.clone(), Channel::<u32>::new());
+        hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+            assert!(inside.try_send(2).is_err());
+        })));
+        assert!(other.try_receive().is_err());
+        assert!(matches!(other.receive_timeout(MS(1)), Err(Error::Timeout)));
+        hardswitch::set_channel_callback(None);
+        run().unwrap();
+        assert!(t.is_blocked());
+        met_by_another_thread(&far, &LIVE);
+        pump();
+        assert_eq!((t.is_alive(), &**outcome.borrow()), (false, "0"));
+    })
+    .join()
+    .unwrap();
+}
+
 /// Each would send where the other one receives: they meet one way, every time.
 #[test]
 fn two_selects_that_cross_always_find_each_other() {

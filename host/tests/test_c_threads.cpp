@@ -135,11 +135,13 @@ TEST_CASE("null, stale and wrong handles are an error code in every function of 
     const hsw_thread_channel channel{};
     const hsw_remote remote{};
     const hsw_loop loop{};
+    const hsw_work work{};
     const hsw_pool pool{};
     const hsw_host_lock lock{};
     hsw_thread_channel channel_out{};
     hsw_remote remote_out{};
     hsw_loop loop_out{};
+    hsw_work work_out{};
     hsw_pool pool_out{};
     hsw_host_lock lock_out{};
     hsw_tasklet tasklet_out{};
@@ -197,6 +199,9 @@ TEST_CASE("null, stale and wrong handles are an error code in every function of 
         CHECK(hsw_loop_post(loop, &return_ok, nullptr, nullptr) == expected);
         CHECK(hsw_loop_interrupt(loop) == expected);
         CHECK(hsw_loop_stop(loop) == expected);
+        CHECK(hsw_loop_work(loop, &work_out) == expected);
+        CHECK(hsw_work_retain(work, &work_out) == expected);
+        CHECK(hsw_work_release(work) == expected);
         CHECK(hsw_pool_retain(pool, &pool_out) == expected);
         CHECK(hsw_pool_release(pool) == expected);
         CHECK(hsw_pool_shutdown(pool, true) == expected);
@@ -232,6 +237,7 @@ TEST_CASE("null, stale and wrong handles are an error code in every function of 
         CHECK(hsw_tasklet_bind_thread(tasklet, 1, nullptr) == HSW_ERR_NULL);
         CHECK(hsw_loop_post(good_loop, nullptr, nullptr, nullptr) == HSW_ERR_NULL);
         CHECK(hsw_loop_current(nullptr) == HSW_ERR_NULL);
+        CHECK(hsw_loop_work(good_loop, nullptr) == HSW_ERR_NULL);
         CHECK(hsw_get_loop_info(nullptr) == HSW_ERR_NULL);
         CHECK(hsw_threads(nullptr, 1, &size) == HSW_ERR_NULL);
         CHECK(hsw_threads(nullptr, 0, nullptr) == HSW_ERR_NULL);
@@ -927,6 +933,36 @@ TEST_CASE("a loop is woken from any thread, and calls what it is sent in order")
     CHECK(hsw_loop_interrupt(kept) == HSW_OK);
     CHECK(hsw_loop_stop(kept) == HSW_OK);
     CHECK(hsw_loop_release(kept) == HSW_OK);
+}
+
+TEST_CASE("a loop waits for the post of who has a work guard") {
+    const no_leaks check;
+    const hsw_loop loop = current_loop();
+    hsw_work work{};
+    hsw_work second{};
+    REQUIRE(hsw_loop_work(loop, &work) == HSW_OK);
+    REQUIRE(hsw_work_retain(work, &second) == HSW_OK);
+    CHECK(hsw_work_release(work) == HSW_OK);
+    CHECK(hsw_work_release(work) == HSW_ERR_STALE);
+    hsw_loop_info info{};
+    CHECK(hsw_get_loop_info(&info) == HSW_OK);
+    CHECK_FALSE(info.idle);
+    int called = 0;
+    std::thread thread([&] {
+        std::this_thread::sleep_for(10ms);
+        CHECK(post(loop, [&called] {
+                  ++called;
+                  return HSW_OK;
+              }) == HSW_OK);
+        CHECK(hsw_work_release(second) == HSW_OK);
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(called == 1);
+    thread.join();
+    CHECK(hsw_get_loop_info(&info) == HSW_OK);
+    CHECK(info.idle);
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(hsw_loop_release(loop) == HSW_OK);
 }
 
 TEST_CASE("a loop that does not pump takes so many events and no more") {

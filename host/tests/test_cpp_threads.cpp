@@ -278,6 +278,11 @@ TEST_CASE("what another thread posts is called here, and what it throws comes ou
 
     here.stop();
     hsw::run_until_stopped(); // ends at once
+    {
+        const hsw::work work = here.work();
+        const hsw::work other = work;
+        CHECK_FALSE(hsw::loop_info().idle);
+    }
     CHECK(hsw::loop_info().idle);
 
     std::optional<hsw::loop> gone;

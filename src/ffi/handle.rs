@@ -50,10 +50,11 @@ pub(super) enum Kind {
     Pool,
     HostLock,
     Join,
+    Work,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "tasklet",
     "channel",
     "socket",
@@ -74,6 +75,7 @@ const NAMES: [&str; 20] = [
     "worker pool",
     "host lock",
     "join",
+    "work guard",
 ];
 
 impl Kind {

@@ -10,7 +10,7 @@ use super::tasklet::{hsw_entry, Call, SentCall};
 use super::value::hsw_destroy;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
 use crate::event::PostError;
-use crate::main_loop::Remote;
+use crate::main_loop::{Remote, Work};
 use crate::MainLoop;
 
 /// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
@@ -46,7 +46,8 @@ pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status
     })
 }
 
-/// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call. For programs without frames.
+/// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload call, and nobody has a `hsw_work` of the loop.
+/// For programs without frames.
 #[no_mangle]
 pub extern "C" fn hsw_run_until_idle() -> hsw_status {
     entry(|| Ok(MainLoop::current()?.run_until_idle()?))
@@ -62,7 +63,7 @@ pub extern "C" fn hsw_run_until_stopped() -> hsw_status {
 /// What the calling thread's loop waits for.
 #[repr(C)]
 pub struct hsw_loop_info {
-    /// Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event? (Another thread may.)
+    /// Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call, no event, no `hsw_work`? (Another thread may.)
     pub idle: bool,
     /// Tasklets that wait for sockets.
     pub sockets: usize,
@@ -161,6 +162,36 @@ pub extern "C" fn hsw_loop_interrupt(main_loop: hsw_loop) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_loop_stop(main_loop: hsw_loop) -> hsw_status {
     tell(main_loop, Remote::stop)
+}
+
+/// Says that its holder will post to a loop: until it is given back the loop is not idle, and who is the last to block on its thread sleeps
+/// instead of getting `HSW_ERR_DEADLOCK` (if the process has other threads). For threads that the library knows nothing of, as long as they have
+/// work for the loop; a `hsw_loop` may be kept by anybody, and promises nothing. Any thread may use it, and give it back.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct hsw_work {
+    /// Opaque; zero is nothing.
+    pub handle: u64,
+}
+
+handle_of_process!(hsw_work, Work, Work);
+
+/// Has the loop wait for what the caller will post. The caller owns the handle.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_loop_work(main_loop: hsw_loop, work: *mut hsw_work) -> hsw_status {
+    object::make(work, "work", || Ok(get(main_loop)?.work()))
+}
+
+/// One more promise, with an owner of its own: the loop waits until both are given back.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_work_retain(work: hsw_work, other: *mut hsw_work) -> hsw_status {
+    object::retain(work, other)
+}
+
+/// There is no more to come. Ends the loop's wait, if it was the last promise and nothing else is left to wait for.
+#[no_mangle]
+pub extern "C" fn hsw_work_release(work: hsw_work) -> hsw_status {
+    object::release(work)
 }
 
 /// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets them run once, as `hsw_schedule`;

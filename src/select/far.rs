@@ -8,8 +8,8 @@
 //!
 //! **Start.** The select locks all its channels between threads, in the order of their addresses, and looks at all cases. If one can be done it does it, and
 //! nobody has known of the select. If none can, it joins all queues and lets go of the locks: so no partner can come to one queue after the select has looked there
-//! and before it has joined the others, and of two selects that want each other one finds the other. It never looks at a meeting's word for a while, as the
-//! operations of one channel do.
+//! and before it has joined the others, and of two selects that want each other one finds the other. It does not look for a partner for a while, as the operations of one
+//! channel do.
 //!
 //! **End.** Who meets one of the waits, or of the stand-ins, must have the [claim](crate::thread::claim). A partner on another thread moves the value under its channel's
 //! lock and sends a letter to the seat; read, that meets the case's stand-in, which is in no queue, as a local partner would. So the select waits like any other. When it goes
@@ -23,7 +23,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::channel::SEND;
-use crate::drive::WaitError;
 use crate::error::{Error, Result};
 use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::tasklet::{flag, Task};
@@ -43,7 +42,8 @@ pub(crate) trait Far {
 
     fn lock(&self) -> Box<dyn Held + '_>;
 
-    /// Calls the thread's channel callback, with this in the tasklet's slot; answers what is in it then.
+    /// Calls the thread's channel callback, with this in the tasklet's slot; answers what there is to send then. What it has put there that is not is dropped: nothing
+    /// is locked here.
     fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot);
 }
 
@@ -105,7 +105,7 @@ struct Holds<'a> {
 
 impl<'a> Holds<'a> {
     /// In the order of their addresses, so that two selects do not wait for each other; each once.
-    fn of(channels: &'a [Option<Rc<dyn Beside>>]) -> Holds<'a> {
+    fn lock_all(channels: &'a [Option<Rc<dyn Beside>>]) -> Holds<'a> {
         let places = channels.iter().enumerate();
         let far = |(i, beside): (usize, &'a Option<Rc<dyn Beside>>)| {
             let channel = beside.as_ref()?.far()?;
@@ -186,7 +186,10 @@ pub(super) fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> 
         channels: &channels,
         ordered,
         patience,
-        deadline: None,
+        deadline: match patience {
+            Patience::Endless if !cases.is_empty() => Some(None),
+            _ => None,
+        },
         told: cases.iter().map(|_| false).collect(),
     };
     loop {
@@ -217,7 +220,7 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn step(&mut self, cases: &mut [Case]) -> Result<Step<'a>> {
-        let mut holds = Holds::of(self.channels);
+        let mut holds = Holds::lock_all(self.channels);
         loop {
             while let Some(i) = self.ready(cases, &mut holds) {
                 let case = &mut cases[i];
@@ -256,11 +259,12 @@ impl<'a> Attempt<'a> {
             if let Some(closed) = pick(cases.len(), self.ordered, closing) {
                 return Ok(Step::Done((closed, Err(Error::Closed))));
             }
-            let until = match self.deadline {
-                Some(until) => until,
-                None => deadline(self.runtime, self.patience, cases)?,
+            let Some(until) = self.deadline else {
+                // The clock may be the host's.
+                drop(holds);
+                self.deadline = Some(deadline(self.runtime, self.patience, cases)?);
+                return Ok(Step::Again);
             };
-            self.deadline = Some(until);
             // Else somebody has begun to look for one of us.
             if holds.gather(cases) {
                 let kept = may_wait(self.me).inspect_err(|_| holds.scatter())?;
@@ -359,11 +363,6 @@ impl Wait<'_> {
         let runtime = self.stand_ins.runtime;
         let done = wait(runtime, self.me, &mut self.stand_ins, cases, self.until);
         let far = self.leave();
-        let done = match done {
-            // Not what somebody threw, but why it could not go on waiting; and then the partner came.
-            Err(WaitError::Hindered(_)) if far.is_some() => Ok(()),
-            done => done,
-        };
         let anew = done.is_ok() && self.stand_ins.met().is_none() && self.stand_ins.anew();
         let expired = self.stand_ins.expired();
         let mut outcome = self.stand_ins.close(cases);

@@ -606,17 +606,8 @@ impl<T: Send + 'static> Channel<T> {
     /// The callback sees what is sent, and may change it.
     #[cold]
     fn show(&self, value: Result<T>) -> (Result<()>, Result<T>) {
-        let slot = match value {
-            Ok(value) => Slot::new(value),
-            Err(error) => Slot::bomb(error),
-        };
-        let (told, slot) = self.core.call_back(slot, true);
-        let value = match slot.into::<T>() {
-            Ok(value) => value,
-            Err(slot) if slot.is_empty() => Err(Error::ValueLost),
-            Err(_other) => Err(Error::WrongType),
-        };
-        (told, value)
+        let (told, slot) = self.core.call_back(in_slot(value), true);
+        (told, out_of_slot(slot))
     }
 
     /// The calling thread uses the channel. Errors: it is ending.
@@ -635,7 +626,7 @@ impl<T: Send + 'static> Channel<T> {
             if let Some(again) = Arc::get_mut(&mut wait) {
                 match &mut again.whose {
                     Whose::Tasklet(seated) => sitting.seat_again(seated),
-                    again => *again = Whose::Tasklet(sitting.seated()),
+                    Whose::Select(..) => unreachable!("those of selects are not kept"),
                 }
                 *again
                     .value
@@ -689,6 +680,23 @@ impl<T: Send + 'static> Channel<T> {
             return Ok(());
         }
         Err(error)
+    }
+}
+
+/// What is to be sent. Drops what is no `T`.
+fn out_of_slot<T: 'static>(slot: Slot) -> Result<T> {
+    slot.into().unwrap_or_else(|other| {
+        Err(match other.is_empty() {
+            true => Error::ValueLost,
+            false => Error::WrongType,
+        })
+    })
+}
+
+fn in_slot<T: 'static>(value: Result<T>) -> Slot {
+    match value {
+        Ok(value) => Slot::new(value),
+        Err(error) => Slot::bomb(error),
     }
 }
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The waits of a select lie in several queues, under several locks. Who takes one out does not have it before it has the claim: one compare-and-swap decides
-//! among all of them. Who comes too late leaves the wait where it is thrown away, and looks for the next one. It stays taken; a select that begins anew has another.
+//! among all of them. Who comes too late drops the wait, and looks for the next one. It is never the last to have it, so nothing is dropped with it under the
+//! lock: the select keeps its waits until it has left each queue, under that lock. A claim stays taken; a select that begins anew has another.
 
 use super::prim::{AtomicU32, Ordering};
 

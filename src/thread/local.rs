@@ -58,7 +58,7 @@ struct Loan {
 struct Seat {
     channel: Channel<()>,
     turn: Cell<u32>,
-    /// Who is blocked on the channel.
+    /// Who has the seat: blocked on the channel, or in a select.
     task: Cell<*mut Task>,
     /// Of a select, which is blocked elsewhere: its first stand-in.
     select: Cell<*mut Task>,

@@ -1,7 +1,7 @@
 //! A channel between threads as a case of a select.
 
-use super::{local, lock, Channel, Core, Locked, Wait, Whose};
-use crate::error::{Error, Result};
+use super::{in_slot, local, lock, out_of_slot, Channel, Core, Locked, Wait, Whose};
+use crate::error::Result;
 use crate::select::far::{Far, Held, Joined, Joint};
 use crate::select::{Beside, Receivable, Sendable, Target, Targeted};
 use crate::thread::Local;
@@ -43,12 +43,16 @@ impl<T: Send + 'static> Far for Arc<Core<T>> {
             locked: self.meeting.lock(),
             core: self,
             met: None,
-            odd: Slot::EMPTY,
         })
     }
 
     fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot) {
-        Core::call_back(self, slot, sends)
+        let (told, left) = Core::call_back(self, slot, sends);
+        let left = match sends {
+            true => in_slot(out_of_slot::<T>(left)),
+            false => Slot::EMPTY,
+        };
+        (told, left)
     }
 }
 
@@ -57,22 +61,9 @@ struct Hold<'a, T> {
     core: &'a Arc<Core<T>>,
     /// Who was met in the queue, and whom the channel would have to prefer for a switch there.
     met: Option<(Arc<Wait<T>>, Preference)>,
-    /// What was to be sent, and is no `T`. Dropped after the lock.
-    odd: Slot,
 }
 
 impl<T: Send + 'static> Hold<'_, T> {
-    fn value(&mut self, slot: Slot) -> Result<T> {
-        slot.into::<T>().unwrap_or_else(|odd| {
-            let error = match odd.is_empty() {
-                true => Error::ValueLost,
-                false => Error::WrongType,
-            };
-            self.odd = odd;
-            Err(error)
-        })
-    }
-
     fn send(&mut self, value: Result<T>) -> Result<(), Result<T>> {
         let value = match self.core.meeting.bring(value) {
             Ok(()) => return Ok(()),
@@ -113,8 +104,9 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
                 None => Err(slot),
             };
         }
-        let value = self.value(slot);
-        self.send(value).map(|()| Ok(Slot::EMPTY)).map_err(in_slot)
+        self.send(out_of_slot(slot))
+            .map(|()| Ok(Slot::EMPTY))
+            .map_err(in_slot)
     }
 
     fn conclude(self: Box<Self>, local: &Local) -> Result<()> {
@@ -136,7 +128,7 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
     }
 
     fn join(&mut self, slot: Slot, sends: bool, case: u32, joint: &Arc<Joint>) -> Arc<dyn Joined> {
-        let value = sends.then(|| self.value(slot));
+        let value = sends.then(|| out_of_slot(slot));
         let wait = Arc::new(Wait {
             whose: Whose::Select(joint.clone(), case),
             value: Mutex::new(value),
@@ -151,12 +143,5 @@ impl<T: Send + 'static> Joined for Wait<T> {
     fn take(&self) -> Slot {
         let value = lock(&self.value).take();
         value.map_or(Slot::EMPTY, in_slot)
-    }
-}
-
-fn in_slot<T: 'static>(value: Result<T>) -> Slot {
-    match value {
-        Ok(value) => Slot::new(value),
-        Err(error) => Slot::bomb(error),
     }
 }
