@@ -165,8 +165,11 @@ pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce(
             drop(error);
             Ok(())
         });
-        // A logger that panics has nowhere to say so; its payload's end could panic again.
-        core::mem::forget(logged);
+        // A logger that panics has nowhere to say so, and its payload's end could panic again: what that leaves is left.
+        core::mem::forget(os::catch(|| {
+            drop(logged);
+            Ok(())
+        }));
     });
 }
 
