@@ -1114,14 +1114,18 @@ public:
     select& operator=(const select&) = delete;
     ~select() { clear(); }
 
+    // A case names the handle that is kept for it: a copy has another one than what it was copied from.
+
     /// Adds: receive, and call `then(value)`.
     template <class T, class F>
-    void receive(const channel<T>& from, F then) {
-        add_receive<T>(from, hsw_case{from.raw(), {}, HSW_RECEIVE, nullptr, {}, {}}, std::move(then));
+    void receive(channel<T> from, F then) {
+        const hsw_case what{from.raw(), {}, HSW_RECEIVE, nullptr, {}, {}};
+        add_receive<T>(std::move(from), what, std::move(then));
     }
     template <class T, class F>
-    void receive(const queue_channel<T>& from, F then) {
-        add_receive<T>(from, hsw_case{{}, from.raw(), HSW_RECEIVE, nullptr, {}, {}}, std::move(then));
+    void receive(queue_channel<T> from, F then) {
+        const hsw_case what{{}, from.raw(), HSW_RECEIVE, nullptr, {}, {}};
+        add_receive<T>(std::move(from), what, std::move(then));
     }
     /// A partner on another thread is made runnable there, and nobody switches because of it.
     template <class T, class F>
@@ -1131,8 +1135,9 @@ public:
     }
     /// Adds: join, and call `then(result)`, or `then()` where there is none.
     template <class T, class F>
-    void receive(const join_handle<T>& from, F then) {
-        add(from, hsw_case{{}, {}, HSW_RECEIVE, nullptr, from.raw(), {}}, nullptr, [then = std::move(then)](void* data) mutable {
+    void receive(join_handle<T> from, F then) {
+        const hsw_case what{{}, {}, HSW_RECEIVE, nullptr, from.raw(), {}};
+        add(std::move(from), what, nullptr, [then = std::move(then)](void* data) mutable {
             if constexpr (std::is_void_v<T>) {
                 static_cast<void>(data);
                 then();
@@ -1143,12 +1148,14 @@ public:
     }
     /// Adds: send, and call `then()`. A value that is not sent is destroyed.
     template <class T, class F>
-    void send(const channel<T>& to, T value, F then) {
-        add_send<T>(to, hsw_case{to.raw(), {}, HSW_SEND, nullptr, {}, {}}, std::move(value), std::move(then));
+    void send(channel<T> to, T value, F then) {
+        const hsw_case what{to.raw(), {}, HSW_SEND, nullptr, {}, {}};
+        add_send<T>(std::move(to), what, std::move(value), std::move(then));
     }
     template <class T, class F>
-    void send(const queue_channel<T>& to, T value, F then) {
-        add_send<T>(to, hsw_case{{}, to.raw(), HSW_SEND, nullptr, {}, {}}, std::move(value), std::move(then));
+    void send(queue_channel<T> to, T value, F then) {
+        const hsw_case what{{}, to.raw(), HSW_SEND, nullptr, {}, {}};
+        add_send<T>(std::move(to), what, std::move(value), std::move(then));
     }
     template <class T, class F>
     void send(thread::channel<T> to, T value, F then) {

@@ -105,10 +105,13 @@ mod sys {
     /// Pumps once, for as long as that takes. False: nothing could come of it.
     pub(super) fn turn(runtime: &Runtime) -> Result<bool> {
         let reactor = Reactor::existing();
-        if runtime.has_mail()
-            || runtime.timers.waiting() > 0
-            || reactor.as_ref().is_some_and(|reactor| reactor.has_work())
-        {
+        let reactor = reactor.as_ref();
+        let has_work = || {
+            runtime.has_mail()
+                || runtime.timers.waiting() > 0
+                || reactor.is_some_and(|reactor| reactor.has_work())
+        };
+        if has_work() {
             Reactor::current()?.pump(None)?;
             return Ok(true);
         }
@@ -116,7 +119,8 @@ mod sys {
         let expected =
             reactor.is_some_and(|reactor| reactor.expects()) || crate::thread::is_known();
         if !expected || !crate::thread::has_company() {
-            return Ok(false);
+            // Looked for once more: they help first, and take their promise back, or end, after it.
+            return Ok(has_work());
         }
         match Reactor::current()?.pump_for_threads() {
             Ok(_) => Ok(true),

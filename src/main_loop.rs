@@ -213,7 +213,7 @@ impl MainLoop {
     /// that was there. For ports and for tests.
     ///
     /// While it polls, the loop is at rest: what the backend calls must not switch, wait or pump, and fails with [`Error::SwitchTrap`] or
-    /// [`Error::BlockTrap`] where it would. It may replace itself; then it goes when it comes back, and the answer is the system's. A panic
+    /// [`Error::BlockTrap`] where it would. It may replace itself; then it is dropped when it has come back, and the answer is the system's. A panic
     /// of a backend goes on to who pumps.
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.reactor.set_backend(backend)

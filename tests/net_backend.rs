@@ -30,13 +30,12 @@ fn poll_once() {
     main_loop().pump(Some(MS(5))).unwrap();
 }
 
-/// Does something while it polls, and fails.
-struct Fails<F>(F);
+/// Polls nothing, does something of its own instead, and answers what that does.
+struct Ends<F>(F);
 
-impl<F: FnMut()> Backend for Fails<F> {
+impl<F: FnMut() -> Result<usize, Errno>> Backend for Ends<F> {
     fn poll(&mut self, _: &mut [PollFd], _: Option<Duration>) -> Result<usize, Errno> {
-        (self.0)();
-        Err(Errno::ENOMEM)
+        (self.0)()
     }
     fn select(&mut self, _: &mut Sets, _: Option<Duration>) -> Result<usize, Errno> {
         Err(Errno::ENOMEM)
@@ -44,6 +43,14 @@ impl<F: FnMut()> Backend for Fails<F> {
     fn now(&mut self) -> Duration {
         Os.now()
     }
+}
+
+/// Does something while it polls, and fails.
+fn fails(mut what: impl FnMut() + 'static) -> Box<dyn Backend> {
+    Box::new(Ends(move || {
+        what();
+        Err(Errno::ENOMEM)
+    }))
 }
 
 /// The system's, which does something of its own before each poll.
@@ -198,11 +205,8 @@ fn a_backend_may_replace_itself() {
     struct Old(Rc<Cell<usize>>);
     impl Drop for Old {
         fn drop(&mut self) {
-            // It is still part of the poll.
-            assert!(matches!(
-                main_loop().pump(Some(Duration::ZERO)),
-                Err(Error::SwitchTrap)
-            ));
+            // The poll is over.
+            main_loop().pump(Some(Duration::ZERO)).unwrap();
             self.0.set(self.0.get() + 1);
         }
     }
@@ -218,9 +222,34 @@ fn a_backend_may_replace_itself() {
             drop(before);
         })));
         poll_once();
-        assert_eq!((dropped.get(), polls.get()), (1, 0));
+        assert_eq!(dropped.get(), 1);
+        let before = polls.get();
         poll_once();
-        assert_eq!((dropped.get(), polls.get()), (1, 1));
+        assert_eq!((dropped.get(), polls.get()), (1, before + 1));
+    });
+}
+
+#[test]
+fn a_replaced_backend_whose_destructor_panics_leaves_a_loop_that_polls() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("the destructor's own");
+        }
+    }
+    on_a_thread(|| {
+        let bad = Bad;
+        let polls = Rc::new(Cell::new(0));
+        let counts = polls.clone();
+        main_loop().set_backend(Box::new(Busy(move || {
+            let _ = &bad;
+            let counts = counts.clone();
+            main_loop().set_backend(Box::new(Busy(move || counts.set(counts.get() + 1))));
+        })));
+        catch_unwind(poll_once).unwrap_err();
+        poll_once();
+        assert_eq!(polls.get(), 1);
+        receives_from_another_thread();
     });
 }
 
@@ -230,18 +259,18 @@ fn what_came_while_the_backend_failed_is_had() {
     on_a_thread(|| {
         let channel = hsw::Channel::new();
         let there = channel.clone();
-        let before = main_loop().set_backend(Box::new(Fails(move || {
+        let before = main_loop().set_backend(fails(move || {
             let _ = there.try_send(1);
-        })));
+        }));
         assert_eq!(channel.receive().unwrap(), 1);
         assert!(matches!(channel.try_receive(), Err(Error::WouldBlock)));
 
         let (done, is_done) = mpsc::channel();
-        main_loop().set_backend(Box::new(Fails(move || {
+        main_loop().set_backend(fails(move || {
             is_done.recv().unwrap();
             // The worker has only to put the outcome down.
             thread::sleep(MS(50));
-        })));
+        }));
         let outcome = hardswitch::offload::call(move || {
             done.send(()).unwrap();
             7
@@ -259,7 +288,7 @@ fn what_came_before_the_failure_is_there() {
         let (near, far) = (Channel::<u32>::new(), hsw::Channel::<u32>::new());
         near.set_preference(Preference::Sender);
         let n = near.clone();
-        main_loop().set_backend(Box::new(Fails(move || n.try_send(5).unwrap())));
+        main_loop().set_backend(fails(move || n.try_send(5).unwrap()));
         assert_eq!(near.receive_timeout(S(60)).unwrap(), 5);
         let mut select = Select::new();
         let (here, there) = (select.receive(&near), select.receive(&far));
@@ -273,12 +302,58 @@ fn what_came_before_the_failure_is_there() {
             let sent = thread::spawn(move || f.send(6));
             sent.join().unwrap().unwrap();
         };
-        main_loop().set_backend(Box::new(Fails(sends)));
+        main_loop().set_backend(fails(sends));
         let mut select = Select::new();
         let (here, there) = (select.receive(&near), select.receive(&far));
         let mut done = select.wait_timeout(S(60)).unwrap();
         assert!(done.received(here).is_none());
         assert_eq!(done.received(there).unwrap().unwrap(), 6);
         main_loop().set_backend(Box::new(Os));
+    });
+}
+
+/// A tasklet waits for another thread, which sends while the backend polls.
+fn woken_while_it_polls(answer: impl Fn() -> Result<usize, Errno> + 'static) -> Rc<Cell<u32>> {
+    let (channel, got) = (hsw::Channel::new(), Rc::new(Cell::new(0)));
+    let (here, tells) = (channel.clone(), got.clone());
+    spawn(move || -> hardswitch::Result<()> {
+        tells.set(here.receive()?);
+        Ok(())
+    })
+    .unwrap();
+    hardswitch::run().unwrap();
+    main_loop().set_backend(Box::new(Ends(move || {
+        let there = channel.clone();
+        thread::spawn(move || there.send(7).unwrap())
+            .join()
+            .unwrap();
+        answer()
+    })));
+    got
+}
+
+/// Whoever handles that and lets the others run runs who was woken.
+#[test]
+fn who_was_woken_while_the_backend_failed_runs_next() {
+    on_a_thread(|| {
+        let got = woken_while_it_polls(|| Err(Errno::ENOMEM));
+        main_loop().pump(Some(MS(5))).unwrap_err();
+        hardswitch::run().unwrap();
+        assert_eq!(got.get(), 7);
+    });
+    on_a_thread(|| {
+        let got = woken_while_it_polls(|| panic!("the backend's own"));
+        catch_unwind(poll_once).unwrap_err();
+        assert!(!main_loop().is_idle());
+        hardswitch::run().unwrap();
+        assert_eq!(got.get(), 7);
+    });
+    on_a_thread(|| {
+        let got = woken_while_it_polls(|| panic!("the backend's own"));
+        catch_unwind(poll_once).unwrap_err();
+        hardswitch::schedule().unwrap();
+        assert_eq!(hardswitch::run_count(), 2);
+        hardswitch::schedule().unwrap();
+        assert_eq!(got.get(), 7);
     });
 }

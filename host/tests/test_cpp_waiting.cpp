@@ -465,6 +465,37 @@ TEST_CASE("a select takes queues as well as channels") {
     CHECK(hsw_select(&stale, 1, 0, false, &chosen) == HSW_ERR_WRONG_KIND);
 }
 
+TEST_CASE("a select keeps what it waits for") {
+    const no_leaks check;
+    const hsw::channel<int> talk;
+    const hsw::queue_channel<int> queue(1);
+    const auto copy = [](const auto& original) { return std::make_unique<std::decay_t<decltype(original)>>(original); };
+    int heard = 0;
+    const auto hear = [&](int value) { heard = value; };
+    const auto told = [&] { heard = -1; };
+    // Each of the cases, by a handle that is given back before the wait.
+    const auto once = [&](auto add) {
+        hsw::select wait;
+        add(wait);
+        heard = 0;
+        wait.perform();
+        return heard;
+    };
+    hsw::spawn_detached([&] { talk.send(1); });
+    CHECK(once([&](hsw::select& wait) { wait.receive(*copy(talk), hear); }) == 1);
+    hsw::spawn_detached([&] { talk.receive(); });
+    CHECK(once([&](hsw::select& wait) { wait.send(*copy(talk), 2, told); }) == -1);
+    CHECK(once([&](hsw::select& wait) { wait.send(*copy(queue), 3, told); }) == -1);
+    CHECK(once([&](hsw::select& wait) { wait.receive(*copy(queue), hear); }) == 3);
+    const auto joined = hsw::spawn_joinable([] { return 4; });
+    CHECK(once([&](hsw::select& wait) { wait.receive(*copy(joined), hear); }) == 4);
+    const hsw::thread::channel<int> far;
+    hsw::spawn_detached([&] { far.send(5); });
+    CHECK(once([&](hsw::select& wait) { wait.receive(*copy(far), hear); }) == 5);
+    // And by one that nobody else has.
+    CHECK(once([&](hsw::select& wait) { wait.receive(hsw::spawn_joinable([] { return 6; }), hear); }) == 6);
+}
+
 TEST_CASE("bad arguments are told") {
     hsw_run_report report{};
     CHECK(hsw_run_with(nullptr, &report) == HSW_ERR_NULL);

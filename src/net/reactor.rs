@@ -327,7 +327,7 @@ impl Reactor {
         }
         host_lock::may_pump().map_err(PumpError::Failed)?;
         host_lock::offer(Runtime::get());
-        let mut done = crate::thread::read_mail() + self.events.run_pending();
+        let mut done = self.take_in();
         let wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
         } else {
@@ -340,18 +340,20 @@ impl Reactor {
                 .min()
         };
         done += self.poll(wait, for_threads)?;
-        done += crate::thread::read_mail() + self.expire();
+        done += self.expire();
         done += self.expire_clocks();
         done += crate::time::fire_due();
         Ok(done)
     }
 
-    /// Where a thread sleeps, and the only place.
+    /// Where a thread sleeps, and the only place. Then sees to what has come meanwhile, also when it failed.
     fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize, PumpError> {
         let alone = self.descriptors.borrow().is_empty();
         if timeout == Some(Duration::ZERO) && alone {
-            return Ok(0);
+            return Ok(crate::thread::read_mail());
         }
+        // Dropped after the rest is over.
+        let mut replaced = None;
         // Asleep from here on; who sends us something rings.
         let bell = self.events.bell();
         let rest = Rest::begin(&mut timeout, bell, || for_threads && self.is_idle())?;
@@ -361,7 +363,7 @@ impl Reactor {
                 bell.sleep(timeout);
             }
             drop(rest);
-            return Ok(self.events.run_pending());
+            return Ok(self.take_in());
         }
         if waits && !bell.listen() {
             timeout = Some(Duration::ZERO);
@@ -377,13 +379,13 @@ impl Reactor {
             fds.push(PollFd::new(fd, events));
             waiters.push(waiter.clone());
         }
-        let answer = Polling::begin(self).poll(&mut fds, timeout);
+        let answer = Polling::begin(self, &mut replaced).poll(&mut fds, timeout);
         let signalled = answer.is_ok() && !fds[0].revents.is_empty();
         if waits || signalled {
             bell.heard(signalled);
         }
         drop(rest);
-        let mut done = self.events.run_pending();
+        let mut done = self.take_in();
         if answer.is_ok() {
             for (waiter, fd) in waiters.iter().zip(&fds[1..]) {
                 if !fd.revents.is_empty() {
@@ -399,6 +401,11 @@ impl Reactor {
             Ok(_) | Err(Errno::EINTR) => Ok(done),
             Err(error) => Err(PumpError::Failed(std::io::Error::from(error).into())),
         }
+    }
+
+    /// Reads the mail and runs the events that are there; answers how many.
+    fn take_in(&self) -> usize {
+        crate::thread::read_mail() + self.events.run_pending()
     }
 
     /// Wakes those whose time has come.
@@ -439,16 +446,19 @@ impl From<PumpError> for Error {
 struct Polling<'a> {
     reactor: &'a Reactor,
     backend: Option<Box<dyn Backend>>,
+    /// Where it goes if it was replaced meanwhile: not dropped here, since its destructor may do what it may not, and panic.
+    replaced: &'a mut Option<Box<dyn Backend>>,
     _refuses: Option<(crate::guard::SwitchTrap, crate::guard::BlockTrap)>,
 }
 
-impl Polling<'_> {
-    fn begin(reactor: &Reactor) -> Polling<'_> {
+impl<'a> Polling<'a> {
+    fn begin(reactor: &'a Reactor, replaced: &'a mut Option<Box<dyn Backend>>) -> Polling<'a> {
         let refuses = reactor.foreign.get();
         reactor.polling.set(true);
         Polling {
             reactor,
             backend: reactor.backend.take(),
+            replaced,
             _refuses: refuses.then(|| (crate::switch_trapped(), crate::block_trap())),
         }
     }
@@ -462,13 +472,11 @@ impl Polling<'_> {
 impl Drop for Polling<'_> {
     fn drop(&mut self) {
         let (mine, newer) = (self.backend.take(), self.reactor.backend.take());
-        match newer {
-            // Replaced while it polled.
-            Some(newer) => {
-                self.reactor.backend.set(Some(newer));
-                drop(mine);
-            }
-            None => self.reactor.backend.set(mine),
+        if newer.is_some() {
+            *self.replaced = mine;
+            self.reactor.backend.set(newer);
+        } else {
+            self.reactor.backend.set(mine);
         }
         self.reactor.polling.set(false);
     }
@@ -505,6 +513,10 @@ impl Drop for Rest {
     fn drop(&mut self) {
         if let Some((local, _away)) = &self.0 {
             local.get_up();
+            // The pump unwinds, and reads nothing any more.
+            if std::thread::panicking() {
+                local.remind();
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::channel;
 use crate::drive::{self, WaitError};
 use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
-use crate::runtime::{after, Runtime};
+use crate::runtime::{after, Runtime, HOOK_MAIL};
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::Channel;
@@ -244,6 +244,13 @@ impl Local {
     /// The thread has woken up. Takes the mail; it is read later.
     pub(crate) fn get_up(&self) {
         self.home.get_up(&mut *self.unread.borrow_mut());
+    }
+
+    /// Letters that were taken will not be read by who took them: has the next one who looks for mail do it.
+    pub(crate) fn remind(&self) {
+        if !self.unread.borrow().is_empty() {
+            Runtime::get().set_hook(HOOK_MAIL, true);
+        }
     }
 
     /// Is there something for the thread to see to: mail, an event, an interrupt?
