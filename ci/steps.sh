@@ -21,7 +21,7 @@ gdb      | both   | full  | 15 | gdb lists tasklets and shows their backtraces, 
 release  | both   | full  | 20 | the Rust tests, optimised as a game ships; PowerPC64: on a processor without anything newer than Cell
 mutate   | both   | full  | 15 | the register tests notice when the switch forgets a register, whichever it is
 counts   | both   | full  | 10 | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says
-sanitizers| x86_64| full  | 40 | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
+sanitizers| x86_64| full  | 60 | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
 bugs     | none   | full  | 15 | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of six orders broken
 cellcheck| ppc64  | full  | 10 | libhardswitch.a has no instruction that Cell lacks
@@ -119,7 +119,7 @@ MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kind
 step_sanitizers() {
     local failed=0
     # For space and time; the tools' reports still name lines.
-    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
+    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
     under_valgrind "$1" || failed=1
     under_asan "$1" || failed=1
     under_tsan "$1" || failed=1
