@@ -254,4 +254,5 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         ensure_rust
     fi
     "step_$step" "$@"
+    exit # before another line of the file is read: who edits it meanwhile does no harm
 fi
