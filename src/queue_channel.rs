@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::channel::{Channel, Preference, SEND};
 use crate::error::{Error, Result};
-use crate::select::{self, Beside, Receivable, Sendable, Target, Targeted};
+use crate::select::{self, Queue, Receivable, Sendable, Target, Targeted};
 use crate::tasklet::Tasklet;
 use crate::value::Slot;
 
@@ -260,7 +260,7 @@ impl<T: 'static> QueueChannel<T> {
     }
 }
 
-impl<T: 'static> Beside for Shared<T> {
+impl<T: 'static> Queue for Shared<T> {
     fn is_ready(&self, direction: i8) -> bool {
         match direction {
             SEND => self.has_room(),
@@ -281,10 +281,8 @@ impl<T: 'static> Beside for Shared<T> {
 
 impl<T: 'static> Targeted for QueueChannel<T> {
     fn target(&self) -> Target {
-        Target {
-            core: Rc::clone(self.channel().core()),
-            beside: Some(Rc::clone(&self.shared) as Rc<dyn Beside>),
-        }
+        let queue = Rc::clone(&self.shared) as Rc<dyn Queue>;
+        Target::near(self.channel().core(), Some(queue))
     }
 }
 

@@ -247,32 +247,36 @@ pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
     }
 }
 
-/// What a channel has besides partners that wait on its core: a queue of values, or
-/// other threads.
-pub(crate) trait Beside {
+/// The queue of a channel that has one, as a select sees it.
+pub(crate) trait Queue {
     /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
-    fn is_ready(&self, _direction: i8) -> bool {
-        false
-    }
+    fn is_ready(&self, direction: i8) -> bool;
 
     /// Does it: with what to put in, or for what is taken out. It is ready.
-    fn pass(&self, _slot: Slot, _direction: i8) -> Result<Slot> {
-        unreachable!("what has no queue is never ready")
-    }
-
-    /// The channel between threads, if it is one.
-    #[cfg(feature = "std")]
-    fn far(&self) -> Option<&dyn far::Far> {
-        None
-    }
+    fn pass(&self, slot: Slot, direction: i8) -> Result<Slot>;
 }
 
-/// What a case operates on: where partners wait, and what there is besides.
+/// What a case operates on.
 #[doc(hidden)]
-pub struct Target {
-    /// Of a channel between threads: of no consequence, nobody else knows it.
-    pub(crate) core: Rc<Core>,
-    pub(crate) beside: Option<Rc<dyn Beside>>,
+pub struct Target(On);
+
+enum On {
+    /// A channel of this thread: where partners wait, and the queue of values, if any.
+    Near(Rc<Core>, Option<Rc<dyn Queue>>),
+    #[cfg(feature = "std")]
+    Far(Rc<dyn far::Far>),
+}
+
+impl Target {
+    pub(crate) fn near(core: &Rc<Core>, queue: Option<Rc<dyn Queue>>) -> Target {
+        Target(On::Near(Rc::clone(core), queue))
+    }
+
+    /// A channel between threads.
+    #[cfg(feature = "std")]
+    pub(crate) fn far(channel: Rc<dyn far::Far>) -> Target {
+        Target(On::Far(channel))
+    }
 }
 
 mod sealed {
@@ -294,10 +298,7 @@ pub trait Sendable<T>: sealed::Select {}
 
 impl<T: 'static> sealed::Select for Channel<T> {
     fn target(&self) -> Target {
-        Target {
-            core: Rc::clone(self.core()),
-            beside: None,
-        }
+        Target::near(self.core(), None)
     }
 }
 
@@ -313,14 +314,26 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// The channel, if it is one of this thread.
+    fn near(&self) -> Option<&Core> {
+        match &self.target.0 {
+            On::Near(core, _) => Some(core),
+            #[cfg(feature = "std")]
+            On::Far(_) => None,
+        }
+    }
+
+    /// Of a case on a channel of this thread.
     fn core(&self) -> &Core {
-        &self.target.core
+        self.near().expect("a channel of this thread")
     }
 
     /// The queue, if the operation can be done on it at once.
-    fn ready_queue(&self) -> Option<&Rc<dyn Beside>> {
-        let queue = self.target.beside.as_ref();
-        queue.filter(|queue| queue.is_ready(self.direction))
+    fn ready_queue(&self) -> Option<&Rc<dyn Queue>> {
+        match &self.target.0 {
+            On::Near(_, Some(queue)) if queue.is_ready(self.direction) => Some(queue),
+            _ => None,
+        }
     }
 
     fn is_ready(&self) -> bool {
@@ -340,23 +353,22 @@ impl Case {
         self.core().secure(self.direction) || self.ready_queue().is_some()
     }
 
+    /// The channel, if it is one between threads.
     #[cfg(feature = "std")]
-    fn far(&self) -> Option<&dyn far::Far> {
-        self.target.beside.as_ref()?.far()
-    }
-
-    #[cfg(not(feature = "std"))]
-    fn far(&self) -> Option<()> {
-        None
+    fn far(&self) -> Option<&Rc<dyn far::Far>> {
+        match &self.target.0 {
+            On::Near(..) => None,
+            On::Far(channel) => Some(channel),
+        }
     }
 
     /// Where it takes place: no other channel has the number.
-    #[cfg(feature = "std")]
     fn place(&self) -> usize {
-        self.far().map_or_else(
-            || Rc::as_ptr(&self.target.core) as usize,
-            |channel| channel.place(),
-        )
+        match &self.target.0 {
+            On::Near(core, _) => Rc::as_ptr(core) as usize,
+            #[cfg(feature = "std")]
+            On::Far(channel) => channel.place(),
+        }
     }
 
     pub(crate) fn direction(&self) -> i8 {
@@ -463,14 +475,10 @@ impl<'a> StandIns<'a> {
     /// Puts the stand-ins into the queues of the channels.
     fn enter(&self, cases: &[Case]) {
         for (i, case) in cases.iter().enumerate() {
-            if case.far().is_some() {
-                continue;
+            if let Some(core) = case.near() {
+                // SAFETY: ours, in no queue.
+                unsafe { core.push_stand_in(self.first().add(i), case.direction) };
             }
-            // SAFETY: ours, in no queue.
-            unsafe {
-                case.core()
-                    .push_stand_in(self.first().add(i), case.direction)
-            };
         }
     }
 
@@ -534,32 +542,31 @@ fn roll(runtime: &Runtime, count: usize) -> usize {
     ((upper * count as u64) >> 32) as usize
 }
 
-/// One of those that are `good`: the first, or any, with equal chances.
-fn pick(cases: &[Case], ordered: bool, good: impl Fn(&Case) -> bool) -> Option<usize> {
-    let mut found = cases.iter().enumerate().filter(|(_, case)| good(case));
-    let count = match ordered {
-        true => 1,
-        false => found.clone().count(),
-    };
-    found.nth(one_of(count)).map(|(i, _)| i)
-}
-
-/// Any of so many, with equal chances.
-fn one_of(count: usize) -> usize {
-    match count {
-        0 | 1 => 0,
-        _ => roll(Runtime::get(), count),
+/// Of so many cases one that is `good`: the first, or any, with equal chances.
+fn pick(count: usize, ordered: bool, mut good: impl FnMut(usize) -> bool) -> Option<usize> {
+    if ordered {
+        return (0..count).find(|&i| good(i));
+    }
+    loop {
+        let which = match (0..count).filter(|&i| good(i)).count() {
+            0 => return None,
+            1 => 0,
+            found => roll(Runtime::get(), found),
+        };
+        if let Some(i) = (0..count).filter(|&i| good(i)).nth(which) {
+            return Some(i);
+        }
+        // Another thread has met one of them in between.
     }
 }
 
 /// Errors: a channel has no thread any more, or is to be sent to and received from.
-#[inline(always)]
-fn check(cases: &[Case], are_one: impl Fn(&Case, &Case) -> bool) -> Result<()> {
+fn check(cases: &[Case]) -> Result<()> {
     for (i, case) in cases.iter().enumerate() {
-        if case.core().has_no_thread() {
+        if case.near().is_some_and(Core::has_no_thread) {
             return Err(StateError::NoThread.into());
         }
-        let other = |c: &Case| are_one(c, case) && c.direction != case.direction;
+        let other = |c: &Case| c.place() == case.place() && c.direction != case.direction;
         if cases[..i].iter().any(other) {
             return Err(StateError::SelectBothWays.into());
         }
@@ -570,8 +577,8 @@ fn check(cases: &[Case], are_one: impl Fn(&Case, &Case) -> bool) -> Result<()> {
 /// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
 fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
-    check(cases, |a, b| Rc::ptr_eq(&a.target.core, &b.target.core))?;
-    while let Some(ready) = pick(cases, ordered, Case::is_ready) {
+    check(cases)?;
+    while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
         if cases[ready].secure() {
             return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
         }
@@ -583,7 +590,7 @@ fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chos
             case.core().announce(runtime, me, case.direction)?;
         }
     }
-    if let Some(closed) = pick(cases, ordered, |case| case.core().closing()) {
+    if let Some(closed) = pick(cases.len(), ordered, |i| cases[i].core().closing()) {
         return Ok((closed, Err(Error::Closed)));
     }
     let deadline = deadline(runtime, patience, cases)?;
@@ -884,12 +891,8 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
 #[cold]
 #[inline(never)]
 pub(crate) fn one(core: &Rc<Core>, direction: i8, slot: &mut Slot, time: Duration) -> Result<Slot> {
-    let target = Target {
-        core: Rc::clone(core),
-        beside: None,
-    };
     let mut cases = [Case {
-        target,
+        target: Target::near(core, None),
         direction,
         slot: slot.take(),
     }];
@@ -1040,8 +1043,8 @@ impl Select {
     fn add(&mut self, channel: &impl sealed::Select, direction: i8, slot: Slot) -> usize {
         let target = channel.target();
         #[cfg(feature = "std")]
-        if let Some(beside) = &target.beside {
-            self.far |= beside.far().is_some();
+        {
+            self.far |= matches!(target.0, On::Far(_));
         }
         self.cases.push(Case {
             target,
@@ -1175,5 +1178,23 @@ impl fmt::Debug for Selected {
             Some(Err(_)) => "failed",
         };
         write!(f, "Selected(case {}, {outcome})", self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What other threads do between two looks takes no case away from who waits for all of them.
+    #[test]
+    fn one_that_is_met_while_it_is_counted_hides_no_other() {
+        for _ in 0..100 {
+            let mut looks = 0;
+            let picked = pick(3, false, |i| {
+                looks += 1;
+                i == 2 || i == 0 && looks <= 3
+            });
+            assert_eq!(picked, Some(2));
+        }
     }
 }

@@ -31,8 +31,8 @@ use crate::thread::{self, Leave, Local, Seated, Sitting};
 use crate::value::Slot;
 
 use super::{
-    check, conclude, deadline, exchange, may_wait, met, one_of, put_back, wait, Beside, Case,
-    Chosen, Patience, StandIns,
+    check, conclude, deadline, exchange, may_wait, met, pick, put_back, wait, Case, Chosen,
+    Patience, StandIns,
 };
 
 /// A channel between threads.
@@ -105,13 +105,12 @@ struct Holds<'a> {
 
 impl<'a> Holds<'a> {
     /// In the order of their addresses, so that two selects do not wait for each other; each once.
-    fn lock_all(channels: &'a [Option<Rc<dyn Beside>>]) -> Holds<'a> {
-        let places = channels.iter().enumerate();
-        let far = |(i, beside): (usize, &'a Option<Rc<dyn Beside>>)| {
-            let channel = beside.as_ref()?.far()?;
+    fn lock_all(channels: &'a [Option<Rc<dyn Far>>]) -> Holds<'a> {
+        let far = channels.iter().enumerate().filter_map(|(i, channel)| {
+            let channel = channel.as_ref()?;
             Some((channel.place(), i, channel))
-        };
-        let mut order: Vec<_> = places.filter_map(far).collect();
+        });
+        let mut order: Vec<_> = far.collect();
         order.sort_unstable_by_key(|&(place, i, _)| (place, i));
         let mut holds = Holds {
             held: Vec::with_capacity(order.len()),
@@ -154,16 +153,6 @@ impl<'a> Holds<'a> {
     }
 }
 
-/// The cases that are `good`: the first of them, or any.
-fn pick(count: usize, ordered: bool, good: impl FnMut(&usize) -> bool) -> Option<usize> {
-    let mut found = (0..count).filter(good);
-    if ordered {
-        return found.next();
-    }
-    let found: Vec<usize> = found.collect();
-    found.get(one_of(found.len())).copied()
-}
-
 /// What came of an attempt.
 enum Step<'a> {
     Done(Chosen),
@@ -176,8 +165,8 @@ enum Step<'a> {
 /// As [`perform`](super::perform), for cases with channels between threads.
 pub(super) fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
     let local = thread::local()?;
-    check(cases, |a, b| a.place() == b.place())?;
-    let channels: Vec<_> = cases.iter().map(|c| c.target.beside.clone()).collect();
+    check(cases)?;
+    let channels: Vec<_> = cases.iter().map(|case| case.far().cloned()).collect();
     let runtime = Runtime::get();
     let mut select = Attempt {
         local: &local,
@@ -209,7 +198,7 @@ struct Attempt<'a> {
     local: &'a Rc<Local>,
     runtime: &'a Runtime,
     me: *mut Task,
-    channels: &'a [Option<Rc<dyn Beside>>],
+    channels: &'a [Option<Rc<dyn Far>>],
     ordered: bool,
     patience: Patience,
     /// Once it is known.
@@ -252,7 +241,7 @@ impl<'a> Attempt<'a> {
                 }
                 return Ok(Step::Again);
             }
-            let closing = |&i: &usize| match holds.get(i) {
+            let closing = |i| match holds.get(i) {
                 Some(held) => held.is_closing(),
                 None => cases[i].core().closing(),
             };
@@ -275,7 +264,7 @@ impl<'a> Attempt<'a> {
 
     /// A case that can be done.
     fn ready(&self, cases: &[Case], holds: &mut Holds<'_>) -> Option<usize> {
-        pick(cases.len(), self.ordered, |&i| match holds.get(i) {
+        pick(cases.len(), self.ordered, |i| match holds.get(i) {
             Some(held) => held.is_ready(cases[i].direction == SEND),
             None => cases[i].is_ready(),
         })
@@ -301,7 +290,7 @@ impl<'a> Attempt<'a> {
     /// Tells the channel callback, which runs code of a user: nothing is locked.
     fn tell(&mut self, case: &mut Case, i: usize) -> Result<()> {
         self.told[i] = true;
-        let Some(channel) = self.channels[i].as_ref().and_then(|beside| beside.far()) else {
+        let Some(channel) = &self.channels[i] else {
             return case.core().announce(self.runtime, self.me, case.direction);
         };
         let (told, slot) = channel.call_back(case.slot.take(), case.direction == SEND);

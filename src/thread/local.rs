@@ -33,8 +33,6 @@ pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
     /// Letters that were taken and not read yet.
     unread: RefCell<VecDeque<Letter>>,
-    /// Nobody ever waits there.
-    nowhere: OnceCell<Channel<()>>,
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
     /// What it sleeps on.
@@ -85,7 +83,6 @@ pub(crate) fn attach(runtime: &Runtime) {
     let local = Rc::new(Local {
         home,
         unread: RefCell::default(),
-        nowhere: OnceCell::new(),
         seats: RefCell::default(),
         free: RefCell::default(),
         bell: OnceCell::new(),
@@ -295,11 +292,6 @@ impl Local {
             },
             seat,
         }
-    }
-
-    /// A channel that stands for none.
-    pub(crate) fn nowhere(&self) -> Rc<channel::Core> {
-        self.nowhere.get_or_init(Channel::private).core().clone()
     }
 
     /// Tasklets that wait for other threads.

@@ -1,9 +1,9 @@
 //! A channel between threads as a case of a select.
 
-use super::{in_slot, local, lock, out_of_slot, Channel, Core, Locked, Wait, Whose};
+use super::{in_slot, lock, out_of_slot, Channel, Core, Locked, Wait, Whose};
 use crate::error::Result;
 use crate::select::far::{Far, Held, Joined, Joint};
-use crate::select::{Beside, Receivable, Sendable, Target, Targeted};
+use crate::select::{Receivable, Sendable, Target, Targeted};
 use crate::thread::Local;
 use crate::value::Slot;
 use crate::Preference;
@@ -12,26 +12,14 @@ use std::sync::{Arc, Mutex};
 
 impl<T: Send + 'static> Targeted for Channel<T> {
     fn target(&self) -> Target {
-        let local = self.enter().and_then(|()| local());
-        Target {
-            core: match local {
-                Ok(local) => local.nowhere(),
-                // The thread is ending: the select will say so.
-                Err(_) => crate::Channel::<()>::private().core().clone(),
-            },
-            beside: Some(Rc::new(self.core.clone())),
-        }
+        // If the thread is ending, the select will say so.
+        let _ = self.enter();
+        Target::far(Rc::new(self.core.clone()))
     }
 }
 
 impl<T: Send + 'static> Receivable<T> for Channel<T> {}
 impl<T: Send + 'static> Sendable<T> for Channel<T> {}
-
-impl<T: Send + 'static> Beside for Arc<Core<T>> {
-    fn far(&self) -> Option<&dyn Far> {
-        Some(self)
-    }
-}
 
 impl<T: Send + 'static> Far for Arc<Core<T>> {
     fn place(&self) -> usize {
@@ -110,9 +98,7 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
     }
 
     fn conclude(self: Box<Self>, local: &Local) -> Result<()> {
-        let Hold {
-            locked, core, met, ..
-        } = *self;
+        let Hold { locked, core, met } = *self;
         drop(locked);
         met.map_or(Ok(()), |(partner, prefers)| {
             core.meet(local, partner, prefers)
