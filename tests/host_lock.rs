@@ -1,5 +1,8 @@
 //! The host lock: the tasklets of one thread at a time.
 
+mod common;
+
+use common::eventually;
 use hardswitch::thread::host_lock::{Event, Happening, HostLock, Settings};
 use hardswitch::thread::{allow_threads, Channel};
 use hardswitch::{spawn, sync, Error, MainLoop, StateError};
@@ -21,15 +24,6 @@ const NEVER: Settings = Settings {
     switches: u64::MAX,
     time: Duration::MAX,
 };
-
-/// Waits until `condition`, which another thread brings about; without giving the lock up.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
-        thread::sleep(MS(1));
-    }
-}
 
 /// Runs `f` on a thread that has joined.
 fn member<R: Send + 'static>(

@@ -1,5 +1,8 @@
 //! Selects that have channels between threads among their cases: with each kind of partner, with local cases beside, and how they end.
 
+mod common;
+
+use common::{eventually, Random};
 use hardswitch::thread::Channel as Far;
 use hardswitch::{
     join, run, spawn, Channel, Error, MainLoop, Preference, QueueChannel, Select, Settings,
@@ -25,15 +28,6 @@ const MANY: u64 = if cfg!(target_arch = "x86_64")
 } else {
     500
 };
-
-/// Waits until `condition`, which another thread brings about.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
-        thread::sleep(MS(1));
-    }
-}
 
 fn pump() {
     MainLoop::current().unwrap().run_until_idle().unwrap();
@@ -943,17 +937,6 @@ impl Value {
 impl Drop for Value {
     fn drop(&mut self) {
         self.books.live.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 20) % n
     }
 }
 

@@ -22,6 +22,9 @@
 //!
 //! A few seconds; `HSW_SOAK_SECONDS` makes it longer, `HSW_SOAK_THREADS` and `HSW_SOAK_TASKLETS` larger.
 
+mod common;
+
+use common::Random;
 use hardswitch::thread::Channel;
 use hardswitch::{current, spawn, Error, MainLoop, Select, Settings, Tasklet};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -231,21 +234,6 @@ struct Round {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 // --------------------------------------------------------------------------------------------------- tasklets and threads

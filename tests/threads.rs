@@ -1,5 +1,8 @@
 //! Channels between threads: the promises of a rendezvous, whoever is at its ends.
 
+mod common;
+
+use common::eventually;
 use hardswitch::thread::Channel;
 use hardswitch::{spawn, Error, MainLoop, Preference};
 use std::cell::{Cell, RefCell};
@@ -16,15 +19,6 @@ const MANY: usize = if cfg!(target_arch = "x86_64") {
 } else {
     1_000
 };
-
-/// Waits until `condition`, which another thread brings about.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
-        thread::sleep(MS(1));
-    }
-}
 
 /// CPU time that the calling thread has used.
 fn cpu_time() -> Duration {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::FromRawFd;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// How a test makes its tasklets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,5 +163,31 @@ pub fn told<T>(result: hardswitch::Result<T>) -> String {
     match result {
         Ok(_) => "no error".into(),
         Err(error) => error.to_string(),
+    }
+}
+
+/// Waits until another thread has brought `condition` about. The calling thread sleeps in the system
+/// meanwhile and does not give up a host lock that it holds.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Pseudorandom numbers (xorshift64). The same seed, which must not be 0, gives the same numbers.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
     }
 }
