@@ -45,7 +45,7 @@ step_fmt() {
 
 step_scripts() {
     local scripts script
-    mapfile -t scripts < <(find ci .ci tests host -type f 2> /dev/null | while read -r script; do
+    mapfile -t scripts < <(find ci .ci tests host findings -type f 2> /dev/null | while read -r script; do
         if head -n 1 "$script" | grep -qaE '^#!.*(bash|/sh)$|shellcheck shell='; then echo "$script"; fi
     done | sort)
     shellcheck -x -P SCRIPTDIR -P "$ROOT" "${scripts[@]}"

@@ -28,10 +28,10 @@
 //! | schedule, run, look around | [`schedule`], [`run`], [`current`], [`tasklets`], [`stats`] |
 //! | set limits | [`Settings`] |
 //! | recurse deeply in a small window | [`spill`] |
-//! | wait for sockets, timers, worker threads | `net`, `main_loop`, `timer`, `offload` |
+//! | wait for sockets, timers, worker threads | [`net`], [`main_loop`], [`timer`], [`offload`] |
 //! | wait for the result of a tasklet, or for several things | [`join`], [`Select`] |
 //! | limit how long anything may take | [`time::timeout`] |
-//! | share data between tasklets and threads | `sync`; not at all: [`Local`] |
+//! | share data between tasklets and threads | [`sync`]; not at all: [`Local`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
 //! The behaviour is Stackless Python's; the documentation of each item says
