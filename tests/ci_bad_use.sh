@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+unset HARDSWITCH_NO_INSTALL
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 passed=0 failed=0
@@ -36,6 +37,8 @@ expect 2 "mips" ci/demo --target mips
 expect 2 "--bogus" ci/header --bogus
 expect 2 "--bogus" ci/cellcheck --bogus
 expect 2 "--bogus" ci/cell970 --bogus
+expect 2 "--bogus" ci/watch --bogus
+expect 1 "no-such-program" ci/watch no-such-program
 
 # A machine without the cross compiler: every command of this one, but for the powerpc64 ones.
 mkdir "$tmp/bin"
