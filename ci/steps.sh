@@ -22,7 +22,7 @@ no-std   | both   | quick | 10 | 8         | the library builds from core and al
 gdb      | both   | full  | 15 | 10        | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | 840       | the Rust tests, optimised as a game ships; PowerPC64: on a processor without anything newer than Cell
 mutate   | both   | full  | 15 | 8/80      | the register tests notice when the switch forgets a register, whichever it is
-counts   | both   | full  | 10 | 24/12     | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says; the bench passes its own tests
+counts   | both   | full  | 10 | 18/12     | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says; the bench passes its own tests
 sanitizers| x86_64| full  | 60 | 1950      | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
 bugs     | none   | full  | 15 | 2         | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | 27        | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of six orders broken
