@@ -903,3 +903,46 @@ fn an_uncaught_error_is_told_though_the_event_is_set() {
         assert_eq!(event.waiting(), 0);
     }
 }
+
+/// Unwinds a wait of the main tasklet by an event's panic.
+fn unwind(wait: &dyn Fn()) {
+    let here = MainLoop::current().unwrap().remote();
+    here.post(|| panic!("an event's panic")).unwrap();
+    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait));
+    assert!(left.is_err(), "it came back");
+}
+
+#[test]
+fn a_wait_that_a_panic_leaves_is_in_no_queue() {
+    const LONG: Duration = Duration::from_secs(1000);
+    let channel = Channel::<u32>::new();
+    let second = Channel::<u32>::new();
+    let waits: [&dyn Fn(); 6] = [
+        &|| drop(channel.receive()),
+        &|| drop(channel.receive_timeout(LONG)),
+        &|| drop(channel.send(1)),
+        &|| drop(channel.send_timeout(1, LONG)),
+        &|| {
+            let mut select = hardswitch::Select::new();
+            select.receive(&channel);
+            select.receive(&second);
+            drop(select.wait());
+        },
+        &|| {
+            let mut select = hardswitch::Select::new();
+            select.send(&channel, 1);
+            select.receive(&second);
+            drop(select.wait());
+        },
+    ];
+    for (i, wait) in waits.iter().enumerate() {
+        unwind(wait);
+        assert_eq!((channel.balance(), second.balance()), (0, 0), "case {i}");
+    }
+    // The next value goes to who waits, and who sends is told so.
+    let there = channel.clone();
+    let thread = thread::spawn(move || there.send(2).unwrap());
+    assert_eq!(channel.receive().unwrap(), 2);
+    thread.join().unwrap();
+    assert!(MainLoop::current().unwrap().is_idle());
+}

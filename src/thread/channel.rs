@@ -513,10 +513,8 @@ impl<T: Send + 'static> Channel<T> {
             joins = locked.gather(true);
         }
         let sitting = local.sit_down();
-        let wait = self.make(&sitting, Some(value));
-        locked.push(wait.clone(), true, looked);
-        drop(locked);
-        let waited = self.wait(&sitting, &wait, true, patience, looked);
+        let queued = self.join(locked, self.make(&sitting, Some(value)), true, looked);
+        let (waited, wait) = queued.wait(&sitting, true, patience, looked);
         let left = lock(&wait.value).take();
         self.keep(wait);
         match waited {
@@ -555,10 +553,9 @@ impl<T: Send + 'static> Channel<T> {
             joins = locked.gather(false);
         }
         let sitting = local.sit_down();
-        let wait = self.make(&sitting, None);
-        locked.push(wait.clone(), false, looked);
-        drop(locked);
-        self.wait(&sitting, &wait, false, patience, looked)?;
+        let queued = self.join(locked, self.make(&sitting, None), false, looked);
+        let (waited, wait) = queued.wait(&sitting, false, patience, looked);
+        waited?;
         let value = lock(&wait.value).take();
         self.keep(wait);
         value.expect("a partner that came has brought something")
@@ -579,14 +576,10 @@ impl<T: Send + 'static> Channel<T> {
             "an answer is brought by `answer`, which does not look"
         );
         let sitting = local.sit_down();
-        let wait = self.make(&sitting, None);
-        locked.push(wait.clone(), false, false);
-        drop(locked);
-        if let Err(error) = begin() {
-            wait.withdraw(&self.core);
-            return Err(error);
-        }
-        self.wait(&sitting, &wait, false, Patience::Forever, false)?;
+        let queued = self.join(locked, self.make(&sitting, None), false, false);
+        begin()?;
+        let (waited, wait) = queued.wait(&sitting, false, Patience::Forever, false);
+        waited?;
         let value = lock(&wait.value).take();
         value.expect("a partner that came has brought something")
     }
@@ -651,35 +644,80 @@ impl<T: Send + 'static> Channel<T> {
         drop(before);
     }
 
-    /// Waits for the partner. After an error the wait is in no queue.
+    /// Has `wait` join the queue, and lets go of the lock.
+    fn join<'a>(
+        &'a self,
+        mut locked: Locked<'_, T>,
+        wait: Arc<Wait<T>>,
+        sends: bool,
+        first: bool,
+    ) -> Queued<'a, T> {
+        locked.push(wait.clone(), sends, first);
+        drop(locked);
+        Queued {
+            core: &self.core,
+            wait,
+            alone: None,
+        }
+    }
+}
+
+/// A wait that has joined the queue; it has left when this is dropped, whatever ended it. Foreign code runs
+/// while it lasts, and may panic.
+struct Queued<'a, T> {
+    core: &'a Core<T>,
+    wait: Arc<Wait<T>>,
+    /// It has left: had no partner come?
+    alone: Option<bool>,
+}
+
+impl<T: Send + 'static> Queued<'_, T> {
+    /// Waits for the partner. The wait is in no queue then.
     fn wait(
-        &self,
+        mut self,
         sitting: &Sitting,
-        wait: &Arc<Wait<T>>,
         sends: bool,
         patience: Patience,
         looked: bool,
-    ) -> Result<()> {
+    ) -> (Result<()>, Arc<Wait<T>>) {
         let deadline = match patience {
             Patience::Until(deadline) => deadline,
             _ => None,
         };
+        let wait = self.wait.clone();
         if !looked {
             sitting.look(wait.seated());
         }
         let waited = sitting.wait(wait.seated(), sends, deadline, || Some(wait.clone()));
         let (error, thrown) = match waited {
-            Ok(true) => return Ok(()),
+            Ok(true) => {
+                // Whoever calls it has taken it out.
+                self.alone = Some(false);
+                return (Ok(()), wait);
+            }
             Ok(false) => (Error::Timeout, false),
             Err(WaitError::Hindered(error)) => (error, false),
             Err(WaitError::Thrown(error)) => (error, true),
         };
-        let alone = wait.withdraw(&self.core);
         // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-        if !thrown && !alone {
-            return Ok(());
+        if !self.leave() && !thrown {
+            return (Ok(()), wait);
         }
-        Err(error)
+        (Err(error), wait)
+    }
+}
+
+impl<T> Queued<'_, T> {
+    /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
+    fn leave(&mut self) -> bool {
+        let (wait, core) = (&self.wait, self.core);
+        *self.alone.get_or_insert_with(|| wait.withdraw(core))
+    }
+}
+
+impl<T> Drop for Queued<'_, T> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
