@@ -1,6 +1,8 @@
 //! What the targets in `src/bin` share: a generator of numbers, the command line, and the loop over
 //! seeds. A run is repeated by its seed: `cargo run --release -p fuzz --bin TARGET -- --seed N --runs 1`.
 
+pub mod hsw;
+
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -102,8 +104,9 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 static HANGS_AT: AtomicU64 = AtomicU64::new(0);
 
 /// Calls `run` with a seed after the other, as the command line says. A run fails by a panic, by a
-/// signal, or by taking too long; its seed is printed then, and the process ends with an error.
-pub fn for_each_seed(target: &str, arguments: &Arguments, mut run: impl FnMut(u64)) {
+/// signal, or by taking too long; its seed is printed then, and the process ends with an error. Answers how many runs
+/// there were.
+pub fn for_each_seed(target: &str, arguments: &Arguments, mut run: impl FnMut(u64)) -> u64 {
     let began = Instant::now();
     let now = move || began.elapsed().as_millis() as u64;
     print_seed_on_signals();
@@ -146,6 +149,7 @@ pub fn for_each_seed(target: &str, arguments: &Arguments, mut run: impl FnMut(u6
         "{target}: {runs} runs without a finding, in {} s",
         began.elapsed().as_secs()
     );
+    runs
 }
 
 fn print_seed_on_signals() {
