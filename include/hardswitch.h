@@ -47,8 +47,6 @@
 // It was killed ten times and refused to end; it is kept for ever.
 #define HSW_TASKLET_ZOMBIE 256
 
-
-
 // What a case of `hsw_select` does.
 enum hsw_direction
 #ifdef __cplusplus
@@ -210,6 +208,9 @@ typedef struct hsw_tasklet {
 // Gets a piece of text: `length` bytes, which do not end in a zero and may end in the middle of a line. It must neither use this
 // library nor unwind.
 typedef void (*hsw_write)(const char *text, size_t length, void *user);
+
+// `__cxa_get_globals` of a C++ runtime (Itanium C++ ABI, 2.2.2).
+typedef void *(*hsw_cxa_get_globals)(void);
 
 // As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
 // otherwise is the failure of who joins it, and what it has written is still its own to free.
@@ -810,6 +811,22 @@ hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 hsw_status hsw_dump_tasklets(hsw_write write,
                              void *user,
                              bool backtraces);
+
+// Makes a C++ runtime known: from now on each tasklet of the process has exceptions of its own in it, and nobody switches while
+// one of it is on its way. Without that a tasklet that switches in a `catch` block of that runtime destroys the exceptions of others.
+// The library finds one by itself: the one that the file which the library is linked into sees. What is added twice is known
+// until it was removed twice. Any thread may call this, also while others switch.
+//
+// Nobody needs to call it who includes this header in C++: each such module does so when it is loaded, and takes it back when it is
+// unloaded. It is for code that catches in a module with a C++ runtime of its own and has no file that includes this header.
+//
+// `HSW_ERR_LIMIT`: 32 are known.
+hsw_status hsw_exceptions_add(hsw_cxa_get_globals get_globals);
+
+// Takes back one `hsw_exceptions_add`. No tasklet may be in a function of a module that uses this runtime alone, if it is unloaded now.
+//
+// `HSW_ERR_STATE`: it is not known.
+hsw_status hsw_exceptions_remove(hsw_cxa_get_globals get_globals);
 
 // As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be null) frees a result that nobody takes.
 // What the tasklet fails with goes to who joins it, and neither to `hsw_run` nor to an error handler.
@@ -1947,3 +1964,33 @@ hsw_status hsw_timer_state(struct hsw_timer timer,
 #endif // __cplusplus
 
 #endif /* HARDSWITCH_H */
+
+#if defined(__cplusplus) && defined(__GNUC__) && (defined(__cpp_exceptions) || defined(__EXCEPTIONS)) && \
+    !defined(HARDSWITCH_MODULE_H)
+#define HARDSWITCH_MODULE_H
+
+/* Each module in C++ that includes this header makes its C++ runtime known when it is loaded, before anything else of the file that
+ * includes it: it may be one that the library cannot find by itself. See hsw_exceptions_add. */
+#include <stdio.h>
+#include <stdlib.h>
+
+extern "C" void *hsw_module_cxa_get_globals(void) __asm__("__cxa_get_globals") __attribute__((weak));
+
+namespace {
+struct hsw_module_exceptions {
+    hsw_module_exceptions() {
+        if (&hsw_module_cxa_get_globals != 0 && hsw_exceptions_add(&hsw_module_cxa_get_globals) != HSW_OK) {
+            fprintf(stderr, "hardswitch: %s\n", hsw_last_error_message());
+            abort(); /* the alternative is that exceptions are destroyed in silence */
+        }
+    }
+    ~hsw_module_exceptions() {
+        if (&hsw_module_cxa_get_globals != 0) {
+            hsw_exceptions_remove(&hsw_module_cxa_get_globals);
+        }
+    }
+    hsw_module_exceptions(const hsw_module_exceptions &);
+    hsw_module_exceptions &operator=(const hsw_module_exceptions &);
+} hsw_module_exceptions_are_known;
+} // namespace
+#endif

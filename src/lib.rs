@@ -49,6 +49,7 @@ mod drive;
 mod error;
 #[cfg(feature = "std")]
 pub mod event;
+mod exceptions;
 pub mod ffi;
 mod guard;
 pub mod join;

@@ -15,6 +15,7 @@ use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::channel;
 use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError};
+use crate::exceptions;
 use crate::os;
 use crate::run::Runs;
 use crate::select;
@@ -206,8 +207,8 @@ pub(crate) struct Runtime {
     /// [`HOOK_LOCK`].
     pub(crate) hooks: AtomicU32,
     pub(crate) run_count: Cell<usize>,
-    /// The C++ exception globals of this thread (or a stand-in, always empty).
-    pub(crate) eh: *mut EhGlobals,
+    /// The C++ exception globals of this thread, or a stand-in: see `exceptions`.
+    pub(crate) eh: Cell<*mut EhGlobals>,
     // Not beside `run_count`: compilers then change both as one double word, and that
     // load waits for the stores that were no such thing.
     pub(crate) switches: Cell<u64>,
@@ -272,8 +273,10 @@ pub(crate) struct Runtime {
     freed: Cell<u64>,
     /// Runs, as far as anybody can see, when the thread has ended.
     nobody: core::cell::UnsafeCell<Task>,
-    /// Stands in for the C++ runtime's globals where there is none.
+    /// Stands in for the C++ runtime's globals where there is none, or several.
     no_eh: core::cell::UnsafeCell<EhGlobals>,
+    /// The exception globals of all C++ runtimes that are known.
+    pub(crate) words: RefCell<exceptions::Words>,
 }
 
 pub(crate) const HOOK_SCHEDULE: u32 = 1;
@@ -295,8 +298,10 @@ pub(crate) const HOOK_TRAPPED: u32 = 32;
 pub(crate) const HOOK_LOCKED: u32 = 64;
 /// The thread has ended; what is left of its tasklets has no thread.
 pub(crate) const HOOK_ENDED: u32 = 512;
-/// Nobody may switch.
-pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED | HOOK_ENDED;
+/// Another C++ runtime is known to the process, or one less: see `exceptions`.
+pub(crate) const HOOK_RUNTIMES: u32 = 1024;
+/// Nobody may switch; but with [`HOOK_RUNTIMES`] alone, after a look.
+pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED | HOOK_ENDED | HOOK_RUNTIMES;
 /// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
 pub(crate) const HOOK_FLAT: u32 = 128;
 /// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
@@ -348,7 +353,7 @@ impl Runtime {
             hooks: AtomicU32::new(0),
             run_count: Cell::new(0),
             switches: Cell::new(0),
-            eh: ptr::null_mut(),
+            eh: Cell::new(ptr::null_mut()),
             trap: Cell::new(0),
             locked: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
@@ -390,14 +395,13 @@ impl Runtime {
             freed: Cell::new(0),
             nobody: core::cell::UnsafeCell::new(Task::new(ptr::null(), flag::MAIN)),
             no_eh: core::cell::UnsafeCell::new(EhGlobals::NONE),
+            words: RefCell::new(exceptions::Words::new()),
         }));
         // SAFETY: just allocated, this thread's alone.
         unsafe {
-            (*runtime).eh = match EhGlobals::of_this_thread() {
-                Some(globals) => globals.as_ptr(),
-                None => (*runtime).no_eh.get(),
-            };
             table::add(runtime);
+            // After that: who makes another C++ runtime known meanwhile finds this one.
+            exceptions::look(&*runtime);
             os::set_runtime(runtime);
             let _ends = os::at_thread_exit();
             if (*runtime).settings.overflow_report {
@@ -436,6 +440,13 @@ impl Runtime {
             self.hooks.fetch_and(!hook, Ordering::Relaxed)
         };
         before & hook != 0
+    }
+
+    /// Where the stand-in for a C++ runtime's globals lies, which says this.
+    pub(crate) fn stand_in(&self, globals: EhGlobals) -> *mut EhGlobals {
+        // SAFETY: a cell of our own.
+        unsafe { *self.no_eh.get() = globals };
+        self.no_eh.get()
     }
 
     /// Sets the level of the switch trap; returns the old one.

@@ -11,12 +11,13 @@ use crate::arch::transfer;
 use crate::channel;
 use crate::drive;
 use crate::error::{Error, Result, StateError};
+use crate::exceptions;
 use crate::measure;
 use crate::os;
 use crate::run;
 use crate::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED,
-    HOOK_MAIL, HOOK_REFUSE, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    HOOK_MAIL, HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
 };
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
@@ -28,14 +29,26 @@ use crate::value::{Slot, Value};
 /// Is switching possible at all now?
 #[inline(always)]
 pub(crate) fn may_switch(runtime: &Runtime) -> bool {
-    runtime.hooks() & HOOK_REFUSE == 0 && !unwinding(runtime)
+    (runtime.hooks() & HOOK_REFUSE == 0 && !unwinding(runtime)) || look_again(runtime)
+}
+
+/// There is a reason against it. Is it only that the list of C++ runtimes has changed?
+#[cold]
+#[inline(never)]
+fn look_again(runtime: &Runtime) -> bool {
+    if runtime.hooks() & HOOK_RUNTIMES == 0 {
+        return false;
+    }
+    exceptions::look(runtime);
+    may_switch(runtime)
 }
 
 /// Is a Rust panic or a C++ exception on its way through this stack?
 #[inline(always)]
 pub(crate) fn unwinding(runtime: &Runtime) -> bool {
     // SAFETY: this thread's exception globals.
-    os::unwinding() || unsafe { (*runtime.eh).uncaught != 0 }
+    os::unwinding()
+        || unsafe { (*runtime.eh.get()).uncaught != 0 } && exceptions::on_the_way(runtime)
 }
 
 /// May a switch from `prev` to `next` happen? Takes the memory it needs.

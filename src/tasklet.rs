@@ -15,9 +15,10 @@ use core::ops::Range;
 use core::panic::Location;
 use core::ptr;
 
-use crate::arch::{self, EhGlobals, FpEnv};
+use crate::arch::{self, FpEnv};
 use crate::channel::Core;
 use crate::error::{Error, Result, StateError};
+use crate::exceptions::Exceptions;
 use crate::measure::{self, Measured, Site, TaskletStats};
 use crate::os;
 use crate::runtime::{Runtime, HOOK_ENDED, HOOK_STATS};
@@ -87,7 +88,7 @@ pub(crate) mod flag {
 /// What few tasklets need.
 pub(crate) struct Extra {
     pub(crate) name: Option<Box<str>>,
-    pub(crate) eh: EhGlobals,
+    pub(crate) exceptions: Exceptions,
     pub(crate) fp: FpEnv,
     /// Size of the own stack in bytes; 0 is the default of the settings.
     pub(crate) stack_size: usize,
@@ -330,7 +331,7 @@ impl Task {
         self.extra.get_or_insert_with(|| {
             Box::new(Extra {
                 name: None,
-                eh: EhGlobals::NONE,
+                exceptions: Exceptions::NONE,
                 fp: FpEnv::DEFAULT,
                 stack_size: 0,
                 spilled: spill::NOTHING,

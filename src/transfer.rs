@@ -13,9 +13,10 @@
 //!    switch left behind. Those destructors may send, spill and switch as they
 //!    like: the slot they find is empty.
 
-use crate::arch::{self, Copying, EhGlobals};
+use crate::arch::{self, Copying};
 use crate::debug;
 use crate::error::{Error, Result};
+use crate::exceptions;
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
@@ -108,7 +109,7 @@ pub(crate) unsafe fn commit(
         (*prev).sp = sp;
         runtime.set_running(next);
         (*next).switches += 1;
-        let eh = &*runtime.eh;
+        let eh = &*runtime.eh.get();
         if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !eh.caught.is_null() {
             special(runtime, prev, next);
         }
@@ -125,7 +126,8 @@ pub(crate) unsafe fn commit(
 #[inline(always)]
 pub(crate) fn clear(runtime: &Runtime) -> bool {
     // SAFETY: this thread's exception globals. One test for both words.
-    let excepted = || unsafe { (*runtime.eh).caught as usize | (*runtime.eh).uncaught as usize };
+    let eh = runtime.eh.get();
+    let excepted = || unsafe { (*eh).caught as usize | (*eh).uncaught as usize };
     !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
 }
 
@@ -231,19 +233,10 @@ pub(crate) unsafe fn go_away(runtime: &Runtime, away: Away, sp: usize, next: *mu
 /// The rare parts of a switch: C++ exception globals, control words.
 #[cold]
 unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
-    // SAFETY: live tasks; `eh` is this thread's; no code that relies on the
-    // control words runs between their change and the switch.
+    // SAFETY: live tasks; no code that relies on the control words runs between their
+    // change and the switch.
     unsafe {
-        let eh = runtime.eh;
-        if !(*eh).caught.is_null() || (*eh).uncaught != 0 {
-            (*prev).extra().eh = *eh;
-            (*prev).set(flag::EH_SAVED);
-            *eh = EhGlobals::NONE;
-        }
-        if (*next).is(flag::EH_SAVED) {
-            *eh = (*next).extra().eh;
-            (*next).clear(flag::EH_SAVED);
-        }
+        exceptions::exchange(runtime, prev, next);
         let now = arch::FpEnv::read();
         match ((*prev).is(flag::FP_ENV), (*next).is(flag::FP_ENV)) {
             (false, false) => {}
@@ -352,7 +345,9 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
         }
         runtime.set_running(next);
         (*next).switches += 1;
-        if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !(*runtime.eh).caught.is_null() {
+        if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0
+            || !(*runtime.eh.get()).caught.is_null()
+        {
             special(runtime, prev, next);
             // The C++ exceptions that it was handling are nobody's now: not
             // those of the next function that the same handle is bound to.

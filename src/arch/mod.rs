@@ -170,7 +170,15 @@ impl EhGlobals {
         uncaught: 0,
     };
 
-    /// This thread's globals; `None` when the program has no C++ runtime.
+    /// Stands for those of several C++ runtimes: both words are such as to have each switch look
+    /// closer. See `exceptions`.
+    pub(crate) const SEVERAL: EhGlobals = EhGlobals {
+        caught: core::ptr::without_provenance_mut(1),
+        uncaught: 1,
+    };
+
+    /// This thread's globals in the C++ runtime that the file with the library finds; `None` when it
+    /// finds none.
     pub(crate) fn of_this_thread() -> Option<core::ptr::NonNull<EhGlobals>> {
         // SAFETY: takes no argument and returns an address or null.
         core::ptr::NonNull::new(unsafe { hsw_asm_cxa_globals() })

@@ -142,6 +142,17 @@ pub(crate) unsafe fn add(runtime: *mut Runtime) {
     hsw_debug.runtimes.store(runtime, Ordering::Release);
 }
 
+/// Sets a hook of all runtimes of the process: there is something new to look at. Any thread may.
+pub(crate) fn set_hook_of_all(hook: u32) {
+    let _locked = Locked::take();
+    let mut at = hsw_debug.runtimes.load(Ordering::Relaxed);
+    // SAFETY: members of the list are alive until they are removed, under the lock.
+    while let Some(runtime) = unsafe { at.as_ref() } {
+        runtime.hooks.fetch_or(hook, Ordering::Relaxed);
+        at = runtime.link.next.get();
+    }
+}
+
 /// Takes a runtime out of the list.
 ///
 /// # Safety
