@@ -466,10 +466,14 @@ fn aside<T, E: From<WaitError>>(
     me: *mut Task,
     operation: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
+    drive::raise(me).map_err(WaitError::Thrown)?;
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
-        drive::raise(me).map_err(WaitError::Thrown)?;
+        if (*me).slot.is_bomb() {
+            let bomb = (*me).slot.take().into_unit();
+            bomb.map_err(WaitError::Thrown)?;
+        }
         let value = (*me).slot.take();
         let result = operation();
         // A test's switch: nothing is lost here, so that a spill alone loses it.
@@ -563,9 +567,14 @@ unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
                     me
                 }
             }
-            Err(error) => {
+            Err(ended) => {
                 drop(slot);
-                fail(runtime, error, after::FAILED);
+                match ended {
+                    WaitError::Hindered(error) => fail(runtime, error, after::FAILED),
+                    WaitError::Thrown(error) => {
+                        fail(runtime, error, after::FAILED | after::RAISED);
+                    }
+                }
                 ptr::null_mut()
             }
         }

@@ -38,9 +38,9 @@ impl WaitError {
     /// What an error of the operation that was just made is: asked before the slot is
     /// taken, which forgets it.
     pub(crate) fn kind(runtime: &Runtime) -> fn(Error) -> WaitError {
-        match runtime.after.get() & after::FAILED {
-            0 => WaitError::Thrown,
-            _ => WaitError::Hindered,
+        match runtime.after.get() & (after::FAILED | after::RAISED) {
+            after::FAILED => WaitError::Hindered,
+            _ => WaitError::Thrown,
         }
     }
 }
@@ -84,17 +84,7 @@ pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Resul
     }
 }
 
-/// Raises what was thrown at the running tasklet while it was running: by another
-/// thread, or by a time that is up.
-pub(crate) fn raise(me: *mut Task) -> Result<()> {
-    // SAFETY: the running tasklet.
-    unsafe {
-        if (*me).slot.is_bomb() {
-            return (*me).slot.take().into_unit();
-        }
-    }
-    Ok(())
-}
+pub(crate) use crate::thrown::raise;
 
 #[cfg(feature = "std")]
 mod sys {

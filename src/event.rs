@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::thread::bell::Bell;
 use crate::thread::prim::Signal;
+use crate::thrown;
 
 type Event = Box<dyn FnOnce() + Send>;
 
@@ -143,7 +144,7 @@ impl EventQueue {
         for i in 0..count {
             // Not held while the event runs.
             match self.shared.pop() {
-                Some(event) => event(),
+                Some(event) => thrown::guest(event),
                 None => return i, // an event has pumped
             }
         }

@@ -74,6 +74,7 @@ pub mod sync;
 mod tasklet;
 #[cfg(feature = "std")]
 pub mod thread;
+mod thrown;
 pub mod time;
 #[cfg(feature = "std")]
 pub mod timer;

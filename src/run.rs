@@ -15,10 +15,10 @@ use crate::arch::transfer;
 use crate::error::Result;
 use crate::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
 #[cfg(feature = "std")]
-use crate::runtime::{HOOK_LOCK, HOOK_MAIL};
+use crate::runtime::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
 use crate::scheduler::{fail, go, prepare};
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, plain, plan, swap};
+use crate::transfer::{arrive, arrive_turn, arrive_unit, plain, plan, swap};
 
 /// How long a run may take: in switches, in time, or both (whichever comes first).
 ///
@@ -246,7 +246,7 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
 pub fn run() -> Result<()> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
-    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK) != 0 {
+    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
         crate::thread::attend(runtime)?;
     }
     let me = runtime.current();
@@ -264,7 +264,7 @@ pub fn run() -> Result<()> {
         }
         // Before anything else may run: our place among the watchdogs.
         unwind_watchdogs(runtime, me);
-        arrive_unit(runtime, me)
+        arrive_turn(runtime, me)
     }
 }
 
@@ -312,7 +312,7 @@ unsafe fn wait(runtime: &Runtime, me: *mut Task) {
 pub fn run_with(budget: Budget) -> Result<RunReport> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
-    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK) != 0 {
+    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
         crate::thread::attend(runtime)?;
     }
     let runs = &runtime.runs;

@@ -18,6 +18,7 @@ use crate::error::{Error, Result, SettingsError};
 use crate::exceptions;
 use crate::os;
 use crate::run::Runs;
+use crate::scheduler;
 use crate::select;
 use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
@@ -182,6 +183,8 @@ pub(crate) mod after {
     pub(crate) const MAIL: u32 = 16;
     /// Drop the value that nobody will get.
     pub(crate) const LOST: u32 = 32;
+    /// ... and `error` is what was [thrown](crate::thrown) at the caller.
+    pub(crate) const RAISED: u32 = 128;
     /// The thread's turn with the host lock is up.
     #[cfg(feature = "std")]
     pub(crate) const TURN: u32 = 64;
@@ -263,6 +266,8 @@ pub(crate) struct Runtime {
     pub(crate) thread_id: u64,
     pub(crate) runs: Runs,
     pub(crate) timers: Timers,
+    /// How much has been [thrown](crate::thrown) and not been told yet.
+    pub(crate) thrown: Cell<usize>,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
     pub(crate) since: Cell<u64>,
     /// What selects throw dice with; never 0.
@@ -302,10 +307,12 @@ pub(crate) const HOOK_ENDED: u32 = 512;
 pub(crate) const HOOK_RUNTIMES: u32 = 1024;
 /// Nobody may switch; but with [`HOOK_RUNTIMES`] alone, after a look.
 pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED | HOOK_ENDED | HOOK_RUNTIMES;
+/// Somebody has not been told yet what was [thrown](crate::thrown) at it.
+pub(crate) const HOOK_THROWN: u32 = 2048;
 /// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
 pub(crate) const HOOK_FLAT: u32 = 128;
 /// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
-pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT;
+pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT | HOOK_THROWN;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -389,6 +396,7 @@ impl Runtime {
             thread_id: NEXT_THREAD.fetch_add(1, Ordering::Relaxed),
             runs: Runs::new(),
             timers: Timers::new(),
+            thrown: Cell::new(0),
             since: Cell::new(0),
             dice: Cell::new(0x9E37_79B9_7F4A_7C15),
             drives: RefCell::new(Vec::new()),
@@ -689,7 +697,8 @@ impl Runtime {
         if self.after.get() & after::FAILED == 0 {
             return None;
         }
-        self.after.set(self.after.get() & !after::FAILED);
+        self.after
+            .set(self.after.get() & !(after::FAILED | after::RAISED));
         self.error.borrow_mut().take()
     }
 
@@ -905,7 +914,7 @@ impl Runtime {
             }
             for tasklet in alive {
                 if tasklet.is_alive() {
-                    let _ = tasklet.kill();
+                    let _ = scheduler::throw_in_place(&tasklet, Error::Exit);
                 }
             }
         }

@@ -17,12 +17,13 @@ use crate::os;
 use crate::run;
 use crate::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED,
-    HOOK_MAIL, HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH,
+    HOOK_MAIL, HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
 };
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
+use crate::thrown;
 use crate::transfer::{
-    arrive, arrive_unit, clear, commit, go_away, leave, plain, plan, plan_away, swap,
+    arrive, arrive_turn, arrive_unit, clear, commit, go_away, leave, plain, plan, plan_away, swap,
 };
 use crate::value::{Slot, Value};
 
@@ -62,11 +63,21 @@ pub(crate) unsafe fn prepare(
     sp: usize,
     next: *mut Task,
 ) -> Result<()> {
-    if !may_switch(runtime) {
-        return Err(refused(runtime));
+    if runtime.hooks() & (HOOK_REFUSE | HOOK_THROWN) != 0 || unwinding(runtime) {
+        hindered(runtime, prev)?;
     }
     // SAFETY: the caller's promise.
     unsafe { plan(runtime, prev, sp, next) }
+}
+
+/// Why `prev` shall not switch, if so: it may not, or something was thrown at it.
+#[cold]
+#[inline(never)]
+fn hindered(runtime: &Runtime, prev: *mut Task) -> Result<()> {
+    if !may_switch(runtime) {
+        return Err(refused(runtime));
+    }
+    thrown::raise(prev).inspect_err(|_| runtime.later(after::RAISED))
 }
 
 #[cold]
@@ -381,7 +392,7 @@ pub fn schedule() -> Result<()> {
         } else {
             transfer(op_yield, runtime as *const Runtime as *mut ());
         }
-        arrive_unit(runtime, me)
+        arrive_turn(runtime, me)
     }
 }
 
@@ -431,7 +442,7 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 /// used up or other threads want something.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK) == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.
@@ -441,6 +452,10 @@ unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 #[cold]
 #[inline(never)]
 unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+    if let Err(error) = thrown::raise(me) {
+        fail(runtime, error, after::FAILED | after::RAISED);
+        return sp;
+    }
     note(runtime, runtime.hooks());
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
@@ -586,7 +601,7 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());
         }
-        arrive_unit(runtime, me)
+        arrive_turn(runtime, me)
     }
 }
 
@@ -602,7 +617,12 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
         let runtime = Runtime::get();
         let me = runtime.current();
         let task = args.task;
-        if let Err(error) = prepare(runtime, me, sp, task) {
+        // What was thrown at the caller is told when it is back: this one is not to be lost.
+        let prepared = match may_switch(runtime) {
+            true => plan(runtime, me, sp, task),
+            false => Err(refused(runtime)),
+        };
+        if let Err(error) = prepared {
             fail(runtime, error, after::FAILED);
             return sp;
         }
@@ -618,38 +638,68 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
 
 pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()> {
     let runtime = Runtime::get();
-    let me = runtime.current();
     let task = target.as_ptr();
-    if task == me {
+    // SAFETY: the handle keeps the task.
+    let hosts = unsafe { (*task).is(flag::HOST) };
+    if hosts && target.is_alive() && !target.has_no_thread() {
+        // SAFETY: as above. Not at its guests: neither at one that blocks nor at the caller.
+        unsafe { thrown::keep(runtime, task, 0, error) };
+        return Ok(());
+    }
+    if task == runtime.current() {
         return Err(error);
     }
-    if target.has_no_thread() {
-        return match error {
-            Error::Exit => Ok(()),
-            _ => Err(StateError::NoThread.into()),
-        };
+    match pending {
+        true => throw_there(target, error),
+        false => throw_in_place(target, error),
     }
-    if !target.is_alive() {
-        return match error {
-            Error::Exit => Ok(()),
-            _ => Err(StateError::ThrowDead.into()),
-        };
+}
+
+/// Is there nobody left to throw `error` at? Then what comes of it.
+fn too_late(target: &Tasklet, error: &Error) -> Option<Result<()>> {
+    let state = if target.has_no_thread() {
+        StateError::NoThread
+    } else if !target.is_alive() {
+        StateError::ThrowDead
+    } else {
+        return None;
+    };
+    Some(match error {
+        Error::Exit => Ok(()),
+        _ => Err(state.into()),
+    })
+}
+
+/// Throws `error` at another tasklet, wherever it is, at its turn.
+pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<()> {
+    if let Some(result) = too_late(target, &error) {
+        return result;
     }
+    let (runtime, task) = (Runtime::get(), target.as_ptr());
+    select::interrupt(runtime, task);
+    // SAFETY: the handle keeps the task.
+    unsafe {
+        let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
+        make_runnable(runtime, task);
+        drop(lost);
+    }
+    Ok(())
+}
+
+/// Throws `error` at another tasklet, wherever it is, and switches there.
+pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<()> {
+    if let Some(result) = too_late(target, &error) {
+        return result;
+    }
+    let (runtime, task) = (Runtime::get(), target.as_ptr());
+    let mut args = ThrowArgs {
+        task,
+        bomb: Slot::bomb(error),
+    };
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
-        if pending {
-            select::interrupt(runtime, task);
-            let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
-            make_runnable(runtime, task);
-            drop(lost);
-            return Ok(());
-        }
-        let mut args = ThrowArgs {
-            task,
-            bomb: Slot::bomb(error),
-        };
         transfer(op_throw, (&raw mut args).cast());
-        arrive(runtime, me)?.into_unit()
+        arrive(runtime, runtime.current())?.into_unit()
     }
 }
 

@@ -868,7 +868,7 @@ impl Drop for Driving<'_> {
 /// [the last one](drive). Returns the slot, and what to do with it: true, a partner has
 /// come, and brought it; false, the caller can or must block now. An error: what was
 /// thrown, or why it cannot wait.
-pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool>) {
+pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, WaitError>) {
     let runtime = Runtime::get();
     let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut []);
     let first = stand_ins.first();
@@ -883,7 +883,7 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
     let slot = unsafe { (*first).slot.take() };
     match stand_ins.met() {
         Some(_) => (slot, Ok(true)),
-        None => (slot, waited.map(|_| false).map_err(Error::from)),
+        None => (slot, waited.map(|_| false)),
     }
 }
 

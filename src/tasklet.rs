@@ -27,6 +27,7 @@ use crate::spill::{self, Spilled};
 use crate::stack::own::OwnStack;
 use crate::stack::slice::Buffer;
 use crate::stack::window::Window;
+use crate::thrown::{self, Pending};
 use crate::value::{Slot, Value};
 use crate::{sanitizer, scheduler, select, transfer};
 
@@ -81,6 +82,9 @@ pub(crate) mod flag {
     /// Of a held one: by an operation in the channel callback of another one, which may hold what is held already.
     pub(crate) const HELD_INSIDE: u32 = 1 << 24;
 
+    /// Code that is not its own runs on its stack: see [`thrown`](crate::thrown).
+    pub(crate) const HOST: u32 = 1 << 25;
+
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
 }
@@ -110,6 +114,7 @@ pub(crate) struct Extra {
     pub(crate) user_data: Option<Rc<dyn Any>>,
     pub(crate) on_error: Option<ErrorHandler>,
     pub(crate) measured: Option<Box<Measured>>,
+    pub(crate) pending: Pending,
 }
 
 /// The control block. `repr(C)`: debugger scripts read it.
@@ -234,6 +239,12 @@ unsafe fn end_locals(task: *mut Task) {
         if !error.is_empty() {
             drop(mem::replace(&mut (*task).slot, error));
         }
+        // What it was never told ends it, unless something else has.
+        if let Some(error) = thrown::at_end(&*(*task).runtime, task) {
+            if !(*task).slot.is_bomb() {
+                keep_error(task, error);
+            }
+        }
     }
 }
 
@@ -303,6 +314,10 @@ impl Task {
         self.flags & flags != 0
     }
 
+    pub(crate) fn has_all(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+
     #[inline(always)]
     pub(crate) fn set(&mut self, flags: u32) {
         self.write_flags(self.flags | flags);
@@ -345,6 +360,7 @@ impl Task {
                 user_data: None,
                 on_error: None,
                 measured: None,
+                pending: Pending::NONE,
             })
         })
     }
@@ -701,7 +717,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
             }
             // What the dying tasklet throws goes the uncaught way, not here.
             let handle = Tasklet::from_ref(task);
-            let _ = handle.throw(Error::Exit);
+            let _ = scheduler::throw_in_place(&handle, Error::Exit);
         }
         if !(*task).is(flag::ALIVE) {
             return true;
@@ -991,7 +1007,9 @@ impl Tasklet {
 
     /// Throws `error` into the tasklet and switches to it at once. At oneself
     /// it is simply the error returned. A tasklet that has not started ends
-    /// without running; [`Error::Exit`] at one that is not alive does nothing.
+    /// without running; [`Error::Exit`] at one that is not alive does nothing. One that runs an
+    /// event, a timer or a question of another thread for the main loop, or waits inside of one,
+    /// is told by its own next wait, and nobody switches.
     ///
     /// # Errors
     /// [`StateError::ThrowDead`], [`Error::SwitchTrap`]; or what was thrown

@@ -29,7 +29,7 @@ use crate::runtime::Runtime;
 use crate::scheduler::current;
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
-use crate::value::{Slot, Value};
+use crate::thrown;
 
 /// A monotonic clock: nanoseconds since any fixed moment.
 pub type Clock = fn() -> u64;
@@ -52,6 +52,8 @@ enum Entry {
 struct Scope {
     tasklet: Tasklet,
     up: TimeUp,
+    /// Of the code that is limited; see [`thrown`].
+    level: u32,
     /// The time was up when the tasklet had its how-manieth turn before it: it is
     /// queued, and perhaps has what it waited for.
     turn: Cell<Option<u64>>,
@@ -160,10 +162,17 @@ impl Scope {
     fn must_wait(&self) -> bool {
         // SAFETY: the handle keeps the task.
         let task = unsafe { &*self.tasklet.as_ptr() };
+        // SAFETY: as above.
+        if self.tasklet.is_current()
+            || unsafe { thrown::level_of(self.tasklet.as_ptr()) } > self.level
+        {
+            // It is told by its next wait: nothing is in the way.
+            return false;
+        }
         if !task.slot.is_empty() && (task.slot.is_bomb() || !task.is(flag::BLOCKED)) {
             return true;
         }
-        if self.tasklet.is_current() || !task.is(flag::QUEUED) {
+        if !task.is(flag::QUEUED) {
             return false;
         }
         let before = self.turn.replace(Some(task.switches));
@@ -175,10 +184,7 @@ impl Scope {
             Box::new(self.up),
             "the time of an enclosing scope is up".into(),
         ));
-        if self.tasklet.is_current() {
-            // It fires its own time: what it waits for, or does next, fails.
-            drop(self.tasklet.set_tempval(Value(Slot::bomb(up))));
-        } else if let Err(error) = self.tasklet.throw_pending(up) {
+        if let Err(error) = thrown::throw_at(&self.tasklet, self.level, up) {
             log::error!("the time of a tasklet's scope is up, but it cannot be told: {error}");
         }
     }
@@ -238,6 +244,8 @@ impl Deadline {
         let scope = Rc::new(Scope {
             tasklet: current(),
             up,
+            // SAFETY: the running tasklet.
+            level: unsafe { thrown::level_of(runtime.current()) },
             turn: Cell::new(None),
         });
         timers.queue.borrow_mut().insert(key, Entry::Scope(scope));
@@ -263,14 +271,10 @@ impl Drop for Limit<'_> {
     fn drop(&mut self) {
         self.timers.cancel(self.key);
         // Thrown, but nothing has failed of it any more.
-        let me = Runtime::get().current();
+        let runtime = Runtime::get();
+        let ours = |error: &Error| matches!(error, Error::Thrown(thrown) if thrown.downcast_ref() == Some(&self.up));
         // SAFETY: the running tasklet.
-        let slot = unsafe { &mut (*me).slot };
-        if let Some(Error::Thrown(thrown)) = slot.peek_bomb() {
-            if thrown.downcast_ref() == Some(&self.up) {
-                drop(slot.take());
-            }
-        }
+        drop(unsafe { thrown::take(runtime, runtime.current(), ours) });
     }
 }
 

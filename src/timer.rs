@@ -17,6 +17,7 @@
 //! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
 
 use crate::net::reactor::{self, Reactor, Timers, Wake};
+use crate::thrown;
 use crate::Result;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -372,7 +373,7 @@ impl Timers for Inner {
             entry.key.set(None);
             match entry.action {
                 Action::Wake(waiter) => reactor.wake(&waiter, Wake::TimedOut),
-                Action::Once(f) => f(),
+                Action::Once(f) => thrown::guest(f),
                 Action::Repeat(period, f) => {
                     // First armed anew: it may cancel itself, or panic.
                     let action = Action::Repeat(period, f.clone());
@@ -385,7 +386,7 @@ impl Timers for Inner {
                         },
                     );
                     if let Ok(mut f) = f.try_borrow_mut() {
-                        f();
+                        thrown::guest(&mut *f);
                     }
                 }
             }

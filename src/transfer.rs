@@ -22,6 +22,7 @@ use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
 use crate::stack::window::Window;
 use crate::tasklet::{bury, flag, release, Task};
+use crate::thrown;
 use crate::valgrind;
 use crate::value::Slot;
 
@@ -399,6 +400,29 @@ pub(crate) unsafe fn arrive_unit(runtime: &Runtime, me: *mut Task) -> Result<()>
     }
 }
 
+/// [`arrive_unit`] for who has only let others run: tells at once what was thrown at it, since
+/// nothing has been handed over that could be lost.
+///
+/// # Safety
+/// As [`arrive`].
+#[inline(always)]
+pub(crate) unsafe fn arrive_turn(runtime: &Runtime, me: *mut Task) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.after.get() == 0 && (*me).slot.is_empty() {
+            return Ok(());
+        }
+        arrive_turn_slow(runtime, me)
+    }
+}
+
+#[inline(never)]
+unsafe fn arrive_turn_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
+    // SAFETY: as `arrive_turn`.
+    unsafe { arrive_unit_slow(runtime, me)? };
+    thrown::raise(me)
+}
+
 #[inline(never)]
 unsafe fn arrive_unit_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
     // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
@@ -492,15 +516,8 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
         }
         #[cfg(feature = "std")]
         if after & after::MAIL != 0 {
+            // What it throws at the running tasklet is told by the next wait: this one is over.
             crate::thread::read_mail();
-            // Who has a failure to report already fails with what was thrown next time.
-            if failed.is_none() {
-                if let Err(error) = crate::thread::raise() {
-                    #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
-                    drop(slot);
-                    return Err(error);
-                }
-            }
         }
         // A test's switch: the historical order, claim after the destructors. The
         // second flag needs it, too: a spill can clobber only what still waits.

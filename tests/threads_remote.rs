@@ -443,3 +443,186 @@ fn what_is_thrown_at_an_idle_loop_that_waits_for_other_threads_ends_it() {
     thread.join().unwrap();
     waiting.kill().unwrap();
 }
+
+/// A thread whose main tasklet does `f`; a test that hangs says so.
+fn alone<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (tx, rx) = mpsc::channel();
+    let thread = thread::spawn(move || tx.send(f()));
+    let result = rx.recv_timeout(Duration::from_secs(60));
+    let result = result.unwrap_or_else(|_| panic!("it has not come back"));
+    thread.join().unwrap().unwrap();
+    result
+}
+
+/// Has another thread do `f`, and waits until it has.
+fn elsewhere<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    thread::spawn(f).join().unwrap()
+}
+
+thread_local! {
+    static NUMBERS: hardswitch::Channel<u32> = hardswitch::Channel::new();
+}
+
+fn numbers() -> hardswitch::Channel<u32> {
+    NUMBERS.with(Clone::clone)
+}
+
+#[test]
+fn what_is_thrown_at_who_drives_the_loop_is_told_after_the_value_that_came_first() {
+    for throw_first in [false, true] {
+        alone(move || {
+            let me = hardswitch::current().remote().unwrap();
+            let (thrower, giver) = (me.clone(), me);
+            let poster = MainLoop::current().unwrap().remote();
+            let give = move || {
+                elsewhere(move || {
+                    let given = || numbers().try_send(7).expect("main receives");
+                    poster.post(given).unwrap();
+                    drop(giver);
+                });
+            };
+            let throw = move || elsewhere(move || thrower.throw(Error::thrown("stop it")).unwrap());
+            if throw_first {
+                throw();
+                give();
+            } else {
+                give();
+                throw();
+            }
+            let patience = Duration::from_secs(20);
+            assert_eq!(numbers().receive_timeout(patience).unwrap(), 7);
+            let told = numbers().receive_timeout(patience);
+            assert!(matches!(told, Err(Error::Thrown(_))), "{told:?}");
+            let once = numbers().receive_timeout(Duration::from_millis(1));
+            assert!(matches!(once, Err(Error::Timeout)), "{once:?}");
+        });
+    }
+}
+
+#[test]
+fn letters_of_one_batch_lose_neither_a_value_nor_what_is_thrown() {
+    alone(|| {
+        let me = hardswitch::current().remote().unwrap();
+        let (giver, thrower) = (me.clone(), me);
+        let (tx, rx) = mpsc::channel();
+        let giver = thread::spawn(move || giver.with(|_| numbers().try_send(7).is_ok()));
+        let thrower = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            tx.send(thrower.throw(Error::thrown("stop it"))).unwrap();
+        });
+        rx.recv().unwrap().unwrap();
+        assert_eq!(numbers().receive().unwrap(), 7);
+        let told = numbers().receive_timeout(Duration::from_secs(20));
+        assert!(matches!(told, Err(Error::Thrown(_))), "{told:?}");
+        assert!(giver.join().unwrap().unwrap());
+        thrower.join().unwrap();
+    });
+}
+
+#[test]
+fn an_event_never_meets_what_is_thrown_at_the_tasklet_that_runs_it() {
+    alone(|| {
+        let got = Rc::new(Cell::new(0));
+        let there = got.clone();
+        let receiver = spawn(move || {
+            there.set(numbers().receive()?);
+            Ok(())
+        });
+        hardswitch::run().unwrap();
+        let me = hardswitch::current().remote().unwrap();
+        let poster = MainLoop::current().unwrap().remote();
+        elsewhere(move || {
+            me.kill().unwrap();
+            poster.post(|| numbers().send(42).unwrap()).unwrap();
+        });
+        let slept = hardswitch::sleep(Duration::from_secs(20));
+        assert!(matches!(slept, Err(Error::Exit)), "{slept:?}");
+        hardswitch::run().unwrap();
+        assert_eq!(got.get(), 42);
+        assert!(!receiver.unwrap().is_alive());
+    });
+}
+
+#[test]
+fn an_event_that_blocks_goes_on_when_the_tasklet_that_runs_it_is_killed() {
+    alone(|| {
+        let got = Rc::new(Cell::new(0));
+        let there = got.clone();
+        let poster = MainLoop::current().unwrap().remote();
+        let main = hardswitch::main_tasklet();
+        spawn(move || {
+            // Main waits in its event by now.
+            assert!(main.is_blocked());
+            main.kill().unwrap();
+            assert!(main.is_blocked(), "not its own wait");
+            there.set(numbers().receive()?);
+            Ok(())
+        })
+        .unwrap();
+        poster.post(|| numbers().send(42).unwrap()).unwrap();
+        let slept = hardswitch::sleep(Duration::from_secs(20));
+        assert!(matches!(slept, Err(Error::Exit)), "{slept:?}");
+        assert_eq!(got.get(), 42);
+        hardswitch::sleep(Duration::from_millis(1)).unwrap();
+    });
+}
+
+#[test]
+fn an_event_can_kill_the_tasklet_that_runs_it() {
+    alone(|| {
+        let poster = MainLoop::current().unwrap().remote();
+        poster
+            .post(|| hardswitch::main_tasklet().kill().unwrap())
+            .unwrap();
+        let slept = hardswitch::sleep(Duration::from_secs(20));
+        assert!(matches!(slept, Err(Error::Exit)), "{slept:?}");
+    });
+}
+
+#[test]
+fn a_time_limit_inside_an_event_ends_the_wait_of_the_event_alone() {
+    alone(|| {
+        let poster = MainLoop::current().unwrap().remote();
+        let event = || {
+            let limited =
+                hardswitch::time::timeout(Duration::from_millis(5), || numbers().receive());
+            assert!(matches!(limited, Err(Error::Timeout)), "{limited:?}");
+            NUMBERS.with(|numbers| numbers.close());
+        };
+        poster.post(event).unwrap();
+        hardswitch::sleep(Duration::from_millis(30)).unwrap();
+        assert!(numbers().is_closing());
+    });
+}
+
+#[test]
+fn what_somebody_put_into_a_slot_by_hand_outlives_the_events_of_its_tasklet() {
+    alone(|| {
+        let me = hardswitch::current();
+        spawn(|| numbers().receive().map(drop)).unwrap();
+        hardswitch::run().unwrap();
+        drop(me.set_tempval(hardswitch::Value::new("mine")));
+        let main_loop = MainLoop::current().unwrap();
+        let event = || numbers().send(1).unwrap();
+        main_loop.remote().post(event).unwrap();
+        main_loop.pump(Some(Duration::ZERO)).unwrap();
+        assert_eq!(me.take_tempval().downcast::<&str>().unwrap(), "mine");
+    });
+}
+
+#[test]
+fn what_a_tasklet_was_never_told_ends_it() {
+    alone(|| {
+        numbers().set_preference(hardswitch::Preference::Sender);
+        spawn(|| numbers().send(1)).unwrap();
+        let tasklet = spawn(|| {
+            let me = hardswitch::current().remote().unwrap();
+            elsewhere(move || me.throw(Error::thrown("too late")).unwrap());
+            // The sender comes first: the letter is read when that has ended.
+            assert_eq!(numbers().receive().unwrap(), 1);
+        });
+        let told = hardswitch::run();
+        assert!(matches!(told, Err(Error::Thrown(_))), "{told:?}");
+        assert!(!tasklet.unwrap().is_alive());
+    });
+}

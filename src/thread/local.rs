@@ -11,6 +11,7 @@ use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::runtime::{after, Runtime, HOOK_MAIL};
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
+use crate::thrown;
 use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -190,12 +191,6 @@ pub(crate) fn read_mail() -> usize {
     existing().map_or(0, |local| local.read_mail())
 }
 
-/// As [`read_mail`], for who is about to run others. Errors: what another thread threw at the running tasklet.
-pub(crate) fn read_mail_and_raise() -> Result<()> {
-    read_mail();
-    raise()
-}
-
 /// Raises what a letter threw at the running tasklet, which has read it itself.
 pub(crate) fn raise() -> Result<()> {
     drive::raise(Runtime::get().current())
@@ -221,7 +216,7 @@ impl Local {
                         Runtime::get().later(after::MAIL);
                     }
                     // Not the business of the tasklet that happens to read it.
-                    if catch_unwind(AssertUnwindSafe(|| what(self))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| thrown::guest(|| what(self)))).is_err() {
                         log::error!("what another thread asked for panicked");
                     }
                 }

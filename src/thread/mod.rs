@@ -34,8 +34,7 @@ pub use channel::Channel;
 pub(crate) use home::has_company;
 pub use host_lock::{allow_threads, HostLock};
 pub(crate) use local::{
-    attach, detach, existing, local, raise, read_mail, read_mail_and_raise, set_free, Leave, Local,
-    Seated, Sitting,
+    attach, detach, existing, local, raise, read_mail, set_free, Leave, Local, Seated, Sitting,
 };
 pub(crate) use look::Pace;
 pub(crate) use mail::StayUp;
@@ -45,9 +44,9 @@ pub use remote::{info, threads, Info, Remote};
 pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
     host_lock::offer(runtime);
     if runtime.has_mail() {
-        read_mail_and_raise()?;
+        read_mail();
     }
-    Ok(())
+    raise()
 }
 
 /// Has anybody asked something of a tasklet of the calling thread, or woken one, that the thread has not come to yet?

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result, StateError, Thrown};
 use crate::runtime::Runtime;
 use crate::tasklet::{self, flag, Body, Outcome, Tasklet};
+use crate::thrown;
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -403,7 +404,7 @@ impl Remote {
         self.post("setup", Tasklet::setup)
     }
 
-    /// Throws `error` into it, and makes it the next one to run on its thread. A value that was on its way to it is lost.
+    /// Throws `error` into it, and makes it the next one to run on its thread. What it has been handed already it keeps: then its next wait tells it.
     ///
     /// # Errors
     /// [`StateError::NoThread`].
@@ -459,14 +460,7 @@ impl Remote {
 
     fn throw_when(&self, error: Error, next: bool) -> Result<()> {
         self.post("throw", move |tasklet| {
-            if tasklet.is_current() {
-                // It reads its own mail: what it does just now fails when it has read it.
-                let lost =
-                    tasklet.set_tempval(crate::value::Value(crate::value::Slot::bomb(error)));
-                drop(lost);
-                return Ok(());
-            }
-            tasklet.throw_pending(error)?;
+            thrown::throw_at(tasklet, 0, error)?;
             if next {
                 make_next(tasklet);
             }
