@@ -24,6 +24,7 @@ release  | both   | full  | 20 | 840       | the Rust tests, optimised as a game
 mutate   | both   | full  | 15 | 8/80      | the register tests notice when the switch forgets a register, whichever it is
 counts   | both   | full  | 10 | 18/12     | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says; the bench passes its own tests
 sanitizers| x86_64| full  | 60 | 1950      | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
+fuzz     | both   | full  | 15 | 6         | random programs over the C interface, and random input, find nothing: with seeds that are always the same, and with new ones
 bugs     | none   | full  | 15 | 2         | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | 27        | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of six orders broken
 cellcheck| ppc64  | full  | 10 | -         | libhardswitch.a has no instruction that Cell lacks
@@ -98,6 +99,29 @@ step_counts() {
     if [ "$1" = "$X86_64" ]; then
         cargo test --release -p bench --target "$1"
     fi
+}
+
+# fuzz_all FOLDER SECONDS RUNS [RUNNER...]: each target so many times with the same seeds, and for so long with new ones, which it prints.
+fuzz_all() {
+    local source target passed=0 failed=0 limit
+    for source in fuzz/src/bin/*.rs; do
+        target=$1/$(basename "$source" .rs)
+        for limit in "--seed 1 --runs $3" "--seconds $2"; do
+            # shellcheck disable=SC2086  # options
+            if "${@:4}" "$target" $limit --patience 120; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+        done
+    done
+    say "$passed passed, $failed failed"
+    [ $failed = 0 ]
+}
+
+step_fuzz() {
+    local prefix seconds=60 runs=100
+    mapfile -t prefix < <(runner "$1")
+    if [ "$1" = "$PPC64" ]; then seconds=20 runs=10; fi
+    cargo test --release -p fuzz --target "$1"
+    cargo build --release -p fuzz --target "$1"
+    fuzz_all "$TARGET_DIR/$1/release" $seconds $runs "${prefix[@]}"
 }
 
 # must_fail WORDS COMMAND...: a test of the command fails, by what it finds; anything else that goes wrong with it is no proof.
@@ -195,6 +219,10 @@ under_asan() (
     rust=0
     # shellcheck disable=SC2086  # a list
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address rust_under asan "$1" "$(all_tests_but $NOT_UNDER_ASAN)" || rust=$?
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+        cargo build -p fuzz --features fuzz/asan --target "$1" --target-dir "$TARGET_DIR/asan" || rust=$?
+    # Aborts, for the seed to be printed.
+    ASAN_OPTIONS+=:abort_on_error=1 fuzz_all "$TARGET_DIR/asan/$1/debug" 20 30 || rust=$?
     # The library's own code is not instrumented here, the host's is: that is what a host does.
     host_under asan "$1" '' -DCMAKE_C_FLAGS=-fsanitize=address -DCMAKE_CXX_FLAGS=-fsanitize=address && [ $rust = 0 ]
 )

@@ -73,6 +73,33 @@ std::uint64_t fiber_yield(std::uint64_t operations) {
     return since(start);
 }
 
+// Turns of one kind of fiber: a loop, a frame and a place to switch of its own.
+template <std::size_t words> void turns(std::uint64_t count) {
+    volatile std::uint64_t state[words] = {};
+    for (std::uint64_t turn = 0; turn < count; ++turn) {
+        state[turn % words] = state[turn % words] * words + turn;
+        boost::this_fiber::yield();
+    }
+}
+
+// 1,000 fibers of four functions.
+std::uint64_t fiber_yield_many(std::uint64_t operations) {
+    constexpr std::uint64_t many = 1000;
+    static fib::pooled_fixedsize_stack stacks(64 * 1024);
+    const auto each = (operations + many - 1) / many;
+    void (*const kinds[])(std::uint64_t) = {turns<2>, turns<3>, turns<6>, turns<10>};
+    std::vector<fib::fiber> tasks;
+    tasks.reserve(many);
+    const auto start = clock_type::now();
+    for (std::uint64_t i = 0; i < many; ++i) {
+        tasks.emplace_back(std::allocator_arg, stacks, [kind = kinds[i % 4], each] { kind(each); });
+    }
+    for (auto &task : tasks) {
+        task.join();
+    }
+    return since(start);
+}
+
 // Round trips over two channels without a buffer.
 std::uint64_t fiber_rendezvous(std::uint64_t operations) {
     fib::unbuffered_channel<std::uint64_t> ask, answer;
@@ -135,6 +162,8 @@ void timed() {
             took = context_switch(operations);
         } else if (name == "fiber-yield") {
             took = fiber_yield(operations);
+        } else if (name == "fiber-yield-many") {
+            took = fiber_yield_many(operations);
         } else if (name == "fiber-rendezvous") {
             took = fiber_rendezvous(operations);
         } else if (name == "fiber-spawn") {

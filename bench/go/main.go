@@ -25,8 +25,10 @@ func main() {
 	}
 	cases := map[string]func(int){
 		"yield":       yield,
+		"yield-many":  yieldMany,
 		"rendezvous":  rendezvous,
 		"spawn":       func(n int) { spawn(n, 1) },
+		"spawn-join":  spawnJoin,
 		"spawn-burst": func(n int) { spawn(n, burst) },
 		"thread-rendezvous": func(n int) {
 			runtime.GOMAXPROCS(2)
@@ -73,6 +75,76 @@ func yield(operations int) {
 	go turn()
 	<-ended
 	<-ended
+}
+
+// 1,000 goroutines of four functions.
+func yieldMany(operations int) {
+	const many = 1000
+	each := (operations + many - 1) / many
+	ended := make(chan uint64)
+	kinds := []func(){
+		func() { turns2(each, ended) },
+		func() { turns3(each, ended) },
+		func() { turns6(each, ended) },
+		func() { turns10(each, ended) },
+	}
+	for i := 0; i < many; i++ {
+		go kinds[i%4]()
+	}
+	for i := 0; i < many; i++ {
+		<-ended
+	}
+}
+
+//go:noinline
+func turns2(turns int, ended chan uint64) {
+	var state [2]uint64
+	for turn := 0; turn < turns; turn++ {
+		state[turn%2] = state[turn%2]*2 + uint64(turn)
+		runtime.Gosched()
+	}
+	ended <- state[0]
+}
+
+//go:noinline
+func turns3(turns int, ended chan uint64) {
+	var state [3]uint64
+	for turn := 0; turn < turns; turn++ {
+		state[turn%3] = state[turn%3]*3 + uint64(turn)
+		runtime.Gosched()
+	}
+	ended <- state[0]
+}
+
+//go:noinline
+func turns6(turns int, ended chan uint64) {
+	var state [6]uint64
+	for turn := 0; turn < turns; turn++ {
+		state[turn%6] = state[turn%6]*6 + uint64(turn)
+		runtime.Gosched()
+	}
+	ended <- state[0]
+}
+
+//go:noinline
+func turns10(turns int, ended chan uint64) {
+	var state [10]uint64
+	for turn := 0; turn < turns; turn++ {
+		state[turn%10] = state[turn%10]*10 + uint64(turn)
+		runtime.Gosched()
+	}
+	ended <- state[0]
+}
+
+// The result comes over a channel: goroutines have no other way.
+func spawnJoin(operations int) {
+	for i := 0; i < operations; i++ {
+		result := make(chan int, 1)
+		go func() { result <- 1 }()
+		if <-result != 1 {
+			panic("wrong result")
+		}
+	}
 }
 
 func rendezvous(operations int) { serve(operations, func() {}) }

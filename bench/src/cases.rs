@@ -7,6 +7,12 @@ pub const SLICES: [usize; 4] = [64, 256, 1024, 4096];
 /// Tasks of one `spawn-burst`.
 pub const BURST: u64 = 100;
 
+/// Tasks of `yield-many`, of four kinds.
+pub const MANY: u64 = 1_000;
+
+/// Busy threads beside `offload`.
+pub const BUSY: [usize; 4] = [0, 1, 2, 4];
+
 /// Tasks of `parked` and `wake-all`, where an implementation can have so many.
 pub const HERD: u64 = 1_000_000;
 
@@ -15,11 +21,14 @@ pub enum Case {
     Switch,
     SlicedSwitch(usize),
     Yield,
+    YieldMany,
     Rendezvous,
     RendezvousSliced,
     Spawn,
+    SpawnJoin,
     SpawnBurst,
-    Offload,
+    /// With so many busy threads beside it.
+    Offload(usize),
     /// A round trip between two threads.
     ThreadRendezvous,
     /// A lock that is free, taken and given back.
@@ -55,13 +64,17 @@ pub enum Bound {
 impl Case {
     pub fn all() -> Vec<Case> {
         let sliced = SLICES.iter().map(|&bytes| Case::SlicedSwitch(bytes));
-        let rest = [
+        let yields_and_spawns = [
             Case::Yield,
+            Case::YieldMany,
             Case::Rendezvous,
             Case::RendezvousSliced,
             Case::Spawn,
+            Case::SpawnJoin,
             Case::SpawnBurst,
-            Case::Offload,
+        ];
+        let offloads = BUSY.map(Case::Offload);
+        let rest = [
             Case::ThreadRendezvous,
             Case::Lock,
             Case::Wake(50),
@@ -72,6 +85,8 @@ impl Case {
         ];
         std::iter::once(Case::Switch)
             .chain(sliced)
+            .chain(yields_and_spawns)
+            .chain(offloads)
             .chain(rest)
             .collect()
     }
@@ -83,6 +98,7 @@ impl Case {
             .filter(|case| {
                 case.name() == name
                     || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))
+                    || (name == "offload" && matches!(case, Case::Offload(_)))
                     || (name == "wake" && matches!(case, Case::Wake(_)))
             })
             .collect()
@@ -93,11 +109,13 @@ impl Case {
             Case::Switch => "switch".into(),
             Case::SlicedSwitch(bytes) => format!("sliced-switch/{bytes}"),
             Case::Yield => "yield".into(),
+            Case::YieldMany => "yield-many".into(),
             Case::Rendezvous => "rendezvous".into(),
             Case::RendezvousSliced => "rendezvous-sliced".into(),
             Case::Spawn => "spawn".into(),
+            Case::SpawnJoin => "spawn-join".into(),
             Case::SpawnBurst => "spawn-burst".into(),
-            Case::Offload => "offload".into(),
+            Case::Offload(busy) => format!("offload/{busy}"),
             Case::ThreadRendezvous => "thread-rendezvous".into(),
             Case::Lock => "lock".into(),
             Case::Wake(percent) => format!("wake/p{percent}"),
@@ -127,11 +145,13 @@ impl Case {
             Case::Switch => "one switch between two stacks that both stay in place".into(),
             Case::SlicedSwitch(bytes) => format!("one switch between tasklets that share a window, about {bytes} live bytes each: one slice out, one in"),
             Case::Yield => "one pass through the scheduler: give up the processor, the other task goes on".into(),
+            Case::YieldMany => format!("the same with {MANY} tasks of four different functions: neither caches nor branch predictors have it as easy"),
             Case::Rendezvous => "send, receive, answer, receive the answer: a round trip over two channels".into(),
             Case::RendezvousSliced => "the same, both tasklets sliced in one window".into(),
             Case::Spawn => "spawn one task, run it, see it finished".into(),
+            Case::SpawnJoin => "spawn one task with a result, wait for it, take the result (peers that always join: as `spawn`)".into(),
             Case::SpawnBurst => format!("spawn {BURST} tasks, run them all to their end; per task"),
-            Case::Offload => "a function that does nothing on a worker thread, waited for: there and back".into(),
+            Case::Offload(busy) => format!("a function that does nothing on a worker thread, waited for: there and back; {busy} busy threads beside it"),
             Case::ThreadRendezvous => "send, receive, answer, receive the answer, between two threads".into(),
             Case::Lock => "a lock that is free, taken and given back".into(),
             Case::Wake(percent) => format!("a thread notifies a condition, who waits on another thread goes on with the lock: {percent} % were not slower"),
@@ -156,7 +176,7 @@ impl Case {
                 times("hardswitch-sliced", 1.0, "corosensei"),
             ],
             Case::SlicedSwitch(64 | 256) => vec![times("hardswitch", 12.0, "corosensei")],
-            Case::SlicedSwitch(_) | Case::Yield => vec![],
+            Case::SlicedSwitch(_) | Case::Yield | Case::YieldMany | Case::SpawnJoin => vec![],
             Case::Rendezvous => vec![
                 times("hardswitch", 0.2, "go"),
                 times("hardswitch", 0.25, "tokio"),
@@ -166,7 +186,7 @@ impl Case {
                 absolute("hardswitch", 150.0),
                 times("hardswitch", 0.2, "go"),
             ],
-            Case::Offload => vec![times("hardswitch", 0.8, "tokio")],
+            Case::Offload(_) => vec![times("hardswitch", 0.8, "tokio")],
             Case::ThreadRendezvous => ["go", "go-locked", "tokio", "tokio-apart", "crossbeam"]
                 .map(|peer| times("hardswitch", 1.0, peer))
                 .into(),

@@ -4,7 +4,7 @@
 use crate::cases::Case;
 use crate::options::Options;
 use crate::peers;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// Runs so many operations and says how long they took.
@@ -143,6 +143,23 @@ pub fn elsewhere(batch: impl FnOnce() -> Duration) -> Duration {
     let took = batch();
     ELSEWHERE.fetch_add(preemptions_here() - before, Ordering::Relaxed);
     took
+}
+
+/// Runs a batch with so many threads beside it that do nothing but keep processors busy.
+pub fn beside(busy: usize, batch: impl FnOnce() -> Duration) -> Duration {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..busy {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::black_box((0..1000_u64).fold(0, u64::wrapping_add));
+                }
+            });
+        }
+        let took = batch();
+        over.store(true, Ordering::Relaxed);
+        took
+    })
 }
 
 fn preemptions() -> i64 {

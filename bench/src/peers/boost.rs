@@ -16,8 +16,9 @@ pub fn timed_context(case: Case) -> Timed {
 pub fn timed_fiber(case: Case) -> Timed {
     let name = match case {
         Case::Yield => "fiber-yield",
+        Case::YieldMany => "fiber-yield-many",
         Case::Rendezvous | Case::RendezvousSliced => "fiber-rendezvous",
-        Case::Spawn => "fiber-spawn",
+        Case::Spawn | Case::SpawnJoin => "fiber-spawn",
         Case::SpawnBurst => "fiber-spawn-burst",
         _ => return None,
     };

@@ -11,8 +11,10 @@ use std::sync::OnceLock;
 pub fn timed(case: Case) -> Timed {
     let name = match case {
         Case::Yield => "yield",
+        Case::YieldMany => "yield-many",
         Case::Rendezvous | Case::RendezvousSliced => "rendezvous",
         Case::Spawn => "spawn",
+        Case::SpawnJoin => "spawn-join",
         Case::SpawnBurst => "spawn-burst",
         Case::ThreadRendezvous => "thread-rendezvous",
         _ => return None,

@@ -2,9 +2,9 @@
 //! of its own, which sleeps while others have their turn.
 
 use super::{wake, Able, Timed};
-use crate::cases::{Case, BURST};
+use crate::cases::{Case, BURST, MANY};
 use crate::herd::Herd;
-use crate::measure::elsewhere;
+use crate::measure::{beside, elsewhere};
 use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, Stack};
 use hardswitch::{Channel, MainLoop, Result, Settings};
 use std::cell::Cell;
@@ -34,16 +34,33 @@ pub fn timed(case: Case) -> Timed {
         Case::SpawnBurst => on_stage(Settings::desktop(), |operations| {
             spawn(operations, BURST, Stack::Own)
         }),
-        Case::Offload => on_stage(Settings::desktop(), offload).noting("a tasklet waits"),
-        Case::ThreadRendezvous => Able::new(|operations| {
-            thread_round_trip(operations, |side| {
-                hardswitch::spawn(side)?;
-                MainLoop::current()?.run_until_idle()
-            })
+        Case::YieldMany => on_stage(Settings::desktop(), |operations| {
+            give_up_many(operations, Stack::Own)
+        }),
+        Case::SpawnJoin => on_stage(Settings::desktop(), |operations| {
+            spawn_joined(operations, Stack::Own)
+        }),
+        Case::Offload(busy) => on_stage(Settings::desktop(), move |operations| {
+            beside(busy, || offload(operations))
         })
-        .noting("a tasklet on either side"),
+        .noting("a tasklet waits"),
+        Case::ThreadRendezvous => {
+            let spin = Settings::desktop().spin;
+            Able::new(move |operations| thread_round_trip(operations, spin, of_tasklets))
+                .noting("a tasklet on either side, which looks before it sleeps")
+        }
         _ => return None,
     }))
+}
+
+/// With threads that sleep at once when they have to wait, as those do that must not burn a processor.
+pub fn timed_asleep(case: Case) -> Timed {
+    (case == Case::ThreadRendezvous).then(|| {
+        Ok(
+            Able::new(|operations| thread_round_trip(operations, Duration::ZERO, of_tasklets))
+                .noting("Settings::spin is zero"),
+        )
+    })
 }
 
 /// The same with tasklets that live in windows, each in one of its own where two take
@@ -58,10 +75,17 @@ pub fn timed_sliced(case: Case) -> Timed {
             give_up(operations, Stack::Sliced)
         })
         .noting("two windows"),
+        Case::YieldMany => on_stage(Settings::desktop(), |operations| {
+            give_up_many(operations, Stack::Sliced)
+        })
+        .noting("nearly all copied at each turn"),
         Case::Rendezvous => on_stage(Settings::desktop(), |operations| {
             round_trip(operations, Stack::Sliced)
         })
         .noting("two windows"),
+        Case::SpawnJoin => on_stage(Settings::desktop(), |operations| {
+            spawn_joined(operations, Stack::Sliced)
+        }),
         Case::Spawn => on_stage(Settings::desktop(), |operations| {
             spawn(operations, 1, Stack::Sliced)
         }),
@@ -76,7 +100,7 @@ pub fn timed_sliced(case: Case) -> Timed {
 pub fn timed_thread(case: Case) -> Timed {
     match case {
         Case::ThreadRendezvous => Some(Ok(Able::new(|operations| {
-            thread_round_trip(operations, |side| side())
+            thread_round_trip(operations, Settings::desktop().spin, |side| side())
         })
         .noting("a plain thread on either side"))),
         _ => wake::timed_thread(case),
@@ -122,11 +146,73 @@ fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {
     .noting(format!("slices of {live} bytes")))
 }
 
+/// 1,000 tasklets of four functions, each with a loop, a frame and a place to switch of its own, as a game's are.
+fn give_up_many(operations: u64, stack: Stack) -> Duration {
+    macro_rules! kind {
+        ($words:literal) => {{
+            #[inline(never)]
+            fn turns(turns: u64) -> Result<()> {
+                let mut state = [0_u64; $words];
+                for turn in 0..turns {
+                    let at = turn as usize % $words;
+                    state[at] = state[at].wrapping_mul($words).wrapping_add(turn);
+                    hardswitch::schedule()?;
+                    std::hint::black_box(&mut state);
+                }
+                Ok(())
+            }
+            turns
+        }};
+    }
+    let kinds: [fn(u64) -> Result<()>; 4] = [kind!(2), kind!(3), kind!(6), kind!(10)];
+    let result = (|| -> Result<Duration> {
+        let turns = operations.div_ceil(MANY);
+        for number in 0..MANY as usize {
+            operations::builder(stack).spawn(move || kinds[number % 4](turns + 2))?;
+        }
+        // All have begun: their stacks are there.
+        for _ in 0..2 {
+            hardswitch::schedule()?;
+        }
+        let start = Instant::now();
+        hardswitch::run()?;
+        // As if there were as many as asked for.
+        Ok(start
+            .elapsed()
+            .mul_f64(operations as f64 / (turns * MANY) as f64))
+    })();
+    result.expect("scheduling works")
+}
+
+/// The spawner is a tasklet, which waits as tasklets do.
+fn spawn_joined(operations: u64, stack: Stack) -> Duration {
+    let took = Rc::new(Cell::new(Duration::ZERO));
+    let measured = took.clone();
+    let spawner = hardswitch::spawn(move || {
+        let mut finished = 0;
+        let start = Instant::now();
+        for _ in 0..operations {
+            let task = hardswitch::join::spawn_with(operations::builder(stack), || Ok(1))?;
+            finished += task.join()?;
+        }
+        measured.set(start.elapsed());
+        assert_eq!(finished, operations);
+        Ok(())
+    });
+    let done = spawner.and_then(|_| hardswitch::run());
+    done.expect("joining works");
+    took.get()
+}
+
+type Side = Box<dyn FnOnce() -> Result<()>>;
+
+fn of_tasklets(side: Side) -> Result<()> {
+    hardswitch::spawn(side)?;
+    MainLoop::current()?.run_until_idle()
+}
+
 /// Two threads, and on each somebody whom `run` runs. Not in `operations`: `count` has one thread to count.
-fn thread_round_trip(
-    operations: u64,
-    run: fn(Box<dyn FnOnce() -> Result<()>>) -> Result<()>,
-) -> Duration {
+fn thread_round_trip(operations: u64, spin: Duration, run: fn(Side) -> Result<()>) -> Duration {
     const END: u64 = u64::MAX;
     let (ask, answer) = (
         hardswitch::thread::Channel::<u64>::new(),
@@ -135,6 +221,11 @@ fn thread_round_trip(
     let side = |side: Box<dyn FnOnce() -> Result<Duration> + Send>| {
         thread::spawn(move || {
             elsewhere(|| {
+                let settings = Settings {
+                    spin,
+                    ..Settings::desktop()
+                };
+                settings.apply().expect("settings of a new thread");
                 let took = Rc::new(Cell::new(Duration::ZERO));
                 let measured = took.clone();
                 let done = run(Box::new(move || {

@@ -17,7 +17,7 @@ pub fn timed(case: Case) -> Timed {
     let batch: fn(u64) -> Duration = match case {
         Case::Yield => give_up,
         Case::Rendezvous | Case::RendezvousSliced => round_trip,
-        Case::Spawn => |operations| spawn(operations, 1),
+        Case::Spawn | Case::SpawnJoin => |operations| spawn(operations, 1),
         Case::SpawnBurst => |operations| spawn(operations, BURST),
         _ => return None,
     };

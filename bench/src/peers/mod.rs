@@ -115,6 +115,11 @@ fn peers() -> Vec<Peer> {
             herd: None,
         },
         Peer {
+            name: "hardswitch-asleep",
+            timed: hardswitch::timed_asleep,
+            herd: None,
+        },
+        Peer {
             name: "hardswitch-thread",
             timed: hardswitch::timed_thread,
             herd: None,

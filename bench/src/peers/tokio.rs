@@ -2,9 +2,9 @@
 //! measuring thread. Where two threads meet: a runtime with two workers, or two such runtimes.
 
 use super::{Able, Timed};
-use crate::cases::{Case, BURST};
+use crate::cases::{Case, BURST, MANY};
 use crate::herd::Herd;
-use crate::measure::elsewhere;
+use crate::measure::{beside, elsewhere};
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,13 +22,18 @@ pub fn timed(case: Case) -> Timed {
     let runtime = runtime();
     Some(Ok(match case {
         Case::Yield => Able::new(move |operations| runtime.block_on(give_up(operations))),
+        Case::YieldMany => Able::new(move |operations| runtime.block_on(give_up_many(operations))),
         Case::Rendezvous | Case::RendezvousSliced => {
             Able::new(move |operations| runtime.block_on(round_trip(operations)))
                 .noting("mpsc(1): a sender waits only if the place is taken")
         }
-        Case::Spawn => Able::new(move |operations| runtime.block_on(spawn(operations, 1))),
-        Case::Offload => Able::new(move |operations| runtime.block_on(offload(operations)))
-            .noting("spawn_blocking; a task waits"),
+        Case::Spawn | Case::SpawnJoin => {
+            Able::new(move |operations| runtime.block_on(spawn(operations, 1)))
+        }
+        Case::Offload(busy) => {
+            Able::new(move |operations| beside(busy, || runtime.block_on(offload(operations))))
+                .noting("spawn_blocking; a task waits")
+        }
         Case::SpawnBurst => Able::new(move |operations| runtime.block_on(spawn(operations, BURST))),
         _ => return None,
     }))
@@ -57,6 +62,34 @@ async fn give_up(operations: u64) -> Duration {
     joined(one).await;
     joined(other).await;
     start.elapsed()
+}
+
+/// 1,000 tasks of four functions.
+async fn give_up_many(operations: u64) -> Duration {
+    async fn turns<const WORDS: usize>(turns: u64) {
+        let mut state = [0_u64; WORDS];
+        for turn in 0..turns {
+            let at = turn as usize % WORDS;
+            state[at] = state[at].wrapping_mul(WORDS as u64).wrapping_add(turn);
+            yield_now().await;
+            std::hint::black_box(&mut state);
+        }
+    }
+    let each = operations.div_ceil(MANY);
+    let start = Instant::now();
+    let spawned = (0..MANY).map(|number| match number % 4 {
+        0 => tokio::spawn(turns::<2>(each)),
+        1 => tokio::spawn(turns::<3>(each)),
+        2 => tokio::spawn(turns::<6>(each)),
+        _ => tokio::spawn(turns::<10>(each)),
+    });
+    let tasks: Vec<_> = spawned.collect();
+    for task in tasks {
+        joined(task).await;
+    }
+    start
+        .elapsed()
+        .mul_f64(operations as f64 / (each * MANY) as f64)
 }
 
 async fn round_trip(operations: u64) -> Duration {

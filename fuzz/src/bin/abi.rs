@@ -16,8 +16,8 @@ use std::time::Duration;
 use fuzz::hsw::*;
 use fuzz::Rng;
 
-/// Nobody waits for longer than this once a program has had its time.
-const PROGRAM: Duration = Duration::from_millis(40);
+/// After this, waits that may last for ever are ended, one after the other.
+const PROGRAM: Duration = Duration::from_millis(10);
 
 // ------------------------------------------------------------------------------------------------ tokens
 
@@ -33,7 +33,18 @@ fn token() -> *mut c_void {
     let number = MADE.fetch_add(1, SeqCst);
     let token = TOKENS.get(number).expect("fewer tokens");
     token.store(OUT | maker, SeqCst);
+    note("token", token);
     token.as_ptr().cast()
+}
+
+/// A line of the trace.
+fn note(what: &str, token: &AtomicU32) {
+    if TRACE.load(SeqCst) {
+        let at = token.as_ptr() as usize - TOKENS.as_ptr() as usize;
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("a worker");
+        eprintln!("{name}: {what} {}", at / size_of::<AtomicU32>());
+    }
 }
 
 fn find(token: *mut c_void) -> &'static AtomicU32 {
@@ -48,6 +59,7 @@ fn find(token: *mut c_void) -> &'static AtomicU32 {
 
 /// It has come to where it ends. Not twice.
 fn end(token: *mut c_void) {
+    note("end of token", find(token));
     let before = find(token).fetch_xor(OUT | ENDED, SeqCst);
     assert_eq!(
         before & (OUT | ENDED),
@@ -1944,9 +1956,9 @@ struct Stop {
     over: AtomicBool,
 }
 
-/// In the pump of a thread whose time is over: nothing new.
+/// In the pump of a thread that has had some time: it is to do less, and nothing in the end.
 unsafe extern "C" fn stop_here(_: *mut c_void) -> i32 {
-    with(|w| w.fuel = 0);
+    with(|w| w.fuel /= 2);
     // SAFETY: as the header has it.
     unsafe {
         hsw_spawn(
@@ -2084,7 +2096,7 @@ fn program(seed: u64) {
         .collect();
     let stopper = {
         let stop = stop.clone();
-        let patience = if wall { PROGRAM } else { 5 * PROGRAM };
+        let patience = if wall { PROGRAM } else { 20 * PROGRAM };
         let run = move || {
             std::thread::park_timeout(patience);
             stop_all(&stop);
@@ -2117,10 +2129,11 @@ fn program(seed: u64) {
     assert_eq!(handles, 0, "handles that are left");
 }
 
-fn left() -> Vec<&'static str> {
+fn left() -> Vec<(usize, &'static str)> {
     let made = &TOKENS[..MADE.load(SeqCst)];
-    let states = made.iter().map(|token| token.load(SeqCst));
-    states.filter(|t| t & OUT != 0).map(maker).collect()
+    let states = made.iter().map(|token| token.load(SeqCst)).enumerate();
+    let left = states.filter(|(_, token)| token & OUT != 0);
+    left.map(|(number, token)| (number, maker(token))).collect()
 }
 
 fn main() {
