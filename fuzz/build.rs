@@ -15,6 +15,8 @@ fn main() {
 
 /// The header's statements: without comments, preprocessor lines and line breaks.
 fn statements(text: &str) -> Vec<String> {
+    // What follows is of C++.
+    let text = text.split("\n} // extern \"C\"").next().unwrap_or(text);
     let plain: String = text
         .split("/*")
         .map(|part| part.split_once("*/").map_or(part, |(_, code)| code))

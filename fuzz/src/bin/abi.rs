@@ -1391,6 +1391,24 @@ fn traps() -> i32 {
     }
 }
 
+/// What a C++ runtime keeps of a thread's exceptions: none here.
+unsafe extern "C" fn exception_globals() -> *mut c_void {
+    thread_local! {
+        static GLOBALS: std::cell::UnsafeCell<[usize; 2]> = const { std::cell::UnsafeCell::new([0; 2]) };
+    }
+    GLOBALS.with(|globals| globals.get().cast())
+}
+
+fn exceptions() -> i32 {
+    // SAFETY: as the header has it.
+    unsafe {
+        match coin() {
+            true => hsw_exceptions_add(Some(exception_globals)),
+            false => hsw_exceptions_remove(Some(exception_globals)),
+        }
+    }
+}
+
 fn elsewhere() -> i32 {
     // SAFETY: as the header has it.
     unsafe {
@@ -1923,6 +1941,7 @@ const OPS: &[Op] = &[
     ("questions", questions),
     ("callbacks", callbacks),
     ("traps", traps),
+    ("exceptions", exceptions),
     ("elsewhere", elsewhere),
     ("local", local),
     ("lock", lock),
