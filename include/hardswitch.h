@@ -1966,8 +1966,8 @@ hsw_status hsw_timer_state(struct hsw_timer timer,
 #endif /* HARDSWITCH_H */
 
 #if defined(__cplusplus) && defined(__GNUC__) && (defined(__cpp_exceptions) || defined(__EXCEPTIONS)) && \
-    !defined(HARDSWITCH_MODULE_H)
-#define HARDSWITCH_MODULE_H
+    !defined(HSW_MODULE_H)
+#define HSW_MODULE_H
 
 /* Each module in C++ that includes this header makes its C++ runtime known when it is loaded, before anything else of the file that
  * includes it: it may be one that the library cannot find by itself. See hsw_exceptions_add. */
@@ -1976,8 +1976,7 @@ hsw_status hsw_timer_state(struct hsw_timer timer,
 
 extern "C" void *hsw_module_cxa_get_globals(void) __asm__("__cxa_get_globals") __attribute__((weak));
 
-namespace {
-struct hsw_module_exceptions {
+namespace { struct hsw_module_exceptions { // of each module its own: hidden from all others
     hsw_module_exceptions() {
         if (&hsw_module_cxa_get_globals != 0 && hsw_exceptions_add(&hsw_module_cxa_get_globals) != HSW_OK) {
             fprintf(stderr, "hardswitch: %s\n", hsw_last_error_message());
@@ -1991,6 +1990,5 @@ struct hsw_module_exceptions {
     }
     hsw_module_exceptions(const hsw_module_exceptions &);
     hsw_module_exceptions &operator=(const hsw_module_exceptions &);
-} hsw_module_exceptions_are_known;
-} // namespace
+} hsw_module_exceptions_are_known; } // hsw_module_exceptions
 #endif
