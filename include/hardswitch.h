@@ -999,8 +999,12 @@ hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
 // Sets the error handler; otherwise as `hsw_set_schedule_callback`.
 hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
 
-// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-// and makes every handle of its objects stale; what destructors make on the way ends too, after ten rounds at the latest. From main only, and not in a function that the library has called there, as that of a timer
+// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees
+// what it has, cancels its timers, frees what was posted to its loop and has not run, and the
+// `user` of abandoned calls, and makes every handle of its objects stale; what destructors make on
+// the way ends too, after ten rounds at the latest. Others' posts are refused from then on. The
+// thread keeps its number, if it attaches again. From main only, and not in a function that the
+// library has called there, as that of a timer
 // (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 hsw_status hsw_thread_exit(void);
 

@@ -86,6 +86,23 @@ pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Resul
 
 pub(crate) use crate::thrown::raise;
 
+/// In a thread that is ending nothing can be waited for that others must bring. A tasklet
+/// that wants to waits for its next kill instead: so who carries on after each error uses
+/// up its kills, and is given up. Main, which cannot be killed, is refused.
+#[cfg(feature = "std")]
+#[cold]
+pub(crate) fn refuse_in_end() -> Error {
+    let runtime = Runtime::get();
+    if runtime.is_dying() {
+        let never = crate::Channel::<()>::private();
+        // Nobody sends there.
+        if let Err(error) = never.park(false) {
+            return error.into();
+        }
+    }
+    crate::error::StateError::ThreadEnding.into()
+}
+
 #[cfg(feature = "std")]
 mod sys {
     use super::*;
@@ -94,6 +111,9 @@ mod sys {
 
     /// Pumps once, for as long as that takes. False: nothing could come of it.
     pub(super) fn turn(runtime: &Runtime) -> Result<bool> {
+        if runtime.is_ending() {
+            return Ok(false);
+        }
         let reactor = Reactor::existing();
         let reactor = reactor.as_ref();
         let has_work = || {

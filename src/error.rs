@@ -95,6 +95,8 @@ pub enum StateError {
     ThrowDead,
     /// The thread of the tasklet is gone.
     NoThread,
+    /// The calling thread is ending: nothing is waited for or made there any more.
+    ThreadEnding,
     /// The thread of the tasklet has no scheduler.
     ThreadNotInitialized,
     /// A switching call out of a schedule callback.
@@ -145,6 +147,7 @@ impl StateError {
             StateError::RemoveCurrent => "The current tasklet cannot be removed.",
             StateError::ThrowDead => "You cannot throw to a dead tasklet",
             StateError::NoThread => "tasklet has no thread",
+            StateError::ThreadEnding => "the thread is ending",
             StateError::ThreadNotInitialized => "Target thread isn't initialized",
             StateError::RecursiveSchedule => "Recursive scheduler call due to callbacks!",
             StateError::RecursiveChannel => "Recursive channel call due to callbacks!",

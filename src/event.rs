@@ -180,8 +180,9 @@ impl AsRawFd for EventQueue {
     }
 }
 
-impl Drop for EventQueue {
-    fn drop(&mut self) {
+impl EventQueue {
+    /// From now on posts are refused. Answers whether there were events; they are dropped.
+    pub(crate) fn close(&self) -> bool {
         let left = {
             let mut queue = self.shared.lock();
             queue.open = false;
@@ -193,6 +194,13 @@ impl Drop for EventQueue {
                 left.len()
             );
         }
+        !left.is_empty()
+    }
+}
+
+impl Drop for EventQueue {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

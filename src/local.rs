@@ -115,22 +115,23 @@ fn with_values<R>(f: impl FnOnce(&mut Values) -> R) -> R {
 }
 
 /// Drops the values of a tasklet that ends. A destructor may make new ones: it goes round ten times, what is made then goes with the control
-/// block.
+/// block. Answers whether there were any.
 ///
 /// # Safety
 /// `task` is the running tasklet, with nothing borrowed from it.
 #[cold]
-pub(crate) unsafe fn drop_values(task: *mut Task) {
-    for _ in 0..crate::tasklet::KILLS {
+pub(crate) unsafe fn drop_values(task: *mut Task) -> bool {
+    for round in 0..crate::tasklet::KILLS {
         // SAFETY: a live task; taken out, so that destructors find a list of their own.
         let values = unsafe {
             match &mut (*task).extra {
                 Some(extra) if !extra.locals.is_empty() => core::mem::take(&mut extra.locals),
-                _ => return,
+                _ => return round > 0,
             }
         };
         drop(values);
     }
+    true
 }
 
 impl<T: 'static> fmt::Debug for Local<T> {

@@ -21,7 +21,6 @@ use crate::event::{PostError, Poster, Promise};
 use crate::net::reactor::{PumpError, Reactor, Wake};
 use crate::net::shim::Backend;
 use crate::{Error, Result};
-use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,24 +77,13 @@ pub fn sleep_until(until: Instant) -> Result<()> {
 #[derive(Clone)]
 pub struct MainLoop {
     reactor: Rc<Reactor>,
-    stop: Arc<AtomicBool>,
-}
-
-thread_local! {
-    static STOP: Arc<AtomicBool> = Arc::default();
-    /// Calls of `run` under way on this thread.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
 impl MainLoop {
     /// The calling thread's; made on first use. Errors: the operating system has no descriptor left; the thread is ending.
     pub fn current() -> Result<MainLoop> {
-        let stop = STOP
-            .try_with(Arc::clone)
-            .map_err(|_| std::io::Error::other("the thread is ending"))?;
         Ok(MainLoop {
             reactor: Reactor::current()?,
-            stop,
         })
     }
 
@@ -103,7 +91,7 @@ impl MainLoop {
     pub fn remote(&self) -> Remote {
         Remote {
             poster: self.reactor.events().poster(),
-            stop: self.stop.clone(),
+            stop: self.reactor.stop().clone(),
         }
     }
 
@@ -160,7 +148,7 @@ impl MainLoop {
     }
 
     fn free_run(&self, until_idle: bool) -> Result<()> {
-        let running = Running::begin(&self.stop);
+        let running = Running::begin(&self.reactor);
         self.run_on(until_idle)?;
         running.over();
         Ok(())
@@ -171,7 +159,7 @@ impl MainLoop {
             if crate::run_count() > 1 {
                 crate::run()?;
             }
-            if self.stop.load(Ordering::Acquire) {
+            if self.reactor.stop().load(Ordering::Acquire) {
                 return Ok(());
             }
             if crate::run_count() > 1 {
@@ -231,26 +219,26 @@ impl fmt::Debug for MainLoop {
 }
 
 /// The outermost free run forgets a stop when it is over; nested ones leave it for the outer ones, and one that fails for the next.
-struct Running<'a>(&'a AtomicBool);
+struct Running<'a>(&'a Reactor);
 
 impl<'a> Running<'a> {
-    fn begin(stop: &'a AtomicBool) -> Running<'a> {
-        RUNNING.set(RUNNING.get() + 1);
-        Running(stop)
+    fn begin(reactor: &'a Reactor) -> Running<'a> {
+        reactor.running().set(reactor.running().get() + 1);
+        Running(reactor)
     }
 }
 
 impl Running<'_> {
     fn over(self) {
-        if RUNNING.get() == 1 {
-            self.0.store(false, Ordering::Release);
+        if self.0.running().get() == 1 {
+            self.0.stop().store(false, Ordering::Release);
         }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        RUNNING.set(RUNNING.get() - 1);
+        self.0.running().set(self.0.running().get() - 1);
     }
 }
 

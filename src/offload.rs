@@ -27,9 +27,10 @@ use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
 use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::mem::ManuallyDrop;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -356,17 +357,20 @@ impl<F, R> Waiting<'_, F, R> {
 
     /// For the outcome to come. Where it is to be sent, and the callback's number there.
     fn keep_callback(&mut self) -> Option<(Poster, u64)> {
-        let calls = calls().ok()?;
+        if Runtime::get().is_ending() {
+            return None;
+        }
         let callback = self.on_abandoned.take()?;
         // Somebody wants the outcome still: the loop is not idle.
         self.reactor.count_outstanding(1);
         let reactor = self.reactor.clone();
-        let number = calls.insert(Box::new(move |outcome| {
+        let expecting: Expecting = Box::new(move |outcome| {
             reactor.count_outstanding(-1);
             if let Ok(outcome) = outcome.downcast::<Outcome<R>>() {
                 callback(outcome.map_err(Error::from));
             }
-        }));
+        });
+        let number = CALLS.with(|calls| calls.insert(expecting));
         Some((self.reactor.events().poster(), number))
     }
 }
@@ -385,26 +389,34 @@ impl<F, R> Drop for Waiting<'_, F, R> {
 }
 
 /// The callbacks of this thread's abandoned calls. Workers know them by number: they must not leave their thread.
-#[derive(Default)]
 struct Calls {
     next: Cell<u64>,
-    by_number: RefCell<HashMap<u64, Expecting>>,
+    by_number: RefCell<BTreeMap<u64, Expecting>>,
 }
 
 /// Gets an outcome, whatever its type.
 type Expecting = Box<dyn FnOnce(Box<dyn Any>)>;
 
 thread_local! {
-    static CALLS: Rc<Calls> = Rc::default();
+    // Without a destructor: the thread's end drops what is in there (`let_go`).
+    static CALLS: ManuallyDrop<Calls> = const { ManuallyDrop::new(Calls::new()) };
 }
 
-fn calls() -> Result<Rc<Calls>> {
-    CALLS
-        .try_with(Rc::clone)
-        .map_err(|_| io::Error::other("the thread is ending").into())
+/// The thread is ending: drops the callbacks of its abandoned calls. Answers whether there were
+/// any.
+pub(crate) fn let_go() -> bool {
+    let calls = CALLS.with(|calls| calls.by_number.take());
+    !calls.is_empty()
 }
 
 impl Calls {
+    const fn new() -> Calls {
+        Calls {
+            next: Cell::new(0),
+            by_number: RefCell::new(BTreeMap::new()),
+        }
+    }
+
     fn insert(&self, call: Expecting) -> u64 {
         let number = self.next.get();
         self.next.set(number + 1);
@@ -418,7 +430,7 @@ impl Calls {
 
 /// Runs on the thread that made the call.
 fn come_home(number: u64, outcome: Box<dyn Any>) {
-    if let Some(call) = calls().ok().and_then(|calls| calls.remove(number)) {
+    if let Some(call) = CALLS.with(|calls| calls.remove(number)) {
         call(outcome);
     }
 }

@@ -14,7 +14,7 @@ use core::{mem, ptr};
 use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::channel;
 use crate::debug::table::{self, Chunk, Link};
-use crate::error::{Error, Result, SettingsError};
+use crate::error::{Error, Result, SettingsError, StateError};
 use crate::exceptions;
 use crate::os;
 use crate::run::Runs;
@@ -255,6 +255,7 @@ pub(crate) struct Runtime {
     channels: Cell<usize>,
     /// The thread has ended; the last object frees the runtime.
     ended: Cell<bool>,
+    end: Cell<End>,
 
     pub(crate) thread_fp: Cell<FpEnv>,
     pub(crate) on_schedule: RefCell<Option<ScheduleCallback>>,
@@ -351,8 +352,11 @@ impl Runtime {
         Runtime::create(Settings::default(), None)
     }
 
+    /// The runtime of a thread that has none. One that is past its end gets one where
+    /// nothing can be made and nobody runs.
     #[cold]
     fn create<'a>(settings: Settings, memory: Option<usize>) -> &'a Runtime {
+        let lives = os::at_thread_exit();
         let runtime = Box::into_raw(Box::new(Runtime {
             current: Cell::new(ptr::null_mut()),
             ring: Cell::new(ptr::null_mut()),
@@ -386,6 +390,7 @@ impl Runtime {
             tasks: Cell::new(0),
             channels: Cell::new(0),
             ended: Cell::new(false),
+            end: Cell::new(if lives { End::Not } else { End::Over }),
             thread_fp: Cell::new(FpEnv::DEFAULT),
             on_schedule: RefCell::new(None),
             on_channel: RefCell::new(None),
@@ -393,7 +398,7 @@ impl Runtime {
             on_error: RefCell::new(None),
             settings,
             thread_bottom: OnceCell::new(),
-            thread_id: NEXT_THREAD.fetch_add(1, Ordering::Relaxed),
+            thread_id: os::thread_id(|| NEXT_THREAD.fetch_add(1, Ordering::Relaxed)),
             runs: Runs::new(),
             timers: Timers::new(),
             thrown: Cell::new(0),
@@ -411,7 +416,15 @@ impl Runtime {
             // After that: who makes another C++ runtime known meanwhile finds this one.
             exceptions::look(&*runtime);
             os::set_runtime(runtime);
-            let _ends = os::at_thread_exit();
+            if !lives {
+                let runtime = &*runtime;
+                runtime.stand_down();
+                // Until the last object and the thread itself are gone.
+                runtime.channel_made();
+                #[cfg(feature = "std")]
+                os::at_the_very_end(runtime, let_go);
+                return runtime;
+            }
             if (*runtime).settings.overflow_report {
                 os::watch_overflow();
             }
@@ -426,7 +439,7 @@ impl Runtime {
             runtime.ring_append(main);
             runtime.current.set(main);
             #[cfg(feature = "std")]
-            if _ends {
+            {
                 crate::thread::attach(runtime);
                 crate::thread::host_lock::attached();
             }
@@ -749,6 +762,9 @@ impl Runtime {
 
     #[cold]
     fn grow(&self) -> Result<()> {
+        if self.hooks() & HOOK_ENDED != 0 {
+            return Err(StateError::ThreadEnding.into());
+        }
         let mut chunks = self.chunks.borrow_mut();
         let count = chunks
             .last()
@@ -845,6 +861,8 @@ impl Runtime {
 
     #[cold]
     fn free_if_last(&self) {
+        // A control block that comes back is not used again.
+        self.free.set(ptr::null_mut());
         if self.tasks.get() == 0 && self.channels.get() == 0 {
             // SAFETY: nothing refers to the runtime: the thread let go of it
             // (`ended`), and tasks and channels are gone.
@@ -920,6 +938,23 @@ impl Runtime {
         }
     }
 
+    /// Is the thread ending, or past its end?
+    pub(crate) fn is_ending(&self) -> bool {
+        self.end.get() != End::Not
+    }
+
+    /// Is the running tasklet one that its ending thread kills, until it ends or has used
+    /// up its kills?
+    #[cfg(feature = "std")]
+    pub(crate) fn is_dying(&self) -> bool {
+        self.end.get() == End::Under && self.current() != self.main()
+    }
+
+    fn is_anybody_left(&self) -> bool {
+        let ends = |t: &Tasklet| t.is_alive() && !t.is_main() && !t.is_zombie();
+        self.all_tasklets().iter().any(ends)
+    }
+
     /// Takes those who would not end out of all queues. Their references stay: they are
     /// kept for ever, and no code that comes later can have them run.
     fn give_up(&self) {
@@ -949,6 +984,8 @@ impl Runtime {
     /// have handles: what would run a tasklet, or block in the name of one, is refused.
     fn stand_down(&self) {
         debug_assert!(self.ring.get().is_null());
+        self.end.set(End::Over);
+        self.free.set(ptr::null_mut());
         let nobody = self.nobody.get();
         // SAFETY: a task of our own, in no queue.
         unsafe {
@@ -1013,6 +1050,16 @@ pub fn stats() -> Stats {
     Runtime::get().stats()
 }
 
+/// How far the end of a thread has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Not,
+    /// Its tasklets are killed, and what it keeps is dropped: user code runs.
+    Under,
+    /// Nothing of it runs any more.
+    Over,
+}
+
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
 /// std nobody else does it at the end of a thread. From main; inside another tasklet
 /// it does nothing.
@@ -1022,7 +1069,7 @@ pub fn stats() -> Stats {
 /// not used in any other way.
 #[cfg(not(feature = "std"))]
 pub unsafe fn end_thread() {
-    thread_exit();
+    thread_exit(|| false);
 }
 
 /// Is another tasklet than main running? Then its thread cannot end in order.
@@ -1030,54 +1077,120 @@ pub(crate) fn inside_tasklet() -> bool {
     Runtime::existing().is_some_and(|runtime| runtime.current() != runtime.main())
 }
 
-/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`].
-/// Runs by itself at the end of a thread; hosts without std call it.
-pub(crate) fn thread_exit() {
-    let Some(runtime) = Runtime::existing() else {
-        return;
-    };
+/// The last of a thread: no code of its own runs any more that could use its runtime.
+#[cfg(feature = "std")]
+extern "C" fn let_go(runtime: *mut core::ffi::c_void) {
+    os::set_runtime(ptr::null());
+    // SAFETY: a runtime of this thread that stands for one that has ended: see `create`.
+    unsafe {
+        let runtime = &*runtime.cast::<Runtime>();
+        // Whoever has a handle of the running tasklet refers to the runtime itself.
+        if (*runtime.nobody.get()).refs == 1 {
+            runtime.ended.set(true);
+            runtime.channel_gone();
+        }
+    }
+}
+
+/// Ends all that the library keeps for the calling thread, in the order that
+/// `docs/threads.md` gives: the one way in which a part of a thread ends. Runs by itself
+/// at the end of a thread, and when a host asks for it.
+///
+/// `above` drops what a higher floor keeps for the thread; it answers whether there was
+/// anything.
+pub(crate) fn thread_exit(above: fn() -> bool) {
     if inside_tasklet() {
-        // The thread ends inside a tasklet: its stack is about to go, and
-        // nothing can be run safely any more.
+        return Runtime::get().abandon();
+    }
+    // What goes may make things again, and so a runtime.
+    for _ in 0..crate::tasklet::KILLS {
+        match Runtime::existing() {
+            Some(runtime) if !runtime.is_ending() => runtime.end(above),
+            // Asked for by what is dropped in the end.
+            Some(runtime) if runtime.end.get() == End::Under => return,
+            _ if above() => {}
+            _ => return,
+        }
+    }
+}
+
+impl Runtime {
+    fn end(&self, above: fn() -> bool) {
+        self.end.set(End::Under);
+        self.set_trap(0);
+        // User code runs in each round, and may make what the next one ends.
+        for _ in 0..crate::tasklet::KILLS {
+            #[cfg(feature = "std")]
+            drop(crate::thread::set_free());
+            self.shut_down();
+            self.give_up();
+            let dropped = self.drop_what_main_has();
+            #[cfg(feature = "std")]
+            let dropped = crate::thread::end::let_go() | dropped;
+            if !(above() | dropped | self.is_anybody_left()) {
+                break;
+            }
+        }
+        self.give_up();
+        let main = self.main();
+        // SAFETY: main is live: the thread's reference is released below.
+        unsafe { self.ring_remove(main) };
+        self.stand_down();
+        // User code runs still, but whatever would make, run or wait for something is refused.
+        #[cfg(feature = "std")]
+        {
+            crate::thread::end::close();
+            crate::thread::detach(true);
+        }
+        above();
+        // SAFETY: live tasks; what they have is moved out first.
+        unsafe {
+            (*main).clear(flag::ALIVE | flag::STARTED);
+            for task in [main, self.nobody.get()] {
+                let left = ((*task).slot.take(), (*task).extra.take());
+                drop(left);
+            }
+        }
+        #[cfg(feature = "std")]
+        crate::thread::host_lock::leave();
+        os::set_runtime(ptr::null());
+        // SAFETY: the queue's reference to main and the thread's. The runtime is kept until
+        // the last line.
+        unsafe {
+            self.channel_made();
+            release(main);
+            release(main);
+        }
+        self.ended.set(true);
+        self.channel_gone();
+    }
+
+    /// What the host has put into main, and the callbacks. Answers whether there was anything.
+    fn drop_what_main_has(&self) -> bool {
+        // SAFETY: main is the running tasklet.
+        let values = unsafe { crate::local::drop_values(self.main()) };
+        let (schedule, channel) = (self.on_schedule.take(), self.on_channel.take());
+        let error = self.on_error.take();
+        let any = values || schedule.is_some() || channel.is_some() || error.is_some();
+        self.set_hook(HOOK_SCHEDULE | HOOK_CHANNEL, false);
+        drop((schedule, channel, error));
+        any
+    }
+
+    /// The thread ends inside a tasklet: its stack is about to go, and nobody can run
+    /// safely any more.
+    fn abandon(&self) {
+        if self.end.replace(End::Over) == End::Over {
+            return;
+        }
         log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         #[cfg(feature = "std")]
         {
             mem::forget(crate::thread::set_free());
+            crate::thread::end::abandon();
             crate::thread::detach(false);
             crate::thread::host_lock::leave();
         }
-        return;
-    }
-    runtime.set_trap(0);
-    #[cfg(feature = "std")]
-    drop(crate::thread::set_free());
-    runtime.shut_down();
-    runtime.give_up();
-    #[cfg(feature = "std")]
-    crate::thread::detach(true);
-    // SAFETY: main is unlinked; the queue's and the thread's references are
-    // released; user callbacks go with it.
-    unsafe {
-        crate::local::drop_values(runtime.main());
-        drop(runtime.on_schedule.take());
-        drop(runtime.on_channel.take());
-        drop(runtime.on_error.take());
-        // What those destructors have made.
-        runtime.shut_down();
-        #[cfg(feature = "std")]
-        crate::thread::host_lock::leave();
-        runtime.give_up();
-        let main = runtime.main();
-        runtime.ring_remove(main);
-        (*main).clear(flag::ALIVE | flag::STARTED);
-        runtime.stand_down();
-        os::set_runtime(ptr::null());
-        // Keep the runtime until the last lines here.
-        runtime.channel_made();
-        release(main);
-        release(main);
-        runtime.ended.set(true);
-        runtime.channel_gone();
     }
 }
 

@@ -230,7 +230,9 @@ unsafe fn end_locals(task: *mut Task) {
     // SAFETY: the running tasklet. Its error is put aside: destructors may switch.
     unsafe {
         let error = (*task).slot.take();
-        os::catch_into(task, keep_error, || crate::local::drop_values(task));
+        os::catch_into(task, keep_error, || {
+            crate::local::drop_values(task);
+        });
         #[cfg(feature = "std")]
         {
             // The next function is somebody else.

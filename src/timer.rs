@@ -16,15 +16,19 @@
 //!
 //! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
 
+use crate::drive;
 use crate::net::reactor::{self, Reactor, Timers, Wake};
+use crate::runtime::Runtime;
 use crate::thrown;
 use crate::Result;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
 /// After `delay` of wall time, calls `f` once. Errors: as [`Clock::call_later`].
@@ -124,25 +128,36 @@ enum Action {
 }
 
 thread_local! {
-    static WALL: Clock = Clock::start();
-    static SIM: SimClock = SimClock::new();
+    // Without destructors: the thread's end takes them out (`end`).
+    static WALL: Kept<Clock> = const { Kept::new(RefCell::new(None)) };
+    static SIM: Kept<SimClock> = const { Kept::new(RefCell::new(None)) };
 }
 
-/// Drops all timers of the calling thread, as its end does.
-pub(crate) fn drop_all() {
-    if let Ok(reactor) = Reactor::current() {
-        reactor.drop_timers();
+type Kept<C> = ManuallyDrop<RefCell<Option<C>>>;
+
+/// The calling thread's clock of a kind. Errors: the thread is ending.
+fn kept<C: Clone>(clock: &'static LocalKey<Kept<C>>, make: fn() -> C) -> Result<C> {
+    if let Some(clock) = clock.with(|kept| kept.borrow().clone()) {
+        return Ok(clock);
     }
+    if Runtime::get().is_ending() {
+        return Err(drive::refuse_in_end());
+    }
+    let made = make();
+    clock.with(|kept| kept.replace(Some(made.clone())));
+    Ok(made)
 }
 
-fn ending<E>(_: E) -> io::Error {
-    io::Error::other("the thread is ending")
+/// The thread's part is over: its clocks go. Their timers have gone before.
+pub(crate) fn end() {
+    let (wall, sim) = (WALL.with(|kept| kept.take()), SIM.with(|kept| kept.take()));
+    drop((wall, sim));
 }
 
 impl Clock {
     /// The thread's clock of wall time; it starts with its first use. Errors: the thread is ending.
     pub fn wall() -> Result<Clock> {
-        Ok(WALL.try_with(Clock::clone).map_err(ending)?)
+        kept(&WALL, Clock::start)
     }
 
     fn start() -> Clock {
@@ -252,7 +267,7 @@ impl SimClock {
 
     /// The thread's, made on first use. Errors: the thread is ending.
     pub fn current() -> Result<SimClock> {
-        Ok(SIM.try_with(SimClock::clone).map_err(ending)?)
+        kept(&SIM, SimClock::new)
     }
 
     /// Stops it. Twice is fine.

@@ -1,5 +1,7 @@
 //! A deadlock is found when no thread can run, and not before. One test: it counts all threads of the process.
 
+mod common;
+
 use hardswitch::thread::Channel;
 use hardswitch::{spawn, Error, MainLoop, Select};
 use std::thread;
@@ -7,11 +9,17 @@ use std::time::Duration;
 
 #[test]
 fn a_deadlock_is_found_when_no_thread_can_run_and_not_before() {
+    // In a process that has no threads but those of the case.
+    let said = common::child(who_hopes_for_a_stranger_is_told_when_it_has_ended);
+    assert_eq!(said, (String::new(), 0));
     // On a thread of its own, which is gone afterwards.
     thread::spawn(the_last_thread_that_can_run_does_not_get_to_wait)
         .join()
         .unwrap();
     who_is_left_is_told_when_the_last_one_goes();
+    thread::spawn(a_thread_that_has_left_is_no_hope)
+        .join()
+        .unwrap();
 }
 
 fn the_last_thread_that_can_run_does_not_get_to_wait() {
@@ -149,4 +157,57 @@ fn who_is_left_is_told_when_the_last_one_goes() {
         told.iter().all(|e| matches!(e, Error::Deadlock)),
         "{told:?}"
     );
+}
+
+/// A thread that never uses the library, and one that only sent, by its main flow of control.
+fn who_hopes_for_a_stranger_is_told_when_it_has_ended() {
+    // SAFETY: ends the process if it hangs.
+    unsafe { libc::alarm(60) };
+    for uses_it in [false, true] {
+        let channel = Channel::<u32>::new();
+        // A handle that nobody uses may be under way to it.
+        let _unused = channel.clone();
+        let there = channel.clone();
+        let stranger = thread::spawn(move || {
+            if uses_it {
+                there.send(1).unwrap();
+            }
+            thread::sleep(Duration::from_millis(100));
+            std::mem::forget(there);
+        });
+        if uses_it {
+            assert_eq!(channel.receive().unwrap(), 1);
+        }
+        assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+        stranger.join().unwrap();
+    }
+}
+
+extern "C" {
+    fn hsw_thread_attach() -> i32;
+    fn hsw_thread_exit() -> i32;
+}
+
+/// It has left by a call, and lives on.
+fn a_thread_that_has_left_is_no_hope() {
+    let channel = Channel::<u32>::new();
+    let (tx, rx) = std::sync::mpsc::channel::<()>();
+    let (left, has_left) = std::sync::mpsc::channel();
+    let other = thread::spawn(move || {
+        // SAFETY: calls without arguments, from main.
+        unsafe { assert_eq!((hsw_thread_attach(), hsw_thread_exit()), (0, 0)) };
+        left.send(()).unwrap();
+        let _ = rx.recv();
+    });
+    has_left.recv().unwrap();
+    // Main's flow of control waits in the system, for us.
+    let here = hardswitch::thread_id();
+    assert_eq!(
+        hardswitch::thread::threads(),
+        [here],
+        "the one that has left is not listed"
+    );
+    assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+    drop(tx);
+    other.join().unwrap();
 }

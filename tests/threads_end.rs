@@ -745,3 +745,312 @@ fn what_the_last_destructors_of_main_make_ends_too() {
     thread::spawn(|| OF_MAIN.with(|_| ())).join().unwrap();
     assert_eq!(ENDED.load(SeqCst), 2);
 }
+
+/// Ends `thread`, or fails.
+fn join_in_time<T: Send + 'static>(what: &str, thread: thread::JoinHandle<T>) -> T {
+    let (tx, rx) = mpsc::channel();
+    thread::spawn(move || tx.send(thread.join()));
+    let ended = rx.recv_timeout(Duration::from_secs(120));
+    ended
+        .unwrap_or_else(|_| panic!("{what}: the thread does not end"))
+        .unwrap()
+}
+
+/// Waits that a thread's end must end, as tasklets that ignore their errors call them.
+type Stubborn = fn(&Shared);
+const STUBBORN: [(&str, Stubborn); 12] = [
+    ("sleep", |_| drop(hardswitch::sleep(MS(1)))),
+    ("sleep for ever", |_| drop(hardswitch::sleep(Duration::MAX))),
+    ("sleep by a clock", |_| {
+        drop(hardswitch::timer::Clock::wall().and_then(|clock| clock.sleep(MS(1))));
+    }),
+    ("accept", |_| {
+        let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = hardswitch::net::TcpListener::bind(anywhere);
+        drop(listener.and_then(|listener| listener.accept()));
+    }),
+    ("event", |shared| drop(shared.event.wait())),
+    ("semaphore", |shared| {
+        drop(shared.semaphore.acquire_timeout(MS(1)));
+    }),
+    ("worker", |_| {
+        drop(hardswitch::offload::call(|| thread::sleep(MS(20))));
+    }),
+    ("channel between threads", |shared| {
+        drop(shared.channel.receive_timeout(MS(1)));
+    }),
+    ("local channel", |_| {
+        drop(hardswitch::Channel::<u32>::new().receive_timeout(MS(1)));
+    }),
+    ("pump", |_| {
+        drop(MainLoop::current().and_then(|it| it.pump(None)));
+    }),
+    ("run of the loop", |_| {
+        drop(MainLoop::current().and_then(|it| it.run_until_idle()));
+    }),
+    ("remote", |_| {
+        drop(
+            hardswitch::current()
+                .remote()
+                .and_then(|it| it.with(|_| ())),
+        );
+        drop(hardswitch::schedule());
+    }),
+];
+
+#[test]
+#[cfg_attr(feature = "asan", ignore = "what a thread abandons is a leak")]
+fn who_goes_on_waiting_is_given_up_after_ten_kills() {
+    const MANY: usize = 1000;
+    for (what, wait) in STUBBORN {
+        for uses_the_loop in [false, true] {
+            let shared = Arc::new(Shared {
+                channel: Channel::new(),
+                full: Channel::new(),
+                event: sync::Event::new(),
+                semaphore: sync::Semaphore::new(0),
+                over: AtomicUsize::new(0),
+                token: Arc::new(()),
+            });
+            let there = shared.clone();
+            let thread = thread::spawn(move || {
+                if uses_the_loop {
+                    MainLoop::current().unwrap().tick().unwrap();
+                }
+                let stubborn = spawn(move || {
+                    drop(hardswitch::schedule_remove());
+                    while there.over.fetch_add(1, SeqCst) < MANY {
+                        wait(&there);
+                    }
+                });
+                std::mem::forget(stubborn.unwrap());
+                hardswitch::schedule().unwrap();
+            });
+            join_in_time(what, thread);
+            let times = shared.over.load(SeqCst);
+            assert!(
+                (1..=10).contains(&times),
+                "{what}, {uses_the_loop}: {times} waits"
+            );
+        }
+    }
+}
+
+/// Descriptors that the process has.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// What keeps a reference to the loop of its thread, or to a clock of it.
+type Keeper = fn(Arc<()>);
+const KEEPERS: [(&str, Keeper); 6] = [
+    ("a timer that holds the loop", |token| {
+        let main_loop = MainLoop::current().unwrap();
+        let f = move || drop((main_loop, token));
+        hardswitch::timer::call_later(Duration::from_secs(1000), f).unwrap();
+    }),
+    ("a timer that holds its clock", |token| {
+        let clock = hardswitch::timer::SimClock::new();
+        let (held, also) = (clock.clone(), token.clone());
+        clock
+            .call_later(MS(1000), move || drop((held, token)))
+            .unwrap();
+        let held = clock.clone();
+        clock
+            .repeat(MS(1000), move || drop((held.clone(), also.clone())))
+            .unwrap();
+    }),
+    ("a timer that holds itself", |token| {
+        let own: Rc<RefCell<Option<hardswitch::timer::Timer>>> = Rc::default();
+        let held = own.clone();
+        let f = move || drop((held.clone(), token.clone()));
+        let timer = hardswitch::timer::repeat(Duration::from_secs(1000), f).unwrap();
+        *own.borrow_mut() = Some(timer);
+    }),
+    ("a timer that makes another when it goes", |token| {
+        struct Again(u32, Arc<()>);
+        impl Drop for Again {
+            fn drop(&mut self) {
+                if self.0 > 0 {
+                    let again = Again(self.0 - 1, self.1.clone());
+                    let f = move || drop(again);
+                    drop(hardswitch::timer::call_later(Duration::from_secs(1000), f));
+                }
+            }
+        }
+        let again = Again(100, token);
+        hardswitch::timer::call_later(Duration::from_secs(1000), move || drop(again)).unwrap();
+    }),
+    ("an event that holds the loop", |token| {
+        let remote = MainLoop::current().unwrap().remote();
+        let held = remote.clone();
+        remote.post(move || drop((held, token))).unwrap();
+    }),
+    ("a callback of an abandoned call", |token| {
+        let main_loop = MainLoop::current().unwrap();
+        let call = hardswitch::offload::Call::new(|| thread::sleep(MS(20)));
+        let call = call
+            .timeout(MS(1))
+            .on_abandoned(move |_| drop((main_loop, token)));
+        assert!(matches!(call.wait(), Err(Error::Timeout)));
+    }),
+];
+
+#[test]
+fn whatever_keeps_a_loop_its_end_refuses_posts_and_drops_what_waits() {
+    for (what, keep) in KEEPERS {
+        for leaves in [false, true] {
+            let (token, given) = (Arc::new(()), Arc::new(()));
+            let (kept, posted) = (token.clone(), given.clone());
+            let (tx, rx) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                keep(kept);
+                let remote = MainLoop::current().unwrap().remote();
+                remote.post(move || drop(posted)).unwrap();
+                if leaves {
+                    // SAFETY: a call without arguments, from main.
+                    assert_eq!(unsafe { hsw_thread_exit() }, 0);
+                }
+                tx.send(remote.clone()).unwrap();
+                if leaves {
+                    assert!(remote.post(|| ()).is_err(), "its part is over");
+                    // A new part has a loop of its own.
+                    MainLoop::current().unwrap().tick().unwrap();
+                    assert!(remote.post(|| ()).is_err());
+                }
+            });
+            let remote = rx.recv().unwrap();
+            join_in_time(what, thread);
+            assert!(remote.post(|| ()).is_err(), "{what}");
+            let left = || (Arc::strong_count(&token), Arc::strong_count(&given));
+            common::eventually(&format!("{what}, {leaves}"), || left() == (1, 1));
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "asan", ignore = "what a thread abandons is a leak")]
+fn a_loop_that_somebody_keeps_gives_its_descriptor_back() {
+    const THREADS: usize = 200;
+    let before = descriptors();
+    let mut remotes = vec![];
+    for i in 0..THREADS {
+        let thread = thread::spawn(move || {
+            let main_loop = MainLoop::current().unwrap();
+            if i % 2 == 0 {
+                // A tasklet that will not end.
+                let never = || -> Result<(), Error> {
+                    loop {
+                        drop(hardswitch::sleep(Duration::from_secs(1000)));
+                    }
+                };
+                spawn(never).unwrap();
+                hardswitch::schedule().unwrap();
+            }
+            main_loop.remote()
+        });
+        remotes.push(join_in_time("a zombie", thread));
+    }
+    let now = descriptors();
+    assert!(now < before + THREADS / 4, "{before}, then {now}");
+    for remote in remotes {
+        assert!(remote.post(|| ()).is_err());
+        remote.interrupt();
+    }
+}
+
+extern "C" {
+    fn hsw_thread_exit() -> i32;
+    fn hsw_thread_id() -> u64;
+}
+
+#[test]
+fn a_thread_that_leaves_is_gone_until_it_comes_again() {
+    let lock = hardswitch::thread::HostLock::new(Default::default());
+    let (mine, theirs) = (lock.clone(), lock);
+    let (tx, rx) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        mine.join().unwrap();
+        let id = hardswitch::thread_id();
+        let loop_of_before = MainLoop::current().unwrap();
+        hardswitch::timer::SimClock::current().unwrap().pause();
+        // What goes with the part uses the library.
+        struct Uses;
+        impl Drop for Uses {
+            fn drop(&mut self) {
+                let _ = spawn(|| drop(hardswitch::sleep(MS(1))));
+                let _ = hardswitch::run();
+                let _ = MainLoop::current().map(|it| it.pump(None));
+                let _ = hardswitch::sleep(MS(1));
+                let _ = hardswitch::Channel::<u32>::new().receive();
+                let _ = Channel::<u32>::new().receive();
+            }
+        }
+        let uses = Uses;
+        loop_of_before.remote().post(move || drop(uses)).unwrap();
+        hardswitch::current().set_user_data(Some(Rc::new(Uses)));
+        for _ in 0..2 {
+            // SAFETY: a call without arguments, from main.
+            assert_eq!(unsafe { hsw_thread_exit() }, 0);
+        }
+        assert!(mine.owner().is_none(), "the lock is given up");
+        tx.send(id).unwrap();
+        wait.recv().unwrap();
+        // Its number stays its own.
+        // SAFETY: a call without arguments.
+        assert_eq!(unsafe { hsw_thread_id() }, id);
+        // SAFETY: a call without arguments, from main.
+        assert_eq!(unsafe { hsw_thread_exit() }, 0);
+        // New settings can be had, and all is as on a new thread.
+        hardswitch::Settings::default().apply().unwrap();
+        assert!(!hardswitch::timer::SimClock::current().unwrap().is_paused());
+        assert!(hardswitch::thread::threads().contains(&id));
+        let done = Rc::new(std::cell::Cell::new(false));
+        let told = done.clone();
+        spawn(move || {
+            hardswitch::sleep(MS(1))?;
+            told.set(true);
+            Ok::<(), Error>(())
+        })
+        .unwrap();
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+        assert!(done.get());
+        // A handle of the old loop serves nobody.
+        assert!(loop_of_before.remote().post(|| ()).is_err());
+    });
+    let id = rx.recv().unwrap();
+    assert!(!hardswitch::thread::threads().contains(&id));
+    assert!(matches!(
+        hardswitch::thread::info(id),
+        Err(Error::State(StateError::ThreadNotFound))
+    ));
+    theirs.join().unwrap();
+    theirs.leave();
+    go.send(()).unwrap();
+    join_in_time("one that came again", thread);
+}
+
+/// Nothing is made by what comes after the end, however often it tries.
+#[test]
+fn nothing_is_made_after_the_end() {
+    let before = hardswitch::thread::threads().len() + 100;
+    at_the_very_end(
+        || drop(spawn(|| ()).unwrap()),
+        |()| {
+            assert!(matches!(
+                spawn(|| ()).map(drop),
+                Err(Error::State(StateError::ThreadEnding))
+            ));
+            assert!(Tasklet::new().is_err());
+            assert!(MainLoop::current().is_err());
+            assert!(hardswitch::timer::Clock::wall().is_err());
+            assert!(hardswitch::sleep(MS(1)).is_err());
+            assert!(no_thread(Channel::<u32>::new().receive()));
+            assert!(hardswitch::offload::call(|| ()).is_err());
+            assert!(sync::Event::new().wait().is_err());
+            assert!(!hardswitch::thread::threads().contains(&hardswitch::thread_id()));
+        },
+    );
+    assert!(hardswitch::thread::threads().len() < before);
+}

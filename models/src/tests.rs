@@ -61,7 +61,7 @@ impl Home {
         into: &mut Vec<u32>,
     ) -> Result<(), StayUp> {
         match self.mail.lie_down(stuck, census, &self.bell, || false) {
-            Ok(()) => {}
+            Ok(hopes) => assert!(!hopes, "everybody is counted"),
             Err(StayUp::Mail) => {
                 self.mail.take(into);
                 return Ok(());

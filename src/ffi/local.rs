@@ -41,15 +41,19 @@ macro_rules! tables {
             }
 
             /// Makes every handle stale and forgets errors and hooks. What goes with them may come back here: nothing is borrowed
-            /// meanwhile.
-            fn clear(&self) {
+            /// meanwhile. Answers whether there was anything.
+            fn clear(&self) -> bool {
+                let mut any = false;
                 $($(#[$when])* {
                     let objects = self.$field.borrow_mut().drain();
+                    any |= !objects.is_empty();
                     drop(objects);
                 })*
                 let errors = core::mem::take(&mut *self.errors.borrow_mut());
+                any |= !errors.is_empty();
                 drop(errors);
                 self.hooks.clear();
+                any
             }
         }
     };
@@ -66,20 +70,6 @@ tables! {
     queues: Queue of super::queue::CQueue,
     joins: Join of super::join::CJoin,
     tasklets: Tasklet of crate::Tasklet,
-}
-
-impl Local {
-    /// Ends the runtime, with `end`, whose tasklets may use their handles meanwhile, and then makes these stale. Destructors of either may
-    /// make new things, and a new runtime: it goes round, as often as a tasklet is killed.
-    fn end(&self, end: impl Fn()) {
-        for _ in 0..crate::tasklet::KILLS {
-            end();
-            self.clear();
-            if Runtime::existing().is_none() && self.live() == 0 {
-                return;
-            }
-        }
-    }
 }
 
 /// Calls a function of C's out of the library. While one runs in the main tasklet, frames of the library lie below it, so the thread's
@@ -152,8 +142,7 @@ mod storage {
             if local.is_null() {
                 return;
             }
-            // SAFETY: made by `begin`, and freed below.
-            unsafe { &*local }.end(crate::runtime::thread_exit);
+            crate::runtime::thread_exit(clear);
             LOCAL.set(ptr::null());
             // SAFETY: as above; nobody has a reference: those that `with` gives out end with its call.
             drop(unsafe { Box::from_raw(local.cast_mut()) });
@@ -165,10 +154,17 @@ mod storage {
         !LOCAL.get().is_null()
     }
 
+    /// Empties the calling thread's part. Answers whether there was anything.
+    pub(super) fn clear() -> bool {
+        // SAFETY: made by `begin`, and freed outside of any call.
+        unsafe { LOCAL.get().as_ref() }.is_some_and(Local::clear)
+    }
+
     #[cold]
     #[inline(never)]
     fn begin() -> Result<*const Local, Failure> {
-        if AT_EXIT.try_with(|_| ()).is_err() {
+        // Whichever comes first at the thread's end, this one's or that of the runtime, ends all.
+        if !crate::os::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
             return Err(Failure::ThreadEnding);
         }
         let tag = next_tag().ok_or(Failure::Limit("65535 threads over the life of the process"))?;
@@ -191,13 +187,10 @@ mod storage {
     }
 }
 
-/// Ends the calling thread's part: `end` ends its runtime, whose tasklets may use their handles meanwhile; then all handles are stale.
+/// Ends all that the library keeps for the calling thread.
 #[cfg(feature = "std")]
-pub(super) fn leave(end: impl Fn()) -> Result<(), Failure> {
-    with(|local| {
-        local.end(end);
-        Ok(())
-    })
+pub(super) fn leave() {
+    crate::runtime::thread_exit(storage::clear);
 }
 
 /// Without std there are no thread-locals: the first thread that calls has the interface to itself. Others are told apart by
@@ -252,17 +245,29 @@ mod storage {
         }
     }
 
+    /// Is the interface that of the calling thread?
+    fn is_ours() -> bool {
+        Runtime::existing()
+            .is_some_and(|runtime| runtime.thread_id == STORAGE.owner.load(Ordering::Relaxed))
+    }
+
+    fn clear() -> bool {
+        // SAFETY: called by `leave` for the owner alone.
+        unsafe { &*STORAGE.local.get() }
+            .as_ref()
+            .is_some_and(Local::clear)
+    }
+
     /// As with std; after it another thread may have the interface.
-    pub(in super::super) fn leave(end: impl Fn()) -> Result<(), Failure> {
-        with(|local| {
-            local.end(end);
-            Ok(())
-        })?;
+    pub(in super::super) fn leave() {
+        if !is_ours() {
+            return crate::runtime::thread_exit(|| false);
+        }
+        crate::runtime::thread_exit(clear);
         // SAFETY: ours still: `owner` has the number of the runtime that has ended. Nobody has a reference.
         let local = unsafe { (*STORAGE.local.get()).take() };
         drop(local);
         STORAGE.owner.store(0, Ordering::Release);
-        Ok(())
     }
 }
 

@@ -281,25 +281,26 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     })
 }
 
-/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees what it has, cancels its timers,
-/// and makes every handle of its objects stale; what destructors make on the way ends too, after ten rounds at the latest. From main only, and not in a function that the library has called there, as that of a timer
+/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees
+/// what it has, cancels its timers, frees what was posted to its loop and has not run, and the
+/// `user` of abandoned calls, and makes every handle of its objects stale; what destructors make on
+/// the way ends too, after ten rounds at the latest. Others' posts are refused from then on. The
+/// thread keeps its number, if it attaches again. From main only, and not in a function that the
+/// library has called there, as that of a timer
 /// (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
-        if !crate::current().is_main() {
+        if crate::runtime::inside_tasklet() {
             let words = "only the main tasklet may end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
-        if local::is_inside() {
+        if local::is_made() && local::is_inside() {
             let words = "a function that the library has called cannot end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
-        local::leave(|| {
-            crate::runtime::thread_exit();
-            #[cfg(feature = "std")]
-            crate::timer::drop_all();
-        })
+        local::leave();
+        Ok(())
     })
 }
 

@@ -474,6 +474,7 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
         Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
+        Error::State(StateError::ThreadEnding) => HSW_ERR_THREAD_ENDING,
         Error::State(_) => HSW_ERR_STATE,
         Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,

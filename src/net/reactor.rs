@@ -35,7 +35,9 @@ use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
+use std::ptr;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,6 +78,8 @@ pub(crate) struct Reactor {
     /// Calls and waits that other threads end.
     outstanding: Cell<usize>,
     scratch: Cell<Scratch>,
+    stop: Arc<AtomicBool>,
+    running: Cell<usize>,
 }
 
 /// A clock with timers (see [`timer`](crate::timer)), as the reactor sees it.
@@ -100,43 +104,101 @@ struct Scratch {
 }
 
 thread_local! {
-    static REACTOR: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+    // Without a destructor: its end is `end`, called by that of the thread's part.
+    static REACTOR: Cell<*const Reactor> = const { Cell::new(ptr::null()) };
 }
 
 impl Reactor {
-    /// The calling thread's. Errors: the operating system has no descriptor left; the thread is ending.
+    /// The calling thread's. Errors: the operating system has no descriptor left; the thread is
+    /// ending, and has none.
+    ///
+    /// A tasklet of a thread that is ending is killed once more then: who carries on after each
+    /// error uses up its kills.
     pub fn current() -> Result<Rc<Reactor>> {
-        // Before the thread-local: so the thread's end finds them in this order, whatever was used first.
-        Runtime::get();
-        let reactor = REACTOR.try_with(|slot| -> Result<Rc<Reactor>> {
-            let mut slot = slot.borrow_mut();
-            if let Some(reactor) = &*slot {
-                return Ok(reactor.clone());
-            }
-            let reactor = Rc::new(Reactor {
-                events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
-                backend: Cell::new(Some(Box::new(Os))),
-                polling: Cell::new(false),
-                foreign: Cell::new(false),
-                next_id: Cell::new(0),
-                descriptors: RefCell::default(),
-                deadlines: RefCell::default(),
-                clocks: RefCell::default(),
-                outstanding: Cell::new(0),
-                scratch: Cell::default(),
-            });
-            *slot = Some(reactor.clone());
-            Ok(reactor)
+        match Reactor::existing() {
+            Some(reactor) => Ok(reactor),
+            None => Reactor::make(),
+        }
+    }
+
+    #[cold]
+    fn make() -> Result<Rc<Reactor>> {
+        if Runtime::get().is_ending() {
+            return Err(drive::refuse_in_end());
+        }
+        let reactor = Rc::new(Reactor {
+            events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
+            backend: Cell::new(Some(Box::new(Os))),
+            polling: Cell::new(false),
+            foreign: Cell::new(false),
+            next_id: Cell::new(0),
+            descriptors: RefCell::default(),
+            deadlines: RefCell::default(),
+            clocks: RefCell::default(),
+            outstanding: Cell::new(0),
+            scratch: Cell::default(),
+            stop: Arc::default(),
+            running: Cell::new(0),
         });
-        reactor.unwrap_or_else(|_| Err(std::io::Error::other("the thread is ending").into()))
+        REACTOR.set(Rc::into_raw(reactor.clone()));
+        Ok(reactor)
     }
 
     /// The calling thread's, if it has one.
     pub fn existing() -> Option<Rc<Reactor>> {
-        REACTOR
-            .try_with(|slot| slot.borrow().clone())
-            .ok()
-            .flatten()
+        let reactor = REACTOR.get();
+        if reactor.is_null() {
+            return None;
+        }
+        // SAFETY: the reference of `REACTOR` keeps it; counted once more.
+        unsafe {
+            Rc::increment_strong_count(reactor);
+            Some(Rc::from_raw(reactor))
+        }
+    }
+
+    fn take() -> Option<Rc<Reactor>> {
+        let reactor = REACTOR.replace(ptr::null());
+        // SAFETY: from `make`, taken out once.
+        (!reactor.is_null()).then(|| unsafe { Rc::from_raw(reactor) })
+    }
+
+    /// The thread is ending: refuses what others post, and drops what would have run later. Answers
+    /// whether there was anything.
+    pub fn let_go(&self) -> bool {
+        self.events.close() | self.drop_timers()
+    }
+
+    /// The thread's part is over. Whoever has references to the reactor (a timer's function, a
+    /// handle, a tasklet that would not end), it holds nothing any more, and serves nobody.
+    pub fn end() {
+        let Some(reactor) = Reactor::take() else {
+            return;
+        };
+        reactor.let_go();
+        reactor.events.bell().signal().close();
+        let waiters = (reactor.descriptors.take(), reactor.deadlines.take());
+        let rest = (reactor.scratch.take(), reactor.backend.take());
+        drop((waiters, rest));
+    }
+
+    /// As [`end`](Self::end), where no code of the thread's own may run.
+    pub fn abandon() {
+        if let Some(reactor) = Reactor::take() {
+            reactor.events.close();
+            reactor.events.bell().signal().close();
+            std::mem::forget(reactor);
+        }
+    }
+
+    /// Set to end the loop's runs.
+    pub fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    /// Runs of the loop under way.
+    pub fn running(&self) -> &Cell<usize> {
+        &self.running
     }
 
     pub fn events(&self) -> &EventQueue {
@@ -191,13 +253,14 @@ impl Reactor {
         self.clocks.borrow_mut().push(clock);
     }
 
-    /// Drops all timers of all clocks.
-    pub fn drop_timers(&self) {
+    /// Drops all timers of all clocks. Answers whether there were any.
+    fn drop_timers(&self) -> bool {
         let clocks = self.clocks.take();
-        for clock in clocks {
+        for clock in &clocks {
             clock.detached();
             clock.clear();
         }
+        !clocks.is_empty()
     }
 
     /// When the next deadline is.
@@ -324,6 +387,9 @@ impl Reactor {
         // A backend, or what it calls: the thread has lain down.
         if self.polling.get() {
             return Err(PumpError::Failed(Error::SwitchTrap));
+        }
+        if Runtime::get().is_ending() {
+            return Err(PumpError::Failed(drive::refuse_in_end()));
         }
         host_lock::may_pump().map_err(PumpError::Failed)?;
         host_lock::offer(Runtime::get());
@@ -499,7 +565,10 @@ impl Rest {
             return Ok(Rest(None));
         };
         match local.lie_down(stuck(), bell) {
-            Ok(()) => Ok(Rest(Some((local, host_lock::give_up())))),
+            Ok(limit) => {
+                *timeout = (*timeout).into_iter().chain(limit).min();
+                Ok(Rest(Some((local, host_lock::give_up()))))
+            }
             Err(StayUp::Mail) => {
                 *timeout = Some(Duration::ZERO);
                 Ok(Rest(None))

@@ -113,7 +113,7 @@ impl<T: AsRawFd> Source<T> {
     fn close(&self) {
         let Some(io) = self.io.take() else { return };
         // First those who wait: the number may belong to another socket as soon as it is closed.
-        if let Ok(reactor) = Reactor::current() {
+        if let Some(reactor) = Reactor::existing() {
             reactor.cancel(io.as_raw_fd());
         }
     }

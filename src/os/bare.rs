@@ -32,6 +32,11 @@ pub(crate) fn at_thread_exit() -> bool {
     true
 }
 
+/// The number of the calling thread: one for each runtime that it makes.
+pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
+    fresh()
+}
+
 /// A stack from the allocator. There is no guard page: the runtime puts a
 /// canary at its end and checks the stack pointer on every switch.
 pub(crate) struct StackMemory {

@@ -14,13 +14,15 @@ use crate::valgrind;
 thread_local! {
     static RUNTIME: Cell<*const Runtime> = const { Cell::new(core::ptr::null()) };
     static AT_EXIT: AtExit = const { AtExit };
+    static ABOVE: Cell<fn() -> bool> = const { Cell::new(|| false) };
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
 struct AtExit;
 
 impl Drop for AtExit {
     fn drop(&mut self) {
-        crate::runtime::thread_exit();
+        crate::runtime::thread_exit(ABOVE.get());
     }
 }
 
@@ -37,6 +39,35 @@ pub(crate) fn set_runtime(runtime: *const Runtime) {
 /// be noticed.
 pub(crate) fn at_thread_exit() -> bool {
     AT_EXIT.try_with(|_| ()).is_ok()
+}
+
+/// As [`at_thread_exit`]; the end of the thread calls `above` for what a higher floor
+/// keeps for it: see [`thread_exit`](crate::runtime::thread_exit).
+pub(crate) fn ends_with_thread(above: fn() -> bool) -> bool {
+    ABOVE.set(above);
+    at_thread_exit()
+}
+
+/// Has `end` called with `runtime` once the thread's destructors have run.
+pub(crate) fn at_the_very_end(runtime: *const Runtime, end: extern "C" fn(*mut nix::libc::c_void)) {
+    static KEY: std::sync::OnceLock<Option<nix::libc::pthread_key_t>> = std::sync::OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: `end` is always the same function; it takes what is set below.
+        (unsafe { nix::libc::pthread_key_create(&mut key, Some(end)) } == 0).then_some(key)
+    });
+    if let Some(key) = *key {
+        // SAFETY: a key of ours. If there is no room the runtime stays.
+        unsafe { nix::libc::pthread_setspecific(key, runtime.cast()) };
+    }
+}
+
+/// The number of the calling thread, which it keeps for life; `fresh` makes one.
+pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
+    if NUMBER.get() == 0 {
+        NUMBER.set(fresh());
+    }
+    NUMBER.get()
 }
 
 /// A stack with a guard page below it, from mmap.

@@ -11,6 +11,9 @@
 //! | `catch_panic(f)`, `resume_panic(p)` | the same, to go on elsewhere |
 //! | `thread_stack_bottom()` | lowest address of the thread's stack, 0 if unknown |
 //! | `at_thread_exit()` | have the runtime of this thread shut down with it |
+//! | `thread_id(fresh)` | the number that the calling thread has for life, made by `fresh` where it has none |
+//! | `ends_with_thread(above)` | with std: as `at_thread_exit()`, with something more to end then |
+//! | `at_the_very_end(p, f)` | with std: call `f(p)` when the thread's destructors have run |
 //! | `thread_number()` | the number by which debuggers know the thread, 0 if none |
 //! | `fatal(message)` | print one line and end the process |
 //! | `watch_overflow()` | report overflows into guard pages by name |
@@ -25,7 +28,10 @@ mod bare;
 #[cfg(not(feature = "std"))]
 use bare as sys;
 
+#[cfg(feature = "std")]
+pub(crate) use sys::{at_the_very_end, ends_with_thread};
 pub(crate) use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
-    thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory, NO_PANIC,
+    thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory,
+    NO_PANIC,
 };

@@ -106,7 +106,8 @@ impl Home {
     }
 
     /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
-    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<(), StayUp> {
+    /// Answers as [`Mailbox::lie_down`].
+    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<bool, StayUp> {
         self.mail.lie_down(stuck, &CENSUS, bell, strangers_may_come)
     }
 

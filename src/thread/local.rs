@@ -19,7 +19,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bell::Bell;
 use super::home::{Home, Letter, Place};
@@ -46,7 +46,14 @@ pub(crate) struct Local {
     /// The number of each, by its address.
     numbers: RefCell<HashMap<usize, u64>>,
     next_loan: Cell<u64>,
+    /// Sleeps, one after the other, with no hope but in threads that do not use the library yet.
+    hoped: Cell<u32>,
 }
+
+/// Such a thread wakes nobody when it ends: so who hopes for one looks again after this time, and
+/// then after twice as long, this many times.
+const HOPE: Duration = Duration::from_millis(20);
+const HOPES: u32 = 5;
 
 /// A tasklet that `Remote`s refer to, kept for them.
 struct Loan {
@@ -92,6 +99,7 @@ pub(crate) fn attach(runtime: &Runtime) {
         lent: RefCell::default(),
         numbers: RefCell::default(),
         next_loan: Cell::new(0),
+        hoped: Cell::new(0),
     });
     LOCAL.set(Rc::into_raw(local));
 }
@@ -226,11 +234,22 @@ impl Local {
         }
     }
 
-    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
-    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<(), StayUp> {
-        self.home.lie_down(stuck, bell)?;
+    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will
+    /// wake it. Answers how long it may sleep, if there is a limit.
+    pub(crate) fn lie_down(
+        &self,
+        stuck: bool,
+        bell: &Arc<Bell>,
+    ) -> Result<Option<Duration>, StayUp> {
+        let hopes = self.home.lie_down(stuck, bell)?;
         self.bell.get_or_init(|| bell.clone());
-        Ok(())
+        if !hopes {
+            self.hoped.set(0);
+            return Ok(None);
+        }
+        let times = self.hoped.get();
+        self.hoped.set((times + 1).min(HOPES));
+        Ok(Some(HOPE * (1 << times)))
     }
 
     /// The thread has woken up. Takes the mail; it is read later.

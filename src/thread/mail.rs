@@ -134,21 +134,27 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     /// The thread is about to sleep on `bell`, which the posters ring. `stuck`: nobody but another attached thread will. `hope`: may
-    /// somebody come who is not counted?
+    /// somebody come who is not counted? Answers whether that is the one hope: then nobody may
+    /// ring, and the thread has to look again.
     pub(crate) fn lie_down(
         &self,
         stuck: bool,
         census: &Census,
         bell: &Arc<Bell>,
         hope: impl Fn() -> bool,
-    ) -> Result<(), StayUp> {
+    ) -> Result<bool, StayUp> {
         // A test's switch: the look before the lock; a letter in between is overlooked.
         let early = cfg!(hsw_bug_early_look).then(|| self.state().first.is_none());
         let mut state = self.state();
         if !early.unwrap_or(state.first.is_none()) {
             return Err(StayUp::Mail);
         }
-        while stuck && census.leave() && !hope() {
+        let mut hopes = false;
+        while stuck && census.leave() {
+            hopes = hope();
+            if hopes {
+                break;
+            }
             if census.join() {
                 return Err(StayUp::Deadlock);
             }
@@ -156,7 +162,7 @@ impl<L, F: Flag> Mailbox<L, F> {
         }
         state.bell.get_or_insert_with(|| bell.clone());
         state.rest = if stuck { Rest::Stuck } else { Rest::Down };
-        Ok(())
+        Ok(hopes)
     }
 
     /// The thread has woken up, from whatever cause; moves the letters out.

@@ -19,6 +19,7 @@ use crate::runtime::Runtime;
 pub(crate) mod bell;
 mod channel;
 pub(crate) mod claim;
+pub(crate) mod end;
 mod home;
 pub mod host_lock;
 mod local;

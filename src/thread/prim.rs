@@ -74,30 +74,43 @@ pub(crate) fn wake_on(word: &AtomicU32) {
     };
 }
 
-/// What makes a waiting `poll` return.
-pub(crate) struct Signal(EventFd);
+/// What makes a waiting `poll` return. Others may have it for longer than its owner: who ends
+/// closes it.
+pub(crate) struct Signal(Mutex<Option<EventFd>>);
 
 impl Signal {
     pub(crate) fn new() -> io::Result<Signal> {
-        Ok(Signal(EventFd::from_value_and_flags(
+        Ok(Signal(Mutex::new(Some(EventFd::from_value_and_flags(
             0,
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
-        )?))
+        )?))))
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<EventFd>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the descriptor readable.
     pub(crate) fn raise(&self) {
         // The one error, EAGAIN, says that the counter is at its end: it is readable then.
-        let _ = self.0.write(1);
+        let _ = self.open().as_ref().map(|fd| fd.write(1));
     }
 
     /// Makes it not readable.
     pub(crate) fn lower(&self) {
         // The one error, EAGAIN, says that it was not.
-        let _ = self.0.read();
+        let _ = self.open().as_ref().map(EventFd::read);
     }
 
+    /// -1 when it is closed.
     pub(crate) fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+        self.open().as_ref().map_or(-1, |fd| fd.as_fd().as_raw_fd())
+    }
+
+    /// Gives the descriptor back. The lock sees to it that nobody writes into another one that gets
+    /// its number.
+    pub(crate) fn close(&self) {
+        let fd = self.open().take();
+        drop(fd);
     }
 }

@@ -1,0 +1,28 @@
+//! What a thread keeps besides its runtime, in the one order in which it ends: see
+//! `docs/threads.md`. Whatever ends the thread's part, its own end or a call of the host's, comes
+//! through here ([`thread_exit`](crate::runtime::thread_exit)). So per-thread state has no
+//! destructor of its own.
+
+use crate::net::reactor::Reactor;
+use crate::{offload, timer};
+
+/// The thread is ending; its tasklets have been killed, and may be once more. Drops what would have
+/// run later: posted events, timers, callbacks of abandoned calls. Answers whether there was
+/// anything.
+pub(crate) fn let_go() -> bool {
+    let events_and_timers = Reactor::existing().is_some_and(|reactor| reactor.let_go());
+    offload::let_go() | events_and_timers
+}
+
+/// The thread's part is over, and nothing of it runs any more: closes its loop, whoever has
+/// references to it.
+pub(crate) fn close() {
+    offload::let_go();
+    timer::end();
+    Reactor::end();
+}
+
+/// The thread ends inside a tasklet, so nothing of it can run: only other threads are told.
+pub(crate) fn abandon() {
+    Reactor::abandon();
+}
