@@ -696,10 +696,23 @@ unsafe fn drop_unrun(task: *mut Task) {
 pub(crate) unsafe fn bury(task: *mut Task) {
     // SAFETY: the caller's promise.
     unsafe {
+        vacate(task);
+        release(task);
+    }
+}
+
+/// Gives back what a tasklet that was left for good lived on, if it has ended and somebody may bind it
+/// again. No user code has run since it was left, so it is not bound to anything new.
+///
+/// # Safety
+/// A live task that is not running, and is on no stack of its own if it is not alive.
+#[inline]
+pub(crate) unsafe fn vacate(task: *mut Task) {
+    // SAFETY: the caller's promise.
+    unsafe {
         if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
             Task::reclaim(task);
         }
-        release(task);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::os;
 use crate::runtime::{after, Runtime, HOOK_ANY};
 use crate::sanitizer;
 use crate::stack::window::Window;
-use crate::tasklet::{bury, flag, release, Task};
+use crate::tasklet::{bury, flag, release, vacate, Task};
 use crate::thrown;
 use crate::valgrind;
 use crate::value::Slot;
@@ -501,9 +501,13 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
         // ... and then user code may run.
         let lost = core::mem::replace(&mut *runtime.lost.borrow_mut(), Slot::EMPTY);
         let left = runtime.left.replace(core::ptr::null_mut());
+        // What one that ended lived on goes first: user code may bind it again, to another stack.
+        if !left.is_null() {
+            vacate(left);
+        }
         drop(lost);
         if !left.is_null() {
-            bury(left);
+            release(left);
         }
         if after & after::REAP != 0 {
             for task in runtime.take_reaped() {

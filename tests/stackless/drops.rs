@@ -383,3 +383,24 @@ fn the_end_of_a_thread_ends_its_tasklets() {
         );
     }
 }
+
+#[test]
+fn a_value_that_is_lost_at_an_end_may_bind_the_tasklet_that_ended() {
+    fresh(|s| {
+        let log = Log::default();
+        let seen = log.clone();
+        let ended = s.spawn(|| ());
+        let again = ended.clone();
+        let value = OnDrop(move || {
+            let seen = seen.clone();
+            again.bind(move || seen.add("ran")).unwrap();
+        });
+        // Main is left behind by the tasklet's end, which costs it its value.
+        let lost = Channel::new().send(value);
+        assert!(matches!(lost, Err(Error::MainSending)), "{lost:?}");
+        ended.setup().unwrap();
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), "ran");
+        assert!(!ended.is_alive());
+    });
+}
