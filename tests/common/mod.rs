@@ -82,8 +82,9 @@ pub fn child(f: impl FnOnce()) -> (String, i32) {
                 rlim_max: 0,
             };
             libc::setrlimit(libc::RLIMIT_CORE, &none);
-            f();
-            libc::_exit(0);
+            // A panic must not unwind into what the parent was doing.
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+            libc::_exit(if ended.is_ok() { 0 } else { 101 });
         }
         libc::close(ends[1]);
         let mut text = String::new();
