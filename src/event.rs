@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::thread::bell::Bell;
+use crate::thread::fork::Origin;
 use crate::thread::prim::Signal;
 use crate::thrown;
 
@@ -65,6 +66,7 @@ struct Shared {
     promises: AtomicUsize,
     limit: usize,
     bell: Arc<Bell>,
+    origin: Origin,
 }
 
 struct Queue {
@@ -109,6 +111,7 @@ impl EventQueue {
                 promises: AtomicUsize::new(0),
                 limit,
                 bell: Arc::new(bell),
+                origin: Origin::here(),
             }),
             stays_here: PhantomData,
         }
@@ -233,7 +236,10 @@ impl Poster {
 
     fn push(&self, event: Event, limit: usize) -> Result<(), PostError> {
         // What is refused is dropped after the lock: a destructor may post.
-        let refused = {
+        let refused = if self.shared.origin.is_lost() {
+            // A thread of another process, which may have kept the lock.
+            Some((event, PostError::Closed))
+        } else {
             let mut queue = self.shared.lock();
             match () {
                 () if !queue.open => Some((event, PostError::Closed)),

@@ -34,7 +34,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,11 @@ impl Settings {
 }
 
 /// Runs `f` on a worker of the process's pool, blocks the tasklet meanwhile, and answers what `f` returns.
+///
+/// A job may call a pool, also the one that makes it: if none of its workers is free, `f` runs at
+/// once on the caller's thread, and no time limit is looked at meanwhile. What a job spawns runs on
+/// the worker before the call is over, until it ends or waits; what still waits is killed then, and
+/// timers and events of the job's own are dropped.
 ///
 /// From the main tasklet, the wait runs the [main loop](crate::main_loop). Errors:
 ///
@@ -193,7 +198,10 @@ where
             }),
         });
         let pool = self.pool.as_ref().unwrap_or_else(|| pool());
-        pool.submit(job.clone())?;
+        let not_taken = pool.submit(Job {
+            work: job.clone(),
+            spin: Runtime::get().settings.spin,
+        })?;
         reactor.count_outstanding(1);
         let mut waiting = Waiting {
             job: &job,
@@ -201,6 +209,9 @@ where
             on_abandoned: self.on_abandoned,
             over: false,
         };
+        if let Some(job) = not_taken {
+            run(job, Go::Run, &|| ());
+        }
         let unanswered = || {
             if !job.is_begun() {
                 pool.hurry();
@@ -212,6 +223,10 @@ where
             Err(WaitError::Hindered(error)) => error,
             Err(WaitError::Thrown(error)) => return Err(error),
         };
+        if sitting.is_orphan() {
+            // There will be none.
+            drop(waiting.on_abandoned.take());
+        }
         waiting.claim().ok_or(late)?.map_err(Error::from)
     }
 }
@@ -363,9 +378,9 @@ impl<F, R> Waiting<'_, F, R> {
         let callback = self.on_abandoned.take()?;
         // Somebody wants the outcome still: the loop is not idle.
         self.reactor.count_outstanding(1);
-        let reactor = self.reactor.clone();
+        let expected = Expected(self.reactor.clone());
         let expecting: Expecting = Box::new(move |outcome| {
-            reactor.count_outstanding(-1);
+            drop(expected);
             if let Ok(outcome) = outcome.downcast::<Outcome<R>>() {
                 callback(outcome.map_err(Error::from));
             }
@@ -394,6 +409,15 @@ struct Calls {
     by_number: RefCell<BTreeMap<u64, Expecting>>,
 }
 
+/// An outcome that somebody wants; until this is dropped the loop is not idle.
+struct Expected(Rc<Reactor>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.count_outstanding(-1);
+    }
+}
+
 /// Gets an outcome, whatever its type.
 type Expecting = Box<dyn FnOnce(Box<dyn Any>)>;
 
@@ -407,6 +431,21 @@ thread_local! {
 pub(crate) fn let_go() -> bool {
     let calls = CALLS.with(|calls| calls.by_number.take());
     !calls.is_empty()
+}
+
+/// The number of the thread's next abandoned call.
+pub(crate) fn next_call() -> u64 {
+    CALLS.with(|calls| calls.next.get())
+}
+
+/// There will be no outcome of abandoned calls with lower numbers: drops their callbacks.
+pub(crate) fn forget_calls_before(number: u64) {
+    let forgotten = CALLS.with(|calls| {
+        let mut by_number = calls.by_number.borrow_mut();
+        let kept = by_number.split_off(&number);
+        std::mem::replace(&mut *by_number, kept)
+    });
+    drop(forgotten);
 }
 
 impl Calls {
@@ -440,6 +479,20 @@ fn come_home(number: u64, outcome: Box<dyn Any>) {
 enum Go {
     Run,
     Cancel,
+}
+
+/// What the calling thread does for a pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Works {
+    No,
+    /// It makes a job.
+    Makes,
+    /// It has made one, and counts as coming for the next.
+    Comes,
+}
+
+thread_local! {
+    static WORKS: Cell<Works> = const { Cell::new(Works::No) };
 }
 
 /// A call that no worker has begun.
@@ -487,6 +540,59 @@ impl State {
     }
 }
 
+/// All pools of the process.
+static POOLS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+fn pools() -> MutexGuard<'static, Vec<Weak<Shared>>> {
+    POOLS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nobody uses any pool.
+pub(crate) struct Held {
+    /// Before the pools, which they borrow from.
+    states: Vec<MutexGuard<'static, State>>,
+    pools: Vec<Arc<Shared>>,
+    _all: MutexGuard<'static, Vec<Weak<Shared>>>,
+}
+
+pub(crate) fn hold() -> Held {
+    let all = pools();
+    let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
+    // SAFETY: `Held` keeps the pools for longer; their states lie in the heap.
+    let state = |pool: &Arc<Shared>| unsafe {
+        std::mem::transmute::<MutexGuard<'_, State>, MutexGuard<'static, State>>(pool.lock())
+    };
+    Held {
+        states: pools.iter().map(state).collect(),
+        pools,
+        _all: all,
+    }
+}
+
+impl Held {
+    /// In a child process: the pools have no workers, and start others. What was asked for before
+    /// stays the parent's.
+    pub(crate) fn forked(&mut self) {
+        for (state, pool) in self.states.iter_mut().zip(&self.pools) {
+            // Neither joined nor dropped: there are no such threads, and the calls may be of
+            // threads that are not there.
+            std::mem::forget(std::mem::take(&mut state.workers));
+            std::mem::forget(std::mem::take(&mut state.jobs));
+            (state.idle, state.coming) = (0, 0);
+            pool.beckon(state);
+        }
+        WORKS.set(Works::No);
+    }
+}
+
+/// Why a call that was made before a fork has no outcome in the child.
+pub(crate) fn lost_in_a_fork() -> Error {
+    refuse(
+        ErrorKind::NotConnected,
+        "the process has been forked: the worker is the parent's",
+    )
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No closure of a user runs under the lock.
@@ -516,10 +622,14 @@ impl Pool {
             work: Condvar::new(),
             beckons: AtomicBool::new(false),
         };
+        let shared = Arc::new(shared);
+        let mut pools = pools();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&shared));
+        drop(pools);
+        threads::fork::watch();
         Ok(Pool {
-            owner: Arc::new(Owner {
-                shared: Arc::new(shared),
-            }),
+            owner: Arc::new(Owner { shared }),
         })
     }
 
@@ -555,9 +665,13 @@ impl Pool {
         self.owner.shared.end(true);
     }
 
-    fn submit(&self, work: Arc<dyn Work>) -> Result<()> {
+    /// Queues a job. Gives it back where a worker, of whatever pool, asks and none would come for
+    /// it at once: the caller is to make it then. So no worker waits for a place, and workers that
+    /// ask each other's pools never wait in a circle.
+    fn submit(&self, job: Job) -> Result<Option<Job>> {
         let shared = &self.owner.shared;
-        let spin = Runtime::get().settings.spin;
+        let works = WORKS.get();
+        let nested = works != Works::No;
         let mut state = shared.lock();
         if state.shut {
             return Err(refuse(
@@ -565,7 +679,7 @@ impl Pool {
                 "the worker pool has been shut down",
             ));
         }
-        if state.jobs.len() >= shared.settings.queue {
+        if state.jobs.len() >= shared.settings.queue && !nested {
             let full = format!(
                 "the worker pool's queue of {} calls is full",
                 shared.settings.queue
@@ -578,7 +692,11 @@ impl Pool {
         {
             lacks = shared.clone().start_worker(&mut state)?;
         }
-        state.jobs.push_back(Job { work, spin });
+        let comes_nobody = works == Works::Comes || state.idle + state.coming <= state.jobs.len();
+        if nested && comes_nobody {
+            return Ok(Some(job));
+        }
+        state.jobs.push_back(job);
         shared.beckon(&state);
         let wake = state.idle > 0 && state.lacks_workers();
         let workers = state.workers.len();
@@ -590,7 +708,7 @@ impl Pool {
         if let Some(error) = lacks {
             log::warn!("a worker thread cannot be started, {workers} go on: {error}");
         }
-        Ok(())
+        Ok(None)
     }
 
     /// There is a call that nobody has begun, though somebody came for it: another worker is to have it, if one sleeps.
@@ -643,9 +761,12 @@ impl Shared {
 
     /// Makes the call; the worker is counted as coming then.
     fn make(&self, job: Job) {
+        WORKS.set(Works::Makes);
         let comes = Cell::new(false);
         let come = || {
             if !comes.replace(true) {
+                contain(end_part);
+                WORKS.set(Works::Comes);
                 self.lock().coming += 1;
             }
         };
@@ -712,6 +833,27 @@ impl Shared {
             }
         }
     }
+}
+
+/// A job has been made; what it has begun on its worker ends with it, since nobody runs that later:
+/// tasklets run until they end or wait, and those that still wait are killed.
+fn end_part() {
+    let Some(runtime) = Runtime::existing() else {
+        return;
+    };
+    let left = || runtime.stats().tasklets > 1;
+    if !left() && Reactor::existing().is_none() {
+        return;
+    }
+    while crate::run_count() > 1 {
+        if let Err(error) = crate::run() {
+            log::error!("a tasklet that a job of a worker pool had spawned failed: {error}");
+        }
+    }
+    if left() {
+        log::warn!("a job of a worker pool has ended before its tasklets: they are killed");
+    }
+    crate::os::end_part();
 }
 
 /// What is left to panic here are destructors.

@@ -111,6 +111,9 @@ impl Settings {
         if !os::runtime().is_null() {
             return Err(SettingsError::TooLate.into());
         }
+        if !os::at_thread_exit() {
+            return Err(StateError::ThreadEnding.into());
+        }
         self.check()?;
         Runtime::create(self, None);
         Ok(())
@@ -130,6 +133,9 @@ impl Settings {
     pub unsafe fn apply_in(self, memory: *mut u8, bytes: usize) -> Result<()> {
         if !os::runtime().is_null() {
             return Err(SettingsError::TooLate.into());
+        }
+        if !os::at_thread_exit() {
+            return Err(StateError::ThreadEnding.into());
         }
         self.check()?;
         let needed = self.windows * self.window_size + 2 * STACK_ALIGN;
@@ -318,6 +324,10 @@ pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT | HOOK_TH
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
+pub(crate) fn new_thread_id() -> u64 {
+    NEXT_THREAD.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Control blocks of the first chunk; each further one is twice as large, up to
 /// `MAX_CHUNK`.
 const FIRST_CHUNK: usize = 32;
@@ -398,7 +408,7 @@ impl Runtime {
             on_error: RefCell::new(None),
             settings,
             thread_bottom: OnceCell::new(),
-            thread_id: os::thread_id(|| NEXT_THREAD.fetch_add(1, Ordering::Relaxed)),
+            thread_id: os::thread_id(new_thread_id),
             runs: Runs::new(),
             timers: Timers::new(),
             thrown: Cell::new(0),

@@ -565,3 +565,78 @@ fn a_call_whose_destructor_panics_is_given_back_all_the_same() {
     main_loop().run_until_idle().unwrap();
     first.1.take().unwrap().unwrap();
 }
+
+#[test]
+fn jobs_that_wait_for_the_pool_that_makes_them_are_made() {
+    // Each job asks for another one, deeper than there are workers; then by way of a second pool.
+    fn deeper(pools: Vec<Pool>, levels: usize) -> usize {
+        if levels == 0 {
+            return 0;
+        }
+        let pool = pools[levels % pools.len()].clone();
+        pool.call(move || deeper(pools, levels - 1))
+            .expect("an answer")
+            + 1
+    }
+    for pools in [
+        vec![pool(1, 1)],
+        vec![pool(2, 8)],
+        vec![pool(1, 8), pool(1, 8)],
+    ] {
+        for round in 0..6 {
+            let (tx, rx) = mpsc::channel();
+            let asks = 1 + round % 3;
+            for ask in 0..asks.min(pools[0].settings().queue) {
+                let (pools, tx) = (pools.clone(), tx.clone());
+                // They begin at either pool.
+                thread::spawn(move || tx.send(deeper(pools, 6 + ask % 2)));
+            }
+            drop(tx);
+            let mut answers = vec![];
+            while let Ok(answer) = rx.recv_timeout(Duration::from_secs(60)) {
+                answers.push(answer / 6);
+            }
+            let expected = vec![1; asks.min(pools[0].settings().queue)];
+            assert_eq!(answers, expected, "round {round} of {}", pools.len());
+        }
+    }
+}
+
+#[test]
+fn what_a_job_begins_ends_with_it() {
+    struct Ends(Arc<AtomicUsize>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let pool = pool(1, 8);
+    let (ran, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for round in 1..=3 {
+        let (counted, ends) = (ran.clone(), ended.clone());
+        let begin = move || {
+            for waits in [false, true] {
+                let (counted, ends) = (counted.clone(), Ends(ends.clone()));
+                hardswitch::spawn(move || {
+                    let _ends = ends;
+                    hardswitch::schedule()?;
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    match waits {
+                        true => hardswitch::sleep(Duration::from_secs(1000)),
+                        false => Ok(()),
+                    }
+                })
+                .unwrap();
+            }
+            let (later, posted) = (Ends(ends.clone()), Ends(ends.clone()));
+            hardswitch::timer::call_later(Duration::from_secs(1000), move || drop(later)).unwrap();
+            let here = MainLoop::current().unwrap().remote();
+            here.post(move || drop(posted)).unwrap();
+            here
+        };
+        let there = pool.call(begin).unwrap();
+        let counts = (ran.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
+        assert_eq!(counts, (2 * round, 4 * round));
+        assert!(there.post(|| ()).is_err());
+    }
+}

@@ -799,7 +799,10 @@ const STUBBORN: [(&str, Stubborn); 12] = [
 ];
 
 #[test]
-#[cfg_attr(feature = "asan", ignore = "what a thread abandons is a leak")]
+#[cfg_attr(
+    any(feature = "asan", feature = "valgrind"),
+    ignore = "what a thread abandons is a leak"
+)]
 fn who_goes_on_waiting_is_given_up_after_ten_kills() {
     const MANY: usize = 1000;
     for (what, wait) in STUBBORN {
@@ -929,7 +932,10 @@ fn whatever_keeps_a_loop_its_end_refuses_posts_and_drops_what_waits() {
 }
 
 #[test]
-#[cfg_attr(feature = "asan", ignore = "what a thread abandons is a leak")]
+#[cfg_attr(
+    any(feature = "asan", feature = "valgrind"),
+    ignore = "what a thread abandons is a leak"
+)]
 fn a_loop_that_somebody_keeps_gives_its_descriptor_back() {
     const THREADS: usize = 200;
     let before = descriptors();
@@ -1043,6 +1049,7 @@ fn nothing_is_made_after_the_end() {
                 Err(Error::State(StateError::ThreadEnding))
             ));
             assert!(Tasklet::new().is_err());
+            assert!(hardswitch::Settings::default().apply().is_err());
             assert!(MainLoop::current().is_err());
             assert!(hardswitch::timer::Clock::wall().is_err());
             assert!(hardswitch::sleep(MS(1)).is_err());

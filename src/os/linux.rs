@@ -62,6 +62,11 @@ pub(crate) fn at_the_very_end(runtime: *const Runtime, end: extern "C" fn(*mut n
     }
 }
 
+/// Ends the calling thread's part, as its end does; it may begin another one.
+pub(crate) fn end_part() {
+    crate::runtime::thread_exit(ABOVE.get());
+}
+
 /// The number of the calling thread, which it keeps for life; `fresh` makes one.
 pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
     if NUMBER.get() == 0 {

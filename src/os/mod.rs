@@ -14,6 +14,7 @@
 //! | `thread_id(fresh)` | the number that the calling thread has for life, made by `fresh` where it has none |
 //! | `ends_with_thread(above)` | with std: as `at_thread_exit()`, with something more to end then |
 //! | `at_the_very_end(p, f)` | with std: call `f(p)` when the thread's destructors have run |
+//! | `end_part()` | with std: have the runtime of this thread shut down now |
 //! | `thread_number()` | the number by which debuggers know the thread, 0 if none |
 //! | `fatal(message)` | print one line and end the process |
 //! | `watch_overflow()` | report overflows into guard pages by name |
@@ -29,7 +30,7 @@ mod bare;
 use bare as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{at_the_very_end, ends_with_thread};
+pub(crate) use sys::{at_the_very_end, end_part, ends_with_thread};
 pub(crate) use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
     thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bell::Bell;
 use super::local::Local;
-use super::mail::{Census, Flag, Mailbox, StayUp};
+use super::mail::{Census, Flag, Hold, Mailbox, StayUp};
 
 static CENSUS: Census = Census {
     awake: AtomicUsize::new(0),
@@ -92,6 +92,10 @@ impl Home {
 
     /// Sends a letter; gives it back when the thread has ended.
     pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
+        // Without a look at the mailbox: a fork may have left it locked.
+        if self.is_gone() {
+            return Err(letter);
+        }
         self.mail.post(letter, &CENSUS)
     }
 
@@ -125,6 +129,46 @@ impl Home {
             look_again();
         }
         letters
+    }
+}
+
+/// Nobody changes the list of threads, or posts to the calling one.
+pub(crate) struct Held {
+    threads: MutexGuard<'static, Vec<Arc<Home>>>,
+    /// Before `mine`, which it borrows from.
+    _mailbox: Option<Hold<'static, Letter, Hooks>>,
+    mine: Option<Arc<Home>>,
+}
+
+pub(crate) fn hold() -> Held {
+    let threads = threads();
+    let mine = super::existing().map(|local| local.home.clone());
+    // SAFETY: `Held` keeps the home for longer, where it is.
+    let mailbox = mine.as_ref().map(|home| unsafe {
+        std::mem::transmute::<Hold<'_, Letter, Hooks>, Hold<'static, Letter, Hooks>>(
+            home.mail.hold(),
+        )
+    });
+    Held {
+        threads,
+        _mailbox: mailbox,
+        mine,
+    }
+}
+
+impl Held {
+    /// In a child process: the calling thread is the only one.
+    pub(crate) fn forked(&mut self) {
+        let mine = &self.mine;
+        self.threads.retain(|home| {
+            let is_mine = mine.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, home));
+            if !is_mine {
+                home.gone.store(true, Ordering::Release);
+            }
+            is_mine
+        });
+        let awake = usize::from(self.mine.is_some());
+        CENSUS.awake.store(awake, Ordering::SeqCst);
     }
 }
 

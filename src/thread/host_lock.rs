@@ -565,6 +565,41 @@ impl Drop for Away {
     }
 }
 
+/// Nobody hands the calling thread's lock over, or installs one.
+pub(crate) struct Held {
+    _installed: MutexGuard<'static, Option<HostLock>>,
+    /// Before `lock`, which it borrows from.
+    state: Option<MutexGuard<'static, State>>,
+    lock: Option<HostLock>,
+}
+
+pub(crate) fn hold() -> Held {
+    let installed = self::lock(&INSTALLED);
+    let lock = HostLock::current();
+    // SAFETY: `Held` keeps the lock for longer; its state lies in the heap.
+    let state = lock.as_ref().map(|lock| unsafe {
+        std::mem::transmute::<MutexGuard<'_, State>, MutexGuard<'static, State>>(lock.state())
+    });
+    Held {
+        _installed: installed,
+        state,
+        lock,
+    }
+}
+
+impl Held {
+    /// In a child process: nobody else has the lock, or waits for it.
+    pub(crate) fn forked(&mut self) {
+        if let (Some(state), true) = (&mut self.state, self.lock.is_some()) {
+            state.queue.clear();
+            let me = crate::thread_id();
+            if !state.is_owner(me) {
+                state.owner = None;
+            }
+        }
+    }
+}
+
 /// Has the calling thread joined a lock?
 pub(crate) fn is_member() -> bool {
     member().is_some()

@@ -8,6 +8,7 @@ use crate::channel;
 use crate::drive::{self, WaitError};
 use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
+use crate::offload;
 use crate::runtime::{after, Runtime, HOOK_MAIL};
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
@@ -22,6 +23,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
+use super::fork::forks;
 use super::home::{Home, Letter, Place};
 use super::host_lock;
 use super::look::Pace;
@@ -69,8 +71,17 @@ struct Seat {
     /// Of a select, which is blocked elsewhere: its first stand-in.
     select: Cell<*mut Task>,
     waiter: RefCell<Option<Rc<Waiter>>>,
+    /// It waits for a worker; how often the process had been forked when it asked.
+    calls: Cell<Option<u32>>,
     /// Takes the wait out of the queue it is in, wherever that is.
     leave: RefCell<Option<Arc<dyn Leave>>>,
+}
+
+impl Seat {
+    /// Is the worker that it waits for none of this process?
+    fn is_orphan(&self) -> bool {
+        self.calls.get().is_some_and(|of| of != forks())
+    }
 }
 
 /// A wait that can be given up.
@@ -86,6 +97,7 @@ thread_local! {
 
 /// The calling thread gets a runtime.
 pub(crate) fn attach(runtime: &Runtime) {
+    super::fork::watch();
     // SAFETY: `detach` closes the home before the runtime goes.
     let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
     let local = Rc::new(Local {
@@ -281,6 +293,24 @@ impl Local {
         self.pace.look(found, || self.is_wanted());
     }
 
+    /// In a child process: has the waits for workers end, at the thread's next look at its mail.
+    pub(crate) fn forked(&self) {
+        let next_call = offload::next_call();
+        let letter = Letter::Do(Box::new(move |local: &Local| {
+            offload::forget_calls_before(next_call);
+            let seats = local.seats.borrow().clone();
+            for (number, seat) in seats.iter().enumerate() {
+                if seat.is_orphan() {
+                    local.wake(Place {
+                        seat: number as u32,
+                        turn: seat.turn.get(),
+                    });
+                }
+            }
+        }));
+        let _ = self.home.post(letter);
+    }
+
     /// A seat for one wait of the running tasklet.
     pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
         let free = self.free.borrow_mut().pop();
@@ -292,6 +322,7 @@ impl Local {
                 task: Cell::new(ptr::null_mut()),
                 select: Cell::new(ptr::null_mut()),
                 waiter: RefCell::default(),
+                calls: Cell::new(None),
                 leave: RefCell::default(),
             }));
             (seats.len() - 1) as u32
@@ -547,11 +578,26 @@ impl Sitting {
                 unanswered();
             }
         }
+        self.seat.calls.set(Some(forks()));
         self.wait(seated, false, deadline, || None)
+    }
+
+    /// Is there nobody any more who could end the wait?
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.seat.is_orphan()
+    }
+
+    /// Errors: nobody can end the wait.
+    fn may_go_on(&self) -> Result<(), WaitError> {
+        match self.is_orphan() {
+            true => Err(WaitError::Hindered(offload::lost_in_a_fork())),
+            false => Ok(()),
+        }
     }
 
     fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool, WaitError> {
         while !seated.is_called() {
+            self.may_go_on()?;
             let block = || self.seat.channel.park(sends);
             reactor::round(true, || seated.is_called(), block)?;
         }
@@ -561,6 +607,7 @@ impl Sitting {
     fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool, WaitError> {
         let reactor = Reactor::current().map_err(WaitError::Hindered)?;
         while !seated.is_called() {
+            self.may_go_on()?;
             let registered = reactor.register(None, deadline);
             *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
             let wake = reactor.block(registered.waiter())?;
@@ -580,6 +627,7 @@ impl Drop for Sitting {
         seat.turn.set(seat.turn.get().wrapping_add(1));
         let rest = (seat.waiter.take(), seat.leave.take());
         seat.task.set(ptr::null_mut());
+        seat.calls.set(None);
         self.stand_for_nothing();
         self.local.free.borrow_mut().push(self.place.seat);
         drop(rest);

@@ -61,6 +61,9 @@ pub(crate) struct Mailbox<L, F> {
     state: Mutex<State<L, F>>,
 }
 
+/// See [`Mailbox::hold`].
+pub(crate) struct Hold<'a, L, F>(#[allow(dead_code)] MutexGuard<'a, State<L, F>>);
+
 struct State<L, F> {
     /// The first letter, which is the only one as a rule: who sleeps and is woken finds it next to the lock.
     first: Option<L>,
@@ -126,6 +129,11 @@ impl<L, F: Flag> Mailbox<L, F> {
             bell.ring();
         }
         true
+    }
+
+    /// Nobody is in the middle of anything here until this is dropped.
+    pub(crate) fn hold(&self) -> Hold<'_, L, F> {
+        Hold(self.state())
     }
 
     /// Moves the letters out.

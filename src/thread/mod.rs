@@ -20,6 +20,7 @@ pub(crate) mod bell;
 mod channel;
 pub(crate) mod claim;
 pub(crate) mod end;
+pub(crate) mod fork;
 mod home;
 pub mod host_lock;
 mod local;

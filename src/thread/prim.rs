@@ -4,6 +4,7 @@
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fork::forks;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::UnsafeCell;
 use std::io;
@@ -75,42 +76,63 @@ pub(crate) fn wake_on(word: &AtomicU32) {
 }
 
 /// What makes a waiting `poll` return. Others may have it for longer than its owner: who ends
-/// closes it.
-pub(crate) struct Signal(Mutex<Option<EventFd>>);
+/// closes it. In a child process it is another one, under the same number.
+pub(crate) struct Signal(Mutex<Option<Descriptor>>);
+
+struct Descriptor {
+    fd: EventFd,
+    forks: u32,
+}
 
 impl Signal {
     pub(crate) fn new() -> io::Result<Signal> {
-        Ok(Signal(Mutex::new(Some(EventFd::from_value_and_flags(
-            0,
-            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
-        )?))))
+        let fd = Signal::descriptor()?;
+        let forks = forks();
+        Ok(Signal(Mutex::new(Some(Descriptor { fd, forks }))))
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<EventFd>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn descriptor() -> nix::Result<EventFd> {
+        EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+    }
+
+    fn open<R>(&self, f: impl FnOnce(&EventFd) -> R) -> Option<R> {
+        let mut descriptor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Descriptor { fd, forks: of } = descriptor.as_mut()?;
+        if *of != forks() {
+            *of = forks();
+            if let Ok(fresh) = Signal::descriptor() {
+                // SAFETY: two descriptors of our own. An error leaves the parent's, which rings too
+                // often.
+                unsafe {
+                    let (fresh, old) = (fresh.as_fd().as_raw_fd(), fd.as_fd().as_raw_fd());
+                    libc::dup3(fresh, old, libc::O_CLOEXEC);
+                }
+            }
+        }
+        Some(f(fd))
     }
 
     /// Makes the descriptor readable.
     pub(crate) fn raise(&self) {
         // The one error, EAGAIN, says that the counter is at its end: it is readable then.
-        let _ = self.open().as_ref().map(|fd| fd.write(1));
+        let _ = self.open(|fd| fd.write(1));
     }
 
     /// Makes it not readable.
     pub(crate) fn lower(&self) {
         // The one error, EAGAIN, says that it was not.
-        let _ = self.open().as_ref().map(EventFd::read);
+        let _ = self.open(EventFd::read);
     }
 
     /// -1 when it is closed.
     pub(crate) fn as_raw_fd(&self) -> RawFd {
-        self.open().as_ref().map_or(-1, |fd| fd.as_fd().as_raw_fd())
+        self.open(|fd| fd.as_fd().as_raw_fd()).unwrap_or(-1)
     }
 
     /// Gives the descriptor back. The lock sees to it that nobody writes into another one that gets
     /// its number.
     pub(crate) fn close(&self) {
-        let fd = self.open().take();
-        drop(fd);
+        let descriptor = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(descriptor);
     }
 }

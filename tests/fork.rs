@@ -1,0 +1,126 @@
+//! A process that forks: in the child the thread that forked goes on with all that is its own, and
+//! is told of what is not there any more.
+//!
+//! One test, so that the harness starts no other while one forks.
+
+mod common;
+
+use common::child;
+use hardswitch::offload::{self, Call};
+use hardswitch::thread::Channel;
+use hardswitch::{spawn, Error, MainLoop};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{mpsc, Arc};
+use std::thread;
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// What the test says of the parent must hold in the child, which ends by itself if it hangs.
+fn holds_in_a_child(f: impl FnOnce()) {
+    let said = child(|| {
+        // SAFETY: ends the process after that time.
+        unsafe { libc::alarm(60) };
+        f();
+    });
+    assert_eq!(said, (String::new(), 0));
+}
+
+#[test]
+fn a_child_goes_on_with_what_is_its_own_and_is_told_of_what_is_not() {
+    // On a thread of its own, so that the harness's waits are no part of it.
+    thread::spawn(all).join().unwrap();
+}
+
+fn all() {
+    let main_loop = MainLoop::current().unwrap();
+    // Other threads: one with a loop, one that waits; and workers, one of which is busy.
+    let (tx, rx) = mpsc::channel();
+    let there = Channel::<u32>::new();
+    // A handle that nobody has used would be hope.
+    assert!(there.try_receive().is_err());
+    let theirs = there.clone();
+    let other = thread::spawn(move || {
+        let main_loop = MainLoop::current().unwrap();
+        tx.send((main_loop.remote(), hardswitch::thread_id()))
+            .unwrap();
+        spawn(move || theirs.receive().map(drop)).unwrap();
+        main_loop.run().unwrap();
+    });
+    let (their_loop, their_id) = rx.recv().unwrap();
+    assert_eq!(offload::call(|| 1).unwrap(), 1);
+    let go = Arc::new(AtomicBool::new(false));
+    let until = go.clone();
+    let answer = Rc::new(RefCell::new(None));
+    let told = answer.clone();
+    let caller = spawn(move || {
+        let busy = move || {
+            while !until.load(SeqCst) {
+                thread::sleep(MS(1));
+            }
+        };
+        *told.borrow_mut() = Some(Call::new(busy).on_abandoned(|_| ()).wait());
+    });
+    let waits = Rc::new(Cell::new(0));
+    let counted = waits.clone();
+    let sleeper = spawn(move || {
+        hardswitch::sleep(MS(50))?;
+        counted.set(counted.get() + 1);
+        Ok::<(), Error>(())
+    });
+    drop((caller, sleeper));
+    hardswitch::schedule().unwrap();
+
+    holds_in_a_child(|| {
+        assert_eq!(hardswitch::thread::threads(), [hardswitch::thread_id()]);
+        assert!(hardswitch::thread::info(their_id).is_err());
+        assert!(their_loop.post(|| ()).is_err());
+        // Its sleeper wakes, who waits for a worker of the parent's is told, and then nothing is
+        // left to wait for.
+        main_loop.run_until_idle().unwrap();
+        assert_eq!(waits.get(), 1);
+        let told = answer.take();
+        assert!(matches!(told, Some(Err(Error::Io(_)))), "{told:?}");
+        // The pool has new workers, and the loop hears of what they bring.
+        assert_eq!(offload::call(|| 2).unwrap(), 2);
+        let remote = main_loop.remote();
+        let heard = Arc::new(AtomicBool::new(false));
+        let hears = heard.clone();
+        let work = remote.work();
+        let poster = thread::spawn(move || {
+            thread::sleep(MS(20));
+            work.remote()
+                .post(move || hears.store(true, SeqCst))
+                .unwrap();
+        });
+        main_loop.run_until_idle().unwrap();
+        assert!(heard.load(SeqCst));
+        poster.join().unwrap();
+        // Nobody else is there who could run.
+        assert!(matches!(
+            Channel::<u32>::new().receive(),
+            Err(Error::Deadlock)
+        ));
+        // A thread of the child's is one like any other.
+        let (ours, theirs) = (Channel::<u32>::new(), Channel::<u32>::new());
+        let (to, from) = (ours.clone(), theirs.clone());
+        let thread = thread::spawn(move || to.send(from.receive().unwrap() + 1).unwrap());
+        theirs.send(3).unwrap();
+        assert_eq!(ours.receive().unwrap(), 4);
+        thread.join().unwrap();
+        // A child of the child.
+        holds_in_a_child(|| assert_eq!(offload::call(|| 5).unwrap(), 5));
+    });
+
+    // In the parent all is as before.
+    assert!(answer.borrow().is_none());
+    go.store(true, SeqCst);
+    main_loop.run_until_idle().unwrap();
+    assert_eq!(waits.get(), 1);
+    assert!(matches!(answer.take(), Some(Ok(()))));
+    there.send(7).unwrap();
+    their_loop.stop();
+    other.join().unwrap();
+}
