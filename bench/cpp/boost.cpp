@@ -11,6 +11,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -86,7 +87,7 @@ template <std::size_t words> void turns(std::uint64_t count) {
 std::uint64_t fiber_yield_many(std::uint64_t operations) {
     constexpr std::uint64_t many = 1000;
     static fib::pooled_fixedsize_stack stacks(64 * 1024);
-    const auto each = (operations + many - 1) / many;
+    const auto each = std::max<std::uint64_t>((operations + many - 1) / many, 200);
     void (*const kinds[])(std::uint64_t) = {turns<2>, turns<3>, turns<6>, turns<10>};
     std::uint64_t took = 0;
     std::vector<fib::fiber> tasks;

@@ -88,6 +88,9 @@ var measured time.Duration
 func yieldMany(operations int) {
 	const many = 1000
 	each := (operations + many - 1) / many
+	if each < 200 {
+		each = 200
+	}
 	ended := make(chan uint64, many)
 	kinds := []func(int) uint64{turns2, turns3, turns6, turns10}
 	for i := 0; i < many; i++ {

@@ -167,7 +167,8 @@ fn give_up_many(operations: u64, stack: Stack) -> Duration {
     }
     let kinds: [fn(u64) -> Result<()>; 4] = [kind!(2), kind!(3), kind!(6), kind!(10)];
     let result = (|| -> Result<Duration> {
-        let turns = operations.div_ceil(MANY);
+        // So many that they are most of the time also where they are few.
+        let turns = operations.div_ceil(MANY).max(200);
         let took = Rc::new(Cell::new(Duration::ZERO));
         for number in 0..MANY as usize {
             let (measured, kind) = (took.clone(), kinds[number % 4]);

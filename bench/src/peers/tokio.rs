@@ -83,7 +83,7 @@ async fn give_up_many(operations: u64) -> Duration {
         some::<WORDS>(2).await;
         took
     }
-    let each = operations.div_ceil(MANY);
+    let each = operations.div_ceil(MANY).max(200);
     let spawned = (0..MANY).map(|number| match number % 4 {
         0 => tokio::spawn(turns::<2>(each)),
         1 => tokio::spawn(turns::<3>(each)),

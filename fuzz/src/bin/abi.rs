@@ -187,6 +187,8 @@ struct World {
     /// Wall time, other threads and sockets are used.
     wall: bool,
     now: u64,
+    /// Where its loop is known, and at which place.
+    stop: (Arc<Stop>, usize),
 }
 
 thread_local! {
@@ -1694,7 +1696,6 @@ fn offload() -> i32 {
                     let argument = token();
                     hsw_offload_with(&call(pool, argument, false), &mut result);
                     received(result);
-                    consumed(status, argument);
                     hsw_pool_shutdown(pool, coin());
                     keep(Pool, pool.handle);
                 }
@@ -1711,7 +1712,7 @@ fn offload() -> i32 {
                     &mut result,
                 );
                 received(result);
-                consumed(status, argument)
+                status
             }
             _ => {
                 let pool = hsw_pool {
@@ -1720,11 +1721,9 @@ fn offload() -> i32 {
                 let argument = token();
                 let call = call(pool, argument, coin());
                 let status = hsw_offload_with(&call, &mut result);
+                // Argument and user are the runtime's, whatever the status: the job may still come.
                 received(result);
-                if !call.user.is_null() {
-                    consumed(status, call.user);
-                }
-                consumed(status, argument)
+                status
             }
         }
     }
@@ -1909,8 +1908,26 @@ fn exit() -> i32 {
             }
             w.stale.truncate(64);
         });
+        // The part that begins has a loop of its own.
+        tell_loop();
     }
     status
+}
+
+/// Makes the thread's loop known to what ends its waits.
+fn tell_loop() {
+    let Some((stop, index)) = with(|w| w.stop.clone()) else {
+        return;
+    };
+    let mut main_loop = hsw_loop { handle: 0 };
+    // SAFETY: as the header has it.
+    unsafe {
+        assert_eq!(hsw_loop_current(&mut main_loop), HSW_OK, "{}", words());
+        let before = std::mem::replace(&mut stop.loops.lock().unwrap()[index], main_loop.handle);
+        if before != 0 {
+            assert_eq!(hsw_loop_release(hsw_loop { handle: before }), HSW_OK);
+        }
+    }
 }
 
 /// How often an operation comes is how often it stands here.
@@ -2048,7 +2065,7 @@ fn let_all_go() {
 }
 
 /// One thread of a program.
-fn thread(seed: u64, index: usize, wall: bool, given: Vec<(K, u64)>, stop: &Stop) {
+fn thread(seed: u64, index: usize, wall: bool, given: Vec<(K, u64)>, stop: &Arc<Stop>) {
     let rng = Rng::new(seed.wrapping_mul(31).wrapping_add(index as u64));
     let mut world = World {
         rng,
@@ -2060,6 +2077,7 @@ fn thread(seed: u64, index: usize, wall: bool, given: Vec<(K, u64)>, stop: &Stop
         depth: 0,
         wall,
         now: 0,
+        stop: (stop.clone(), index),
     };
     for (kind, handle) in given {
         world.handles[kind as usize].push(handle);
@@ -2087,9 +2105,7 @@ fn thread(seed: u64, index: usize, wall: bool, given: Vec<(K, u64)>, stop: &Stop
         if !wall {
             assert_eq!(hsw_set_clock(Some(clock)), HSW_OK);
         }
-        let mut main_loop = hsw_loop { handle: 0 };
-        assert_eq!(hsw_loop_current(&mut main_loop), HSW_OK);
-        stop.loops.lock().unwrap()[index] = main_loop.handle;
+        tell_loop();
 
         with(|w| w.fuel = 60 + w.rng.below(600));
         while has_fuel() {
