@@ -127,7 +127,10 @@ enum hsw_status
   HSW_OK = 0,
   // The calling tasklet was killed (TaskletExit). Clean up and return; a tasklet that goes on blocking gets this again.
   HSW_ERR_EXIT = 1,
-  // An exception arrived, thrown by somebody: `hsw_last_error_payload` has what it carries.
+  // Somebody threw something at the calling tasklet, or sent it an exception; or another tasklet has failed, and nobody handled
+  // that. `hsw_last_error_payload` has what an exception carries, `hsw_last_error_cause` what the failure was. All calls that wait
+  // tell it so, *whatever it was*: any other status but the two beside this one is the call's own end. If somebody's socket
+  // has timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
   HSW_ERR_THROWN = 2,
   // A tasklet of the Rust side panicked, and nobody handled it.
   HSW_ERR_PANICKED = 3,
@@ -143,7 +146,7 @@ enum hsw_status
   HSW_ERR_BLOCK_TRAP = 8,
   // A switch where none is allowed: under `hsw_switch_trap`, in a callback, during unwinding.
   HSW_ERR_SWITCH_TRAP = 9,
-  // The time is over.
+  // The time is over that the call was given. (A connection that the system found dead is `HSW_ERR_IO`, also with `ETIMEDOUT`.)
   HSW_ERR_TIMEOUT = 10,
   // The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet").
   HSW_ERR_STATE = 11,
@@ -213,7 +216,7 @@ typedef void (*hsw_write)(const char *text, size_t length, void *user);
 typedef void *(*hsw_cxa_get_globals)(void);
 
 // As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
-// otherwise is the failure of who joins it, and what it has written is still its own to free.
+// otherwise is what who joins it is told (`HSW_ERR_THROWN`), and what it has written is still its own to free.
 typedef hsw_status (*hsw_join_entry)(void *argument, void **result);
 
 // How to make a tasklet. Set all to zero for the defaults.
@@ -725,7 +728,7 @@ hsw_status hsw_channel_send_throw(struct hsw_channel channel,
                                   const char *message);
 
 // Sends `count` values one after the other. For all of them the same holds as in `hsw_channel_send`. `sent` (may be null) gets how many
-// were sent; it is not written on failure.
+// were sent, also on failure; the others have been freed then.
 //
 // `values` must not lie on a sliced stack other than the caller's own.
 hsw_status hsw_channel_send_sequence(struct hsw_channel channel,
@@ -845,10 +848,12 @@ hsw_status hsw_join_release(struct hsw_join join);
 // Waits until the tasklet has ended, for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes), and takes
 // its result, which is the caller's.
 //
-// It fails as the tasklet did: `HSW_ERR_THROWN` with its payload, `HSW_ERR_PANICKED`, or the status that it returned; but
-// `HSW_ERR_STATE` when it was killed, since `HSW_ERR_EXIT` always means the caller. `HSW_ERR_CLOSED`: somebody has had the result.
-// `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined again (`hsw_join_is_done` tells that from a tasklet that
-// ended with the same status).
+// `HSW_ERR_THROWN`: the tasklet failed, or something was thrown at the caller; `hsw_last_error_payload` has what an exception carries,
+// `hsw_last_error_cause` the status that the tasklet returned otherwise. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was
+// killed. `HSW_ERR_CLOSED`: somebody has had the result. `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined
+// again.
+//
+// The result stays until somebody has it: a caller that is killed, or thrown at, before this call has returned leaves it to the next.
 hsw_status hsw_join_wait(struct hsw_join join,
                          uint64_t timeout_ns,
                          void **result);
@@ -1081,7 +1086,13 @@ const char *hsw_last_error_message(void);
 // The status of the calling tasklet's last error; `HSW_OK` when it had none.
 hsw_status hsw_last_error_status(void);
 
-// The operating system's number (`errno`) of the calling tasklet's last error; 0 when it was not an error of input or output.
+// What the calling tasklet's last error is by itself. As `hsw_last_error_status`; but of an `HSW_ERR_THROWN`, whatever was thrown: the
+// status of the call that failed with it first, in whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), or again `HSW_ERR_THROWN` for an
+// exception. It is for messages: whose a value is says the status of the call.
+hsw_status hsw_last_error_cause(void);
+
+// The operating system's number (`errno`) of the calling tasklet's last error, also of one that was thrown; 0 when it was not an error of
+// input or output.
 int32_t hsw_last_error_errno(void);
 
 // Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: what `hsw_fail`,
@@ -1408,11 +1419,14 @@ hsw_status hsw_tcp_accept(struct hsw_socket listener, struct hsw_socket *socket)
 // The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while the tasklet runs.
 hsw_status hsw_socket_read(struct hsw_socket socket, void *buffer, size_t size, size_t *received);
 
-// Sends all `size` bytes; waits while the system takes no more. On failure some may have been sent. For the data the same holds as for
-// the buffer of `hsw_socket_read`.
+// Sends all `size` bytes; waits while the system takes no more. For the data the same holds as for the buffer of `hsw_socket_read`.
+//
+// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a write that has timed out goes on with those that
+// are left. Who leaves it null can only give the connection up then.
 hsw_status hsw_socket_write(struct hsw_socket socket,
                             const void *data,
-                            size_t size);
+                            size_t size,
+                            size_t *sent);
 
 // How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
 // `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
@@ -1473,6 +1487,7 @@ hsw_status hsw_pool_load(struct hsw_pool pool, size_t *threads, size_t *waiting)
 //
 // If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`), the job still runs on, and its outcome
 // goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's queue is full. `HSW_ERR_CLOSED`: the pool has been shut down.
+// `HSW_ERR_IO`: no thread can be made.
 hsw_status hsw_offload_with(const struct hsw_offload_call *call,
                             void **result);
 
@@ -1815,7 +1830,7 @@ hsw_status hsw_thread_channel_send_throw(struct hsw_thread_channel channel,
                                          const char *message);
 
 // Sends `count` values one after the other. For all of them the same holds as in `hsw_thread_channel_send`. `sent` (may be null) gets how many
-// were sent; it is not written on failure.
+// were sent, also on failure; the others have been freed then.
 //
 // `values` must not lie on a sliced stack other than the caller's own.
 hsw_status hsw_thread_channel_send_sequence(struct hsw_thread_channel channel,

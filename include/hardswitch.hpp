@@ -766,11 +766,19 @@ public:
     std::optional<T> receive_for(std::chrono::duration<Rep, Period> limit) const {
         return take_unless<T>(HSW_ERR_TIMEOUT, [&](void** data) { return Calls::receive_timeout(this->raw_, nanoseconds(limit), data); });
     }
-    /// Sends each value of the range, one after the other. Stops at the first that cannot be sent.
+    /// Sends each value of the range, one after the other. Stops at the first that cannot be sent. `sent` (may be null) gets how many
+    /// were, also when this throws.
     template <class Range>
-    void send_sequence(Range&& values) const {
+    void send_sequence(Range&& values, std::size_t* sent = nullptr) const {
+        std::size_t count = 0;
         for (auto&& value : values) {
+            if (sent != nullptr) {
+                *sent = count++;
+            }
             send(T(std::forward<decltype(value)>(value)));
+        }
+        if (sent != nullptr) {
+            *sent = count;
         }
     }
     /// The next value of an iteration: nothing when the channel is closed and nobody is sending.
@@ -2709,8 +2717,11 @@ public:
         detail::check(hsw_socket_read(raw_, buffer, size, &received));
         return received;
     }
-    /// Sends all of it.
-    void write_all(const void* data, std::size_t size) { detail::check(hsw_socket_write(raw_, data, size)); }
+    /// Sends all of it. `sent` (may be null) gets how much the system has taken, also when this throws: who finds the time over goes on
+    /// with the rest.
+    void write_all(const void* data, std::size_t size, std::size_t* sent = nullptr) {
+        detail::check(hsw_socket_write(raw_, data, size, sent));
+    }
     /// How long a single wait may last.
     template <class Rep, class Period>
     void set_timeout(std::chrono::duration<Rep, Period> limit) {

@@ -16,7 +16,7 @@ use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED};
 use crate::scheduler::{call_locked, fail, go, may_switch, prepare, revive, when_empty};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
-use crate::transfer::{arrive, arrive_unit, arrive_with, plain, swap};
+use crate::transfer::{arrive, arrive_unit, arrive_with, opened, plain, swap};
 use crate::value::Slot;
 
 /// Who goes on first when a sender and a receiver meet.
@@ -282,8 +282,7 @@ impl Core {
     /// Gives `value` to the receiver that has waited longest, and queues it; nobody
     /// switches, no callback is called, and the caller's slot is left alone, whatever
     /// was thrown at the caller meanwhile. False, and `value` is dropped: nobody waits.
-    #[cfg(feature = "std")]
-    fn serve(&self, value: Slot) -> bool {
+    pub(crate) fn serve(&self, value: Slot) -> bool {
         if !self.secure(SEND) {
             return false;
         }
@@ -331,7 +330,7 @@ impl Core {
                     self.take_stand_in(head);
                     continue;
                 }
-                let old = core::mem::replace(&mut (*head).slot, Slot::bomb(Error::Closed));
+                let old = core::mem::replace(&mut (*head).slot, Slot::end(Error::Closed));
                 if !old.is_empty() {
                     lost.push(old);
                 }
@@ -341,6 +340,23 @@ impl Core {
         }
         drop(lost);
         woken
+    }
+
+    /// The channel callback, for who is about to [serve](Core::serve): sees `slot` as that of
+    /// the running tasklet; answers what is in it then.
+    pub(crate) fn show(&self, mut slot: Slot) -> (Result<()>, Slot) {
+        let runtime = self.runtime();
+        if runtime.hooks() & HOOK_CHANNEL == 0 {
+            return (Ok(()), slot);
+        }
+        let me = runtime.current();
+        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        unsafe {
+            core::mem::swap(&mut (*me).slot, &mut slot);
+            let told = notify::<SEND>(self, runtime, me);
+            core::mem::swap(&mut (*me).slot, &mut slot);
+            (told, slot)
+        }
     }
 
     /// The channel callback, for a select: before it blocks.
@@ -357,7 +373,7 @@ impl Core {
 
     /// An operation whose partner waits: `slot` is what to send (or empty, to
     /// receive); returns what was received (or nothing).
-    pub(crate) fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot> {
+    pub(crate) fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -391,7 +407,7 @@ impl Core {
     }
 
     #[inline(always)]
-    fn send<T: 'static>(&self, value: T) -> Result<()> {
+    fn send<T: 'static, E: From<WaitError>>(&self, value: T) -> Result<(), E> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: `me` is running and its slot is empty when it is written.
@@ -405,7 +421,7 @@ impl Core {
         }
     }
 
-    fn send_bomb(&self, error: Error) -> Result<()> {
+    fn send_bomb<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -420,7 +436,7 @@ impl Core {
     }
 
     #[inline(always)]
-    fn receive<T: 'static>(&self) -> Result<T> {
+    fn receive<T: 'static, E: From<WaitError>>(&self) -> Result<T, E> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -450,8 +466,7 @@ impl Core {
                 Slot::put(&raw mut (*me).slot, ());
             }
             self.action::<DIR>(runtime, me);
-            let kind = WaitError::kind(runtime);
-            arrive(runtime, me).map(drop).map_err(kind)
+            arrive(runtime, me).map(drop)
         }
     }
 }
@@ -762,6 +777,9 @@ impl Drop for Core {
                 release(task);
             }
         }
+        if self.private.get() {
+            self.runtime().private_channels(-1);
+        }
         self.runtime().channel_gone();
     }
 }
@@ -791,11 +809,12 @@ impl<T: 'static> Channel<T> {
         }
     }
 
-    /// One of the library's own, of which the channel callback is not told.
-    #[cfg(feature = "std")]
+    /// One of the library's own: the channel callback is not told of it, and nobody counts
+    /// it.
     pub(crate) fn private() -> Channel<T> {
         let channel = Channel::new();
         channel.core.private.set(true);
+        channel.core.runtime().private_channels(1);
         channel
     }
 
@@ -808,6 +827,12 @@ impl<T: 'static> Channel<T> {
     /// is dropped then.
     #[inline]
     pub fn send(&self, value: T) -> Result<()> {
+        self.send_or(value)
+    }
+
+    /// As [`Channel::send`]; the error can tell what was thrown.
+    #[inline(always)]
+    pub(crate) fn send_or<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
         self.core.send(value)
     }
 
@@ -819,6 +844,12 @@ impl<T: 'static> Channel<T> {
     /// [`Error::WrongType`] when somebody changed the slot by hand.
     #[inline]
     pub fn receive(&self) -> Result<T> {
+        self.receive_or()
+    }
+
+    /// As [`Channel::receive`]; the error can tell what was thrown.
+    #[inline(always)]
+    pub(crate) fn receive_or<E: From<WaitError>>(&self) -> Result<T, E> {
         self.core.receive()
     }
 
@@ -827,7 +858,11 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// As [`Channel::send`].
     pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
-        self.core.send_bomb(error.into())
+        self.send_throw_or(error.into())
+    }
+
+    pub(crate) fn send_throw_or<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
+        self.core.send_bomb(error)
     }
 
     /// Sends one value after the other; returns how many.
@@ -849,8 +884,13 @@ impl<T: 'static> Channel<T> {
     /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; what `send`
     /// fails with after that, without it.
     pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
+        self.try_send_or(value)
+            .map_err(|(ended, back)| (ended.into(), back))
+    }
+
+    pub(crate) fn try_send_or(&self, value: T) -> Result<(), (WaitError, Option<T>)> {
         if !self.core.secure(SEND) {
-            return Err((self.would_block(), Some(value)));
+            return Err((WaitError::own(self.would_block()), Some(value)));
         }
         self.send_secured(value).map_err(|error| (error, None))
     }
@@ -860,22 +900,26 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// [`Error::WouldBlock`], [`Error::Closed`]; as `receive`.
     pub fn try_receive(&self) -> Result<T> {
+        Ok(self.try_receive_or()?)
+    }
+
+    pub(crate) fn try_receive_or(&self) -> Result<T, WaitError> {
         if !self.core.secure(RECEIVE) {
-            return Err(self.would_block());
+            return Err(WaitError::own(self.would_block()));
         }
         self.receive_secured()
     }
 
     /// Sends to a partner that has been [secured](Core::secure).
     #[inline]
-    pub(crate) fn send_secured(&self, value: T) -> Result<()> {
-        self.send(value).inspect_err(|_| self.core.let_go())
+    pub(crate) fn send_secured<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
+        self.core.send(value).inspect_err(|_| self.core.let_go())
     }
 
     /// As [`send_secured`](Channel::send_secured).
     #[inline]
-    pub(crate) fn receive_secured(&self) -> Result<T> {
-        self.receive().inspect_err(|_| self.core.let_go())
+    pub(crate) fn receive_secured<E: From<WaitError>>(&self) -> Result<T, E> {
+        self.core.receive().inspect_err(|_| self.core.let_go())
     }
 
     /// As [`Channel::send`], but waits no longer than `time`. When the value was
@@ -894,6 +938,15 @@ impl<T: 'static> Channel<T> {
     /// [`Error::Timeout`]; as `send`; [`StateError::NoClock`]; what makes a
     /// [pump](crate::MainLoop::pump) fail.
     pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
+        self.send_timeout_or(value, time)
+            .map_err(|(ended, back)| (ended.into(), back))
+    }
+
+    pub(crate) fn send_timeout_or(
+        &self,
+        value: T,
+        time: Duration,
+    ) -> Result<(), (WaitError, Option<T>)> {
         if self.core.secure(SEND) {
             return self.send_secured(value).map_err(|error| (error, None));
         }
@@ -910,11 +963,15 @@ impl<T: 'static> Channel<T> {
     /// [`Error::Timeout`]; as `receive`; [`StateError::NoClock`]; what makes a
     /// [pump](crate::MainLoop::pump) fail.
     pub fn receive_timeout(&self, time: Duration) -> Result<T> {
+        Ok(self.receive_timeout_or(time)?)
+    }
+
+    pub(crate) fn receive_timeout_or(&self, time: Duration) -> Result<T, WaitError> {
         if self.core.secure(RECEIVE) {
             return self.receive_secured();
         }
         let mut nothing = Slot::EMPTY;
-        select::value(select::one(&self.core, RECEIVE, &mut nothing, time)?)
+        opened(select::one(&self.core, RECEIVE, &mut nothing, time)?)
     }
 
     /// As [`Core::serve`].
@@ -935,10 +992,15 @@ impl<T: 'static> Channel<T> {
     /// sender waits.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
+        self.next_or()
+    }
+
+    #[inline(always)]
+    pub(crate) fn next_or<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
         if self.core.closing.get() {
             return self.core.secure(RECEIVE).then(|| self.receive_secured());
         }
-        Some(self.receive())
+        Some(self.core.receive())
     }
 
     /// Receives until the channel is closed.

@@ -13,37 +13,10 @@
 //!
 //! If nothing could wake anybody there is no point in it: that is a deadlock.
 
+pub(crate) use crate::error::WaitError;
 use crate::error::{Error, Result};
-use crate::runtime::{after, Runtime};
+use crate::runtime::Runtime;
 use crate::tasklet::Task;
-
-/// Why a wait ended without what it was for. The error does not tell: whatever a wait can
-/// fail with can be thrown as well.
-pub(crate) enum WaitError {
-    /// It could not go on: a trap, a deadlock, no memory for a slice, a pump that failed.
-    Hindered(Error),
-    /// Thrown at the tasklet; or the uncaught error of another one, which it is told.
-    Thrown(Error),
-}
-
-impl From<WaitError> for Error {
-    fn from(ended: WaitError) -> Error {
-        match ended {
-            WaitError::Hindered(error) | WaitError::Thrown(error) => error,
-        }
-    }
-}
-
-impl WaitError {
-    /// What an error of the operation that was just made is: asked before the slot is
-    /// taken, which forgets it.
-    pub(crate) fn kind(runtime: &Runtime) -> fn(Error) -> WaitError {
-        match runtime.after.get() & (after::FAILED | after::RAISED) {
-            after::FAILED => WaitError::Hindered,
-            _ => WaitError::Thrown,
-        }
-    }
-}
 
 /// Is the running tasklet the last one: nobody else is in the queue, and nobody
 /// waits for the queue to be empty?

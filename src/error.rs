@@ -230,9 +230,105 @@ impl Error {
         Error::Thrown(Thrown::exception(error))
     }
 
+    /// Can it be nobody's own end?
+    pub(crate) fn is_always_thrown(&self) -> bool {
+        matches!(self, Error::Exit | Error::Thrown(_) | Error::Panicked(_))
+    }
+
     /// True for [`Error::Exit`]: the tasklet was told to end.
     pub fn is_exit(&self) -> bool {
         matches!(self, Error::Exit)
+    }
+}
+
+/// Why a wait ended without what it was for: its own end, or somebody else's error. The
+/// error does not tell: whatever a wait can fail with can be thrown as well. Who decides
+/// whose a value is, or whose time was up, looks here.
+#[derive(Debug)]
+pub(crate) enum WaitError {
+    /// Its own end: it could not go on (a trap, a deadlock, no memory for a slice, a pump
+    /// that failed), the time is up, what was waited for is closed.
+    Hindered(Error),
+    /// Thrown at the tasklet, or sent to it; or the uncaught error of another one, which
+    /// it is told.
+    Thrown(Error),
+}
+
+impl WaitError {
+    /// An end of its own; unless it can be nobody's own.
+    #[cold]
+    pub(crate) fn own(error: impl Into<Error>) -> WaitError {
+        match error.into() {
+            error if error.is_always_thrown() => WaitError::Thrown(error),
+            error => WaitError::Hindered(error),
+        }
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn is_thrown(&self) -> bool {
+        matches!(self, WaitError::Thrown(_))
+    }
+}
+
+impl From<WaitError> for Error {
+    fn from(ended: WaitError) -> Error {
+        match ended {
+            WaitError::Hindered(error) | WaitError::Thrown(error) => error,
+        }
+    }
+}
+
+/// What was thrown at who used a socket, on its way through an `io::Error`, where it could
+/// be taken for an error of the operation itself: neither its kind nor its type is that.
+#[cfg(feature = "std")]
+#[derive(Debug)]
+struct ThrownThere(Error);
+
+#[cfg(feature = "std")]
+impl fmt::Display for ThrownThere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "std")]
+impl core::error::Error for ThrownThere {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<WaitError> for std::io::Error {
+    fn from(ended: WaitError) -> std::io::Error {
+        match ended {
+            WaitError::Thrown(error) if !error.is_always_thrown() => {
+                std::io::Error::other(ThrownThere(error))
+            }
+            WaitError::Thrown(error) | WaitError::Hindered(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::io::Error> for WaitError {
+    /// What [`WaitError`] it was, or an end of the operation's own.
+    fn from(error: std::io::Error) -> WaitError {
+        match error.get_ref().and_then(|e| e.downcast_ref()) {
+            Some(ThrownThere(thrown)) => WaitError::Thrown(thrown.clone()),
+            None => WaitError::own(error),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl WaitError {
+    /// Was it thrown at who used a socket, and is no error of the connection?
+    pub(crate) fn was_thrown(error: &std::io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| {
+            let plain = inner.downcast_ref::<Error>();
+            inner.is::<ThrownThere>() || plain.is_some_and(Error::is_always_thrown)
+        })
     }
 }
 
@@ -288,8 +384,12 @@ impl From<std::io::Error> for Error {
     /// An `Error` that went through `io::Error` (as those of the sockets do)
     /// comes out as itself.
     fn from(error: std::io::Error) -> Error {
-        if let Some(inner) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
+        let inner = error.get_ref();
+        if let Some(inner) = inner.and_then(|e| e.downcast_ref::<Error>()) {
             return inner.clone();
+        }
+        if let Some(ThrownThere(thrown)) = inner.and_then(|e| e.downcast_ref()) {
+            return thrown.clone();
         }
         Error::Io(Arc::new(error))
     }

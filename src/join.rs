@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::error::{Error, Result, StateError};
+use crate::error::{Error, Result, StateError, WaitError};
 use crate::os;
 use crate::queue_channel::QueueChannel;
 use crate::select::{Receivable, Select, Target, Targeted};
@@ -37,7 +37,8 @@ use crate::tasklet::{Builder, Tasklet};
 /// does not come out of [`run`](crate::run), and no error handler is asked. That it was
 /// killed is [`StateError::Killed`]: [`Error::Exit`] always means the one who gets it.
 ///
-/// Who comes first has the result; others who wait get [`Error::Closed`].
+/// Who comes first has the result; then others who wait get [`Error::Closed`]. It stays
+/// until somebody has it: who is killed before it is back from `join` leaves it to the next.
 pub struct JoinHandle<T: 'static> {
     tasklet: Tasklet,
     outcome: QueueChannel<T>,
@@ -48,24 +49,8 @@ struct Ending<T: 'static>(QueueChannel<T>);
 
 impl<T: 'static> Drop for Ending<T> {
     fn drop(&mut self) {
-        if !self.0.is_closing() {
-            self.tell(Err(StateError::Killed.into()));
-        }
-    }
-}
-
-impl<T: 'static> Ending<T> {
-    fn tell(&self, outcome: Result<T>) {
-        // Never waits: there is room for the one value.
-        let told = match outcome {
-            Ok(value) => self.0.send(value),
-            Err(error) => self.0.send_throw(error),
-        };
-        // There is no second value: nobody shall wait for one for ever.
-        self.0.close_and_wake();
-        if let Err(error) = told {
-            // From inside a channel callback, say.
-            log::error!("the result of a tasklet is lost: {error}");
+        if !self.0.is_concluded() {
+            self.0.conclude(Err(WaitError::own(StateError::Killed)));
         }
     }
 }
@@ -87,7 +72,7 @@ pub fn spawn_with<T: 'static>(
     builder: Builder,
     f: impl FnOnce() -> Result<T> + 'static,
 ) -> Result<JoinHandle<T>> {
-    let outcome = QueueChannel::bounded(1);
+    let outcome = QueueChannel::once();
     let ending = Ending(outcome.clone());
     let tasklet = builder.spawn(move || {
         let mut value = None;
@@ -99,7 +84,8 @@ pub fn spawn_with<T: 'static>(
             // It is told so as one that never ran is.
             return Err(Error::Exit);
         }
-        ending.tell(ended.and_then(|()| value.ok_or(Error::ValueLost)));
+        let outcome = ended.and_then(|()| value.ok_or(Error::ValueLost));
+        ending.0.conclude(outcome.map_err(WaitError::Thrown));
         Ok(())
     })?;
     Ok(JoinHandle { tasklet, outcome })
@@ -113,7 +99,7 @@ impl<T: 'static> JoinHandle<T> {
 
     /// Can its result be had without waiting?
     pub fn is_done(&self) -> bool {
-        self.outcome.is_closing()
+        self.outcome.is_concluded()
     }
 
     /// Waits until it has ended, and takes its result.
@@ -122,17 +108,21 @@ impl<T: 'static> JoinHandle<T> {
     /// What the tasklet ended with: its own error, [`Error::Panicked`],
     /// [`StateError::Killed`]. What a [wait](QueueChannel::receive) can fail with.
     pub fn join(self) -> Result<T> {
-        self.wait()
+        self.outcome.receive()
     }
 
-    /// As [`JoinHandle::join`], for who has no handle to give away.
-    pub(crate) fn wait(&self) -> Result<T> {
-        self.outcome.receive()
+    /// As [`JoinHandle::join`] or, with a time, [`JoinHandle::join_timeout`]. What the tasklet
+    /// ended with is told from why the wait has ended.
+    pub(crate) fn wait(&self, time: Option<Duration>) -> Result<T, WaitError> {
+        match time {
+            Some(time) => self.outcome.receive_timeout_or(time),
+            None => self.outcome.receive_or(),
+        }
     }
 
     /// Has somebody had its result?
     pub(crate) fn is_taken(&self) -> bool {
-        self.is_done() && self.outcome.is_empty()
+        self.outcome.is_closing()
     }
 
     /// As [`JoinHandle::join`], but waits no longer than `time`. The tasklet goes on.

@@ -17,9 +17,12 @@
 //!
 //! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
 
+use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
 use crate::net::reactor::{PumpError, Reactor, Wake};
 use crate::net::shim::Backend;
+use crate::run::{run_or, run_with_or};
+use crate::scheduler::schedule_or;
 use crate::{Error, Result};
 use std::fmt;
 use std::rc::Rc;
@@ -43,21 +46,34 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 pub fn sleep(time: Duration) -> Result<()> {
+    Ok(sleep_or(time)?)
+}
+
+/// As [`sleep`]; the error can tell what was thrown.
+pub(crate) fn sleep_or(time: Duration) -> Result<(), WaitError> {
     if time.is_zero() {
-        return crate::schedule();
+        return schedule_or();
     }
     match Instant::now().checked_add(time) {
-        Some(until) => sleep_until(until),
-        None => Reactor::current()?.wait(None, None).map(drop),
+        Some(until) => sleep_until_or(until),
+        None => {
+            let reactor = Reactor::current().map_err(WaitError::own)?;
+            reactor.wait(None, None).map(drop)
+        }
     }
 }
 
 /// As [`sleep`], until a moment; a past one lets the others run once.
 pub fn sleep_until(until: Instant) -> Result<()> {
+    Ok(sleep_until_or(until)?)
+}
+
+fn sleep_until_or(until: Instant) -> Result<(), WaitError> {
     if until <= Instant::now() {
-        return crate::schedule();
+        return schedule_or();
     }
-    let wake = Reactor::current()?.wait(None, Some(until))?;
+    let reactor = Reactor::current().map_err(WaitError::own)?;
+    let wake = reactor.wait(None, Some(until))?;
     debug_assert_eq!(wake, Wake::TimedOut);
     Ok(())
 }
@@ -106,8 +122,13 @@ impl MainLoop {
     ///
     /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does not wait.
     pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
-        let done = self.reactor.pump(limit)?;
-        crate::thread::raise()?;
+        Ok(self.pump_or(limit)?)
+    }
+
+    /// As [`pump`](Self::pump); the error can tell what was thrown.
+    pub(crate) fn pump_or(&self, limit: Option<Duration>) -> Result<usize, WaitError> {
+        let done = self.reactor.pump(limit).map_err(WaitError::Hindered)?;
+        crate::thread::raise().map_err(WaitError::Thrown)?;
         Ok(done)
     }
 
@@ -116,8 +137,12 @@ impl MainLoop {
     /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see [`tick_for`](Self::tick_for). Errors: those of
     /// `pump`; the uncaught error of a tasklet, the others stay queued for the next tick.
     pub fn tick(&self) -> Result<()> {
-        self.pump(Some(Duration::ZERO))?;
-        crate::run()
+        Ok(self.tick_or()?)
+    }
+
+    pub(crate) fn tick_or(&self) -> Result<(), WaitError> {
+        self.pump_or(Some(Duration::ZERO))?;
+        run_or()
     }
 
     /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Answers whether all were run until they blocked.
@@ -125,10 +150,14 @@ impl MainLoop {
     /// The clock is looked at on every switch ([`run_with`](crate::run_with)), after one turn at least. Who did not get a turn is first in
     /// the next tick, so nobody starves; a tasklet that never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
+        Ok(self.tick_for_or(budget)?)
+    }
+
+    pub(crate) fn tick_for_or(&self, budget: Duration) -> Result<bool, WaitError> {
         let start = Instant::now();
-        self.pump(Some(Duration::ZERO))?;
+        self.pump_or(Some(Duration::ZERO))?;
         let left = budget.saturating_sub(start.elapsed());
-        Ok(crate::run_with(crate::Budget::time(left))?.runnable == 0)
+        Ok(run_with_or(crate::Budget::time(left))?.runnable == 0)
     }
 
     /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket, in an offload call or in a wait of
@@ -138,26 +167,27 @@ impl MainLoop {
     ///
     /// Errors: those of [`tick`](Self::tick). Calling it again goes on; a stop that came meanwhile ends that call.
     pub fn run_until_idle(&self) -> Result<()> {
-        self.free_run(true)
+        Ok(self.free_run(true)?)
     }
 
     /// As [`run_until_idle`](Self::run_until_idle), but when idle it waits for events from other threads, until
     /// [stopped](Remote::stop).
     pub fn run(&self) -> Result<()> {
-        self.free_run(false)
+        Ok(self.free_run(false)?)
     }
 
-    fn free_run(&self, until_idle: bool) -> Result<()> {
+    /// [`run_until_idle`](Self::run_until_idle) or [`run`](Self::run); the error can tell what was thrown.
+    pub(crate) fn free_run(&self, until_idle: bool) -> Result<(), WaitError> {
         let running = Running::begin(&self.reactor);
         self.run_on(until_idle)?;
         running.over();
         Ok(())
     }
 
-    fn run_on(&self, until_idle: bool) -> Result<()> {
+    fn run_on(&self, until_idle: bool) -> Result<(), WaitError> {
         loop {
             if crate::run_count() > 1 {
-                crate::run()?;
+                run_or::<WaitError>()?;
             }
             if self.reactor.stop().load(Ordering::Acquire) {
                 return Ok(());
@@ -171,13 +201,13 @@ impl MainLoop {
                 }
                 // Other threads may wake somebody here, as long as one of them can run.
                 match self.reactor.pump_for_threads() {
-                    Ok(_) => crate::thread::raise()?,
+                    Ok(_) => crate::thread::raise().map_err(WaitError::Thrown)?,
                     Err(PumpError::Deadlock) => return Ok(()),
-                    Err(PumpError::Failed(error)) => return Err(error),
+                    Err(PumpError::Failed(error)) => return Err(WaitError::Hindered(error)),
                 }
                 continue;
             }
-            self.pump(None)?;
+            self.pump_or(None)?;
         }
     }
 

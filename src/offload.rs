@@ -19,7 +19,7 @@
 //! the next one for a while before it sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than the `spin` of
 //! the caller's [settings](crate::Settings), and both learn when it is in vain.
 
-use crate::drive::WaitError;
+use crate::error::WaitError;
 use crate::event::Poster;
 use crate::net::reactor::Reactor;
 use crate::runtime::Runtime;
@@ -85,7 +85,7 @@ impl Settings {
 /// | [`Error::Panicked`] | `f` panicked |
 /// | `Exit`, `Thrown`, ... | the tasklet was killed, or something was thrown at it, while it waited; `f` runs on, its result is dropped |
 /// | [`Error::BlockTrap`] | the tasklet must not block; `f` was not run |
-/// | [`Error::Io`] | the pool's queue is full (`WouldBlock`), the pool was shut down (`NotConnected`), no thread can be had; `f` was not run |
+/// | [`Error::Io`] | the pool's queue is full (`WouldBlock`), the pool was shut down (`NotConnected`), no thread can be made (`Other`, with the system's error as its source); `f` was not run |
 ///
 /// ```
 /// let length = hardswitch::offload::call(|| std::fs::read("/etc/hostname").map_or(0, |text| text.len()))?;
@@ -104,12 +104,7 @@ where
 /// kind `InvalidInput` for settings that [`Pool::new`] refuses.
 pub fn configure(settings: Settings) -> Result<()> {
     let pool = Pool::new(settings)?;
-    POOL.set(pool).map_err(|_| {
-        refuse(
-            ErrorKind::AlreadyExists,
-            "the worker pool is in use already",
-        )
-    })
+    POOL.set(pool).map_err(|_| Refusal::InUse.into())
 }
 
 /// The process's pool; made, with default settings, by its first use.
@@ -117,8 +112,65 @@ pub fn pool() -> &'static Pool {
     POOL.get_or_init(|| Pool::new(Settings::default()).expect("the default settings are good"))
 }
 
-fn refuse(kind: ErrorKind, why: &'static str) -> Error {
-    io::Error::new(kind, why).into()
+/// What a pool refuses by itself: inside of the `io::Error`, whose kind the system's errors have as well.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    InUse,
+    Settings(&'static str),
+    Full(usize),
+    Shut,
+    Cancelled,
+    /// The system makes no thread.
+    NoThread(io::Error),
+}
+
+impl Refusal {
+    /// That in an error of a call.
+    #[allow(dead_code)] // for the C interface
+    pub(crate) fn of(error: &Error) -> Option<&Refusal> {
+        match error {
+            Error::Io(io) => io.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::InUse => f.write_str("the worker pool is in use already"),
+            Refusal::Settings(why) => f.write_str(why),
+            Refusal::Full(queue) => write!(f, "the worker pool's queue of {queue} calls is full"),
+            Refusal::Shut => f.write_str("the worker pool has been shut down"),
+            Refusal::Cancelled => {
+                f.write_str("the worker pool was shut down before the call began")
+            }
+            Refusal::NoThread(error) => write!(f, "no worker thread can be made: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Refusal::NoThread(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(why: Refusal) -> Error {
+        let kind = match &why {
+            Refusal::InUse => ErrorKind::AlreadyExists,
+            Refusal::Settings(_) => ErrorKind::InvalidInput,
+            Refusal::Full(_) => ErrorKind::WouldBlock,
+            Refusal::Shut | Refusal::Cancelled => ErrorKind::NotConnected,
+            // Not the system's kind: that of EAGAIN is that of a full queue.
+            Refusal::NoThread(_) => ErrorKind::Other,
+        };
+        io::Error::new(kind, why).into()
+    }
 }
 
 static POOL: OnceLock<Pool> = OnceLock::new();
@@ -183,13 +235,19 @@ where
 
     /// Makes the call and blocks the tasklet until it is done. Errors: those of [`call`], and [`Error::Timeout`].
     pub fn wait(self) -> Result<R> {
+        Ok(self.wait_or()?)
+    }
+
+    /// As [`wait`](Self::wait); the error can tell what was thrown.
+    pub(crate) fn wait_or(self) -> Result<R, WaitError> {
         if crate::current().block_trap() {
-            return Err(Error::BlockTrap);
+            return Err(WaitError::own(Error::BlockTrap));
         }
-        let reactor = Reactor::current()?;
+        let reactor = Reactor::current().map_err(WaitError::own)?;
         // A time too far to be told is as good as for ever.
         let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
-        let sitting = threads::local()?.sit_down();
+        let local = threads::local().map_err(WaitError::own)?;
+        let sitting = local.sit_down();
         let job = Arc::new(Asked {
             seated: sitting.seated(),
             stage: Mutex::new(Stage {
@@ -201,7 +259,8 @@ where
         let not_taken = pool.submit(Job {
             work: job.clone(),
             spin: Runtime::get().settings.spin,
-        })?;
+        });
+        let not_taken = not_taken.map_err(WaitError::Hindered)?;
         reactor.count_outstanding(1);
         let mut waiting = Waiting {
             job: &job,
@@ -218,16 +277,16 @@ where
             }
         };
         let late = match sitting.wait_for_call(&job.seated, deadline, unanswered) {
-            Ok(_) => Error::Timeout,
+            Ok(_) => WaitError::own(Error::Timeout),
+            Err(thrown @ WaitError::Thrown(_)) => return Err(thrown),
             // Not what somebody threw, but why it could not go on waiting: the outcome may be there.
-            Err(WaitError::Hindered(error)) => error,
-            Err(WaitError::Thrown(error)) => return Err(error),
+            Err(hindered) => hindered,
         };
         if sitting.is_orphan() {
             // There will be none.
             drop(waiting.on_abandoned.take());
         }
-        waiting.claim().ok_or(late)?.map_err(Error::from)
+        waiting.claim().ok_or(late)?.map_err(WaitError::own)
     }
 }
 
@@ -251,10 +310,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         match failure {
             Failure::Panic(payload) => Error::Panicked(Thrown::panic(payload)),
-            Failure::Cancelled => refuse(
-                ErrorKind::NotConnected,
-                "the worker pool was shut down before the call began",
-            ),
+            Failure::Cancelled => Refusal::Cancelled.into(),
         }
     }
 }
@@ -605,16 +661,12 @@ impl Pool {
     /// queue of 0.
     pub fn new(settings: Settings) -> Result<Pool> {
         if settings.threads == 0 {
-            return Err(refuse(
-                ErrorKind::InvalidInput,
-                "a worker pool needs at least one thread",
-            ));
+            let why = "a worker pool needs at least one thread";
+            return Err(Refusal::Settings(why).into());
         }
         if settings.queue == 0 {
-            return Err(refuse(
-                ErrorKind::InvalidInput,
-                "a worker pool's queue needs room for at least one call",
-            ));
+            let why = "a worker pool's queue needs room for at least one call";
+            return Err(Refusal::Settings(why).into());
         }
         let shared = Shared {
             settings,
@@ -674,10 +726,7 @@ impl Pool {
         let nested = works != Works::No;
         let mut state = shared.lock();
         if state.shut {
-            return Err(refuse(
-                ErrorKind::NotConnected,
-                "the worker pool has been shut down",
-            ));
+            return Err(Refusal::Shut.into());
         }
         if state.jobs.len() >= shared.settings.queue && !nested {
             let full = format!(
@@ -737,7 +786,7 @@ impl Shared {
                 state.workers.push(worker);
                 Ok(None)
             }
-            Err(error) if state.workers.is_empty() => Err(error.into()),
+            Err(error) if state.workers.is_empty() => Err(Refusal::NoThread(error).into()),
             Err(error) => Ok(Some(error)),
         }
     }

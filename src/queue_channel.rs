@@ -2,16 +2,17 @@
 //! successor of Stackless), here with a bound.
 
 use alloc::collections::VecDeque;
-use alloc::rc::Rc;
-use core::cell::RefCell;
+use alloc::rc::{Rc, Weak};
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 
 use crate::channel::{Channel, Preference, SEND};
-use crate::error::{Error, Result};
-use crate::select::{self, Queue, Receivable, Sendable, Target, Targeted};
+use crate::error::{Error, Result, WaitError};
+use crate::select::{Queue, Receivable, Sendable, Target, Targeted};
 use crate::tasklet::Tasklet;
-use crate::value::Slot;
+use crate::transfer::opened;
+use crate::value::{Parcel, Sender, Slot};
 
 /// A channel that keeps up to `bound` values nobody has received yet: a sender
 /// waits only when the queue is full, and nobody is switched to. Whoever is woken
@@ -37,12 +38,18 @@ pub struct QueueChannel<T: 'static> {
     shared: Rc<Shared<T>>,
 }
 
+/// What was sent: a value, or an error. (One that was not sent is an end of the library's.)
+type Item<T> = Result<T, WaitError>;
+
 struct Shared<T: 'static> {
     /// Where receivers wait (the queue is empty) or senders (it is full).
     channel: Channel<T>,
-    /// An error is one that was sent.
-    queue: RefCell<VecDeque<Result<T>>>,
+    queue: RefCell<VecDeque<Item<T>>>,
     bound: usize,
+    /// For the parcels.
+    me: Weak<Shared<T>>,
+    /// Of a queue for one value: has that been sent?
+    once: Option<Cell<bool>>,
 }
 
 impl<T: 'static> Shared<T> {
@@ -55,23 +62,67 @@ impl<T: 'static> Shared<T> {
             && !self.channel.is_closing()
     }
 
-    /// Puts `item` into the queue, if that is where it belongs.
-    fn enqueue(&self, item: Result<T>) -> Result<(), Result<T>> {
-        if self.channel.core().secure(SEND) || !self.has_room() {
-            return Err(item);
+    /// Gives `item` to the receiver that has waited longest, or puts it into the queue, if
+    /// that is where it belongs. Else it comes back: its sender has to wait, or is refused.
+    /// Errors: the channel callback is being called; it comes back as well.
+    fn pass_on(&self, item: Item<T>) -> Result<Option<Item<T>>, (WaitError, Item<T>)> {
+        let core = self.channel.core();
+        if core.secure(SEND) {
+            let (told, slot) = core.show(Slot::of(item));
+            // What the callback has put there is sent, as with the other channels.
+            let item = opened(slot);
+            if let Err(error) = told {
+                core.let_go();
+                return Err((WaitError::Hindered(error), item));
+            }
+            self.hand_over(item);
+            return Ok(None);
+        }
+        if !self.has_room() {
+            return Ok(Some(item));
         }
         self.queue.borrow_mut().push_back(item);
-        Ok(())
+        Ok(None)
+    }
+
+    /// To the receiver that has waited longest; into the queue, at its front, if none waits.
+    /// Who is killed before it has its turn leaves it to the next.
+    fn hand_over(&self, item: Item<T>) {
+        if !self.channel.core().secure(SEND) {
+            self.queue.borrow_mut().push_front(item);
+            return;
+        }
+        let from = self.me.clone() as Weak<dyn Sender<T>>;
+        let served = self
+            .channel
+            .core()
+            .serve(Slot::new(Parcel::new(item, from)));
+        debug_assert!(served, "a receiver that was secured");
     }
 
     /// Takes the first of the queue; the first waiting sender's value takes the
     /// place that is free.
-    fn dequeue(&self) -> Option<Result<T>> {
+    fn dequeue(&self) -> Option<Item<T>> {
         let first = self.queue.borrow_mut().pop_front()?;
         if let Some(slot) = self.channel.core().collect() {
-            self.queue.borrow_mut().push_back(opened(slot));
+            let next = opened(slot);
+            self.queue.borrow_mut().push_back(next);
         }
+        self.taken();
         Some(first)
+    }
+}
+
+impl<T: 'static> Sender<T> for Shared<T> {
+    fn taken(&self) {
+        if self.once.is_some() {
+            // There is no more to come.
+            self.channel.close_and_wake();
+        }
+    }
+
+    fn take_back(&self, item: Item<T>) {
+        self.hand_over(item);
     }
 }
 
@@ -85,13 +136,23 @@ impl<T: 'static> QueueChannel<T> {
     /// A queue of up to `bound` values. With 0 it is a channel that prefers
     /// [neither](Preference::Neither). Memory is taken as values come.
     pub fn bounded(bound: usize) -> QueueChannel<T> {
-        let channel = Channel::new();
+        QueueChannel::with(Channel::new(), bound, None)
+    }
+
+    /// One of the library's own, for a single value: who takes it closes the queue.
+    pub(crate) fn once() -> QueueChannel<T> {
+        QueueChannel::with(Channel::private(), 1, Some(Cell::new(false)))
+    }
+
+    fn with(channel: Channel<T>, bound: usize, once: Option<Cell<bool>>) -> QueueChannel<T> {
         channel.set_preference(Preference::Neither);
         QueueChannel {
-            shared: Rc::new(Shared {
+            shared: Rc::new_cyclic(|me| Shared {
                 channel,
                 queue: RefCell::new(VecDeque::new()),
                 bound,
+                me: me.clone(),
+                once,
             }),
         }
     }
@@ -100,14 +161,38 @@ impl<T: 'static> QueueChannel<T> {
         &self.shared.channel
     }
 
+    /// Of a queue for [one](QueueChannel::once) value: sends it. Never waits, and never fails.
+    pub(crate) fn conclude(&self, item: Item<T>) {
+        if let Some(sent) = &self.shared.once {
+            sent.set(true);
+        }
+        self.shared.hand_over(item);
+    }
+
+    /// Of a queue for [one](QueueChannel::once) value: has that been sent?
+    pub(crate) fn is_concluded(&self) -> bool {
+        self.shared.once.as_ref().is_some_and(Cell::get)
+    }
+
     /// Hands `value` to a receiver that waits, or queues it; waits while the queue
     /// is full.
+    ///
+    /// A receiver is woken for a value, and has it when its turn comes. If it is killed, or
+    /// thrown at, before that, the value goes to the next receiver, or back to the front of
+    /// the queue.
     ///
     /// # Errors
     /// [`Error::Closed`]; when it would wait, as [`Channel::send`].
     pub fn send(&self, value: T) -> Result<()> {
-        match self.shared.enqueue(Ok(value)) {
-            Err(Ok(value)) => self.channel().send_secured(value),
+        self.send_or(value)
+    }
+
+    /// As [`QueueChannel::send`]; the error can tell what was thrown.
+    #[inline(always)]
+    pub(crate) fn send_or<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
+        match self.shared.pass_on(Ok(value)) {
+            Ok(Some(Ok(value))) => self.channel().send_or(value),
+            Err((ended, _)) => Err(ended.into()),
             _ => Ok(()),
         }
     }
@@ -117,11 +202,13 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`QueueChannel::send`].
     pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
-        match self.shared.enqueue(Err(error.into())) {
-            Err(Err(error)) => {
-                let sent = self.channel().send_throw(error);
-                sent.inspect_err(|_| self.channel().core().let_go())
-            }
+        self.send_throw_or(error.into())
+    }
+
+    pub(crate) fn send_throw_or<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
+        match self.shared.pass_on(Err(WaitError::Thrown(error))) {
+            Ok(Some(Err(error))) => self.channel().send_throw_or(error.into()),
+            Err((ended, _)) => Err(ended.into()),
             _ => Ok(()),
         }
     }
@@ -131,8 +218,14 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::try_send`].
     pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
-        match self.shared.enqueue(Ok(value)) {
-            Err(Ok(value)) => self.channel().try_send(value),
+        self.try_send_or(value)
+            .map_err(|(ended, back)| (ended.into(), back))
+    }
+
+    pub(crate) fn try_send_or(&self, value: T) -> Result<(), (WaitError, Option<T>)> {
+        match self.shared.pass_on(Ok(value)) {
+            Ok(Some(Ok(value))) => self.channel().try_send_or(value),
+            Err((ended, back)) => Err((ended, back.ok())),
             _ => Ok(()),
         }
     }
@@ -142,8 +235,18 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::send_timeout`].
     pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
-        match self.shared.enqueue(Ok(value)) {
-            Err(Ok(value)) => self.channel().send_timeout(value, time),
+        self.send_timeout_or(value, time)
+            .map_err(|(ended, back)| (ended.into(), back))
+    }
+
+    pub(crate) fn send_timeout_or(
+        &self,
+        value: T,
+        time: Duration,
+    ) -> Result<(), (WaitError, Option<T>)> {
+        match self.shared.pass_on(Ok(value)) {
+            Ok(Some(Ok(value))) => self.channel().send_timeout_or(value, time),
+            Err((ended, back)) => Err((ended, back.ok())),
             _ => Ok(()),
         }
     }
@@ -161,14 +264,23 @@ impl<T: 'static> QueueChannel<T> {
         Ok(count)
     }
 
+    #[inline(always)]
+    fn first<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
+        Some(self.shared.dequeue()?.map_err(E::from))
+    }
+
     /// Takes the first value; waits while there is none.
     ///
     /// # Errors
     /// The error that was sent; when it would wait, as [`Channel::receive`].
     pub fn receive(&self) -> Result<T> {
-        self.shared
-            .dequeue()
-            .unwrap_or_else(|| self.channel().receive())
+        self.receive_or()
+    }
+
+    /// As [`QueueChannel::receive`]; the error can tell what was thrown.
+    #[inline(always)]
+    pub(crate) fn receive_or<E: From<WaitError>>(&self) -> Result<T, E> {
+        self.first().unwrap_or_else(|| self.channel().receive_or())
     }
 
     /// Takes the first value if there is one.
@@ -176,9 +288,12 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::try_receive`].
     pub fn try_receive(&self) -> Result<T> {
-        self.shared
-            .dequeue()
-            .unwrap_or_else(|| self.channel().try_receive())
+        Ok(self.try_receive_or()?)
+    }
+
+    pub(crate) fn try_receive_or(&self) -> Result<T, WaitError> {
+        self.first()
+            .unwrap_or_else(|| self.channel().try_receive_or())
     }
 
     /// Takes the first value; waits no longer than `time`.
@@ -186,15 +301,23 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// As [`Channel::receive_timeout`].
     pub fn receive_timeout(&self, time: Duration) -> Result<T> {
-        self.shared
-            .dequeue()
-            .unwrap_or_else(|| self.channel().receive_timeout(time))
+        Ok(self.receive_timeout_or(time)?)
+    }
+
+    pub(crate) fn receive_timeout_or(&self, time: Duration) -> Result<T, WaitError> {
+        self.first()
+            .unwrap_or_else(|| self.channel().receive_timeout_or(time))
     }
 
     /// The next value of an iteration: `None` once the queue is closing and empty.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
-        self.shared.dequeue().or_else(|| self.channel().next())
+        self.next_or()
+    }
+
+    #[inline(always)]
+    pub(crate) fn next_or<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
+        self.first().or_else(|| self.channel().next_or())
     }
 
     /// Receives until the queue is closed and empty.
@@ -263,19 +386,25 @@ impl<T: 'static> QueueChannel<T> {
 impl<T: 'static> Queue for Shared<T> {
     fn is_ready(&self, direction: i8) -> bool {
         match direction {
-            SEND => self.has_room(),
+            SEND => self.has_room() || self.channel.core().partner_waits(SEND),
             _ => !self.queue.borrow().is_empty(),
         }
     }
 
-    fn pass(&self, slot: Slot, direction: i8) -> Result<Slot> {
+    fn pass(&self, slot: &mut Slot, direction: i8) -> Result<Result<Slot, WaitError>, WaitError> {
         if direction == SEND {
-            self.queue.borrow_mut().push_back(opened(slot));
-            return Ok(Slot::EMPTY);
+            let item = opened(slot.take());
+            return match self.pass_on(item) {
+                Ok(None) => Ok(Ok(Slot::EMPTY)),
+                Ok(Some(_)) => unreachable!("it was ready"),
+                Err((ended, back)) => {
+                    *slot = Slot::of(back);
+                    Err(ended)
+                }
+            };
         }
-        self.dequeue()
-            .expect("a queue that is not empty")
-            .map(Slot::new)
+        let first = self.dequeue().expect("a queue that is not empty");
+        Ok(first.map(Slot::new))
     }
 }
 
@@ -288,11 +417,6 @@ impl<T: 'static> Targeted for QueueChannel<T> {
 
 impl<T: 'static> Receivable<T> for QueueChannel<T> {}
 impl<T: 'static> Sendable<T> for QueueChannel<T> {}
-
-/// What a sender's slot held.
-fn opened<T: 'static>(slot: Slot) -> Result<T> {
-    select::value(slot)
-}
 
 impl<T: 'static> Clone for QueueChannel<T> {
     fn clone(&self) -> QueueChannel<T> {

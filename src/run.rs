@@ -12,7 +12,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use crate::arch::transfer;
-use crate::error::Result;
+use crate::error::{Result, WaitError};
 use crate::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
 #[cfg(feature = "std")]
 use crate::runtime::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
@@ -244,10 +244,16 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
 /// The uncaught error of a tasklet (the others stay queued); what was thrown
 /// into the caller; [`Error::SwitchTrap`](crate::Error::SwitchTrap).
 pub fn run() -> Result<()> {
+    run_or()
+}
+
+/// As [`run`]; the error can tell what was thrown, as by a tasklet that has failed.
+#[inline(always)]
+pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
     if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
-        crate::thread::attend(runtime)?;
+        crate::thread::attend(runtime).map_err(WaitError::Thrown)?;
     }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
@@ -310,16 +316,20 @@ unsafe fn wait(runtime: &Runtime, me: *mut Task) {
 /// As [`run`]; [`StateError::NoClock`](crate::StateError::NoClock) for a budget in
 /// time where there is no clock.
 pub fn run_with(budget: Budget) -> Result<RunReport> {
+    Ok(run_with_or(budget)?)
+}
+
+pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
     if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
-        crate::thread::attend(runtime)?;
+        crate::thread::attend(runtime).map_err(WaitError::Thrown)?;
     }
     let runs = &runtime.runs;
     let me = runtime.current();
     let (start, completed) = (turns(runtime), runs.completed.get());
     let deadline = match budget.time {
-        Some(time) => runtime.timers.after(time)?,
+        Some(time) => runtime.timers.after(time).map_err(WaitError::Hindered)?,
         None => None,
     };
     let mut limits: Limits = (budget.switches.map(|n| start.saturating_add(n)), deadline);
@@ -335,14 +345,15 @@ pub fn run_with(budget: Budget) -> Result<RunReport> {
         runs.last.set((0, 0));
         return Ok(report);
     }
-    let begun = budget.time.map(|_| runtime.timers.now()).transpose()?;
+    let now = || runtime.timers.now().map_err(WaitError::Hindered);
+    let begun = budget.time.map(|_| now()).transpose()?;
     // SAFETY: as `run`; `limits` outlives the call and is read by our own op only.
     let result = unsafe {
         transfer(op_run, (&raw mut limits).cast());
         if runtime.after.get() & after::FAILED != 0 {
             return match arrive(runtime, me) {
                 Ok(_) => unreachable!("the failure was just seen"),
-                Err(error) => Err(error),
+                Err(ended) => Err(ended),
             };
         }
         let ours = unwind_watchdogs(runtime, me);
@@ -357,12 +368,12 @@ pub fn run_with(budget: Budget) -> Result<RunReport> {
         arrive(runtime, me)
     };
     runs.last.set((report.switches, report.completed));
-    result?.into_unit()?;
+    result?.into_unit::<WaitError>()?;
     report.left = Budget {
         switches: budget.switches.map(|n| n.saturating_sub(report.switches)),
         time: match (budget.time, begun) {
             (Some(time), Some(begun)) => {
-                let passed = runtime.timers.now()?.saturating_sub(begun);
+                let passed = now()?.saturating_sub(begun);
                 Some(time.saturating_sub(Duration::from_nanos(passed)))
             }
             _ => None,

@@ -259,6 +259,8 @@ pub(crate) struct Runtime {
     free: Cell<*mut Task>,
     tasks: Cell<usize>,
     channels: Cell<usize>,
+    /// Of those, the library's own.
+    private_channels: Cell<usize>,
     /// The thread has ended; the last object frees the runtime.
     ended: Cell<bool>,
     end: Cell<End>,
@@ -399,6 +401,7 @@ impl Runtime {
             free: Cell::new(ptr::null_mut()),
             tasks: Cell::new(0),
             channels: Cell::new(0),
+            private_channels: Cell::new(0),
             ended: Cell::new(false),
             end: Cell::new(if lives { End::Not } else { End::Over }),
             thread_fp: Cell::new(FpEnv::DEFAULT),
@@ -834,6 +837,12 @@ impl Runtime {
         self.free_if_unused();
     }
 
+    /// Counts a channel of the library's own, or (-1) its end.
+    pub(crate) fn private_channels(&self, delta: isize) {
+        let count = self.private_channels.get().wrapping_add_signed(delta);
+        self.private_channels.set(count);
+    }
+
     /// Keeps a forgotten tasklet, with its reference, until it can be killed.
     pub(crate) fn reap_later(&self, task: *mut Task) {
         self.reap.borrow_mut().push(task);
@@ -904,7 +913,7 @@ impl Runtime {
             last_run_switches: self.runs.last.get().0,
             last_run_completed: self.runs.last.get().1,
             timeouts: self.timers.waiting(),
-            channels: self.channels.get(),
+            channels: self.channels.get() - self.private_channels.get(),
             run_count: self.run_count.get(),
             zombies: self.zombies.get(),
             slice_bytes: self.slices.in_use(),

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::arch::transfer;
 use crate::channel;
 use crate::drive;
-use crate::error::{Error, Result, StateError};
+use crate::error::{Error, Result, StateError, WaitError};
 use crate::exceptions;
 use crate::measure;
 use crate::os;
@@ -356,10 +356,10 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
     }
 }
 
-fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
+pub(crate) fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    drive::raise(me)?;
+    drive::raise(me).map_err(WaitError::Thrown)?;
     if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
         drive::until_company(runtime, || false)?;
     }
@@ -379,6 +379,12 @@ fn reschedule(value: Slot, remove: bool) -> Result<Slot> {
 /// caller meanwhile.
 #[inline]
 pub fn schedule() -> Result<()> {
+    schedule_or()
+}
+
+/// As [`schedule`]; the error can tell what was thrown.
+#[inline(always)]
+pub(crate) fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
     let me = runtime.current();
     // SAFETY: our own op; `me` is running.
@@ -397,10 +403,10 @@ pub fn schedule() -> Result<()> {
 }
 
 /// As [`schedule`], and says whether it could not switch, or something was thrown.
-pub(crate) fn give_way() -> Result<(), drive::WaitError> {
+pub(crate) fn give_way() -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    drive::raise(me).map_err(drive::WaitError::Thrown)?;
+    drive::raise(me).map_err(WaitError::Thrown)?;
     // SAFETY: as `schedule`. What somebody put into the slot by hand is dropped on arrival.
     unsafe {
         let next = (*me).next;
@@ -409,15 +415,14 @@ pub(crate) fn give_way() -> Result<(), drive::WaitError> {
         } else {
             transfer(op_yield, runtime as *const Runtime as *mut ());
         }
-        let kind = drive::WaitError::kind(runtime);
-        arrive_unit(runtime, me).map_err(kind)
+        arrive_unit(runtime, me)
     }
 }
 
 #[cold]
 #[inline(never)]
-fn schedule_slow() -> Result<()> {
-    reschedule(Slot::EMPTY, false).map(drop)
+fn schedule_slow<E: From<WaitError>>() -> Result<(), E> {
+    Ok(reschedule(Slot::EMPTY, false).map(drop)?)
 }
 
 /// [`op_schedule`] for the common case: nothing in the slot, nothing to leave.
@@ -479,7 +484,7 @@ unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
 /// # Errors
 /// As [`schedule`].
 pub fn schedule_with(value: Value) -> Result<Value> {
-    reschedule(value.0, false).map(Value)
+    Ok(Value(reschedule(value.0, false)?))
 }
 
 /// As [`schedule`], but leaves the queue: the tasklet is paused until somebody
@@ -488,7 +493,7 @@ pub fn schedule_with(value: Value) -> Result<Value> {
 /// # Errors
 /// As [`schedule`].
 pub fn schedule_remove() -> Result<()> {
-    reschedule(Slot::EMPTY, true).map(drop)
+    Ok(reschedule(Slot::EMPTY, true).map(drop)?)
 }
 
 /// [`schedule_remove`] with a value, as [`schedule_with`].
@@ -496,7 +501,7 @@ pub fn schedule_remove() -> Result<()> {
 /// # Errors
 /// As [`schedule`].
 pub fn schedule_remove_with(value: Value) -> Result<Value> {
-    reschedule(value.0, true).map(Value)
+    Ok(Value(reschedule(value.0, true)?))
 }
 
 unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
@@ -571,17 +576,19 @@ unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -
 /// What running `task` comes to when it cannot run, or runs already.
 #[cold]
 #[inline(never)]
-unsafe fn run_not(me: *mut Task, task: *mut Task) -> Result<()> {
+unsafe fn run_not(me: *mut Task, task: *mut Task) -> Result<(), WaitError> {
     // SAFETY: live tasks, `me` is running.
     unsafe {
-        may_insert(&*task, task == me)?;
+        may_insert(&*task, task == me).map_err(WaitError::Hindered)?;
         (*me).slot.take().into_unit()
     }
 }
 
 /// Makes `target` the next one to run, and with `REMOVE` leaves the queue.
 #[inline(always)]
-pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
+pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
+    target: &Tasklet,
+) -> Result<(), E> {
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
@@ -589,7 +596,7 @@ pub(crate) fn run_tasklet<const REMOVE: bool>(target: &Tasklet) -> Result<()> {
         let me = runtime.current();
         let flags = (*task).flags;
         if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
-            return run_not(me, task);
+            return Ok(run_not(me, task)?);
         }
         let clear = clear(runtime) && !(REMOVE && (*me).refs == 1);
         let both = (*me).flags | flags;
@@ -636,7 +643,7 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
     }
 }
 
-pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()> {
+pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task.
@@ -647,7 +654,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
         return Ok(());
     }
     if task == runtime.current() {
-        return Err(error);
+        return Err(WaitError::Thrown(error));
     }
     match pending {
         true => throw_there(target, error),
@@ -656,7 +663,7 @@ pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<()>
 }
 
 /// Is there nobody left to throw `error` at? Then what comes of it.
-fn too_late(target: &Tasklet, error: &Error) -> Option<Result<()>> {
+fn too_late(target: &Tasklet, error: &Error) -> Option<Result<(), WaitError>> {
     let state = if target.has_no_thread() {
         StateError::NoThread
     } else if !target.is_alive() {
@@ -666,12 +673,12 @@ fn too_late(target: &Tasklet, error: &Error) -> Option<Result<()>> {
     };
     Some(match error {
         Error::Exit => Ok(()),
-        _ => Err(state.into()),
+        _ => Err(WaitError::own(state)),
     })
 }
 
 /// Throws `error` at another tasklet, wherever it is, at its turn.
-pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<()> {
+pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
     if let Some(result) = too_late(target, &error) {
         return result;
     }
@@ -687,7 +694,7 @@ pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<()> {
 }
 
 /// Throws `error` at another tasklet, wherever it is, and switches there.
-pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<()> {
+pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitError> {
     if let Some(result) = too_late(target, &error) {
         return result;
     }
@@ -771,13 +778,14 @@ unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
     // SAFETY: the caller's promise; whom to wake is a live task.
     unsafe {
         let (mut next, told) = if failed {
-            (runtime.wakeup(), runtime.error.borrow_mut().take())
+            let uncaught = runtime.error.borrow_mut().take();
+            (runtime.wakeup(), uncaught.map(Slot::bomb))
         } else {
             leave_nobody(runtime, me)
         };
-        if let Some(error) = told {
+        if let Some(told) = told {
             next = runtime.wakeup();
-            let lost = core::mem::replace(&mut (*next).slot, Slot::bomb(error));
+            let lost = core::mem::replace(&mut (*next).slot, told);
             if !lost.is_empty() {
                 lose(runtime, lost);
             }
@@ -788,13 +796,14 @@ unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
 
 /// The ending tasklet, which has left the queue, leaves main blocked and nobody else
 /// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
-/// who is next, and the error that one is told.
+/// who is next, and what that one is told: an error that is thrown at it, or the end of
+/// its wait.
 ///
 /// # Safety
 /// As [`end`].
 #[cold]
 #[inline(never)]
-unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Error>) {
+unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Slot>) {
     // SAFETY: the running tasklet; the reference goes with it. Its slot has been
     // taken: what somebody puts there by hand nobody will take.
     unsafe {
@@ -812,6 +821,7 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<E
             };
         }
         runtime.ring_remove(me);
+        let uncaught = uncaught.map(Slot::bomb);
         let next = runtime.ring();
         if !next.is_null() {
             return (next, uncaught);
@@ -823,7 +833,7 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<E
             flag::SELECTING => Some(Error::Deadlock),
             _ => None,
         };
-        (next, uncaught.or(told))
+        (next, uncaught.or(told.map(Slot::end)))
     }
 }
 

@@ -38,7 +38,7 @@ use crate::runtime::{after, Runtime};
 use crate::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
 use crate::tasklet::{flag, Task};
 use crate::time::Key;
-use crate::transfer::arrive;
+use crate::transfer::{arrive, opened};
 use crate::value::Slot;
 
 #[cfg(feature = "std")]
@@ -252,8 +252,10 @@ pub(crate) trait Queue {
     /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
     fn is_ready(&self, direction: i8) -> bool;
 
-    /// Does it: with what to put in, or for what is taken out. It is ready.
-    fn pass(&self, slot: Slot, direction: i8) -> Result<Slot>;
+    /// Does it: with what to put in, or for what is taken out, which may be an error that
+    /// was sent. It is ready, and a partner that waits has been secured. After an error of
+    /// its own what was to be put in is in the slot still.
+    fn pass(&self, slot: &mut Slot, direction: i8) -> Result<Result<Slot, WaitError>, WaitError>;
 }
 
 /// What a case operates on.
@@ -527,7 +529,7 @@ enum Patience {
 
 /// Which case it was, and what came of it: what was received, nothing (sent), or
 /// the error that was sent or `Closed`.
-pub(crate) type Chosen = (usize, Result<Slot>);
+pub(crate) type Chosen = (usize, Result<Slot, WaitError>);
 
 /// A number below `count`, each as likely as the others; the same ones in each run
 /// of a program.
@@ -561,14 +563,14 @@ fn pick(count: usize, ordered: bool, mut good: impl FnMut(usize) -> bool) -> Opt
 }
 
 /// Errors: a channel has no thread any more, or is to be sent to and received from.
-fn check(cases: &[Case]) -> Result<()> {
+fn check(cases: &[Case]) -> Result<(), WaitError> {
     for (i, case) in cases.iter().enumerate() {
         if case.near().is_some_and(Core::has_no_thread) {
-            return Err(StateError::NoThread.into());
+            return Err(WaitError::own(StateError::NoThread));
         }
         let other = |c: &Case| c.place() == case.place() && c.direction != case.direction;
         if cases[..i].iter().any(other) {
-            return Err(StateError::SelectBothWays.into());
+            return Err(WaitError::own(StateError::SelectBothWays));
         }
     }
     Ok(())
@@ -576,7 +578,7 @@ fn check(cases: &[Case]) -> Result<()> {
 
 /// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
-fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
+fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     check(cases)?;
     while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
         if cases[ready].secure() {
@@ -587,11 +589,12 @@ fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chos
     let me = runtime.current();
     if !matches!(patience, Patience::None) {
         for case in cases.iter() {
-            case.core().announce(runtime, me, case.direction)?;
+            let told = case.core().announce(runtime, me, case.direction);
+            told.map_err(WaitError::Hindered)?;
         }
     }
     if let Some(closed) = pick(cases.len(), ordered, |i| cases[i].core().closing()) {
-        return Ok((closed, Err(Error::Closed)));
+        return Ok((closed, Err(WaitError::own(Error::Closed))));
     }
     let deadline = deadline(runtime, patience, cases)?;
     let kept = may_wait(me)?;
@@ -604,24 +607,29 @@ fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chos
 }
 
 /// Until when it waits, if it may wait.
-fn deadline(runtime: &Runtime, patience: Patience, cases: &[Case]) -> Result<Option<u64>> {
-    match patience {
+fn deadline(
+    runtime: &Runtime,
+    patience: Patience,
+    cases: &[Case],
+) -> Result<Option<u64>, WaitError> {
+    let until = match patience {
         Patience::None => Err(Error::WouldBlock),
         Patience::For(Duration::ZERO) => Err(Error::Timeout),
         Patience::For(time) => runtime.timers.after(time),
         Patience::Endless if cases.is_empty() => Err(StateError::SelectNothing.into()),
         Patience::Endless => Ok(None),
-    }
+    };
+    until.map_err(WaitError::Hindered)
 }
 
 /// May the running tasklet wait? Takes what somebody has put into its slot by hand.
-fn may_wait(me: *mut Task) -> Result<Slot> {
+fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
     // SAFETY: the running tasklet.
     unsafe {
         if (*me).is(flag::BLOCK_TRAP) {
-            return Err(Error::BlockTrap);
+            return Err(WaitError::own(Error::BlockTrap));
         }
-        drive::raise(me)?;
+        drive::raise(me).map_err(WaitError::Thrown)?;
         Ok((*me).slot.take())
     }
 }
@@ -662,27 +670,27 @@ fn conclude(
     done: Result<(), WaitError>,
     outcome: Option<(usize, Slot)>,
     expired: bool,
-) -> Result<Chosen> {
+) -> Result<Chosen, WaitError> {
     match (done, outcome) {
-        (Err(WaitError::Thrown(error)), _) => Err(error),
+        (Err(thrown @ WaitError::Thrown(_)), _) => Err(thrown),
         // Also where it could not go on waiting, and then the partner came: that was told so.
         (_, Some((case, slot))) if slot.is_bomb() => {
             Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))
         }
         (_, Some((case, slot))) => Ok((case, Ok(slot))),
-        (Err(WaitError::Hindered(error)), None) => Err(error),
-        (Ok(()), None) if expired => Err(Error::Timeout),
+        (Err(hindered), None) => Err(hindered),
+        (Ok(()), None) if expired => Err(WaitError::own(Error::Timeout)),
         // Somebody else has woken it, as when its channel was dropped.
-        (Ok(()), None) => Err(Error::ValueLost),
+        (Ok(()), None) => Err(WaitError::own(Error::ValueLost)),
     }
 }
 
 /// `case` is ready, and [secured](Case::secure).
-fn exchange(case: &mut Case) -> Result<Result<Slot>> {
-    let slot = case.slot.take();
-    if let Some(queue) = case.ready_queue() {
-        return Ok(queue.pass(slot, case.direction));
+fn exchange(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
+    if let Some(queue) = case.ready_queue().cloned() {
+        return queue.pass(&mut case.slot, case.direction);
     }
+    let slot = case.slot.take();
     let head = case.core().head();
     // SAFETY: the first of a queue that is not empty.
     let bomb = case.direction == RECEIVE && unsafe { (*head).slot.is_bomb() };
@@ -763,8 +771,7 @@ fn block(
         transfer(op_select, (&raw mut args).cast());
         // Before any destructor runs: the timeout must not hit what those wait for.
         stand_ins.leave();
-        let kind = WaitError::kind(runtime);
-        arrive(runtime, me).map(drop).map_err(kind)
+        arrive(runtime, me).map(drop)
     }
 }
 
@@ -890,7 +897,12 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
 /// One operation with a timeout. When it fails, what was not sent is in `slot`.
 #[cold]
 #[inline(never)]
-pub(crate) fn one(core: &Rc<Core>, direction: i8, slot: &mut Slot, time: Duration) -> Result<Slot> {
+pub(crate) fn one(
+    core: &Rc<Core>,
+    direction: i8,
+    slot: &mut Slot,
+    time: Duration,
+) -> Result<Slot, WaitError> {
     let mut cases = [Case {
         target: Target::near(core, None),
         direction,
@@ -900,15 +912,6 @@ pub(crate) fn one(core: &Rc<Core>, direction: i8, slot: &mut Slot, time: Duratio
     let [case] = cases;
     *slot = case.slot;
     result
-}
-
-/// What was received, as a `T`.
-pub(crate) fn value<T: 'static>(slot: Slot) -> Result<T> {
-    match slot.into::<T>() {
-        Ok(result) => result,
-        Err(slot) if slot.is_empty() => Err(Error::ValueLost),
-        Err(_) => Err(Error::WrongType),
-    }
 }
 
 /// Waits for the first of several channel operations that can be done, and does
@@ -1095,12 +1098,12 @@ impl Select {
         let (index, outcome) = self.decide(patience)?;
         Ok(Selected {
             index,
-            outcome: Some(outcome),
+            outcome: Some(outcome.map_err(Error::from)),
             cases: self.cases,
         })
     }
 
-    fn decide(&mut self, patience: Patience) -> Result<Chosen> {
+    fn decide(&mut self, patience: Patience) -> Result<Chosen, WaitError> {
         #[cfg(feature = "std")]
         if self.far {
             return far::perform(&mut self.cases, self.ordered, patience);
@@ -1110,7 +1113,7 @@ impl Select {
 
     /// For the C interface: as `wait_timeout` (`None`: as `wait`), and the cases
     /// stay here, with the values that were not sent, also when it fails.
-    pub(crate) fn choose(&mut self, time: Option<Duration>) -> Result<Chosen> {
+    pub(crate) fn choose(&mut self, time: Option<Duration>) -> Result<Chosen, WaitError> {
         self.decide(time.map_or(Patience::Endless, Patience::For))
     }
 
@@ -1152,7 +1155,7 @@ impl Selected {
         if case.index != self.index {
             return None;
         }
-        Some(self.outcome.take()?.and_then(value))
+        Some(self.outcome.take()?.and_then(|slot| Ok(opened(slot)?)))
     }
 
     /// Whether the value was sent, if it was this case; or [`Error::Closed`].

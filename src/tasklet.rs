@@ -1007,7 +1007,7 @@ impl Tasklet {
     /// [`Error::SwitchTrap`], no memory for a slice; or what was thrown into
     /// the caller meanwhile.
     pub fn run(&self) -> Result<()> {
-        scheduler::run_tasklet::<false>(self)
+        scheduler::run_tasklet::<false, _>(self)
     }
 
     /// As [`Tasklet::run`], but the caller leaves the run queue: it is paused
@@ -1017,7 +1017,7 @@ impl Tasklet {
     /// As [`Tasklet::run`].
     #[inline]
     pub fn switch(&self) -> Result<()> {
-        scheduler::run_tasklet::<true>(self)
+        scheduler::run_tasklet::<true, _>(self)
     }
 
     /// Throws `error` into the tasklet and switches to it at once. At oneself
@@ -1030,7 +1030,7 @@ impl Tasklet {
     /// [`StateError::ThrowDead`], [`Error::SwitchTrap`]; or what was thrown
     /// into the caller meanwhile.
     pub fn throw(&self, error: impl Into<Error>) -> Result<()> {
-        scheduler::throw(self, error.into(), false)
+        Ok(scheduler::throw(self, error.into(), false)?)
     }
 
     /// As [`Tasklet::throw`], but only makes the tasklet runnable: it gets the
@@ -1039,7 +1039,7 @@ impl Tasklet {
     /// # Errors
     /// [`StateError::ThrowDead`].
     pub fn throw_pending(&self, error: impl Into<Error>) -> Result<()> {
-        scheduler::throw(self, error.into(), true)
+        Ok(scheduler::throw(self, error.into(), true)?)
     }
 
     /// As [`Tasklet::throw`], except that an error at a tasklet which is not
@@ -1052,7 +1052,7 @@ impl Tasklet {
         if !self.is_alive() && !error.is_exit() {
             return Err(error);
         }
-        scheduler::throw(self, error, false)
+        Ok(scheduler::throw(self, error, false)?)
     }
 
     /// Throws [`Error::Exit`].
@@ -1060,7 +1060,7 @@ impl Tasklet {
     /// # Errors
     /// As [`Tasklet::throw`].
     pub fn kill(&self) -> Result<()> {
-        scheduler::throw(self, Error::Exit, false)
+        Ok(scheduler::throw(self, Error::Exit, false)?)
     }
 
     /// Throws [`Error::Exit`] when the tasklet's turn comes.
@@ -1068,7 +1068,7 @@ impl Tasklet {
     /// # Errors
     /// None on the tasklet's own thread.
     pub fn kill_pending(&self) -> Result<()> {
-        scheduler::throw(self, Error::Exit, true)
+        Ok(scheduler::throw(self, Error::Exit, true)?)
     }
 
     /// Can it run, or go on?

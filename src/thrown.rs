@@ -57,7 +57,7 @@ pub(crate) fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()>
             return Ok(());
         }
     }
-    scheduler::throw_there(target, error)
+    Ok(scheduler::throw_there(target, error)?)
 }
 
 /// The level of what runs on its stack now.

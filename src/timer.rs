@@ -17,8 +17,10 @@
 //! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
 
 use crate::drive;
+use crate::error::WaitError;
 use crate::net::reactor::{self, Reactor, Timers, Wake};
 use crate::runtime::Runtime;
+use crate::scheduler::schedule_or;
 use crate::thrown;
 use crate::Result;
 use std::cell::{Cell, RefCell};
@@ -210,19 +212,28 @@ impl Clock {
     ///
     /// Errors: what was thrown at the tasklet while it slept, [`Error::BlockTrap`](crate::Error::BlockTrap).
     pub fn sleep(&self, time: Duration) -> Result<()> {
-        self.sleep_until(self.now().saturating_add(time))
+        Ok(self.sleep_or(time)?)
+    }
+
+    /// As [`sleep`](Self::sleep); the error can tell what was thrown.
+    pub(crate) fn sleep_or(&self, time: Duration) -> Result<(), WaitError> {
+        self.sleep_until_or(self.now().saturating_add(time))
     }
 
     /// As [`sleep`](Self::sleep), until the clock shows `at`.
     pub fn sleep_until(&self, at: Duration) -> Result<()> {
+        Ok(self.sleep_until_or(at)?)
+    }
+
+    pub(crate) fn sleep_until_or(&self, at: Duration) -> Result<(), WaitError> {
         if at <= self.now() {
-            return crate::schedule();
+            return schedule_or();
         }
-        let reactor = Reactor::current()?;
+        let reactor = Reactor::current().map_err(WaitError::own)?;
         let wait = reactor.register(None, None);
-        let _armed = Armed(self.arm(at, Action::Wake(wait.waiter().clone()))?);
-        reactor.block(wait.waiter())?;
-        Ok(())
+        let woken = Action::Wake(wait.waiter().clone());
+        let _armed = Armed(self.arm(at, woken).map_err(WaitError::Hindered)?);
+        reactor.block(wait.waiter()).map(drop)
     }
 
     /// When the next timer or sleeper is due, as the clock shows it.

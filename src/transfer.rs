@@ -15,7 +15,7 @@
 
 use crate::arch::{self, Copying};
 use crate::debug;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WaitError};
 use crate::exceptions;
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_ANY};
@@ -366,12 +366,12 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
 
 /// What a resumed tasklet does first: takes its slot, then lets the destructors
 /// run that had to wait for the switch. Returns the slot, or the error it
-/// carried, or why the operation failed.
+/// carried, or why the operation failed: what was thrown is told from that.
 ///
 /// # Safety
 /// `me` is the running tasklet.
 #[inline(never)]
-pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
+pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
     // SAFETY: the caller's promise.
     let slot = unsafe {
         if runtime.after.get() != 0 {
@@ -390,7 +390,10 @@ pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
-pub(crate) unsafe fn arrive_unit(runtime: &Runtime, me: *mut Task) -> Result<()> {
+pub(crate) unsafe fn arrive_unit<E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<(), E> {
     // SAFETY: the caller's promise.
     unsafe {
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
@@ -406,7 +409,10 @@ pub(crate) unsafe fn arrive_unit(runtime: &Runtime, me: *mut Task) -> Result<()>
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
-pub(crate) unsafe fn arrive_turn(runtime: &Runtime, me: *mut Task) -> Result<()> {
+pub(crate) unsafe fn arrive_turn<E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<(), E> {
     // SAFETY: the caller's promise.
     unsafe {
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
@@ -417,14 +423,14 @@ pub(crate) unsafe fn arrive_turn(runtime: &Runtime, me: *mut Task) -> Result<()>
 }
 
 #[inline(never)]
-unsafe fn arrive_turn_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
+unsafe fn arrive_turn_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
     // SAFETY: as `arrive_turn`.
-    unsafe { arrive_unit_slow(runtime, me)? };
-    thrown::raise(me)
+    unsafe { arrive_unit_slow::<E>(runtime, me)? };
+    Ok(thrown::raise(me).map_err(WaitError::Thrown)?)
 }
 
 #[inline(never)]
-unsafe fn arrive_unit_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
+unsafe fn arrive_unit_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
     // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
     // taken here.
     unsafe {
@@ -443,7 +449,10 @@ unsafe fn arrive_unit_slow(runtime: &Runtime, me: *mut Task) -> Result<()> {
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
-pub(crate) unsafe fn arrive_with<T: 'static>(runtime: &Runtime, me: *mut Task) -> Result<T> {
+pub(crate) unsafe fn arrive_with<T: 'static, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<T, E> {
     // SAFETY: the caller's promise.
     unsafe {
         if runtime.after.get() == 0 {
@@ -457,31 +466,40 @@ pub(crate) unsafe fn arrive_with<T: 'static>(runtime: &Runtime, me: *mut Task) -
 
 #[cold]
 #[inline(never)]
-unsafe fn arrive_with_slow<T: 'static>(runtime: &Runtime, me: *mut Task) -> Result<T> {
+unsafe fn arrive_with_slow<T: 'static, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<T, E> {
     // SAFETY: as `arrive`.
     let slot = unsafe { arrive(runtime, me)? };
-    match slot.into::<T>() {
+    Ok(opened(slot)?)
+}
+
+/// What was received, as a `T`.
+pub(crate) fn opened<T: 'static>(slot: Slot) -> Result<T, WaitError> {
+    match slot.open::<T>() {
         Ok(result) => result,
-        Err(slot) if slot.is_empty() => Err(Error::ValueLost),
-        Err(_) => Err(Error::WrongType),
+        Err(slot) if slot.is_empty() => Err(WaitError::own(Error::ValueLost)),
+        Err(_) => Err(WaitError::own(Error::WrongType)),
     }
 }
 
 #[cold]
-fn raise(slot: Slot) -> Error {
+fn raise(slot: Slot) -> WaitError {
     match slot.into_unit() {
-        Err(error) => {
-            if matches!(error, Error::MainReceiving | Error::MainSending) {
-                debug::report_deadlock(&error);
+        Err(ended) => {
+            if let WaitError::Hindered(error @ (Error::MainReceiving | Error::MainSending)) = &ended
+            {
+                debug::report_deadlock(error);
             }
-            error
+            ended
         }
         Ok(()) => unreachable!("only bombs are raised"),
     }
 }
 
 #[cold]
-unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
+unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
     // SAFETY: `me` is running, so its slot is nobody else's; what was left
     // behind is owned by the runtime until it is taken here.
     unsafe {
@@ -536,7 +554,10 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot> {
                 if matches!(error, Error::Deadlock) {
                     debug::report_deadlock(&error);
                 }
-                Err(error)
+                Err(match after & after::RAISED {
+                    0 => WaitError::Hindered(error),
+                    _ => WaitError::Thrown(error),
+                })
             }
             None if slot.is_bomb() => Err(raise(slot)),
             None => Ok(slot),

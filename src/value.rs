@@ -6,12 +6,13 @@
 //! values are boxed.
 
 use alloc::boxed::Box;
+use alloc::rc::Weak;
 use core::any::TypeId;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
 
-use crate::error::Error;
+use crate::error::{Error, WaitError};
 
 type Words = [MaybeUninit<usize>; 2];
 
@@ -21,6 +22,8 @@ struct Kind {
     type_name: fn() -> &'static str,
     drop: unsafe fn(&mut Words),
     bomb: bool,
+    /// Of a bomb: an operation's own end, which nobody has thrown.
+    own: bool,
 }
 
 trait Stored: Sized + 'static {
@@ -53,6 +56,7 @@ impl<T: 'static> Stored for T {
         type_name: core::any::type_name::<T>,
         drop: drop_words::<T>,
         bomb: false,
+        own: false,
     };
 }
 
@@ -61,7 +65,10 @@ static BOMB: Kind = Kind {
     type_name: core::any::type_name::<Bomb>,
     drop: drop_words::<Bomb>,
     bomb: true,
+    own: false,
 };
+
+static END: Kind = Kind { own: true, ..BOMB };
 
 /// An owned value of any type, an error on its way, or nothing.
 #[repr(C)]
@@ -101,8 +108,23 @@ impl Slot {
         }
     }
 
+    /// An error that is thrown, or sent.
     pub(crate) fn bomb(error: Error) -> Slot {
         Slot::with_kind(Bomb(error), &BOMB)
+    }
+
+    /// The end of the operation that takes it: its channel was closed, say.
+    pub(crate) fn end(error: Error) -> Slot {
+        Slot::with_kind(Bomb(error), &END)
+    }
+
+    /// A value, or an error on its way.
+    pub(crate) fn of<T: 'static>(brought: Result<T, WaitError>) -> Slot {
+        match brought {
+            Ok(value) => Slot::new(value),
+            Err(WaitError::Thrown(error)) => Slot::bomb(error),
+            Err(WaitError::Hindered(error)) => Slot::end(error),
+        }
     }
 
     #[inline]
@@ -200,6 +222,12 @@ impl Slot {
     /// The value as a `T`, the error it carries, or the slot itself.
     #[inline]
     pub(crate) fn into<T: 'static>(self) -> Result<Result<T, Error>, Slot> {
+        self.open().map(|opened| opened.map_err(Error::from))
+    }
+
+    /// As [`into`](Slot::into), and says whether the error was thrown.
+    #[inline]
+    pub(crate) fn open<T: 'static>(self) -> Result<Result<T, WaitError>, Slot> {
         match self.kind {
             Some(kind) if core::ptr::eq(kind, T::KIND) => {
                 let mut this = ManuallyDrop::new(self);
@@ -207,18 +235,28 @@ impl Slot {
                 // dropped.
                 Ok(Ok(unsafe { take_words::<T>(&mut this.words) }))
             }
-            Some(_) => self.into_slow(),
+            Some(_) => self.open_slow(),
             None => Err(self),
         }
     }
 
     #[cold]
-    fn into_slow<T: 'static>(self) -> Result<Result<T, Error>, Slot> {
+    fn open_slow<T: 'static>(self) -> Result<Result<T, WaitError>, Slot> {
         match self.kind {
             Some(kind) if kind.bomb => {
                 let mut this = ManuallyDrop::new(self);
                 // SAFETY: the kind says that a Bomb lies here.
-                Ok(Err(unsafe { take_words::<Bomb>(&mut this.words) }.0))
+                let error = unsafe { take_words::<Bomb>(&mut this.words) }.0;
+                Ok(Err(match kind.own {
+                    true => WaitError::Hindered(error),
+                    false => WaitError::Thrown(error),
+                }))
+            }
+            Some(kind) if (kind.type_id)() == TypeId::of::<Parcel<T>>() => {
+                let mut this = ManuallyDrop::new(self);
+                // SAFETY: the kind says that a parcel lies here.
+                let parcel = unsafe { take_words::<Parcel<T>>(&mut this.words) };
+                Ok(parcel.open())
             }
             // The same type may have several `Kind`s, one per codegen unit.
             Some(kind) if (kind.type_id)() == TypeId::of::<T>() => {
@@ -232,7 +270,7 @@ impl Slot {
 
     /// Raises a bomb, drops anything else.
     #[inline]
-    pub(crate) fn into_unit(self) -> Result<(), Error> {
+    pub(crate) fn into_unit<E: From<WaitError>>(self) -> Result<(), E> {
         match self.kind {
             None => {
                 mem::forget(self);
@@ -243,9 +281,9 @@ impl Slot {
     }
 
     #[cold]
-    fn into_unit_slow(self) -> Result<(), Error> {
-        match self.into::<()>() {
-            Ok(Err(error)) => Err(error),
+    fn into_unit_slow<E: From<WaitError>>(self) -> Result<(), E> {
+        match self.open::<()>() {
+            Ok(Err(error)) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -264,6 +302,50 @@ impl Drop for Slot {
         if let Some(kind) = self.kind.take() {
             // SAFETY: the kind belongs to the words, and is gone afterwards.
             unsafe { (kind.drop)(&mut self.words) };
+        }
+    }
+}
+
+/// A value, or an error that was sent, on its way to a tasklet that has been woken for it.
+/// If that takes it not, since it is killed before its turn comes, say, it goes back to
+/// where it came from. To the receiver it is a `T` like any other.
+pub(crate) struct Parcel<T: 'static> {
+    /// Until it is opened.
+    content: Option<Result<T, WaitError>>,
+    from: Weak<dyn Sender<T>>,
+}
+
+/// Where parcels come from. Called in the middle of wake-ups and thrown errors: it runs no
+/// code of a user's, and does not switch.
+pub(crate) trait Sender<T> {
+    /// Somebody has the content.
+    fn taken(&self);
+
+    /// Nobody took it.
+    fn take_back(&self, content: Result<T, WaitError>);
+}
+
+impl<T: 'static> Parcel<T> {
+    pub(crate) fn new(content: Result<T, WaitError>, from: Weak<dyn Sender<T>>) -> Parcel<T> {
+        Parcel {
+            content: Some(content),
+            from,
+        }
+    }
+
+    fn open(mut self) -> Result<T, WaitError> {
+        let content = self.content.take().expect("it is opened once");
+        if let Some(from) = self.from.upgrade() {
+            from.taken();
+        }
+        content
+    }
+}
+
+impl<T: 'static> Drop for Parcel<T> {
+    fn drop(&mut self) {
+        if let (Some(content), Some(from)) = (self.content.take(), self.from.upgrade()) {
+            from.take_back(content);
         }
     }
 }
@@ -298,7 +380,8 @@ impl Value {
 
     /// True when the value is a `T`.
     pub fn is<T: 'static>(&self) -> bool {
-        matches!(self.0.kind, Some(kind) if (kind.type_id)() == TypeId::of::<T>())
+        let inside = [TypeId::of::<T>(), TypeId::of::<Parcel<T>>()];
+        matches!(self.0.kind, Some(kind) if inside.contains(&(kind.type_id)()))
     }
 
     /// The value as a `T`, or itself when it is something else.

@@ -6,7 +6,10 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/socket.h>
+
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cctype>
 #include <cstdint>
@@ -137,7 +140,7 @@ TEST_CASE("null handles and null pointers are an error code in every function") 
     CHECK(hsw_channel_id(no_channel, &size) == HSW_ERR_NULL);
     CHECK(hsw_tcp_accept(no_socket, &socket) == HSW_ERR_NULL);
     CHECK(hsw_socket_read(no_socket, &bits, 4, &size) == HSW_ERR_NULL);
-    CHECK(hsw_socket_write(no_socket, "x", 1) == HSW_ERR_NULL);
+    CHECK(hsw_socket_write(no_socket, "x", 1, &size) == HSW_ERR_NULL);
     CHECK(hsw_socket_set_timeout(no_socket, 1) == HSW_ERR_NULL);
     CHECK(hsw_socket_end_writing(no_socket) == HSW_ERR_NULL);
     CHECK(hsw_socket_port(no_socket, &port) == HSW_ERR_NULL);
@@ -392,7 +395,7 @@ TEST_CASE("a value in a channel is freed once, or received once") {
         void* values[3] = {new counted{&freed}, new counted{&freed}, new counted{&freed}};
         std::size_t sent = 99;
         CHECK(hsw_channel_send_sequence(channel, values, 3, &sent) == HSW_ERR_CLOSED);
-        CHECK(sent == 99);
+        CHECK(sent == 1);
         CHECK(freed == 3);
         freed = 1;
         CHECK(hsw_tasklet_release(receiver) == HSW_OK);
@@ -423,7 +426,8 @@ TEST_CASE("a status that an entry returns is how its tasklet ends") {
         const hsw_channel closed = new_channel();
         REQUIRE(hsw_channel_close(closed) == HSW_OK);
         const hsw_tasklet tasklet = spawn([&] { return hsw_channel_send(closed, nullptr); });
-        CHECK(hsw_run() == HSW_ERR_CLOSED);
+        CHECK(hsw_run() == HSW_ERR_THROWN);
+        CHECK(hsw_last_error_cause() == HSW_ERR_CLOSED);
         CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
         CHECK(hsw_channel_release(closed) == HSW_OK);
     }
@@ -1140,7 +1144,7 @@ TEST_CASE("tasklets talk over TCP") {
             heard.append(bytes, n);
         }
         if (status == HSW_OK) {
-            status = hsw_socket_write(peer, "goodbye", 7);
+            status = hsw_socket_write(peer, "goodbye", 7, nullptr);
         }
         CHECK(hsw_socket_release(peer) == HSW_OK);
         return status;
@@ -1153,7 +1157,7 @@ TEST_CASE("tasklets talk over TCP") {
             status = hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer);
         }
         if (status == HSW_OK) {
-            status = hsw_socket_write(peer, "hello, world", 12);
+            status = hsw_socket_write(peer, "hello, world", 12, nullptr);
         }
         if (status == HSW_OK) {
             status = hsw_socket_end_writing(peer);
@@ -1213,7 +1217,7 @@ TEST_CASE("writing to a peer that has gone is an error, not a signal") {
         last = hsw_tcp_connect("127.0.0.1", port, 10'000'000'000, &peer);
         const std::vector<char> data(100000);
         for (int i = 0; i < 1000 && last == HSW_OK; ++i) {
-            last = hsw_socket_write(peer, data.data(), data.size());
+            last = hsw_socket_write(peer, data.data(), data.size(), nullptr);
         }
         CHECK(hsw_socket_release(peer) == HSW_OK);
         return HSW_OK;
@@ -1221,6 +1225,295 @@ TEST_CASE("writing to a peer that has gone is an error, not a signal") {
     CHECK(hsw_run_until_idle() == HSW_OK);
     CHECK(last == HSW_ERR_IO);
     CHECK(hsw_socket_release(listener) == HSW_OK);
+    CHECK(hsw_tasklet_release(server) == HSW_OK);
+    CHECK(hsw_tasklet_release(client) == HSW_OK);
+}
+
+namespace {
+
+/// As long as it is set, the system says that a connection is dead.
+bool connections_are_dead = false;
+
+} // namespace
+
+extern "C" ssize_t recv(int socket, void* buffer, std::size_t size, int flags) {
+    if (connections_are_dead) {
+        errno = ETIMEDOUT;
+        return -1;
+    }
+    return recvfrom(socket, buffer, size, flags, nullptr, nullptr);
+}
+
+namespace {
+
+/// A wait of the C interface, whatever is needed for it, and whether the values that it had are freed.
+struct a_wait {
+    const char* name;
+    std::function<hsw_status()> call;
+};
+
+/// Main waits in each of them, while another tasklet fails in various ways.
+void everybody_is_told_what_was_thrown(const std::vector<a_wait>& waits, int& freed, int& made) {
+    hsw_socket listener{};
+    hsw_socket dead{};
+    std::uint16_t port = 0;
+    REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
+    REQUIRE(hsw_socket_port(listener, &port) == HSW_OK);
+    REQUIRE(hsw_tcp_connect("127.0.0.1", port, HSW_NO_LIMIT, &dead) == HSW_OK);
+    for (const hsw_status cause : {HSW_ERR_TIMEOUT, HSW_ERR_CLOSED, HSW_ERR_DEADLOCK, HSW_ERR_BLOCK_TRAP, HSW_ERR_SWITCH_TRAP, HSW_ERR_IO}) {
+        for (const a_wait& wait : waits) {
+            CAPTURE(wait.name);
+            CAPTURE(cause);
+            const hsw_tasklet fails = spawn([&]() -> hsw_status {
+                hsw_schedule();
+                if (cause != HSW_ERR_IO) {
+                    return cause;
+                }
+                char byte = 0;
+                std::size_t n = 0;
+                connections_are_dead = true;
+                const hsw_status status = hsw_socket_read(dead, &byte, 1, &n);
+                connections_are_dead = false;
+                CHECK(status == HSW_ERR_IO);
+                return status;
+            });
+            CHECK(wait.call() == HSW_ERR_THROWN);
+            CHECK(hsw_last_error_status() == HSW_ERR_THROWN);
+            CHECK(hsw_last_error_cause() == cause);
+            CHECK(hsw_last_error_errno() == (cause == HSW_ERR_IO ? ETIMEDOUT : 0));
+            CHECK(freed == made);
+            CHECK(hsw_run() == HSW_OK);
+            CHECK(hsw_tasklet_release(fails) == HSW_OK);
+        }
+    }
+    CHECK(hsw_socket_release(dead) == HSW_OK);
+    CHECK(hsw_socket_release(listener) == HSW_OK);
+}
+
+} // namespace
+
+TEST_CASE("what another tasklet failed with is no status of a call that waits meanwhile") {
+    const no_leaks check;
+    constexpr std::uint64_t limit = 60'000'000'000;
+    int freed = 0;
+    int made = 0;
+    const auto value = [&] {
+        ++made;
+        return static_cast<void*>(new counted{&freed});
+    };
+    void* got = nullptr;
+    const hsw_channel channel = new_channel(&destroy_counted);
+    hsw_queue full{};
+    hsw_queue empty{};
+    hsw_thread_channel between{};
+    hsw_sync_queue crowded{};
+    hsw_sync_queue drained{};
+    hsw_lock held{};
+    hsw_lock mine{};
+    hsw_rlock reentrant{};
+    hsw_semaphore none{};
+    hsw_condition condition{};
+    hsw_event never{};
+    hsw_timer_clock clock{};
+    hsw_socket listener{};
+    hsw_join join{};
+    hsw_channel gate = new_channel();
+    REQUIRE(hsw_queue_new(1, nullptr, &full) == HSW_OK);
+    REQUIRE(hsw_queue_send(full, nullptr, 0) == HSW_OK);
+    REQUIRE(hsw_queue_new(1, nullptr, &empty) == HSW_OK);
+    REQUIRE(hsw_thread_channel_new(&destroy_counted, &between) == HSW_OK);
+    REQUIRE(hsw_sync_queue_new(1, &destroy_counted, &crowded) == HSW_OK);
+    int first_freed = 0;
+    REQUIRE(hsw_sync_queue_put(crowded, new counted{&first_freed}, 0) == HSW_OK);
+    REQUIRE(hsw_sync_queue_new(1, nullptr, &drained) == HSW_OK);
+    REQUIRE(hsw_lock_new(&held) == HSW_OK);
+    REQUIRE(hsw_lock_lock(held, 0) == HSW_OK);
+    REQUIRE(hsw_lock_new(&mine) == HSW_OK);
+    REQUIRE(hsw_rlock_new(&reentrant) == HSW_OK);
+    CHECK(hsw_tasklet_release(spawn([&] { return hsw_rlock_lock(reentrant, 0); })) == HSW_OK);
+    REQUIRE(hsw_semaphore_new(0, false, &none) == HSW_OK);
+    REQUIRE(hsw_condition_new(&condition) == HSW_OK);
+    REQUIRE(hsw_event_new(&never) == HSW_OK);
+    REQUIRE(hsw_timer_clock_new(&clock) == HSW_OK);
+    REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
+    REQUIRE(hsw_join_spawn(
+                [](void* channel, void** result) { return hsw_channel_receive(*static_cast<hsw_channel*>(channel), result); }, &gate,
+                nullptr, nullptr, &join) == HSW_OK);
+    REQUIRE(hsw_run() == HSW_OK);
+    const auto barrier = [&] {
+        hsw_barrier two{};
+        REQUIRE(hsw_barrier_new(2, &two) == HSW_OK);
+        bool last = false;
+        const hsw_status status = hsw_barrier_wait(two, limit, &last);
+        CHECK(hsw_barrier_release(two) == HSW_OK);
+        return status;
+    };
+    const auto condition_wait = [&] {
+        bool locked = true;
+        REQUIRE(hsw_lock_lock(mine, 0) == HSW_OK);
+        const hsw_status status = hsw_condition_wait(condition, mine, limit);
+        // As the header says of any other error than a timeout.
+        CHECK(hsw_lock_state(mine, &locked, nullptr, nullptr) == HSW_OK);
+        CHECK_FALSE(locked);
+        return status;
+    };
+    const auto select = [&] {
+        hsw_case cases[2] = {};
+        cases[0].channel = channel;
+        cases[0].direction = HSW_RECEIVE;
+        cases[1].queue = full;
+        cases[1].direction = HSW_SEND;
+        cases[1].value = number(5);
+        std::size_t chosen = 0;
+        const hsw_status status = hsw_select(cases, 2, limit, true, &chosen);
+        CHECK(chosen == SIZE_MAX);
+        CHECK(cases[1].value == number(5));
+        return status;
+    };
+    const auto with_budget = [] {
+        const hsw_budget budget{HSW_NO_LIMIT, limit};
+        return hsw_run_with(&budget, nullptr);
+    };
+    const auto within = [&] {
+        const auto entry = [](void* channel) {
+            void* value = nullptr;
+            return hsw_channel_receive(*static_cast<hsw_channel*>(channel), &value);
+        };
+        hsw_channel on = channel;
+        return hsw_timeout(limit, entry, &on);
+    };
+    const auto run_another = [&] {
+        const hsw_tasklet other = spawn([&] { return hsw_channel_receive(channel, &got); });
+        hsw_status status = hsw_tasklet_run(other);
+        while (status == HSW_OK) {
+            status = hsw_schedule();
+        }
+        CHECK(hsw_tasklet_kill(other, false) == HSW_OK);
+        CHECK(hsw_tasklet_release(other) == HSW_OK);
+        return status;
+    };
+    everybody_is_told_what_was_thrown(
+        {
+            {"channel_send", [&] { return hsw_channel_send(channel, value()); }},
+            {"channel_send_timeout", [&] { return hsw_channel_send_timeout(channel, value(), limit); }},
+            {"channel_receive", [&] { return hsw_channel_receive(channel, &got); }},
+            {"channel_receive_timeout", [&] { return hsw_channel_receive_timeout(channel, limit, &got); }},
+            {"channel_next", [&] { return hsw_channel_next(channel, &got); }},
+            {"queue_send", [&] { return hsw_queue_send(full, nullptr, limit); }},
+            {"queue_receive", [&] { return hsw_queue_receive(empty, HSW_NO_LIMIT, &got); }},
+            {"queue_receive with a limit", [&] { return hsw_queue_receive(empty, limit, &got); }},
+            {"queue_next", [&] { return hsw_queue_next(empty, &got); }},
+            {"thread_channel_send", [&] { return hsw_thread_channel_send(between, value()); }},
+            {"thread_channel_send_timeout", [&] { return hsw_thread_channel_send_timeout(between, value(), limit); }},
+            {"thread_channel_receive", [&] { return hsw_thread_channel_receive(between, &got); }},
+            {"thread_channel_receive_timeout", [&] { return hsw_thread_channel_receive_timeout(between, limit, &got); }},
+            {"thread_channel_next", [&] { return hsw_thread_channel_next(between, &got); }},
+            {"sync_queue_put", [&] { return hsw_sync_queue_put(crowded, value(), HSW_NO_LIMIT); }},
+            {"sync_queue_put with a limit", [&] { return hsw_sync_queue_put(crowded, value(), limit); }},
+            {"sync_queue_get", [&] { return hsw_sync_queue_get(drained, limit, &got); }},
+            {"lock_lock", [&] { return hsw_lock_lock(held, limit); }},
+            {"rlock_lock", [&] { return hsw_rlock_lock(reentrant, HSW_NO_LIMIT); }},
+            {"semaphore_acquire", [&] { return hsw_semaphore_acquire(none, limit); }},
+            {"condition_wait", condition_wait},
+            {"event_wait", [&] { return hsw_event_wait(never, limit); }},
+            {"barrier_wait", barrier},
+            {"sleep", [] { return hsw_sleep(limit); }},
+            {"timer_clock_sleep", [&] { return hsw_timer_clock_sleep(clock, limit); }},
+            {"tcp_accept", [&] {
+                 hsw_socket peer{};
+                 return hsw_tcp_accept(listener, &peer);
+             }},
+            {"join_wait", [&] { return hsw_join_wait(join, limit, &got); }},
+            {"join_wait without a limit", [&] { return hsw_join_wait(join, HSW_NO_LIMIT, &got); }},
+            {"select", select},
+            {"run", [] { return hsw_run(); }},
+            {"run_with", with_budget},
+            {"tick", [] { return hsw_tick(limit, nullptr); }},
+            {"run_until_idle", [] { return hsw_run_until_idle(); }},
+            {"timeout", within},
+            {"tasklet_run", run_another},
+        },
+        freed, made);
+    CHECK(first_freed == 0);
+    REQUIRE(hsw_channel_send(gate, nullptr) == HSW_OK);
+    REQUIRE(hsw_run() == HSW_OK);
+    for (const hsw_channel it : {channel, gate}) {
+        CHECK(hsw_channel_release(it) == HSW_OK);
+    }
+    CHECK(hsw_queue_release(full) == HSW_OK);
+    CHECK(hsw_queue_release(empty) == HSW_OK);
+    CHECK(hsw_thread_channel_release(between) == HSW_OK);
+    CHECK(hsw_sync_queue_release(crowded) == HSW_OK);
+    CHECK(first_freed == 1);
+    CHECK(hsw_sync_queue_release(drained) == HSW_OK);
+    CHECK(hsw_lock_release(held) == HSW_OK);
+    CHECK(hsw_lock_release(mine) == HSW_OK);
+    CHECK(hsw_rlock_release(reentrant) == HSW_OK);
+    CHECK(hsw_semaphore_release(none) == HSW_OK);
+    CHECK(hsw_condition_release(condition) == HSW_OK);
+    CHECK(hsw_event_release(never) == HSW_OK);
+    CHECK(hsw_timer_clock_release(clock) == HSW_OK);
+    CHECK(hsw_socket_release(listener) == HSW_OK);
+    CHECK(hsw_join_release(join) == HSW_OK);
+}
+
+TEST_CASE("a write whose time is over says how much was sent, and goes on with the rest") {
+    const no_leaks check;
+    constexpr std::size_t size = 16 << 20;
+    hsw_socket listener{};
+    std::uint16_t port = 0;
+    REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
+    REQUIRE(hsw_socket_port(listener, &port) == HSW_OK);
+    std::size_t heard = 0;
+    std::size_t wrong = 0;
+    const hsw_channel go = new_channel();
+    const hsw_tasklet server = spawn([&] {
+        hsw_socket peer{};
+        hsw_status status = hsw_tcp_accept(listener, &peer);
+        void* value = nullptr;
+        CHECK(hsw_channel_receive(go, &value) == HSW_OK);
+        std::vector<char> bytes(1 << 16);
+        for (std::size_t n = 1; status == HSW_OK && n != 0;) {
+            status = hsw_socket_read(peer, bytes.data(), bytes.size(), &n);
+            for (std::size_t i = 0; i < n; ++i) {
+                wrong += bytes[i] != static_cast<char>((heard + i) % 251) ? 1 : 0;
+            }
+            heard += n;
+        }
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return status;
+    });
+    int timeouts = 0;
+    const hsw_tasklet client = spawn([&] {
+        hsw_socket peer{};
+        hsw_status status = hsw_tcp_connect("127.0.0.1", port, HSW_NO_LIMIT, &peer);
+        std::vector<char> data(size);
+        for (std::size_t i = 0; i < size; ++i) {
+            data[i] = static_cast<char>(i % 251);
+        }
+        CHECK(hsw_socket_set_timeout(peer, 20'000'000) == HSW_OK);
+        std::size_t done = 0;
+        while (status == HSW_OK && done < size) {
+            std::size_t sent = SIZE_MAX;
+            const hsw_status wrote = hsw_socket_write(peer, data.data() + done, size - done, &sent);
+            done += sent;
+            if (wrote == HSW_ERR_TIMEOUT) {
+                if (++timeouts == 1) {
+                    status = hsw_channel_send(go, nullptr); // nobody has read until now
+                }
+            } else {
+                status = wrote;
+            }
+        }
+        CHECK(hsw_socket_release(peer) == HSW_OK);
+        return status;
+    });
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(timeouts >= 1);
+    CHECK(heard == size);
+    CHECK(wrong == 0);
+    CHECK(hsw_socket_release(listener) == HSW_OK);
+    CHECK(hsw_channel_release(go) == HSW_OK);
     CHECK(hsw_tasklet_release(server) == HSW_OK);
     CHECK(hsw_tasklet_release(client) == HSW_OK);
 }

@@ -183,7 +183,8 @@ TEST_CASE("what a tasklet fails with goes to who joins it, and to nobody else") 
     CHECK(hsw_join_wait(failed, HSW_NO_LIMIT, &result) == HSW_ERR_THROWN);
     CHECK(has(last_message(), "null"));
     CHECK(freed == 1);
-    CHECK(hsw_join_wait(made_up, HSW_NO_LIMIT, &result) == HSW_ERR_CLOSED);
+    CHECK(hsw_join_wait(made_up, HSW_NO_LIMIT, &result) == HSW_ERR_THROWN);
+    CHECK(hsw_last_error_cause() == HSW_ERR_CLOSED);
     CHECK(asked == 0);
     REQUIRE(hsw_set_error_handler(nullptr, nullptr, nullptr, nullptr) == HSW_OK);
     for (const hsw_join join : {thrown, failed, made_up}) {
@@ -275,6 +276,69 @@ TEST_CASE("of several who join one has the result, and none waits for ever") {
     CHECK(hsw_run_until_idle() == HSW_OK);
     CHECK(told == std::vector<hsw_status>{HSW_OK, HSW_ERR_CLOSED, HSW_ERR_CLOSED});
     CHECK(hsw_join_release(join) == HSW_OK);
+}
+
+TEST_CASE("a joiner that is killed before it is back leaves the result to the next") {
+    const no_leaks check;
+    enum { nobody_waits, another_waits, a_select_waits };
+    for (const int next : {nobody_waits, another_waits, a_select_waits}) {
+        CAPTURE(next);
+        hsw_channel go{};
+        REQUIRE(hsw_channel_new(nullptr, &go) == HSW_OK);
+        REQUIRE(hsw_channel_set_preference(go, HSW_PREFER_NEITHER) == HSW_OK);
+        int freed = 0;
+        const hsw_join join = start(
+            [go, &freed](void** result) {
+                *result = new counted{&freed};
+                void* value = nullptr;
+                return hsw_channel_receive(go, &value);
+            },
+            &destroy_counted);
+        hsw_status told = HSW_OK;
+        void* result = nullptr;
+        const hsw_tasklet first = spawn([join, &told] {
+            void* taken = nullptr;
+            return told = hsw_join_wait(join, HSW_NO_LIMIT, &taken);
+        });
+        hsw_tasklet second{};
+        hsw_status heard = HSW_ERR_OTHER;
+        if (next != nobody_waits) {
+            second = spawn([join, next, &heard, &result] {
+                if (next == another_waits) {
+                    return heard = hsw_join_wait(join, HSW_NO_LIMIT, &result);
+                }
+                hsw_case cases[1] = {of(join)};
+                std::size_t chosen = 9;
+                heard = hsw_select(cases, 1, HSW_NO_LIMIT, true, &chosen);
+                result = cases[0].value;
+                return heard;
+            });
+        }
+        CHECK(hsw_run() == HSW_OK);
+        CHECK(hsw_channel_send(go, nullptr) == HSW_OK);
+        // The joined one ends; the joiner is queued, and has not had its turn.
+        const hsw_budget turn{1, HSW_NO_LIMIT};
+        CHECK(hsw_run_with(&turn, nullptr) == HSW_OK);
+        CHECK(is_done(join));
+        CHECK(hsw_tasklet_kill(first, false) == HSW_OK);
+        CHECK(told == HSW_ERR_EXIT);
+        CHECK(freed == 0);
+        CHECK(hsw_run() == HSW_OK);
+        if (next == nobody_waits) {
+            result = joined(join);
+        } else {
+            CHECK(heard == HSW_OK);
+            CHECK(hsw_tasklet_release(second) == HSW_OK);
+        }
+        REQUIRE(result != nullptr);
+        CHECK(freed == 0);
+        destroy_counted(result);
+        void* again = nullptr;
+        CHECK(hsw_join_wait(join, HSW_NO_LIMIT, &again) == HSW_ERR_CLOSED);
+        CHECK(hsw_tasklet_release(first) == HSW_OK);
+        CHECK(hsw_join_release(join) == HSW_OK);
+        CHECK(hsw_channel_release(go) == HSW_OK);
+    }
 }
 
 TEST_CASE("a select waits for results, beside channels") {

@@ -11,30 +11,31 @@ use super::object::{self, Handle};
 use super::status::{self, Failure};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
+use crate::error::WaitError;
 use crate::Error;
 
-/// A channel of any kind.
+/// A channel of any kind. Whose a value is after a call that failed depends on why it failed, so all of them tell what was thrown.
 pub(super) trait Carrier {
-    fn send(&self, value: Owned) -> Result<(), Error>;
+    fn send(&self, value: Owned) -> Result<(), WaitError>;
     fn send_timeout(&self, value: Owned, time: Duration) -> Result<(), Refused>;
     fn try_send(&self, value: Owned) -> Result<(), Refused>;
-    fn send_throw(&self, error: Error) -> Result<(), Error>;
-    fn receive(&self) -> Result<Owned, Error>;
-    fn receive_timeout(&self, time: Duration) -> Result<Owned, Error>;
-    fn try_receive(&self) -> Result<Owned, Error>;
-    fn next(&self) -> Option<Result<Owned, Error>>;
+    fn send_throw(&self, error: Error) -> Result<(), WaitError>;
+    fn receive(&self) -> Result<Owned, WaitError>;
+    fn receive_timeout(&self, time: Duration) -> Result<Owned, WaitError>;
+    fn try_receive(&self) -> Result<Owned, WaitError>;
+    fn next(&self) -> Option<Result<Owned, WaitError>>;
 }
 
 /// Why a value was not sent, and the value, if nobody got it.
-pub(super) type Refused = (Error, Option<Owned>);
+pub(super) type Refused = (WaitError, Option<Owned>);
 
 /// `$channel` carries `Owned`s, as `$value`s. All inlined: a frame of its own would lie in every parked tasklet.
 macro_rules! carrier {
     ($channel:ty, $value:ty) => {
         impl $crate::ffi::carry::Carrier for $channel {
             #[inline(always)]
-            fn send(&self, value: Owned) -> Result<(), $crate::Error> {
-                <$channel>::send(self, <$value>::from(value))
+            fn send(&self, value: Owned) -> Result<(), $crate::error::WaitError> {
+                self.send_or(<$value>::from(value))
             }
             #[inline(always)]
             fn send_timeout(
@@ -42,33 +43,36 @@ macro_rules! carrier {
                 value: Owned,
                 time: core::time::Duration,
             ) -> Result<(), $crate::ffi::carry::Refused> {
-                <$channel>::send_timeout(self, <$value>::from(value), time)
-                    .map_err(|(error, back)| (error, back.map(Owned::from)))
+                self.send_timeout_or(<$value>::from(value), time)
+                    .map_err(|(ended, back)| (ended, back.map(Owned::from)))
             }
             #[inline(always)]
             fn try_send(&self, value: Owned) -> Result<(), $crate::ffi::carry::Refused> {
-                <$channel>::try_send(self, <$value>::from(value))
-                    .map_err(|(error, back)| (error, back.map(Owned::from)))
+                self.try_send_or(<$value>::from(value))
+                    .map_err(|(ended, back)| (ended, back.map(Owned::from)))
             }
             #[inline(always)]
-            fn send_throw(&self, error: $crate::Error) -> Result<(), $crate::Error> {
-                <$channel>::send_throw(self, error)
+            fn send_throw(&self, error: $crate::Error) -> Result<(), $crate::error::WaitError> {
+                self.send_throw_or(error)
             }
             #[inline(always)]
-            fn receive(&self) -> Result<Owned, $crate::Error> {
-                <$channel>::receive(self).map(Owned::from)
+            fn receive(&self) -> Result<Owned, $crate::error::WaitError> {
+                self.receive_or().map(Owned::from)
             }
             #[inline(always)]
-            fn receive_timeout(&self, time: core::time::Duration) -> Result<Owned, $crate::Error> {
-                <$channel>::receive_timeout(self, time).map(Owned::from)
+            fn receive_timeout(
+                &self,
+                time: core::time::Duration,
+            ) -> Result<Owned, $crate::error::WaitError> {
+                self.receive_timeout_or(time).map(Owned::from)
             }
             #[inline(always)]
-            fn try_receive(&self) -> Result<Owned, $crate::Error> {
-                <$channel>::try_receive(self).map(Owned::from)
+            fn try_receive(&self) -> Result<Owned, $crate::error::WaitError> {
+                self.try_receive_or().map(Owned::from)
             }
             #[inline(always)]
-            fn next(&self) -> Option<Result<Owned, $crate::Error>> {
-                <$channel>::next(self).map(|received| received.map(Owned::from))
+            fn next(&self) -> Option<Result<Owned, $crate::error::WaitError>> {
+                self.next_or().map(|received| received.map(Owned::from))
             }
         }
     };
@@ -100,18 +104,16 @@ where
 }
 
 #[inline(never)] // its locals would lie in every parked tasklet
-fn refused((error, back): Refused) -> Error {
-    match back {
-        Some(value) if matches!(error, Error::Timeout | Error::WouldBlock) => {
+fn refused((ended, back): Refused) -> WaitError {
+    let gives_back = |own: &Error| matches!(own, Error::Timeout | Error::WouldBlock);
+    match (&ended, back) {
+        (WaitError::Hindered(own), Some(value)) if gives_back(own) => {
             let _callers = value.take();
-            error
         }
-        // Freed, or somebody got it: the caller must not take that for a value that is still its own.
-        other => {
-            drop(other);
-            status::of_another(error)
-        }
+        // Freed, or somebody got it.
+        (_, other) => drop(other),
     }
+    ended
 }
 
 /// Sends; waits for at most so many nanoseconds.
@@ -137,7 +139,7 @@ pub(super) fn send_patiently<C: Carrier>(to: &C, value: Owned) -> Result<(), Ref
 pub(super) fn receive<H, C>(
     handle: H,
     value: *mut *mut c_void,
-    receive: impl FnOnce(&C) -> Result<Owned, Error>,
+    receive: impl FnOnce(&C) -> Result<Owned, WaitError>,
 ) -> hsw_status
 where
     H: Handle<Object: Deref<Target = Carrying<C>>>,
@@ -213,10 +215,11 @@ where
             // SAFETY: as above.
             .map(|i| Owned::new(unsafe { values.add(i).read() }, to.destroy))
             .collect();
-        for value in owned {
+        set_if_wanted(sent, 0);
+        for (before, value) in owned.into_iter().enumerate() {
             to.channel.send(value)?;
+            set_if_wanted(sent, before + 1);
         }
-        set_if_wanted(sent, count);
         Ok(())
     })
 }

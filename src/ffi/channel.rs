@@ -124,7 +124,7 @@ pub unsafe extern "C" fn hsw_channel_send_throw(
 }
 
 /// Sends `count` values one after the other. For all of them the same holds as in `hsw_channel_send`. `sent` (may be null) gets how many
-/// were sent; it is not written on failure.
+/// were sent, also on failure; the others have been freed then.
 ///
 /// `values` must not lie on a sliced stack other than the caller's own.
 #[no_mangle]

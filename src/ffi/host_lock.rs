@@ -94,7 +94,7 @@ pub extern "C" fn hsw_host_lock_release(lock: hsw_host_lock) -> hsw_status {
 /// leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it has joined another one.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_join(lock: hsw_host_lock) -> hsw_status {
-    entry(|| Ok(get(lock)?.join()?))
+    entry(|| get(lock)?.join().map_err(Failure::own))
 }
 
 /// The calling thread gives the lock up for good. No-op for one that has not joined it, and within `hsw_allow_threads`.
@@ -107,7 +107,7 @@ pub extern "C" fn hsw_host_lock_leave(lock: hsw_host_lock) -> hsw_status {
 /// their next switch or pump. Not the workers of pools. Fails as `hsw_host_lock_join`.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_install(lock: hsw_host_lock) -> hsw_status {
-    entry(|| Ok(get(lock)?.install()?))
+    entry(|| get(lock)?.install().map_err(Failure::own))
 }
 
 /// Threads to come join no lock. Those that have joined stay members.

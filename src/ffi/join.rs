@@ -12,6 +12,7 @@ use super::status::{Failure, RawStatus, Subject};
 use super::tasklet::{at_root, destroyer, hsw_tasklet, hsw_tasklet_options, label, Options};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit, Done};
+use crate::error::WaitError;
 use crate::join::{self, JoinHandle};
 use crate::Error;
 
@@ -25,7 +26,7 @@ pub struct hsw_join {
 }
 
 /// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
-/// otherwise is the failure of who joins it, and what it has written is still its own to free.
+/// otherwise is what who joins it is told (`HSW_ERR_THROWN`), and what it has written is still its own to free.
 pub type hsw_join_entry =
     Option<unsafe extern "C" fn(argument: *mut c_void, result: *mut *mut c_void) -> RawStatus>;
 
@@ -103,10 +104,12 @@ pub extern "C" fn hsw_join_release(join: hsw_join) -> hsw_status {
 /// Waits until the tasklet has ended, for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes), and takes
 /// its result, which is the caller's.
 ///
-/// It fails as the tasklet did: `HSW_ERR_THROWN` with its payload, `HSW_ERR_PANICKED`, or the status that it returned; but
-/// `HSW_ERR_STATE` when it was killed, since `HSW_ERR_EXIT` always means the caller. `HSW_ERR_CLOSED`: somebody has had the result.
-/// `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined again (`hsw_join_is_done` tells that from a tasklet that
-/// ended with the same status).
+/// `HSW_ERR_THROWN`: the tasklet failed, or something was thrown at the caller; `hsw_last_error_payload` has what an exception carries,
+/// `hsw_last_error_cause` the status that the tasklet returned otherwise. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was
+/// killed. `HSW_ERR_CLOSED`: somebody has had the result. `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined
+/// again.
+///
+/// The result stays until somebody has it: a caller that is killed, or thrown at, before this call has returned leaves it to the next.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_wait(
     join: hsw_join,
@@ -118,11 +121,8 @@ pub unsafe extern "C" fn hsw_join_wait(
         let handle = get(join)?;
         let time = time_limit(timeout_ns)?;
         not_taken(&handle)?;
-        let joined = match time {
-            Some(time) => handle.join_timeout(time),
-            None => handle.wait(),
-        };
-        result.set(joined.map_err(|error| about(&handle, error))?.take().0);
+        let joined = handle.wait(time);
+        result.set(joined.map_err(|ended| about(&handle, ended))?.take().0);
         Ok(())
     })
 }
@@ -141,14 +141,9 @@ fn not_taken(handle: &JoinHandle<Owned>) -> Done {
 
 /// An error of the wait gets the tasklet's name; what was thrown has words of its own.
 #[inline(never)] // its locals would lie in every parked tasklet
-fn about(handle: &JoinHandle<Owned>, error: Error) -> Failure {
-    match error {
-        Error::Exit | Error::Thrown(_) | Error::Panicked(_) => error.into(),
-        _ => Failure::Core(
-            error,
-            Subject::Named(Kind::Tasklet, label(handle.tasklet())),
-        ),
-    }
+fn about(handle: &JoinHandle<Owned>, ended: WaitError) -> Failure {
+    let tasklet = || Subject::Named(Kind::Tasklet, label(handle.tasklet()));
+    Failure::from(ended).about(tasklet)
 }
 
 /// Has the tasklet ended, so that its result can be had without waiting (if nobody has had it)?

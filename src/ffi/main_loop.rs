@@ -13,6 +13,10 @@ use crate::event::PostError;
 use crate::main_loop::{Remote, Work};
 use crate::MainLoop;
 
+fn current() -> Result<MainLoop, Failure> {
+    MainLoop::current().map_err(Failure::own)
+}
+
 /// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has answered, then runs tasklets until
 /// none is runnable or `budget_ns` nanoseconds are over. Never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
 /// whether all ran until they blocked.
@@ -22,11 +26,11 @@ use crate::MainLoop;
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_status {
     entry(|| {
-        let main_loop = MainLoop::current()?;
+        let main_loop = current()?;
         let all = match time_limit(budget_ns)? {
-            Some(budget) => main_loop.tick_for(budget)?,
+            Some(budget) => main_loop.tick_for_or(budget)?,
             None => {
-                main_loop.tick()?;
+                main_loop.tick_or()?;
                 true
             }
         };
@@ -41,7 +45,7 @@ pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_st
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status {
     entry(|| {
-        set_if_wanted(done, MainLoop::current()?.pump(time_limit(limit_ns)?)?);
+        set_if_wanted(done, current()?.pump_or(time_limit(limit_ns)?)?);
         Ok(())
     })
 }
@@ -50,14 +54,14 @@ pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status
 /// For programs without frames.
 #[no_mangle]
 pub extern "C" fn hsw_run_until_idle() -> hsw_status {
-    entry(|| Ok(MainLoop::current()?.run_until_idle()?))
+    entry(|| Ok(current()?.free_run(true)?))
 }
 
 /// As `hsw_run_until_idle`, but when idle it waits for what other threads send (`hsw_loop_post`), until `hsw_loop_stop`. For threads
 /// that serve others.
 #[no_mangle]
 pub extern "C" fn hsw_run_until_stopped() -> hsw_status {
-    entry(|| Ok(MainLoop::current()?.run()?))
+    entry(|| Ok(current()?.free_run(false)?))
 }
 
 /// What the calling thread's loop waits for.
@@ -78,7 +82,7 @@ pub struct hsw_loop_info {
 pub unsafe extern "C" fn hsw_get_loop_info(info: *mut hsw_loop_info) -> hsw_status {
     entry(|| {
         let wanted = out(info, "info")?;
-        let main_loop = MainLoop::current()?;
+        let main_loop = current()?;
         let (sockets, timers) = main_loop.waiting();
         let due = main_loop.next_deadline();
         let due = due.map(|at| at.saturating_duration_since(Instant::now()));
@@ -106,7 +110,7 @@ handle_of_process!(hsw_loop, Remote, Loop);
 /// The calling thread's loop, for other threads. The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_loop_current(main_loop: *mut hsw_loop) -> hsw_status {
-    object::make(main_loop, "main_loop", || Ok(MainLoop::current()?.remote()))
+    object::make(main_loop, "main_loop", || Ok(current()?.remote()))
 }
 
 /// Makes another handle of the same loop, with an owner of its own.
@@ -199,8 +203,7 @@ pub extern "C" fn hsw_work_release(work: hsw_work) -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_sleep(nanoseconds: u64) -> hsw_status {
     entry(|| {
-        Ok(crate::sleep(
-            time_limit(nanoseconds)?.unwrap_or(Duration::MAX),
-        )?)
+        let time = time_limit(nanoseconds)?.unwrap_or(Duration::MAX);
+        Ok(crate::main_loop::sleep_or(time)?)
     })
 }

@@ -1,7 +1,7 @@
 //! TCP sockets that block the tasklet, not the thread.
 
 use core::ffi::{c_char, c_void};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Instant;
@@ -11,8 +11,9 @@ use alloc::format;
 use super::handle::Kind;
 use super::object::{self, get, hand_out, handle_of_thread};
 use super::status::{Failure, Subject};
-use super::{entry, hsw_status, out, time_limit};
-use crate::net::{resolve, TcpListener, TcpStream};
+use super::{entry, hsw_status, out, set_if_wanted, time_limit};
+use crate::error::WaitError;
+use crate::net::{resolve_or, TcpListener, TcpStream};
 use crate::Error;
 
 /// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
@@ -40,7 +41,7 @@ fn with_stream<R>(
     operation: impl FnOnce(&TcpStream) -> std::io::Result<R>,
 ) -> Result<R, Failure> {
     match &*get(socket)? {
-        Either::Stream(stream) => Ok(operation(stream).map_err(Error::from)?),
+        Either::Stream(stream) => Ok(operation(stream).map_err(WaitError::from)?),
         Either::Listener(_) => Err(Failure::Argument(
             "the socket listens, it is not connected".into(),
         )),
@@ -60,16 +61,13 @@ pub unsafe extern "C" fn hsw_tcp_connect(
         let socket = out(socket, "socket")?;
         // SAFETY: the contract of the interface.
         let host = unsafe { super::string(host, "host") }?;
-        let about = |error: Error| {
-            let subject = match error {
-                Error::Exit | Error::Thrown(_) | Error::Panicked(_) => Subject::None,
-                _ => Subject::Named(Kind::Socket, format!("{host}:{port}")),
-            };
-            Failure::Core(error, subject)
+        let about = |ended: WaitError| {
+            let subject = || Subject::Named(Kind::Socket, format!("{host}:{port}"));
+            Failure::from(ended).about(subject)
         };
         let until = time_limit(timeout_ns)?.and_then(|time| Instant::now().checked_add(time));
         let mut failure = Error::Timeout;
-        for address in resolve(&host, port).map_err(about)? {
+        for address in resolve_or(&host, port).map_err(about)? {
             let connected = match until {
                 None => TcpStream::connect(address),
                 Some(until) => {
@@ -80,16 +78,17 @@ pub unsafe extern "C" fn hsw_tcp_connect(
                     TcpStream::connect_timeout(address, left)
                 }
             };
-            match connected.map_err(Error::from) {
+            match connected.map_err(WaitError::from) {
                 Ok(stream) => {
                     socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
                     return Ok(());
                 }
-                Err(error @ Error::Io(_)) => failure = error, // the next address may do
-                Err(error) => return Err(about(error)),
+                // The next address may do.
+                Err(WaitError::Hindered(error @ Error::Io(_))) => failure = error,
+                Err(ended) => return Err(about(ended)),
             }
         }
-        Err(about(failure))
+        Err(about(WaitError::Hindered(failure)))
     })
 }
 
@@ -128,7 +127,7 @@ pub unsafe extern "C" fn hsw_tcp_accept(
         let socket = out(socket, "socket")?;
         match &*get(listener)? {
             Either::Listener(listener) => {
-                let (stream, _) = listener.accept().map_err(Error::from)?;
+                let (stream, _) = listener.accept().map_err(WaitError::from)?;
                 socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
                 Ok(())
             }
@@ -165,15 +164,19 @@ pub unsafe extern "C" fn hsw_socket_read(
     })
 }
 
-/// Sends all `size` bytes; waits while the system takes no more. On failure some may have been sent. For the data the same holds as for
-/// the buffer of `hsw_socket_read`.
+/// Sends all `size` bytes; waits while the system takes no more. For the data the same holds as for the buffer of `hsw_socket_read`.
+///
+/// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a write that has timed out goes on with those that
+/// are left. Who leaves it null can only give the connection up then.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_write(
     socket: hsw_socket,
     data: *const c_void,
     size: usize,
+    sent: *mut usize,
 ) -> hsw_status {
     entry(|| {
+        set_if_wanted(sent, 0);
         if data.is_null() && size != 0 {
             return Err(Failure::Null("data"));
         }
@@ -183,7 +186,10 @@ pub unsafe extern "C" fn hsw_socket_write(
             // SAFETY: not null; `size` readable bytes, by the contract of the interface.
             unsafe { core::slice::from_raw_parts(data.cast(), size) }
         };
-        with_stream(socket, |mut stream| stream.write_all(bytes))
+        let mut count = 0;
+        let done = with_stream(socket, |stream| stream.write_all_counted(bytes, &mut count));
+        set_if_wanted(sent, count);
+        done
     })
 }
 
@@ -200,10 +206,10 @@ pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -
         let time = time_limit(nanoseconds)?;
         match &*get(socket)? {
             Either::Stream(stream) => {
-                stream.set_read_timeout(time).map_err(Error::from)?;
-                stream.set_write_timeout(time).map_err(Error::from)?;
+                stream.set_read_timeout(time).map_err(Failure::own)?;
+                stream.set_write_timeout(time).map_err(Failure::own)?;
             }
-            Either::Listener(listener) => listener.set_timeout(time).map_err(Error::from)?,
+            Either::Listener(listener) => listener.set_timeout(time).map_err(Failure::own)?,
         }
         Ok(())
     })
@@ -224,7 +230,7 @@ pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> 
             Either::Stream(stream) => stream.local_addr(),
             Either::Listener(listener) => listener.local_addr(),
         };
-        port.set(address.map_err(Error::from)?.port());
+        port.set(address.map_err(Failure::own)?.port());
         Ok(())
     })
 }

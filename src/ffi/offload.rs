@@ -3,13 +3,12 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use std::io::ErrorKind;
-
 use super::object::{self, ask, get, handle_of_process};
 use super::status::status_of;
 use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status, local, out, set_if_wanted, time_limit, Done, Failure};
-use crate::offload::{self, Call, Pool, Settings};
+use crate::error::WaitError;
+use crate::offload::{self, Call, Pool, Refusal, Settings};
 use crate::Error;
 
 /// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: none of its handles, and no
@@ -56,19 +55,25 @@ handle_of_process!(hsw_pool, Pool, Pool);
 
 /// The status of what a pool refuses; none for other errors.
 fn refusal(error: &Error) -> Option<hsw_status> {
-    let Error::Io(io) = error else { return None };
-    match io.kind() {
-        ErrorKind::InvalidInput | ErrorKind::AlreadyExists => Some(hsw_status::HSW_ERR_SETTINGS),
-        ErrorKind::WouldBlock => Some(hsw_status::HSW_ERR_WOULD_BLOCK),
-        ErrorKind::NotConnected => Some(hsw_status::HSW_ERR_CLOSED),
-        _ => None,
+    match Refusal::of(error)? {
+        Refusal::Settings(_) | Refusal::InUse => Some(hsw_status::HSW_ERR_SETTINGS),
+        Refusal::Full(_) => Some(hsw_status::HSW_ERR_WOULD_BLOCK),
+        Refusal::Shut | Refusal::Cancelled => Some(hsw_status::HSW_ERR_CLOSED),
+        Refusal::NoThread(_) => None,
     }
 }
 
 fn of_pool(error: Error) -> Failure {
     match refusal(&error) {
         Some(status) => Failure::Told(status, error.to_string()),
-        None => error.into(),
+        None => Failure::own(error),
+    }
+}
+
+fn of_call(ended: WaitError) -> Failure {
+    match ended {
+        WaitError::Hindered(error) => of_pool(error),
+        thrown => thrown.into(),
     }
 }
 
@@ -211,6 +216,7 @@ pub struct hsw_offload_call {
 ///
 /// If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`), the job still runs on, and its outcome
 /// goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's queue is full. `HSW_ERR_CLOSED`: the pool has been shut down.
+/// `HSW_ERR_IO`: no thread can be made.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload_with(
     call: *const hsw_offload_call,
@@ -282,7 +288,7 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
             local::call_back(|| unsafe { callback(status, result, user.peek().0) });
         });
     }
-    let sent = made.wait().map_err(of_pool)?;
+    let sent = made.wait_or().map_err(of_call)?;
     result.set(Owned::from(sent).take().0);
     Ok(())
 }

@@ -11,7 +11,6 @@ use super::tasklet::{hsw_entry, hsw_tasklet, state_bits, Call, SentCall};
 use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status, local};
 use crate::thread::Remote;
-use crate::{Error, StateError};
 
 /// A reference to a tasklet that any thread may use, and give back. The tasklet lives on while there is one, as with a handle.
 ///
@@ -35,7 +34,10 @@ pub unsafe extern "C" fn hsw_tasklet_remote(
     tasklet: hsw_tasklet,
     remote: *mut hsw_remote,
 ) -> hsw_status {
-    object::make(remote, "remote", || Ok(Arc::new(get(tasklet)?.remote()?)))
+    object::make(remote, "remote", || {
+        let remote = get(tasklet)?.remote().map_err(Failure::own)?;
+        Ok(Arc::new(remote))
+    })
 }
 
 /// Makes another handle of the same reference, with an owner of its own.
@@ -66,7 +68,9 @@ pub unsafe extern "C" fn hsw_tasklet_bind_thread(
     remote: *mut hsw_remote,
 ) -> hsw_status {
     object::make(remote, "remote", || {
-        Ok(Arc::new(get(tasklet)?.bind_thread(thread_id)?))
+        let remote = get(tasklet)?.remote().map_err(Failure::own)?;
+        remote.bind_thread_or(thread_id)?;
+        Ok(Arc::new(remote))
     })
 }
 
@@ -74,7 +78,7 @@ pub unsafe extern "C" fn hsw_tasklet_bind_thread(
 /// there then. No-op when it is there already.
 #[no_mangle]
 pub extern "C" fn hsw_remote_bind_thread(remote: hsw_remote, thread_id: u64) -> hsw_status {
-    entry(|| Ok(get(remote)?.bind_thread(thread_id)?))
+    entry(|| Ok(get(remote)?.bind_thread_or(thread_id)?))
 }
 
 /// As `hsw_tasklet_bind_send`, on the tasklet's thread; with `paused`, it is alive and paused at once. Waits and fails as
@@ -91,9 +95,9 @@ pub unsafe extern "C" fn hsw_remote_bind(
         let call = SentCall(Call::new(function, argument, destroy_argument)?);
         let remote = get(remote)?;
         Ok(if paused {
-            remote.bind_paused(move || call.run())
+            remote.bind_paused_or(move || call.run())
         } else {
-            remote.bind(move || call.run())
+            remote.bind_or(move || call.run())
         }?)
     })
 }
@@ -101,7 +105,7 @@ pub unsafe extern "C" fn hsw_remote_bind(
 /// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with`.
 #[no_mangle]
 pub extern "C" fn hsw_remote_unbind(remote: hsw_remote) -> hsw_status {
-    entry(|| Ok(get(remote)?.unbind()?))
+    entry(|| Ok(get(remote)?.unbind_or()?))
 }
 
 /// A handle of the tasklet, for its own thread (`HSW_ERR_WRONG_THREAD` elsewhere). The caller owns it.
@@ -119,31 +123,31 @@ pub unsafe extern "C" fn hsw_remote_tasklet(
 /// On the tasklet's own thread, as `hsw_tasklet_switch`; elsewhere `HSW_ERR_STATE`.
 #[no_mangle]
 pub extern "C" fn hsw_remote_switch(remote: hsw_remote) -> hsw_status {
-    entry(|| Ok(get(remote)?.switch()?))
+    entry(|| Ok(get(remote)?.switch_or()?))
 }
 
 /// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_insert(remote: hsw_remote) -> hsw_status {
-    entry(|| Ok(get(remote)?.insert()?))
+    entry(|| get(remote)?.insert().map_err(Failure::own))
 }
 
 /// Makes it the next one to run on its thread. `HSW_ERR_STATE`: that is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_run(remote: hsw_remote) -> hsw_status {
-    entry(|| Ok(get(remote)?.run()?))
+    entry(|| get(remote)?.run().map_err(Failure::own))
 }
 
 /// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_setup(remote: hsw_remote) -> hsw_status {
-    entry(|| Ok(get(remote)?.setup()?))
+    entry(|| get(remote)?.setup().map_err(Failure::own))
 }
 
 /// Takes it out of the run queue of its thread. Nothing to do when that is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_remove(remote: hsw_remote) -> hsw_status {
-    entry(|| Ok(get(remote)?.remove()?))
+    entry(|| get(remote)?.remove().map_err(Failure::own))
 }
 
 /// Throws an exception into the tasklet, and makes it the next one to run on its thread; with `pending`, when its turn comes. For the
@@ -160,11 +164,12 @@ pub unsafe extern "C" fn hsw_remote_throw(
         // SAFETY: the contract of the interface.
         let error = unsafe { status::thrown(payload, destroy, message) };
         let remote = get(remote)?;
-        Ok(if pending {
+        let posted = if pending {
             remote.throw_pending(error)
         } else {
             remote.throw(error)
-        }?)
+        };
+        posted.map_err(Failure::own)
     })
 }
 
@@ -174,14 +179,12 @@ pub unsafe extern "C" fn hsw_remote_throw(
 pub extern "C" fn hsw_remote_kill(remote: hsw_remote, pending: bool) -> hsw_status {
     entry(|| {
         let remote = get(remote)?;
-        match pending {
-            false => remote.kill()?,
-            true => match remote.throw_pending(Error::Exit) {
-                Ok(()) | Err(Error::State(StateError::NoThread)) => {}
-                Err(error) => return Err(error.into()),
-            },
-        }
-        Ok(())
+        let posted = if pending {
+            remote.kill_pending()
+        } else {
+            remote.kill()
+        };
+        posted.map_err(Failure::own)
     })
 }
 
@@ -190,10 +193,7 @@ pub extern "C" fn hsw_remote_kill(remote: hsw_remote, pending: bool) -> hsw_stat
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_state(remote: hsw_remote, state: *mut u32) -> hsw_status {
     ask_or_fail(remote, state, "state", |remote| {
-        match remote.with(state_bits) {
-            Err(Error::State(StateError::NoThread)) => Ok(0),
-            other => Ok(other?),
-        }
+        Ok(remote.with_unless_gone(0, state_bits)?)
     })
 }
 
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn hsw_remote_with(
     entry(|| {
         let argument = Sent::from(Owned::new(argument, destroy_argument));
         let function = function.ok_or(Failure::Null("function"))?;
-        get(remote)?.with(move |tasklet| {
+        get(remote)?.with_or(move |tasklet| {
             let argument = Owned::from(argument);
             let lent = Lent::new(Some(tasklet));
             // SAFETY: the contract of the interface: a function of this type, which does not unwind, and the argument for it.

@@ -7,7 +7,7 @@ use super::object::hand_out_or_none;
 use super::status::{self, Failure};
 use super::tasklet::{hsw_entry, hsw_tasklet};
 use super::{entry, hsw_status, local, out, quietly, set_if_wanted, time_limit};
-use crate::{Budget, Error};
+use crate::{Budget, Error, StateError};
 
 /// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
 #[repr(C)]
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn hsw_run_with(
     entry(|| {
         // SAFETY: null, or as the contract of the interface says.
         let budget = unsafe { budget.as_ref() }.ok_or(Failure::Null("budget"))?;
-        let done = crate::run_with(budget.read()?)?;
+        let done = crate::run::run_with_or(budget.read()?)?;
         if report.is_null() {
             return Ok(());
         }
@@ -138,7 +138,7 @@ pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
 pub unsafe extern "C" fn hsw_now_ns(now: *mut u64) -> hsw_status {
     entry(|| {
         let now = out(now, "now")?;
-        let time = crate::time::now().ok_or(Error::from(crate::StateError::NoClock))?;
+        let time = crate::time::now().ok_or_else(|| Failure::own(StateError::NoClock))?;
         now.set(nanoseconds(time));
         Ok(())
     })
@@ -167,11 +167,24 @@ pub unsafe extern "C" fn hsw_timeout(
         let time = time_limit(timeout_ns)?;
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the argument for it.
-        let call = || status::returned(local::inside(|| unsafe { function(argument) }));
-        Ok(match time {
-            Some(time) => crate::time::timeout(time, call),
-            None => call(),
-        }?)
+        let call = || status::passed_on(local::inside(|| unsafe { function(argument) }));
+        let Some(time) = time else {
+            return call().map_err(|(_, failure)| failure);
+        };
+        let mut passed = None;
+        let ended = crate::time::timeout(time, || {
+            call().map_err(|(error, failure)| {
+                passed = Some((matches!(error, Error::Thrown(_)), failure));
+                error
+            })
+        });
+        match (ended, passed) {
+            (Ok(()), _) => Ok(()),
+            // The limit's own exception has become its timeout.
+            (Err(error @ Error::Timeout), Some((true, _))) => Err(Failure::own(error)),
+            (Err(_), Some((_, failure))) => Err(failure),
+            (Err(error), None) => Err(Failure::own(error)),
+        }
     })
 }
 

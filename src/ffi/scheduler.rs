@@ -12,6 +12,9 @@ use super::status::{self, Failure, RawStatus};
 use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, local, out, set_if_wanted};
+use crate::error::WaitError;
+use crate::scheduler::{reschedule, schedule_or};
+use crate::value::Slot;
 use crate::{Error, Value};
 
 /// Called before each switch: `previous` (the handle of nothing when main starts) is still current. The handles are lent for
@@ -72,35 +75,35 @@ impl Hooks {
 /// queued, and calling again goes on with them.
 #[no_mangle]
 pub extern "C" fn hsw_run() -> hsw_status {
-    entry(|| Ok(crate::run()?))
+    entry(|| Ok(crate::run::run_or::<WaitError>()?))
 }
 
 /// Lets the others run once; the caller goes to the end of the run queue.
 #[no_mangle]
 pub extern "C" fn hsw_schedule() -> hsw_status {
-    entry(|| Ok(crate::schedule()?))
+    entry(|| Ok(schedule_or::<WaitError>()?))
 }
 
 /// Pauses the caller and lets the others run. It goes on when somebody inserts or runs it.
 #[no_mangle]
 pub extern "C" fn hsw_schedule_remove() -> hsw_status {
-    entry(|| Ok(crate::schedule_remove()?))
+    entry(|| Ok(reschedule(Slot::EMPTY, true).map(drop)?))
 }
 
 fn schedule_with(
     value: *mut c_void,
     destroy: hsw_destroy,
     returned: *mut *mut c_void,
-    schedule: fn(Value) -> Result<Value, Error>,
+    remove: bool,
 ) -> hsw_status {
     entry(|| {
         let value = Owned::new(value, destroy);
         let returned = out(returned, "returned")?;
-        let got = schedule(Value::new(value))?;
+        let got = Value(reschedule(Slot::new(value), remove)?);
         let pointer = match got.downcast::<Owned>() {
             Ok(owned) => owned.take().0,
             Err(other) if other.is_none() => core::ptr::null_mut(),
-            Err(_) => return Err(Error::WrongType.into()),
+            Err(_) => return Err(Failure::own(Error::WrongType)),
         };
         returned.set(pointer);
         Ok(())
@@ -116,7 +119,7 @@ pub unsafe extern "C" fn hsw_schedule_with(
     destroy: hsw_destroy,
     returned: *mut *mut c_void,
 ) -> hsw_status {
-    schedule_with(value, destroy, returned, crate::schedule_with)
+    schedule_with(value, destroy, returned, false)
 }
 
 /// As `hsw_schedule_remove`, with a value as in `hsw_schedule_with`.
@@ -126,7 +129,7 @@ pub unsafe extern "C" fn hsw_schedule_remove_with(
     destroy: hsw_destroy,
     returned: *mut *mut c_void,
 ) -> hsw_status {
-    schedule_with(value, destroy, returned, crate::schedule_remove_with)
+    schedule_with(value, destroy, returned, true)
 }
 
 /// The tasklet that is running. The caller owns the handle.

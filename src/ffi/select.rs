@@ -16,9 +16,11 @@ use super::value::Sent;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit};
 use crate::channel::{RECEIVE, SEND};
-use crate::select::{value, Case, Receivable, Sendable};
+use crate::error::WaitError;
+use crate::select::{Case, Receivable, Sendable};
+use crate::transfer::opened;
 use crate::value::Slot;
-use crate::{Error, Select};
+use crate::Select;
 
 /// What a case of `hsw_select` does.
 #[repr(i32)]
@@ -138,12 +140,12 @@ impl Carried {
     }
 
     /// What was received.
-    fn received(&self, slot: Slot) -> Result<Owned, Error> {
+    fn received(&self, slot: Slot) -> Result<Owned, WaitError> {
         #[cfg(feature = "std")]
         if self.crosses {
-            return value::<Sent>(slot).map(Owned::from);
+            return opened::<Sent>(slot).map(Owned::from);
         }
-        value(slot)
+        opened(slot)
     }
 }
 
@@ -237,7 +239,7 @@ where
 }
 
 /// Which case it was, and what was received, if it was a receive.
-type Outcome = (Option<usize>, Result<Option<*mut c_void>, Error>);
+type Outcome = (Option<usize>, Result<Option<*mut c_void>, WaitError>);
 
 #[inline(never)] // keeps the frames of blocking calls small
 fn run(select: &mut Select, carried: &[Carried], time: Option<Duration>) -> Outcome {

@@ -75,7 +75,7 @@ pub unsafe extern "C" fn hsw_settings_console(settings: *mut hsw_settings) -> hs
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
     // SAFETY: the contract of the interface.
-    entry(|| Ok::<(), Failure>(unsafe { wanted(settings) }.apply()?))
+    entry(|| unsafe { wanted(settings) }.apply().map_err(Failure::own))
 }
 
 /// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
@@ -91,7 +91,8 @@ pub unsafe extern "C" fn hsw_init_in(
             return Err(Failure::Null("memory"));
         }
         // SAFETY: the contract of the interface; for the memory, what is said above.
-        Ok(unsafe { wanted(settings).apply_in(memory.cast(), bytes) }?)
+        let applied = unsafe { wanted(settings).apply_in(memory.cast(), bytes) };
+        applied.map_err(Failure::own)
     })
 }
 

@@ -18,9 +18,8 @@ pub unsafe extern "C" fn hsw_spill(function: hsw_function, argument: *mut c_void
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: a function of this type with the argument for it.
-        Ok(crate::spill::call(move || {
-            local::inside(|| unsafe { function(argument) })
-        })?)
+        let called = crate::spill::call(move || local::inside(|| unsafe { function(argument) }));
+        called.map_err(Failure::own)
     })
 }
 
@@ -31,9 +30,8 @@ pub unsafe extern "C" fn hsw_grow(function: hsw_function, argument: *mut c_void)
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: as above.
-        Ok(crate::spill::grow(|| {
-            local::inside(|| unsafe { function(argument) })
-        })?)
+        let called = crate::spill::grow(|| local::inside(|| unsafe { function(argument) }));
+        called.map_err(Failure::own)
     })
 }
 

@@ -14,7 +14,7 @@ use alloc::string::{String, ToString};
 use super::handle::{Fault, Kind};
 use super::value::{hsw_destroy, Common, Owned};
 use super::{local, out, set_if_wanted};
-use crate::error::{Error, StateError, Thrown};
+use crate::error::{Error, StateError, Thrown, WaitError};
 use crate::runtime::Runtime;
 
 /// What a call came to. `hsw_last_error_message` has the words.
@@ -29,7 +29,10 @@ pub enum hsw_status {
 
     /// The calling tasklet was killed (TaskletExit). Clean up and return; a tasklet that goes on blocking gets this again.
     HSW_ERR_EXIT = 1,
-    /// An exception arrived, thrown by somebody: `hsw_last_error_payload` has what it carries.
+    /// Somebody threw something at the calling tasklet, or sent it an exception; or another tasklet has failed, and nobody handled
+    /// that. `hsw_last_error_payload` has what an exception carries, `hsw_last_error_cause` what the failure was. All calls that wait
+    /// tell it so, *whatever it was*: any other status but the two beside this one is the call's own end. If somebody's socket
+    /// has timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
     HSW_ERR_THROWN = 2,
     /// A tasklet of the Rust side panicked, and nobody handled it.
     HSW_ERR_PANICKED = 3,
@@ -45,7 +48,7 @@ pub enum hsw_status {
     HSW_ERR_BLOCK_TRAP = 8,
     /// A switch where none is allowed: under `hsw_switch_trap`, in a callback, during unwinding.
     HSW_ERR_SWITCH_TRAP = 9,
-    /// The time is over.
+    /// The time is over that the call was given. (A connection that the system found dead is `HSW_ERR_IO`, also with `ETIMEDOUT`.)
     HSW_ERR_TIMEOUT = 10,
     /// The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet").
     HSW_ERR_STATE = 11,
@@ -141,8 +144,12 @@ pub(super) enum Failure {
     Told(hsw_status, String),
     #[cfg(feature = "std")]
     Panic(String),
-    /// An error of the runtime, and the object the call was about.
+    /// An error of the runtime that is the call's own, and the object the call was about.
     Core(Error, Subject),
+    /// What somebody threw at the calling tasklet, or sent to it, whatever that is: not the call's.
+    Thrown(Error),
+    /// What a function of C's has failed with, as it was: it is passed on.
+    Passed(LastError),
 }
 
 /// The object that a failed call was about, for the message.
@@ -151,13 +158,30 @@ pub(super) enum Subject {
     Named(Kind, String),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Core(error, Subject::None)
+/// Not for any `Error`: of those nobody knows any more whether they were thrown.
+impl From<WaitError> for Failure {
+    fn from(ended: WaitError) -> Self {
+        match ended {
+            WaitError::Hindered(error) => Failure::own(error),
+            WaitError::Thrown(error) => Failure::Thrown(error),
+        }
     }
 }
 
 impl Failure {
+    /// An error of a call that does not wait, or the own end of one that does.
+    pub(super) fn own(error: impl Into<Error>) -> Self {
+        Failure::Core(error.into(), Subject::None)
+    }
+
+    /// The same; an error of the call's own is about that object.
+    pub(super) fn about(self, subject: impl FnOnce() -> Subject) -> Self {
+        match self {
+            Failure::Core(error, Subject::None) => Failure::Core(error, subject()),
+            other => other,
+        }
+    }
+
     #[cfg(feature = "std")]
     pub(super) fn panic(payload: &(dyn Any + Send)) -> Self {
         let words = payload
@@ -181,6 +205,12 @@ impl Failure {
             #[cfg(feature = "std")]
             Failure::Panic(_) => HSW_ERR_INTERNAL,
             Failure::Core(error, _) => status_of(error),
+            Failure::Passed(last) => last.status,
+            Failure::Thrown(error) => match error {
+                Error::Exit => HSW_ERR_EXIT,
+                Error::Panicked(_) => HSW_ERR_PANICKED,
+                _ => HSW_ERR_THROWN,
+            },
         }
     }
 
@@ -208,6 +238,8 @@ impl Failure {
             Failure::Told(_, words) => words.clone(),
             #[cfg(feature = "std")]
             Failure::Panic(words) => format!("internal error: {words}"),
+            Failure::Passed(last) => last.message.to_string_lossy().into_owned(),
+            Failure::Thrown(error) => error.to_string(),
             Failure::Core(error, subject) => {
                 let mut out = error.to_string();
                 if let Subject::Named(kind, name) = subject {
@@ -227,18 +259,31 @@ pub(super) struct LastError {
     error: Option<Error>,
 }
 
+impl LastError {
+    /// As an error of the runtime.
+    fn error(&self) -> Error {
+        let words_alone = || words(self.message.to_string_lossy().into_owned());
+        self.error.clone().unwrap_or_else(words_alone)
+    }
+}
+
 /// Stores the failure as the last error of the calling tasklet.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn record(failure: Failure) -> hsw_status {
     let status = failure.status();
-    let mut words = failure.message();
-    words.retain(|c| c != '\0');
-    let last = LastError {
-        status,
-        message: CString::new(words).unwrap_or_default(),
-        error: match failure {
-            Failure::Core(error, _) => Some(error),
-            _ => None,
+    let last = match failure {
+        Failure::Passed(last) => last,
+        failure => LastError {
+            status,
+            message: {
+                let mut words = failure.message();
+                words.retain(|c| c != '\0');
+                CString::new(words).unwrap_or_default()
+            },
+            error: match failure {
+                Failure::Core(error, _) | Failure::Thrown(error) => Some(error),
+                _ => None,
+            },
         },
     };
     // A thread that ends: the status alone must do.
@@ -295,22 +340,42 @@ pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     }
     if let Some(last) = exchange(None) {
         if last.status as i32 == status.0 {
-            let text = last.message.to_string_lossy().into_owned();
-            return Err(last.error.unwrap_or_else(|| words(text)));
+            return Err(last.error());
         }
     }
-    Err(
-        match ALL.iter().find(|(known, _)| *known as i32 == status.0) {
-            Some((HSW_ERR_EXIT, _)) => Error::Exit,
-            Some((HSW_ERR_CLOSED, _)) => Error::Closed,
-            Some((HSW_ERR_DEADLOCK, _)) => Error::Deadlock,
-            Some((HSW_ERR_BLOCK_TRAP, _)) => Error::BlockTrap,
-            Some((HSW_ERR_SWITCH_TRAP, _)) => Error::SwitchTrap,
-            Some((HSW_ERR_TIMEOUT, _)) => Error::Timeout,
-            Some((_, name)) => words(format!("status {}", name.trim_end_matches('\0'))),
-            None => words(format!("status {}", status.0)),
-        },
-    )
+    Err(made_up(status))
+}
+
+/// As [`returned`], for a caller that passes on what it is: with the error it is told as the very failure, whoever's it was.
+pub(super) fn passed_on(status: RawStatus) -> Result<(), (Error, Failure)> {
+    if status.0 == HSW_OK as i32 {
+        return Ok(());
+    }
+    let last = exchange(None).filter(|last| last.status as i32 == status.0);
+    let last = last.unwrap_or_else(|| {
+        let error = made_up(status);
+        let known = ALL.iter().find(|(known, _)| *known as i32 == status.0);
+        LastError {
+            status: known.map_or(HSW_ERR_THROWN, |(known, _)| *known),
+            message: CString::new(error.to_string()).unwrap_or_default(),
+            error: Some(error),
+        }
+    });
+    Err((last.error(), Failure::Passed(last)))
+}
+
+/// The error for a status that C returned by itself.
+fn made_up(status: RawStatus) -> Error {
+    match ALL.iter().find(|(known, _)| *known as i32 == status.0) {
+        Some((HSW_ERR_EXIT, _)) => Error::Exit,
+        Some((HSW_ERR_CLOSED, _)) => Error::Closed,
+        Some((HSW_ERR_DEADLOCK, _)) => Error::Deadlock,
+        Some((HSW_ERR_BLOCK_TRAP, _)) => Error::BlockTrap,
+        Some((HSW_ERR_SWITCH_TRAP, _)) => Error::SwitchTrap,
+        Some((HSW_ERR_TIMEOUT, _)) => Error::Timeout,
+        Some((_, name)) => words(format!("status {}", name.trim_end_matches('\0'))),
+        None => words(format!("status {}", status.0)),
+    }
 }
 
 /// The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never null, never freed.
@@ -357,7 +422,26 @@ pub extern "C" fn hsw_last_error_status() -> hsw_status {
     })
 }
 
-/// The operating system's number (`errno`) of the calling tasklet's last error; 0 when it was not an error of input or output.
+/// What the calling tasklet's last error is by itself. As `hsw_last_error_status`; but of an `HSW_ERR_THROWN`, whatever was thrown: the
+/// status of the call that failed with it first, in whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), or again `HSW_ERR_THROWN` for an
+/// exception. It is for messages: whose a value is says the status of the call.
+#[no_mangle]
+pub extern "C" fn hsw_last_error_cause() -> hsw_status {
+    super::quietly(HSW_OK, || {
+        local::with(|local| {
+            let errors = local.errors.borrow();
+            let last = errors.get(&current_id());
+            Ok(last.map_or(HSW_OK, |last| match &last.error {
+                Some(error) if last.status == HSW_ERR_THROWN => status_of(error),
+                _ => last.status,
+            }))
+        })
+        .unwrap_or(HSW_OK)
+    })
+}
+
+/// The operating system's number (`errno`) of the calling tasklet's last error, also of one that was thrown; 0 when it was not an error of
+/// input or output.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_errno() -> i32 {
     super::quietly(0, || {
@@ -417,7 +501,7 @@ pub unsafe extern "C" fn hsw_fail(
 ) -> hsw_status {
     super::entry(|| {
         // SAFETY: the contract of the interface.
-        Err(unsafe { thrown(data, destroy, message) }.into())
+        Err(Failure::Thrown(unsafe { thrown(data, destroy, message) }))
     })
 }
 
@@ -443,15 +527,6 @@ pub(super) fn payload_of(error: &Error) -> Option<(*mut c_void, hsw_destroy)> {
             .downcast_ref::<Common>()
             .map(|payload| payload.0.peek()),
         _ => None,
-    }
-}
-
-/// What came out of a call that has not itself run out of time or patience: so it was thrown, by a tasklet that failed with it.
-#[cold]
-pub(super) fn of_another(error: Error) -> Error {
-    match error {
-        Error::Timeout | Error::WouldBlock => Error::exception(error),
-        other => other,
     }
 }
 
@@ -482,8 +557,6 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::MemoryCeiling(_) | Error::OutOfMemory => HSW_ERR_OUT_OF_MEMORY,
         Error::Settings(_) => HSW_ERR_SETTINGS,
         #[cfg(feature = "std")]
-        Error::Io(io) if io.kind() == std::io::ErrorKind::TimedOut => HSW_ERR_TIMEOUT,
-        #[cfg(feature = "std")]
         Error::Io(_) => HSW_ERR_IO,
         // Error grows without a new major version; C must not see a number it has no name for.
         #[allow(unreachable_patterns)]
@@ -491,10 +564,19 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
     }
 }
 
+/// The system's number in an error, or in one that it stands for.
 fn errno_of(error: &Error) -> i32 {
-    match error {
-        #[cfg(feature = "std")]
-        Error::Io(io) => io.raw_os_error().unwrap_or(0),
-        _ => 0,
+    #[cfg(feature = "std")]
+    {
+        let mut cause: Option<&(dyn core::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<std::io::Error>();
+            if let Some(number) = io.and_then(std::io::Error::raw_os_error) {
+                return number;
+            }
+            cause = error.source();
+        }
     }
+    let _ = error;
+    0
 }

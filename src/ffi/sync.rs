@@ -10,8 +10,8 @@ use alloc::sync::Arc;
 
 use super::object::{self, ask, get, handle_of_process, tell};
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, out, set_if_wanted, status, time_limit, Failure};
-use crate::error::StateError;
+use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
+use crate::error::{StateError, WaitError};
 use crate::sync::{
     this_tasklet, Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, RLock, Semaphore,
 };
@@ -149,10 +149,7 @@ pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
     entry(|| {
         let found = get(lock)?;
         let me = this_tasklet();
-        match time_limit(timeout_ns)? {
-            Some(time) => found.lock.acquire_timeout(time)?,
-            None => found.lock.acquire().map_err(status::of_another)?,
-        }
+        found.lock.acquire_or(time_limit(timeout_ns)?)?;
         found.holder.store(me, Ordering::Relaxed);
         Ok(())
     })
@@ -165,7 +162,7 @@ pub extern "C" fn hsw_lock_unlock(lock: hsw_lock) -> hsw_status {
         let found = get(lock)?;
         // Before it is somebody else's.
         found.holder.store(0, Ordering::Relaxed);
-        Ok(found.lock.release()?)
+        found.lock.release().map_err(Failure::own)
     })
 }
 
@@ -209,21 +206,14 @@ pub extern "C" fn hsw_rlock_release(lock: hsw_rlock) -> hsw_status {
 /// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for good.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status {
-    entry(|| {
-        let found = get(lock)?;
-        match time_limit(timeout_ns)? {
-            Some(time) => found.acquire_timeout(time)?,
-            None => found.acquire().map_err(status::of_another)?,
-        }
-        Ok(())
-    })
+    entry(|| Ok(get(lock)?.acquire_or(time_limit(timeout_ns)?)?))
 }
 
 /// Undoes one `hsw_rlock_lock` of the calling tasklet; the last one gives the lock back. `HSW_ERR_STATE`: the calling tasklet does
 /// not hold it.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_unlock(lock: hsw_rlock) -> hsw_status {
-    entry(|| Ok(get(lock)?.release()?))
+    entry(|| get(lock)?.release().map_err(Failure::own))
 }
 
 /// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
@@ -286,11 +276,10 @@ pub extern "C" fn hsw_semaphore_release(semaphore: hsw_semaphore) -> hsw_status 
 pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u64) -> hsw_status {
     entry(|| {
         let found = get(semaphore)?;
-        match (&**found, time_limit(timeout_ns)?) {
-            (CSemaphore::Free(s), Some(time)) => s.acquire_timeout(time)?,
-            (CSemaphore::Free(s), None) => s.acquire().map_err(status::of_another)?,
-            (CSemaphore::Bounded(s), Some(time)) => s.acquire_timeout(time)?,
-            (CSemaphore::Bounded(s), None) => s.acquire().map_err(status::of_another)?,
+        let time = time_limit(timeout_ns)?;
+        match &**found {
+            CSemaphore::Free(s) => s.acquire_or(time)?,
+            CSemaphore::Bounded(s) => s.acquire_or(time)?,
         }
         Ok(())
     })
@@ -302,10 +291,10 @@ pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u6
 pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize) -> hsw_status {
     entry(|| {
         match &**get(semaphore)? {
-            CSemaphore::Free(s) => s.release_many(count)?,
-            CSemaphore::Bounded(s) => s.release_many(count)?,
+            CSemaphore::Free(s) => s.release_many(count),
+            CSemaphore::Bounded(s) => s.release_many(count),
         }
-        Ok(())
+        .map_err(Failure::own)
     })
 }
 
@@ -367,16 +356,14 @@ pub extern "C" fn hsw_condition_wait(
         let lock = get(lock)?;
         let time = time_limit(timeout_ns)?;
         if !lock.is_mine() {
-            return Err(Error::from(StateError::NotOwner).into());
+            return Err(Failure::own(StateError::NotOwner));
         }
         lock.holder.store(0, Ordering::Relaxed);
-        let notified = condition
-            .wait_without_guard(&lock.lock, time)
-            .map_err(status::of_another)?;
+        let notified = condition.wait_without_guard(&lock.lock, time)?;
         lock.holder.store(this_tasklet(), Ordering::Relaxed);
         match notified {
             true => Ok(()),
-            false => Err(Error::Timeout.into()),
+            false => Err(Failure::own(Error::Timeout)),
         }
     })
 }
@@ -434,14 +421,7 @@ pub extern "C" fn hsw_event_clear(event: hsw_event) -> hsw_status {
 /// Waits until it is set. Waits and fails as `hsw_lock_lock`.
 #[no_mangle]
 pub extern "C" fn hsw_event_wait(event: hsw_event, timeout_ns: u64) -> hsw_status {
-    entry(|| {
-        let found = get(event)?;
-        match time_limit(timeout_ns)? {
-            Some(time) => found.wait_timeout(time)?,
-            None => found.wait().map_err(status::of_another)?,
-        }
-        Ok(())
-    })
+    entry(|| Ok(get(event)?.wait_or(time_limit(timeout_ns)?)?))
 }
 
 /// Is it set; how many wait for it. Each may be null.
@@ -492,11 +472,7 @@ pub unsafe extern "C" fn hsw_barrier_wait(
     last: *mut bool,
 ) -> hsw_status {
     entry(|| {
-        let found = get(barrier)?;
-        let came_last = match time_limit(timeout_ns)? {
-            Some(time) => found.wait_timeout(time)?,
-            None => found.wait().map_err(status::of_another)?,
-        };
+        let came_last = get(barrier)?.wait_or(time_limit(timeout_ns)?)?;
         set_if_wanted(last, came_last);
         Ok(())
     })
@@ -573,20 +549,16 @@ pub extern "C" fn hsw_sync_queue_put(
         let found = get(queue)?;
         let time = time_limit(timeout_ns)?;
         let value = Sent::from(Owned::new(value, found.destroy));
-        let done = match time {
-            Some(time) => found.queue.put_timeout(value, time),
-            None => found.queue.put(value).map_err(|mut refused| {
-                refused.error = status::of_another(refused.error);
-                refused
-            }),
-        };
-        done.map_err(|refused| {
-            match refused.error {
-                Error::Timeout => drop(Owned::from(refused.value).take()),
-                _ => drop(refused.value),
-            }
-            refused.error.into()
-        })
+        found
+            .queue
+            .put_within(value, time)
+            .map_err(|(ended, value)| {
+                match ended {
+                    WaitError::Hindered(Error::Timeout) => drop(Owned::from(value).take()),
+                    _ => drop(value),
+                }
+                ended.into()
+            })
     })
 }
 
@@ -601,10 +573,7 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
     entry(|| {
         let value = out(value, "value")?;
         let found = get(queue)?;
-        let got = match time_limit(timeout_ns)? {
-            Some(time) => found.queue.get_timeout(time)?,
-            None => found.queue.get().map_err(status::of_another)?,
-        };
+        let got = found.queue.get_within(time_limit(timeout_ns)?)?;
         value.set(Owned::from(got).take().0);
         Ok(())
     })

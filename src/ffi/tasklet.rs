@@ -13,6 +13,8 @@ use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, set_if_wanted, write_text};
+use crate::error::WaitError;
+use crate::scheduler::{run_tasklet, throw};
 use crate::{measure, Error, Site, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
@@ -93,18 +95,12 @@ pub(super) fn label(tasklet: &Tasklet) -> String {
 /// Runs an operation of a tasklet; an error gets its name.
 fn with_tasklet<R>(
     tasklet: hsw_tasklet,
-    operation: impl FnOnce(&Tasklet) -> Result<R, Error>,
+    operation: impl FnOnce(&Tasklet) -> Result<R, WaitError>,
 ) -> Result<R, Failure> {
     let tasklet = get(tasklet)?;
-    operation(&tasklet).map_err(|error| {
-        // An exception that arrived here while the operation waited is not about that tasklet.
-        let about = !matches!(error, Error::Exit | Error::Thrown(_) | Error::Panicked(_));
-        let subject = if about {
-            Subject::Named(Kind::Tasklet, label(&tasklet))
-        } else {
-            Subject::None
-        };
-        Failure::Core(error, subject)
+    operation(&tasklet).map_err(|ended| {
+        let subject = || Subject::Named(Kind::Tasklet, label(&tasklet));
+        Failure::from(ended).about(subject)
     })
 }
 
@@ -270,7 +266,7 @@ impl Options {
     pub(super) fn failure(&self, error: Error) -> Failure {
         match &self.name {
             Some(name) => Failure::Core(error, Subject::Named(Kind::Tasklet, name.clone())),
-            None => error.into(),
+            None => Failure::own(error),
         }
     }
 }
@@ -376,7 +372,7 @@ pub unsafe extern "C" fn hsw_tasklet_bind(
     entry(|| {
         let call = Call::new(function, argument, destroy_argument)?;
         with_tasklet(tasklet, |t| {
-            bind_without_site(t, |t| t.bind(move || call.run()))
+            bind_without_site(t, |t| t.bind(move || call.run())).map_err(WaitError::Hindered)
         })
     })
 }
@@ -392,7 +388,7 @@ pub unsafe extern "C" fn hsw_tasklet_bind_paused(
     entry(|| {
         let call = Call::new(function, argument, destroy_argument)?;
         with_tasklet(tasklet, |t| {
-            bind_without_site(t, |t| t.bind_paused(move || call.run()))
+            bind_without_site(t, |t| t.bind_paused(move || call.run())).map_err(WaitError::Hindered)
         })
     })
 }
@@ -410,7 +406,7 @@ pub unsafe extern "C" fn hsw_tasklet_bind_send(
     entry(|| {
         let call = SentCall(Call::new(function, argument, destroy_argument)?);
         with_tasklet(tasklet, |t| {
-            bind_without_site(t, |t| t.bind_send(move || call.run()))
+            bind_without_site(t, |t| t.bind_send(move || call.run())).map_err(WaitError::Hindered)
         })
     })
 }
@@ -418,37 +414,37 @@ pub unsafe extern "C" fn hsw_tasklet_bind_send(
 /// Takes the function away again. The tasklet ends without running anything; its argument is freed.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_unbind(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| with_tasklet(tasklet, Tasklet::unbind))
+    entry(|| with_tasklet(tasklet, |t| t.unbind().map_err(WaitError::Hindered)))
 }
 
 /// Makes a bound tasklet alive and appends it to the run queue.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_setup(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| with_tasklet(tasklet, Tasklet::setup))
+    entry(|| with_tasklet(tasklet, |t| t.setup().map_err(WaitError::Hindered)))
 }
 
 /// Appends a paused tasklet to the run queue. No-op for one that is queued.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_insert(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| with_tasklet(tasklet, Tasklet::insert))
+    entry(|| with_tasklet(tasklet, |t| t.insert().map_err(WaitError::Hindered)))
 }
 
 /// Takes a tasklet out of the run queue: paused. No-op for one that is not queued.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_remove(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| with_tasklet(tasklet, Tasklet::remove))
+    entry(|| with_tasklet(tasklet, |t| t.remove().map_err(WaitError::Hindered)))
 }
 
 /// Switches to the tasklet at once. The caller stays at its place in the run queue.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_run(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| with_tasklet(tasklet, Tasklet::run))
+    entry(|| with_tasklet(tasklet, run_tasklet::<false, _>))
 }
 
 /// Switches to the tasklet at once and pauses the caller.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_switch(tasklet: hsw_tasklet) -> hsw_status {
-    entry(|| with_tasklet(tasklet, Tasklet::switch))
+    entry(|| with_tasklet(tasklet, run_tasklet::<true, _>))
 }
 
 /// Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With `pending` it is only made
@@ -465,13 +461,7 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
     entry(|| {
         // SAFETY: the contract of the interface.
         let error = unsafe { status::thrown(payload, destroy, message) };
-        with_tasklet(tasklet, |t| {
-            if pending {
-                t.throw_pending(error)
-            } else {
-                t.throw(error)
-            }
-        })
+        with_tasklet(tasklet, |t| throw(t, error, pending))
     })
 }
 
@@ -479,12 +469,7 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
 /// once, to its end if it obeys. No-op for a tasklet that is dead.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_status {
-    entry(|| {
-        with_tasklet(
-            tasklet,
-            |t| if pending { t.kill_pending() } else { t.kill() },
-        )
-    })
+    entry(|| with_tasklet(tasklet, |t| throw(t, Error::Exit, pending)))
 }
 
 pub(super) fn state_bits(t: &Tasklet) -> u32 {
@@ -614,7 +599,7 @@ pub unsafe extern "C" fn hsw_tasklet_take_tempval(
             Err(other) if other.is_none() => Ok(core::ptr::null_mut()),
             Err(other) => {
                 drop(t.set_tempval(other));
-                Err(Error::WrongType.into())
+                Err(Failure::own(Error::WrongType))
             }
         }
     })

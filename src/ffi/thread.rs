@@ -68,7 +68,7 @@ pub struct hsw_thread_info {
 pub unsafe extern "C" fn hsw_thread_get_info(id: u64, info: *mut hsw_thread_info) -> hsw_status {
     entry(|| {
         let wanted = out(info, "info")?;
-        let info = thread::info(id)?;
+        let info = thread::info_or(id)?;
         let mut name = [0; 64];
         let text = info.name.unwrap_or_default();
         // SAFETY: an array of our own.
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn hsw_thread_channel_send_throw(
 }
 
 /// Sends `count` values one after the other. For all of them the same holds as in `hsw_thread_channel_send`. `sent` (may be null) gets how many
-/// were sent; it is not written on failure.
+/// were sent, also on failure; the others have been freed then.
 ///
 /// `values` must not lie on a sliced stack other than the caller's own.
 #[no_mangle]

@@ -12,6 +12,7 @@ use super::tasklet::{hsw_entry, Call};
 use super::value::hsw_destroy;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
 use crate::timer::{Clock, SimClock, Timer};
+use crate::Error;
 
 /// A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
 /// `hsw_set_clock` is another thing: the source of time for budgets and for the timeouts of channels.)
@@ -66,7 +67,8 @@ fn stretch(time_ns: u64) -> Result<Duration, Failure> {
 }
 
 /// Hands the timer out, to who wants a handle. Cancelled if that fails.
-fn armed(timer: Timer, wanted: *mut hsw_timer) -> Done {
+fn armed(timer: Result<Timer, Error>, wanted: *mut hsw_timer) -> Done {
+    let timer = timer.map_err(Failure::own)?;
     if wanted.is_null() {
         return Ok(());
     }
@@ -85,13 +87,17 @@ fn armed(timer: Timer, wanted: *mut hsw_timer) -> Done {
 /// Gets the calling thread's clock of wall time, which follows the system's monotonic clock from its first use on.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hsw_status {
-    object::make(clock, "clock", || Ok(CClock::Wall(Clock::wall()?)))
+    object::make(clock, "clock", || {
+        Clock::wall().map(CClock::Wall).map_err(Failure::own)
+    })
 }
 
 /// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time does until it is told otherwise.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) -> hsw_status {
-    object::make(clock, "clock", || Ok(CClock::Sim(SimClock::current()?)))
+    object::make(clock, "clock", || {
+        SimClock::current().map(CClock::Sim).map_err(Failure::own)
+    })
 }
 
 /// Makes another clock of simulated time, at zero.
@@ -152,7 +158,7 @@ pub extern "C" fn hsw_timer_clock_set_scale(clock: hsw_timer_clock, scale: f64) 
                 "scale: {scale} is not a finite number from 0 on"
             )));
         }
-        Ok(clock.set_scale(scale)?)
+        clock.set_scale(scale).map_err(Failure::own)
     })
 }
 
@@ -223,7 +229,7 @@ pub unsafe extern "C" fn hsw_timer_clock_get_info(
 pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) -> hsw_status {
     entry(|| {
         let clock = get(clock)?;
-        Ok(clock.sleep(stretch(time_ns)?)?)
+        Ok(clock.sleep_or(stretch(time_ns)?)?)
     })
 }
 
@@ -232,7 +238,7 @@ pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) ->
 pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64) -> hsw_status {
     entry(|| {
         let clock = get(clock)?;
-        Ok(clock.sleep_until(stretch(at_ns)?)?)
+        Ok(clock.sleep_until_or(stretch(at_ns)?)?)
     })
 }
 
@@ -258,7 +264,7 @@ pub unsafe extern "C" fn hsw_timer_call_later(
         let alarm = Call::new(function, argument, destroy_argument)?;
         let clock = get(clock)?;
         armed(
-            clock.call_later(stretch(delay_ns)?, move || alarm.call_back())?,
+            clock.call_later(stretch(delay_ns)?, move || alarm.call_back()),
             timer,
         )
     })
@@ -278,7 +284,7 @@ pub unsafe extern "C" fn hsw_timer_call_at(
         let alarm = Call::new(function, argument, destroy_argument)?;
         let clock = get(clock)?;
         armed(
-            clock.call_at(stretch(at_ns)?, move || alarm.call_back())?,
+            clock.call_at(stretch(at_ns)?, move || alarm.call_back()),
             timer,
         )
     })
@@ -302,7 +308,7 @@ pub unsafe extern "C" fn hsw_timer_repeat(
             return Err(Failure::Argument("period_ns: a period of zero".into()));
         }
         armed(
-            clock.repeat(stretch(period_ns)?, move || alarm.call_back())?,
+            clock.repeat(stretch(period_ns)?, move || alarm.call_back()),
             timer,
         )
     })

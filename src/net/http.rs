@@ -28,6 +28,7 @@
 //! ```
 
 use super::TcpStream;
+use crate::error::WaitError;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -370,10 +371,9 @@ fn connect<S>(
 
 /// Is it something that was thrown at the tasklet, rather than an error of the connection?
 fn is_ours(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<crate::Error>())
-        .is_some_and(|e| !matches!(e, crate::Error::Timeout | crate::Error::Io(_)))
+    let inner = error.get_ref().and_then(|e| e.downcast_ref());
+    WaitError::was_thrown(error)
+        || inner.is_some_and(|e| !matches!(e, crate::Error::Timeout | crate::Error::Io(_)))
 }
 
 /// How much of an answer is kept.

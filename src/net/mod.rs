@@ -27,4 +27,6 @@ pub(crate) use sys::timespec;
 #[cfg(feature = "std")]
 pub use sys::{poll, select, Os};
 #[cfg(feature = "std")]
+pub(crate) use tcp::resolve_or;
+#[cfg(feature = "std")]
 pub use tcp::{resolve, TcpListener, TcpStream, BURST};

@@ -314,9 +314,9 @@ impl Reactor {
         self: &Rc<Self>,
         interest: Option<(Fd, Events)>,
         deadline: Option<Instant>,
-    ) -> Result<Wake> {
+    ) -> Result<Wake, WaitError> {
         let registered = self.register(interest, deadline);
-        Ok(self.block(&registered.waiter)?)
+        self.block(&registered.waiter)
     }
 
     /// Blocks the tasklet until somebody wakes `waiter`.
@@ -653,7 +653,7 @@ pub(crate) fn round(
         return Err(WaitError::Hindered(Error::BlockTrap));
     }
     drive::raise(me).map_err(WaitError::Thrown)?;
-    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+    let reactor = Reactor::current().map_err(WaitError::own)?;
     let pumped = reactor.pump_and_rest(None, for_threads);
     pumped.map_err(|error| WaitError::Hindered(error.into()))?;
     if crate::run_count() > 1 && !over() {

@@ -8,6 +8,7 @@
 
 use super::reactor::{Reactor, Wake};
 use super::shim::Events;
+use crate::error::WaitError;
 use crate::Result as HswResult;
 use nix::sys::socket::{
     connect, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,
@@ -216,6 +217,22 @@ impl TcpStream {
         Ok(TcpStream {
             source: self.source.clone(),
         })
+    }
+
+    /// As `write_all`, and counts in `sent`, from zero, the bytes that the system has taken: also when it fails. So who finds the time up
+    /// goes on with the rest.
+    ///
+    /// Errors: as `write`.
+    pub fn write_all_counted(&self, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
+        *sent = 0;
+        while *sent < bytes.len() {
+            match (&*self).write(&bytes[*sent..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => *sent += n,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get `ConnectionAborted`.
@@ -469,15 +486,22 @@ impl fmt::Debug for TcpListener {
 /// Errors: the name is unknown or the look-up failed; what [`offload::call`](crate::offload::call) fails with; an empty list is an error
 /// too.
 pub fn resolve(host: &str, port: u16) -> HswResult<Vec<SocketAddr>> {
+    Ok(resolve_or(host, port)?)
+}
+
+/// As [`resolve`]; the error can tell what was thrown.
+pub(crate) fn resolve_or(host: &str, port: u16) -> HswResult<Vec<SocketAddr>, WaitError> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let name = host.to_owned();
-    let found = crate::offload::call(move || {
+    let look_up = crate::offload::Call::new(move || {
         std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter)
-    })??;
+    });
+    let found = look_up.wait_or()?.map_err(WaitError::own)?;
     if found.is_empty() {
-        return Err(io::Error::new(ErrorKind::NotFound, format!("{host} has no address")).into());
+        let none = io::Error::new(ErrorKind::NotFound, format!("{host} has no address"));
+        return Err(WaitError::own(none));
     }
     Ok(found)
 }

@@ -23,7 +23,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::channel::SEND;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WaitError};
 use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::tasklet::{flag, Task};
 use crate::thread::claim::Claim;
@@ -55,10 +55,10 @@ pub(crate) trait Held {
     fn is_closing(&self) -> bool;
 
     /// Sends what is in the slot, or receives: what came of it, as with the local channel. The slot comes back if nobody is there (any more).
-    fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot>, Slot>;
+    fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot, WaitError>, Slot>;
 
     /// Lets go of the lock, and makes who was met runnable. Errors: what was thrown at the caller, if that switches.
-    fn conclude(self: Box<Self>, local: &Local) -> Result<()>;
+    fn conclude(self: Box<Self>, local: &Local) -> Result<(), WaitError>;
 
     /// May the caller join the queue? If true it must, or [scatter](Held::scatter).
     fn gather(&mut self, sends: bool) -> bool;
@@ -163,8 +163,12 @@ enum Step<'a> {
 }
 
 /// As [`perform`](super::perform), for cases with channels between threads.
-pub(super) fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen> {
-    let local = thread::local()?;
+pub(super) fn perform(
+    cases: &mut [Case],
+    ordered: bool,
+    patience: Patience,
+) -> Result<Chosen, WaitError> {
+    let local = thread::local().map_err(WaitError::own)?;
     check(cases)?;
     let channels: Vec<_> = cases.iter().map(|case| case.far().cloned()).collect();
     let runtime = Runtime::get();
@@ -208,7 +212,7 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn step(&mut self, cases: &mut [Case]) -> Result<Step<'a>> {
+    fn step(&mut self, cases: &mut [Case]) -> Result<Step<'a>, WaitError> {
         let mut holds = Holds::lock_all(self.channels);
         loop {
             while let Some(i) = self.ready(cases, &mut holds) {
@@ -246,7 +250,7 @@ impl<'a> Attempt<'a> {
                 None => cases[i].core().closing(),
             };
             if let Some(closed) = pick(cases.len(), self.ordered, closing) {
-                return Ok(Step::Done((closed, Err(Error::Closed))));
+                return Ok(Step::Done((closed, Err(WaitError::own(Error::Closed)))));
             }
             let Some(until) = self.deadline else {
                 // The clock may be the host's.
@@ -271,7 +275,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Does a case on a channel of this thread, if it still can be done.
-    fn meet_here(&self, case: &mut Case, i: usize) -> Result<Step<'a>> {
+    fn meet_here(&self, case: &mut Case, i: usize) -> Result<Step<'a>, WaitError> {
         match case.secure() {
             true => exchange(case).map(|outcome| Step::Done((i, outcome))),
             false => Ok(Step::Again),
@@ -288,14 +292,15 @@ impl<'a> Attempt<'a> {
     }
 
     /// Tells the channel callback, which runs code of a user: nothing is locked.
-    fn tell(&mut self, case: &mut Case, i: usize) -> Result<()> {
+    fn tell(&mut self, case: &mut Case, i: usize) -> Result<(), WaitError> {
         self.told[i] = true;
         let Some(channel) = &self.channels[i] else {
-            return case.core().announce(self.runtime, self.me, case.direction);
+            let told = case.core().announce(self.runtime, self.me, case.direction);
+            return told.map_err(WaitError::Hindered);
         };
         let (told, slot) = channel.call_back(case.slot.take(), case.direction == SEND);
         case.slot = slot;
-        told
+        told.map_err(WaitError::Hindered)
     }
 
     /// Joins all queues of channels between threads, and lets go of the locks.
@@ -348,7 +353,7 @@ struct Wait<'a> {
 
 impl Wait<'_> {
     /// Waits. None: it must begin anew.
-    fn finish(mut self, cases: &mut [Case]) -> Option<Result<Chosen>> {
+    fn finish(mut self, cases: &mut [Case]) -> Option<Result<Chosen, WaitError>> {
         let runtime = self.stand_ins.runtime;
         let done = wait(runtime, self.me, &mut self.stand_ins, cases, self.until);
         let far = self.leave();
@@ -369,7 +374,7 @@ impl Wait<'_> {
             }
         }
         let result = match conclude(done, outcome, expired) {
-            Ok((i, _)) if refused => Ok((i, Err(Error::Closed))),
+            Ok((i, _)) if refused => Ok((i, Err(WaitError::own(Error::Closed)))),
             result => result,
         };
         put_back(self.me, kept, result.is_err());

@@ -1,7 +1,7 @@
 //! The barrier.
 
 use super::wait::{self, Answer, List, Until, Wait, Waiter};
-use crate::error::StateError;
+use crate::error::{StateError, WaitError};
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -45,7 +45,12 @@ impl Barrier {
     /// # Errors
     /// [`StateError::BarrierBroken`]; what was thrown at the tasklet meanwhile and [`Error::BlockTrap`]: those break it.
     pub fn wait(&self) -> Result<bool> {
-        self.wait_until(Until::Ever)
+        Ok(self.wait_or(None)?)
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was thrown.
+    pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<bool, WaitError> {
+        self.wait_until(time.map_or(Until::Ever, Until::after))
     }
 
     /// As [`wait`](Self::wait), for at most `time`. With zero, only who comes last passes; a time that the clock cannot tell is for ever.
@@ -53,7 +58,7 @@ impl Barrier {
     /// # Errors
     /// As [`wait`](Self::wait), and [`Error::Timeout`], which breaks it.
     pub fn wait_timeout(&self, time: Duration) -> Result<bool> {
-        self.wait_until(Until::after(time))
+        Ok(self.wait_or(Some(time))?)
     }
 
     /// Breaks it: those who wait and those who come get [`StateError::BarrierBroken`].
@@ -91,11 +96,11 @@ impl Barrier {
     }
 
     /// The last one to come lets all go.
-    fn come(&self, waiter: Option<&Arc<Waiter>>) -> Result<bool> {
+    fn come(&self, waiter: Option<&Arc<Waiter>>) -> Result<bool, WaitError> {
         let all = {
             let mut state = wait::lock(&self.state);
             if state.broken {
-                return Err(StateError::BarrierBroken.into());
+                return Err(WaitError::own(StateError::BarrierBroken));
             }
             if state.list.len() + 1 < self.parties {
                 state.list.extend(waiter.cloned());
@@ -107,7 +112,7 @@ impl Barrier {
         Ok(true)
     }
 
-    fn wait_until(&self, until: Until) -> Result<bool> {
+    fn wait_until(&self, until: Until) -> Result<bool, WaitError> {
         // Without a wait, if it is the last one.
         if wait::lock(&self.state).list.len() + 1 >= self.parties || matches!(until, Until::Now) {
             if self.come(None)? {
@@ -115,7 +120,7 @@ impl Barrier {
             }
             if let Until::Now = until {
                 self.abort();
-                return Err(Error::Timeout);
+                return Err(WaitError::own(Error::Timeout));
             }
         }
         let wait = match Wait::begin(until) {
@@ -137,9 +142,9 @@ impl Barrier {
             };
             let result = match answer {
                 Answer::Granted => Ok(false),
-                Answer::Refused => Err(StateError::BarrierBroken.into()),
+                Answer::Refused => Err(WaitError::own(StateError::BarrierBroken)),
                 Answer::None if woken => continue,
-                Answer::None => Err(Error::Timeout),
+                Answer::None => Err(WaitError::own(Error::Timeout)),
             };
             std::mem::forget(leaving);
             return result;

@@ -3,6 +3,7 @@
 use super::lock::{Lock, LockGuard};
 use super::sem::Sem;
 use super::wait::{self, Answer, Until, Wait, Waiter};
+use crate::error::WaitError;
 use crate::Result;
 use std::collections::VecDeque;
 use std::fmt;
@@ -73,7 +74,7 @@ impl Condition {
     /// # Errors
     /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`](crate::Error::BlockTrap). The lock is *not* held then.
     pub fn wait<'a, T: ?Sized>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>> {
-        self.wait_until(guard, Until::Ever).map(|(guard, _)| guard)
+        Ok(self.wait_until(guard, Until::Ever)?.0)
     }
 
     /// As [`wait`](Self::wait), for at most `time`; the answer says whether it was notified. The wait for the lock afterwards is not limited.
@@ -87,7 +88,7 @@ impl Condition {
         guard: LockGuard<'a, T>,
         time: Duration,
     ) -> Result<(LockGuard<'a, T>, bool)> {
-        self.wait_until(guard, Until::after(time))
+        Ok(self.wait_until(guard, Until::after(time))?)
     }
 
     /// Waits until `waits` says no. It is asked with the lock held, before the first wait as well.
@@ -133,7 +134,7 @@ impl Condition {
         &self,
         lock: &Lock<()>,
         time: Option<Duration>,
-    ) -> Result<bool> {
+    ) -> Result<bool, WaitError> {
         let until = time.map_or(Until::Ever, Until::after);
         let (guard, notified) = self.wait_until(lock.guard(), until)?;
         std::mem::forget(guard);
@@ -144,7 +145,7 @@ impl Condition {
         &self,
         guard: LockGuard<'a, T>,
         until: Until,
-    ) -> Result<(LockGuard<'a, T>, bool)> {
+    ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
         let lock: &'a Lock<T> = LockGuard::lock(&guard);
         let sem = lock.raw().sem();
         if let Until::Now = until {

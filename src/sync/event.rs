@@ -1,6 +1,7 @@
 //! The event: a flag to wait for.
 
 use super::wait::{self, Answer, List, Until, Wait, Waiter};
+use crate::error::WaitError;
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +63,15 @@ impl Event {
     /// # Errors
     /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`].
     pub fn wait(&self) -> Result<()> {
-        self.wait_until(Until::Ever)
+        Ok(self.wait_or(None)?)
+    }
+
+    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was thrown.
+    pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
+        if self.is_set() {
+            return Ok(());
+        }
+        self.wait_until(time.map_or(Until::Ever, Until::after))
     }
 
     /// As [`wait`](Self::wait), for at most `time`. Zero looks only; a time that the clock cannot tell is for ever.
@@ -70,10 +79,7 @@ impl Event {
     /// # Errors
     /// As [`wait`](Self::wait), and [`Error::Timeout`].
     pub fn wait_timeout(&self, time: Duration) -> Result<()> {
-        if self.is_set() {
-            return Ok(());
-        }
-        self.wait_until(Until::after(time))
+        Ok(self.wait_or(Some(time))?)
     }
 
     /// How many wait now.
@@ -81,12 +87,9 @@ impl Event {
         wait::lock(&self.list).len()
     }
 
-    fn wait_until(&self, until: Until) -> Result<()> {
-        if self.is_set() {
-            return Ok(());
-        }
+    fn wait_until(&self, until: Until) -> Result<(), WaitError> {
         if let Until::Now = until {
-            return Err(Error::Timeout);
+            return Err(WaitError::own(Error::Timeout));
         }
         let wait = Wait::begin(until)?;
         {
@@ -105,7 +108,7 @@ impl Event {
             }
             if !woken {
                 return match leaving.now() {
-                    Answer::None => Err(Error::Timeout),
+                    Answer::None => Err(WaitError::own(Error::Timeout)),
                     _ => Ok(()),
                 };
             }

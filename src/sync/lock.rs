@@ -2,7 +2,7 @@
 
 use super::sem::Sem;
 use super::wait::Until;
-use crate::error::StateError;
+use crate::error::{StateError, WaitError};
 use crate::runtime::Runtime;
 use crate::Result;
 use std::cell::UnsafeCell;
@@ -160,7 +160,17 @@ impl Lock<()> {
     /// # Errors
     /// As [`lock`](Self::lock).
     pub fn acquire(&self) -> Result<()> {
-        self.raw.sem().acquire(Until::Ever)
+        Ok(self.acquire_or(None)?)
+    }
+
+    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what was thrown.
+    pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
+        if self.raw.sem().try_acquire() {
+            return Ok(());
+        }
+        self.raw
+            .sem()
+            .acquire(time.map_or(Until::Ever, Until::after))
     }
 
     /// As [`lock_timeout`](Self::lock_timeout), without a guard.
@@ -388,6 +398,11 @@ impl RLock<()> {
     /// As [`lock_timeout`](Self::lock_timeout).
     pub fn acquire_timeout(&self, time: Duration) -> Result<()> {
         self.lock_timeout(time).map(std::mem::forget)
+    }
+
+    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what was thrown.
+    pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
+        self.enter(|sem| sem.acquire(time.map_or(Until::Ever, Until::after)))
     }
 
     /// Undoes one `acquire`.

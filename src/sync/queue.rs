@@ -2,6 +2,7 @@
 
 use super::sem::Sem;
 use super::wait::{self, Until};
+use crate::error::WaitError;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::fmt;
@@ -94,7 +95,16 @@ impl<T> Queue<T> {
     /// # Errors
     /// With the value: [`Error::Closed`], what was thrown at the tasklet while it waited, [`Error::BlockTrap`].
     pub fn put(&self, value: T) -> Result<(), Refused<T>> {
-        self.put_until(value, Until::Ever)
+        self.put_or(value, Until::Ever).map_err(Refused::new)
+    }
+
+    /// As [`put_timeout`](Self::put_timeout), or without a limit; the error can tell what was thrown.
+    pub(crate) fn put_within(
+        &self,
+        value: T,
+        time: Option<Duration>,
+    ) -> Result<(), (WaitError, T)> {
+        self.put_or(value, time.map_or(Until::Ever, Until::after))
     }
 
     /// Puts `value` in if there is room now.
@@ -102,10 +112,8 @@ impl<T> Queue<T> {
     /// # Errors
     /// With the value: [`Error::WouldBlock`], [`Error::Closed`].
     pub fn try_put(&self, value: T) -> Result<(), Refused<T>> {
-        self.put_until(value, Until::Now).map_err(|mut refused| {
-            refused.error = at_once(refused.error);
-            refused
-        })
+        self.put_or(value, Until::Now)
+            .map_err(|(ended, value)| Refused::new((at_once(ended), value)))
     }
 
     /// As [`put`](Self::put), for at most `time`. Zero tries once; a time that the clock cannot tell is for ever.
@@ -113,19 +121,18 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put), and [`Error::Timeout`].
     pub fn put_timeout(&self, value: T, time: Duration) -> Result<(), Refused<T>> {
-        self.put_until(value, Until::after(time))
+        self.put_or(value, Until::after(time)).map_err(Refused::new)
     }
 
-    fn put_until(&self, value: T, until: Until) -> Result<(), Refused<T>> {
-        if let Err(error) = self.room.acquire(until) {
-            return Err(Refused { error, value });
+    fn put_or(&self, value: T, until: Until) -> Result<(), (WaitError, T)> {
+        if let Err(ended) = self.room.acquire(until) {
+            return Err((ended, value));
         }
         let getter = {
             let mut values = wait::lock(&self.values);
             if values.closed {
                 drop(values);
-                let error = Error::Closed;
-                return Err(Refused { error, value });
+                return Err((WaitError::own(Error::Closed), value));
             }
             values.list.push_back(value);
             // Under the same mutex: a getter that is told `Closed` must not miss a value that is in.
@@ -142,7 +149,12 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Error::Closed`] once the queue is closed and empty, what was thrown at the tasklet while it waited, [`Error::BlockTrap`].
     pub fn get(&self) -> Result<T> {
-        self.get_until(Until::Ever)
+        Ok(self.get_until(Until::Ever)?)
+    }
+
+    /// As [`get_timeout`](Self::get_timeout), or without a limit; the error can tell what was thrown.
+    pub(crate) fn get_within(&self, time: Option<Duration>) -> Result<T, WaitError> {
+        self.get_until(time.map_or(Until::Ever, Until::after))
     }
 
     /// Takes the first value if there is one now.
@@ -150,7 +162,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Error::WouldBlock`], [`Error::Closed`].
     pub fn try_get(&self) -> Result<T> {
-        self.get_until(Until::Now).map_err(at_once)
+        Ok(self.get_until(Until::Now).map_err(at_once)?)
     }
 
     /// As [`get`](Self::get), for at most `time`. Zero tries once; a time that the clock cannot tell is for ever.
@@ -158,10 +170,10 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`get`](Self::get), and [`Error::Timeout`].
     pub fn get_timeout(&self, time: Duration) -> Result<T> {
-        self.get_until(Until::after(time))
+        Ok(self.get_until(Until::after(time))?)
     }
 
-    fn get_until(&self, until: Until) -> Result<T> {
+    fn get_until(&self, until: Until) -> Result<T, WaitError> {
         self.full.acquire(until)?;
         let value = wait::lock(&self.values).list.pop_front();
         let _ = self.room.release();
@@ -191,10 +203,19 @@ impl<T> Queue<T> {
     }
 }
 
-fn at_once(error: Error) -> Error {
-    match error {
-        Error::Timeout => Error::WouldBlock,
+fn at_once(ended: WaitError) -> WaitError {
+    match ended {
+        WaitError::Hindered(Error::Timeout) => WaitError::own(Error::WouldBlock),
         other => other,
+    }
+}
+
+impl<T> Refused<T> {
+    fn new((ended, value): (WaitError, T)) -> Refused<T> {
+        Refused {
+            error: ended.into(),
+            value,
+        }
     }
 }
 

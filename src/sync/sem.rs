@@ -8,7 +8,8 @@
 //! longest: it never becomes free, so nobody can overtake, and nobody wakes up in vain.
 
 use super::wait::{self, Answer, List, Until, Wait, Waiter};
-use crate::{Error, Result};
+use crate::error::WaitError;
+use crate::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -78,7 +79,7 @@ impl Sem {
 
     /// Errors: `Timeout`, `Closed`, `BlockTrap`; what was thrown at the tasklet while it waited.
     #[inline]
-    pub fn acquire(&self, until: Until) -> Result<()> {
+    pub fn acquire(&self, until: Until) -> Result<(), WaitError> {
         if self.try_acquire() {
             return Ok(());
         }
@@ -87,17 +88,17 @@ impl Sem {
 
     #[cold]
     #[inline(never)]
-    fn acquire_waiting(&self, until: Until) -> Result<()> {
+    fn acquire_waiting(&self, until: Until) -> Result<(), WaitError> {
         if let Until::Now = until {
-            return Err(match wait::lock(&self.queue).closed {
+            return Err(WaitError::own(match wait::lock(&self.queue).closed {
                 true => Error::Closed,
                 false => Error::Timeout,
-            });
+            }));
         }
         let wait = Wait::begin(until)?;
         match self.come(wait.waiter()) {
             Came::Took => return Ok(()),
-            Came::Closed => return Err(Error::Closed),
+            Came::Closed => return Err(WaitError::own(Error::Closed)),
             Came::Waits => {}
         }
         let leaving = Leaving {
@@ -114,9 +115,9 @@ impl Sem {
             let result = match answer {
                 // Given in the moment in which the time was up: counts as in time.
                 Answer::Granted => Ok(()),
-                Answer::Refused => Err(Error::Closed),
+                Answer::Refused => Err(WaitError::own(Error::Closed)),
                 Answer::None if woken => continue,
-                Answer::None => Err(Error::Timeout),
+                Answer::None => Err(WaitError::own(Error::Timeout)),
             };
             std::mem::forget(leaving);
             return result;

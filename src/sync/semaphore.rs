@@ -2,7 +2,7 @@
 
 use super::sem::Sem;
 use super::wait::Until;
-use crate::error::StateError;
+use crate::error::{StateError, WaitError};
 use crate::Result;
 use std::fmt;
 use std::time::Duration;
@@ -82,7 +82,17 @@ macro_rules! semaphore {
             /// What was thrown at the tasklet while it waited,
             /// [`Error::BlockTrap`](crate::Error::BlockTrap).
             pub fn acquire(&self) -> Result<()> {
-                self.sem.acquire(Until::Ever)
+                Ok(self.sem.acquire(Until::Ever)?)
+            }
+
+            /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can
+            /// tell what was thrown.
+            #[allow(dead_code)] // for the C interface
+            pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
+                if self.sem.try_acquire() {
+                    return Ok(());
+                }
+                self.sem.acquire(time.map_or(Until::Ever, Until::after))
             }
 
             /// Takes a permit if one is free.
@@ -97,10 +107,7 @@ macro_rules! semaphore {
             /// As [`acquire`](Self::acquire), and
             /// [`Error::Timeout`](crate::Error::Timeout).
             pub fn acquire_timeout(&self, time: Duration) -> Result<()> {
-                if self.sem.try_acquire() {
-                    return Ok(());
-                }
-                self.sem.acquire(Until::after(time))
+                Ok(self.acquire_or(Some(time))?)
             }
 
             /// As [`acquire`](Self::acquire); the permit is given back by

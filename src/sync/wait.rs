@@ -14,10 +14,11 @@
 //! tasklet may be elsewhere.
 
 use crate::arch::fetch;
+use crate::error::WaitError;
 use crate::net::reactor::Reactor;
 use crate::thread::bell::Bell;
 use crate::thread::{self, Seated, Sitting};
-use crate::{Error, Result};
+use crate::Error;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
@@ -132,12 +133,13 @@ pub(super) struct Wait {
 
 impl Wait {
     /// Errors: the tasklet may not block; the operating system has no descriptor left; the thread is ending.
-    pub fn begin(until: Until) -> Result<Wait> {
+    pub fn begin(until: Until) -> Result<Wait, WaitError> {
         if crate::current().block_trap() {
-            return Err(Error::BlockTrap);
+            return Err(WaitError::own(Error::BlockTrap));
         }
-        let reactor = Reactor::current()?;
-        let sitting = thread::local()?.sit_down();
+        let reactor = Reactor::current().map_err(WaitError::own)?;
+        let local = thread::local().map_err(WaitError::own)?;
+        let sitting = local.sit_down();
         // Another thread may end it: a loop that waits for such is not idle.
         reactor.count_outstanding(1);
         let waiter = Arc::new(Waiter {
@@ -163,16 +165,16 @@ impl Wait {
 
     /// Blocks until somebody answers and wakes the waiter (true) or the time is up. Errors: what was thrown at the tasklet meanwhile, what
     /// makes a pump fail.
-    pub fn block(&self) -> Result<bool> {
+    pub fn block(&self) -> Result<bool, WaitError> {
         self.sitting.look(&self.waiter.seated);
         let seated = &self.waiter.seated;
-        Ok(self.sitting.wait(seated, false, self.deadline, || None)?)
+        self.sitting.wait(seated, false, self.deadline, || None)
     }
 
     /// As [`block`](Self::block), once the time is up and the wait goes on all the same.
-    pub fn block_for_ever(&self) -> Result<bool> {
+    pub fn block_for_ever(&self) -> Result<bool, WaitError> {
         let seated = &self.waiter.seated;
-        Ok(self.sitting.wait(seated, false, None, || None)?)
+        self.sitting.wait(seated, false, None, || None)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::scheduler::{give_way, may_switch};
 use crate::tasklet::flag;
+use crate::transfer::opened;
 use crate::value::Slot;
 use crate::Preference;
 use std::fmt;
@@ -63,18 +64,24 @@ pub struct Channel<T: Send + 'static> {
 /// Two threads pass it to and fro all the time: it has its cache line to itself, of 128 bytes on a Cell.
 #[repr(C, align(128))]
 struct Core<T> {
-    meeting: Meeting<Result<T>, Wait<T>>,
+    meeting: Meeting<Brought<T>, Wait<T>>,
     preference: AtomicI8,
     schedule_all: AtomicBool,
 }
 
-type Locked<'a, T> = meeting::Locked<'a, Result<T>, Wait<T>>;
+type Locked<'a, T> = meeting::Locked<'a, Brought<T>, Wait<T>>;
+
+/// What a receiver gets: a value; an error that was sent; or that the channel was closed.
+type Brought<T> = Result<T, WaitError>;
+
+/// Why something was not sent, and what, if nobody got it.
+type Unsent<T> = (WaitError, Option<Brought<T>>);
 
 /// One tasklet's wait.
 struct Wait<T> {
     whose: Whose,
     /// What a sender brings, or a receiver got.
-    value: Mutex<Option<Result<T>>>,
+    value: Mutex<Option<Brought<T>>>,
     core: Weak<Core<T>>,
 }
 
@@ -137,7 +144,7 @@ impl<T> Core<T> {
         local: &Local,
         partner: Arc<Wait<T>>,
         prefers_partner: Preference,
-    ) -> Result<()> {
+    ) -> Result<(), WaitError> {
         let all = self.schedule_all.load(Ordering::Relaxed);
         let next = self.preference() == prefers_partner;
         let called = partner.seated().call();
@@ -153,7 +160,7 @@ impl<T> Core<T> {
             match give_way() {
                 // What was to be handed over has been: no reason to say that it was not.
                 Err(WaitError::Hindered(_)) => {}
-                other => return Ok(other?),
+                other => return other,
             }
         }
         Ok(())
@@ -230,6 +237,12 @@ impl<T: Send + 'static> Channel<T> {
     /// When it would wait: [`Error::Closed`], [`Error::BlockTrap`], [`Error::Deadlock`]; [`Error::SwitchTrap`], no memory for a slice. What was thrown into
     /// the caller meanwhile. The value is dropped then, unless a receiver has got it already.
     pub fn send(&self, value: T) -> Result<()> {
+        Ok(self.send_or(value)?)
+    }
+
+    /// As [`Channel::send`]; the error can tell what was thrown.
+    #[inline]
+    pub(crate) fn send_or(&self, value: T) -> Result<(), WaitError> {
         self.bring(Ok(value), Patience::Forever).map_err(|e| e.0)
     }
 
@@ -238,7 +251,11 @@ impl<T: Send + 'static> Channel<T> {
     /// # Errors
     /// As [`Channel::send`].
     pub fn send_throw(&self, error: impl Into<Error>) -> Result<()> {
-        self.bring(Err(error.into()), Patience::Forever)
+        Ok(self.send_throw_or(error.into())?)
+    }
+
+    pub(crate) fn send_throw_or(&self, error: Error) -> Result<(), WaitError> {
+        self.bring(Err(WaitError::Thrown(error)), Patience::Forever)
             .map_err(|e| e.0)
     }
 
@@ -260,6 +277,11 @@ impl<T: Send + 'static> Channel<T> {
     /// # Errors
     /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; what was thrown into the caller after that, without it.
     pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
+        self.try_send_or(value)
+            .map_err(|(ended, back)| (ended.into(), back))
+    }
+
+    pub(crate) fn try_send_or(&self, value: T) -> Result<(), (WaitError, Option<T>)> {
         self.bring(Ok(value), Patience::None)
             .map_err(|(error, value)| (error, value.and_then(Result::ok)))
     }
@@ -269,6 +291,15 @@ impl<T: Send + 'static> Channel<T> {
     /// # Errors
     /// [`Error::Timeout`], with the value; as `send`.
     pub fn send_timeout(&self, value: T, time: Duration) -> Result<(), (Error, Option<T>)> {
+        self.send_timeout_or(value, time)
+            .map_err(|(ended, back)| (ended.into(), back))
+    }
+
+    pub(crate) fn send_timeout_or(
+        &self,
+        value: T,
+        time: Duration,
+    ) -> Result<(), (WaitError, Option<T>)> {
         self.bring(Ok(value), Patience::of(time))
             .map_err(|(error, value)| (error, value.and_then(Result::ok)))
     }
@@ -279,6 +310,12 @@ impl<T: Send + 'static> Channel<T> {
     /// As [`Channel::send`]; the error that a sender [threw](Channel::send_throw). When something is thrown into the caller after a value
     /// has come, the value is dropped, as with the local channel.
     pub fn receive(&self) -> Result<T> {
+        Ok(self.receive_or()?)
+    }
+
+    /// As [`Channel::receive`]; the error can tell what was thrown.
+    #[inline]
+    pub(crate) fn receive_or(&self) -> Result<T, WaitError> {
         self.fetch(Patience::Forever)
     }
 
@@ -287,6 +324,10 @@ impl<T: Send + 'static> Channel<T> {
     /// # Errors
     /// [`Error::WouldBlock`], [`Error::Closed`]; as `receive`.
     pub fn try_receive(&self) -> Result<T> {
+        Ok(self.try_receive_or()?)
+    }
+
+    pub(crate) fn try_receive_or(&self) -> Result<T, WaitError> {
         self.fetch(Patience::None)
     }
 
@@ -295,21 +336,29 @@ impl<T: Send + 'static> Channel<T> {
     /// # Errors
     /// [`Error::Timeout`]; as `receive`.
     pub fn receive_timeout(&self, time: Duration) -> Result<T> {
+        Ok(self.receive_timeout_or(time)?)
+    }
+
+    pub(crate) fn receive_timeout_or(&self, time: Duration) -> Result<T, WaitError> {
         self.fetch(Patience::of(time))
     }
 
     /// The next value of an iteration: `None` once the channel is closing and no sender waits.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Result<T>> {
+        self.next_or().map(|received| received.map_err(Error::from))
+    }
+
+    pub(crate) fn next_or(&self) -> Option<Result<T, WaitError>> {
         {
             let mut locked = self.lock();
             if locked.is_closing() && locked.balance() <= 0 {
                 return None;
             }
         }
-        match self.receive() {
+        match self.receive_or() {
             // Closed by another thread in between.
-            Err(Error::Closed) => None,
+            Err(WaitError::Hindered(Error::Closed)) => None,
             other => Some(other),
         }
     }
@@ -353,10 +402,10 @@ impl<T: Send + 'static> Channel<T> {
     /// Beyond Stackless, where `close` wakes nobody. O(waiting).
     pub fn close_and_wake(&self) -> usize {
         let mut locked = self.lock();
-        let (looked, queued) = locked.dissolve(Err(Error::Closed));
+        let (looked, queued) = locked.dissolve(Err(WaitError::own(Error::Closed)));
         for wait in &queued {
             // A sender's value stays where it is, and says so.
-            lock(&wait.value).get_or_insert(Err(Error::Closed));
+            lock(&wait.value).get_or_insert_with(|| Err(WaitError::own(Error::Closed)));
         }
         drop(locked);
         let woken = usize::from(looked) + queued.len();
@@ -398,19 +447,14 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Sends. With the error comes the value, if nobody got it.
     #[inline]
-    #[allow(clippy::type_complexity)]
-    fn bring(
-        &self,
-        value: Result<T>,
-        patience: Patience,
-    ) -> Result<(), (Error, Option<Result<T>>)> {
+    fn bring(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
         if let Err(error) = self.enter() {
-            return Err((error, Some(value)));
+            return Err((WaitError::Hindered(error), Some(value)));
         }
         let value = if has_callback() {
             let (told, value) = self.show(value);
             if let Err(error) = told {
-                return Err((error, Some(value)));
+                return Err((WaitError::Hindered(error), Some(value)));
             }
             value
         } else {
@@ -425,10 +469,11 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Receives.
     #[inline]
-    fn fetch(&self, patience: Patience) -> Result<T> {
-        self.enter()?;
+    fn fetch(&self, patience: Patience) -> Result<T, WaitError> {
+        self.enter().map_err(WaitError::Hindered)?;
         if has_callback() {
-            self.core.call_back(Slot::EMPTY, false).0?;
+            let (told, _) = self.core.call_back(Slot::EMPTY, false);
+            told.map_err(WaitError::Hindered)?;
         }
         match self.core.meeting.fetch() {
             Some(value) => value,
@@ -438,15 +483,10 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Nobody looks: looks itself, or goes by way of the queue.
     #[inline(never)]
-    #[allow(clippy::type_complexity)]
-    fn wait_to_send(
-        &self,
-        value: Result<T>,
-        patience: Patience,
-    ) -> Result<(), (Error, Option<Result<T>>)> {
+    fn wait_to_send(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
         let local = match local() {
             Ok(local) => local,
-            Err(error) => return Err((error, Some(value))),
+            Err(error) => return Err((WaitError::Hindered(error), Some(value))),
         };
         let meeting = &self.core.meeting;
         if !patience.may_look(&local) {
@@ -460,7 +500,7 @@ impl<T: Send + 'static> Channel<T> {
         }
         match meeting.sent() {
             Sent::Done => Ok(()),
-            Sent::Refused(value) => Err((Error::Closed, Some(value))),
+            Sent::Refused(value) => Err((WaitError::own(Error::Closed), Some(value))),
             Sent::InVain(value, locked) => {
                 self.queue_to_send(&local, locked, value, patience, true)
             }
@@ -468,8 +508,8 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     #[inline(never)]
-    fn wait_to_receive(&self, patience: Patience) -> Result<T> {
-        let local = local()?;
+    fn wait_to_receive(&self, patience: Patience) -> Result<T, WaitError> {
+        let local = local().map_err(WaitError::own)?;
         let meeting = &self.core.meeting;
         if !patience.may_look(&local) || !meeting.look_for_sender() {
             return self.queue_to_receive(&local, self.lock(), patience, false);
@@ -483,15 +523,14 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Sends to who waits in the queue, or waits there itself. `looked`: it has been waiting, and is the first.
     #[cold]
-    #[allow(clippy::type_complexity)]
     fn queue_to_send(
         &self,
         local: &Rc<Local>,
         mut locked: Locked<'_, T>,
-        mut value: Result<T>,
+        mut value: Brought<T>,
         patience: Patience,
         looked: bool,
-    ) -> Result<(), (Error, Option<Result<T>>)> {
+    ) -> Result<(), Unsent<T>> {
         let mut joins = looked;
         while !joins {
             match self.core.meeting.bring(value) {
@@ -519,7 +558,7 @@ impl<T: Send + 'static> Channel<T> {
         self.keep(wait);
         match waited {
             // Whoever ended the wait has not taken the value.
-            Ok(()) if left.is_some() => Err((Error::Closed, left)),
+            Ok(()) if left.is_some() => Err((WaitError::own(Error::Closed), left)),
             waited => waited.map_err(|error| (error, left)),
         }
     }
@@ -532,7 +571,7 @@ impl<T: Send + 'static> Channel<T> {
         mut locked: Locked<'_, T>,
         patience: Patience,
         looked: bool,
-    ) -> Result<T> {
+    ) -> Result<T, WaitError> {
         let mut joins = looked;
         while !joins {
             if let Some(value) = self.core.meeting.fetch() {
@@ -562,9 +601,9 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     /// Receives; `begin` is called when the caller waits already. Its error is the answer then.
-    pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T> {
-        self.enter()?;
-        let local = local()?;
+    pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T, WaitError> {
+        self.enter().map_err(WaitError::Hindered)?;
+        let local = local().map_err(WaitError::own)?;
         let mut locked = self.lock();
         if let Err(error) = may_wait(&locked, &Patience::Forever) {
             drop(locked);
@@ -577,7 +616,7 @@ impl<T: Send + 'static> Channel<T> {
         );
         let sitting = local.sit_down();
         let queued = self.join(locked, self.make(&sitting, None), false, false);
-        begin()?;
+        begin().map_err(WaitError::Hindered)?;
         let (waited, wait) = queued.wait(&sitting, false, Patience::Forever, false);
         waited?;
         let value = lock(&wait.value).take();
@@ -598,9 +637,9 @@ impl<T: Send + 'static> Channel<T> {
 
     /// The callback sees what is sent, and may change it.
     #[cold]
-    fn show(&self, value: Result<T>) -> (Result<()>, Result<T>) {
-        let (told, slot) = self.core.call_back(in_slot(value), true);
-        (told, out_of_slot(slot))
+    fn show(&self, value: Brought<T>) -> (Result<()>, Brought<T>) {
+        let (told, slot) = self.core.call_back(Slot::of(value), true);
+        (told, opened(slot))
     }
 
     /// The calling thread uses the channel. Errors: it is ending.
@@ -612,7 +651,7 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     /// A wait of the running tasklet.
-    fn make(&self, sitting: &Sitting, value: Option<Result<T>>) -> Arc<Wait<T>> {
+    fn make(&self, sitting: &Sitting, value: Option<Brought<T>>) -> Arc<Wait<T>> {
         let spare = self.spare.try_lock().ok().and_then(|mut s| s.take());
         if let Some(mut wait) = spare {
             // Alone with it: its last partner has let go.
@@ -679,7 +718,7 @@ impl<T: Send + 'static> Queued<'_, T> {
         sends: bool,
         patience: Patience,
         looked: bool,
-    ) -> (Result<()>, Arc<Wait<T>>) {
+    ) -> (Result<(), WaitError>, Arc<Wait<T>>) {
         let deadline = match patience {
             Patience::Until(deadline) => deadline,
             _ => None,
@@ -689,21 +728,20 @@ impl<T: Send + 'static> Queued<'_, T> {
             sitting.look(wait.seated());
         }
         let waited = sitting.wait(wait.seated(), sends, deadline, || Some(wait.clone()));
-        let (error, thrown) = match waited {
+        let ended = match waited {
             Ok(true) => {
                 // Whoever calls it has taken it out.
                 self.alone = Some(false);
                 return (Ok(()), wait);
             }
-            Ok(false) => (Error::Timeout, false),
-            Err(WaitError::Hindered(error)) => (error, false),
-            Err(WaitError::Thrown(error)) => (error, true),
+            Ok(false) => WaitError::own(Error::Timeout),
+            Err(ended) => ended,
         };
         // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-        if !self.leave() && !thrown {
+        if !self.leave() && !ended.is_thrown() {
             return (Ok(()), wait);
         }
-        (Err(error), wait)
+        (Err(ended), wait)
     }
 }
 
@@ -721,23 +759,6 @@ impl<T> Drop for Queued<'_, T> {
     }
 }
 
-/// What is to be sent. Drops what is no `T`.
-fn out_of_slot<T: 'static>(slot: Slot) -> Result<T> {
-    slot.into().unwrap_or_else(|other| {
-        Err(match other.is_empty() {
-            true => Error::ValueLost,
-            false => Error::WrongType,
-        })
-    })
-}
-
-fn in_slot<T: 'static>(value: Result<T>) -> Slot {
-    match value {
-        Ok(value) => Slot::new(value),
-        Err(error) => Slot::bomb(error),
-    }
-}
-
 /// Has the calling thread a channel callback?
 #[inline]
 fn has_callback() -> bool {
@@ -745,14 +766,15 @@ fn has_callback() -> bool {
 }
 
 /// Nobody is there: may the running tasklet wait?
-fn may_wait<T>(locked: &Locked<'_, T>, patience: &Patience) -> Result<()> {
-    match patience {
+fn may_wait<T>(locked: &Locked<'_, T>, patience: &Patience) -> Result<(), WaitError> {
+    let may = match patience {
         Patience::None if locked.is_closing() => Err(Error::Closed),
         Patience::None => Err(Error::WouldBlock),
         _ if must_not_block() => Err(Error::BlockTrap),
         _ if locked.is_closing() => Err(Error::Closed),
         _ => Ok(()),
-    }
+    };
+    may.map_err(WaitError::Hindered)
 }
 
 fn must_not_block() -> bool {

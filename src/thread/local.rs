@@ -605,7 +605,7 @@ impl Sitting {
     }
 
     fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool, WaitError> {
-        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+        let reactor = Reactor::current().map_err(WaitError::own)?;
         while !seated.is_called() {
             self.may_go_on()?;
             let registered = reactor.register(None, deadline);

@@ -40,6 +40,7 @@ pub(crate) use local::{
 };
 pub(crate) use look::Pace;
 pub(crate) use mail::StayUp;
+pub(crate) use remote::info_or;
 pub use remote::{info, threads, Info, Remote};
 
 /// Before the calling tasklet runs others: what other threads want. Errors: what one of them threw at it.

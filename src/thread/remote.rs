@@ -1,7 +1,8 @@
 //! References to tasklets of other threads, and the list of threads.
 
-use crate::error::{Error, Result, StateError, Thrown};
+use crate::error::{Error, Result, StateError, Thrown, WaitError};
 use crate::runtime::Runtime;
+use crate::scheduler::run_tasklet;
 use crate::tasklet::{self, flag, Body, Outcome, Tasklet};
 use crate::thrown;
 use std::fmt;
@@ -41,7 +42,13 @@ pub struct Info {
 /// # Errors
 /// [`StateError::ThreadNotFound`]; [`StateError::NoThread`] when it ends before it answers; as [`Remote::with`].
 pub fn info(id: u64) -> Result<Info> {
-    ask(&home::find(id)?, |local| {
+    Ok(info_or(id)?)
+}
+
+/// As [`info`]; the error can tell what was thrown.
+pub(crate) fn info_or(id: u64) -> Result<Info, WaitError> {
+    let home = home::find(id).map_err(WaitError::own)?;
+    ask(&home, |local| {
         let runtime = Runtime::get();
         // SAFETY: main and the running tasklet are live tasks of this thread.
         let (main, current) = unsafe {
@@ -65,8 +72,8 @@ pub fn info(id: u64) -> Result<Info> {
 fn ask<R: Send + 'static>(
     home: &Arc<Home>,
     f: impl FnOnce(&Local) -> R + Send + 'static,
-) -> Result<R> {
-    let here = local()?;
+) -> Result<R, WaitError> {
+    let here = local().map_err(WaitError::own)?;
     if Arc::ptr_eq(home, &here.home) {
         return Ok(f(&here));
     }
@@ -89,10 +96,11 @@ fn ask<R: Send + 'static>(
                 .map_err(|panic| Error::Panicked(Thrown::panic(panic))),
         );
     };
-    channel.receive_after(|| match home.post(Letter::Do(Box::new(call))) {
+    let answer = channel.receive_after(|| match home.post(Letter::Do(Box::new(call))) {
         Ok(()) => Ok(()),
         Err(_unread) => Err(StateError::NoThread.into()),
-    })?
+    })?;
+    answer.map_err(WaitError::Hindered)
 }
 
 /// A reference to a tasklet that any thread may hold: [`Tasklet::remote`].
@@ -274,11 +282,21 @@ impl Remote {
         F: FnOnce() -> R + Send + 'static,
         R: Outcome,
     {
+        Ok(self.bind_or(f)?)
+    }
+
+    /// As [`bind`](Remote::bind); the error can tell what was thrown.
+    pub(crate) fn bind_or<F, R>(&self, f: F) -> Result<(), WaitError>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Outcome,
+    {
         let mut body = Some(tasklet::body(f));
         if let Some(done) = self.lent.rebind(&mut body) {
-            return done.map(drop);
+            return done.map(drop).map_err(WaitError::Hindered);
         }
-        self.with(move |tasklet| body.map_or(Ok(()), |body| tasklet.bind_body(body)))?
+        self.with_or(move |tasklet| body.map_or(Ok(()), |body| tasklet.bind_body(body)))?
+            .map_err(WaitError::Hindered)
     }
 
     /// As [`bind`](Remote::bind), and the tasklet is *paused* then: alive, not queued.
@@ -290,8 +308,17 @@ impl Remote {
         F: FnOnce() -> R + Send + 'static,
         R: Outcome,
     {
+        Ok(self.bind_paused_or(f)?)
+    }
+
+    pub(crate) fn bind_paused_or<F, R>(&self, f: F) -> Result<(), WaitError>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Outcome,
+    {
         let body = tasklet::body(f);
-        self.with(move |tasklet| tasklet.bind_body_paused(body))?
+        self.with_or(move |tasklet| tasklet.bind_body_paused(body))?
+            .map_err(WaitError::Hindered)
     }
 
     /// Takes the function away again; it is dropped without having run.
@@ -299,10 +326,15 @@ impl Remote {
     /// # Errors
     /// As [`bind`](Remote::bind).
     pub fn unbind(&self) -> Result<()> {
+        Ok(self.unbind_or()?)
+    }
+
+    pub(crate) fn unbind_or(&self) -> Result<(), WaitError> {
         if let Some(done) = self.lent.rebind(&mut None) {
-            return done.map(drop);
+            return done.map(drop).map_err(WaitError::Hindered);
         }
-        self.with(|tasklet| tasklet.unbind())?
+        self.with_or(|tasklet| tasklet.unbind())?
+            .map_err(WaitError::Hindered)
     }
 
     /// Gives it to `thread` (the [id](crate::thread_id) of one that uses the library): one that has not started, and is not queued. So also one whose
@@ -324,17 +356,21 @@ impl Remote {
     ///
     /// After those of the last three rows it may be without a thread, whole: it can be given to another.
     pub fn bind_thread(&self, thread: u64) -> Result<()> {
+        Ok(self.bind_thread_or(thread)?)
+    }
+
+    pub(crate) fn bind_thread_or(&self, thread: u64) -> Result<(), WaitError> {
         self.mark_used();
-        let to = home::find(thread)?;
+        let to = home::find(thread).map_err(WaitError::own)?;
         if let Some(There { home, key, .. }) = self.lent.there() {
             if Arc::ptr_eq(&home, &to) {
                 return Ok(());
             }
             let lent = self.lent.clone();
-            ask(&home, move |local| lent.leave(local, key))??;
+            ask(&home, move |local| lent.leave(local, key))?.map_err(WaitError::Hindered)?;
         }
         let lent = self.lent.clone();
-        ask(&to, move |local| lent.arrive(local))?
+        ask(&to, move |local| lent.arrive(local))?.map_err(WaitError::Hindered)
     }
 
     /// On its own thread, as [`Tasklet::switch`].
@@ -342,10 +378,16 @@ impl Remote {
     /// # Errors
     /// [`StateError::OtherThread`] elsewhere; [`StateError::NoThread`]; as [`Tasklet::switch`].
     pub fn switch(&self) -> Result<()> {
+        Ok(self.switch_or()?)
+    }
+
+    pub(crate) fn switch_or(&self) -> Result<(), WaitError> {
         if self.lent.there().is_none() {
-            return Err(StateError::NoThread.into());
+            return Err(WaitError::own(StateError::NoThread));
         }
-        self.tasklet().ok_or(StateError::OtherThread)?.switch()
+        let here = self.tasklet();
+        let here = here.ok_or_else(|| WaitError::own(StateError::OtherThread))?;
+        run_tasklet::<true, _>(&here)
     }
 
     /// Has its thread call `f` with the tasklet, and waits for the answer, until that thread switches or pumps; on its own thread, at once.
@@ -359,20 +401,38 @@ impl Remote {
         &self,
         f: impl FnOnce(&Tasklet) -> R + Send + 'static,
     ) -> Result<R> {
+        Ok(self.with_or(f)?)
+    }
+
+    /// As [`with`](Remote::with); the error can tell what was thrown.
+    pub(crate) fn with_or<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Tasklet) -> R + Send + 'static,
+    ) -> Result<R, WaitError> {
         self.mark_used();
-        let There { home, key, .. } = self.lent.there().ok_or(StateError::NoThread)?;
+        let no_thread = || WaitError::own(StateError::NoThread);
+        let There { home, key, .. } = self.lent.there().ok_or_else(no_thread)?;
         ask(&home, move |local| {
             local.lent(key).map(|tasklet| f(&tasklet))
         })?
-        .ok_or_else(|| StateError::NoThread.into())
+        .ok_or_else(no_thread)
+    }
+
+    /// As [`with`](Remote::with), with `gone` for an answer when its thread is gone.
+    pub(crate) fn with_unless_gone<R: Send + 'static>(
+        &self,
+        gone: R,
+        f: impl FnOnce(&Tasklet) -> R + Send + 'static,
+    ) -> Result<R, WaitError> {
+        match self.with_or(f) {
+            Err(WaitError::Hindered(Error::State(StateError::NoThread))) => Ok(gone),
+            other => other,
+        }
     }
 
     /// Is it alive? Waits as [`with`](Remote::with) does, and fails as that does; a tasklet whose thread is gone is not alive.
     pub fn is_alive(&self) -> Result<bool> {
-        match self.with(|tasklet| tasklet.is_alive()) {
-            Err(Error::State(StateError::NoThread)) => Ok(false),
-            other => other,
-        }
+        Ok(self.with_unless_gone(false, |tasklet| tasklet.is_alive())?)
     }
 
     /// Appends it to the run queue of its thread.

@@ -1,10 +1,11 @@
 //! A channel between threads as a case of a select.
 
-use super::{in_slot, lock, out_of_slot, Channel, Core, Locked, Wait, Whose};
-use crate::error::Result;
+use super::{lock, Brought, Channel, Core, Locked, Wait, Whose};
+use crate::error::{Result, WaitError};
 use crate::select::far::{Far, Held, Joined, Joint};
 use crate::select::{Receivable, Sendable, Target, Targeted};
 use crate::thread::Local;
+use crate::transfer::opened;
 use crate::value::Slot;
 use crate::Preference;
 use std::rc::Rc;
@@ -37,7 +38,7 @@ impl<T: Send + 'static> Far for Arc<Core<T>> {
     fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot) {
         let (told, left) = Core::call_back(self, slot, sends);
         let left = match sends {
-            true => in_slot(out_of_slot::<T>(left)),
+            true => Slot::of(opened::<T>(left)),
             false => Slot::EMPTY,
         };
         (told, left)
@@ -52,7 +53,7 @@ struct Hold<'a, T> {
 }
 
 impl<T: Send + 'static> Hold<'_, T> {
-    fn send(&mut self, value: Result<T>) -> Result<(), Result<T>> {
+    fn send(&mut self, value: Brought<T>) -> Result<(), Brought<T>> {
         let value = match self.core.meeting.bring(value) {
             Ok(()) => return Ok(()),
             Err(value) => value,
@@ -65,7 +66,7 @@ impl<T: Send + 'static> Hold<'_, T> {
         Ok(())
     }
 
-    fn receive(&mut self) -> Option<Result<T>> {
+    fn receive(&mut self) -> Option<Brought<T>> {
         if let Some(value) = self.core.meeting.fetch() {
             return Some(value);
         }
@@ -85,19 +86,19 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
         self.locked.is_closing()
     }
 
-    fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot>, Slot> {
+    fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot, WaitError>, Slot> {
         if !sends {
             return match self.receive() {
                 Some(value) => Ok(value.map(Slot::new)),
                 None => Err(slot),
             };
         }
-        self.send(out_of_slot(slot))
+        self.send(opened(slot))
             .map(|()| Ok(Slot::EMPTY))
-            .map_err(in_slot)
+            .map_err(Slot::of)
     }
 
-    fn conclude(self: Box<Self>, local: &Local) -> Result<()> {
+    fn conclude(self: Box<Self>, local: &Local) -> Result<(), WaitError> {
         let Hold { locked, core, met } = *self;
         drop(locked);
         met.map_or(Ok(()), |(partner, prefers)| {
@@ -114,7 +115,7 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
     }
 
     fn join(&mut self, slot: Slot, sends: bool, case: u32, joint: &Arc<Joint>) -> Arc<dyn Joined> {
-        let value = sends.then(|| out_of_slot(slot));
+        let value = sends.then(|| opened(slot));
         let wait = Arc::new(Wait {
             whose: Whose::Select(joint.clone(), case),
             value: Mutex::new(value),
@@ -128,6 +129,6 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
 impl<T: Send + 'static> Joined for Wait<T> {
     fn take(&self) -> Slot {
         let value = lock(&self.value).take();
-        value.map_or(Slot::EMPTY, in_slot)
+        value.map_or(Slot::EMPTY, Slot::of)
     }
 }
