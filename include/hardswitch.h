@@ -293,7 +293,7 @@ typedef struct hsw_counters {
   uint64_t last_run_switches;
   // Tasklets that ended in the last `hsw_run_with`.
   uint64_t last_run_completed;
-  // Channels that exist.
+  // Channels and queues of the host that exist.
   size_t channels;
   // Waits with a timeout.
   size_t timeouts;
@@ -391,7 +391,7 @@ typedef struct hsw_stats {
   uint64_t slice_allocations;
   // Tasklets that exist, main included.
   size_t tasklets;
-  // Channels that exist.
+  // Channels and queues of the host that exist.
   size_t channels;
   // Tasklets in the run queue, the running one included.
   size_t run_count;
@@ -794,8 +794,18 @@ hsw_status hsw_channel_is_closed(struct hsw_channel channel, bool *closed);
 // How many tasklets wait: senders count up, receivers down.
 hsw_status hsw_channel_balance(struct hsw_channel channel, ptrdiff_t *balance);
 
-// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle.
-hsw_status hsw_channel_queue(struct hsw_channel channel, struct hsw_tasklet *first);
+// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle. For the others:
+// `hsw_channel_waiting`.
+hsw_status hsw_channel_queue(struct hsw_channel channel,
+                             struct hsw_tasklet *first);
+
+// All who wait on the channel, in the order in which they came, also those that wait with a time limit, in a select, or drive the main loop
+// meanwhile; a tasklet is named once for each of its waits. At most `capacity` handles are written to `tasklets`, which may be null
+// when `capacity` is 0; the caller owns each. `count` gets how many wait.
+hsw_status hsw_channel_waiting(struct hsw_channel channel,
+                               struct hsw_tasklet *tasklets,
+                               size_t capacity,
+                               size_t *count);
 
 // Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed with the function that came
 // with it; so is this one, with `destroy` (may be null), when the channel goes, or when this call fails.
@@ -1080,7 +1090,8 @@ const char *hsw_status_name(hsw_status status);
 //
 // The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile does not change it. Only
 // calls that fail set it. What the library calls meanwhile on this tasklet (callbacks, timers' functions, destructors) has its own
-// while it runs. The text stays valid until the tasklet's next call that fails, or its end.
+// while it runs. The text stays valid until the tasklet's next call that fails, or its end. A thread that is ending, or one too many, has
+// no room for words of its own; then they are general ones.
 const char *hsw_last_error_message(void);
 
 // The status of the calling tasklet's last error; `HSW_OK` when it had none.
@@ -1202,7 +1213,9 @@ hsw_status hsw_tasklet_set_ignore_nesting(struct hsw_tasklet tasklet,
                                           bool on,
                                           bool *old);
 
-// The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
+// The next tasklet in the run queue; or, of one that is blocked on a channel and waits for nothing else, in that channel's queue. The
+// handle of nothing at the end, and for one that waits in a select or with a time limit. (Who drives the main loop while it waits, as
+// main does, is in the run queue. All who wait on a channel: `hsw_channel_waiting`.) The caller owns the handle.
 hsw_status hsw_tasklet_next(struct hsw_tasklet tasklet,
                             struct hsw_tasklet *next);
 

@@ -831,6 +831,19 @@ public:
     channel() {}
     /// The first tasklet that waits; the handle of nothing when none does.
     tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
+    /// All who wait on it, in the order in which they came, also in a select or with a time limit; once for each wait.
+    std::vector<tasklet> waiting() const {
+        std::size_t count = 0;
+        detail::check(hsw_channel_waiting(this->raw_, nullptr, 0, &count));
+        std::vector<hsw_tasklet> raw(count);
+        std::vector<tasklet> all;
+        all.reserve(count);
+        detail::check(hsw_channel_waiting(this->raw_, raw.data(), raw.size(), &count));
+        for (const hsw_tasklet one : raw) {
+            all.push_back(tasklet::adopt(one));
+        }
+        return all;
+    }
 
     /// Keeps any value with the channel, destroyed with it (or replaced); null takes it away.
     void set_user_data(std::shared_ptr<void> data) const { detail::keep(&hsw_channel_set_user_data, this->raw_, std::move(data)); }

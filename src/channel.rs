@@ -1094,12 +1094,28 @@ impl<T: 'static> Channel<T> {
         self.core.balance.get()
     }
 
-    /// Who has waited longest.
+    /// Who has waited longest. For the others: [`Channel::waiting`].
     pub fn queue(&self) -> Option<Tasklet> {
         self.core.settle();
         let head = self.core.head.get();
         // SAFETY: a member of the queue is a live task, or the stand-in of one.
         (!head.is_null()).then(|| unsafe { Tasklet::from_ref(select::whose(head)) })
+    }
+
+    /// All who wait, in the order in which they came, whatever way they wait: in a select,
+    /// with a time limit, or driving the main loop. Each wait counts, as in the balance.
+    pub fn waiting(&self) -> Vec<Tasklet> {
+        self.core.settle();
+        let mut all = Vec::new();
+        let mut task = self.core.head.get();
+        while !task.is_null() {
+            // SAFETY: as in `queue`.
+            unsafe {
+                all.push(Tasklet::from_ref(select::whose(task)));
+                task = (*task).next;
+            }
+        }
+        all
     }
 
     /// A number that no other channel alive at the same time has.

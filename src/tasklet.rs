@@ -1189,8 +1189,9 @@ impl Tasklet {
         Value(unsafe { mem::replace(&mut (*self.as_ptr()).slot, value.0) })
     }
 
-    /// The next tasklet in the run queue or in the channel's queue; `None` in a
-    /// select.
+    /// The next tasklet in the run queue; or, of one that is blocked on a channel alone, in
+    /// that channel's queue. `None` in a select. (Who [drives the loop](crate::main_loop) while
+    /// it waits is in the run queue.)
     pub fn next(&self) -> Option<Tasklet> {
         self.neighbour(self.task().next)
     }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{fresh, told, Log};
-use hardswitch::{run, run_count, schedule, Error, QueueChannel};
+use hardswitch::{run, run_count, schedule, Error, QueueChannel, Select};
 use std::rc::Rc;
 
 #[test]
@@ -271,5 +271,78 @@ fn a_killed_sender_of_a_full_queue_takes_its_value_along() {
             1,
             "what is queued goes with the queue"
         );
+    });
+}
+
+/// Who is woken for a value and killed before its turn: the value is not lost.
+fn receivers(s: common::Stacks, others_wait: bool) {
+    let (queue, log) = (QueueChannel::unbounded(), Log::default());
+    let receiver = || {
+        let (q, l) = (queue.clone(), log.clone());
+        move || {
+            let got: hardswitch::Result<Rc<&str>> = q.receive();
+            l.add(got.map_or_else(|error| error.to_string(), |value| value.to_string()));
+        }
+    };
+    let first = s.spawn(receiver());
+    if others_wait {
+        s.spawn(receiver());
+    }
+    run().unwrap();
+    let value = Rc::new("the value");
+    queue.send(value.clone()).unwrap();
+    assert!(!first.is_blocked(), "it has been woken for the value");
+    first.kill().unwrap();
+    assert_eq!(Rc::strong_count(&value), 2, "nobody has dropped it");
+    run().unwrap();
+    let killed = Error::Exit.to_string();
+    if others_wait {
+        assert_eq!(log.take(), format!("{killed} the value"));
+    } else {
+        assert_eq!(log.take(), killed);
+        assert!(Rc::ptr_eq(&queue.receive().unwrap(), &value));
+    }
+    assert_eq!((queue.len(), queue.balance()), (0, 0));
+}
+
+#[test]
+fn a_receiver_that_is_killed_before_its_turn_leaves_its_value_to_the_next() {
+    fresh(|s| receivers(s, true));
+}
+
+#[test]
+fn a_receiver_that_is_killed_before_its_turn_leaves_its_value_in_the_queue() {
+    fresh(|s| receivers(s, false));
+}
+
+#[test]
+fn a_select_that_is_killed_before_its_turn_leaves_the_value_in_the_queue() {
+    fresh(|s| {
+        let (queue, other) = (QueueChannel::bounded(1), QueueChannel::<()>::bounded(1));
+        let (q, o) = (queue.clone(), other.clone());
+        let selects = s.spawn(move || {
+            let mut select = Select::new();
+            select.receive(&q);
+            select.receive(&o);
+            select.wait().map(drop)
+        });
+        run().unwrap();
+        queue.send("kept").unwrap();
+        selects.kill().unwrap();
+        assert_eq!((queue.len(), queue.balance()), (1, 1));
+        assert_eq!(queue.receive().unwrap(), "kept");
+    });
+}
+
+/// What another tasklet has failed with is no word of the queue's.
+#[test]
+fn the_error_of_another_tasklet_does_not_end_an_iteration() {
+    fresh(|s| {
+        let queue = QueueChannel::<u8>::bounded(1);
+        s.spawn(|| Err(Error::Closed));
+        let mut items = queue.iter();
+        assert!(matches!(items.next(), Some(Err(Error::Closed))));
+        queue.send(7).unwrap();
+        assert!(matches!(items.next(), Some(Ok(7))));
     });
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::eventually;
 use hardswitch::thread::Channel;
-use hardswitch::{spawn, Error, MainLoop, Preference};
+use hardswitch::{spawn, Error, MainLoop, Preference, StateError};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -945,4 +945,43 @@ fn a_wait_that_a_panic_leaves_is_in_no_queue() {
     assert_eq!(channel.receive().unwrap(), 2);
     thread.join().unwrap();
     assert!(MainLoop::current().unwrap().is_idle());
+}
+
+/// The main tasklet waits while another tasklet fails with the very error that ends an iteration, or says that a thread is gone.
+#[test]
+fn the_error_of_another_tasklet_is_not_taken_for_the_channels_or_the_references() {
+    let channel = Channel::<u32>::new();
+    let sender = channel.clone();
+    let (told, goes_on) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        goes_on.recv().unwrap();
+        sender.send(7).unwrap();
+        sender.close_and_wake();
+    });
+    spawn(|| Err::<(), _>(Error::Closed)).unwrap();
+    let mut items = channel.iter();
+    assert!(matches!(items.next(), Some(Err(Error::Closed))));
+    told.send(()).unwrap();
+    assert!(matches!(items.next(), Some(Ok(7))));
+    assert!(items.next().is_none());
+    thread.join().unwrap();
+
+    // A tasklet of a thread that lives, and does not answer before it is told to.
+    let (lends, lent) = mpsc::channel();
+    let (told, goes_on) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        let tasklet = hardswitch::Tasklet::new().unwrap();
+        lends.send(tasklet.remote().unwrap()).unwrap();
+        goes_on.recv().unwrap();
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+    });
+    let remote = lent.recv().unwrap();
+    spawn(|| Err::<(), _>(Error::from(StateError::NoThread))).unwrap();
+    let asked = remote.is_alive();
+    assert!(
+        matches!(asked, Err(Error::State(StateError::NoThread))),
+        "{asked:?}"
+    );
+    told.send(()).unwrap();
+    thread.join().unwrap();
 }

@@ -1518,6 +1518,69 @@ TEST_CASE("a write whose time is over says how much was sent, and goes on with t
     CHECK(hsw_tasklet_release(client) == HSW_OK);
 }
 
+TEST_CASE("a channel names all who wait on it, and figures count the host's channels alone") {
+    const no_leaks check;
+    hsw_stats before{};
+    REQUIRE(hsw_get_stats(&before) == HSW_OK);
+    const hsw_channel channel = new_channel();
+    const hsw_channel other = new_channel();
+    const auto receive = [&] {
+        void* value = nullptr;
+        return hsw_channel_receive(channel, &value);
+    };
+    const auto receive_in_time = [&] {
+        void* value = nullptr;
+        return hsw_channel_receive_timeout(channel, 60'000'000'000, &value);
+    };
+    const auto select = [&] {
+        hsw_case cases[2] = {};
+        cases[0].channel = channel;
+        cases[0].direction = HSW_RECEIVE;
+        cases[1].channel = other;
+        cases[1].direction = HSW_RECEIVE;
+        std::size_t chosen = 0;
+        return hsw_select(cases, 2, HSW_NO_LIMIT, true, &chosen);
+    };
+    const std::vector<hsw_tasklet> waits{spawn(receive), spawn(select), spawn(receive_in_time), spawn(receive)};
+    // Waits of other kinds, for which the library has channels of its own.
+    const std::vector<hsw_tasklet> sleep{spawn([] { return hsw_sleep(60'000'000'000); }), spawn([] {
+                                             hsw_thread_channel between{};
+                                             REQUIRE(hsw_thread_channel_new(nullptr, &between) == HSW_OK);
+                                             void* value = nullptr;
+                                             const hsw_status status = hsw_thread_channel_receive(between, &value);
+                                             CHECK(hsw_thread_channel_release(between) == HSW_OK);
+                                             return status;
+                                         })};
+    CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
+    hsw_stats stats{};
+    REQUIRE(hsw_get_stats(&stats) == HSW_OK);
+    CHECK(stats.channels == before.channels + 2);
+    hsw_tasklet named[8] = {};
+    std::size_t count = 0;
+    REQUIRE(hsw_channel_waiting(channel, named, 8, &count) == HSW_OK);
+    CHECK(count == waits.size());
+    for (std::size_t i = 0; i < waits.size(); ++i) {
+        std::size_t expected = 0;
+        std::size_t id = 1;
+        CHECK(hsw_tasklet_id(waits[i], &expected) == HSW_OK);
+        CHECK(hsw_tasklet_id(named[i], &id) == HSW_OK);
+        CHECK(id == expected);
+        CHECK(hsw_tasklet_release(named[i]) == HSW_OK);
+    }
+    CHECK(hsw_channel_waiting(channel, nullptr, 0, &count) == HSW_OK);
+    CHECK(count == waits.size());
+    CHECK(hsw_channel_waiting(channel, nullptr, 1, &count) == HSW_ERR_NULL);
+    CHECK(hsw_channel_waiting(channel, named, 8, nullptr) == HSW_ERR_NULL);
+    for (const std::vector<hsw_tasklet>& all : {waits, sleep}) {
+        for (const hsw_tasklet it : all) {
+            CHECK(hsw_tasklet_kill(it, false) == HSW_OK);
+            CHECK(hsw_tasklet_release(it) == HSW_OK);
+        }
+    }
+    CHECK(hsw_channel_release(channel) == HSW_OK);
+    CHECK(hsw_channel_release(other) == HSW_OK);
+}
+
 TEST_CASE("ten thousand sliced tasklets keep their own locals") {
     const no_leaks check;
     constexpr std::uintptr_t count = 10000;

@@ -1525,6 +1525,37 @@ TEST_CASE("a failure of another tasklet is told apart from one's own") {
     CHECK(freed == 6);
 }
 
+TEST_CASE("the numbers of threads that have ended are given again, and their handles stay stale") {
+    const no_leaks check;
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    constexpr int threads = 65'600; // more than a handle has numbers for
+#else
+    constexpr int threads = 300;
+#endif
+    int good = 0;
+    for (int i = 0; i < threads; ++i) {
+        std::thread([&] {
+            const bool failed = hsw_channel_close(hsw_channel{}) == HSW_ERR_NULL;
+            good += failed && hsw_last_error_status() == HSW_ERR_NULL && has(last_message(), "null") ? 1 : 0;
+        }).join();
+    }
+    CHECK(good == threads);
+    std::vector<hsw_timer_clock> gone;
+    for (int i = 0; i < 50; ++i) {
+        std::thread([&] {
+            for (const hsw_timer_clock old : gone) {
+                const hsw_status status = hsw_timer_clock_pause(old);
+                CHECK((status == HSW_ERR_STALE || status == HSW_ERR_WRONG_THREAD));
+            }
+            hsw_timer_clock clock{};
+            CHECK(hsw_timer_clock_new(&clock) == HSW_OK);
+            CHECK(hsw_timer_clock_pause(clock) == HSW_OK);
+            gone.push_back(clock);
+        }).join();
+    }
+    CHECK(hsw_timer_clock_pause(gone[0]) == HSW_ERR_WRONG_THREAD);
+}
+
 TEST_CASE("a select waits for channels of one thread and of several together") {
     const no_leaks check;
     std::atomic<int> freed{0};

@@ -1,13 +1,15 @@
 //! Channels.
 
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::ffi::{c_char, c_void};
 
 use super::carry::{self, carrier, Carrier, Carrying};
-use super::hsw_status;
-use super::object::{self, ask, hand_out_or_none, handle_of_thread, tell};
+use super::object::{self, ask, get, hand_out, hand_out_or_none, handle_of_thread, tell};
+use super::status::Failure;
 use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
+use super::{entry, hsw_status, out};
 use crate::{Channel, Preference};
 
 /// A handle of a channel; for its owner and thread the same holds as for `hsw_tasklet`.
@@ -272,7 +274,8 @@ pub unsafe extern "C" fn hsw_channel_balance(
     ask(channel, balance, "balance", |c| c.channel.balance())
 }
 
-/// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle.
+/// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle. For the others:
+/// `hsw_channel_waiting`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_queue(
     channel: hsw_channel,
@@ -280,6 +283,39 @@ pub unsafe extern "C" fn hsw_channel_queue(
 ) -> hsw_status {
     object::ask_or_fail(channel, first, "first", |c| {
         hand_out_or_none(c.channel.queue())
+    })
+}
+
+/// All who wait on the channel, in the order in which they came, also those that wait with a time limit, in a select, or drive the main loop
+/// meanwhile; a tasklet is named once for each of its waits. At most `capacity` handles are written to `tasklets`, which may be null
+/// when `capacity` is 0; the caller owns each. `count` gets how many wait.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_channel_waiting(
+    channel: hsw_channel,
+    tasklets: *mut hsw_tasklet,
+    capacity: usize,
+    count: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        if tasklets.is_null() && capacity != 0 {
+            return Err(Failure::Null("tasklets"));
+        }
+        let count = out(count, "count")?;
+        let waiting = get(channel)?.channel.waiting();
+        let mut made = Vec::new();
+        for tasklet in waiting.iter().take(capacity) {
+            made.push(hand_out(tasklet.clone()).inspect_err(|_| {
+                // A call that fails has done nothing.
+                made.iter()
+                    .for_each(|&handle: &hsw_tasklet| drop(object::take_back(handle)));
+            })?);
+        }
+        for (i, handle) in made.into_iter().enumerate() {
+            // SAFETY: `tasklets` has `capacity` writable elements (contract of the interface), more than `i`.
+            unsafe { tasklets.add(i).write(handle) };
+        }
+        count.set(waiting.len());
+        Ok(())
     })
 }
 

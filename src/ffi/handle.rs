@@ -16,13 +16,15 @@
 //! * **Double release.** Every handle has one owner: `hsw_..._retain` makes a new handle of the same object rather than
 //!   counting up on the old one. So the second release of a handle is an error of whoever does it, also while others hold
 //!   handles of the same object (with a count, the second release would take away somebody else's reference unnoticed).
-//! * **Wrong thread.** Tags are given to threads once and never again, so that a foreign handle is told apart without
-//!   looking at the other thread's memory, even when that thread has ended.
+//! * **Wrong thread.** No two threads that live have the same tag, so that a foreign handle is told apart without looking at the
+//!   other thread's memory. The tag of a thread that has ended is given again, with the generations that its tables had come to: on
+//!   the next thread that has it the old handles are stale, on all others foreign, and nowhere good.
 //! * **Wrong kind.** A channel in a tasklet's place is found out, if the types of the header were cast away.
 //!
 //! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator. The price is a bounds
 //! check, a comparison and a reference count per call. The limits, each an error and not a wrap: 2^24 live handles of a
-//! kind per thread (per process, for objects of the process), 65,535 threads over the life of the process.
+//! kind per thread (per process, for objects of the process), 65,535 threads at a time. What is used up for good is a slot, after
+//! 2^19 handles: a table after 2^43.
 
 use alloc::vec::Vec;
 
@@ -161,8 +163,15 @@ fn fault(id: u64, kind: Kind, thread: u16) -> Fault {
 }
 
 enum Slot<T> {
-    Live { generation: u32, value: T },
-    Free { generation: u32, next: u32 },
+    Live {
+        generation: u32,
+        value: T,
+    },
+    /// The generation is that of its next object; beyond the last one there is none.
+    Free {
+        generation: u32,
+        next: u32,
+    },
 }
 
 /// The objects of one kind that C holds handles of, in one thread.
@@ -174,14 +183,33 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread.
-    pub(super) const fn new(kind: Kind, thread: u16) -> Self {
-        Table {
+    /// `thread` is the tag of the owning thread; `generations` is what the table of the thread that had the tag before has
+    /// [left](Table::generations).
+    pub(super) fn new(kind: Kind, thread: u16, generations: Vec<u32>) -> Self {
+        let mut table = Table {
             kind,
             thread,
             slots: Vec::new(),
             free: NO_SLOT,
+        };
+        for (index, generation) in generations.into_iter().enumerate() {
+            let next = table.free;
+            table.slots.push(Slot::Free { generation, next });
+            if generation <= LAST_GENERATION {
+                table.free = index as u32;
+            }
         }
+        table
+    }
+
+    /// For each slot the generation of its next object. With these the next table of the tag begins, so that it does not take the
+    /// handles of this one for its own.
+    pub(super) fn generations(&self) -> Vec<u32> {
+        let next = |slot: &Slot<T>| match slot {
+            Slot::Live { generation, .. } => generation + 1,
+            Slot::Free { generation, .. } => *generation,
+        };
+        self.slots.iter().map(next).collect()
     }
 
     /// Makes a handle of `value`.
@@ -234,14 +262,13 @@ impl<T> Table<T> {
     pub(super) fn remove(&mut self, id: u64) -> Result<T, Fault> {
         let index = self.index(id)?;
         let generation = field(id, INDEX_BITS, GENERATION_BITS);
-        let retired = generation == LAST_GENERATION;
         let freed = Slot::Free {
-            generation: if retired { generation } else { generation + 1 },
+            generation: generation + 1,
             next: self.free,
         };
         match core::mem::replace(&mut self.slots[index], freed) {
             Slot::Live { value, .. } => {
-                if !retired {
+                if generation < LAST_GENERATION {
                     self.free = index as u32;
                 }
                 Ok(value)
@@ -278,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_released_handle_is_stale_also_when_its_slot_is_used_again() {
-        let mut table = Table::new(Kind::Tasklet, 1);
+        let mut table = Table::new(Kind::Tasklet, 1, Vec::new());
         let first = table.insert("first").unwrap();
         assert_eq!(table.remove(first), Ok("first"));
         let second = table.insert("second").unwrap();
@@ -290,9 +317,9 @@ mod tests {
 
     #[test]
     fn handles_of_nothing_of_other_kinds_and_of_other_threads_are_told_apart() {
-        let mut here = Table::new(Kind::Tasklet, 1);
-        let mut there = Table::new(Kind::Tasklet, 2);
-        let mut channels = Table::new(Kind::Channel, 1);
+        let mut here = Table::new(Kind::Tasklet, 1, Vec::new());
+        let mut there = Table::new(Kind::Tasklet, 2, Vec::new());
+        let mut channels = Table::new(Kind::Channel, 1, Vec::new());
         here.insert(()).unwrap();
         assert_eq!(here.get(0), Err(Fault::Null));
         assert_eq!(here.get(there.insert(()).unwrap()), Err(Fault::WrongThread));
@@ -306,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_never_used_again() {
-        let mut table = Table::new(Kind::Socket, 7);
+        let mut table = Table::new(Kind::Socket, 7, Vec::new());
         let first = table.insert(0).unwrap();
         let mut last = first;
         for n in 0..LAST_GENERATION {
@@ -322,8 +349,28 @@ mod tests {
     }
 
     #[test]
+    fn the_next_table_of_a_tag_does_not_know_the_handles_of_the_last() {
+        let mut first = Table::new(Kind::Queue, 9, Vec::new());
+        let old: Vec<u64> = (0..3).map(|n| first.insert(n).unwrap()).collect();
+        first.remove(old[1]).unwrap();
+        let again = first.insert(7).unwrap();
+        // Some are live still, as those of a thread that was left within a tasklet.
+        let mut next = Table::new(Kind::Queue, 9, first.generations());
+        assert_eq!(next.live(), 0);
+        let new: Vec<u64> = (0..9).map(|n| next.insert(n).unwrap()).collect();
+        for stale in old.into_iter().chain([again]) {
+            assert_eq!(next.get(stale), Err(Fault::Stale));
+        }
+        assert!((0..9).all(|n| next.get(new[n as usize]) == Ok(&n)));
+        // A slot that is used up stays so.
+        let used_up = Table::<u8>::new(Kind::Queue, 9, alloc::vec![LAST_GENERATION + 1]);
+        let mut heir = Table::new(Kind::Queue, 9, used_up.generations());
+        assert_eq!(field(heir.insert(1).unwrap(), 0, INDEX_BITS), 1);
+    }
+
+    #[test]
     fn drain_makes_every_handle_stale() {
-        let mut table = Table::new(Kind::Channel, 3);
+        let mut table = Table::new(Kind::Channel, 3, Vec::new());
         let ids: Vec<u64> = (0..10).map(|n| table.insert(n).unwrap()).collect();
         table.remove(ids[4]).unwrap();
         assert_eq!(table.live(), 9);

@@ -1,9 +1,9 @@
 //! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last errors.
 
 use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::handle::{Kind, Table};
 use super::status::{Failure, LastError};
@@ -19,16 +19,27 @@ macro_rules! tables {
             pub(super) hooks: super::scheduler::Hooks,
             /// Functions of C's that the library has called in the main tasklet and that have not returned.
             inside: Cell<usize>,
+            tag: u16,
         }
 
         impl Local {
-            fn new(thread: u16) -> Self {
+            fn new(number: Number) -> Self {
+                let Number { tag, generations } = number;
+                let mut generations = generations.into_iter();
                 Local {
-                    $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, thread)),)*
+                    $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, tag, generations.next().unwrap_or_default())),)*
                     errors: RefCell::new(BTreeMap::new()),
                     hooks: super::scheduler::Hooks::default(),
                     inside: Cell::new(0),
+                    tag,
                 }
+            }
+
+            /// The thread's number, for the next one that has it.
+            fn number(&self) -> Number {
+                let mut generations = Vec::new();
+                $($(#[$when])* generations.push(self.$field.borrow().generations());)*
+                Number { tag: self.tag, generations }
             }
 
             /// How many handles are live.
@@ -107,15 +118,14 @@ pub(super) fn is_inside() -> bool {
     with(|local| Ok(local.inside.get() > 0)).unwrap_or(false)
 }
 
-/// Tags are never given twice; see `handle`.
-fn next_tag() -> Option<u16> {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let next = |tag| (tag <= u32::from(u16::MAX)).then_some(tag + 1);
-    let tag = NEXT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-        .ok()?;
-    u16::try_from(tag).ok()
+/// What tells the handles of a thread from those of others, and from those of the threads that had the tag before: see `handle`.
+struct Number {
+    tag: u16,
+    /// Of each table, in their order.
+    generations: Vec<Vec<u32>>,
 }
+
+const NO_NUMBER: Failure = Failure::Limit("65535 threads that use the library at a time");
 
 #[cfg(feature = "std")]
 mod storage {
@@ -123,6 +133,7 @@ mod storage {
     use alloc::boxed::Box;
     use core::cell::Cell;
     use core::ptr;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     std::thread_local! {
         /// Made by the first call, ended by `AT_EXIT`. Without a destructor of its own: tasklets that end with the thread still find it.
@@ -134,10 +145,6 @@ mod storage {
 
     impl Drop for AtExit {
         fn drop(&mut self) {
-            if crate::runtime::inside_tasklet() {
-                // Its tasklets are abandoned, and so are the handles: to give one back might run somebody.
-                return;
-            }
             let local = LOCAL.get();
             if local.is_null() {
                 return;
@@ -145,7 +152,82 @@ mod storage {
             crate::runtime::thread_exit(clear);
             LOCAL.set(ptr::null());
             // SAFETY: as above; nobody has a reference: those that `with` gives out end with its call.
-            drop(unsafe { Box::from_raw(local.cast_mut()) });
+            let local = unsafe { Box::from_raw(local.cast_mut()) };
+            let number = local.number();
+            drop(local);
+            NUMBERS.give_back(number);
+        }
+    }
+
+    /// The numbers of threads. That of one that has ended is given again.
+    struct Numbers {
+        last: u16,
+        given: Mutex<Given>,
+    }
+
+    struct Given {
+        /// Tags up to this one have been given.
+        most: u16,
+        spare: Vec<Number>,
+    }
+
+    static NUMBERS: Numbers = Numbers::up_to(u16::MAX);
+
+    impl Numbers {
+        const fn up_to(last: u16) -> Numbers {
+            let given = Given {
+                most: 0,
+                spare: Vec::new(),
+            };
+            Numbers {
+                last,
+                given: Mutex::new(given),
+            }
+        }
+
+        fn lock(&self) -> MutexGuard<'_, Given> {
+            self.given.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        fn take(&self) -> Option<Number> {
+            let mut given = self.lock();
+            if let Some(number) = given.spare.pop() {
+                return Some(number);
+            }
+            if given.most == self.last {
+                return None;
+            }
+            given.most += 1;
+            Some(Number {
+                tag: given.most,
+                generations: Vec::new(),
+            })
+        }
+
+        fn give_back(&self, number: Number) {
+            self.lock().spare.push(number);
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_number_of_a_thread_that_has_ended_is_given_again() {
+            let numbers = Numbers::up_to(2);
+            let (first, second) = (numbers.take().unwrap(), numbers.take().unwrap());
+            assert_ne!(first.tag, second.tag);
+            assert!(numbers.take().is_none(), "no two have the same");
+            for round in 0..100 {
+                numbers.give_back(Number {
+                    tag: second.tag,
+                    generations: alloc::vec![alloc::vec![round]],
+                });
+                let again = numbers.take().unwrap();
+                assert_eq!((again.tag, again.generations[0][0]), (second.tag, round));
+                assert!(numbers.take().is_none());
+            }
         }
     }
 
@@ -167,8 +249,8 @@ mod storage {
         if !crate::os::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
             return Err(Failure::ThreadEnding);
         }
-        let tag = next_tag().ok_or(Failure::Limit("65535 threads over the life of the process"))?;
-        let local = Box::into_raw(Box::new(Local::new(tag)));
+        let number = NUMBERS.take().ok_or(NO_NUMBER)?;
+        let local = Box::into_raw(Box::new(Local::new(number)));
         LOCAL.set(local);
         Ok(local)
     }
@@ -205,14 +287,17 @@ mod storage {
         /// The number of the owner; 0 without one. Never given twice, as an address is.
         owner: AtomicU64,
         local: UnsafeCell<Option<Local>>,
+        /// The number of the last owner.
+        number: UnsafeCell<Option<Number>>,
     }
 
-    // SAFETY: `local` is touched by the owner alone, as `with` checks.
+    // SAFETY: `local` and `number` are touched by the owner alone, as `with` checks.
     unsafe impl Sync for Storage {}
 
     static STORAGE: Storage = Storage {
         owner: AtomicU64::new(0),
         local: UnsafeCell::new(None),
+        number: UnsafeCell::new(None),
     };
 
     /// As with std: the owner is known by its runtime.
@@ -230,7 +315,14 @@ mod storage {
             .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
         {
             // SAFETY: just made ours; nobody has a reference to the content yet.
-            Ok(_) => unsafe { *STORAGE.local.get() = next_tag().map(Local::new) },
+            Ok(_) => unsafe {
+                let first = Number {
+                    tag: 1,
+                    generations: Vec::new(),
+                };
+                let number = (*STORAGE.number.get()).take().unwrap_or(first);
+                *STORAGE.local.get() = Some(Local::new(number));
+            },
             Err(owner) if owner == me => {}
             Err(_) => {
                 return Err(Failure::Limit(
@@ -266,7 +358,10 @@ mod storage {
         crate::runtime::thread_exit(clear);
         // SAFETY: ours still: `owner` has the number of the runtime that has ended. Nobody has a reference.
         let local = unsafe { (*STORAGE.local.get()).take() };
+        let number = local.as_ref().map(Local::number);
         drop(local);
+        // SAFETY: as above.
+        unsafe { *STORAGE.number.get() = number };
         STORAGE.owner.store(0, Ordering::Release);
     }
 }

@@ -207,7 +207,7 @@ pub struct hsw_counters {
     pub last_run_switches: u64,
     /// Tasklets that ended in the last `hsw_run_with`.
     pub last_run_completed: u64,
-    /// Channels that exist.
+    /// Channels and queues of the host that exist.
     pub channels: usize,
     /// Waits with a timeout.
     pub timeouts: usize,

@@ -130,7 +130,7 @@ pub struct hsw_stats {
     pub slice_allocations: u64,
     /// Tasklets that exist, main included.
     pub tasklets: usize,
-    /// Channels that exist.
+    /// Channels and queues of the host that exist.
     pub channels: usize,
     /// Tasklets in the run queue, the running one included.
     pub run_count: usize,

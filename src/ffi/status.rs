@@ -286,10 +286,40 @@ pub(super) fn record(failure: Failure) -> hsw_status {
             },
         },
     };
-    // A thread that ends: the status alone must do.
+    #[cfg(feature = "std")]
+    UNTOLD.set(status); // for the case that there is no room for more: static words must do
     let old = exchange(Some(last));
     drop(old); // may run a destructor of C's, with no borrow held
     status
+}
+
+#[cfg(feature = "std")]
+std::thread_local! {
+    /// The status of the thread's last failure. For threads that have no part of the interface: because they are ending, or there are
+    /// too many.
+    static UNTOLD: core::cell::Cell<hsw_status> = const { core::cell::Cell::new(HSW_OK) };
+}
+
+/// The status of the last failure of a thread that has no room for its words.
+fn untold(why: &Failure) -> hsw_status {
+    let _ = why;
+    #[cfg(feature = "std")]
+    return UNTOLD.get();
+    #[cfg(not(feature = "std"))]
+    why.status()
+}
+
+/// The words for it. They end in a zero byte.
+fn static_words(status: hsw_status) -> &'static str {
+    match status {
+        HSW_OK => "\0",
+        HSW_ERR_LIMIT => "limit reached: 65535 threads that use the library at a time\0",
+        HSW_ERR_THREAD_ENDING => "the thread is ending\0",
+        other => {
+            let known = ALL.iter().find(|(known, _)| *known == other);
+            known.map_or("an error\0", |(_, name)| name)
+        }
+    }
 }
 
 /// By what the last error of the calling tasklet is found: where its control block is. 0 is main, also where there is no runtime yet:
@@ -392,7 +422,8 @@ pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
 ///
 /// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile does not change it. Only
 /// calls that fail set it. What the library calls meanwhile on this tasklet (callbacks, timers' functions, destructors) has its own
-/// while it runs. The text stays valid until the tasklet's next call that fails, or its end.
+/// while it runs. The text stays valid until the tasklet's next call that fails, or its end. A thread that is ending, or one too many, has
+/// no room for words of its own; then they are general ones.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_message() -> *const c_char {
     let empty: *const c_char = "\0".as_ptr().cast();
@@ -403,7 +434,7 @@ pub extern "C" fn hsw_last_error_message() -> *const c_char {
                 .get(&current_id())
                 .map_or(empty, |last| last.message.as_ptr()))
         })
-        .unwrap_or(empty)
+        .unwrap_or_else(|why| static_words(untold(&why)).as_ptr().cast())
     })
 }
 
@@ -418,7 +449,7 @@ pub extern "C" fn hsw_last_error_status() -> hsw_status {
                 .get(&current_id())
                 .map_or(HSW_OK, |last| last.status))
         })
-        .unwrap_or(HSW_OK)
+        .unwrap_or_else(|why| untold(&why))
     })
 }
 
@@ -436,7 +467,7 @@ pub extern "C" fn hsw_last_error_cause() -> hsw_status {
                 _ => last.status,
             }))
         })
-        .unwrap_or(HSW_OK)
+        .unwrap_or_else(|why| untold(&why))
     })
 }
 

@@ -526,7 +526,9 @@ pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     object::exchange(tasklet, old, |t| t.set_ignore_nesting(on))
 }
 
-/// The next tasklet in the run queue or in the channel's queue; the handle of nothing at the end. The caller owns the handle.
+/// The next tasklet in the run queue; or, of one that is blocked on a channel and waits for nothing else, in that channel's queue. The
+/// handle of nothing at the end, and for one that waits in a select or with a time limit. (Who drives the main loop while it waits, as
+/// main does, is in the run queue. All who wait on a channel: `hsw_channel_waiting`.) The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_next(
     tasklet: hsw_tasklet,
