@@ -841,7 +841,10 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// As [`Channel::send`]; the error that a sender
     /// [threw](Channel::send_throw); [`Error::ValueLost`];
-    /// [`Error::WrongType`] when somebody changed the slot by hand.
+    /// [`Error::WrongType`] when somebody changed the slot by hand. When something is thrown
+    /// into the caller after a sender has handed over, and before the caller had its turn,
+    /// the value is dropped: the rendezvous has taken place. (A
+    /// [`QueueChannel`](crate::QueueChannel) keeps it.)
     #[inline]
     pub fn receive(&self) -> Result<T> {
         self.receive_or()

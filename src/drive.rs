@@ -13,8 +13,10 @@
 //!
 //! If nothing could wake anybody there is no point in it: that is a deadlock.
 
+#[cfg(feature = "std")]
+use crate::error::Error;
+use crate::error::Result;
 pub(crate) use crate::error::WaitError;
-use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 use crate::tasklet::Task;
 

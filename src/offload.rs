@@ -120,6 +120,8 @@ pub(crate) enum Refusal {
     Full(usize),
     Shut,
     Cancelled,
+    /// The call's worker is one of the parent's.
+    Forked,
     /// The system makes no thread.
     NoThread(io::Error),
 }
@@ -145,6 +147,9 @@ impl fmt::Display for Refusal {
             Refusal::Cancelled => {
                 f.write_str("the worker pool was shut down before the call began")
             }
+            Refusal::Forked => {
+                f.write_str("the process has been forked: the worker is the parent's")
+            }
             Refusal::NoThread(error) => write!(f, "no worker thread can be made: {error}"),
         }
     }
@@ -165,7 +170,7 @@ impl From<Refusal> for Error {
             Refusal::InUse => ErrorKind::AlreadyExists,
             Refusal::Settings(_) => ErrorKind::InvalidInput,
             Refusal::Full(_) => ErrorKind::WouldBlock,
-            Refusal::Shut | Refusal::Cancelled => ErrorKind::NotConnected,
+            Refusal::Shut | Refusal::Cancelled | Refusal::Forked => ErrorKind::NotConnected,
             // Not the system's kind: that of EAGAIN is that of a full queue.
             Refusal::NoThread(_) => ErrorKind::Other,
         };
@@ -643,10 +648,7 @@ impl Held {
 
 /// Why a call that was made before a fork has no outcome in the child.
 pub(crate) fn lost_in_a_fork() -> Error {
-    refuse(
-        ErrorKind::NotConnected,
-        "the process has been forked: the worker is the parent's",
-    )
+    Refusal::Forked.into()
 }
 
 impl Shared {
@@ -729,11 +731,7 @@ impl Pool {
             return Err(Refusal::Shut.into());
         }
         if state.jobs.len() >= shared.settings.queue && !nested {
-            let full = format!(
-                "the worker pool's queue of {} calls is full",
-                shared.settings.queue
-            );
-            return Err(io::Error::new(ErrorKind::WouldBlock, full).into());
+            return Err(Refusal::Full(shared.settings.queue).into());
         }
         let mut lacks = None;
         if state.idle + state.coming <= state.jobs.len()

@@ -576,7 +576,7 @@ unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -
 /// What running `task` comes to when it cannot run, or runs already.
 #[cold]
 #[inline(never)]
-unsafe fn run_not(me: *mut Task, task: *mut Task) -> Result<(), WaitError> {
+unsafe fn run_not<E: From<WaitError>>(me: *mut Task, task: *mut Task) -> Result<(), E> {
     // SAFETY: live tasks, `me` is running.
     unsafe {
         may_insert(&*task, task == me).map_err(WaitError::Hindered)?;
@@ -596,7 +596,7 @@ pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
         let me = runtime.current();
         let flags = (*task).flags;
         if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
-            return Ok(run_not(me, task)?);
+            return run_not(me, task);
         }
         let clear = clear(runtime) && !(REMOVE && (*me).refs == 1);
         let both = (*me).flags | flags;

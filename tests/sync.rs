@@ -1268,3 +1268,97 @@ fn a_reentrant_lock_that_a_tasklet_keeps_is_given_back_at_its_end() {
         assert!(!LOCK.is_locked(), "{known_before}");
     }
 }
+
+// --- At the last moment
+
+/// Has a tasklet wait by `wait` for a millisecond, lets the time be up, which queues it, and then grants what it waits for by `grant`,
+/// before its turn comes. Answers what the wait was told.
+fn granted_as_the_time_is_up<R: 'static>(
+    wait: impl FnOnce() -> R + 'static,
+    grant: impl FnOnce(),
+) -> R {
+    let told = Rc::new(Cell::new(None));
+    let tells = told.clone();
+    let waiter = start(move || {
+        tells.set(Some(wait()));
+        Ok(())
+    });
+    settle();
+    assert!(waiter.is_blocked());
+    let main_loop = MainLoop::current().unwrap();
+    let begun = Instant::now();
+    while waiter.is_blocked() {
+        assert!(begun.elapsed() < LONG, "the time is never up");
+        main_loop.pump(Some(MS(5))).unwrap();
+    }
+    grant();
+    finish();
+    told.take().expect("the wait is over")
+}
+
+#[test]
+fn who_is_granted_a_lock_as_its_time_is_up_has_it() {
+    let lock = Rc::new(Lock::new(0));
+    let held = lock.lock().unwrap();
+    let waits = lock.clone();
+    let took = granted_as_the_time_is_up(
+        move || waits.lock_timeout(MS(1)).map(|mut guard| *guard += 1),
+        || drop(held),
+    );
+    assert!(took.is_ok(), "{took:?}");
+    assert_eq!(lock.try_lock().map(|guard| *guard), Some(1));
+}
+
+#[test]
+fn who_gets_a_value_as_its_time_is_up_has_it() {
+    let queue = Rc::new(Queue::new());
+    let waits = queue.clone();
+    let got = granted_as_the_time_is_up(
+        move || waits.get_timeout(MS(1)),
+        || queue.put("in time").unwrap(),
+    );
+    assert_eq!(got.unwrap(), "in time");
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn an_event_that_is_set_as_the_time_is_up_was_set_in_time() {
+    let event = Rc::new(Event::new());
+    let waits = event.clone();
+    let told = granted_as_the_time_is_up(move || waits.wait_timeout(MS(1)), || event.set());
+    assert!(told.is_ok(), "{told:?}");
+    assert_eq!(event.waiting(), 0);
+}
+
+#[test]
+fn a_barrier_that_is_full_as_the_time_is_up_is_not_broken() {
+    let barrier = Rc::new(Barrier::new(2));
+    let waits = barrier.clone();
+    let told = granted_as_the_time_is_up(
+        move || waits.wait_timeout(MS(1)),
+        || assert!(barrier.wait().unwrap()),
+    );
+    assert!(matches!(told, Ok(false)), "{told:?}");
+    assert!(!barrier.is_broken());
+}
+
+/// However often it is notified in between.
+#[test]
+fn the_time_of_wait_while_is_that_of_all_its_waits_together() {
+    let shared = Rc::new((Lock::new(()), Condition::new()));
+    let (waits, over) = (shared.clone(), Rc::new(Cell::new(None)));
+    let tells = over.clone();
+    let begun = Instant::now();
+    start(move || {
+        let guard = waits.0.lock()?;
+        let (_, done) = waits.1.wait_while_timeout(guard, MS(50), |()| true)?;
+        tells.set(Some((done, begun.elapsed())));
+        Ok(())
+    });
+    until("its time is up", || {
+        shared.1.notify_all();
+        over.get().is_some()
+    });
+    let (done, after) = over.get().unwrap();
+    assert!(!done && after >= MS(50), "{done} after {after:?}");
+}

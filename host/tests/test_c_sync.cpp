@@ -1305,6 +1305,32 @@ TEST_CASE("each tasklet has a value of its own, freed when it ends") {
     CHECK(hsw_local_release(key) == HSW_OK);
 }
 
+TEST_CASE("a lock that was given back has no holder") {
+    const no_leaks check;
+    hsw_lock lock{};
+    hsw_condition condition{};
+    REQUIRE(hsw_lock_new(&lock) == HSW_OK);
+    REQUIRE(hsw_condition_new(&condition) == HSW_OK);
+    bool locked = true;
+    bool mine = true;
+    CHECK(hsw_lock_lock(lock, 0) == HSW_OK);
+    CHECK(hsw_lock_unlock(lock) == HSW_OK);
+    CHECK(hsw_lock_state(lock, &locked, &mine, nullptr) == HSW_OK);
+    CHECK_FALSE(locked);
+    CHECK_FALSE(mine);
+    // Nor when another has it.
+    const hsw_tasklet other = spawn([lock] { return hsw_lock_lock(lock, 0); });
+    CHECK(hsw_run() == HSW_OK);
+    CHECK(hsw_lock_state(lock, &locked, &mine, nullptr) == HSW_OK);
+    CHECK(locked);
+    CHECK_FALSE(mine);
+    CHECK(hsw_condition_wait(condition, lock, 0) == HSW_ERR_STATE);
+    CHECK(hsw_lock_unlock(lock) == HSW_OK);
+    CHECK(hsw_tasklet_release(other) == HSW_OK);
+    CHECK(hsw_condition_release(condition) == HSW_OK);
+    CHECK(hsw_lock_release(lock) == HSW_OK);
+}
+
 TEST_CASE("the function that frees a value may switch and use the key") {
     const no_leaks check;
     static hsw_local key{};

@@ -649,7 +649,7 @@ TEST_CASE("a thread can end its part and attach again") {
         CHECK(hsw_thread_exit() == HSW_OK);
         CHECK(hsw_tasklet_release(tasklet) == HSW_ERR_STALE);
         CHECK(hsw_thread_attach() == HSW_OK);
-        CHECK(hsw_thread_id() != first);
+        CHECK(hsw_thread_id() == first); // its own for life
         int ran = 0;
         const hsw_tasklet another_one = spawn([&] {
             ++ran;

@@ -37,8 +37,7 @@ macro_rules! tables {
 
             /// The thread's number, for the next one that has it.
             fn number(&self) -> Number {
-                let mut generations = Vec::new();
-                $($(#[$when])* generations.push(self.$field.borrow().generations());)*
+                let generations = alloc::vec![$($(#[$when])* self.$field.borrow().generations(),)*];
                 Number { tag: self.tag, generations }
             }
 
@@ -125,8 +124,6 @@ struct Number {
     generations: Vec<Vec<u32>>,
 }
 
-const NO_NUMBER: Failure = Failure::Limit("65535 threads that use the library at a time");
-
 #[cfg(feature = "std")]
 mod storage {
     use super::*;
@@ -209,6 +206,46 @@ mod storage {
         }
     }
 
+    /// Has the calling thread a part?
+    pub(in super::super) fn is_made() -> bool {
+        !LOCAL.get().is_null()
+    }
+
+    /// Empties the calling thread's part. Answers whether there was anything.
+    pub(super) fn clear() -> bool {
+        // SAFETY: made by `begin`, and freed outside of any call.
+        unsafe { LOCAL.get().as_ref() }.is_some_and(Local::clear)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin() -> Result<*const Local, Failure> {
+        // Whichever comes first at the thread's end, this one's or that of the runtime, ends all.
+        if !crate::os::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
+            return Err(Failure::ThreadEnding);
+        }
+        let number = NUMBERS.take();
+        let number = number.ok_or(Failure::Limit(
+            "65535 threads that use the library at a time",
+        ))?;
+        let local = Box::into_raw(Box::new(Local::new(number)));
+        LOCAL.set(local);
+        Ok(local)
+    }
+
+    /// Calls `f` with the calling thread's part.
+    #[inline]
+    pub(in super::super) fn with<R>(
+        f: impl FnOnce(&Local) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let mut local = LOCAL.get();
+        if local.is_null() {
+            local = begin()?;
+        }
+        // SAFETY: made by `begin`, and freed with the thread, outside of any call.
+        f(unsafe { &*local })
+    }
+
     #[cfg(test)]
     mod tests {
         use super::*;
@@ -230,43 +267,6 @@ mod storage {
             }
         }
     }
-
-    /// Has the calling thread a part?
-    pub(in super::super) fn is_made() -> bool {
-        !LOCAL.get().is_null()
-    }
-
-    /// Empties the calling thread's part. Answers whether there was anything.
-    pub(super) fn clear() -> bool {
-        // SAFETY: made by `begin`, and freed outside of any call.
-        unsafe { LOCAL.get().as_ref() }.is_some_and(Local::clear)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn begin() -> Result<*const Local, Failure> {
-        // Whichever comes first at the thread's end, this one's or that of the runtime, ends all.
-        if !crate::os::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
-            return Err(Failure::ThreadEnding);
-        }
-        let number = NUMBERS.take().ok_or(NO_NUMBER)?;
-        let local = Box::into_raw(Box::new(Local::new(number)));
-        LOCAL.set(local);
-        Ok(local)
-    }
-
-    /// Calls `f` with the calling thread's part.
-    #[inline]
-    pub(in super::super) fn with<R>(
-        f: impl FnOnce(&Local) -> Result<R, Failure>,
-    ) -> Result<R, Failure> {
-        let mut local = LOCAL.get();
-        if local.is_null() {
-            local = begin()?;
-        }
-        // SAFETY: made by `begin`, and freed with the thread, outside of any call.
-        f(unsafe { &*local })
-    }
 }
 
 /// Ends all that the library keeps for the calling thread.
@@ -281,7 +281,7 @@ pub(super) fn leave() {
 mod storage {
     use super::*;
     use core::cell::UnsafeCell;
-    use core::sync::atomic::AtomicU64;
+    use core::sync::atomic::{AtomicU64, Ordering};
 
     struct Storage {
         /// The number of the owner; 0 without one. Never given twice, as an address is.

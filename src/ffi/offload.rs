@@ -58,7 +58,7 @@ fn refusal(error: &Error) -> Option<hsw_status> {
     match Refusal::of(error)? {
         Refusal::Settings(_) | Refusal::InUse => Some(hsw_status::HSW_ERR_SETTINGS),
         Refusal::Full(_) => Some(hsw_status::HSW_ERR_WOULD_BLOCK),
-        Refusal::Shut | Refusal::Cancelled => Some(hsw_status::HSW_ERR_CLOSED),
+        Refusal::Shut | Refusal::Cancelled | Refusal::Forked => Some(hsw_status::HSW_ERR_CLOSED),
         Refusal::NoThread(_) => None,
     }
 }

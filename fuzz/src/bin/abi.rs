@@ -1006,6 +1006,15 @@ fn channel_state() -> i32 {
             8 => hsw_channel_is_closing(channel, &mut on),
             9 => hsw_channel_is_closed(channel, &mut on),
             10 => hsw_channel_balance(channel, &mut balance),
+            11 if coin() => {
+                let mut some = [hsw_tasklet { handle: 0 }; 3];
+                let mut count = 0;
+                let status = hsw_channel_waiting(channel, some.as_mut_ptr(), 3, &mut count);
+                for one in some.iter().take(count) {
+                    keep(Tasklet, one.handle);
+                }
+                status
+            }
             11 => made!(Tasklet, hsw_tasklet, hsw_channel_queue(channel)),
             12 => {
                 let data = token();
@@ -1325,6 +1334,7 @@ fn questions() -> i32 {
                 assert!(!hsw_status_name(below(50) as i32).is_null());
                 hsw_last_error_status();
                 hsw_last_error_errno();
+                hsw_last_error_cause();
                 HSW_OK
             }
             15 => {
@@ -1885,7 +1895,13 @@ fn socket() -> i32 {
             }
             2 | 3 => made!(Socket, hsw_socket, hsw_tcp_accept(socket)),
             4 => hsw_socket_read(socket, bytes.as_mut_ptr().cast(), bytes.len(), &mut size),
-            5 => hsw_socket_write(socket, bytes.as_ptr().cast(), below(bytes.len())),
+            5 => {
+                let many = below(bytes.len());
+                let data = bytes.as_ptr().cast();
+                let status = hsw_socket_write(socket, data, many, &mut size);
+                assert!(size <= many && (status != HSW_OK || size == many));
+                status
+            }
             6 => hsw_socket_set_timeout(socket, [0, 20_000, 300_000][below(3)]),
             7 => hsw_socket_end_writing(socket),
             8 if one_in(3) => hsw_socket_close(socket),
