@@ -401,7 +401,7 @@
 
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
-# r14 = entry(task, body), r15 = task, r16 = body. r1 is the root frame, whose
+# r14 = where entry(task, body) is named, r15 = task, r16 = body. r1 is the root frame, whose
 # back chain is 0. `entry` returns what `op` might: with that the tasklet is left for
 # good.
 #
@@ -413,6 +413,7 @@
     .cfi_startproc
     .cfi_undefined 65
     nop
+    ld 14, 0(14)
     std 2, 40(1)
     mr 3, 15
     mr 4, 16

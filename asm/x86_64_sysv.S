@@ -237,8 +237,8 @@ hsw_asm_leave:
 
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
-# rbp = entry(task, body), rbx = task. rsp is on a 16-byte boundary and points at
-# the body. `entry` returns what `op` might, and with that the tasklet is left for good.
+# rbp = the address of entry(task, body)'s address, rbx = task. rsp is on a 16-byte boundary and
+# points at the body. `entry` returns what `op` might, and with that the tasklet is left for good.
 # It returns, so that the return-address predictor stays in step.
 #
 # A return address belongs to the instruction before it: unwinders look up
@@ -253,7 +253,7 @@ hsw_asm_start:
     .cfi_undefined rip
     .cfi_undefined rbp
     nop
-    mov rax, rbp
+    mov rax, [rbp]
     # End of the frame pointer chain.
     xor ebp, ebp
     mov rdi, rbx

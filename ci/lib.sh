@@ -153,25 +153,11 @@ runner() {
     fi
 }
 
-# What the dependency `context` brings under Boost's names. A host may link Boost.Context itself: the linker would take one of the two
-# for both, whichever it meets first.
-BOOST_SYMBOLS=(jump_fcontext make_fcontext ontop_fcontext)
-
 # The static library that C++ hosts link, built in release mode: build_library TARGET [CARGO-OPTION...]
-# It is cargo's archive with names of its own; another file, since cargo's is cargo's to make anew, or not.
-library_path() { echo "$TARGET_DIR/$1/release/c/libhardswitch.a"; }
+library_path() { echo "$TARGET_DIR/$1/release/libhardswitch.a"; }
 build_library() {
-    local made=$TARGET_DIR/$1/release/libhardswitch.a library symbol names=()
     cargo rustc --release --lib --crate-type staticlib --target "$@" || return
-    [ -f "$made" ] || die "cargo made no $made"
-    # The names with a dot are ELFv1's: of the code, beside those of the descriptors.
-    for symbol in "${BOOST_SYMBOLS[@]}"; do
-        names+=(--redefine-sym "$symbol=hsw_$symbol" --redefine-sym ".$symbol=.hsw_$symbol")
-    done
-    library=$(library_path "$1")
-    mkdir -p "${library%/*}"
-    # With cargo's date: what is linked with an unchanged library need not be linked again.
-    "$(binutils "$1")objcopy" -p "${names[@]}" "$made" "$library.new" && mv "$library.new" "$library"
+    [ -f "$(library_path "$1")" ] || die "cargo made no $(library_path "$1")"
 }
 
 # Configure host/ for a target, with its tests (which need more packages) or without:

@@ -1,6 +1,7 @@
 //! Tasklets that wait in every way there is, for debuggers to look at:
 //! `ci/gdb -x gdb/hardswitch.py -ex 'break hsw_stop_here' -ex continue PROGRAM`.
-//! With the argument `dump` it lists them itself; with `abort` it leaves a core.
+//! With the argument `dump` it lists them itself; with `abort` it leaves a core;
+//! with `two` there is another thread that has tasklets.
 
 use std::hint::black_box;
 
@@ -59,6 +60,28 @@ fn stopping() -> Result<()> {
     Ok(())
 }
 
+/// Runs for as long as the process does.
+#[inline(never)]
+fn elsewhere(here: &std::sync::mpsc::Sender<()>) {
+    let _ = here.send(());
+    loop {
+        std::thread::park();
+        black_box(());
+    }
+}
+
+/// Another thread with an "own", and with one that runs.
+fn second_thread() {
+    let (here, is_there) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let wait = Channel::new();
+        own("own").spawn(move || outer(1, &wait).map(drop))?;
+        own("elsewhere").spawn(move || elsewhere(&here))?;
+        hardswitch::run()
+    });
+    let _ = is_there.recv();
+}
+
 fn own(name: &str) -> Builder {
     Tasklet::builder().name(name)
 }
@@ -75,6 +98,9 @@ fn main() -> Result<()> {
         ..Settings::desktop()
     }
     .apply()?;
+    if asked_for("two") {
+        second_thread();
+    }
     let wait = Channel::new();
     let blocked = |builder: Builder| {
         let wait = wait.clone();

@@ -24,10 +24,10 @@ FIELDS = """version runtimes lock save_area runtime_current runtime_link task_si
 task_window task_buffer task_extra task_switches window_top window_resident buffer_ptr extra_name extra_low extra_spilled
 spilled_before spilled_buffer spilled_sp""".split()
 MAGIC = b"hswdebug"
-VERSION = 1
+VERSION = 2
 
 # In step with `flag` in src/tasklet.rs.
-BOUND, ALIVE, STARTED, QUEUED, SENDING, RECEIVING, AWAY, SLICED, MAIN = (1 << i for i in range(9))
+BOUND, ALIVE, STARTED, QUEUED, SENDING, RECEIVING, MAIN, SLICED, AWAY = (1 << i for i in range(9))
 ZOMBIE, FREE, SEGMENT = 1 << 12, 1 << 15, 1 << 16
 
 
@@ -299,17 +299,28 @@ def frames_from(table, sp):
     return lines
 
 
+def select_thread(tasklet):
+    """Selects its thread. Of a parked one it may be another: where it is parked does not depend on that."""
+    threads = gdb.selected_inferior().threads()
+    # A host without an operating system does not number its threads.
+    own = [thread for thread in threads if tasklet.thread and tasklet.thread in thread.ptid]
+    if not own and not tasklet.thread and len(threads) == 1:
+        own = list(threads)
+    if own:
+        own[0].switch()
+    elif tasklet.running and not tasklet.thread:
+        raise Failure("hsw: it runs, and the host does not say on which of the threads: `thread apply all backtrace` shows them")
+    elif tasklet.running or not gdb.selected_thread():
+        raise Failure(f"hsw: its thread, {tasklet.thread}, is not there")
+
+
 def backtrace(tasklet):
     if tasklet.flags & BOUND or not (tasklet.flags & STARTED or tasklet.running):
         print("(has no stack: not started, or ended)")
         return
     number = 0
     before = gdb.selected_thread()
-    for thread in gdb.selected_inferior().threads():
-        if tasklet.thread in thread.ptid:
-            thread.switch()
-    if not gdb.selected_thread() or (tasklet.running and tasklet.thread and tasklet.thread not in gdb.selected_thread().ptid):
-        raise Failure(f"hsw: its thread, {tasklet.thread}, is not there")
+    select_thread(tasklet)
     for part, (sp, source, low) in enumerate(list(tasklet.parts())):
         over = memory()
         try:
@@ -338,6 +349,11 @@ class Hsw(gdb.Command):
         super().__init__("hsw", gdb.COMMAND_STACK, prefix=True)
 
 
+def line(number, tasklet):
+    mark = "*" if tasklet.running else " "
+    return f"{mark}{number:4}  thread {tasklet.thread}  {tasklet.name()}  {tasklet.state()}  ({tasklet.switches} switches)"
+
+
 class Tasklets(gdb.Command):
     """List the tasklets of all threads: number, thread, name, state, how often it was switched to."""
 
@@ -346,8 +362,7 @@ class Tasklets(gdb.Command):
 
     def invoke(self, argument, from_tty):
         for number, tasklet in enumerate(tasklets()):
-            mark = "*" if tasklet.running else " "
-            print(f"{mark}{number:4}  thread {tasklet.thread}  {tasklet.name()}  {tasklet.state()}  ({tasklet.switches} switches)")
+            print(line(number, tasklet))
 
 
 class Bt(gdb.Command):
@@ -361,9 +376,13 @@ class Bt(gdb.Command):
         wanted = argument.strip()
         if wanted.isdecimal() and int(wanted) < len(found):
             return backtrace(found[int(wanted)])
-        for tasklet in found:
-            if wanted and wanted.strip('"') == tasklet.name().strip('"'):
-                return backtrace(tasklet)
+        named = [n for n, tasklet in enumerate(found) if wanted and wanted.strip('"') == tasklet.name().strip('"')]
+        if len(named) == 1:
+            return backtrace(found[named[0]])
+        for number in named:
+            print(line(number, found[number]))
+        if named:
+            raise Failure(f"hsw bt: {len(named)} tasklets have this name; which number?")
         raise Failure("hsw bt: the number or name of a tasklet, as `hsw tasklets` lists them")
 
 

@@ -368,6 +368,9 @@ typedef struct hsw_settings {
   size_t stack_size;
   // How many used own stacks are kept for new tasklets.
   size_t stack_pool;
+  // Bytes below each window and stack that fault when they are touched; a page at least. Address space alone, no memory. A frame
+  // that is larger and was compiled without stack probes (`-fstack-clash-protection`) can step over them.
+  size_t guard_size;
   // Bytes of free slices that are kept.
   size_t slice_cache;
   // What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with

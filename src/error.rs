@@ -58,6 +58,10 @@ pub enum Error {
     StackSize(usize),
     /// The memory ceiling (bytes) forbids it.
     MemoryCeiling(usize),
+    /// The process has so many stacks that more of them would leave too few memory mappings for
+    /// its other needs. The system's limit, `vm.max_map_count`, is this; a stack takes two.
+    #[cfg(feature = "std")]
+    Mappings(usize),
     /// The allocator refused.
     OutOfMemory,
     /// Settings that contradict themselves or come too late.
@@ -183,6 +187,8 @@ pub enum SettingsError {
     Watermark,
     /// `stack_size` is below 4 KiB or absurdly large.
     StackSize,
+    /// `guard_size` is absurdly large.
+    GuardSize,
     /// `memory_ceiling` has no room for a first block of control blocks.
     MemoryCeiling,
     /// The memory handed in has no room for the windows.
@@ -198,6 +204,7 @@ impl SettingsError {
             SettingsError::WindowSize => "window_size is below 4 KiB or absurdly large",
             SettingsError::Watermark => "the watermark lies outside the window",
             SettingsError::StackSize => "stack_size is below 4 KiB or absurdly large",
+            SettingsError::GuardSize => "guard_size is absurdly large",
             SettingsError::MemoryCeiling => "memory_ceiling is below 16 KiB",
             SettingsError::Memory => "the memory handed in has no room for the windows",
         }
@@ -361,6 +368,12 @@ impl fmt::Display for Error {
             Error::MemoryCeiling(bytes) => {
                 write!(f, "the memory ceiling of {bytes} bytes is reached")
             }
+            #[cfg(feature = "std")]
+            Error::Mappings(limit) => write!(
+                f,
+                "no more stacks: each takes two memory mappings, and vm.max_map_count is {limit}; \
+                 raise it (sysctl), or make sliced tasklets"
+            ),
             Error::OutOfMemory => f.write_str("out of memory"),
             Error::Settings(why) => write!(f, "settings: {}", why.message()),
             #[cfg(feature = "std")]
@@ -403,7 +416,9 @@ impl From<Error> for std::io::Error {
             Error::Io(io) => io.kind(),
             Error::Timeout => ErrorKind::TimedOut,
             Error::WouldBlock => ErrorKind::WouldBlock,
-            Error::OutOfMemory | Error::MemoryCeiling(_) => ErrorKind::OutOfMemory,
+            Error::OutOfMemory | Error::MemoryCeiling(_) | Error::Mappings(_) => {
+                ErrorKind::OutOfMemory
+            }
             _ => ErrorKind::Other,
         };
         std::io::Error::new(kind, error)

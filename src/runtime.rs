@@ -24,6 +24,8 @@ use crate::stack::own::StackPool;
 use crate::stack::slice::SliceStore;
 use crate::stack::window::Window;
 use crate::stack::Budget;
+#[cfg(feature = "std")]
+use crate::tasklet::Overflow;
 use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::time::Timers;
 use crate::value::Slot;
@@ -50,6 +52,11 @@ pub struct Settings {
     pub stack_size: usize,
     /// Used stacks that are kept for new tasklets.
     pub stack_pool: usize,
+    /// Bytes below each window and stack that fault when they are touched; a page at least. It
+    /// is address space alone, no memory. A frame that is larger than this and was compiled
+    /// without stack probes can step over them; then the next switch tells, or nobody. Means
+    /// nothing without an operating system.
+    pub guard_size: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
     /// Bytes that control blocks, slices and stacks may take together; beyond
@@ -77,6 +84,7 @@ impl Settings {
             watermark: 64 * 1024,
             stack_size: 64 * 1024,
             stack_pool: 256,
+            guard_size: 1024 * 1024,
             slice_cache: 1024 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
@@ -94,6 +102,7 @@ impl Settings {
             watermark: 4 * 1024,
             stack_size: 16 * 1024,
             stack_pool: 4,
+            guard_size: 64 * 1024,
             slice_cache: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
@@ -120,12 +129,13 @@ impl Settings {
     }
 
     /// As [`Settings::apply`], with the windows in memory that the host hands in:
-    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then; every eviction checks a
-    /// canary at the lower end of the window and the stack pointer, and an
+    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then; every switch checks
+    /// the stack pointer, every eviction a canary at the lower end of the window, and an
     /// overflow ends the process with a message that names the tasklet.
     ///
     /// # Errors
-    /// As [`Settings::apply`]; [`SettingsError::Memory`] when it is too small.
+    /// As [`Settings::apply`]; [`SettingsError::Memory`] when it is too small, or no memory that can be:
+    /// it would end beyond the address space.
     ///
     /// # Safety
     /// `[memory, memory + bytes)` is writable and nobody else's until the
@@ -139,7 +149,8 @@ impl Settings {
         }
         self.check()?;
         let needed = self.windows * self.window_size + 2 * STACK_ALIGN;
-        if memory.is_null() || bytes < needed {
+        let end = (memory as usize).checked_add(bytes);
+        if memory.is_null() || bytes < needed || end.is_none() {
             return Err(SettingsError::Memory.into());
         }
         Runtime::create(self, Some(memory as usize));
@@ -161,6 +172,9 @@ impl Settings {
         }
         if !sane(self.stack_size) {
             return Err(SettingsError::StackSize);
+        }
+        if self.guard_size > MOST {
+            return Err(SettingsError::GuardSize);
         }
         if self.memory_ceiling < 16 * 1024 {
             return Err(SettingsError::MemoryCeiling);
@@ -314,6 +328,9 @@ pub(crate) const HOOK_LOCKED: u32 = 64;
 pub(crate) const HOOK_ENDED: u32 = 512;
 /// Another C++ runtime is known to the process, or one less: see `exceptions`.
 pub(crate) const HOOK_RUNTIMES: u32 = 1024;
+/// The running tasklet has floating-point control words of its own: to leave it is
+/// [special](crate::tasklet::flag::SPECIAL).
+pub(crate) const HOOK_FP: u32 = 1 << 12;
 /// Nobody may switch; but with [`HOOK_RUNTIMES`] alone, after a look.
 pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED | HOOK_ENDED | HOOK_RUNTIMES;
 /// Somebody has not been told yet what was [thrown](crate::thrown) at it.
@@ -321,7 +338,8 @@ pub(crate) const HOOK_THROWN: u32 = 2048;
 /// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
 pub(crate) const HOOK_FLAT: u32 = 128;
 /// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
-pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT | HOOK_THROWN;
+pub(crate) const HOOK_ANY: u32 =
+    HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT | HOOK_THROWN | HOOK_FP;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
@@ -389,7 +407,11 @@ impl Runtime {
             reap: RefCell::new(Vec::new()),
             zombies: Cell::new(0),
             slices: SliceStore::new(settings.slice_cache),
-            stacks: StackPool::new(settings.stack_size, settings.stack_pool),
+            stacks: StackPool::new(
+                settings.stack_size,
+                settings.stack_pool,
+                settings.guard_size,
+            ),
             budget: Budget::new(settings.memory_ceiling),
             windows: OnceCell::new(),
             lent: memory,
@@ -702,7 +724,7 @@ impl Runtime {
         let bytes = settings.windows * settings.window_size;
         self.budget.take(bytes)?;
         let made = (0..settings.windows)
-            .map(|_| Window::mapped(settings.window_size))
+            .map(|_| Window::mapped(settings.window_size, settings.guard_size))
             .collect::<Result<_>>();
         match made {
             Ok(made) => Ok(self.windows.get_or_init(|| made)),
@@ -1213,12 +1235,16 @@ impl Runtime {
     }
 }
 
-/// Called out of a signal handler: is `address` in the guard of a stack of this
-/// thread's running tasklet? If so, `write` gets a line that says so.
+/// Called out of a signal handler: has this thread's running tasklet overflowed its stack,
+/// when `address` faulted and the stack pointer was `sp`? If so, `write` gets a line that says
+/// so. `sp` is 0 where it is not known.
 #[cfg(feature = "std")]
-pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
-    // A guard page of the largest page size in use.
-    const GUARD: usize = 64 * 1024;
+pub(crate) fn report_overflow(address: usize, sp: usize, write: impl Fn(&[u8])) -> bool {
+    /// A stack pointer that is farther below a stack has come there in another way.
+    const FAR: usize = 64 * 1024 * 1024;
+    /// What a frame touches is above its stack pointer, but for a red zone and what a call
+    /// pushes.
+    const NEAR: usize = 4 * 1024;
     let runtime = os::runtime();
     if runtime.is_null() {
         return false;
@@ -1228,30 +1254,29 @@ pub(crate) fn report_overflow(address: usize, write: impl Fn(&[u8])) -> bool {
     unsafe {
         let runtime = &*runtime;
         let task = &*runtime.current();
-        let (stack, kind) = match (&task.extra, &task.own) {
-            (Some(extra), _) if task.is(flag::SEGMENT) => (extra.segment.clone(), "segment"),
-            (_, Some(own)) => (own.memory.bottom()..own.memory.top(), "own stack"),
-            _ if !task.window.is_null() => ((*task.window).bottom..(*task.window).top, "window"),
-            _ => return false,
+        let Some((stack, _)) = task.stack() else {
+            return false;
         };
-        if address >= stack.start || address < stack.start - GUARD {
+        // What does not fit is cut off.
+        let mut more = heapless::String::<64>::new();
+        if address >= stack.start {
             return false;
         }
-        let unnamed = if task.is(flag::MAIN) {
-            "main"
-        } else {
-            "(unnamed)"
-        };
-        // One write, so that lines of several threads do not mix. What does not
-        // fit is cut off.
-        let mut line = heapless::String::<256>::new();
+        if stack.start - address > os::guard(runtime.settings.guard_size) {
+            let stepped_over = (1..FAR).contains(&stack.start.wrapping_sub(sp));
+            if !stepped_over || address < sp - NEAR {
+                return false;
+            }
+            let _ = core::fmt::Write::write_fmt(
+                &mut more,
+                format_args!("; a frame went {} KiB beyond it", (stack.start - sp) / 1024),
+            );
+        }
+        // One write, so that lines of several threads do not mix.
+        let mut line = heapless::String::<320>::new();
         let _ = core::fmt::Write::write_fmt(
             &mut line,
-            format_args!(
-                "hardswitch: stack overflow in tasklet '{}': it used up its {kind} of {} KiB\n",
-                task.name().unwrap_or(unnamed),
-                stack.len() / 1024
-            ),
+            format_args!("hardswitch: {}\n", Overflow(task, &more)),
         );
         write(line.as_bytes());
         true

@@ -599,11 +599,10 @@ pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
             return run_not(me, task);
         }
         let clear = clear(runtime) && !(REMOVE && (*me).refs == 1);
-        let both = (*me).flags | flags;
-        if clear && both & (flag::SPECIAL | flag::AWAY) == 0 {
+        if clear && flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(me) {
             take_turn::<REMOVE>(runtime, me, task, flags);
             swap(runtime, me, task);
-        } else if clear && both & flag::SPECIAL == 0 {
+        } else if clear && flags & (flag::SPECIAL | flag::AWAY) == flag::AWAY {
             transfer(op_bring_in::<REMOVE>, task.cast());
         } else {
             transfer(op_run_tasklet::<REMOVE>, task.cast());

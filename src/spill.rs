@@ -219,6 +219,7 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
         let args = *args.cast::<SpillArgs>();
         let runtime = Runtime::get();
         let me = runtime.current();
+        (*me).check_room(sp);
         let window = &*(*me).window;
         let len = window.top - sp;
         let mut buffer = Buffer::NONE;
@@ -243,11 +244,13 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
         extra.spilled_bytes += len;
         let body = window.top - SPILL_BODY;
         (body as *mut SpillArgs).write(args);
-        arch::write_newborn(body, 0, spill_entry as *const () as usize, me as usize)
+        arch::write_newborn(body, 0, (&raw const SPILL_ENTRY).cast(), me as usize)
     }
 }
 
 const SPILL_BODY: usize = size_of::<SpillArgs>().next_multiple_of(arch::STACK_ALIGN);
+
+static SPILL_ENTRY: arch::First<Task> = spill_entry;
 
 /// The first frame at the window's top.
 unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
@@ -319,21 +322,25 @@ where
             panic: os::NO_PANIC,
             tool: sanitizer::Segment::enter(me, segment.memory.bottom(), top),
         };
+        let here = arch::exact_stack_pointer();
+        (*me).check_room(here);
+        let outer_limit = (*me).limit;
         let extra = (*me).extra();
         let outer = (extra.low, extra.segment.clone());
         let first = !(*me).is(flag::SEGMENT);
-        let here = arch::exact_stack_pointer();
         let low = arch::slice_below(here - SEGMENT_MARGIN);
         if first {
             extra.low = low;
         }
         extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);
+        (*me).limit = segment.limit;
         // Last: what a call pops is out of bounds again.
         valgrind::accessible(low, here - low);
         hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
         (extra.low, extra.segment) = outer;
+        (*me).limit = outer_limit;
         if first {
             (*me).clear(flag::SEGMENT);
         }

@@ -47,11 +47,12 @@ pub(crate) mod flag {
     /// In a select, which has stand-ins on channels: `next` is the first of them.
     pub(crate) const SELECTING: u32 = 1 << 17;
     pub(crate) const BLOCKED: u32 = SENDING | RECEIVING | SELECTING;
-    /// Its stack bytes are in the slice, not in the window.
-    pub(crate) const AWAY: u32 = 1 << 6;
+    pub(crate) const MAIN: u32 = 1 << 6;
     /// It lives in a window (else on a stack of its own, or it is main).
     pub(crate) const SLICED: u32 = 1 << 7;
-    pub(crate) const MAIN: u32 = 1 << 8;
+    /// Its stack bytes are in the slice, not in the window. In one byte with [`SPECIAL`]: every
+    /// switch tests them together.
+    pub(crate) const AWAY: u32 = 1 << 8;
     pub(crate) const BLOCK_TRAP: u32 = 1 << 9;
     pub(crate) const ATOMIC: u32 = 1 << 10;
     pub(crate) const IGNORE_NESTING: u32 = 1 << 11;
@@ -84,6 +85,8 @@ pub(crate) mod flag {
 
     /// Code that is not its own runs on its stack: see [`thrown`](crate::thrown).
     pub(crate) const HOST: u32 = 1 << 25;
+    /// It lives in a window that has a canary instead of a guard.
+    pub(crate) const LENT: u32 = 1 << 28;
 
     /// A switch from or to it has more to do than to change stacks.
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
@@ -134,8 +137,9 @@ pub(crate) struct Task {
     pub(crate) window: *const Window,
     pub(crate) buffer: Buffer,
     pub(crate) own: Option<Box<OwnStack>>,
-    /// While it has not started: what to run, and where it will lie.
-    entry: *const Entry,
+    /// Below this its stack pointer must not be when it switches; see
+    /// [`stack::limit`](crate::stack::limit). 0 for main, whose stack is the thread's.
+    pub(crate) limit: usize,
     pub(crate) runtime: *const Runtime,
     pub(crate) extra: Option<Box<Extra>>,
     /// How often it was switched to.
@@ -147,9 +151,10 @@ const _: () = assert!(
     "a control block is one or two cache lines"
 );
 
-/// What is known of a body without its type.
-struct Entry {
-    run: arch::Entry<Task>,
+/// What is known of a body without its type. `repr(C)`: what to run comes first, for the port.
+#[repr(C)]
+struct Newborn {
+    run: arch::First<Task>,
     drop: unsafe fn(*const u8),
     /// Bytes from the body to the top of the stack.
     reach: usize,
@@ -177,7 +182,7 @@ impl<F: FnOnce() -> R + 'static, R: Outcome> EntryOf<F, R> {
     /// Bytes of the image of a newborn.
     const NEEDED: usize = Self::REACH + arch::NEWBORN;
 
-    const ENTRY: &'static Entry = &Entry {
+    const ENTRY: &'static Newborn = &Newborn {
         run: run_body::<F, R>,
         drop: drop_body::<F>,
         reach: Self::REACH,
@@ -292,7 +297,7 @@ impl Task {
             window: ptr::null(),
             buffer: Buffer::NONE,
             own: None,
-            entry: ptr::null(),
+            limit: 0,
             runtime,
             extra: None,
             switches: 0,
@@ -383,6 +388,48 @@ impl Task {
         }
     }
 
+    /// The stack that it runs on, and what to call it; `None` for main and for what has none.
+    pub(crate) fn stack(&self) -> Option<(Range<usize>, &'static str)> {
+        match (&self.extra, &self.own) {
+            (Some(extra), _) if self.is(flag::SEGMENT) => Some((extra.segment.clone(), "segment")),
+            (_, Some(own)) => Some((own.memory.bottom()..own.memory.top(), "own stack")),
+            _ if self.window.is_null() => None,
+            // SAFETY: windows live as long as their runtime.
+            _ => unsafe { Some(((*self.window).bottom..(*self.window).top, "window")) },
+        }
+    }
+
+    /// Is its stack pointer so low that no save area fits? Exactly, for the caller's frame.
+    #[inline(always)]
+    pub(crate) unsafe fn is_low(this: *const Task) -> bool {
+        // SAFETY: the caller says that it is a live task.
+        unsafe { arch::below::<{ mem::offset_of!(Task, limit) }>(this.cast()) }
+    }
+
+    /// Ends the process if the save area at `sp`, or whatever lies there, is no more on the
+    /// stack that the tasklet runs on: a frame has stepped over the guard, or there is none.
+    #[inline(always)]
+    pub(crate) fn check_room(&self, sp: usize) {
+        if sp < self.limit {
+            self.check_exactly(sp);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_exactly(&self, sp: usize) {
+        // The limit is a save area higher.
+        if sp < self.limit - arch::SAVE_AREA {
+            self.overflowed();
+        }
+    }
+
+    /// Memory is damaged: stop.
+    #[cold]
+    pub(crate) fn overflowed(&self) -> ! {
+        os::fatal(format_args!("{}", Overflow(self, "")))
+    }
+
     /// Bytes of live stack while it is parked; 0 for main.
     pub(crate) fn live_stack(&self) -> usize {
         match self.stack_top() {
@@ -409,20 +456,21 @@ impl Task {
             if !window.is_null() {
                 (*window).members.set((*window).members.get() - 1);
             }
-            (*task).clear(flag::AWAY);
+            (*task).clear(flag::AWAY | flag::LENT);
         }
     }
 
-    /// Where the body of a bound tasklet that has not started lies now.
-    unsafe fn body(&self) -> *const u8 {
-        // SAFETY: BOUND: the entry is set and the image was written.
+    /// What a bound tasklet that has not started will run, and where its body lies now.
+    unsafe fn newborn(&self) -> (&'static Newborn, *const u8) {
+        // SAFETY: BOUND: the image was written; entries are constants.
         unsafe {
-            let body = self.stack_top() - (*self.entry).reach;
-            if self.is(flag::AWAY) {
-                self.buffer.ptr().add(body - self.sp)
+            let image = if self.is(flag::AWAY) {
+                self.buffer.ptr().cast_const()
             } else {
-                body as *const u8
-            }
+                self.sp as *const u8
+            };
+            let entry = &*arch::newborn_entry(image).cast::<Newborn>();
+            (entry, image.add(self.stack_top() - entry.reach - self.sp))
         }
     }
 
@@ -437,9 +485,9 @@ impl Task {
             if !(*task).is(flag::BOUND) {
                 return None;
             }
-            let (drop, body) = ((*(*task).entry).drop, (*task).body());
+            let (entry, body) = (*task).newborn();
             sanitizer::gone(task);
-            (*task).clear(flag::BOUND | flag::ALIVE | flag::AWAY);
+            (*task).clear(flag::BOUND | flag::ALIVE | flag::AWAY | flag::LENT);
             let ground = Ground {
                 own: (*task).own.take(),
                 buffer: mem::replace(&mut (*task).buffer, Buffer::NONE),
@@ -447,7 +495,7 @@ impl Task {
                 runtime: (*task).runtime,
             };
             Some(Unbound {
-                drop,
+                drop: entry.drop,
                 body,
                 _ground: ground,
             })
@@ -498,7 +546,8 @@ impl Task {
                     .fit(&mut (*task).buffer, needed, &runtime.budget)?;
                 (*window).members.set((*window).members.get() + 1);
                 (*task).window = window;
-                (*task).set(flag::AWAY);
+                (*task).limit = (*window).limit;
+                (*task).set((*window).newborn);
                 let top = (*window).top;
                 let image = (*task).buffer.ptr() as usize;
                 Ok((top, image.wrapping_sub(top - needed) as isize))
@@ -509,6 +558,7 @@ impl Task {
                 };
                 let own = runtime.stacks.take(size, &runtime.budget)?;
                 let top = own.memory.top() & !(arch::STACK_ALIGN - 1);
+                (*task).limit = own.limit;
                 (*task).own = Some(own);
                 Ok((top, 0))
             }
@@ -531,9 +581,8 @@ impl Task {
         unsafe {
             let body = top - EntryOf::<F, R>::REACH;
             (body.wrapping_add_signed(delta) as *mut F).write_unaligned(f);
-            let entry = EntryOf::<F, R>::ENTRY;
-            (*task).sp = arch::write_newborn(body, delta, entry.run as usize, task as usize);
-            (*task).entry = entry;
+            let entry = ptr::from_ref(EntryOf::<F, R>::ENTRY).cast();
+            (*task).sp = arch::write_newborn(body, delta, entry, task as usize);
             (*task).set(flag::BOUND);
         }
     }
@@ -548,7 +597,7 @@ impl Task {
         // SAFETY: the flags say that a `Body` is there that never ran; it is moved
         // out once.
         unsafe {
-            let body = (*task).body().cast::<Body>().read_unaligned();
+            let body = (*task).newborn().1.cast::<Body>().read_unaligned();
             (*task).clear(flag::BOUND | flag::ALIVE | flag::SENDABLE);
             Task::reclaim(task);
             body
@@ -579,6 +628,27 @@ impl Task {
     #[inline(always)]
     pub(crate) fn started(&mut self) {
         self.write_flags(self.flags & !flag::BOUND | flag::STARTED);
+    }
+}
+
+/// The words for a stack overflow of a tasklet, and more of them.
+pub(crate) struct Overflow<'a>(pub(crate) &'a Task, pub(crate) &'a str);
+
+impl fmt::Display for Overflow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overflow(task, more) = self;
+        let unnamed = if task.is(flag::MAIN) {
+            "main"
+        } else {
+            "(unnamed)"
+        };
+        let (stack, kind) = task.stack().unwrap_or((0..0, "stack"));
+        write!(
+            f,
+            "stack overflow in tasklet '{}': it used up its {kind} of {} KiB{more}",
+            task.name().unwrap_or(unnamed),
+            stack.len() / 1024
+        )
     }
 }
 

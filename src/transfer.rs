@@ -18,7 +18,7 @@ use crate::debug;
 use crate::error::{Error, Result, WaitError};
 use crate::exceptions;
 use crate::os;
-use crate::runtime::{after, Runtime, HOOK_ANY};
+use crate::runtime::{after, Runtime, HOOK_ANY, HOOK_FP};
 use crate::sanitizer;
 use crate::stack::window::Window;
 use crate::tasklet::{bury, flag, release, vacate, Task};
@@ -61,9 +61,17 @@ pub(crate) unsafe fn plan(
 #[cold]
 #[inline(never)]
 unsafe fn plan_buffer(runtime: &Runtime, resident: *mut Task, len: usize) -> Result<()> {
-    // SAFETY: a live task.
-    let buffer = unsafe { &mut (*resident).buffer };
-    runtime.slices.fit(buffer, len, &runtime.budget)
+    // SAFETY: a live task, which has a window.
+    unsafe {
+        // Of one that has left on a stack that is not its window: where that is, is no place
+        // for its bytes to come back to.
+        if len > (*(*resident).window).size() {
+            (*resident).overflowed();
+        }
+        runtime
+            .slices
+            .fit(&mut (*resident).buffer, len, &runtime.budget)
+    }
 }
 
 /// [`plan`] for the end of `prev`. It cannot be refused; it frees more than this
@@ -107,6 +115,7 @@ pub(crate) unsafe fn commit(
 ) -> usize {
     // SAFETY: the caller's promise.
     unsafe {
+        (*prev).check_room(sp);
         (*prev).sp = sp;
         runtime.set_running(next);
         (*next).switches += 1;
@@ -132,8 +141,8 @@ pub(crate) fn clear(runtime: &Runtime) -> bool {
     !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
 }
 
-/// Is the way [`clear`], `next` in place, and has neither anything of its own to be
-/// exchanged? Then [`swap`] is the whole transfer: there is nothing to plan.
+/// Is the way [`clear`], `next` in place, and is nothing of its own to be exchanged; and is
+/// there room for the save area of `prev`, whose flags need not be asked? Then [`swap`] is the whole transfer: there is nothing to plan.
 ///
 /// # Safety
 /// Both are live tasks of the runtime, `next` only where switching is possible;
@@ -143,7 +152,9 @@ pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
     // SAFETY: the caller's promise. Inside a schedule callback `prev` is not in the
     // queue, and `next` not a task: so what forbids to switch comes first. Who runs is
     // not away.
-    unsafe { clear(runtime) && ((*prev).flags | (*next).flags) & (flag::SPECIAL | flag::AWAY) == 0 }
+    unsafe {
+        clear(runtime) && (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev)
+    }
 }
 
 /// Makes `next` the running tasklet and changes stacks; comes back when it is
@@ -187,14 +198,20 @@ pub(crate) unsafe fn plan_away<'a>(
     unsafe {
         let window = &*(*next).window;
         let resident = window.resident.get();
-        if resident.is_null() || ((*resident).flags | (*next).flags) & flag::SEGMENT != 0 {
+        if resident.is_null() || sp < (*prev).limit {
+            return None;
+        }
+        let both = (*resident).flags | (*next).flags;
+        if both & (flag::SEGMENT | flag::LENT) != 0
+            && (both & flag::SEGMENT != 0 || !window.intact())
+        {
             return None;
         }
         // Before the store below, which might change it for all that the compiler knows.
         let (top, to) = (window.top, (*next).sp);
         (*prev).sp = sp;
         let low = (*resident).sp;
-        if !(*resident).buffer.fits_slice(top - low) || !window.intact(low) {
+        if !(*resident).buffer.fits_slice(top - low) {
             return None;
         }
         Some(Away {
@@ -243,6 +260,7 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
             (false, false) => {}
             (false, true) => {
                 runtime.thread_fp.set(now);
+                runtime.set_hook(HOOK_FP, true);
                 (*next).extra().fp.write();
             }
             (true, true) => {
@@ -251,6 +269,7 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
             }
             (true, false) => {
                 (*prev).extra().fp = now;
+                runtime.set_hook(HOOK_FP, false);
                 runtime.thread_fp.get().write();
             }
         }
@@ -269,8 +288,8 @@ unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
             Copying::NOTHING
         } else {
             let low = (*resident).low((*resident).sp);
-            if !window.intact(low) {
-                overrun(window, resident);
+            if !window.intact() {
+                (*resident).overflowed();
             }
             take_out(resident, low, window.top)
         };
@@ -307,19 +326,6 @@ unsafe fn take_in(
         let into = Copying::new((*next).buffer.ptr() as usize, low, top - low);
         valgrind::slices(&out, &into);
         into
-    }
-}
-
-/// A window without a guard page was overrun: memory is damaged, stop.
-#[cold]
-unsafe fn overrun(window: &Window, resident: *mut Task) -> ! {
-    // SAFETY: a live task.
-    unsafe {
-        os::fatal(format_args!(
-            "stack overflow in tasklet '{}': it used up its window of {} KiB",
-            (*resident).name().unwrap_or("(unnamed)"),
-            window.size() / 1024
-        ))
     }
 }
 

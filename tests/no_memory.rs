@@ -5,11 +5,13 @@
 // With these features nothing is.
 #![cfg(not(any(feature = "asan", feature = "tsan")))]
 
+mod common;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use hardswitch::testing::{close_ceiling, fail_slices_after};
-use hardswitch::{Channel, Error, Preference, Result, Settings, Tasklet, Value};
+use hardswitch::{Channel, Error, Preference, Result, Settings, SettingsError, Tasklet, Value};
 
 fn sliced(f: impl FnOnce() -> Result<()> + 'static) -> Tasklet {
     // SAFETY: no test lends a local of a tasklet to anybody.
@@ -286,4 +288,76 @@ fn lent_memory_serves_as_windows() {
     .join()
     .unwrap();
     drop(memory);
+}
+
+#[test]
+fn memory_that_would_end_beyond_the_address_space_is_refused() {
+    std::thread::spawn(|| {
+        let settings = Settings::console();
+        for below_the_end in [0, 100, settings.window_size / 2, settings.window_size + 100] {
+            let address = std::ptr::without_provenance_mut(usize::MAX - below_the_end);
+            // SAFETY: no such memory is touched.
+            let result = unsafe { settings.clone().apply_in(address, 1 << 20) };
+            assert!(
+                matches!(result, Err(Error::Settings(SettingsError::Memory))),
+                "{result:?}"
+            );
+        }
+        settings.apply().unwrap();
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan", feature = "valgrind"),
+    ignore = "tens of thousands of stacks"
+)]
+fn stacks_leave_mappings_for_threads_and_pools() {
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    if limit.trim().parse::<usize>().unwrap() > 100_000 {
+        println!("this machine allows {} mappings: not tried", limit.trim());
+        return;
+    }
+    let (text, end) = common::child(|| {
+        let small = Settings {
+            stack_size: 4096 * 2,
+            guard_size: 4096,
+            ..Settings::desktop()
+        };
+        small.apply().unwrap();
+        let mut made = 0;
+        let error = loop {
+            match hardswitch::spawn(|| ()) {
+                Ok(_) => made += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(made > 10_000, "{made} stacks, then {error}");
+        let words = error.to_string();
+        assert!(
+            words.contains("vm.max_map_count") && words.contains(limit.trim()),
+            "{words}"
+        );
+        let threads: Vec<_> = (0..50)
+            .map(|_| {
+                std::thread::Builder::new()
+                    .spawn(|| vec![1u8; 1 << 20].len())
+                    .unwrap()
+            })
+            .collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), 1 << 20);
+        }
+        // It waits, and the others run meanwhile.
+        assert_eq!(hardswitch::offload::call(|| 42).unwrap(), 42);
+        hardswitch::run().unwrap();
+        hardswitch::spawn(|| ()).unwrap();
+        hardswitch::run().unwrap();
+        // Not a panic of the assertions above, which ends in another status.
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(9) };
+    });
+    assert_eq!((text.as_str(), end), ("", -9));
 }

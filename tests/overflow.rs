@@ -220,3 +220,191 @@ fn other_faults_are_passed_on() {
     assert!(!text.contains("stack overflow in tasklet"), "{text:?}");
     assert_eq!(end, libc::SIGSEGV);
 }
+
+/// What a host does about faults, installed before the library looks.
+mod host {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    pub fn say(text: &str) {
+        // SAFETY: a system call, on a text that is there.
+        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+    }
+
+    /// Installs `handler` for both signals of faults.
+    pub fn install(handler: usize, flags: libc::c_int, mask: &[libc::c_int]) {
+        // SAFETY: plain system calls; the handlers of these tests call such ones only.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler;
+            action.sa_flags = flags;
+            for &signal in mask {
+                libc::sigaddset(&mut action.sa_mask, signal);
+            }
+            for signal in [libc::SIGSEGV, libc::SIGBUS] {
+                libc::sigaction(signal, &action, std::ptr::null_mut());
+            }
+        }
+    }
+
+    fn blocked(signal: libc::c_int) -> bool {
+        // SAFETY: asks for the thread's mask.
+        unsafe {
+            let mut now: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut now);
+            libc::sigismember(&now, signal) == 1
+        }
+    }
+
+    /// Of three words: knows what it was told, and ends the process itself.
+    pub extern "C" fn ends(
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    ) {
+        // SAFETY: the kernel's, or whoever calls as it does.
+        let told = unsafe { (*info).si_signo } == signal && !context.is_null();
+        if told && blocked(libc::SIGUSR1) && blocked(signal) {
+            say("the host's handler was told\n");
+        }
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(7) };
+    }
+
+    /// Of one word: comes back, as if that mended anything.
+    pub extern "C" fn comes_back(_: libc::c_int) {
+        say("the host's handler was called\n");
+    }
+
+    /// Gives up its own action and asks for the default one.
+    pub extern "C" fn raises(signal: libc::c_int) {
+        say("the host's handler was called\n");
+        // SAFETY: system calls that handlers may make.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
+
+    pub static MENDED: AtomicUsize = AtomicUsize::new(0);
+
+    /// Makes the page writable that faulted: a fault that is the host's own.
+    pub extern "C" fn mends(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: the page is the test's.
+        unsafe {
+            let page = (*info).si_addr() as usize & !0xfff;
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mprotect(page as *mut libc::c_void, 4096, access);
+        }
+        MENDED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn greedy() {
+    run(Tasklet::builder().name("greedy").stack_size(32 * 1024));
+}
+
+const REPORT: &str = "stack overflow in tasklet 'greedy': it used up its own stack of 32 KiB";
+
+#[test]
+fn a_hosts_handler_hears_of_an_overflow_after_the_report() {
+    let (text, end) = child(|| {
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        host::install(host::ends as *const () as usize, flags, &[libc::SIGUSR1]);
+        greedy();
+    });
+    let report = text.find(REPORT);
+    let told = text.find("the host's handler was told");
+    assert!(report.is_some() && told > report, "{text:?}");
+    assert_eq!(end, -7);
+}
+
+#[test]
+fn an_overflow_ends_the_process_also_when_the_hosts_handler_comes_back() {
+    let handlers = [host::comes_back as *const (), host::raises as *const ()];
+    for handler in handlers {
+        for flags in [0, libc::SA_RESETHAND, libc::SA_NODEFER] {
+            let (text, end) = child(|| {
+                host::install(handler as usize, flags | libc::SA_ONSTACK, &[]);
+                greedy();
+            });
+            assert_eq!(text.matches(REPORT).count(), 1, "{text:?}");
+            assert_eq!(text.matches("handler was called").count(), 1, "{text:?}");
+            assert_eq!(end, libc::SIGSEGV);
+        }
+    }
+}
+
+#[test]
+fn an_overflow_ends_the_process_also_where_the_host_ignores_faults() {
+    for action in [libc::SIG_IGN, libc::SIG_DFL] {
+        let (text, end) = child(|| {
+            host::install(action, 0, &[]);
+            greedy();
+        });
+        assert_eq!(text.matches(REPORT).count(), 1, "{text:?}");
+        assert_eq!(end, libc::SIGSEGV);
+    }
+}
+
+#[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "they are passed on to the tool"
+)]
+fn a_fault_that_the_hosts_handler_mends_is_no_end() {
+    let (text, end) = child(|| {
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        host::install(host::mends as *const () as usize, flags, &[]);
+        hardswitch::spawn(|| {
+            // SAFETY: pages of our own.
+            let pages = unsafe {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    3 * 4096,
+                    libc::PROT_READ,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
+            for page in 0..3 {
+                // SAFETY: as above; the handler makes it writable.
+                unsafe { pages.byte_add(page * 4096).cast::<u8>().write_volatile(1) };
+            }
+            assert_eq!(host::MENDED.load(std::sync::atomic::Ordering::Relaxed), 3);
+        })
+        .unwrap();
+        hardswitch::run().unwrap();
+        // The report is still there.
+        hardswitch::spawn::<_, ()>(|| {
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(3) }
+        })
+        .unwrap();
+        let _ = hardswitch::run();
+    });
+    assert_eq!((text.as_str(), end), ("", -3));
+}
+
+#[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "they are passed on to the tool"
+)]
+fn a_signal_that_somebody_sends_does_what_it_did_before_the_library_came() {
+    for (action, end_expected) in [(libc::SIG_DFL, libc::SIGSEGV), (libc::SIG_IGN, -4)] {
+        let (text, end) = child(|| {
+            host::install(action, 0, &[]);
+            hardswitch::spawn::<_, ()>(|| {
+                // SAFETY: system calls.
+                unsafe {
+                    libc::raise(libc::SIGSEGV);
+                    libc::_exit(4);
+                }
+            })
+            .unwrap();
+            let _ = hardswitch::run();
+        });
+        assert_eq!((text.as_str(), end), ("", end_expected));
+    }
+}

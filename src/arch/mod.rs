@@ -11,7 +11,7 @@
 //! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is decided
 //!   who is next, and that one is in place.
 //! * `hsw_asm_start`: where newborns begin; never called. It calls the newborn's
-//!   [`Entry`] and goes on as `hsw_asm_leave`.
+//!   [`First`] and goes on as `hsw_asm_leave`.
 //! * `hsw_asm_leave(to)`: the second half of `hsw_asm_transfer` alone.
 //! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
 //! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
@@ -42,8 +42,8 @@ compile_error!("hardswitch has no port for this ABI: see src/arch/mod.rs for wha
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
 pub(crate) use port::{
-    exact_stack_pointer, exchange, swap, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVE_AREA,
-    SLICE_ODD, STACK_ALIGN,
+    below, exact_stack_pointer, exchange, newborn_entry, swap, write_newborn, FpEnv, COPY_ALIGN,
+    NEWBORN, SAVE_AREA, SLICE_ODD, STACK_ALIGN,
 };
 
 /// Enters `hsw_asm_transfer`.
@@ -63,7 +63,7 @@ pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> us
 
 /// The first function of a newborn. Returns what a [`TransferOp`] might: where to
 /// go on for good.
-pub(crate) type Entry<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
+pub(crate) type First<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
 
 extern "C" {
     /// See the module's text; called through the port's `transfer`, which knows

@@ -39,8 +39,9 @@
 //!   |   16(1) LR = hsw_asm_start+4 |
 //!   |    0(1) back chain = 0       |
 //!   +------------------------------+ <- r1 in hsw_asm_start
-//!   | save area: r14 = entry,      |
-//!   | r15 = task, r16 = body       | <- sp
+//!   | save area: r14 = where the   |
+//!   | entry is, r15 = task,        |
+//!   | r16 = body                   | <- sp
 //!   +------------------------------+
 //! ```
 //!
@@ -62,6 +63,12 @@ pub(crate) const STACK_ALIGN: usize = 16;
 
 /// The frame in which `hsw_asm_start` runs: linkage and parameter save area.
 const ROOT_FRAME: usize = 112;
+
+/// The VRSAVE of a newborn: all vector registers are in use. glibc's `setcontext` and
+/// `swapcontext` restore none of v20-v31 where it is 0. Linux puts the same there at a
+/// thread's first vector instruction, so code that never heard of VRSAVE finds what it would
+/// find on a thread.
+const VRSAVE_ALL: u32 = 0xffff_ffff;
 
 /// Bytes that `write_newborn` fills below the body.
 pub(crate) const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
@@ -108,12 +115,18 @@ pub(crate) unsafe fn exchange(
 ///
 /// `body` is the address the body will have when the tasklet runs; `delta` is
 /// what to add to such an address to get to the memory that is written now (the
-/// image may be prepared in a heap buffer).
+/// image may be prepared in a heap buffer). At `entry` lies the [`First`](super::First).
 ///
 /// # Safety
+/// `entry` is readable until the newborn has started.
 /// `body` is aligned to `STACK_ALIGN` and `NEWBORN` bytes below
 /// `body + delta` are writable.
-pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task: usize) -> usize {
+pub(crate) unsafe fn write_newborn(
+    body: usize,
+    delta: isize,
+    entry: *const (),
+    task: usize,
+) -> usize {
     let root = body - ROOT_FRAME;
     let sp = root - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
@@ -122,7 +135,8 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
     unsafe {
         core::ptr::write_bytes(at.cast::<u8>(), 0, NEWBORN);
         at.write(root);
-        at.add(16 / 8).write(entry);
+        at.cast::<u32>().add(8 / 4).write(VRSAVE_ALL);
+        at.add(16 / 8).write(entry as usize);
         at.add(24 / 8).write(task);
         at.add(32 / 8).write(body);
         at.add(512 / 8)
@@ -140,6 +154,36 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
 pub(crate) unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: see the drawing.
     unsafe { save.add(512).cast::<usize>().read() }
+}
+
+/// The `entry` that `write_newborn` was given.
+///
+/// # Safety
+/// `save` points to the save area of a newborn.
+pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
+    // SAFETY: inside the save area, see the drawing.
+    unsafe { save.add(16).cast::<*const ()>().read() }
+}
+
+/// Is the stack pointer below the word that lies `OFFSET` bytes behind `at`?
+///
+/// # Safety
+/// That word is readable.
+#[inline(always)]
+pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let limit = at.add(OFFSET).cast::<usize>().read();
+        asm!(
+            "cmpld 0, 1, {}",
+            "blt- 0, {}",
+            in(reg) limit,
+            label { return true },
+            out("cr0") _,
+            options(nomem, nostack)
+        );
+    }
+    false
 }
 
 /// The stack pointer, exactly: below it there is nothing of the caller's frame.

@@ -108,7 +108,7 @@ unsafe extern "C" fn other(shared: *mut Shared, _: *mut u8) -> usize {
 }
 
 fn keeps_what_it_must(way: Way) {
-    let stack = StackMemory::new(64 * 1024).unwrap();
+    let stack = StackMemory::new(64 * 1024, 4096).unwrap();
     let mut shared = Shared {
         parked: 0,
         turns: 0,
@@ -116,10 +116,11 @@ fn keeps_what_it_must(way: Way) {
     };
     let body = stack.top() & !(STACK_ALIGN - 1);
     let shared_ptr = &raw mut shared;
+    let entry: unsafe extern "C" fn(*mut Shared, *mut u8) -> usize = other;
     // SAFETY: the memory below `body` is free; `shared` outlives both stacks.
     unsafe {
         (*shared_ptr).parked =
-            write_newborn(body, 0, other as *const () as usize, shared_ptr as usize);
+            write_newborn(body, 0, (&raw const entry).cast(), shared_ptr as usize);
     }
     let mut seed = 0xfeed_beef_cafe_1357;
     for _ in 0..2000 {

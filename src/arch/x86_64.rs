@@ -25,7 +25,7 @@
 //!   | aligned                      | <- rsp in hsw_asm_start
 //!   +------------------------------+
 //!   | hsw_asm_start + 1            |
-//!   | rbp = entry                  |
+//!   | rbp = where the entry is     |
 //!   | rbx = task                   | <- sp
 //!   +------------------------------+
 //! ```
@@ -145,17 +145,23 @@ pub(crate) unsafe fn exchange(
 ///
 /// `body` is the address the body will have when the tasklet runs; `delta` is
 /// what to add to such an address to get to the memory that is written now (the
-/// image may be prepared in a heap buffer).
+/// image may be prepared in a heap buffer). At `entry` lies the [`First`](super::First).
 ///
 /// # Safety
+/// `entry` is readable until the newborn has started.
 /// `body` is aligned to `STACK_ALIGN` and `SAVE_AREA` bytes below
 /// `body + delta` are writable.
-pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task: usize) -> usize {
+pub(crate) unsafe fn write_newborn(
+    body: usize,
+    delta: isize,
+    entry: *const (),
+    task: usize,
+) -> usize {
     let sp = body - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
     // Behind the nop.
     let start = super::hsw_asm_start as *const () as usize + 1;
-    let words = [task, entry, start];
+    let words = [task, entry as usize, start];
     // SAFETY: the caller vouches for SAVE_AREA writable bytes.
     unsafe { core::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len()) };
     sp
@@ -169,6 +175,35 @@ pub(crate) unsafe fn write_newborn(body: usize, delta: isize, entry: usize, task
 pub(crate) unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: inside the save area, see the drawing.
     unsafe { save.add(16).cast::<usize>().read() }
+}
+
+/// The `entry` that `write_newborn` was given.
+///
+/// # Safety
+/// `save` points to the save area of a newborn.
+pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
+    // SAFETY: inside the save area, see the drawing.
+    unsafe { save.add(8).cast::<*const ()>().read() }
+}
+
+/// Is the stack pointer below the word that lies `OFFSET` bytes behind `at`?
+///
+/// # Safety
+/// That word is readable.
+#[inline(always)]
+pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "cmp rsp, [{} + {}]",
+            "jb {}",
+            in(reg) at,
+            const OFFSET,
+            label { return true },
+            options(readonly, nostack)
+        );
+    }
+    false
 }
 
 /// The stack pointer, exactly: below it there is nothing of the caller's frame.

@@ -55,7 +55,7 @@ pub(crate) struct Table {
 #[allow(non_upper_case_globals)]
 pub(crate) static hsw_debug: Table = Table {
     magic: MAGIC,
-    version: 1,
+    version: 2,
     runtimes: AtomicPtr::new(core::ptr::null_mut()),
     lock: AtomicUsize::new(0),
     save_area: crate::arch::SAVE_AREA,

@@ -19,6 +19,9 @@ pub struct hsw_settings {
     pub stack_size: usize,
     /// How many used own stacks are kept for new tasklets.
     pub stack_pool: usize,
+    /// Bytes below each window and stack that fault when they are touched; a page at least. Address space alone, no memory. A frame
+    /// that is larger and was compiled without stack probes (`-fstack-clash-protection`) can step over them.
+    pub guard_size: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
     /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
@@ -40,6 +43,7 @@ impl From<Settings> for hsw_settings {
             watermark: settings.watermark,
             stack_size: settings.stack_size,
             stack_pool: settings.stack_pool,
+            guard_size: settings.guard_size,
             slice_cache: settings.slice_cache,
             memory_ceiling: settings.memory_ceiling,
             overflow_report: settings.overflow_report,
@@ -108,6 +112,7 @@ unsafe fn wanted(settings: *const hsw_settings) -> Settings {
         wanted.watermark = settings.watermark;
         wanted.stack_size = settings.stack_size;
         wanted.stack_pool = settings.stack_pool;
+        wanted.guard_size = settings.guard_size;
         wanted.slice_cache = settings.slice_cache;
         wanted.memory_ceiling = settings.memory_ceiling;
         wanted.overflow_report = settings.overflow_report;

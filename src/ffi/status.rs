@@ -586,6 +586,8 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::WrongType => HSW_ERR_WRONG_TYPE,
         Error::StackSize(_) => HSW_ERR_STACK_SIZE,
         Error::MemoryCeiling(_) | Error::OutOfMemory => HSW_ERR_OUT_OF_MEMORY,
+        #[cfg(feature = "std")]
+        Error::Mappings(_) => HSW_ERR_OUT_OF_MEMORY,
         Error::Settings(_) => HSW_ERR_SETTINGS,
         #[cfg(feature = "std")]
         Error::Io(_) => HSW_ERR_IO,

@@ -37,8 +37,8 @@ pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
     fresh()
 }
 
-/// A stack from the allocator. There is no guard page: the runtime puts a
-/// canary at its end and checks the stack pointer on every switch.
+/// A stack from the allocator. There is no guard: the runtime checks the stack pointer on every
+/// switch, and puts a canary at the end of windows.
 pub(crate) struct StackMemory {
     bottom: *mut u8,
     size: usize,
@@ -48,7 +48,7 @@ const ALIGN: usize = 128;
 
 impl StackMemory {
     /// `size` is rounded up to whole cache lines.
-    pub(crate) fn new(size: usize) -> Result<StackMemory> {
+    pub(crate) fn new(size: usize, _guard: usize) -> Result<StackMemory> {
         if size == 0 || size > isize::MAX as usize / 2 {
             return Err(Error::StackSize(size));
         }

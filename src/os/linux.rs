@@ -2,10 +2,12 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::boxed::Box;
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
 
-use context::stack::ProtectedFixedSizeStack;
+use nix::libc;
 
 use crate::error::{Error, Result, Thrown};
 use crate::runtime::Runtime;
@@ -49,16 +51,16 @@ pub(crate) fn ends_with_thread(above: fn() -> bool) -> bool {
 }
 
 /// Has `end` called with `runtime` once the thread's destructors have run.
-pub(crate) fn at_the_very_end(runtime: *const Runtime, end: extern "C" fn(*mut nix::libc::c_void)) {
-    static KEY: std::sync::OnceLock<Option<nix::libc::pthread_key_t>> = std::sync::OnceLock::new();
+pub(crate) fn at_the_very_end(runtime: *const Runtime, end: extern "C" fn(*mut libc::c_void)) {
+    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let mut key = 0;
         // SAFETY: `end` is always the same function; it takes what is set below.
-        (unsafe { nix::libc::pthread_key_create(&mut key, Some(end)) } == 0).then_some(key)
+        (unsafe { libc::pthread_key_create(&mut key, Some(end)) } == 0).then_some(key)
     });
     if let Some(key) = *key {
         // SAFETY: a key of ours. If there is no room the runtime stays.
-        unsafe { nix::libc::pthread_setspecific(key, runtime.cast()) };
+        unsafe { libc::pthread_setspecific(key, runtime.cast()) };
     }
 }
 
@@ -75,35 +77,120 @@ pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
     NUMBER.get()
 }
 
-/// A stack with a guard page below it, from mmap.
-pub(crate) struct StackMemory(ProtectedFixedSizeStack, #[allow(dead_code)] valgrind::Stack);
+/// A stack with a guard below it, from mmap.
+pub(crate) struct StackMemory {
+    bottom: usize,
+    top: usize,
+    guard: usize,
+    _known: valgrind::Stack,
+}
+
+/// How many stacks the process has mapped.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
 impl StackMemory {
-    /// `size` is rounded up to whole pages; the guard page comes on top.
-    pub(crate) fn new(size: usize) -> Result<StackMemory> {
-        // The limit keeps the arithmetic of the mapping from overflowing; what
-        // the machine cannot give, mmap refuses.
+    /// `size` is rounded up to whole pages; the guard comes on top.
+    pub(crate) fn new(size: usize, guard: usize) -> Result<StackMemory> {
+        // The limit keeps the arithmetic from overflowing; what the machine cannot give, mmap
+        // refuses.
         if size == 0 || size > isize::MAX as usize / 2 {
             return Err(Error::StackSize(size));
         }
-        ProtectedFixedSizeStack::new(size)
-            .map(|stack| {
-                let (bottom, top) = (stack.bottom() as usize, stack.top() as usize);
-                StackMemory(stack, valgrind::Stack::register(bottom, top))
-            })
-            .map_err(|_| Error::StackSize(size))
+        let counted = Counted::new()?;
+        let (guard, bytes) = (self::guard(guard), pages(size));
+        // SAFETY: new memory at a place of the system's choice; what is not needed is given
+        // back.
+        let start = unsafe {
+            let start = libc::mmap(
+                core::ptr::null_mut(),
+                guard + bytes,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
+                -1,
+                0,
+            );
+            if start == libc::MAP_FAILED {
+                return Err(Error::StackSize(size));
+            }
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            if libc::mprotect(start.byte_add(guard), bytes, access) != 0 {
+                libc::munmap(start, guard + bytes);
+                return Err(Error::StackSize(size));
+            }
+            start as usize
+        };
+        core::mem::forget(counted);
+        let (bottom, top) = (start + guard, start + guard + bytes);
+        Ok(StackMemory {
+            bottom,
+            top,
+            guard,
+            _known: valgrind::Stack::register(bottom, top),
+        })
     }
 
     pub(crate) fn top(&self) -> usize {
-        self.0.top() as usize
+        self.top
     }
 
     pub(crate) fn bottom(&self) -> usize {
-        self.0.bottom() as usize
+        self.bottom
     }
 
     /// True when running off the end faults.
     pub(crate) const GUARDED: bool = true;
+}
+
+impl Drop for StackMemory {
+    fn drop(&mut self) {
+        drop(Counted);
+        // SAFETY: what `new` has mapped.
+        unsafe {
+            libc::munmap(
+                (self.bottom - self.guard) as *mut libc::c_void,
+                self.top - self.bottom + self.guard,
+            );
+        }
+    }
+}
+
+/// One of the [`MAPPED`].
+struct Counted;
+
+impl Counted {
+    /// A stack takes two of the memory mappings that a process may have. Stacks may not take
+    /// all: without mappings no thread can be made, no library loaded, and the allocator fails.
+    fn new() -> Result<Counted> {
+        static LIMIT: OnceLock<usize> = OnceLock::new();
+        let limit = *LIMIT.get_or_init(|| {
+            let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+            text.map_or(usize::MAX, |text| text.trim().parse().unwrap_or(usize::MAX))
+        });
+        let others = limit / 16;
+        if MAPPED.fetch_add(1, Ordering::Relaxed) >= (limit - others) / 2 {
+            drop(Counted);
+            return Err(Error::Mappings(limit));
+        }
+        Ok(Counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        MAPPED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whole pages for so many bytes.
+fn pages(bytes: usize) -> usize {
+    // SAFETY: asks for a constant of the system's.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    bytes.next_multiple_of(usize::try_from(page).unwrap_or(4096))
+}
+
+/// The size of a guard when so many bytes are asked for: at least a page.
+pub(crate) fn guard(bytes: usize) -> usize {
+    pages(bytes.max(1))
 }
 
 #[inline(always)]
@@ -144,7 +231,6 @@ pub(crate) fn resume_panic(panic: Panic) {
 }
 
 pub(crate) fn thread_stack_bottom() -> usize {
-    use nix::libc;
     // SAFETY: plain calls on a local attribute object, destroyed afterwards.
     unsafe {
         let mut attributes: libc::pthread_attr_t = core::mem::zeroed();
@@ -165,7 +251,7 @@ pub(crate) fn thread_stack_bottom() -> usize {
 
 pub(crate) fn thread_number() -> usize {
     // SAFETY: a system call without arguments.
-    unsafe { nix::libc::syscall(nix::libc::SYS_gettid) as usize }
+    unsafe { libc::syscall(libc::SYS_gettid) as usize }
 }
 
 #[cold]
@@ -255,7 +341,8 @@ mod overflow {
     static INSTALLED: Once = Once::new();
 
     /// Installs the handler (once per process) and a signal stack (for this
-    /// thread). What handled the signals before is called for all other faults.
+    /// thread). What handled the signals before is called as well: after the report of an
+    /// overflow, and for all other faults.
     pub(crate) fn watch() {
         let _ = STACK.try_with(|_| ());
         INSTALLED.call_once(|| {
@@ -281,33 +368,106 @@ mod overflow {
         // SAFETY: the kernel passes valid pointers; the report reads the
         // structures of this thread only and writes with write(2).
         unsafe {
-            let address = (*info).si_addr() as usize;
-            if crate::runtime::report_overflow(address, |bytes| {
-                libc::write(2, bytes.as_ptr().cast(), bytes.len());
-            }) {
-                // Let the default action (a core dump) follow when the
-                // instruction faults again.
-                let mut default: libc::sigaction = core::mem::zeroed();
-                default.sa_sigaction = libc::SIG_DFL;
-                libc::sigaction(signal, &default, core::ptr::null_mut());
-                return;
-            }
+            let sent = (*info).si_code <= 0;
+            let overflow = !sent
+                && crate::runtime::report_overflow(
+                    (*info).si_addr() as usize,
+                    stack_pointer(context),
+                    |bytes| {
+                        libc::write(2, bytes.as_ptr().cast(), bytes.len());
+                    },
+                );
             let old = (*PREVIOUS.0.get()).as_ptr().cast::<libc::sigaction>();
             let old = &*old.add(usize::from(signal == libc::SIGBUS));
             match old.sa_sigaction {
+                libc::SIG_IGN if sent => {}
                 libc::SIG_DFL | libc::SIG_IGN => {
-                    libc::sigaction(signal, old, core::ptr::null_mut());
+                    give_up(signal);
+                    if sent {
+                        // No instruction faults again; it comes when this handler returns.
+                        libc::raise(signal);
+                    }
                 }
-                address if old.sa_flags & libc::SA_SIGINFO != 0 => {
-                    let f: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
-                        core::mem::transmute(address);
-                    f(signal, info, context);
-                }
-                address => {
-                    let f: extern "C" fn(libc::c_int) = core::mem::transmute(address);
-                    f(signal);
+                _ => {
+                    call(old, signal, info, context);
+                    // Who could handle that has been heard. If it has not set another action,
+                    // the same fault would come here for ever.
+                    let mut now: libc::sigaction = core::mem::zeroed();
+                    libc::sigaction(signal, core::ptr::null(), &mut now);
+                    if overflow && now.sa_sigaction == handler as *const () as usize {
+                        give_up(signal);
+                    }
                 }
             }
         }
     }
+
+    /// Lets the default action (a core dump) follow when the instruction faults again.
+    unsafe fn give_up(signal: libc::c_int) {
+        // SAFETY: a system call that signal handlers may make.
+        unsafe {
+            let mut default: libc::sigaction = core::mem::zeroed();
+            default.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(signal, &default, core::ptr::null_mut());
+        }
+    }
+
+    /// Calls a handler of somebody else's as the kernel would, with the same signals blocked.
+    unsafe fn call(
+        action: &libc::sigaction,
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    ) {
+        // SAFETY: the handler was installed with these flags, so it is of the type that they
+        // say; the rest are system calls that signal handlers may make.
+        unsafe {
+            let mut mine: libc::sigset_t = core::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, &action.sa_mask, &mut mine);
+            if action.sa_flags & libc::SA_NODEFER != 0 {
+                let mut this: libc::sigset_t = core::mem::zeroed();
+                libc::sigemptyset(&mut this);
+                libc::sigaddset(&mut this, signal);
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, &this, core::ptr::null_mut());
+            }
+            if action.sa_flags & libc::SA_RESETHAND != 0 {
+                give_up(signal);
+            }
+            if action.sa_flags & libc::SA_SIGINFO != 0 {
+                let f: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    core::mem::transmute(action.sa_sigaction);
+                f(signal, info, context);
+            } else {
+                let f: extern "C" fn(libc::c_int) = core::mem::transmute(action.sa_sigaction);
+                f(signal);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, &mine, core::ptr::null_mut());
+        }
+    }
+
+    /// The stack pointer of what was interrupted; 0 when it runs on the signal stack, which is no
+    /// tasklet's.
+    unsafe fn stack_pointer(context: *mut libc::c_void) -> usize {
+        // SAFETY: a handler's third argument.
+        unsafe {
+            let context = context.cast::<libc::ucontext_t>();
+            #[cfg(target_arch = "x86_64")]
+            let sp = (*context).uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+            // `libc` has no field for it: r1 is the second word of `gp_regs`, which lies 64 bytes
+            // behind the start of the `struct sigcontext`.
+            #[cfg(target_arch = "powerpc64")]
+            let sp = context.byte_add(SIGCONTEXT + 64 + 8).cast::<usize>().read();
+            let signal_stack = (*context).uc_stack;
+            let start = signal_stack.ss_sp as usize;
+            if (start..start.saturating_add(signal_stack.ss_size)).contains(&sp) {
+                return 0;
+            }
+            sp
+        }
+    }
+
+    /// Where the `struct sigcontext` lies in a `ucontext_t`: behind flags, link, the signal stack
+    /// and 128 bytes of signal mask.
+    #[cfg(target_arch = "powerpc64")]
+    const SIGCONTEXT: usize = 8 + 8 + size_of::<libc::stack_t>() + 128;
 }

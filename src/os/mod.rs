@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `runtime()`, `set_runtime(p)` | a pointer per OS thread |
 //! | `StackMemory` | memory for a stack, guarded where there is virtual memory |
+//! | `guard(bytes)` | how large a guard of so many bytes is |
 //! | `unwinding()` | is the calling thread unwinding a panic? |
 //! | `catch(f)` | run `f`, turn a panic into an error |
 //! | `catch_into(c, keep, f)` | the same for the first frame of a tasklet |
@@ -30,7 +31,7 @@ mod bare;
 use bare as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{at_the_very_end, end_part, ends_with_thread};
+pub(crate) use sys::{at_the_very_end, end_part, ends_with_thread, guard};
 pub(crate) use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
     thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory,

@@ -5,6 +5,12 @@ pub(crate) mod own;
 pub(crate) mod slice;
 pub(crate) mod window;
 
+/// The lowest stack pointer with which a tasklet may begin to switch, on a stack whose lowest
+/// address is `bottom`: its save area fits.
+pub(crate) fn limit(bottom: usize) -> usize {
+    bottom + crate::arch::SAVE_AREA
+}
+
 /// What a runtime may take from the allocator and the system, and what it has.
 ///
 /// All figures in bytes.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::cell::Cell;
 use core::mem;
 
-use super::Budget;
+use super::{limit, Budget};
 use crate::error::{Error, Result};
 use crate::os::StackMemory;
 use crate::valgrind;
@@ -12,6 +12,8 @@ use crate::valgrind;
 /// A stack that one tasklet owns.
 pub(crate) struct OwnStack {
     pub(crate) memory: StackMemory,
+    /// See [`limit`].
+    pub(crate) limit: usize,
     /// As asked for, in bytes.
     size: usize,
     /// In the pool: the one below.
@@ -31,16 +33,19 @@ pub(crate) struct StackPool {
     pub(crate) size: usize,
     /// How many are kept at most.
     limit: usize,
+    /// Bytes below a stack that fault.
+    guard: usize,
     in_use: Cell<usize>,
 }
 
 impl StackPool {
-    pub(crate) fn new(size: usize, limit: usize) -> StackPool {
+    pub(crate) fn new(size: usize, limit: usize, guard: usize) -> StackPool {
         StackPool {
             free: Cell::new(None),
             pooled: Cell::new(0),
             size,
             limit,
+            guard,
             in_use: Cell::new(0),
         }
     }
@@ -72,10 +77,11 @@ impl StackPool {
     fn make(&self, size: usize, budget: &Budget) -> Result<Box<OwnStack>> {
         self.check_size(size)?;
         budget.take(size)?;
-        match StackMemory::new(size) {
+        match StackMemory::new(size, self.guard) {
             Ok(memory) => {
                 self.in_use.set(self.in_use.get() + 1);
                 Ok(Box::new(OwnStack {
+                    limit: limit(memory.bottom()),
                     memory,
                     size,
                     below: None,

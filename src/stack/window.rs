@@ -8,7 +8,8 @@
 use core::cell::Cell;
 
 use crate::os::StackMemory;
-use crate::tasklet::Task;
+use crate::stack::limit;
+use crate::tasklet::{flag, Task};
 use crate::valgrind;
 
 /// Written at the lower end of windows that have no guard page.
@@ -24,6 +25,10 @@ pub(crate) struct Window {
     /// The address just above the window, on a boundary of `STACK_ALIGN`.
     pub(crate) top: usize,
     pub(crate) bottom: usize,
+    /// See [`limit`].
+    pub(crate) limit: usize,
+    /// What a newborn member's flags get.
+    pub(crate) newborn: u32,
     /// The tasklet whose bytes lie here; null when nobody's do.
     pub(crate) resident: Cell<*mut Task>,
     /// Tasklets that belong to the window.
@@ -34,8 +39,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn mapped(size: usize) -> crate::Result<Window> {
-        let memory = StackMemory::new(size)?;
+    pub(crate) fn mapped(size: usize, guard: usize) -> crate::Result<Window> {
+        let memory = StackMemory::new(size, guard)?;
         let (bottom, top) = (memory.bottom(), memory.top());
         Ok(Window::over(
             bottom,
@@ -62,9 +67,13 @@ impl Window {
             // SAFETY: the lower end of memory that the window has to itself.
             unsafe { (bottom as *mut [usize; 2]).write(CANARY) };
         }
+        // What lies on the canary has overwritten it.
+        let lowest = bottom + if guarded { 0 } else { size_of_val(&CANARY) };
         Window {
             top,
             bottom,
+            limit: limit(lowest),
+            newborn: flag::AWAY | if guarded { 0 } else { flag::LENT },
             resident: Cell::new(core::ptr::null_mut()),
             members: Cell::new(0),
             guarded,
@@ -72,12 +81,12 @@ impl Window {
         }
     }
 
-    /// Without a guard page: is the canary whole and `sp` inside?
+    /// Without a guard page: is the canary whole?
     #[inline]
-    pub(crate) fn intact(&self, sp: usize) -> bool {
+    pub(crate) fn intact(&self) -> bool {
         // SAFETY: written in `over`, in memory that the window has to itself.
         let canary = || unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
-        self.guarded || (canary() == CANARY && sp >= self.bottom && sp <= self.top)
+        self.guarded || canary() == CANARY
     }
 
     pub(crate) fn size(&self) -> usize {

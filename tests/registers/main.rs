@@ -297,6 +297,121 @@ fn spilled_stacks_keep_every_register() {
     .unwrap();
 }
 
+/// glibc's `setcontext` and `swapcontext` restore v20-v31 only where VRSAVE is not 0. Linux sets
+/// all of it at a thread's first vector instruction.
+#[cfg(target_arch = "powerpc64")]
+mod vrsave {
+    use super::*;
+    use std::mem::MaybeUninit;
+
+    fn vrsave() -> u32 {
+        let word: u64;
+        // SAFETY: copies a register that programs may read.
+        unsafe { std::arch::asm!("mfspr {}, 256", out(reg) word, options(nomem, nostack)) };
+        word as u32
+    }
+
+    #[test]
+    fn a_newborn_has_all_vector_registers_in_use() {
+        for stacks in [Stacks::Own, Stacks::Sliced] {
+            let seen = Rc::new(Cell::new(0));
+            let see = seen.clone();
+            spawn(stacks, 0, move || {
+                see.set(vrsave());
+                // On top of its window, where a spill begins anew, as well.
+                hardswitch::spill::call(|| assert_eq!(vrsave(), u32::MAX))
+            });
+            hardswitch::run().unwrap();
+            assert_eq!(seen.get(), u32::MAX);
+        }
+    }
+
+    struct Both {
+        here: MaybeUninit<libc::ucontext_t>,
+        there: MaybeUninit<libc::ucontext_t>,
+    }
+
+    #[allow(improper_ctypes)]
+    extern "C" {
+        #[link_name = "hsw_test_registers"]
+        fn swap_with(
+            swap: unsafe extern "C" fn(*mut libc::ucontext_t, *const libc::ucontext_t) -> i32,
+            args: *const [*mut libc::ucontext_t; 2],
+            pattern: *const Words,
+            found: *mut Words,
+        );
+    }
+
+    fn pattern(random: &mut Random) -> Words {
+        let mut words = Words(std::array::from_fn(|word| random.next() & port::mask(word)));
+        // What a program has there that never heard of it.
+        words.0[61] = u64::from(vrsave());
+        words
+    }
+
+    thread_local! {
+        static BOTH: Cell<*mut Both> = const { Cell::new(std::ptr::null_mut()) };
+    }
+
+    extern "C" fn other() {
+        let mut random = Random(7);
+        let both = BOTH.get();
+        loop {
+            let (pattern, mut found) = (pattern(&mut random), Words([0; WORDS]));
+            // SAFETY: the contexts are alive as long as anybody swaps.
+            unsafe {
+                let args = [(*both).there.as_mut_ptr(), (*both).here.as_mut_ptr()];
+                swap_with(libc::swapcontext, &args, &pattern, &mut found);
+            }
+        }
+    }
+
+    #[test]
+    fn contexts_of_the_c_library_keep_the_vector_registers_in_a_tasklet() {
+        for stacks in [Stacks::Own, Stacks::Sliced] {
+            let done = Rc::new(Cell::new(false));
+            let finished = done.clone();
+            spawn(stacks, 0, move || {
+                // In the heap: it does not move with a slice.
+                let both = Box::into_raw(Box::new(Both {
+                    here: MaybeUninit::zeroed(),
+                    there: MaybeUninit::zeroed(),
+                }));
+                BOTH.set(both);
+                let mut stack = vec![0u8; 128 * 1024];
+                // SAFETY: a context with a stack of its own; both live until the end.
+                unsafe {
+                    let there = (*both).there.as_mut_ptr();
+                    assert_eq!(libc::getcontext(there), 0);
+                    (*there).uc_stack.ss_sp = stack.as_mut_ptr().cast();
+                    (*there).uc_stack.ss_size = stack.len();
+                    libc::makecontext(there, other, 0);
+                }
+                let mut random = Random(3);
+                for _ in 0..20 {
+                    let (pattern, mut found) = (pattern(&mut random), Words([0; WORDS]));
+                    // SAFETY: as above.
+                    unsafe {
+                        let args = [(*both).here.as_mut_ptr(), (*both).there.as_mut_ptr()];
+                        swap_with(libc::swapcontext, &args, &pattern, &mut found);
+                    }
+                    for word in 36..60 {
+                        let name = port::name(word);
+                        assert_eq!(found.0[word], pattern.0[word], "{name} was lost");
+                    }
+                    hardswitch::schedule()?;
+                }
+                // SAFETY: nobody swaps any more.
+                drop(unsafe { Box::from_raw(both) });
+                finished.set(true);
+                Ok(())
+            });
+            hardswitch::run().unwrap();
+            assert!(done.get());
+        }
+    }
+}
+
 /// The tester is tested: a call that changes a register is noticed.
 #[test]
 fn a_lost_register_is_noticed() {
