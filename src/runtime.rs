@@ -63,8 +63,8 @@ pub struct Settings {
     /// it `spawn` and switches that would need more fail with
     /// [`Error::MemoryCeiling`].
     pub memory_ceiling: usize,
-    /// Report an overflow into a guard page with the name of the tasklet
-    /// (installs a handler for SIGSEGV and SIGBUS that passes on all others).
+    /// Report an overflow with the name of the tasklet. Installs a handler for SIGSEGV and
+    /// SIGBUS; the one that was there is called as well, after the report and for all other faults.
     pub overflow_report: bool,
     /// How long the last tasklet of the thread that can run looks for its partner on another
     /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before

@@ -1418,7 +1418,7 @@ impl Builder {
         self
     }
 
-    /// Bytes of the tasklet's own stack, rounded up to pages; the guard page
+    /// Bytes of the tasklet's own stack, rounded up to pages; the guard
     /// comes on top. Without it, the size of the settings. Sliced tasklets
     /// ignore it: they live in a window.
     pub fn stack_size(mut self, bytes: usize) -> Builder {

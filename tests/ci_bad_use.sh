@@ -36,6 +36,7 @@ expect 2 "--bogus" ci/demo --bogus
 expect 2 "mips" ci/demo --target mips
 expect 2 "--bogus" ci/header --bogus
 expect 2 "--bogus" ci/cellcheck --bogus
+expect 2 "--bogus" ci/keeps-no-vectors --bogus
 expect 2 "--bogus" ci/cell970 --bogus
 expect 2 "--bogus" ci/watch --bogus
 expect 1 "no-such-program" ci/watch no-such-program

@@ -408,3 +408,83 @@ fn a_signal_that_somebody_sends_does_what_it_did_before_the_library_came() {
         assert_eq!((text.as_str(), end), ("", end_expected));
     }
 }
+
+/// The figure for `what` on this processor in the table of docs/stacks.md, in bytes.
+fn figure(what: &str) -> usize {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stacks.md");
+    let page = std::fs::read_to_string(page).expect("the page of figures");
+    let start = format!("| {what} | ");
+    let row = page.lines().find_map(|line| line.strip_prefix(&start));
+    let mut cells = row.expect(what).split('|');
+    let cell = if cfg!(target_arch = "x86_64") {
+        cells.next()
+    } else {
+        cells.nth(1)
+    };
+    let kib = cell.unwrap().trim().trim_end_matches(" KiB");
+    kib.parse::<usize>().unwrap() * 1024
+}
+
+/// Bytes of stack that a caught panic uses, with its message and, if so, its backtrace: on a
+/// thread whose stack was painted before.
+fn used_by_a_panic() -> usize {
+    const SIZE: usize = 1024 * 1024;
+    const PAINT: u8 = 0xa5;
+    extern "C" fn thread(start: *mut libc::c_void) -> *mut libc::c_void {
+        let here = 0u8;
+        // SAFETY: the caller's local, which waits.
+        unsafe { *start.cast::<usize>() = &raw const here as usize };
+        let caught = std::panic::catch_unwind(|| panic!("caught in the same function"));
+        assert!(caught.is_err());
+        std::ptr::null_mut()
+    }
+    let mut start = 0usize;
+    // SAFETY: memory of our own, alive until the thread has ended.
+    unsafe {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let memory = libc::mmap(std::ptr::null_mut(), SIZE, access, flags, -1, 0);
+        assert_ne!(memory, libc::MAP_FAILED);
+        std::ptr::write_bytes(memory.cast::<u8>(), PAINT, SIZE);
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        libc::pthread_attr_init(&mut attributes);
+        assert_eq!(libc::pthread_attr_setstack(&mut attributes, memory, SIZE), 0);
+        let mut id: libc::pthread_t = std::mem::zeroed();
+        let made = libc::pthread_create(&mut id, &attributes, thread, (&raw mut start).cast());
+        assert_eq!(made, 0);
+        assert_eq!(libc::pthread_join(id, std::ptr::null_mut()), 0);
+        let bytes = std::slice::from_raw_parts(memory.cast::<u8>(), SIZE);
+        let lowest = bytes.iter().position(|&byte| byte != PAINT).unwrap();
+        let used = start - (memory as usize + lowest);
+        libc::munmap(memory, SIZE);
+        used
+    }
+}
+
+#[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "tsan"),
+    ignore = "what is instrumented takes more"
+)]
+fn a_panic_takes_no_more_stack_than_the_page_of_figures_says() {
+    for (what, backtrace) in [
+        ("a Rust panic with its message, caught", "0"),
+        ("the same with `RUST_BACKTRACE=1`", "1"),
+    ] {
+        let said = figure(what);
+        // In a process of its own: std asks the environment once.
+        let (text, end) = child(|| {
+            std::env::set_var("RUST_BACKTRACE", backtrace);
+            let _ = std::panic::take_hook();
+            let used = used_by_a_panic();
+            host::say(&format!("used {used} bytes, {said} said\n"));
+            // A figure that is far too high says nothing.
+            let good = used <= said && used * 8 > said;
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(if good { 5 } else { 6 }) };
+        });
+        let report = text.lines().last().unwrap_or_default();
+        assert_eq!(end, -5, "{what}: {report}");
+        assert_eq!(text.contains("stack backtrace"), backtrace == "1", "{text}");
+    }
+}

@@ -27,8 +27,8 @@ pub struct hsw_settings {
     /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
     /// `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
     pub memory_ceiling: usize,
-    /// Report an overflow into a guard page with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS that passes on
-    /// all others.
+    /// Report an overflow with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS; the one that was there is called as well,
+    /// after the report and for all other faults.
     pub overflow_report: bool,
     /// Nanoseconds for which the last tasklet of the thread that can run looks for its partner on another thread before the thread
     /// goes to sleep. It is processor time. 0: never; a library without threads never does.
