@@ -338,8 +338,7 @@ pub(crate) const HOOK_THROWN: u32 = 2048;
 /// See [`set_use_nested_tasklets`](crate::set_use_nested_tasklets).
 pub(crate) const HOOK_FLAT: u32 = 128;
 /// Whatever makes a switch more than a [plain](crate::transfer::plain) one.
-pub(crate) const HOOK_ANY: u32 =
-    HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT | HOOK_THROWN | HOOK_FP;
+pub(crate) const HOOK_ANY: u32 = HOOK_SWITCH | HOOK_REFUSE | HOOK_FLAT | HOOK_THROWN | HOOK_FP;
 
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);

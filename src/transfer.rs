@@ -142,7 +142,8 @@ pub(crate) fn clear(runtime: &Runtime) -> bool {
 }
 
 /// Is the way [`clear`], `next` in place, and is nothing of its own to be exchanged; and is
-/// there room for the save area of `prev`, whose flags need not be asked? Then [`swap`] is the whole transfer: there is nothing to plan.
+/// there room for the save area of `prev`, whose flags need not be asked? Then [`swap`] is the
+/// whole transfer: there is nothing to plan.
 ///
 /// # Safety
 /// Both are live tasks of the runtime, `next` only where switching is possible;
