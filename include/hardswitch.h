@@ -1417,8 +1417,8 @@ hsw_status hsw_work_release(struct hsw_work work);
 // `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
 hsw_status hsw_sleep(uint64_t nanoseconds);
 
-// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
-// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries). Each address of the host is tried.
+// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name. Each
+// address of the host is tried. All that together takes `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries).
 hsw_status hsw_tcp_connect(const char *host,
                            uint16_t port,
                            uint64_t timeout_ns,

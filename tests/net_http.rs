@@ -1,6 +1,8 @@
 //! HTTP over real connections: on tasklets, and blocking in the worker pool. The origin is a thread with the standard library's sockets.
 
-use hardswitch::net::http::{get, get_blocking, HttpError, Timeouts};
+use hardswitch::net::http::{
+    get, get_blocking, HttpError, Limits, Request, Response, Speed, Timeouts, Url,
+};
 use hardswitch::{offload, spawn, Error, MainLoop};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -311,5 +313,151 @@ fn the_tick_goes_on_during_a_large_download() {
     }
     assert!(ticks >= 6, "it took {ticks} ticks");
     main_loop().run_until_idle().unwrap();
+    server.join().unwrap();
+}
+
+/// A server for one connection, which it answers as it likes, and keeps until the client has gone.
+fn server(answer: impl FnOnce(&mut TcpStream) + Send + 'static) -> (Url, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        answer(&mut stream);
+    });
+    (url, server)
+}
+
+#[test]
+fn an_answer_before_the_request_was_read_is_had_both_ways() {
+    for blocking in [false, true] {
+        let (url, server) = server(|stream| {
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream
+                .write_all(b"HTTP/1.1 431 Too Large\r\nConnection: close\r\n\r\nwhy")
+                .unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            // Closed with data unread: a reset, while the request is under way still.
+            thread::sleep(Duration::from_millis(100));
+        });
+        let request = Request::get(&url)
+            .header("X-Big", &"a".repeat(16 << 20))
+            .unwrap();
+        let (status, body) = if blocking {
+            let mut answer = request.fetch_blocking(quick()).unwrap();
+            (answer.status(), answer.read_all(10))
+        } else {
+            let mut answer = request.fetch(quick()).unwrap();
+            (answer.status(), answer.read_all(10))
+        };
+        assert_eq!((status, &body.unwrap()[..]), (431, &b"why"[..]));
+        server.join().unwrap();
+    }
+}
+
+/// Sends `head`, then `bytes` every few milliseconds, until the client has gone.
+fn trickle(
+    head: &'static str,
+    bytes: &'static str,
+) -> impl FnOnce(&mut TcpStream) + Send + 'static {
+    move |stream| {
+        let mut sent = stream.write_all(head.as_bytes());
+        if bytes.is_empty() {
+            while stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {}
+            return;
+        }
+        while sent.is_ok() {
+            thread::sleep(Duration::from_millis(5));
+            sent = stream.write_all(bytes.as_bytes());
+        }
+    }
+}
+
+/// How it ends to fetch what trickles, both ways.
+fn slow(limits: Limits, head: &'static str, bytes: &'static str) -> [String; 2] {
+    fn end<S: Read>(answer: Result<Response<S>, HttpError>) -> String {
+        let body = answer.and_then(|mut answer| answer.read_all(1 << 30));
+        body.unwrap_err().to_string()
+    }
+    [false, true].map(|blocking| {
+        let (url, server) = server(trickle(head, bytes));
+        let request = Request::get(&url).limits(limits);
+        let error = match blocking {
+            false => end(request.fetch(quick())),
+            true => end(request.fetch_blocking(quick())),
+        };
+        server.join().unwrap();
+        error
+    })
+}
+
+#[test]
+fn limits_hold_for_the_whole_of_an_answer_that_trickles() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    for error in slow(Limits::default(), interim, interim) {
+        assert_eq!(error, "more than the 10 interim answers allowed");
+    }
+    let total = Limits {
+        total: Some(Duration::from_millis(300)),
+        interim: usize::MAX,
+        head: usize::MAX,
+        ..Limits::default()
+    };
+    let least = Limits {
+        total: None,
+        least: Some(Speed {
+            bytes: 1 << 20,
+            time: Duration::from_millis(300),
+        }),
+        ..total
+    };
+    // Nothing at all, after a while, is no more than little: the times reach into a wait.
+    for bytes in ["x", ""] {
+        for error in slow(total, head, bytes) {
+            assert_eq!(
+                error,
+                "the answer is too slow: the time for the whole of it is up"
+            );
+        }
+        for error in slow(least, head, bytes) {
+            assert_eq!(error, "the answer is too slow: fewer bytes came than must");
+        }
+    }
+    for error in slow(total, interim, interim) {
+        assert_eq!(
+            error,
+            "the answer is too slow: the time for the whole of it is up"
+        );
+    }
+}
+
+#[test]
+fn a_download_goes_on_after_a_read_that_waited_too_long() {
+    let (url, server) = server(|stream| {
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        let mut send = |bytes: &[u8]| {
+            stream.write_all(bytes).unwrap();
+            thread::sleep(Duration::from_millis(150));
+        };
+        send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1");
+        send(b"0\r\n01234567");
+        send(b"89abcdef\r");
+        send(b"\n0\r\nTra");
+        send(b"iler: x\r\n\r");
+        send(b"\n");
+    });
+    let mut answer = Request::get(&url).fetch(quick()).unwrap();
+    let short = Some(Duration::from_millis(40));
+    answer.stream().set_read_timeout(short).unwrap();
+    let mut late = 0;
+    let body = loop {
+        match answer.read_all(100) {
+            Ok(body) => break body,
+            Err(HttpError::Io(error)) if error.kind() == ErrorKind::TimedOut => late += 1,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(body, b"hello0123456789abcdef");
+    assert!(late > 0, "no read was ever late");
     server.join().unwrap();
 }

@@ -1,5 +1,7 @@
 //! Sockets of tasklets: whoever waits is a tasklet, and whoever leaves a wait leaves nothing behind.
 
+mod common;
+
 use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{Backend, Events, Fd, PollFd, Sets};
 use hardswitch::net::{Os, TcpListener, TcpStream};
@@ -634,4 +636,264 @@ fn on_a_console_a_reset_reaches_its_own_reader_and_nobody_else() {
         ErrorKind::ConnectionRefused
     );
     assert!(failures.get() >= 2, "the console's poll never failed");
+}
+
+/// Sends a reset when it is dropped.
+fn resets(stream: std::net::TcpStream) -> TcpStream {
+    let stream = TcpStream::from_std(stream).unwrap();
+    stream.set_linger(Some(Duration::ZERO)).unwrap();
+    stream
+}
+
+/// A connection whose peer has sent `data` and then a reset, and three more handles of it.
+fn lost(data: &[u8]) -> [TcpStream; 4] {
+    let (ours, mut peer) = half_pair();
+    peer.write_all(data).unwrap();
+    drop(resets(peer));
+    // It is there when it can be read.
+    let mut byte = [0];
+    while ours.peek(&mut byte).is_ok_and(|n| n == 0) {}
+    [0; 4].map(|_| ours.try_clone().unwrap())
+}
+
+fn kind<T>(result: io::Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+#[test]
+fn a_lost_connection_has_no_end_of_stream_for_any_of_its_users() {
+    const LOST: Option<ErrorKind> = Some(ErrorKind::ConnectionReset);
+    // The first reader is told by the system, the others by the socket; what came before is read first.
+    for data in [&b""[..], b"half a file"] {
+        let handles = lost(data);
+        let mut all = String::new();
+        assert_eq!(kind((&handles[0]).read_to_string(&mut all)), LOST);
+        for mut handle in &handles {
+            assert_eq!(kind(handle.read(&mut [0])), LOST);
+            assert_eq!(kind(handle.peek(&mut [0])), LOST);
+            let mut bytes = [0; 4];
+            let mut bytes = [io::IoSliceMut::new(&mut bytes)];
+            assert_eq!(kind(handle.read_vectored(&mut bytes)), LOST);
+            assert_eq!(kind(handle.write(b"x")), LOST);
+        }
+    }
+    // A writer is told first.
+    let handles = lost(b"");
+    while (&handles[0]).write(b"x").is_ok() {}
+    assert_eq!(kind((&handles[1]).read(&mut [0])), LOST);
+    // Whoever asks for the pending error is told first.
+    let handles = lost(b"");
+    let told = handles[0].take_error().unwrap().map(|e| e.kind());
+    if told == LOST {
+        assert_eq!(kind((&handles[1]).read(&mut [0])), LOST);
+    }
+    finish();
+}
+
+#[test]
+fn two_tasklets_that_wait_for_a_connection_are_both_told_of_its_loss() {
+    let (ours, peer) = half_pair();
+    let read = |mut ours: TcpStream| later(move || ours.read(&mut [0]));
+    let readers = [0; 3].map(|_| read(ours.try_clone().unwrap()));
+    main_loop().tick().unwrap();
+    drop(resets(peer));
+    finish();
+    for reader in readers {
+        assert_eq!(kind(reader.take()), Some(ErrorKind::ConnectionReset));
+    }
+}
+
+#[test]
+fn a_reset_after_the_end_of_the_stream_takes_nothing_from_it() {
+    let (mut ours, mut peer) = half_pair();
+    peer.write_all(b"all of it").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let mut first = [0; 3];
+    ours.read_exact(&mut first).unwrap();
+    drop(resets(peer));
+    let broken = loop {
+        if let Err(error) = ours.write(b"x") {
+            break error.kind();
+        }
+    };
+    assert_eq!(broken, ErrorKind::BrokenPipe);
+    let mut rest = String::new();
+    ours.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, " of it");
+    finish();
+}
+
+#[test]
+fn an_error_that_was_thrown_is_none_of_the_sockets() {
+    let (ours, _peer) = half_pair();
+    let error = io::Error::from_raw_os_error(libc::ECONNRESET);
+    let reader = later(move || {
+        let thrown = (&ours).read(&mut [0]).unwrap_err();
+        ours.set_read_timeout(Some(MS(10))).unwrap();
+        (thrown.kind(), (&ours).read(&mut [0]).unwrap_err().kind())
+    });
+    main_loop().tick().unwrap();
+    reader.1.throw(Error::from(error)).unwrap();
+    finish();
+    assert_eq!(reader.take(), (ErrorKind::Other, ErrorKind::TimedOut));
+}
+
+fn limit_descriptors(n: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: n,
+        rlim_max: n,
+    };
+    // SAFETY: `limit` is live.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+}
+
+#[test]
+fn more_tasklets_wait_than_there_may_be_descriptors_and_all_are_served() {
+    let (text, end) = common::child(|| {
+        limit_descriptors(64);
+        let (listener, addr) = listener();
+        let served = Rc::new(Cell::new(0));
+        for _ in 0..200 {
+            let (listener, served) = (listener.try_clone().unwrap(), served.clone());
+            spawn(move || -> hardswitch::Result<()> {
+                let (mut stream, _) = listener.accept()?;
+                stream.write_all(b"x")?;
+                served.set(served.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+        }
+        for i in 1..=200 {
+            let mut byte = [0];
+            TcpStream::connect(addr)
+                .unwrap()
+                .read_exact(&mut byte)
+                .unwrap();
+            assert_eq!(served.get(), i);
+        }
+        finish();
+    });
+    assert_eq!((text.as_str(), end), ("", 0));
+}
+
+#[test]
+fn more_descriptors_than_there_may_be_by_now_are_all_served() {
+    let (text, end) = common::child(|| {
+        let mut readers = vec![];
+        let mut writers = vec![];
+        for _ in 0..40 {
+            let (mut ours, peer) = half_pair();
+            writers.push(peer);
+            readers.push(later(move || {
+                let mut text = String::new();
+                ours.read_to_string(&mut text).map(|_| text)
+            }));
+        }
+        limit_descriptors(16);
+        main_loop().tick().unwrap();
+        for (i, mut writer) in writers.into_iter().enumerate() {
+            write!(writer, "{i}").unwrap();
+        }
+        finish();
+        for (i, reader) in readers.into_iter().enumerate() {
+            assert_eq!(reader.take().unwrap(), i.to_string());
+        }
+    });
+    assert_eq!((text.as_str(), end), ("", 0));
+}
+
+/// A system that does not take a call with this descriptor in it.
+struct Refuses(Fd, Errno);
+
+impl Backend for Refuses {
+    fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+        if fds.iter().any(|fd| fd.fd == self.0) {
+            return Err(self.1);
+        }
+        Os.poll(fds, timeout)
+    }
+    fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
+        Os.select(sets, timeout)
+    }
+    fn now(&mut self) -> Duration {
+        Os.now()
+    }
+}
+
+#[test]
+fn a_descriptor_that_the_system_does_not_take_is_an_error_for_its_own_tasklet_alone() {
+    for errno in [Errno::EBADF, Errno::EINVAL] {
+        std::thread::spawn(move || {
+            let (bad, _peer) = half_pair();
+            main_loop().set_backend(Box::new(Refuses(bad.as_raw_fd(), errno)));
+            let victim = later(move || (&bad).read(&mut [0]));
+            let mut good = vec![];
+            let mut peers = vec![];
+            for _ in 0..5 {
+                let (mut ours, peer) = half_pair();
+                peers.push(peer);
+                good.push(later(move || {
+                    let mut text = String::new();
+                    ours.read_to_string(&mut text).map(|_| text)
+                }));
+            }
+            tick_until("the error", || victim.done());
+            let error = victim.take().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+            for mut peer in peers {
+                peer.write_all(b"unharmed").unwrap();
+            }
+            finish();
+            for reader in good {
+                assert_eq!(reader.take().unwrap(), "unharmed");
+            }
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+/// A system that says that everything is there, at once.
+struct Hasty;
+
+impl Backend for Hasty {
+    fn poll(&mut self, fds: &mut [PollFd], _: Option<Duration>) -> Result<usize, Errno> {
+        fds.iter_mut().for_each(|fd| fd.revents = fd.events);
+        Ok(fds.len())
+    }
+    fn select(&mut self, sets: &mut Sets, _: Option<Duration>) -> Result<usize, Errno> {
+        Ok(sets.len())
+    }
+    fn now(&mut self) -> Duration {
+        Os.now()
+    }
+}
+
+/// The address of a listener that answers no more connections, and what keeps it so.
+fn full() -> (SocketAddr, Vec<std::net::TcpStream>, std::net::TcpListener) {
+    let listener = std::net::TcpListener::bind(ANY).unwrap();
+    // SAFETY: it makes the queue of a listening socket shorter.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let addr = listener.local_addr().unwrap();
+    let mut taken = vec![];
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&addr, MS(300)) {
+        taken.push(stream);
+        assert!(taken.len() < 1000, "its queue has no end");
+    }
+    (addr, taken, listener)
+}
+
+#[test]
+fn who_is_said_too_early_to_be_connected_waits_on() {
+    let (addr, _taken, _listener) = full();
+    main_loop().set_backend(Box::new(Hasty));
+    let late = TcpStream::connect_timeout(addr, MS(50)).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    let (listener, addr) = listener();
+    assert_eq!(TcpStream::connect(addr).unwrap().peer_addr().unwrap(), addr);
+    drop(listener);
+    assert_eq!(
+        kind(TcpStream::connect(addr)),
+        Some(ErrorKind::ConnectionRefused)
+    );
 }

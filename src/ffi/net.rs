@@ -13,8 +13,7 @@ use super::object::{self, get, hand_out, handle_of_thread};
 use super::status::{Failure, Subject};
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
-use crate::net::{resolve_or, TcpListener, TcpStream};
-use crate::Error;
+use crate::net::{TcpListener, TcpStream};
 
 /// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
 /// tasklets at a time is fine: a reader and a writer do not disturb each other.
@@ -48,8 +47,8 @@ fn with_stream<R>(
     }
 }
 
-/// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name, for
-/// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries). Each address of the host is tried.
+/// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name. Each
+/// address of the host is tried. All that together takes `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_connect(
     host: *const c_char,
@@ -61,34 +60,13 @@ pub unsafe extern "C" fn hsw_tcp_connect(
         let socket = out(socket, "socket")?;
         // SAFETY: the contract of the interface.
         let host = unsafe { super::string(host, "host") }?;
-        let about = |ended: WaitError| {
-            let subject = || Subject::Named(Kind::Socket, format!("{host}:{port}"));
-            Failure::from(ended).about(subject)
-        };
         let until = time_limit(timeout_ns)?.and_then(|time| Instant::now().checked_add(time));
-        let mut failure = Error::Timeout;
-        for address in resolve_or(&host, port).map_err(about)? {
-            let connected = match until {
-                None => TcpStream::connect(address),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    TcpStream::connect_timeout(address, left)
-                }
-            };
-            match connected.map_err(WaitError::from) {
-                Ok(stream) => {
-                    socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
-                    return Ok(());
-                }
-                // The next address may do.
-                Err(WaitError::Hindered(error @ Error::Io(_))) => failure = error,
-                Err(ended) => return Err(about(ended)),
-            }
-        }
-        Err(about(WaitError::Hindered(failure)))
+        let stream = TcpStream::connect_host_until(&host, port, until).map_err(|failure| {
+            let subject = || Subject::Named(Kind::Socket, format!("{host}:{port}"));
+            Failure::from(WaitError::from(std::io::Error::from(failure))).about(subject)
+        })?;
+        socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
+        Ok(())
     })
 }
 

@@ -4,8 +4,8 @@
 //! `std::net::TcpStream` (or call [`get_blocking`]), in a test two byte strings.
 //!
 //! Bodies: by `Content-Length`, `chunked`, or until the connection ends. A body that ends too soon is an error, never a short success.
-//! Not here: redirects, compression, connections for more than one request, TLS. Every part of an answer that is kept is bounded
-//! ([`Limits`]); the body is not kept at all but read by the caller.
+//! Not here: redirects, compression, connections for more than one request, TLS. Every part of an answer that is kept is bounded, and so is
+//! the time it takes ([`Limits`]); the body is not kept at all but read by the caller.
 //!
 //! ```
 //! use hardswitch::net::http::{Request, Url};
@@ -27,12 +27,12 @@
 //! # Ok::<(), hardswitch::net::http::HttpError>(())
 //! ```
 
-use super::TcpStream;
+use super::tcp::{first_of, not_to_itself, same, Failure};
+use super::{lookup, TcpStream};
 use crate::error::WaitError;
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
 
 /// What can go wrong with a request. Each message names the thing.
 #[derive(Debug)]
@@ -60,8 +60,12 @@ pub enum HttpError {
     NotHttp,
     /// The connection ended before the answer's head did.
     ShortHead,
-    /// The head is longer, or has more fields, than [`Limits`] allow.
-    HeadTooLong,
+    /// The heads, or the trailer, are longer than this many bytes, which [`Limits::head`] allows.
+    HeadTooLong(usize),
+    /// There were more interim answers than this many, which [`Limits::interim`] allows.
+    TooManyInterim(usize),
+    /// The answer took longer than [`Limits::total`] or [`Limits::least`] allow.
+    TooSlow(&'static str),
     /// The answer breaks the protocol.
     BadAnswer(&'static str),
     /// The answer uses a part of the protocol that this client has not.
@@ -95,7 +99,14 @@ impl fmt::Display for HttpError {
             HttpError::ShortHead => {
                 f.write_str("the connection ended before the head of the answer did")
             }
-            HttpError::HeadTooLong => f.write_str("the head of the answer is too long"),
+            HttpError::HeadTooLong(limit) => write!(
+                f,
+                "the head of the answer is longer than the {limit} bytes allowed"
+            ),
+            HttpError::TooManyInterim(limit) => {
+                write!(f, "more than the {limit} interim answers allowed")
+            }
+            HttpError::TooSlow(why) => write!(f, "the answer is too slow: {why}"),
             HttpError::BadAnswer(why) => write!(f, "the answer breaks the protocol: {why}"),
             HttpError::Unsupported(what) => write!(
                 f,
@@ -155,9 +166,11 @@ impl From<HttpError> for io::Error {
             HttpError::ShortHead | HttpError::ShortBody { .. } => ErrorKind::UnexpectedEof,
             HttpError::BadUrl { .. } | HttpError::BadHeader(_) => ErrorKind::InvalidInput,
             HttpError::Unsupported(_) => ErrorKind::Unsupported,
+            HttpError::TooSlow(_) => ErrorKind::TimedOut,
             HttpError::Status { .. } => ErrorKind::Other,
             HttpError::NotHttp
-            | HttpError::HeadTooLong
+            | HttpError::HeadTooLong(_)
+            | HttpError::TooManyInterim(_)
             | HttpError::BadAnswer(_)
             | HttpError::BodyTooLong(_) => ErrorKind::InvalidData,
         };
@@ -170,6 +183,44 @@ impl From<HttpError> for crate::Error {
     fn from(error: HttpError) -> crate::Error {
         io::Error::from(error).into()
     }
+}
+
+impl HttpError {
+    /// Is it only that a wait ended early (its time was up, or something was thrown at the tasklet)? Then
+    /// reading can go on. Everything else is final.
+    fn passes(&self) -> bool {
+        let HttpError::Io(error) = self else {
+            return false;
+        };
+        is_time_up(error) || error.kind() == ErrorKind::Interrupted || carries_ours(error)
+    }
+
+    /// A copy, to be told again.
+    fn again(&self) -> HttpError {
+        match self {
+            HttpError::Io(error) => HttpError::Io(same(error)),
+            HttpError::HeadTooLong(limit) => HttpError::HeadTooLong(*limit),
+            HttpError::BadAnswer(why) => HttpError::BadAnswer(why),
+            HttpError::TooSlow(why) => HttpError::TooSlow(why),
+            HttpError::ShortBody { got, expected } => HttpError::ShortBody {
+                got: *got,
+                expected: *expected,
+            },
+            other => unreachable!("no error of reading a body: {other:?}"),
+        }
+    }
+}
+
+/// Has a wait taken as long as it may? The standard library's sockets call that `WouldBlock`. A connection that the
+/// system has given up (`ETIMEDOUT`) is lost; that is something else.
+fn is_time_up(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+        && error.raw_os_error() != Some(libc::ETIMEDOUT)
+}
+
+/// Does it come from a wait of this library, and not from the connection?
+fn carries_ours(error: &io::Error) -> bool {
+    WaitError::was_thrown(error) || error.get_ref().is_some_and(|e| e.is::<crate::Error>())
 }
 
 /// An `http://` URL, taken apart.
@@ -291,10 +342,10 @@ impl std::str::FromStr for Url {
     }
 }
 
-/// How long a request may take.
+/// How long a request may wait for its peer. [`Limits`] has more: a time for the whole, and a least speed.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// To look the name up and connect, each.
+    /// To look the name up and to connect to one of its addresses, all together.
     pub connect: Option<Duration>,
     /// For each read and write.
     pub io: Option<Duration>,
@@ -312,18 +363,10 @@ impl Default for Timeouts {
 
 /// A GET of `url` on the calling tasklet, which waits; the thread does not. Answers when the head is there.
 ///
-/// Names are looked up by the worker pool; all their addresses are tried. Errors: see [`HttpError`]. The status is not judged:
-/// see [`Response::success`].
+/// [`Request::fetch`] with a plain request. Errors: see [`HttpError`]. The status is not judged: see
+/// [`Response::success`].
 pub fn get(url: &str, timeouts: Timeouts) -> Result<Response<TcpStream>, HttpError> {
-    let url = Url::parse(url)?;
-    let addrs = super::resolve(url.host(), url.port()).map_err(|e| refused(&url, e.into()))?;
-    let stream = connect(&url, addrs, |addr| match timeouts.connect {
-        Some(timeout) => TcpStream::connect_timeout(addr, timeout),
-        None => TcpStream::connect(addr),
-    })?;
-    stream.set_read_timeout(timeouts.io)?;
-    stream.set_write_timeout(timeouts.io)?;
-    Request::get(&url).send(stream)
+    Request::get(&Url::parse(url)?).fetch(timeouts)
 }
 
 /// A GET of `url` that blocks the thread: for jobs of the [worker pool](crate::offload). Otherwise as [`get`].
@@ -331,66 +374,47 @@ pub fn get_blocking(
     url: &str,
     timeouts: Timeouts,
 ) -> Result<Response<std::net::TcpStream>, HttpError> {
-    let url = Url::parse(url)?;
-    let addrs = (url.host(), url.port())
-        .to_socket_addrs()
-        .map_err(|e| refused(&url, e))?;
-    let stream = connect(&url, addrs, |addr| match timeouts.connect {
-        Some(timeout) => std::net::TcpStream::connect_timeout(&addr, timeout),
-        None => std::net::TcpStream::connect(addr),
-    })?;
-    stream.set_read_timeout(timeouts.io)?;
-    stream.set_write_timeout(timeouts.io)?;
-    Request::get(&url).send(stream)
+    Request::get(&Url::parse(url)?).fetch_blocking(timeouts)
 }
 
-fn refused(url: &Url, error: io::Error) -> HttpError {
-    HttpError::Connect {
-        to: format!("{}:{}", url.host(), url.port()),
-        error,
-    }
+/// When what begins now and may take the shorter of these times has to be over.
+fn until(times: [Option<Duration>; 2]) -> Option<Instant> {
+    let time = times.into_iter().flatten().min()?;
+    // A time too far to be told is as good as for ever.
+    Instant::now().checked_add(time)
 }
 
-/// The first address that answers; the last one's error if none does.
-fn connect<S>(
-    url: &Url,
-    addrs: impl IntoIterator<Item = SocketAddr>,
-    mut to: impl FnMut(SocketAddr) -> io::Result<S>,
-) -> Result<S, HttpError> {
-    let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for addr in addrs {
-        match to(addr) {
-            Ok(stream) => return Ok(stream),
-            // Killed while connecting is no reason to try another address.
-            Err(e) if is_ours(&e) => return Err(HttpError::Io(e)),
-            Err(e) => error = e,
-        }
-    }
-    Err(refused(url, error))
-}
-
-/// Is it something that was thrown at the tasklet, rather than an error of the connection?
-fn is_ours(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|e| e.downcast_ref());
-    WaitError::was_thrown(error)
-        || inner.is_some_and(|e| !matches!(e, crate::Error::Timeout | crate::Error::Io(_)))
-}
-
-/// How much of an answer is kept.
+/// How much of an answer is kept, and how long it may take in all.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of status line and header fields together; also of a chunked body's trailer.
+    /// Bytes of status lines and header fields, those of interim answers included; also of a chunked body's
+    /// trailer, and of the extensions of its chunks.
     pub head: usize,
-    /// Header fields.
-    pub fields: usize,
+    /// Interim answers (1xx).
+    pub interim: usize,
+    /// Time from the beginning of the request to the end of the body, whatever it is spent on.
+    pub total: Option<Duration>,
+    /// The least speed of the answer.
+    pub least: Option<Speed>,
+}
+
+/// A least speed: so many bytes may take so long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Speed {
+    /// Bytes of the answer, head included.
+    pub bytes: u64,
+    /// Time that may be spent waiting for them. What the caller does between its reads does not count.
+    pub time: Duration,
 }
 
 impl Default for Limits {
-    /// 16 KiB, 64 fields.
+    /// 16 KiB of heads, 10 interim answers, no limit in time.
     fn default() -> Limits {
         Limits {
             head: 16 * 1024,
-            fields: 64,
+            interim: 10,
+            total: None,
+            least: None,
         }
     }
 }
@@ -398,6 +422,7 @@ impl Default for Limits {
 /// A request, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Request {
+    url: Url,
     head: String,
     limits: Limits,
 }
@@ -409,6 +434,7 @@ impl Request {
         let (target, host) = (url.target(), url.authority());
         let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n");
         Request {
+            url: url.clone(),
             head,
             limits: Limits::default(),
         }
@@ -436,45 +462,285 @@ impl Request {
         format!("{}\r\n", self.head).into_bytes()
     }
 
+    /// Connects to the URL's host, sends the request and reads the head of the answer, all on the calling tasklet, which waits; the
+    /// thread does not.
+    ///
+    /// Names are [looked up](super::lookup) elsewhere; all their addresses are tried. Errors: all but `ShortBody`, `BodyTooLong`,
+    /// `Status`.
+    pub fn fetch(&self, timeouts: Timeouts) -> Result<Response<TcpStream>, HttpError> {
+        let (over, connected) = self.times(timeouts);
+        let (host, port) = (self.url.host(), self.url.port());
+        let stream = TcpStream::connect_host_until(host, port, connected)
+            .map_err(|error| self.no_connection(error))?;
+        let set_wait = |stream: &TcpStream, time| {
+            stream.set_read_timeout(time)?;
+            stream.set_write_timeout(time)
+        };
+        self.exchange(
+            stream,
+            Pace::new(self.limits, over, timeouts.io, Some(set_wait)),
+        )
+    }
+
+    /// As [`fetch`](Self::fetch), but blocks the thread: for jobs of the [worker pool](crate::offload).
+    pub fn fetch_blocking(
+        &self,
+        timeouts: Timeouts,
+    ) -> Result<Response<std::net::TcpStream>, HttpError> {
+        let (over, connected) = self.times(timeouts);
+        let stream = self
+            .connect_blocking(connected)
+            .map_err(|error| self.no_connection(error))?;
+        let set_wait = |stream: &std::net::TcpStream, time| {
+            stream.set_read_timeout(time)?;
+            stream.set_write_timeout(time)
+        };
+        self.exchange(
+            stream,
+            Pace::new(self.limits, over, timeouts.io, Some(set_wait)),
+        )
+    }
+
+    /// When all has to be over, and when it has to be connected.
+    fn times(&self, timeouts: Timeouts) -> (Option<Instant>, Option<Instant>) {
+        let total = self.limits.total;
+        (until([total, None]), until([total, timeouts.connect]))
+    }
+
+    fn connect_blocking(&self, until: Option<Instant>) -> Result<std::net::TcpStream, Failure> {
+        let addrs = lookup::blocking(self.url.host(), self.url.port(), until)?;
+        let once = |addr| {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match left {
+                None => Ok(std::net::TcpStream::connect(addr)?),
+                Some(Duration::ZERO) => Err(WaitError::Hindered(crate::Error::Timeout).into()),
+                Some(left) => Ok(std::net::TcpStream::connect_timeout(&addr, left)?),
+            }
+        };
+        first_of(addrs, |addr| {
+            not_to_itself(
+                || once(addr),
+                |stream| Ok((stream.local_addr()?, stream.peer_addr()?)),
+            )
+        })
+    }
+
+    fn no_connection(&self, failure: Failure) -> HttpError {
+        let error = match failure {
+            // Killed while connecting, say: that must stay recognisable.
+            Failure::Wait(WaitError::Thrown(_)) => return HttpError::Io(failure.into()),
+            _ => io::Error::from(failure),
+        };
+        HttpError::Connect {
+            to: format!("{}:{}", self.url.host(), self.url.port()),
+            error,
+        }
+    }
+
     /// Sends the request over a fresh connection and reads the head of the answer. Interim answers (1xx) are passed over.
     ///
-    /// The connection stays inside the answer, and is dropped with it. Errors: all but `Connect`, `ShortBody`, `BodyTooLong`, `Status`.
-    pub fn send<S: Read + Write>(&self, mut stream: S) -> Result<Response<S>, HttpError> {
-        stream.write_all(&self.to_bytes()).map_err(in_time)?;
-        stream.flush()?;
+    /// The connection stays inside the answer, and is dropped with it. How long a single read or write may wait is the connection's own
+    /// affair here; the times of [`Limits`] are looked at between them. Errors: all but `Connect`, `ShortBody`, `BodyTooLong`, `Status`.
+    pub fn send<S: Read + Write>(&self, stream: S) -> Result<Response<S>, HttpError> {
+        let over = until([self.limits.total, None]);
+        self.exchange(stream, Pace::new(self.limits, over, None, None))
+    }
+
+    fn exchange<S: Read + Write>(
+        &self,
+        mut stream: S,
+        mut pace: Pace<S>,
+    ) -> Result<Response<S>, HttpError> {
+        let sent = pace.write(&mut stream, &self.to_bytes());
         let mut input = Input {
             stream,
+            pace,
             buffer: vec![0; BUFFER].into_boxed_slice(),
             start: 0,
             end: 0,
+            line: Vec::new(),
+            lost: None,
         };
-        loop {
-            let head = Head::read(&mut input, self.limits)?;
-            if head.status == 101 {
-                return Err(HttpError::Unsupported("another protocol (101)"));
+        let head = match sent {
+            Ok(()) => Head::read_final(&mut input, self.limits)?,
+            // The server may have answered before it had read all, and have gone: 413 and 431 come so.
+            Err(HttpError::Io(failure)) if ends_writing(&failure) => {
+                // What has told the writer of the loss tells the reader nothing any more.
+                if failure.kind() != ErrorKind::BrokenPipe {
+                    input.lost = Some(same(&failure));
+                }
+                match Head::read_final(&mut input, self.limits) {
+                    Err(HttpError::Io(error)) if carries_ours(&error) && !is_time_up(&error) => {
+                        return Err(HttpError::Io(error))
+                    }
+                    head => head.map_err(|_| HttpError::Io(failure))?,
+                }
             }
-            if head.status >= 200 {
-                let body = head.body()?;
-                return Ok(Response {
-                    input,
-                    head,
-                    body,
-                    got: 0,
-                    limits: self.limits,
-                });
+            Err(error) => return Err(error),
+        };
+        let body = head.body()?;
+        Ok(Response {
+            input,
+            head,
+            body,
+            got: 0,
+            extra: self.limits.head,
+            extra_left: self.limits.head,
+            kept: Cursor::default(),
+            failed: None,
+        })
+    }
+}
+
+/// Says that the peer takes no more, though it may have answered?
+fn ends_writing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
+}
+
+/// How fast the answer has to come, and how it does.
+struct Pace<S> {
+    /// When all has to be over.
+    until: Option<Instant>,
+    least: Option<Speed>,
+    /// Time spent waiting for the next `least.bytes`, and how many of them have come.
+    waited: Duration,
+    came: u64,
+    /// How long a read or a write may wait, and how the stream is told.
+    io: Option<Duration>,
+    set_wait: Option<SetWait<S>>,
+    /// What the stream was told last.
+    told: Option<Option<Duration>>,
+}
+
+type SetWait<S> = fn(&S, Option<Duration>) -> io::Result<()>;
+
+impl<S> Pace<S> {
+    fn new(
+        limits: Limits,
+        until: Option<Instant>,
+        io: Option<Duration>,
+        set_wait: Option<SetWait<S>>,
+    ) -> Pace<S> {
+        Pace {
+            until,
+            least: limits.least,
+            waited: Duration::ZERO,
+            came: 0,
+            io,
+            set_wait,
+            told: None,
+        }
+    }
+
+    /// Limits the stream's next wait. A time of less than a millisecond is none on some systems.
+    fn tell(
+        &mut self,
+        stream: &S,
+        rest: Option<Duration>,
+        left: Option<Duration>,
+    ) -> Result<(), HttpError> {
+        let rest = rest.map(|rest| rest.max(Duration::from_millis(1)));
+        let wait = [rest, left].into_iter().flatten().min();
+        if let Some(set_wait) = self.set_wait.filter(|_| self.told != Some(wait)) {
+            set_wait(stream, wait)?;
+            self.told = Some(wait);
+        }
+        Ok(())
+    }
+
+    /// How long may be waited now, by the limits for the whole. Error: `TooSlow`.
+    fn rest(&self, reads: bool) -> Result<Option<Duration>, HttpError> {
+        let left = self
+            .until
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(HttpError::TooSlow("the time for the whole of it is up"));
+        }
+        let pause = self
+            .least
+            .filter(|_| reads)
+            .map(|least| least.time.saturating_sub(self.waited));
+        if pause == Some(Duration::ZERO) {
+            return Err(HttpError::TooSlow("fewer bytes came than must"));
+        }
+        Ok([left, pause].into_iter().flatten().min())
+    }
+
+    /// Does `op` on the stream, which answers a number of bytes, and minds the time.
+    fn attempt(
+        &mut self,
+        stream: &mut S,
+        reads: bool,
+        mut op: impl FnMut(&mut S) -> io::Result<usize>,
+    ) -> Result<usize, HttpError> {
+        let mut left = self.io;
+        loop {
+            let rest = self.rest(reads)?;
+            self.tell(stream, rest, left)?;
+            let began = rest.map(|_| Instant::now());
+            let answer = op(stream);
+            let took = began.map_or(Duration::ZERO, |began| began.elapsed());
+            if reads {
+                self.waited += took;
+                self.came += *answer.as_ref().unwrap_or(&0) as u64;
+                if self.least.is_some_and(|least| self.came >= least.bytes) {
+                    (self.waited, self.came) = (Duration::ZERO, 0);
+                }
+            }
+            left = left.map(|left| left.saturating_sub(took));
+            match answer {
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if is_time_up(&e) => {
+                    self.rest(reads)?;
+                    // It was this wait alone that had less time, or all the time there is.
+                    let cut = rest.is_some() && self.set_wait.is_some();
+                    if !cut || left == Some(Duration::ZERO) {
+                        return Err(HttpError::Io(in_time(e)));
+                    }
+                }
+                Err(e) => return Err(HttpError::Io(e)),
             }
         }
     }
 }
 
+impl<S: Read> Pace<S> {
+    fn read(&mut self, stream: &mut S, out: &mut [u8]) -> Result<usize, HttpError> {
+        self.attempt(stream, true, |stream| stream.read(out))
+    }
+}
+
+impl<S: Write> Pace<S> {
+    fn write(&mut self, stream: &mut S, mut bytes: &[u8]) -> Result<(), HttpError> {
+        while !bytes.is_empty() {
+            match self.attempt(stream, false, |stream| stream.write(bytes))? {
+                0 => return Err(HttpError::Io(ErrorKind::WriteZero.into())),
+                n => bytes = &bytes[n..],
+            }
+        }
+        self.attempt(stream, false, |stream| stream.flush().map(|()| 0))?;
+        Ok(())
+    }
+}
+
 const BUFFER: usize = 8 * 1024;
 
-/// A stream and what was read ahead of it.
+/// A stream and what was read ahead of it. Whatever was read lies here until it is used: a wait may fail, and
+/// reading go on later.
 struct Input<S> {
     stream: S,
+    pace: Pace<S>,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    /// The line that is being read, as far as it has come.
+    line: Vec<u8>,
+    /// The connection is lost: its end is none, but this error.
+    lost: Option<io::Error>,
 }
 
 impl<S: Read> Input<S> {
@@ -483,17 +749,27 @@ impl<S: Read> Input<S> {
     }
 
     /// Reads once into the empty buffer; false at the end of the stream.
-    fn fill(&mut self) -> io::Result<bool> {
+    fn fill(&mut self) -> Result<bool, HttpError> {
         (self.start, self.end) = (0, 0);
-        self.end = retry(|| self.stream.read(&mut self.buffer))?;
+        self.end = self.pace.read(&mut self.stream, &mut self.buffer)?;
+        self.check_end(self.end)?;
         Ok(self.end > 0)
     }
 
+    fn check_end(&self, n: usize) -> Result<(), HttpError> {
+        match &self.lost {
+            Some(error) if n == 0 => Err(HttpError::Io(same(error))),
+            _ => Ok(()),
+        }
+    }
+
     /// Like `Read::read`; large reads do not go through the buffer.
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, HttpError> {
         if self.start == self.end {
             if out.len() >= BUFFER {
-                return retry(|| self.stream.read(out));
+                let n = self.pace.read(&mut self.stream, out)?;
+                self.check_end(n)?;
+                return Ok(n);
             }
             if !self.fill()? {
                 return Ok(0);
@@ -505,34 +781,42 @@ impl<S: Read> Input<S> {
         Ok(n)
     }
 
-    /// Appends a line with its end to `line`; false when the stream ends before the line does. Error: the line makes `line` longer
-    /// than `limit`.
-    fn line(&mut self, line: &mut Vec<u8>, limit: usize) -> Result<bool, HttpError> {
+    /// The next line, with its end; none when the stream ends before the line does. Errors: the line is
+    /// longer than `limit`, of `all` bytes that were allowed; those of the stream, after which the line can be
+    /// asked for again.
+    fn line(&mut self, limit: usize, all: usize) -> Result<Option<Vec<u8>>, HttpError> {
         loop {
             if self.start == self.end && !self.fill()? {
-                return Ok(false);
+                return Ok(None);
             }
             let end = self.buffered().iter().position(|b| *b == b'\n');
             let n = end.map_or(self.end - self.start, |i| i + 1);
-            line.extend_from_slice(&self.buffer[self.start..self.start + n]);
+            self.line
+                .extend_from_slice(&self.buffer[self.start..self.start + n]);
             self.start += n;
-            if line.len() > limit {
-                return Err(HttpError::HeadTooLong);
+            if self.line.len() > limit {
+                return Err(HttpError::HeadTooLong(all));
             }
             if end.is_some() {
-                return Ok(true);
+                return Ok(Some(std::mem::take(&mut self.line)));
             }
         }
     }
-}
 
-fn retry(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match read() {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(in_time(e)),
-            answer => return answer,
+    /// Sees that the next line begins so, and leaves it to be read. What does not is refused at once: it may never
+    /// have an end.
+    fn begins_with(&mut self, start: &[u8]) -> Result<(), HttpError> {
+        while self.line.len() < start.len() {
+            if self.start == self.end && !self.fill()? {
+                return Err(HttpError::ShortHead);
+            }
+            self.line.push(self.buffer[self.start]);
+            self.start += 1;
+            if !start.starts_with(&self.line) {
+                return Err(HttpError::NotHttp);
+            }
         }
+        Ok(())
     }
 }
 
@@ -551,50 +835,59 @@ struct Head {
 }
 
 impl Head {
-    fn read<S: Read>(input: &mut Input<S>, limits: Limits) -> Result<Head, HttpError> {
-        const START: &[u8] = b"HTTP/1.";
-        let mut bytes = Vec::with_capacity(512);
-        // What does not begin as HTTP does is refused at once: it may never send an empty line.
-        while bytes.len() < START.len() {
-            if input.start == input.end && !input.fill()? {
-                return Err(if bytes.is_empty() || START.starts_with(&bytes) {
-                    HttpError::ShortHead
-                } else {
-                    HttpError::NotHttp
-                });
-            }
-            bytes.push(input.buffer[input.start]);
-            input.start += 1;
-            if !START.starts_with(&bytes) {
-                return Err(HttpError::NotHttp);
-            }
-        }
+    /// Reads the head of the answer proper; those of interim answers are passed over.
+    fn read_final<S: Read>(input: &mut Input<S>, limits: Limits) -> Result<Head, HttpError> {
+        let mut left = limits.head;
+        let mut interim = 0;
         loop {
-            let before = bytes.len();
-            if !input.line(&mut bytes, limits.head)? {
-                return Err(HttpError::ShortHead);
-            }
-            if matches!(&bytes[before..], b"\r\n" | b"\n") {
-                return Head::parse(&bytes, limits);
+            let head = Head::read(input, &mut left, limits.head)?;
+            match head.status {
+                101 => return Err(HttpError::Unsupported("another protocol (101)")),
+                100..=199 if interim == limits.interim => {
+                    return Err(HttpError::TooManyInterim(limits.interim))
+                }
+                100..=199 => interim += 1,
+                200..=999 => return Ok(head),
+                _ => return Err(HttpError::BadAnswer("its status")),
             }
         }
     }
 
-    fn parse(bytes: &[u8], limits: Limits) -> Result<Head, HttpError> {
-        // On the heap: tasklets' stacks are small.
-        let mut fields = vec![httparse::EMPTY_HEADER; limits.fields];
-        let mut answer = httparse::Response::new(&mut fields);
-        match answer.parse(bytes) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => {
-                return Err(HttpError::BadAnswer("its head is incomplete"))
+    /// `left`: bytes that this head and all others may have, of `all`.
+    fn read<S: Read>(
+        input: &mut Input<S>,
+        left: &mut usize,
+        all: usize,
+    ) -> Result<Head, HttpError> {
+        input.begins_with(b"HTTP/1.")?;
+        let mut bytes = Vec::with_capacity(512);
+        let mut lines = 0;
+        loop {
+            let line = input.line(*left, all)?.ok_or(HttpError::ShortHead)?;
+            *left -= line.len();
+            bytes.extend_from_slice(&line);
+            lines += 1;
+            if is_empty(&line) {
+                return Head::parse(&bytes, lines);
             }
-            Err(httparse::Error::TooManyHeaders) => return Err(HttpError::HeadTooLong),
+        }
+    }
+
+    /// A head of so many lines.
+    fn parse(bytes: &[u8], lines: usize) -> Result<Head, HttpError> {
+        // On the heap: tasklets' stacks are small.
+        let mut fields = vec![httparse::EMPTY_HEADER; lines];
+        let mut answer = httparse::Response::new(&mut fields);
+        let mut parser = httparse::ParserConfig::default();
+        // A field may be folded: go on in the next line, which begins with a blank (RFC 9112, 5.2).
+        parser.allow_obsolete_multiline_headers_in_responses(true);
+        match parser.parse_response(&mut answer, bytes) {
+            Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
+            Ok(_) => return Err(HttpError::BadAnswer("its head is incomplete")),
             Err(httparse::Error::Version) => return Err(HttpError::NotHttp),
             Err(httparse::Error::Status) => return Err(HttpError::BadAnswer("its status line")),
             Err(_) => return Err(HttpError::BadAnswer("its header fields")),
         }
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Ok(Head {
             status: answer.code.unwrap_or(0),
             reason: answer.reason.unwrap_or("").to_owned(),
@@ -660,6 +953,20 @@ impl Head {
     }
 }
 
+fn is_empty(line: &[u8]) -> bool {
+    matches!(line, b"\r\n" | b"\n")
+}
+
+/// The value of a field; a single space where it is folded.
+fn text(value: &[u8]) -> String {
+    if !value.contains(&b'\n') {
+        return String::from_utf8_lossy(value).into_owned();
+    }
+    let parts = value.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+    let parts: Vec<&[u8]> = parts.filter(|part| !part.is_empty()).collect();
+    String::from_utf8_lossy(&parts.join(&b' ')).into_owned()
+}
+
 enum Body {
     Length { left: u64, of: u64 },
     Chunked(Chunk),
@@ -678,13 +985,23 @@ enum Chunk {
 /// An answer: its head, and its body to be read.
 ///
 /// `Read` reads the body; its end is told once everything that was announced has come. Errors of `read` are [`HttpError`]s inside
-/// `io::Error` (kind `UnexpectedEof` for a short body, `InvalidData` for a broken one): `HttpError::from` brings them back.
+/// `io::Error` (kind `UnexpectedEof` for a short body, `InvalidData` for a broken one, `TimedOut` for one that is too slow):
+/// `HttpError::from` brings them back.
+///
+/// **After an error.** A read that waited for as long as it may ([`Timeouts::io`]), or at whose tasklet something was thrown, has lost nothing:
+/// the next one goes on where it was. Every other error is final, and told again by each later read.
 pub struct Response<S> {
     input: Input<S>,
     head: Head,
     body: Body,
     got: u64,
-    limits: Limits,
+    /// Bytes that the extensions of chunks and the trailer may have, and how many of them are left.
+    extra: usize,
+    extra_left: usize,
+    /// What a [`read_all`](Response::read_all) that failed had read.
+    kept: Cursor<Vec<u8>>,
+    /// Why nothing can be read any more.
+    failed: Option<HttpError>,
 }
 
 impl<S> Response<S> {
@@ -740,20 +1057,33 @@ impl<S> Response<S> {
 }
 
 impl<S: Read> Response<S> {
-    /// The rest of the body. Errors: [`HttpError::BodyTooLong`] as soon as it is known to be longer than `limit` bytes; and those of `read`.
+    /// The rest of the body. Errors: [`HttpError::BodyTooLong`] as soon as it is known to be longer than `limit` bytes; and those of
+    /// `read`. What was read before an error is kept, and read first by the next call, of this or of `read`.
     pub fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, HttpError> {
-        if let Body::Length { left, .. } = self.body {
-            if left > limit as u64 {
-                return Err(HttpError::BodyTooLong(limit));
-            }
+        let mut body = std::mem::take(&mut self.kept);
+        let read = usize::try_from(body.position()).unwrap_or(usize::MAX);
+        let mut body = body.get_mut().split_off(read);
+        let done = self.read_on(&mut body, limit);
+        if let Err(error) = done {
+            self.kept = Cursor::new(body);
+            return Err(error);
         }
-        let mut body = Vec::new();
-        self.take((limit as u64).saturating_add(1))
-            .read_to_end(&mut body)?;
+        Ok(body)
+    }
+
+    fn read_on(&mut self, body: &mut Vec<u8>, limit: usize) -> Result<(), HttpError> {
+        let room = limit as u64 - (body.len() as u64).min(limit as u64);
+        match self.body {
+            Body::Length { left, .. } if left > room => return Err(HttpError::BodyTooLong(limit)),
+            _ => {}
+        }
+        if body.len() <= limit {
+            self.take(room.saturating_add(1)).read_to_end(body)?;
+        }
         if body.len() > limit {
             return Err(HttpError::BodyTooLong(limit));
         }
-        Ok(body)
+        Ok(())
     }
 
     fn short(&self) -> HttpError {
@@ -769,9 +1099,18 @@ impl<S: Read> Response<S> {
     }
 
     fn read_body(&mut self, out: &mut [u8]) -> Result<usize, HttpError> {
-        if out.is_empty() {
-            return Ok(0);
+        if let Some(error) = &self.failed {
+            return Err(error.again());
         }
+        let answer = self.read_next(out);
+        self.failed = match &answer {
+            Err(error) if !error.passes() => Some(error.again()),
+            _ => None,
+        };
+        answer
+    }
+
+    fn read_next(&mut self, out: &mut [u8]) -> Result<usize, HttpError> {
         loop {
             let limit = match &self.body {
                 Body::Done => return Ok(0),
@@ -802,39 +1141,55 @@ impl<S: Read> Response<S> {
 
     /// Reads one line between the chunks' data.
     fn between_chunks(&mut self) -> Result<(), HttpError> {
-        let mut line = Vec::new();
-        // Extensions of a chunk are read and forgotten, within the limit.
-        if !self.input.line(&mut line, self.limits.head)? {
+        // The size of a chunk and its line's end: what every chunk needs.
+        const NEEDED: usize = 16 + 2;
+        let Body::Chunked(chunk) = &self.body else {
+            return Ok(());
+        };
+        let needed = match chunk {
+            Chunk::Trailer => 0,
+            _ => NEEDED,
+        };
+        let limit = self.extra_left.saturating_add(needed);
+        let Some(line) = self.input.line(limit, self.extra)? else {
             return Err(self.short());
-        }
-        let empty = matches!(&line[..], b"\r\n" | b"\n");
-        self.body = match &self.body {
+        };
+        // Extensions of chunks and the trailer are read and forgotten, within the limit for all of them.
+        self.extra_left -= line.len().saturating_sub(needed);
+        let next = match chunk {
             // The parser takes a size without digits for 0, which would make a broken body look complete.
-            Body::Chunked(Chunk::Size) if !line[0].is_ascii_hexdigit() => {
+            Chunk::Size if !line[0].is_ascii_hexdigit() => {
                 return Err(HttpError::BadAnswer("the size of a chunk"))
             }
-            Body::Chunked(Chunk::Size) => match httparse::parse_chunk_size(&line) {
-                Ok(httparse::Status::Complete((_, 0))) => Body::Chunked(Chunk::Trailer),
-                Ok(httparse::Status::Complete((_, size))) => Body::Chunked(Chunk::Data(size)),
+            Chunk::Size => match httparse::parse_chunk_size(&line) {
+                Ok(httparse::Status::Complete((_, 0))) => Chunk::Trailer,
+                Ok(httparse::Status::Complete((_, size))) => Chunk::Data(size),
                 _ => return Err(HttpError::BadAnswer("the size of a chunk")),
             },
-            Body::Chunked(Chunk::DataEnd) if empty => Body::Chunked(Chunk::Size),
-            Body::Chunked(Chunk::DataEnd) => {
-                return Err(HttpError::BadAnswer("a chunk is longer than its size"))
-            }
-            Body::Chunked(Chunk::Trailer) if empty => Body::Done,
-            _ => {
-                self.limits.head = self.limits.head.saturating_sub(line.len());
+            _ if !is_empty(&line) => match chunk {
+                Chunk::Trailer => Chunk::Trailer,
+                _ => return Err(HttpError::BadAnswer("a chunk is longer than its size")),
+            },
+            Chunk::Trailer => {
+                self.body = Body::Done;
                 return Ok(());
             }
+            _ => Chunk::Size,
         };
+        self.body = Body::Chunked(next);
         Ok(())
     }
 }
 
 impl<S: Read> Read for Response<S> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        Ok(self.read_body(out)?)
+        if out.is_empty() {
+            return Ok(0);
+        }
+        match self.kept.read(out)? {
+            0 => Ok(self.read_body(out)?),
+            n => Ok(n),
+        }
     }
 }
 

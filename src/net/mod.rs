@@ -6,6 +6,7 @@
 //! | [`errno`] | error numbers by name, Linux and PS3 | core |
 //! | [`lv2`] | the PS3's network structures as values | core |
 //! | [`TcpStream`], [`TcpListener`] | sockets that read like `std::net` and block the tasklet | std |
+//! | [`lookup`] | names into addresses, on threads of their own | std |
 //! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
 //! | [`poll`], [`select`] | the operating system's calls, through the shim | std |
 
@@ -16,17 +17,19 @@ pub mod shim;
 #[cfg(feature = "std")]
 pub mod http;
 #[cfg(feature = "std")]
+pub mod lookup;
+#[cfg(feature = "std")]
 pub(crate) mod reactor;
 #[cfg(feature = "std")]
 mod sys;
 #[cfg(feature = "std")]
-mod tcp;
+pub(crate) mod tcp;
 
+#[cfg(feature = "std")]
+pub use lookup::resolve;
 #[cfg(feature = "std")]
 pub(crate) use sys::timespec;
 #[cfg(feature = "std")]
 pub use sys::{poll, select, Os};
 #[cfg(feature = "std")]
-pub(crate) use tcp::resolve_or;
-#[cfg(feature = "std")]
-pub use tcp::{resolve, TcpListener, TcpStream, BURST};
+pub use tcp::{TcpListener, TcpStream, BURST};

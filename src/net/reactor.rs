@@ -50,6 +50,8 @@ pub(crate) enum Wake {
     TimedOut,
     /// The descriptor was closed by another tasklet.
     Closed,
+    /// The descriptor is none: it was closed by somebody who did not say so.
+    Bad,
 }
 
 /// One tasklet's wait.
@@ -69,8 +71,8 @@ pub(crate) struct Reactor {
     /// The backend is not the system's: what sleeps elsewhere it would not know of, and it may be a user's code.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
-    /// Waiters for descriptors, in the order they came.
-    descriptors: RefCell<BTreeMap<u64, Rc<Waiter>>>,
+    /// Waiters for descriptors, by descriptor and, for the same one, in the order they came.
+    descriptors: RefCell<BTreeMap<(Fd, u64), Rc<Waiter>>>,
     /// Waiters with a deadline, by it.
     deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
     /// Clocks with timers that wait.
@@ -99,8 +101,26 @@ pub(crate) trait Timers {
 /// Vectors that a pump reuses.
 #[derive(Default)]
 struct Scratch {
+    /// One entry a descriptor, however many wait for it: the system takes no more entries than a process may
+    /// have descriptors.
     fds: Vec<PollFd>,
-    waiters: Vec<Rc<Waiter>>,
+    /// Each with the number of its entry.
+    waiters: Vec<(usize, Rc<Waiter>)>,
+}
+
+impl Waiter {
+    /// How what is true of its descriptor ends its wait, if it does.
+    fn wake_by(&self, is: Events) -> Option<Wake> {
+        let wanted = self.interest.map_or(Events::NONE, |(_, events)| events);
+        // What concerns one direction alone is for those alone who wait for it.
+        let one_way = Events::IN | Events::OUT;
+        let both_ways = Events::from_bits(!one_way.bits());
+        if is.intersects(Events::NVAL) {
+            Some(Wake::Bad)
+        } else {
+            is.intersects(wanted | both_ways).then_some(Wake::Ready)
+        }
+    }
 }
 
 thread_local! {
@@ -295,8 +315,9 @@ impl Reactor {
             wake: Cell::new(None),
             channel,
         });
-        if interest.is_some() {
-            self.descriptors.borrow_mut().insert(id, waiter.clone());
+        if let Some((fd, _)) = interest {
+            let mut descriptors = self.descriptors.borrow_mut();
+            descriptors.insert((fd, id), waiter.clone());
         }
         if let Some(at) = deadline {
             self.deadlines.borrow_mut().insert((at, id), waiter.clone());
@@ -346,7 +367,7 @@ impl Reactor {
         // What a map gives up is dropped after its borrow: it may be the last reference.
         let by_descriptor = waiter
             .interest
-            .and_then(|_| self.descriptors.borrow_mut().remove(&waiter.id));
+            .and_then(|(fd, _)| self.descriptors.borrow_mut().remove(&(fd, waiter.id)));
         let by_deadline = waiter
             .deadline
             .and_then(|at| self.deadlines.borrow_mut().remove(&(at, waiter.id)));
@@ -358,9 +379,8 @@ impl Reactor {
         let waiters: Vec<_> = self
             .descriptors
             .borrow()
-            .values()
-            .filter(|w| w.interest.is_some_and(|(of, _)| of == fd))
-            .cloned()
+            .range((fd, 0)..=(fd, u64::MAX))
+            .map(|(_, waiter)| waiter.clone())
             .collect();
         for waiter in waiters {
             self.wake(&waiter, Wake::Closed);
@@ -440,10 +460,13 @@ impl Reactor {
             mut waiters,
         } = self.scratch.take();
         fds.push(PollFd::new(self.events.as_raw_fd(), Events::IN));
-        for waiter in self.descriptors.borrow().values() {
-            let (fd, events) = waiter.interest.expect("who waits for a descriptor has one");
-            fds.push(PollFd::new(fd, events));
-            waiters.push(waiter.clone());
+        for (&(fd, _), waiter) in &*self.descriptors.borrow() {
+            let (_, events) = waiter.interest.expect("who waits for a descriptor has one");
+            match fds[1..].last_mut() {
+                Some(entry) if entry.fd == fd => entry.events |= events,
+                _ => fds.push(PollFd::new(fd, events)),
+            }
+            waiters.push((fds.len() - 1, waiter.clone()));
         }
         let answer = Polling::begin(self, &mut replaced).poll(&mut fds, timeout);
         let signalled = answer.is_ok() && !fds[0].revents.is_empty();
@@ -453,9 +476,12 @@ impl Reactor {
         drop(rest);
         let mut done = self.take_in();
         if answer.is_ok() {
-            for (waiter, fd) in waiters.iter().zip(&fds[1..]) {
-                if !fd.revents.is_empty() {
-                    self.wake(waiter, Wake::Ready);
+            waiters.retain(|(entry, waiter)| waiter.wake_by(fds[*entry].revents).is_some());
+            // Who came first is woken first.
+            waiters.sort_unstable_by_key(|(_, waiter)| waiter.id);
+            for (entry, waiter) in &waiters {
+                if let Some(wake) = waiter.wake_by(fds[*entry].revents) {
+                    self.wake(waiter, wake);
                     done += 1;
                 }
             }
@@ -531,7 +557,63 @@ impl<'a> Polling<'a> {
 
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
         let backend = self.backend.as_mut().expect("it is not polling yet");
-        shim::poll(&mut **backend, fds, timeout)
+        let backend = &mut **backend;
+        match shim::poll(backend, fds, timeout) {
+            Err(error) if is_about_entries(error) => poll_in_parts(backend, fds, timeout),
+            answer => answer,
+        }
+    }
+}
+
+/// Says a `poll` that fails so that it does not take these entries, be it all of them together or one of them?
+fn is_about_entries(error: Errno) -> bool {
+    matches!(error, Errno::EINVAL | Errno::EBADF)
+}
+
+/// How long it takes until a socket is noticed when `poll` does not take all of them at once.
+const PART_WAIT: Duration = Duration::from_millis(5);
+
+/// Asks a system about entries that it does not take in one call: there are more than a process may have descriptors, or one
+/// of them is none. It is asked about parts, down to single entries, and waits for the first one alone.
+///
+/// Error: that first one, by which the thread is woken, is not taken.
+fn poll_in_parts(
+    backend: &mut dyn Backend,
+    fds: &mut [PollFd],
+    timeout: Option<Duration>,
+) -> Result<usize, Errno> {
+    let began = Instant::now();
+    loop {
+        let ready = ask_parts(backend, fds)?;
+        if fds[0].revents.contains(Events::NVAL) {
+            return Err(Errno::EBADF);
+        }
+        let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+        if ready > 0 || left == Some(Duration::ZERO) {
+            return Ok(ready);
+        }
+        let wait = left.unwrap_or(PART_WAIT).min(PART_WAIT);
+        if shim::poll(backend, &mut fds[..1], Some(wait))? > 0 {
+            return Ok(1);
+        }
+    }
+}
+
+/// What is true of these entries now; what is not taken alone is no descriptor.
+fn ask_parts(backend: &mut dyn Backend, fds: &mut [PollFd]) -> Result<usize, Errno> {
+    match shim::poll(backend, fds, Some(Duration::ZERO)) {
+        Err(error) if is_about_entries(error) => match fds {
+            [] => Err(error),
+            [one] => {
+                one.revents = Events::NVAL;
+                Ok(1)
+            }
+            many => {
+                let (some, others) = many.split_at_mut(many.len() / 2);
+                Ok(ask_parts(backend, some)? + ask_parts(backend, others)?)
+            }
+        },
+        answer => answer,
     }
 }
 

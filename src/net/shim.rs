@@ -461,6 +461,9 @@ pub fn select<B: Backend + ?Sized>(
                     // A broken socket of which only exceptional conditions were asked: nothing can come of it any more. Linux just goes
                     // on waiting for the others; here it must be left out, or it would fail every call.
                     waiting.except.subtract(&each.mute);
+                    if !each.mute.is_empty() {
+                        round = 0; // somebody owned it
+                    }
                 }
                 Err(e) => {
                     *sets = asked;

@@ -6,10 +6,11 @@
 //!
 //! Buffers are touched only while their tasklet runs, never by the system in its absence: they may lie on a sliced stack.
 
+use super::lookup;
 use super::reactor::{Reactor, Wake};
 use super::shim::Events;
 use crate::error::WaitError;
-use crate::Result as HswResult;
+use crate::Error;
 use nix::sys::socket::{
     connect, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,
 };
@@ -38,6 +39,64 @@ struct Source<T> {
     write_timeout: Cell<Option<Duration>>,
     /// Bytes since the last wait.
     burst: Cell<usize>,
+    /// Why the connection was lost. The system tells it once, to whoever asks first; to all others it would show
+    /// the end of the stream.
+    lost: RefCell<Option<io::Error>>,
+}
+
+/// Why an operation of a socket failed.
+pub(crate) enum Failure {
+    /// The socket's own reason.
+    Socket(io::Error),
+    /// The wait ended without what it was for.
+    Wait(WaitError),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Socket(error)
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(ended: WaitError) -> Failure {
+        Failure::Wait(ended)
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> io::Error {
+        match failure {
+            Failure::Socket(error) => error,
+            Failure::Wait(ended) => ended.into(),
+        }
+    }
+}
+
+/// Can a connection not go on after this error? `EPIPE` is not among them: it tells a writer that this side has
+/// ended writing, or that a reset came after the end of the peer's stream, which was whole then.
+fn is_loss(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNRESET
+                | libc::ECONNABORTED
+                | libc::ETIMEDOUT
+                | libc::ENETRESET
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+        )
+    )
+}
+
+/// A copy of an error.
+pub(super) fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 fn closed() -> io::Error {
@@ -59,6 +118,7 @@ impl<T: AsRawFd> Source<T> {
             read_timeout: Cell::new(None),
             write_timeout: Cell::new(None),
             burst: Cell::new(0),
+            lost: RefCell::new(None),
         }
     }
 
@@ -77,9 +137,9 @@ impl<T: AsRawFd> Source<T> {
         timeout: Option<Duration>,
         cost: impl Fn(&R) -> usize,
         mut op: impl FnMut(&T) -> io::Result<R>,
-    ) -> io::Result<R> {
+    ) -> Result<R, Failure> {
         let mut until = None;
-        let mut wait = |source: &Self| -> io::Result<()> {
+        let mut wait = |source: &Self| -> Result<(), Failure> {
             // The time runs from the first wait; what is ready needs no clock.
             let until = *until.get_or_insert_with(|| deadline(timeout));
             source.wait(interest, until)
@@ -91,7 +151,7 @@ impl<T: AsRawFd> Source<T> {
             match self.with(&mut op) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => wait(self)?,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+                Err(e) => return Err(self.failed(e).into()),
                 Ok(result) => {
                     self.burst
                         .set(self.burst.get() + cost(&result).max(SMALLEST));
@@ -101,13 +161,46 @@ impl<T: AsRawFd> Source<T> {
         }
     }
 
-    fn wait(&self, interest: Events, until: Option<Instant>) -> io::Result<()> {
+    /// [`attempt`](Self::attempt), of what answers a number of bytes that were read.
+    fn attempt_read(&self, mut op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
+        let timeout = self.read_timeout.get();
+        self.attempt(
+            Events::IN,
+            timeout,
+            |n| *n,
+            |io| match op(io)? {
+                // Data that came before the loss is read first.
+                0 => self.lost.borrow().as_ref().map_or(Ok(0), |e| Err(same(e))),
+                n => Ok(n),
+            },
+        )
+    }
+
+    /// Remembers a loss, and tells it instead of what the system says after it has told it once.
+    fn failed(&self, error: io::Error) -> io::Error {
+        let mut lost = self.lost.borrow_mut();
+        if lost.is_none() && is_loss(&error) {
+            *lost = Some(same(&error));
+        }
+        match &*lost {
+            Some(lost) if error.raw_os_error() == Some(libc::EPIPE) => same(lost),
+            _ => error,
+        }
+    }
+
+    fn wait(&self, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
         let fd = self.with(|io| Ok(io.as_raw_fd()))?;
         self.burst.set(0);
-        match Reactor::current()?.wait(Some((fd, interest)), until)? {
+        // Who was woken in vain, again and again, has no more time for that than for waiting.
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Err(WaitError::Hindered(Error::Timeout).into());
+        }
+        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+        match reactor.wait(Some((fd, interest)), until)? {
             Wake::Ready => Ok(()),
-            Wake::TimedOut => Err(crate::Error::Timeout.into()),
-            Wake::Closed => Err(closed()),
+            Wake::TimedOut => Err(WaitError::Hindered(Error::Timeout).into()),
+            Wake::Closed => Err(closed().into()),
+            Wake::Bad => Err(io::Error::from_raw_os_error(libc::EBADF).into()),
         }
     }
 
@@ -145,6 +238,9 @@ fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
 /// | `TimedOut` | the time set is up; the connection is as good as before |
 /// | `ConnectionAborted` | the socket was [closed](Self::close) here, before or meanwhile |
 ///
+/// **A connection that is lost** (reset, given up by the system) stays lost: all handles remember why. What came before is read first; then
+/// every read of every tasklet fails with that error. None of them sees the end of the stream, which half a file would look whole by.
+///
 /// ```
 /// use hardswitch::net::{TcpListener, TcpStream};
 /// use std::io::{Read, Write};
@@ -167,15 +263,42 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; see the [type](Self) for waiting.
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-        Self::connect_until(addr, None)
+        Ok(Self::connect_until(addr, None)?)
     }
 
     /// Connects, for at most `timeout`. Errors: as [`connect`](Self::connect), `TimedOut`; `InvalidInput` for zero.
     pub fn connect_timeout(addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        Self::connect_until(addr, deadline(check_timeout(Some(timeout))?))
+        let until = deadline(check_timeout(Some(timeout))?);
+        Ok(Self::connect_until(addr, until)?)
     }
 
-    fn connect_until(addr: SocketAddr, until: Option<Instant>) -> io::Result<TcpStream> {
+    /// [Looks](super::lookup) the name (or address) `host` up, and connects to the first of its addresses that answers, for at most `timeout`
+    /// in all: what the look-up and the first addresses take, the later ones have not.
+    ///
+    /// Errors: as [`connect_timeout`](Self::connect_timeout), of the last address that was tried; those of
+    /// [`resolve`](super::resolve).
+    pub fn connect_host(host: &str, port: u16, timeout: Option<Duration>) -> io::Result<TcpStream> {
+        let until = deadline(check_timeout(timeout)?);
+        Ok(Self::connect_host_until(host, port, until)?)
+    }
+
+    pub(crate) fn connect_host_until(
+        host: &str,
+        port: u16,
+        until: Option<Instant>,
+    ) -> Result<TcpStream, Failure> {
+        let addrs = lookup::waiting(host, port, until)?;
+        first_of(addrs, |addr| Self::connect_until(addr, until))
+    }
+
+    fn connect_until(addr: SocketAddr, until: Option<Instant>) -> Result<TcpStream, Failure> {
+        not_to_itself(
+            || Self::connect_once(addr, until),
+            |stream| Ok((stream.local_addr()?, stream.peer_addr()?)),
+        )
+    }
+
+    fn connect_once(addr: SocketAddr, until: Option<Instant>) -> Result<TcpStream, Failure> {
         let family = if addr.is_ipv4() {
             AddressFamily::Inet
         } else {
@@ -186,7 +309,8 @@ impl TcpStream {
             SockType::Stream,
             SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
             None,
-        )?;
+        )
+        .map_err(io::Error::from)?;
         let begun = connect(fd.as_raw_fd(), &SockaddrStorage::from(addr));
         let stream = TcpStream {
             source: Rc::new(Source::new(std::net::TcpStream::from(fd))),
@@ -195,12 +319,19 @@ impl TcpStream {
             Ok(()) => return Ok(stream),
             // Interrupted, it goes on in the background too (POSIX, connect).
             Err(nix::Error::EINPROGRESS | nix::Error::EINTR) => {}
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(io::Error::from(e).into()),
         }
-        stream.source.wait(Events::OUT, until)?;
-        match stream.source.with(|io| io.take_error())? {
-            None => Ok(stream),
-            Some(error) => Err(error),
+        loop {
+            stream.source.wait(Events::OUT, until)?;
+            if let Some(error) = stream.source.with(|io| io.take_error())? {
+                return Err(error.into());
+            }
+            // Being woken means to look: it may have been too early.
+            match stream.peer_addr() {
+                Err(e) if e.kind() == ErrorKind::NotConnected => {}
+                Err(e) => return Err(e.into()),
+                Ok(_) => return Ok(stream),
+            }
         }
     }
 
@@ -302,63 +433,54 @@ impl TcpStream {
         self.source.with(|io| io.peer_addr())
     }
 
-    /// The pending error, if there is one, which is cleared by this.
+    /// The pending error, if there is one, which is cleared by this. A loss of the connection is remembered all the same.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.source.with(|io| io.take_error())
+        let error = self.source.with(|io| io.take_error())?;
+        Ok(error.map(|error| self.source.failed(error)))
     }
 
     /// As `read`, but what was read stays to be read again.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.attempt(
-            Events::IN,
-            self.source.read_timeout.get(),
-            |n| *n,
-            |io| io.peek(buf),
-        )
+        Ok(self.source.attempt_read(|io| io.peek(buf))?)
+    }
+
+    pub(crate) fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
+        // Linux waits for data even when none is wanted.
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.source.attempt_read(|mut io| io.read(buf))
+    }
+
+    pub(crate) fn write_some(&self, buf: &[u8]) -> Result<usize, Failure> {
+        let timeout = self.source.write_timeout.get();
+        self.source
+            .attempt(Events::OUT, timeout, |n| *n, |mut io| io.write(buf))
     }
 }
 
 impl Read for &TcpStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Linux waits for data even when none is wanted.
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        self.source.attempt(
-            Events::IN,
-            self.source.read_timeout.get(),
-            |n| *n,
-            |mut io| io.read(buf),
-        )
+        Ok(self.read_some(buf)?)
     }
 
     fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-        self.source.attempt(
-            Events::IN,
-            self.source.read_timeout.get(),
-            |n| *n,
-            |mut io| io.read_vectored(bufs),
-        )
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok(0);
+        }
+        Ok(self.source.attempt_read(|mut io| io.read_vectored(bufs))?)
     }
 }
 
 impl Write for &TcpStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.source.attempt(
-            Events::OUT,
-            self.source.write_timeout.get(),
-            |n| *n,
-            |mut io| io.write(buf),
-        )
+        Ok(self.write_some(buf)?)
     }
 
     fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.source.attempt(
-            Events::OUT,
-            self.source.write_timeout.get(),
-            |n| *n,
-            |mut io| io.write_vectored(bufs),
-        )
+        let timeout = self.source.write_timeout.get();
+        let write = |mut io: &std::net::TcpStream| io.write_vectored(bufs);
+        Ok(self.source.attempt(Events::OUT, timeout, |n| *n, write)?)
     }
 
     /// Nothing is buffered here.
@@ -428,18 +550,21 @@ impl TcpListener {
     /// Waits for a connection, which comes with its peer's address. Connections that were given up before they were taken are
     /// passed over. Errors: no descriptor is left (the connection stays to be taken); see [`TcpStream`] for waiting.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        loop {
-            match self.source.attempt(
-                Events::IN,
-                self.source.read_timeout.get(),
-                |_| ACCEPT,
-                |io| io.accept(),
-            ) {
-                Ok((stream, peer)) => return Ok((TcpStream::from_std(stream)?, peer)),
+        Ok(self.take()?)
+    }
+
+    pub(crate) fn take(&self) -> Result<(TcpStream, SocketAddr), Failure> {
+        let timeout = self.source.read_timeout.get();
+        let accept = |io: &std::net::TcpListener| loop {
+            match io.accept() {
                 Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) => {}
-                Err(e) => return Err(e),
+                answer => return answer,
             }
-        }
+        };
+        let (stream, peer) = self
+            .source
+            .attempt(Events::IN, timeout, |_| ACCEPT, accept)?;
+        Ok((TcpStream::from_std(stream)?, peer))
     }
 
     /// How long `accept` may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
@@ -481,27 +606,83 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-/// The addresses of `host`, a name or an address. Names are looked up by the [worker pool](crate::offload), so only the tasklet waits.
-///
-/// Errors: the name is unknown or the look-up failed; what [`offload::call`](crate::offload::call) fails with; an empty list is an error
-/// too.
-pub fn resolve(host: &str, port: u16) -> HswResult<Vec<SocketAddr>> {
-    Ok(resolve_or(host, port)?)
+/// The first address that answers; the last one's error if none does. An error that is not a socket's ends it: whoever was
+/// killed, or has no time left, is not to try another address.
+pub(super) fn first_of<S>(
+    addrs: impl IntoIterator<Item = SocketAddr>,
+    mut to: impl FnMut(SocketAddr) -> Result<S, Failure>,
+) -> Result<S, Failure> {
+    let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for addr in addrs {
+        match to(addr) {
+            Err(Failure::Socket(e)) => error = e,
+            answer => return answer,
+        }
+    }
+    Err(error.into())
 }
 
-/// As [`resolve`]; the error can tell what was thrown.
-pub(crate) fn resolve_or(host: &str, port: u16) -> HswResult<Vec<SocketAddr>, WaitError> {
-    if let Ok(ip) = host.parse() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+/// Connects `once`, or again if that connected a socket to itself.
+///
+/// A port of this machine that nobody listens at may be the one that the system gives to the connecting socket. TCP lets
+/// such a socket connect to itself, and it reads what it writes; the next try has another port. Error: refused, as it is.
+pub(super) fn not_to_itself<S>(
+    mut once: impl FnMut() -> Result<S, Failure>,
+    ends: impl Fn(&S) -> io::Result<(SocketAddr, SocketAddr)>,
+) -> Result<S, Failure> {
+    for _ in 0..4 {
+        let stream = once()?;
+        match ends(&stream) {
+            Ok((local, peer)) if local == peer => {}
+            // Who has gone already was there.
+            _ => return Ok(stream),
+        }
     }
-    let name = host.to_owned();
-    let look_up = crate::offload::Call::new(move || {
-        std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter)
-    });
-    let found = look_up.wait_or()?.map_err(WaitError::own)?;
-    if found.is_empty() {
-        let none = io::Error::new(ErrorKind::NotFound, format!("{host} has no address"));
-        return Err(WaitError::own(none));
+    Err(io::Error::from_raw_os_error(libc::ECONNREFUSED).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    fn ends(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((stream.local_addr()?, stream.peer_addr()?))
     }
-    Ok(found)
+
+    /// A socket that is connected to itself.
+    fn narcissus() -> TcpStream {
+        let (family, flags) = (AddressFamily::Inet, SockFlag::SOCK_CLOEXEC);
+        let fd = socket(family, SockType::Stream, flags, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(any)).unwrap();
+        let stream = TcpStream::from(fd);
+        let own = SockaddrStorage::from(stream.local_addr().unwrap());
+        connect(stream.as_raw_fd(), &own).unwrap();
+        stream
+    }
+
+    #[test]
+    fn a_connection_to_oneself_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut tries = 0;
+        let connected = not_to_itself(
+            || {
+                tries += 1;
+                match tries {
+                    1 => Ok(narcissus()),
+                    _ => Ok(TcpStream::connect(listener.local_addr()?)?),
+                }
+            },
+            ends,
+        );
+        let (local, peer) = ends(&connected.ok().expect("the second try is a good one")).unwrap();
+        assert_ne!(local, peer);
+        let always = not_to_itself(|| Ok(narcissus()), ends);
+        let Err(failure) = always else {
+            panic!("there is nobody else");
+        };
+        let refused = io::Error::from(failure);
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    }
 }

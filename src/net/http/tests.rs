@@ -8,6 +8,11 @@ struct Peer {
     at: usize,
     piece: usize,
     sent: Vec<u8>,
+    /// Bytes of the answer from which on there is a read that ends too late before each piece.
+    slow_from: usize,
+    late: bool,
+    /// Takes so many bytes of the request, then fails so.
+    takes: (usize, Option<ErrorKind>),
     /// What comes after the answer: the end, or this error.
     then: Option<ErrorKind>,
     interrupted: bool,
@@ -18,6 +23,10 @@ impl Read for Peer {
         self.interrupted = !self.interrupted;
         if self.interrupted {
             return Err(ErrorKind::Interrupted.into());
+        }
+        self.late = !self.late && self.at >= self.slow_from;
+        if self.late && self.at < self.answer.len() {
+            return Err(ErrorKind::TimedOut.into());
         }
         let n = out.len().min(self.piece).min(self.answer.len() - self.at);
         out[..n].copy_from_slice(&self.answer[self.at..self.at + n]);
@@ -31,7 +40,11 @@ impl Read for Peer {
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = bytes.len().min(7);
+        let (room, failure) = self.takes;
+        let n = bytes.len().min(7).min(room - self.sent.len());
+        if let (0, Some(kind)) = (n, failure) {
+            return Err(kind.into());
+        }
         self.sent.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
@@ -46,6 +59,9 @@ fn peer(answer: &[u8], piece: usize) -> Peer {
         at: 0,
         piece,
         sent: vec![],
+        slow_from: usize::MAX,
+        late: false,
+        takes: (usize::MAX, None),
         then: None,
         interrupted: false,
     }
@@ -214,33 +230,312 @@ fn a_head_that_ends_too_soon_is_named() {
 #[test]
 fn the_head_is_bounded() {
     let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(100_000));
-    assert!(matches!(
-        request().send(peer(endless.as_bytes(), 4096)),
-        Err(HttpError::HeadTooLong)
-    ));
-    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(65));
-    assert!(matches!(
-        request().send(peer(many.as_bytes(), 4096)),
-        Err(HttpError::HeadTooLong)
-    ));
-    let allowed = Limits {
-        fields: 65,
+    let too_long = "the head of the answer is longer than the 16384 bytes allowed";
+    assert_eq!(error(&endless), too_long);
+    let head = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+    let limited = |head: usize| Limits {
+        head,
         ..Limits::default()
     };
-    assert_eq!(
-        request()
-            .limits(allowed)
-            .send(peer(many.as_bytes(), 4096))
-            .unwrap()
-            .headers()
-            .count(),
-        65
-    );
+    let ask = |limits| {
+        let request = request().limits(limits);
+        request.send(peer(head.as_bytes(), 3)).map(|_| ())
+    };
+    assert!(ask(limited(head.len())).is_ok());
+    assert!(matches!(
+        ask(limited(head.len() - 1)),
+        Err(HttpError::HeadTooLong(24))
+    ));
     let trailer = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{}",
         "A: b\r\n".repeat(10_000)
     );
-    assert_eq!(error(&trailer), "the head of the answer is too long");
+    assert_eq!(error(&trailer), too_long);
+}
+
+#[test]
+fn the_head_is_bounded_by_its_bytes_alone_and_not_by_the_number_of_its_fields() {
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(2000));
+    let answer = request().send(peer(many.as_bytes(), 4096)).unwrap();
+    assert_eq!(answer.headers().count(), 2000);
+}
+
+#[test]
+fn extensions_of_chunks_are_bounded_together() {
+    let chunk = format!("1;x={}\r\na\r\n", "y".repeat(1000));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let few = format!("{chunked}{}0\r\n\r\n", chunk.repeat(10));
+    assert_eq!(body(&few), b"a".repeat(10));
+    assert_eq!(
+        error(&format!("{chunked}{}0\r\n\r\n", chunk.repeat(100))),
+        "the head of the answer is longer than the 16384 bytes allowed"
+    );
+    let plain = "1\r\na\r\n".repeat(20_000);
+    let mut answer = request()
+        .send(peer(format!("{chunked}{plain}0\r\n\r\n").as_bytes(), 5000))
+        .unwrap();
+    assert_eq!(answer.read_all(1 << 20).unwrap().len(), 20_000);
+}
+
+#[test]
+fn interim_answers_are_bounded_in_number_and_together_in_length() {
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    assert_eq!(body(&(interim.repeat(10) + last)), b"ok");
+    assert_eq!(
+        error(&interim.repeat(10_000)),
+        "more than the 10 interim answers allowed"
+    );
+    let long = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n",
+        "x".repeat(4000)
+    );
+    assert_eq!(
+        error(&(long.repeat(5) + last)),
+        "the head of the answer is longer than the 16384 bytes allowed"
+    );
+}
+
+#[test]
+fn a_status_that_is_none_is_refused() {
+    for status in ["000", "099", "99", "20", "2000", "abc", "-20"] {
+        let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\n\r\nok");
+        assert!(
+            error(&answer).starts_with("the answer breaks the protocol: its status"),
+            "{status}: {}",
+            error(&answer)
+        );
+    }
+}
+
+#[test]
+fn a_folded_field_is_one_with_a_space() {
+    let answer = "HTTP/1.1 200 OK\r\nX-Long: one,\r\n  two\r\n\tthree\r\nX-Empty:\r\n \r\nContent-Length:\r\n 2\r\n\r\nok!";
+    for piece in 1..answer.len() {
+        let mut answer = request().send(peer(answer.as_bytes(), piece)).unwrap();
+        assert_eq!(answer.header("x-long"), Some("one, two three"));
+        assert_eq!(answer.header("x-empty"), Some(""));
+        assert_eq!(answer.read_all(100).unwrap(), b"ok");
+    }
+    // There is nothing that it could go on with.
+    assert_eq!(
+        error("HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 2\r\n\r\nok"),
+        "the answer breaks the protocol: its header fields"
+    );
+    // Digits in two lines are no number.
+    assert_eq!(
+        error("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 0\r\n\r\n0123456789"),
+        "the answer breaks the protocol: its Content-Length"
+    );
+}
+
+/// Reads the body to its end, in spite of waits that end too early: by `read`, into `room` bytes at a time, or
+/// by `read_all`.
+fn read_patiently(response: &mut Response<Peer>, room: Option<usize>) -> Vec<u8> {
+    let mut body = vec![];
+    loop {
+        let answer = match room {
+            Some(room) => {
+                let mut out = vec![0; room];
+                let n = response.read(&mut out).map_err(HttpError::from);
+                n.map(|n| out[..n].to_vec())
+            }
+            None => response.read_all(1 << 20),
+        };
+        match answer {
+            Ok(bytes) if bytes.is_empty() => return body,
+            Ok(bytes) => body.extend(bytes),
+            Err(HttpError::Io(e)) if e.kind() == ErrorKind::TimedOut => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_read_that_waited_too_long_has_lost_nothing() {
+    let framings = [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=x\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\nhello0123456789abcdefmore",
+        "HTTP/1.0 200 OK\r\n\r\nhello0123456789abcdef",
+    ];
+    for answer in framings {
+        let head = answer.find("\r\n\r\n").unwrap() + 4;
+        for piece in 1..answer.len() - head {
+            for room in [Some(1), Some(3), Some(10_000), None] {
+                let mut peer = peer(answer.as_bytes(), piece);
+                // The head comes in time.
+                peer.slow_from = head.next_multiple_of(piece);
+                let mut response = request().send(peer).unwrap();
+                let body = read_patiently(&mut response, room);
+                assert_eq!(
+                    String::from_utf8(body).unwrap().trim_end_matches("more"),
+                    "hello0123456789abcdef",
+                    "in pieces of {piece} bytes, into {room:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_failed_read_all_had_read_comes_with_the_next_one() {
+    let answer = b"HTTP/1.0 200 OK\r\n\r\n0123456789";
+    let mut response = request().send(peer(answer, 4)).unwrap();
+    let too_long = response.read_all(3).unwrap_err();
+    assert!(matches!(too_long, HttpError::BodyTooLong(3)));
+    assert!(matches!(
+        response.read_all(2).unwrap_err(),
+        HttpError::BodyTooLong(2)
+    ));
+    let mut two = [0; 2];
+    response.read_exact(&mut two).unwrap();
+    assert_eq!(&two, b"01");
+    assert_eq!(response.read_all(8).unwrap(), b"23456789");
+    assert_eq!(response.read_all(8).unwrap(), b"");
+}
+
+#[test]
+fn an_error_is_final() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let cases = [
+        (
+            format!("{chunked}5\r\nhelloX\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "a chunk is longer than its size",
+        ),
+        (
+            format!("{chunked}zz\r\n3\r\nabc\r\n0\r\n\r\n"),
+            "the size of a chunk",
+        ),
+        (
+            format!("{chunked}5\r\nhello\r\n\r\n0\r\n\r\n"),
+            "the size of a chunk",
+        ),
+        (format!("{chunked}5\r\nhel"), "in a chunk, after 3 bytes"),
+        (
+            format!("{chunked}3\r\nabc\r\n0\r\nTrail"),
+            "in a chunk, after 3 bytes",
+        ),
+        (
+            format!("{chunked}3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(20_000)),
+            "16384 bytes allowed",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".into(),
+            "after 3 of 9 bytes",
+        ),
+    ];
+    for (answer, words) in &cases {
+        for piece in [1, 7, 100_000] {
+            let mut response = request().send(peer(answer.as_bytes(), piece)).unwrap();
+            let first = response.read_all(1000).unwrap_err().to_string();
+            assert!(first.contains(words), "{first}");
+            let mut out = [0; 100];
+            while let Ok(n) = response.read(&mut out) {
+                assert!(n > 0, "the end of a body that is none, after: {first}");
+            }
+            for _ in 0..3 {
+                let again = response.read(&mut out).unwrap_err();
+                assert_eq!(again.to_string(), first);
+                assert_eq!(response.read_all(1000).unwrap_err().to_string(), first);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_was_lost_has_no_end() {
+    // Its first user gets the error; to the next one the system shows the end of the stream.
+    let mut reset = peer(b"HTTP/1.0 200 OK\r\n\r\nhalf of it", 100);
+    reset.then = Some(ErrorKind::ConnectionReset);
+    let mut response = request().send(reset).unwrap();
+    let lost = response.read_all(1000).unwrap_err().to_string();
+    response.input.stream.then = None;
+    let mut out = [0; 100];
+    assert_eq!(response.read(&mut out).unwrap(), 10, "what came before");
+    assert_eq!(response.read(&mut out).unwrap_err().to_string(), lost);
+}
+
+#[test]
+fn an_answer_that_came_before_the_request_was_sent_is_read() {
+    let answer = b"HTTP/1.1 431 Too Large\r\nContent-Length: 2\r\n\r\nno";
+    for kind in [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset] {
+        let mut early = peer(answer, 100);
+        early.takes = (20, Some(kind));
+        let mut response = request().send(early).unwrap();
+        assert_eq!(response.status(), 431);
+        assert_eq!(response.read_all(10).unwrap(), b"no");
+        // Without an answer it is the writer's error.
+        let mut none = peer(b"", 100);
+        none.takes = (20, Some(kind));
+        let error = request().send(none).unwrap_err();
+        assert!(matches!(error, HttpError::Io(e) if e.kind() == kind));
+    }
+    // A reset has been told by now: the end that is shown next may be none.
+    let mut early = peer(b"HTTP/1.0 431 Too Large\r\n\r\nhalf", 100);
+    early.takes = (20, Some(ErrorKind::ConnectionReset));
+    let error = request().send(early).unwrap().read_all(10).unwrap_err();
+    assert!(matches!(error, HttpError::Io(e) if e.kind() == ErrorKind::ConnectionReset));
+}
+
+/// A peer for which each byte takes its time.
+struct Drip(Peer, Duration);
+
+impl Read for Drip {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        std::thread::sleep(self.1);
+        self.0.read(out)
+    }
+}
+
+impl Write for Drip {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_answer_that_trickles_is_given_up() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+    let whole = format!("{head}{}", "x".repeat(100_000));
+    let drip = |limits: Limits, piece| {
+        let peer = Drip(peer(whole.as_bytes(), piece), Duration::from_millis(1));
+        let mut response = request().limits(limits).send(peer)?;
+        response.read_all(1 << 20)
+    };
+    let total = Limits {
+        total: Some(Duration::from_millis(200)),
+        ..Limits::default()
+    };
+    let least = Limits {
+        least: Some(Speed {
+            bytes: 1_000_000,
+            time: Duration::from_millis(200),
+        }),
+        ..Limits::default()
+    };
+    let late = drip(total, 1).unwrap_err();
+    assert_eq!(
+        late.to_string(),
+        "the answer is too slow: the time for the whole of it is up"
+    );
+    assert_eq!(io::Error::from(late).kind(), ErrorKind::TimedOut);
+    assert_eq!(
+        drip(least, 1).unwrap_err().to_string(),
+        "the answer is too slow: fewer bytes came than must"
+    );
+    // Fast enough: ten bytes may take a minute.
+    let slow = Limits {
+        least: Some(Speed {
+            bytes: 10,
+            time: Duration::from_secs(60),
+        }),
+        total: Some(Duration::from_secs(600)),
+        ..Limits::default()
+    };
+    assert_eq!(drip(slow, 5000).unwrap().len(), 100_000);
 }
 
 #[test]

@@ -1,0 +1,537 @@
+//! Names into addresses, on threads of their own.
+//!
+//! The system's call for it blocks, for as long as it likes: a name server that does not answer costs half a minute. So it is made by
+//! workers, and only the tasklet waits. They are not those of the [worker pool](crate::offload): there, jobs would wait for dead names,
+//! and names for jobs.
+//!
+//! ```text
+//!   tasklet ─┐                  ┌─► worker: resolver(name)
+//!   tasklet ─┼─► one look-up ───┤        │
+//!   thread  ─┘   a name         └────────┴─► answers all who wait for that name
+//! ```
+//!
+//! * **Equal look-ups are one**, as long as it has not been answered. Nothing is kept after that: how long an answer is good is the
+//!   resolver's affair.
+//! * **There is room for all.** A look-up that no worker is free for waits. What bounds the queue is that each one in it has somebody who
+//!   waits for it, and is taken out when nobody does any more.
+//! * **Who gives up holds nobody up.** A call that runs cannot be stopped; but once nobody waits for it, its worker does not
+//!   count, and others get another one, up to [`Settings::spare`].
+//!
+//! Workers are started when there is work for them, and end when they have had none for some seconds.
+
+use super::tcp::{same, Failure};
+use crate::error::WaitError;
+use crate::net::reactor::Reactor;
+use crate::thread::{self as threads, allow_threads, host_lock, Seated};
+use crate::{Error, Result};
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What look-ups of a process may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Look-ups that are made at a time, each on a thread. At least 1.
+    pub threads: usize,
+    /// Further threads, that look-ups which nobody waits for any more may keep busy.
+    pub spare: usize,
+    /// Stack of each thread in bytes. The system's resolver needs 16 KiB.
+    pub stack_size: usize,
+}
+
+impl Default for Settings {
+    /// 4 threads, 60 to spare, 256 KiB each.
+    fn default() -> Settings {
+        Settings {
+            threads: 4,
+            spare: 60,
+            stack_size: 256 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// For a console: 2 threads, 6 to spare, 64 KiB each.
+    pub const fn console() -> Settings {
+        Settings {
+            threads: 2,
+            spare: 6,
+            stack_size: 64 * 1024,
+        }
+    }
+}
+
+/// Settings of the process's look-ups, at any time; threads that run stay as they are. Errors: [`Error::Io`] of kind
+/// `InvalidInput` for 0 threads.
+pub fn configure(settings: Settings) -> Result<()> {
+    if settings.threads == 0 {
+        let why = "look-ups need at least one thread";
+        return Err(io::Error::new(ErrorKind::InvalidInput, why).into());
+    }
+    LOOKUPS.lock().settings = settings;
+    Ok(())
+}
+
+/// Turns a name into addresses, in the order in which they are to be tried.
+///
+/// Runs on a worker thread, several at a time, and may block it. A panic is an error of the look-up. It may not look names up by this
+/// library: that fails, since workers would wait for workers.
+pub type Resolver = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+/// Gives the process another resolver (`None`: the system's); returns the old one. For systems without one, for caches, and for
+/// tests. Look-ups that run go on with the old one.
+///
+/// ```
+/// use hardswitch::net::{lookup, resolve};
+/// use std::net::Ipv4Addr;
+/// use std::sync::Arc;
+///
+/// lookup::set_resolver(Some(Arc::new(|_: &str| Ok(vec![Ipv4Addr::LOCALHOST.into()]))));
+/// assert_eq!(resolve("origin.test", 80)?, ["127.0.0.1:80".parse().unwrap()]);
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
+pub fn set_resolver(resolver: Option<Arc<Resolver>>) -> Option<Arc<Resolver>> {
+    std::mem::replace(&mut LOOKUPS.lock().resolver, resolver)
+}
+
+/// The addresses of `host`, a name or an address. Only the tasklet waits while a name is looked up. For a time limit see
+/// [`time::timeout`](crate::time::timeout) and [`TcpStream::connect_host`](super::TcpStream::connect_host).
+///
+/// Errors:
+///
+/// | error | why |
+/// |---|---|
+/// | [`Error::Io`] | the name is unknown or has no address, the look-up failed, no thread can be had |
+/// | `Exit`, `Thrown`, ... | the tasklet was killed, or something was thrown at it, while it waited |
+/// | [`Error::BlockTrap`] | the tasklet must not block |
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    Ok(io_of(waiting(host, port, None))?)
+}
+
+fn io_of<R>(result: std::result::Result<R, Failure>) -> io::Result<R> {
+    result.map_err(io::Error::from)
+}
+
+/// As [`resolve`], until then. Errors: also the time is up.
+pub(super) fn waiting(
+    host: &str,
+    port: u16,
+    until: Option<Instant>,
+) -> std::result::Result<Vec<SocketAddr>, Failure> {
+    if let Some(address) = number(host, port) {
+        return Ok(vec![address]);
+    }
+    if crate::current().block_trap() {
+        return Err(WaitError::Hindered(Error::BlockTrap).into());
+    }
+    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+    let sitting = threads::local().map_err(WaitError::Hindered)?.sit_down();
+    let seated = Arc::new(sitting.seated());
+    let asked = Asked::new(host, Some(seated.clone()), Some(reactor))?;
+    let late = match sitting.wait(&seated, false, until, || None) {
+        Err(WaitError::Thrown(error)) => return Err(WaitError::Thrown(error).into()),
+        Err(hindered) => hindered,
+        Ok(_) => WaitError::Hindered(Error::Timeout),
+    };
+    // An answer that came together with the deadline is there.
+    match asked.answer() {
+        Some(answer) => with_port(host, port, &answer),
+        None => Err(late.into()),
+    }
+}
+
+/// As [`resolve`], until then; but the thread waits. Errors: also the time is up.
+pub(super) fn blocking(
+    host: &str,
+    port: u16,
+    until: Option<Instant>,
+) -> std::result::Result<Vec<SocketAddr>, Failure> {
+    if let Some(address) = number(host, port) {
+        return Ok(vec![address]);
+    }
+    let asked = Asked::new(host, None, None)?;
+    match allow_threads(|| asked.wait(until)) {
+        Some(answer) => with_port(host, port, &answer),
+        None => Err(WaitError::Hindered(Error::Timeout).into()),
+    }
+}
+
+fn number(host: &str, port: u16) -> Option<SocketAddr> {
+    Some(SocketAddr::new(host.parse().ok()?, port))
+}
+
+fn with_port(
+    host: &str,
+    port: u16,
+    answer: &Answer,
+) -> std::result::Result<Vec<SocketAddr>, Failure> {
+    let found = match &**answer {
+        Ok(found) => found,
+        Err(error) => return Err(same(error).into()),
+    };
+    if found.is_empty() {
+        let why = format!("{host} has no address");
+        return Err(io::Error::new(ErrorKind::NotFound, why).into());
+    }
+    let mut found = found.clone();
+    found.iter_mut().for_each(|address| address.set_port(port));
+    Ok(found)
+}
+
+/// What a look-up has found; the ports mean nothing.
+type Answer = Arc<io::Result<Vec<SocketAddr>>>;
+
+static LOOKUPS: Lookups = Lookups {
+    state: Mutex::new(None),
+    work: Condvar::new(),
+    answered: Condvar::new(),
+};
+
+struct Lookups {
+    /// Made by the first use.
+    state: Mutex<Option<State>>,
+    /// For workers: there is a look-up to make.
+    work: Condvar,
+    /// For threads that wait for an answer: there is one.
+    answered: Condvar,
+}
+
+struct State {
+    /// The process that the threads belong to: a forked one has none of them.
+    process: u32,
+    settings: Settings,
+    resolver: Option<Arc<Resolver>>,
+    /// Look-ups without an answer.
+    open: HashMap<Arc<str>, Open>,
+    /// Those of them that no worker has begun, by age.
+    queue: BTreeMap<u64, Arc<str>>,
+    next: u64,
+    /// Threads; those of them that have nothing to do; those whose look-up nobody waits for.
+    threads: usize,
+    idle: usize,
+    abandoned: usize,
+}
+
+/// A look-up without an answer.
+struct Open {
+    /// Its place in the queue; none: a worker makes it.
+    queued: Option<u64>,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+/// Somebody who waits: a tasklet, or (none) a thread. And where the answer is put.
+struct Waiting {
+    seated: Option<Arc<Seated>>,
+    answer: Slot,
+}
+
+type Slot = Arc<Mutex<Option<Answer>>>;
+
+/// The state, locked. None of a user's code runs meanwhile.
+struct Locked(MutexGuard<'static, Option<State>>);
+
+impl std::ops::Deref for Locked {
+    type Target = State;
+    fn deref(&self) -> &State {
+        self.0.as_ref().expect("made when it was locked")
+    }
+}
+
+impl std::ops::DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut State {
+        self.0.as_mut().expect("made when it was locked")
+    }
+}
+
+impl Lookups {
+    fn lock(&'static self) -> Locked {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.get_or_insert_with(|| State {
+            process: std::process::id(),
+            settings: Settings::default(),
+            resolver: None,
+            open: HashMap::new(),
+            queue: BTreeMap::new(),
+            next: 0,
+            threads: 0,
+            idle: 0,
+            abandoned: 0,
+        });
+        Locked(state)
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// After a fork: the threads are the parent's. What they would have looked up is begun anew.
+    fn see_to_fork(&mut self) {
+        if self.process == std::process::id() {
+            return;
+        }
+        self.process = std::process::id();
+        (self.threads, self.idle, self.abandoned) = (0, 0, 0);
+        self.open.retain(|_, open| !open.waiting.is_empty());
+        let begun = self.open.iter().filter(|(_, open)| open.queued.is_none());
+        let begun: Vec<Arc<str>> = begun.map(|(name, _)| name.clone()).collect();
+        for name in begun {
+            self.enqueue(&name);
+        }
+    }
+
+    fn enqueue(&mut self, name: &Arc<str>) {
+        let place = self.number();
+        self.queue.insert(place, name.clone());
+        if let Some(open) = self.open.get_mut(name) {
+            open.queued = Some(place);
+        }
+    }
+
+    /// More workers than may be waited for?
+    fn has_surplus(&self) -> bool {
+        self.threads - self.abandoned > self.settings.threads
+    }
+
+    /// Has a worker for what is in the queue, if there may be another one. Error: there is no worker at all.
+    fn serve(&mut self) -> io::Result<()> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        LOOKUPS.work.notify_one();
+        let settings = self.settings;
+        let may = self.threads - self.abandoned < settings.threads
+            && self.threads < settings.threads + settings.spare;
+        if self.idle >= self.queue.len() || !may {
+            return Ok(());
+        }
+        let started = std::thread::Builder::new()
+            .name("hsw-lookup".into())
+            .stack_size(settings.stack_size)
+            .spawn(work);
+        match started {
+            Ok(_) => self.threads += 1,
+            // Those that are there will do it.
+            Err(_) if self.threads > 0 => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The thread is a worker.
+    static WORKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Somebody waits for a look-up; until dropped.
+struct Asked {
+    name: Arc<str>,
+    number: u64,
+    answer: Slot,
+    /// The loop that is to wait for it.
+    reactor: Option<Rc<Reactor>>,
+}
+
+impl Asked {
+    fn new(
+        host: &str,
+        seated: Option<Arc<Seated>>,
+        reactor: Option<Rc<Reactor>>,
+    ) -> io::Result<Asked> {
+        if WORKS.get() {
+            return Err(io::Error::other(
+                "a resolver is to look a name up by itself",
+            ));
+        }
+        let mut state = LOOKUPS.lock();
+        state.see_to_fork();
+        let name: Arc<str> = host.into();
+        let number = state.number();
+        let answer = Slot::default();
+        let waiting = Waiting {
+            seated,
+            answer: answer.clone(),
+        };
+        if let Some(open) = state.open.get_mut(&name) {
+            let abandoned = open.waiting.is_empty();
+            open.waiting.insert(number, waiting);
+            state.abandoned -= usize::from(abandoned);
+        } else {
+            let open = Open {
+                queued: None,
+                waiting: BTreeMap::from([(number, waiting)]),
+            };
+            state.open.insert(name.clone(), open);
+            state.enqueue(&name);
+            if let Err(error) = state.serve() {
+                state.leave(&name, number);
+                return Err(error);
+            }
+        }
+        drop(state);
+        if let Some(reactor) = &reactor {
+            reactor.count_outstanding(1);
+        }
+        Ok(Asked {
+            name,
+            number,
+            answer,
+            reactor,
+        })
+    }
+
+    fn answer(&self) -> Option<Answer> {
+        let answer = self.answer.lock();
+        answer.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Blocks the thread until there is an answer; none if there is none by then.
+    fn wait(&self, until: Option<Instant>) -> Option<Answer> {
+        let mut state = LOOKUPS.lock().0;
+        loop {
+            if let Some(answer) = self.answer() {
+                return Some(answer);
+            }
+            let left = match until {
+                Some(until) => until.saturating_duration_since(Instant::now()),
+                None => Duration::from_secs(3600),
+            };
+            if left.is_zero() {
+                return None;
+            }
+            let woken = LOOKUPS.answered.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let waited = LOOKUPS.lock().leave(&self.name, self.number);
+        drop(waited);
+        if let Some(reactor) = &self.reactor {
+            reactor.count_outstanding(-1);
+        }
+    }
+}
+
+impl State {
+    /// One who waited does so no more.
+    fn leave(&mut self, name: &Arc<str>, number: u64) -> Option<Waiting> {
+        let open = self.open.get_mut(name)?;
+        // None: it was answered, and this is another look-up of the same name.
+        let waited = open.waiting.remove(&number)?;
+        if open.waiting.is_empty() {
+            match open.queued {
+                Some(place) => {
+                    self.queue.remove(&place);
+                    self.open.remove(name);
+                }
+                None => {
+                    self.abandoned += 1;
+                    // There was a worker; there is no error to be told.
+                    let _ = self.serve();
+                }
+            }
+        }
+        Some(waited)
+    }
+}
+
+/// How long a worker waits for the next look-up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A worker's life.
+fn work() {
+    WORKS.set(true);
+    // A resolver may block, so it has the host lock only if it asks for it.
+    host_lock::stay_out();
+    while let Some((name, resolver)) = next() {
+        let answer = catch_unwind(AssertUnwindSafe(|| look_up(&name, resolver)));
+        host_lock::leave();
+        told(&name, Arc::new(answer.unwrap_or_else(panicked)));
+    }
+}
+
+fn look_up(name: &str, resolver: Option<Arc<Resolver>>) -> io::Result<Vec<SocketAddr>> {
+    match resolver {
+        // Asked without a port: the answer is for all who want that name.
+        None => Ok((name, 0).to_socket_addrs()?.collect()),
+        Some(resolver) => {
+            let found = resolver(name)?;
+            Ok(found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect())
+        }
+    }
+}
+
+fn panicked(payload: Box<dyn Any + Send>) -> io::Result<Vec<SocketAddr>> {
+    let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    // Its destructor is a user's code, too.
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(another);
+        log::error!("a destructor panicked in a look-up");
+    }
+    let text = text.unwrap_or_default();
+    Err(io::Error::other(format!("the resolver panicked: {text}")))
+}
+
+/// Takes a look-up; none: the worker is to end.
+fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>)> {
+    let mut state = LOOKUPS.lock();
+    let patient = Instant::now() + PATIENCE;
+    loop {
+        if state.has_surplus() {
+            state.threads -= 1;
+            // It may have been told of a look-up that is another one's now.
+            LOOKUPS.work.notify_one();
+            return None;
+        }
+        if let Some((_, name)) = state.queue.pop_first() {
+            if let Some(open) = state.open.get_mut(&name) {
+                open.queued = None;
+            }
+            return Some((name, state.resolver.clone()));
+        }
+        let left = patient.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            state.threads -= 1;
+            return None;
+        }
+        state.idle += 1;
+        let woken = LOOKUPS.work.wait_timeout(state.0, left);
+        state = Locked(woken.unwrap_or_else(PoisonError::into_inner).0);
+        state.idle -= 1;
+    }
+}
+
+/// Answers all who wait for the name.
+fn told(name: &Arc<str>, answer: Answer) {
+    let mut state = LOOKUPS.lock();
+    let Some(open) = state.open.remove(name) else {
+        return;
+    };
+    state.abandoned -= usize::from(open.waiting.is_empty());
+    for waiting in open.waiting.values() {
+        let mut slot = waiting
+            .answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(answer.clone());
+    }
+    drop(state);
+    LOOKUPS.answered.notify_all();
+    for seated in open.waiting.into_values().filter_map(|waits| waits.seated) {
+        // False: the thread is gone, and nobody waits.
+        let _ = seated.tell(seated.call());
+    }
+}

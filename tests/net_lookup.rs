@@ -1,0 +1,314 @@
+//! Names are looked up elsewhere: nobody waits for somebody else's name, nor longer than the time that was set. The resolver
+//! is the tests' own; it is the process's, so they run one after the other.
+
+use hardswitch::net::http::{HttpError, Request, Timeouts, Url};
+use hardswitch::net::lookup::{self, Settings};
+use hardswitch::net::{resolve, TcpListener, TcpStream};
+use hardswitch::offload::{self, Pool};
+use hardswitch::{spawn, Error, MainLoop, Tasklet};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A resolver of a test's. Names that begin with "slow" wait for the gate to be opened; each test has its own, since one that
+/// is looked up still would be joined.
+struct Names {
+    calls: AtomicUsize,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Names {
+    fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match name {
+            "none" => Ok(vec![]),
+            "unknown" => Err(io::Error::new(ErrorKind::NotFound, "no such name")),
+            "panics" => panic!("of {name}"),
+            "asks" => resolve("another", 1).map(|_| vec![]).map_err(Into::into),
+            name if name.starts_with("slow") => {
+                let open = self.open.lock().unwrap();
+                drop(self.opened.wait_while(open, |open| !*open).unwrap());
+                Ok(vec![HOME])
+            }
+            // Some addresses of this machine at which nobody answers.
+            "many" => Ok((1..=20)
+                .map(|i| Ipv4Addr::new(127, 0, 7, i).into())
+                .collect()),
+            _ => Ok(vec![HOME]),
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+/// The test's resolver, until it ends.
+struct Test {
+    names: Arc<Names>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Test {
+    fn new(settings: Settings) -> Test {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = Arc::new(Names {
+            calls: AtomicUsize::new(0),
+            open: Mutex::new(false),
+            opened: Condvar::new(),
+        });
+        let resolver = names.clone();
+        lookup::configure(settings).unwrap();
+        lookup::set_resolver(Some(Arc::new(move |name: &str| resolver.look_up(name))));
+        Test {
+            names,
+            _alone: alone,
+        }
+    }
+}
+
+impl Drop for Test {
+    fn drop(&mut self) {
+        self.names.open();
+    }
+}
+
+fn small() -> Settings {
+    Settings {
+        threads: 2,
+        ..Settings::default()
+    }
+}
+
+fn run() {
+    MainLoop::current().unwrap().run_until_idle().unwrap();
+}
+
+/// Ticks until the condition holds.
+fn tick_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        MainLoop::current().unwrap().tick().unwrap();
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(MS(1));
+    }
+}
+
+/// Looks a name up on a tasklet; what came of it is counted, or shown.
+fn ask(name: &str, done: &Rc<Cell<usize>>) -> Tasklet {
+    let (name, done) = (name.to_owned(), done.clone());
+    let asks = spawn(move || -> hardswitch::Result<()> {
+        assert_eq!(resolve(&name, 7)?, [(HOME, 7).into()]);
+        done.set(done.get() + 1);
+        Ok(())
+    });
+    asks.unwrap()
+}
+
+#[test]
+fn equal_look_ups_are_made_once_and_answered_all() {
+    let test = Test::new(small());
+    let done = Rc::new(Cell::new(0));
+    for _ in 0..500 {
+        ask("slow-equal", &done);
+    }
+    tick_until("the look-up", || test.names.calls() == 1);
+    let killed = ask("slow-equal", &done);
+    hardswitch::schedule().unwrap();
+    killed.kill().unwrap();
+    test.names.open();
+    run();
+    assert_eq!((done.get(), test.names.calls()), (500, 1));
+    // Nothing is kept.
+    ask("slow-equal", &done);
+    run();
+    assert_eq!((done.get(), test.names.calls()), (501, 2));
+}
+
+#[test]
+fn as_many_look_ups_as_there_are_tasklets_wait_for_room() {
+    let test = Test::new(small());
+    let done = Rc::new(Cell::new(0));
+    for i in 0..2000 {
+        ask(&format!("name-{i}"), &done);
+    }
+    run();
+    assert_eq!((done.get(), test.names.calls()), (2000, 2000));
+}
+
+#[test]
+fn the_time_to_connect_includes_the_look_up() {
+    let _test = Test::new(small());
+    let start = Instant::now();
+    let late = TcpStream::connect_host("slow-time", 9, Some(MS(100))).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert!(matches!(Error::from(late), Error::Timeout));
+    assert!(start.elapsed() >= MS(100));
+    let limits = Timeouts {
+        connect: Some(MS(100)),
+        io: None,
+    };
+    // The gate is closed: it could wait for ever.
+    let request = Request::get(&Url::parse("http://slow-time/").unwrap());
+    for error in [
+        request.fetch(limits).map(drop),
+        request.fetch_blocking(limits).map(drop),
+    ] {
+        let HttpError::Connect { error, .. } = error.unwrap_err() else {
+            panic!("another error");
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+    run();
+}
+
+#[test]
+fn all_addresses_of_a_name_have_one_time() {
+    let _test = Test::new(small());
+    // A listener at every address, whose queue is full.
+    let any = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = any.local_addr().unwrap().port();
+    // SAFETY: it makes the queue of a listening socket shorter.
+    let shorter = unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&any), 0) };
+    assert_eq!(shorter, 0);
+    let mut taken = vec![];
+    while let Ok(stream) = TcpStream::connect_timeout((HOME, port).into(), MS(300)) {
+        taken.push(stream);
+    }
+    let start = Instant::now();
+    let late = TcpStream::connect_host("many", port, Some(MS(1000))).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::TimedOut);
+    assert!(start.elapsed() >= MS(1000));
+    assert!(start.elapsed() < MS(15_000), "each had the whole time");
+}
+
+#[test]
+fn who_gave_up_holds_nobody_up() {
+    let test = Test::new(small());
+    let given_up = Rc::new(Cell::new(0));
+    for i in 0..12 {
+        let given_up = given_up.clone();
+        spawn(move || {
+            let late = TcpStream::connect_host(&format!("slow-{i}"), 9, Some(MS(30)));
+            assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+            given_up.set(given_up.get() + 1);
+        })
+        .unwrap();
+    }
+    run();
+    assert_eq!(given_up.get(), 12);
+    // Some are under way still, and end never.
+    assert!(test.names.calls() >= 2);
+    let done = Rc::new(Cell::new(0));
+    ask("quick", &done);
+    run();
+    assert_eq!(done.get(), 1);
+    // What nobody waits for any more was not begun, if it could be helped; or is joined.
+    let before = test.names.calls();
+    let joined = ask("slow-0", &done);
+    tick_until("the look-up", || joined.is_blocked());
+    test.names.open();
+    run();
+    assert_eq!(done.get(), 2);
+    assert!(test.names.calls() <= before + 1);
+}
+
+#[test]
+fn look_ups_and_jobs_of_the_worker_pool_do_not_wait_for_each_other() {
+    let test = Test::new(small());
+    let pool: &Pool = offload::pool();
+    let (gate, done) = (test.names.clone(), Rc::new(Cell::new(0)));
+    for _ in 0..pool.settings().threads {
+        let gate = gate.clone();
+        spawn(move || offload::call(move || drop(gate.look_up("slow")))).unwrap();
+    }
+    ask("quick", &done);
+    tick_until("the look-up", || done.get() == 1);
+    test.names.open();
+    run();
+}
+
+#[test]
+fn a_look_up_that_fails_tells_why_to_all() {
+    let _test = Test::new(small());
+    let why = |name: &'static str| {
+        let told = Rc::new(RefCell::new(vec![]));
+        for _ in 0..3 {
+            let told = told.clone();
+            spawn(move || {
+                let error = resolve(name, 1).unwrap_err();
+                assert!(matches!(error, Error::Io(_)));
+                told.borrow_mut().push(error.to_string());
+            })
+            .unwrap();
+        }
+        run();
+        let told = told.take();
+        assert!(told.len() == 3 && told.iter().all(|text| *text == told[0]));
+        told[0].clone()
+    };
+    assert_eq!(why("unknown"), "no such name");
+    assert_eq!(why("none"), "none has no address");
+    assert_eq!(why("panics"), "the resolver panicked: of panics");
+    assert_eq!(why("asks"), "a resolver is to look a name up by itself");
+}
+
+#[test]
+fn what_is_thrown_at_who_waits_for_a_name_comes_out_as_itself() {
+    let test = Test::new(small());
+    let told = Rc::new(RefCell::new(None));
+    let slot = told.clone();
+    let tasklet = spawn(move || {
+        let error = TcpStream::connect_host("slow-thrown", 1, Some(Duration::from_secs(60)));
+        *slot.borrow_mut() = Some(error.map(drop).unwrap_err());
+    })
+    .unwrap();
+    tick_until("the look-up", || test.names.calls() == 1);
+    let lost = io::Error::from_raw_os_error(libc::ECONNRESET);
+    tasklet.throw(Error::from(lost)).unwrap();
+    run();
+    let error = told.take().expect("it ended");
+    assert_eq!(error.kind(), ErrorKind::Other, "no error of a connection");
+    assert!(
+        matches!(Error::from(error), Error::Io(e) if e.raw_os_error() == Some(libc::ECONNRESET))
+    );
+    // A tasklet that must not block is told so, and nothing is looked up.
+    let calls = test.names.calls();
+    let trapped = spawn(|| {
+        let _trap = hardswitch::block_trap();
+        assert!(matches!(resolve("trapped", 1), Err(Error::BlockTrap)));
+        assert!(resolve("127.0.0.1", 1).is_ok(), "a number needs no look-up");
+    });
+    trapped.unwrap();
+    run();
+    assert_eq!(test.names.calls(), calls);
+}
+
+#[test]
+fn a_name_leads_to_a_connection() {
+    let _test = Test::new(small());
+    let listener = TcpListener::bind((HOME, 0).into()).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stream =
+        TcpStream::connect_host("origin.test", port, Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), (HOME, port).into());
+    let refused = lookup::configure(Settings {
+        threads: 0,
+        ..small()
+    });
+    assert!(matches!(refused, Err(Error::Io(e)) if e.kind() == ErrorKind::InvalidInput));
+}
