@@ -3,6 +3,9 @@
 
 pub mod hsw;
 
+pub mod http;
+pub mod shim;
+
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
