@@ -12,12 +12,14 @@ use core::time::Duration;
 use crate::arch::transfer;
 use crate::drive::{self, WaitError};
 use crate::error::{Error, Result, StateError};
-use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED};
-use crate::scheduler::{call_locked, fail, go, may_switch, prepare, revive, when_empty};
+use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED};
+use crate::scheduler::{
+    call_locked, contain, fail, go, lose, may_switch, prepare, refused, revive, when_empty,
+};
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::transfer::{arrive, arrive_unit, arrive_with, opened, plain, swap};
-use crate::value::Slot;
+use crate::value::{Slot, TaskSlot};
 
 /// Who goes on first when a sender and a receiver meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -287,11 +289,14 @@ impl Core {
             return false;
         }
         let runtime = self.runtime();
-        // SAFETY: a member of the queue; the slot of one that waits is empty.
-        unsafe {
-            (*self.head.get()).slot = value;
+        // SAFETY: a member of the queue. What somebody has put into its slot by hand is dropped
+        // when all is done.
+        let by_hand = unsafe {
+            let by_hand = (*self.head.get()).slot.put(value);
             self.wake_first(runtime);
-        }
+            by_hand
+        };
+        drop(by_hand);
         true
     }
 
@@ -330,7 +335,7 @@ impl Core {
                     self.take_stand_in(head);
                     continue;
                 }
-                let old = core::mem::replace(&mut (*head).slot, Slot::end(Error::Closed));
+                let old = (*head).slot.put(Slot::end(Error::Closed));
                 if !old.is_empty() {
                     lost.push(old);
                 }
@@ -352,9 +357,9 @@ impl Core {
         let me = runtime.current();
         // SAFETY: the running tasklet is live, and nobody switches in the callback.
         unsafe {
-            core::mem::swap(&mut (*me).slot, &mut slot);
+            slot = (*me).slot.put(slot);
             let told = notify::<SEND>(self, runtime, me);
-            core::mem::swap(&mut (*me).slot, &mut slot);
+            slot = (*me).slot.put(slot);
             (told, slot)
         }
     }
@@ -381,7 +386,7 @@ impl Core {
             if !(*me).slot.is_empty() {
                 return aside(runtime, me, || self.exchange(slot, dir));
             }
-            (*me).slot = slot;
+            (*me).slot.fill(slot);
             if dir == SEND {
                 self.action::<SEND>(runtime, me);
             } else {
@@ -415,7 +420,7 @@ impl Core {
             if !(*me).slot.is_empty() {
                 return aside(runtime, me, || self.send(value));
             }
-            Slot::put(&raw mut (*me).slot, value);
+            Slot::put(TaskSlot::raw(&raw mut (*me).slot), value);
             self.action::<SEND>(runtime, me);
             arrive_unit(runtime, me)
         }
@@ -429,7 +434,7 @@ impl Core {
             if !(*me).slot.is_empty() {
                 return aside(runtime, me, || self.send_bomb(error));
             }
-            (*me).slot = Slot::bomb(error);
+            (*me).slot.fill(Slot::bomb(error));
             self.action::<SEND>(runtime, me);
             arrive_unit(runtime, me)
         }
@@ -463,7 +468,7 @@ impl Core {
                 return aside(runtime, me, || self.park::<DIR>());
             }
             if DIR == SEND {
-                Slot::put(&raw mut (*me).slot, ());
+                Slot::put(TaskSlot::raw(&raw mut (*me).slot), ());
             }
             self.action::<DIR>(runtime, me);
             arrive(runtime, me).map(drop)
@@ -481,6 +486,9 @@ fn aside<T, E: From<WaitError>>(
     me: *mut Task,
     operation: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
+    if leaves(runtime, me) {
+        return Err(WaitError::Hindered(refused(runtime)).into());
+    }
     drive::raise(me).map_err(WaitError::Thrown)?;
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
@@ -495,9 +503,10 @@ fn aside<T, E: From<WaitError>>(
         #[cfg(hsw_bug_spill_clobber)]
         let keep = true;
         #[cfg(not(hsw_bug_spill_clobber))]
-        let keep = result.is_err();
+        // In a callback what is there is on its way, and not the callback's.
+        let keep = result.is_err() || runtime.hooks() & HOOK_LOCKED != 0;
         if keep && (*me).slot.is_empty() {
-            (*me).slot = value;
+            (*me).slot.fill(value);
         }
         result
     }
@@ -512,8 +521,8 @@ fn aside<T, E: From<WaitError>>(
 unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
-        if runtime.hooks() & HOOK_CHANNEL != 0 {
-            if let Err(error) = notify::<DIR>(core, runtime, me) {
+        if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED) != 0 {
+            if let Err(error) = before::<DIR>(core, runtime, me) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
                 return ptr::null_mut();
             }
@@ -526,7 +535,10 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
                     return me;
                 }
                 core.take(partner);
-                Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
+                Slot::swap(
+                    TaskSlot::raw(&raw mut (*me).slot),
+                    TaskSlot::raw(&raw mut (*partner).slot),
+                );
                 if stay {
                     runtime.ring_append(partner);
                     return ptr::null_mut();
@@ -571,11 +583,11 @@ unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
     // SAFETY: `me` is running, and its frames hold the channel.
     unsafe {
         let (slot, outcome) = select::alone(core, DIR, (*me).slot.take());
-        // User code: what somebody put there by hand, what was not sent.
-        drop((*me).slot.take());
+        // What somebody put there by hand, and what was not sent, is dropped on arrival.
+        lose(runtime, (*me).slot.take());
         match outcome {
             Ok(over) => {
-                (*me).slot = slot;
+                (*me).slot.fill(slot);
                 if over {
                     ptr::null_mut()
                 } else {
@@ -583,7 +595,7 @@ unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
                 }
             }
             Err(ended) => {
-                drop(slot);
+                lose(runtime, slot);
                 match ended {
                     WaitError::Hindered(error) => fail(runtime, error, after::FAILED),
                     WaitError::Thrown(error) => {
@@ -614,7 +626,10 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
                 return sp;
             }
             core.take(partner);
-            Slot::swap(&raw mut (*me).slot, &raw mut (*partner).slot);
+            Slot::swap(
+                TaskSlot::raw(&raw mut (*me).slot),
+                TaskSlot::raw(&raw mut (*partner).slot),
+            );
             runtime.ring_insert_after(me, partner);
             return go(runtime, me, sp, partner);
         }
@@ -672,7 +687,10 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
                 return sp;
             }
         }
-        Slot::swap(&raw mut (*me).slot, &raw mut (*head).slot);
+        Slot::swap(
+            TaskSlot::raw(&raw mut (*me).slot),
+            TaskSlot::raw(&raw mut (*head).slot),
+        );
         let woken = if partner == head {
             core.take(partner);
             true
@@ -693,6 +711,25 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
         }
         go(runtime, me, sp, next)
     }
+}
+
+/// In the middle of a switch a callback or a clock of the host runs on who is about to leave. Its
+/// slot is in use then, and it may be in a queue: so it has no operations of its own.
+fn leaves(runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: the running tasklet.
+    runtime.hooks() & HOOK_LOCKED != 0 && unsafe { !(*me).is(flag::QUEUED) }
+}
+
+#[cold]
+#[inline(never)]
+fn before<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if leaves(runtime, me) {
+        return Err(refused(runtime));
+    }
+    if runtime.hooks() & HOOK_CHANNEL == 0 {
+        return Ok(());
+    }
+    notify::<DIR>(core, runtime, me)
 }
 
 #[cold]
@@ -774,7 +811,10 @@ impl Drop for Core {
                     self.take_stand_in(head);
                     continue;
                 }
-                release(task);
+                // All of them, whatever a user's code does.
+                contain("the end of a tasklet that waited on a channel", || {
+                    release(task)
+                });
             }
         }
         if self.private.get() {

@@ -83,6 +83,27 @@ pub struct SwitchTrap {
 /// Forbids every switch of the thread until the guard is dropped: what would
 /// switch fails with [`Error::SwitchTrap`](crate::Error::SwitchTrap) and changes
 /// nothing. Adds a level to [`switch_trap`].
+///
+/// For code in which a switch would break what is not this library's. Above all the
+/// initialisers of thread-locals and of what is made once (`thread_local!`, `OnceLock`,
+/// `LazyLock`, `Once`): another tasklet of the thread would find the value half made, or wait
+/// for ever for itself. If an initialiser calls code that might switch, hold this guard in it:
+///
+/// ```
+/// thread_local! {
+///     static TABLE: Vec<u32> = {
+///         let _guard = hardswitch::switch_trapped();
+///         assert!(matches!(load(), Err(hardswitch::Error::SwitchTrap)));
+///         Vec::new()
+///     };
+/// }
+/// fn load() -> hardswitch::Result<()> {
+///     hardswitch::Channel::<()>::new().receive()
+/// }
+/// hardswitch::spawn(|| TABLE.with(|table| assert!(table.is_empty())))?;
+/// hardswitch::run()?;
+/// # Ok::<(), hardswitch::Error>(())
+/// ```
 pub fn switch_trapped() -> SwitchTrap {
     switch_trap(1);
     SwitchTrap {

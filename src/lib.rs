@@ -120,6 +120,11 @@ pub mod testing {
         crate::runtime::Runtime::get().slices.fail_after(count);
     }
 
+    /// Counts `more` references to `tasklet` that nobody gives back, as if so many handles had been forgotten.
+    pub fn forget_handles(tasklet: &crate::Tasklet, more: u32) {
+        tasklet.count_forgotten(more);
+    }
+
     /// Lowers the memory ceiling of this thread to what is in use now.
     pub fn close_ceiling() {
         let budget = &crate::runtime::Runtime::get().budget;

@@ -153,16 +153,18 @@ pub(crate) unsafe fn divert(
         if !ending && (*prev).is(flag::ATOMIC) {
             return next;
         }
-        let mut now = None;
+        // The clock may be the host's: asked before anything is borrowed or decided.
+        let timed = (runtime.runs.budgets.borrow().iter()).any(|entry| entry.deadline.is_some());
+        let now = match timed {
+            true => runtime.timers.now().unwrap_or(0),
+            false => 0,
+        };
         for entry in runtime.runs.budgets.borrow_mut().iter_mut() {
             let owner = entry.owner;
             if owner == next {
                 return next;
             }
-            let late = |deadline| {
-                let now = *now.get_or_insert_with(|| runtime.timers.now().unwrap_or(0));
-                now >= deadline
-            };
+            let late = |deadline| now >= deadline;
             let used_up = entry.turns.is_some_and(|limit| turns(runtime) >= limit)
                 || entry.deadline.is_some_and(late);
             // Who is about to enter its run, or was woken by other means.
@@ -174,7 +176,8 @@ pub(crate) unsafe fn divert(
                 return next;
             }
             entry.used_up = true;
-            if !ending && (*prev).is(flag::QUEUED) {
+            // An earlier one stays: to drop a handle may be to run a user's code.
+            if !ending && (*prev).is(flag::QUEUED) && entry.victim.is_none() {
                 entry.victim = Some(Tasklet::from_ref(prev));
             }
             (*owner).refs += 1;

@@ -244,8 +244,8 @@ pub(crate) struct Runtime {
     pub(crate) next: Cell<*mut Task>,
     /// A tasklet that was left for good; released by the next arrival ([`after::LEFT`]).
     pub(crate) left: Cell<*mut Task>,
-    /// A value that nobody will get; dropped by the next arrival ([`after::LOST`]).
-    pub(crate) lost: RefCell<Slot>,
+    /// Values that nobody will get; dropped by the next arrival ([`after::LOST`]).
+    pub(crate) lost: RefCell<Vec<Slot>>,
     pub(crate) error: RefCell<Option<Error>>,
     /// What the routines are to copy, see [`Runtime::exchange`].
     exchange: Cell<Exchange>,
@@ -398,7 +398,7 @@ impl Runtime {
             locked: Cell::new(0),
             next: Cell::new(ptr::null_mut()),
             left: Cell::new(ptr::null_mut()),
-            lost: RefCell::new(Slot::EMPTY),
+            lost: RefCell::new(Vec::new()),
             error: RefCell::new(None),
             exchange: Cell::new(Exchange::NOTHING),
             main: Cell::new(ptr::null_mut()),
@@ -518,7 +518,10 @@ impl Runtime {
     pub(crate) fn locked<R>(&self, callback: impl FnOnce() -> R) -> R {
         self.locked.set(self.locked.get() + 1);
         self.set_hook(HOOK_LOCKED, true);
+        // What is left to do is the matter of who arrives, not of operations in there.
+        let after = self.after.replace(0);
         let result = callback();
+        self.later(after);
         self.locked.set(self.locked.get() - 1);
         self.set_hook(HOOK_LOCKED, self.locked.get() != 0);
         result

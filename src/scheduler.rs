@@ -94,8 +94,15 @@ pub(crate) fn refused(runtime: &Runtime) -> Error {
 /// Leaves an op without a switch: the caller will find the error.
 #[cold]
 pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
-    *runtime.error.borrow_mut() = Some(error);
+    keep_for_arrival(runtime, Some(error));
     runtime.later(what);
+}
+
+/// Nobody has taken an earlier one, as a rule; it is not dropped here, where no user code may run.
+fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
+    if let Some(before) = runtime.error.replace(error) {
+        lose(runtime, Slot::bomb(before));
+    }
 }
 
 /// The last part of a switch that is sure to happen: the callback, the transfer.
@@ -130,10 +137,13 @@ unsafe fn observed(
 ) -> *mut Task {
     let hooks = runtime.hooks();
     note(runtime, hooks);
+    // Clocks and callbacks are a user's: they cannot take who is next out of the queue.
+    let before = runtime.next.replace(next);
     // SAFETY: the caller's promise.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
             next = run::divert(runtime, prev, sp, next, ending);
+            runtime.next.set(next);
         }
         if hooks & HOOK_STATS != 0 {
             measure::switched(runtime, prev, next, ending);
@@ -142,6 +152,7 @@ unsafe fn observed(
             notify(runtime, prev, next);
         }
     }
+    runtime.next.set(before);
     next
 }
 
@@ -164,7 +175,6 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     let Some(callback) = runtime.on_schedule.borrow().clone() else {
         return;
     };
-    let before = runtime.next.replace(next);
     // SAFETY: both are live for the duration: the caller holds references.
     let (prev, next) = unsafe { (Tasklet::from_ref(prev), Tasklet::from_ref(next)) };
     call_locked(runtime, "schedule", || {
@@ -172,29 +182,48 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
         callback(Some(&prev), &next);
     });
     drop((prev, next));
-    runtime.next.set(before);
 }
 
 /// Calls a callback, in which nobody may switch. Nor may what comes of it: a panic goes to
 /// the log, and loggers, payloads and the callback's end are a user's code as well.
 pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
-    runtime.locked(|| {
-        let called = os::catch(|| {
-            callback();
-            Ok(())
-        });
-        let Err(error) = called else { return };
-        let logged = os::catch(|| {
-            log::error!("error in the {which} callback: {error}");
-            drop(error);
-            Ok(())
-        });
-        // A logger that panics has nowhere to say so, and its payload's end could panic again: what that leaves is left.
-        core::mem::forget(os::catch(|| {
-            drop(logged);
-            Ok(())
-        }));
+    runtime.locked(|| contain_as(format_args!("the {which} callback"), callback));
+}
+
+/// Runs code of a user's where its panic is nobody's to catch: the panic goes to the log.
+pub(crate) fn contain(what: &str, f: impl FnOnce()) {
+    contain_as(format_args!("{what}"), f);
+}
+
+fn contain_as(what: core::fmt::Arguments<'_>, f: impl FnOnce()) {
+    let called = os::catch(|| {
+        f();
+        Ok(())
     });
+    if let Err(error) = called {
+        report(what, error);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn report(what: core::fmt::Arguments<'_>, error: Error) {
+    let mut left = os::catch(|| {
+        log::error!("error in {what}: {error}");
+        drop(error);
+        Ok(())
+    });
+    // A logger that panics has nowhere to say so, and the end of a payload can panic as well.
+    for _ in 0..crate::tasklet::KILLS {
+        if left.is_ok() {
+            return;
+        }
+        left = os::catch(|| {
+            drop(left);
+            Ok(())
+        });
+    }
+    core::mem::forget(left);
 }
 
 /// Who runs when `prev` leaves the queue and nobody else is in it.
@@ -224,23 +253,18 @@ pub(crate) unsafe fn when_empty(
         // What Stackless does as well: the slot of the one who should have
         // been woken is emptied.
         if wakeup != prev {
-            let lost = (*wakeup).slot.take();
-            if !lost.is_empty() {
-                lose(runtime, lost);
-            }
+            lose(runtime, (*wakeup).slot.take());
         }
         Err(Error::Deadlock)
     }
 }
 
 /// Keeps a value that nobody will get until a tasklet can drop it.
-fn lose(runtime: &Runtime, value: Slot) {
-    let before = core::mem::replace(&mut *runtime.lost.borrow_mut(), value);
-    debug_assert!(before.is_empty());
-    // An op ends in an arrival, so there is one value at most. Were there two,
-    // leaking is the safe thing to do here.
-    core::mem::forget(before);
-    runtime.later(after::LOST);
+pub(crate) fn lose(runtime: &Runtime, value: Slot) {
+    if !value.is_empty() {
+        runtime.lost.borrow_mut().push(value);
+        runtime.later(after::LOST);
+    }
 }
 
 /// Puts a floating `wakeup` into the queue. An exception that `prev` was about
@@ -253,10 +277,7 @@ pub(crate) unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Tas
     // SAFETY: live tasks; the queue gets a reference of its own.
     unsafe {
         if let Some(error) = (*prev).slot.peek_bomb() {
-            let old = core::mem::replace(&mut (*wakeup).slot, Slot::bomb(error));
-            if !old.is_empty() {
-                lose(runtime, old);
-            }
+            lose(runtime, (*wakeup).slot.put(Slot::bomb(error)));
         }
         (*wakeup).refs += 1;
         runtime.ring_append(wakeup);
@@ -299,11 +320,11 @@ unsafe fn release_after(runtime: &Runtime, task: *mut Task) {
     }
 }
 
-pub(crate) fn may_insert(task: &Task, current: bool) -> Result<()> {
+pub(crate) fn may_insert(task: &Task) -> Result<()> {
     if task.is(flag::BLOCKED) {
         return Err(StateError::RunBlocked.into());
     }
-    if !task.is(flag::QUEUED) && !task.is(flag::ALIVE) && !current {
+    if !task.is(flag::QUEUED | flag::ALIVE) {
         return Err(StateError::RunDead.into());
     }
     Ok(())
@@ -340,8 +361,8 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
                 return sp;
             }
         }
-        let old = core::mem::replace(&mut (*me).slot, args.value.take());
-        args.value = old;
+        let value = args.value.take();
+        core::mem::forget(core::mem::replace(&mut args.value, (*me).slot.put(value)));
         if next == me {
             return alone(runtime, me, sp);
         }
@@ -579,7 +600,7 @@ unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -
 unsafe fn run_not<E: From<WaitError>>(me: *mut Task, task: *mut Task) -> Result<(), E> {
     // SAFETY: live tasks, `me` is running.
     unsafe {
-        may_insert(&*task, task == me).map_err(WaitError::Hindered)?;
+        may_insert(&*task).map_err(WaitError::Hindered)?;
         (*me).slot.take().into_unit()
     }
 }
@@ -633,7 +654,8 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
             return sp;
         }
         // What was on its way is the caller's to drop, when it is back.
-        core::mem::swap(&mut (*task).slot, &mut args.bomb);
+        let bomb = args.bomb.take();
+        core::mem::forget(core::mem::replace(&mut args.bomb, (*task).slot.put(bomb)));
         make_runnable(runtime, task);
         if runtime.hooks() & HOOK_FLAT != 0 {
             run::flatten(runtime, me, task, true);
@@ -685,7 +707,7 @@ pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitErro
     select::interrupt(runtime, task);
     // SAFETY: the handle keeps the task.
     unsafe {
-        let lost = core::mem::replace(&mut (*task).slot, Slot::bomb(error));
+        let lost = (*task).slot.put(Slot::bomb(error));
         make_runnable(runtime, task);
         drop(lost);
     }
@@ -753,16 +775,20 @@ pub(crate) unsafe fn end(me: *mut Task) -> usize {
 unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
     // SAFETY: the caller's promise; no reference to the slot is held while user code runs.
     unsafe {
-        match (*me).slot.take().into_unit() {
-            Ok(()) | Err(Error::Exit) => false,
-            Err(error) => match handle(runtime, me, error) {
-                None => false,
-                remains => {
-                    *runtime.error.borrow_mut() = remains;
-                    true
-                }
-            },
-        }
+        let slot = (*me).slot.take();
+        let mut remains = None;
+        let settled = os::catch(|| {
+            remains = match slot.into_unit() {
+                Ok(()) | Err(Error::Exit) => None,
+                Err(error) => handle(runtime, me, error),
+            };
+            Ok(())
+        });
+        // A destructor that panicked: of the value, or of an error that was handled.
+        let remains = settled.err().or(remains);
+        let failed = remains.is_some();
+        keep_for_arrival(runtime, remains);
+        failed
     }
 }
 
@@ -784,10 +810,7 @@ unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
         };
         if let Some(told) = told {
             next = runtime.wakeup();
-            let lost = core::mem::replace(&mut (*next).slot, told);
-            if !lost.is_empty() {
-                lose(runtime, lost);
-            }
+            lose(runtime, (*next).slot.put(told));
         }
         next
     }
@@ -809,15 +832,22 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<S
         runtime.ring_append(me);
         let mut uncaught = None;
         if may_switch(runtime) {
-            let stayed = os::catch(|| {
-                drive::until_company(runtime, || false)?;
+            let settled = os::catch(|| {
+                let stayed = os::catch(|| {
+                    drive::until_company(runtime, || false)?;
+                    Ok(())
+                });
+                let thrown = (*me).slot.take().into_unit();
+                uncaught = match stayed.and(thrown) {
+                    Ok(()) | Err(Error::Exit) => None,
+                    Err(error) => handle(runtime, me, error),
+                };
                 Ok(())
             });
-            let thrown = (*me).slot.take().into_unit();
-            uncaught = match stayed.and(thrown) {
-                Ok(()) | Err(Error::Exit) => None,
-                Err(error) => handle(runtime, me, error),
-            };
+            uncaught = settled.err().or(uncaught);
+            if let Some(error) = thrown::at_end(runtime, me) {
+                lose(runtime, Slot::bomb(error));
+            }
         }
         runtime.ring_remove(me);
         let uncaught = uncaught.map(Slot::bomb);
@@ -896,9 +926,13 @@ pub fn tasklets() -> Vec<Tasklet> {
 /// Adds `delta` to the thread's switch trap and returns the old level. While it
 /// is not 0, whatever would switch fails with [`Error::SwitchTrap`] and changes
 /// nothing. A tasklet may still end.
+///
+/// # Panics
+/// When the level would leave the range of an `i32`; it stays as it is then.
 pub fn switch_trap(delta: i32) -> i32 {
     let runtime = Runtime::get();
-    runtime.set_trap(runtime.trap().wrapping_add(delta))
+    let level = runtime.trap().checked_add(delta);
+    runtime.set_trap(level.expect("the switch trap has as many levels as it can have"))
 }
 
 /// Called before each switch with the leaving (still current) and the next

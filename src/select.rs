@@ -40,6 +40,8 @@ use crate::tasklet::{flag, Task};
 use crate::time::Key;
 use crate::transfer::{arrive, opened};
 use crate::value::Slot;
+#[cfg(feature = "std")]
+use crate::value::TaskSlot;
 
 #[cfg(feature = "std")]
 pub(crate) mod far;
@@ -410,7 +412,7 @@ impl<'a> StandIns<'a> {
                 task.switches = index as u64;
                 task.refs = if index == 0 { count as u32 } else { 0 };
                 if let Some(case) = cases.get_mut(index) {
-                    task.slot = case.slot.take();
+                    task.slot.fill(case.slot.take());
                 }
                 task
             })
@@ -438,7 +440,7 @@ impl<'a> StandIns<'a> {
 
     /// What the stand-in of a case holds.
     #[cfg(feature = "std")]
-    fn slot(&mut self, case: usize) -> &mut Slot {
+    fn slot(&mut self, case: usize) -> &mut TaskSlot {
         // SAFETY: ours; one for each case.
         unsafe { &mut (*self.tasks)[case].slot }
     }
@@ -640,7 +642,7 @@ fn put_back(me: *mut Task, kept: Slot, failed: bool) {
     // SAFETY: the running tasklet.
     unsafe {
         if failed && (*me).slot.is_empty() {
-            (*me).slot = kept;
+            (*me).slot.fill(kept);
         }
     }
 }
@@ -881,7 +883,7 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
     let first = stand_ins.first();
     // SAFETY: ours, in no queue.
     unsafe {
-        (*first).slot = slot;
+        (*first).slot.fill(slot);
         core.push_stand_in(first, direction);
     }
     let waited = drive::until_company(runtime, || stand_ins.met().is_some());

@@ -233,7 +233,7 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
         // the value which is waiting in the slot.
         #[cfg(hsw_bug_spill_clobber)]
         {
-            (*me).slot = crate::value::Slot::EMPTY;
+            drop((*me).slot.take());
         }
         let extra = (*me).extra();
         extra.spilled = Box::into_raw(Box::new(Spilled {

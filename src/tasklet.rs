@@ -28,7 +28,7 @@ use crate::stack::own::OwnStack;
 use crate::stack::slice::Buffer;
 use crate::stack::window::Window;
 use crate::thrown::{self, Pending};
-use crate::value::{Slot, Value};
+use crate::value::{Slot, TaskSlot, Value};
 use crate::{sanitizer, scheduler, select, transfer};
 
 /// Flags of a [`Task`].
@@ -130,7 +130,7 @@ pub(crate) struct Task {
     /// Neighbours in the run queue (a ring) or in a channel's queue (a list).
     pub(crate) next: *mut Task,
     pub(crate) prev: *mut Task,
-    pub(crate) slot: Slot,
+    pub(crate) slot: TaskSlot,
     /// The channel it is blocked on.
     pub(crate) channel: *const Core,
     /// The window it belongs to (sliced, bound).
@@ -244,12 +244,13 @@ unsafe fn end_locals(task: *mut Task) {
             (*task).extra().number = 0;
         }
         if !error.is_empty() {
-            drop(mem::replace(&mut (*task).slot, error));
+            fill_last(task, error);
         }
         // What it was never told ends it, unless something else has.
         if let Some(error) = thrown::at_end(&*(*task).runtime, task) {
-            if !(*task).slot.is_bomb() {
-                keep_error(task, error);
+            match (*task).slot.is_bomb() {
+                true => scheduler::lose(&*(*task).runtime, Slot::bomb(error)),
+                false => keep_error(task, error),
             }
         }
     }
@@ -259,9 +260,25 @@ unsafe fn end_locals(task: *mut Task) {
 #[cold]
 #[inline(never)]
 fn keep_error(task: *mut Task, error: Error) {
-    // SAFETY: the running tasklet; its slot was claimed on arrival. What
-    // somebody put there by hand since is dropped here, in its context.
-    unsafe { (*task).slot = Slot::bomb(error) };
+    // SAFETY: the running tasklet; its slot was claimed on arrival.
+    unsafe { fill_last(task, Slot::bomb(error)) };
+}
+
+/// Puts the error that ends the running tasklet into its slot. What somebody put there by hand
+/// since is dropped before, in its context; and what those destructors put there. They go round
+/// ten times; what is left then is dropped by who arrives next.
+unsafe fn fill_last(task: *mut Task, error: Slot) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for _ in 0..KILLS {
+            let left = (*task).slot.take();
+            if left.is_empty() {
+                break;
+            }
+            scheduler::contain("a destructor in a tasklet that ended", || drop(left));
+        }
+        scheduler::lose(&*(*task).runtime, (*task).slot.put(error));
+    }
 }
 
 /// What the function of a tasklet may return.
@@ -292,7 +309,7 @@ impl Task {
             refs: 1,
             next: ptr::null_mut(),
             prev: ptr::null_mut(),
-            slot: Slot::EMPTY,
+            slot: TaskSlot::EMPTY,
             channel: ptr::null(),
             window: ptr::null(),
             buffer: Buffer::NONE,
@@ -709,7 +726,7 @@ pub(crate) unsafe fn release(task: *mut Task) {
     unsafe {
         (*task).refs -= 1;
         if (*task).refs == 0 {
-            release_last(task);
+            release_last::<false>(task);
         }
     }
 }
@@ -717,11 +734,15 @@ pub(crate) unsafe fn release(task: *mut Task) {
 /// How often a forgotten tasklet is killed before it is given up.
 pub(crate) const KILLS: u32 = 10;
 
+/// `CONTAIN`: no panic of a user's code comes out.
 #[inline(never)]
-unsafe fn release_last(task: *mut Task) {
+unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
     // SAFETY: nobody else refers to the task; while it is killed the count is
     // one, ours.
     unsafe {
+        if CONTAIN && (*task).is(flag::STARTED | flag::BOUND) {
+            return scheduler::contain(LAST, || release_last::<false>(task));
+        }
         if (*task).is(flag::STARTED) {
             (*task).refs = 1;
             if !kill_forgotten(task) {
@@ -740,13 +761,19 @@ unsafe fn release_last(task: *mut Task) {
             let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
             (*runtime).free_task(task);
             // User code: last, when the task is no more.
-            drop(slot);
-            drop(extra);
+            let rest = (slot, extra);
+            if CONTAIN {
+                scheduler::contain(LAST, || drop(rest));
+            } else {
+                drop(rest);
+            }
         } else {
             (*runtime).free_task(task);
         }
     }
 }
+
+const LAST: &str = "a destructor of what a tasklet had";
 
 /// Drops the function of a tasklet that nobody refers to any more. User code, which cannot
 /// come by a handle: without references it is listed nowhere.
@@ -754,11 +781,14 @@ unsafe fn release_last(task: *mut Task) {
 #[inline(never)]
 unsafe fn drop_unrun(task: *mut Task) {
     // SAFETY: it has not started, and is in no queue.
-    drop(unsafe { Task::unbind(task) });
+    let unbound = unsafe { Task::unbind(task) };
+    // Its panic must not keep the rest from going.
+    scheduler::contain(LAST, || drop(unbound));
 }
 
 /// The end of a tasklet that was left for good: gives back what it lived on, and the
-/// reference of the queue.
+/// reference of the queue. No panic of a user's code comes out: it is not the business of
+/// who arrives.
 ///
 /// # Safety
 /// As [`release`]; `task` is not the running tasklet.
@@ -767,7 +797,22 @@ pub(crate) unsafe fn bury(task: *mut Task) {
     // SAFETY: the caller's promise.
     unsafe {
         vacate(task);
-        release(task);
+        let_go(task);
+    }
+}
+
+/// One reference less, of a tasklet that was left: as [`release`], and no panic comes out.
+///
+/// # Safety
+/// As [`release`].
+#[inline]
+pub(crate) unsafe fn let_go(task: *mut Task) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*task).refs -= 1;
+        if (*task).refs == 0 {
+            release_last::<true>(task);
+        }
     }
 }
 
@@ -802,7 +847,8 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
             }
             // What the dying tasklet throws goes the uncaught way, not here.
             let handle = Tasklet::from_ref(task);
-            let _ = scheduler::throw_in_place(&handle, Error::Exit);
+            let ended = scheduler::throw_in_place(&handle, Error::Exit);
+            scheduler::contain(LAST, || drop(ended));
         }
         if !(*task).is(flag::ALIVE) {
             return true;
@@ -827,6 +873,16 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
 pub struct Tasklet {
     task: ptr::NonNull<Task>,
     _not_send: PhantomData<*mut ()>,
+}
+
+/// Handles can be forgotten, so any program can raise the count: it ends before the count goes
+/// round, as with `Rc`. What queues add is bounded, and far less than the other half.
+const MOST_HANDLES: u32 = u32::MAX / 2;
+
+#[cold]
+#[inline(never)]
+fn too_many() -> ! {
+    os::fatal(format_args!("more than 2^31 references to one tasklet"))
 }
 
 impl Tasklet {
@@ -857,9 +913,20 @@ impl Tasklet {
     /// `task` is a live control block of this thread.
     pub(crate) unsafe fn from_ref(task: *mut Task) -> Tasklet {
         // SAFETY: the caller's promise.
-        unsafe { (*task).refs += 1 };
+        unsafe {
+            if (*task).refs >= MOST_HANDLES {
+                too_many();
+            }
+            (*task).refs += 1;
+        }
         // SAFETY: the reference just counted.
         unsafe { Tasklet::from_owned(task) }
+    }
+
+    /// For tests.
+    pub(crate) fn count_forgotten(&self, more: u32) {
+        // SAFETY: a live task; a count that is too high keeps it.
+        unsafe { (*self.as_ptr()).refs = (*self.as_ptr()).refs.saturating_add(more) };
     }
 
     /// Takes over a counted reference.
@@ -1033,7 +1100,7 @@ impl Tasklet {
     /// # Errors
     /// [`StateError::RunBlocked`], [`StateError::RunDead`].
     pub fn insert(&self) -> Result<()> {
-        scheduler::may_insert(self.task(), self.is_current())?;
+        scheduler::may_insert(self.task())?;
         if self.has_no_thread() {
             return Err(StateError::ThreadNotInitialized.into());
         }
@@ -1256,7 +1323,7 @@ impl Tasklet {
     /// Puts a value into the transfer slot; returns what was there.
     pub fn set_tempval(&self, value: Value) -> Value {
         // SAFETY: as `take_tempval`.
-        Value(unsafe { mem::replace(&mut (*self.as_ptr()).slot, value.0) })
+        Value(unsafe { (*self.as_ptr()).slot.put(value.0) })
     }
 
     /// The next tasklet in the run queue; or, of one that is blocked on a channel alone, in

@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::runtime::{Runtime, HOOK_THROWN};
 use crate::scheduler;
 use crate::tasklet::{flag, Task, Tasklet};
-#[cfg(feature = "std")]
 use crate::value::Slot;
 
 /// Part of a tasklet's `Extra`.
@@ -139,8 +138,10 @@ pub(crate) unsafe fn at_end(runtime: &Runtime, task: *mut Task) -> Option<Error>
     // SAFETY: the caller's promise.
     let errors = unsafe { mem::take(&mut (*task).extra.as_mut()?.pending.errors) };
     told(runtime, errors.len());
-    // The others are dropped here, by the caller's rules for user code.
-    errors.into_iter().map(|(_, error)| error).next()
+    let mut errors = errors.into_iter().map(|(_, error)| error);
+    let first = errors.next();
+    errors.for_each(|error| scheduler::lose(runtime, Slot::bomb(error)));
+    first
 }
 
 fn told(runtime: &Runtime, count: usize) {
@@ -188,14 +189,20 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         // SAFETY: the tasklet lives as long as its frames, of which this is one. It is running
-        // again. What the guest has left in the slot is dropped last.
+        // again. What the guest has left in the slot is dropped before the other is there again.
         unsafe {
+            let left = (*self.task).slot.take();
+            if !left.is_empty() {
+                scheduler::contain("a destructor of what an event left behind", || drop(left));
+            }
             let pending = &mut (*self.task).extra().pending;
             pending.guests -= 1;
             if pending.guests == 0 {
                 (*self.task).clear(flag::HOST);
             }
-            mem::swap(&mut (*self.task).slot, &mut self.kept);
+            if (*self.task).slot.is_empty() {
+                (*self.task).slot.fill(self.kept.take());
+            }
         }
     }
 }

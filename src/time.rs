@@ -26,7 +26,7 @@ use core::time::Duration;
 
 use crate::error::{Error, Result, StateError, Thrown};
 use crate::runtime::Runtime;
-use crate::scheduler::current;
+use crate::scheduler::{self, current};
 use crate::select;
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::thrown;
@@ -37,6 +37,8 @@ pub type Clock = fn() -> u64;
 /// The clock and the queue of a thread.
 pub(crate) struct Timers {
     clock: Cell<Option<Clock>>,
+    /// What the host's clock said last.
+    last: Cell<u64>,
     /// What ends, by deadline (nanoseconds) and, among equals, by age.
     queue: RefCell<BTreeMap<Key, Entry>>,
     made: Cell<u64>,
@@ -73,6 +75,7 @@ impl Timers {
     pub(crate) fn new() -> Timers {
         Timers {
             clock: Cell::new(None),
+            last: Cell::new(0),
             queue: RefCell::new(BTreeMap::new()),
             made: Cell::new(0),
         }
@@ -81,9 +84,23 @@ impl Timers {
     /// Nanoseconds; an error when there is no clock.
     pub(crate) fn now(&self) -> Result<u64> {
         match self.clock.get() {
-            Some(clock) => Ok(clock()),
+            Some(clock) => Ok(self.ask(clock)),
             None => system().ok_or(StateError::NoClock.into()),
         }
+    }
+
+    /// A host's clock is a user's code, and asked in the middle of switches: nothing in it may
+    /// switch, and when it panics it stands still.
+    #[cold]
+    fn ask(&self, clock: Clock) -> u64 {
+        let mut now = self.last.get();
+        let mut ask = || scheduler::contain("the clock", || now = clock());
+        match Runtime::existing() {
+            Some(runtime) => runtime.locked(&mut ask),
+            None => ask(),
+        }
+        self.last.set(now);
+        now
     }
 
     /// When `time` from now is; `None` when the clock cannot tell: never.
@@ -341,6 +358,10 @@ pub fn now() -> Option<Duration> {
 ///
 /// For hosts without std, and for tests and simulations: with a clock that the
 /// host moves, timeouts and budgets in time happen when the host says.
+///
+/// The clock is asked in the middle of switches. It may use whatever does not switch; what
+/// would fails with [`StateError::RecursiveSchedule`]. A panic of it is logged and ignored: the
+/// clock stands still then.
 pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
     Runtime::get().timers.clock.replace(clock)
 }

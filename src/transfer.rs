@@ -20,11 +20,12 @@ use crate::exceptions;
 use crate::os;
 use crate::runtime::{after, Runtime, HOOK_ANY, HOOK_FP};
 use crate::sanitizer;
+use crate::scheduler::contain;
 use crate::stack::window::Window;
-use crate::tasklet::{bury, flag, release, vacate, Task};
+use crate::tasklet::{bury, flag, let_go, release, vacate, Task};
 use crate::thrown;
 use crate::valgrind;
-use crate::value::Slot;
+use crate::value::{Slot, TaskSlot};
 
 /// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
 /// `next` needs. Fails with nothing changed.
@@ -463,7 +464,7 @@ pub(crate) unsafe fn arrive_with<T: 'static, E: From<WaitError>>(
     // SAFETY: the caller's promise.
     unsafe {
         if runtime.after.get() == 0 {
-            if let Some(value) = Slot::take_as::<T>(&raw mut (*me).slot) {
+            if let Some(value) = Slot::take_as::<T>(TaskSlot::raw(&raw mut (*me).slot)) {
                 return Ok(value);
             }
         }
@@ -491,13 +492,15 @@ pub(crate) fn opened<T: 'static>(slot: Slot) -> Result<T, WaitError> {
     }
 }
 
+const REPORT: &str = "the report of a deadlock";
+
 #[cold]
 fn raise(slot: Slot) -> WaitError {
     match slot.into_unit() {
         Err(ended) => {
             if let WaitError::Hindered(error @ (Error::MainReceiving | Error::MainSending)) = &ended
             {
-                debug::report_deadlock(error);
+                contain(REPORT, || debug::report_deadlock(error));
             }
             ended
         }
@@ -524,19 +527,27 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
             Slot::EMPTY
         };
         // ... and then user code may run.
-        let lost = core::mem::replace(&mut *runtime.lost.borrow_mut(), Slot::EMPTY);
-        let left = runtime.left.replace(core::ptr::null_mut());
+        let left = match after & after::LEFT {
+            0 => core::ptr::null_mut(),
+            _ => runtime.left.replace(core::ptr::null_mut()),
+        };
         // What one that ended lived on goes first: user code may bind it again, to another stack.
         if !left.is_null() {
             vacate(left);
         }
-        drop(lost);
+        // Panics of that code are not the business of who arrives, and take nothing from it.
+        if after & after::LOST != 0 {
+            let lost = core::mem::take(&mut *runtime.lost.borrow_mut());
+            for value in lost {
+                contain("a destructor of a value that nobody got", || drop(value));
+            }
+        }
         if !left.is_null() {
-            release(left);
+            let_go(left);
         }
         if after & after::REAP != 0 {
             for task in runtime.take_reaped() {
-                release(task);
+                contain("the end of a forgotten tasklet", || release(task));
             }
         }
         #[cfg(feature = "std")]
@@ -546,7 +557,9 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
         #[cfg(feature = "std")]
         if after & after::MAIL != 0 {
             // What it throws at the running tasklet is told by the next wait: this one is over.
-            crate::thread::read_mail();
+            contain("what another thread asked for", || {
+                crate::thread::read_mail();
+            });
         }
         // A test's switch: the historical order, claim after the destructors. The
         // second flag needs it, too: a spill can clobber only what still waits.
@@ -559,7 +572,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
         match failed {
             Some(error) => {
                 if matches!(error, Error::Deadlock) {
-                    debug::report_deadlock(&error);
+                    contain(REPORT, || debug::report_deadlock(&error));
                 }
                 Err(match after & after::RAISED {
                     0 => WaitError::Hindered(error),

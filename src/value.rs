@@ -296,6 +296,56 @@ impl Slot {
     }
 }
 
+/// The transfer slot of a tasklet. What is in it is never dropped where it lies: to drop a
+/// value is to run a user's code, which may use the tasklet. So who puts something in gets what
+/// was there, and drops it when its own work is done.
+#[repr(transparent)]
+pub(crate) struct TaskSlot(Slot);
+
+impl TaskSlot {
+    pub(crate) const EMPTY: TaskSlot = TaskSlot(Slot::EMPTY);
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_bomb(&self) -> bool {
+        self.0.is_bomb()
+    }
+
+    pub(crate) fn peek_bomb(&self) -> Option<Error> {
+        self.0.peek_bomb()
+    }
+
+    /// Moves the content out; the slot is empty afterwards.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Slot {
+        self.0.take()
+    }
+
+    /// Puts `slot` in, and answers what was there.
+    #[inline(always)]
+    #[must_use = "dropped when all else is done"]
+    pub(crate) fn put(&mut self, slot: Slot) -> Slot {
+        mem::replace(&mut self.0, slot)
+    }
+
+    /// Puts `slot` in, which is known to be empty: nothing is dropped.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, slot: Slot) {
+        debug_assert!(self.is_empty());
+        mem::forget(self.put(slot));
+    }
+
+    /// For the functions that move word by word.
+    #[inline(always)]
+    pub(crate) fn raw(place: *mut TaskSlot) -> *mut Slot {
+        place.cast()
+    }
+}
+
 impl Drop for Slot {
     #[inline]
     fn drop(&mut self) {

@@ -766,7 +766,7 @@ mod tests {
             crate::run().unwrap();
             // SAFETY: main is running; its slot is empty and is emptied again.
             let slot = unsafe { &mut (*Runtime::get().current()).slot };
-            *slot = Slot::bomb(Error::Exit);
+            slot.fill(Slot::bomb(Error::Exit));
             reactor.wake(registered.waiter(), Wake::Ready);
             assert!(slot.take().is_bomb(), "not the waker's to raise");
             crate::run().unwrap();

@@ -387,7 +387,8 @@ impl Wait<'_> {
         self.left = true;
         for (i, wait) in self.waits.waits.iter().enumerate() {
             if let Some(wait) = wait {
-                *self.stand_ins.slot(i) = wait.take();
+                // Empty: what was in it is in the wait.
+                drop(self.stand_ins.slot(i).put(wait.take()));
             }
         }
         let far = self.waits.joint.claim.case();

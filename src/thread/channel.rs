@@ -131,9 +131,9 @@ impl<T> Core<T> {
         let me = runtime.current();
         // SAFETY: the running tasklet is live, and nobody switches in the callback.
         unsafe {
-            std::mem::swap(&mut (*me).slot, &mut slot);
+            slot = (*me).slot.put(slot);
             let told = crate::channel::call_back(runtime, me, self.id(), sends, will_block);
-            std::mem::swap(&mut (*me).slot, &mut slot);
+            slot = (*me).slot.put(slot);
             (told, slot)
         }
     }

@@ -10,6 +10,7 @@ mod close;
 mod deadlock;
 mod drops;
 mod errors;
+mod foreign;
 mod inspect;
 mod order;
 mod reentry;
