@@ -85,7 +85,7 @@ mod sys {
     use core::time::Duration;
 
     /// Pumps once, for as long as that takes. False: nothing could come of it.
-    pub(super) fn turn(runtime: &Runtime) -> Result<bool> {
+    pub(crate) fn turn(runtime: &Runtime) -> Result<bool> {
         if runtime.is_ending() {
             return Ok(false);
         }
@@ -125,7 +125,7 @@ mod sys {
     use super::*;
     use core::time::Duration;
 
-    pub(super) fn turn(runtime: &Runtime) -> Result<bool> {
+    pub(crate) fn turn(runtime: &Runtime) -> Result<bool> {
         if runtime.timers.waiting() == 0 {
             return Ok(false);
         }
@@ -141,4 +141,4 @@ mod sys {
 
 /// Pumps once, and waits for at most the limit meanwhile.
 pub(crate) use sys::pump;
-use sys::turn;
+pub(crate) use sys::turn;

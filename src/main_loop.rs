@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 /// Blocks the calling tasklet for at least `time`; the others run meanwhile.
 ///
 /// Zero lets the others run once, as `schedule()` does. A time beyond what the clock can tell is for ever. Errors: what was thrown at the
-/// tasklet while it slept ([`Error::Exit`] when it was killed), [`Error::BlockTrap`].
+/// tasklet while it slept ([`Error::Exit`] when it was killed), [`Error::BlockTrap`]; [`Error::Deadlock`] for ever alone, when nothing could
+/// wake anybody.
 ///
 /// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. Woken by the [pump](MainLoop::pump) after its time.
 ///

@@ -9,10 +9,12 @@
 //!
 //! A moment of a clock is a [`Duration`] since its start. What is due runs in the [pump](crate::MainLoop::pump) of the thread's main loop, on
 //! the tasklet that pumps, in the order of the moments, those of one moment in the order in which they were asked for. Nothing runs early. What a
-//! timer's function asks for runs in the next pump at the earliest, so a pump ends.
+//! timer's function asks for, of whatever clock, runs in the next pump at the earliest, so a pump ends.
 //!
 //! Simulated clocks stand still or run at another pace; the loop computes its wait anew each time, so nothing has to be moved when the pace changes,
-//! and nothing polls. What waits for a clock that stands still does not keep [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running.
+//! and nothing polls. A change of pace loses no time. What waits for a clock that stands still does not keep
+//! [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running, and is no hope: who blocks as the last one that could run, if only at such a clock, is told
+//! [`Error::Deadlock`](crate::Error::Deadlock), whatever the order in which main and the others have blocked.
 //!
 //! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
 
@@ -102,7 +104,7 @@ pub struct Timer {
     key: Rc<Cell<Option<Key>>>,
 }
 
-/// When, and the how-manieth.
+/// When, and the how-manieth of its reactor.
 type Key = (Duration, u64);
 
 struct Inner {
@@ -112,7 +114,6 @@ struct Inner {
     rate: Cell<f64>,
     paused: Cell<bool>,
     entries: RefCell<BTreeMap<Key, Entry>>,
-    next_id: Cell<u64>,
     /// Is it among the reactor's clocks?
     attached: Cell<bool>,
 }
@@ -170,7 +171,6 @@ impl Clock {
                 rate: Cell::new(1.0),
                 paused: Cell::new(false),
                 entries: RefCell::default(),
-                next_id: Cell::new(0),
                 attached: Cell::new(false),
             }),
         }
@@ -197,7 +197,8 @@ impl Clock {
     /// Calls `f` each `period`, for the first time after one, until cancelled.
     ///
     /// The beats are multiples of the period from now on: they do not drift. If the loop comes late, `f` is called once for all the beats that
-    /// were missed. If `f` pumps itself, beats that come up meanwhile are left out.
+    /// were missed. If `f` pumps itself, beats that come up meanwhile are left out. When the next beat lies beyond what a `Duration` can tell,
+    /// the timer is over.
     ///
     /// Errors: [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for a period of zero; as [`call_later`](Self::call_later).
     pub fn repeat(&self, period: Duration, f: impl FnMut() + 'static) -> Result<Timer> {
@@ -210,7 +211,8 @@ impl Clock {
 
     /// Blocks the calling tasklet for at least `time` of this clock. Zero lets the others run once.
     ///
-    /// Errors: what was thrown at the tasklet while it slept, [`Error::BlockTrap`](crate::Error::BlockTrap).
+    /// Errors: what was thrown at the tasklet while it slept, [`Error::BlockTrap`](crate::Error::BlockTrap);
+    /// [`Error::Deadlock`](crate::Error::Deadlock) when the clock stands still, nobody else can run, and nothing else could wake anybody.
     pub fn sleep(&self, time: Duration) -> Result<()> {
         Ok(self.sleep_or(time)?)
     }
@@ -249,13 +251,14 @@ impl Clock {
 
     fn arm(&self, at: Duration, action: Action) -> Result<Timer> {
         let inner = &self.inner;
+        let reactor = Reactor::current()?;
         if !inner.attached.get() {
-            Reactor::current()?.attach(inner.clone());
+            reactor.attach(inner.clone());
             inner.attached.set(true);
         }
         let key = Rc::default();
         inner.insert(
-            at,
+            (at, reactor.take_id()),
             Entry {
                 key: Rc::clone(&key),
                 action,
@@ -313,7 +316,10 @@ impl SimClock {
 
     /// Puts it forward, paused or not. What becomes due runs in the next pump.
     pub fn advance(&self, by: Duration) {
-        self.set(self.now().saturating_add(by));
+        self.inner.change(|inner| {
+            let base = &inner.base;
+            base.set(base.get().saturating_add(by));
+        });
     }
 
     /// Sets what it shows, forward or back. Timers keep their moments.
@@ -341,25 +347,29 @@ impl Inner {
     }
 
     fn now(&self) -> Duration {
-        let rate = self.rate();
-        let passed = match rate {
+        self.shows(Instant::now())
+    }
+
+    fn shows(&self, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.since.get());
+        let passed = match self.rate() {
             0.0 => Duration::ZERO,
-            1.0 => self.since.get().elapsed(),
-            _ => scaled(self.since.get().elapsed(), rate),
+            1.0 => passed,
+            rate => scaled(passed, rate),
         };
         self.base.get().saturating_add(passed)
     }
 
-    /// Changes the pace: what it shows is the same before and after, except if that is what changes.
+    /// Changes the pace: what it shows is the same before and after, except if that is what changes. One moment ends the old pace and begins
+    /// the new one: with two, the time between them would be lost.
     fn change(&self, f: impl FnOnce(&Inner)) {
-        self.base.set(self.now());
-        self.since.set(Instant::now());
+        let now = Instant::now();
+        self.base.set(self.shows(now));
+        self.since.set(now);
         f(self);
     }
 
-    fn insert(&self, at: Duration, entry: Entry) {
-        let key = (at, self.next_id.get());
-        self.next_id.set(key.1 + 1);
+    fn insert(&self, key: Key, entry: Entry) {
         entry.key.set(Some(key));
         self.entries.borrow_mut().insert(key, entry);
     }
@@ -391,8 +401,8 @@ impl Timers for Inner {
         Instant::now().checked_add(wait)
     }
 
-    fn expire(&self, reactor: &Reactor) -> usize {
-        let (begun, limit) = (self.now(), self.next_id.get());
+    fn expire(&self, reactor: &Reactor, limit: u64) -> usize {
+        let begun = self.now();
         let (mut now, mut done) = (begun, 0);
         while let Some((at, entry)) = self.take_due(now, limit) {
             done += 1;
@@ -403,14 +413,10 @@ impl Timers for Inner {
                 Action::Repeat(period, f) => {
                     // First armed anew: it may cancel itself, or panic.
                     let action = Action::Repeat(period, f.clone());
-                    let next = next_beat(at, period, now);
-                    self.insert(
-                        next,
-                        Entry {
-                            key: entry.key,
-                            action,
-                        },
-                    );
+                    let key = entry.key;
+                    if let Some(next) = next_beat(at, period, now) {
+                        self.insert((next, reactor.take_id()), Entry { key, action });
+                    }
                     if let Ok(mut f) = f.try_borrow_mut() {
                         thrown::guest(&mut *f);
                     }
@@ -439,16 +445,13 @@ impl Timers for Inner {
     }
 }
 
-/// The first multiple of `period` from `at` on that lies after `now`.
-fn next_beat(at: Duration, period: Duration, now: Duration) -> Duration {
+/// The first multiple of `period` from `at` on that lies after `now`; none if no clock will show it.
+fn next_beat(at: Duration, period: Duration, now: Duration) -> Option<Duration> {
+    const SECOND: u128 = 1_000_000_000;
     let missed = now.saturating_sub(at).as_nanos() / period.as_nanos();
-    let beats = u32::try_from(missed + 1).unwrap_or(u32::MAX);
-    let next = at.saturating_add(period.saturating_mul(beats));
-    // So many beats were missed that they cannot be counted: it is out of step then.
-    match next > now {
-        true => next,
-        false => now.saturating_add(period),
-    }
+    let next = at.as_nanos() + (missed + 1) * period.as_nanos();
+    let seconds = u64::try_from(next / SECOND).ok()?;
+    Some(Duration::new(seconds, (next % SECOND) as u32))
 }
 
 impl Timer {

@@ -2,9 +2,11 @@
 #![cfg(feature = "std")]
 
 use hardswitch::timer::{call_at, call_later, repeat, Clock, SimClock};
-use hardswitch::{spawn, Error, MainLoop};
+use hardswitch::{spawn, Channel, Error, MainLoop};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -369,4 +371,158 @@ fn a_timer_may_pump() {
     step(&clock, S(1));
     assert_eq!(count.get(), 2);
     timer.cancel();
+}
+
+/// Runs `test` on a thread of its own; what has not ended after a minute hangs.
+fn ends(test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        done.send(()).unwrap();
+    });
+    if ended.recv_timeout(S(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("it does not end");
+    }
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn timers_of_two_clocks_that_arm_each_other_wait_for_the_next_pump() {
+    ends(|| {
+        let (notes, clocks) = (Notes::default(), [stepped(), stepped()]);
+        /// Asks for a call by one clock, which asks for one by the other, and so on.
+        fn arm(notes: &Notes, clocks: [SimClock; 2], left: u64) {
+            if left == 0 {
+                return;
+            }
+            let note = notes.add(left);
+            let (notes, here) = (notes.clone(), clocks[left as usize % 2].clone());
+            let call = move || {
+                note();
+                arm(&notes, clocks, left - 1);
+            };
+            here.call_later(Duration::ZERO, call).unwrap();
+        }
+        arm(&notes, clocks, 4);
+        for done in 1..=4 {
+            assert_eq!(main_loop().pump(Some(Duration::ZERO)).unwrap(), 1);
+            assert_eq!(notes.all().len(), done);
+        }
+        assert_eq!(notes.all(), [4, 3, 2, 1]);
+        // Nor do clocks that are made meanwhile.
+        fn anew(notes: Notes) {
+            let clock = stepped();
+            let call = move || {
+                notes.add(1)();
+                anew(notes);
+            };
+            clock.call_later(Duration::ZERO, call).unwrap();
+        }
+        let notes = Notes::default();
+        anew(notes.clone());
+        for done in 1..=3 {
+            assert_eq!(main_loop().pump(Some(Duration::ZERO)).unwrap(), 1);
+            assert_eq!(notes.all().len(), done);
+        }
+    });
+}
+
+#[test]
+fn a_clock_loses_nothing_when_its_pace_is_set() {
+    let clock = SimClock::new();
+    let (shown, start) = (clock.now(), Instant::now());
+    for _ in 0..20_000 {
+        clock.set_scale(1.0).unwrap();
+    }
+    let passed = start.elapsed();
+    let shown = clock.now() - shown;
+    assert!(shown >= passed, "{:?} are lost", passed - shown);
+    // A pause, and a step of nothing, lose what they last and no more.
+    let (before, start) = (clock.now(), Instant::now());
+    for _ in 0..20_000 {
+        clock.advance(Duration::ZERO);
+    }
+    let passed = start.elapsed();
+    assert!(clock.now() - before >= passed);
+}
+
+#[test]
+fn a_repeat_ends_with_its_clock() {
+    let clock = stepped();
+    let count = Rc::new(Cell::new(0));
+    let c = count.clone();
+    let timer = clock.repeat(S(1), move || c.set(c.get() + 1)).unwrap();
+    clock.set(Duration::MAX);
+    for _ in 0..3 {
+        main_loop().pump(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(count.get(), 1, "for all the beats that were missed");
+    assert!(!timer.is_pending() && !timer.cancel());
+    assert_eq!((clock.pending(), Rc::strong_count(&count)), (0, 1));
+}
+
+#[test]
+fn a_repeat_stays_on_its_beat_however_many_were_missed() {
+    let clock = stepped();
+    let timer = clock.repeat(Duration::from_nanos(3), || {}).unwrap();
+    // More than 2^32 beats.
+    clock.set(S(100) + Duration::from_nanos(1));
+    main_loop().pump(Some(Duration::ZERO)).unwrap();
+    let due = timer.due().unwrap();
+    assert!(due > clock.now() && due <= clock.now() + Duration::from_nanos(3));
+    assert_eq!(due.as_nanos() % 3, 0);
+    timer.cancel();
+}
+
+#[test]
+fn who_waits_for_a_clock_that_stands_still_is_told_of_the_deadlock_whoever_blocks_last() {
+    ends(|| {
+        // Main alone.
+        let clock = stepped();
+        assert!(matches!(clock.sleep(S(1)), Err(Error::Deadlock)));
+        assert_eq!(clock.pending(), 0);
+        let forever = hardswitch::sleep(Duration::MAX);
+        assert!(matches!(forever, Err(Error::Deadlock)), "nor is that a hope");
+        // A tasklet sleeps first, and main blocks then.
+        let (c, channel) = (clock.clone(), Channel::<()>::new());
+        let sleeper = spawn(move || c.sleep(S(1))).unwrap();
+        hardswitch::run().unwrap();
+        assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+        sleeper.kill().unwrap();
+        // Main is blocked first, and a tasklet falls asleep then.
+        let (c, sender) = (clock.clone(), channel.clone());
+        spawn(move || sender.send(assert!(matches!(c.sleep(S(1)), Err(Error::Deadlock))))).unwrap();
+        channel.receive().unwrap();
+        // Main sleeps, and a tasklet blocks then: it is not the last one, and main is told.
+        let (receiver, c) = (channel.clone(), clock.clone());
+        let waits = spawn(move || receiver.receive()).unwrap();
+        assert!(matches!(c.sleep(S(1)), Err(Error::Deadlock)));
+        waits.kill().unwrap();
+    });
+}
+
+#[test]
+fn a_clock_that_stands_still_is_waited_for_as_long_as_somebody_may_let_it_run() {
+    ends(|| {
+        let clock = stepped();
+        // A timer of wall time.
+        let c = clock.clone();
+        call_later(MS(5), move || c.resume()).unwrap();
+        clock.sleep(MS(5)).unwrap();
+        // What another thread has promised to post.
+        clock.pause();
+        let work = main_loop().remote().work();
+        let other = thread::spawn(move || {
+            thread::sleep(MS(20));
+            work.remote()
+                .post(|| SimClock::current().unwrap().resume())
+                .unwrap();
+        });
+        let clock = SimClock::current().unwrap();
+        clock.pause();
+        clock.sleep(MS(5)).unwrap();
+        other.join().unwrap();
+    });
 }

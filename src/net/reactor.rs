@@ -88,8 +88,8 @@ pub(crate) struct Reactor {
 pub(crate) trait Timers {
     /// When it is to be looked at next.
     fn next(&self) -> Option<Instant>;
-    /// Runs what is due; answers how much that was.
-    fn expire(&self, reactor: &Reactor) -> usize;
+    /// Runs what is due and was asked for before the [id](Reactor::take_id) `limit`; answers how much that was.
+    fn expire(&self, reactor: &Reactor, limit: u64) -> usize;
     /// Timers that wait.
     fn pending(&self) -> usize;
     /// It had none, and has been let go.
@@ -297,14 +297,18 @@ impl Reactor {
             .min()
     }
 
+    /// A number for each wait and each timer of the thread, in the order in which they are asked for.
+    pub fn take_id(&self) -> u64 {
+        self.next_id.replace(self.next_id.get() + 1)
+    }
+
     /// Puts a wait on the lists.
     pub fn register(
         self: &Rc<Self>,
         interest: Option<(Fd, Events)>,
         deadline: Option<Instant>,
     ) -> Registered {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
+        let id = self.take_id();
         let channel = Channel::private();
         // The pump goes on after a wake-up; who was woken runs when its turn comes.
         channel.set_preference(Preference::Sender);
@@ -673,8 +677,10 @@ impl Drop for Rest {
 }
 
 impl Reactor {
-    /// Runs the timers that are due.
+    /// Runs the timers that are due. One limit for all clocks: what their timers ask for waits for the next pump, also
+    /// if it is of another clock.
     fn expire_clocks(&self) -> usize {
+        let limit = self.next_id.get();
         // By number: what a timer runs may attach clocks, or pump and so let go of some.
         let (mut at, mut done) = (0, 0);
         loop {
@@ -682,7 +688,7 @@ impl Reactor {
                 Some(clock) => clock.clone(),
                 None => return done,
             };
-            done += clock.expire(self);
+            done += clock.expire(self, limit);
             if clock.pending() > 0 {
                 at += 1;
             } else {
@@ -719,7 +725,7 @@ impl Drop for Registered {
 /// One round of the running tasklet's wait: blocks it by `block`; or, when that would leave nobody to pump, pumps and lets others run unless it is
 /// `over`. Then look again. `for_threads`: as [`Reactor::pump_for_threads`].
 ///
-/// Errors: what was thrown at the tasklet; `BlockTrap`; what makes a pump fail.
+/// Errors: what was thrown at the tasklet; `BlockTrap`; `Deadlock`, if nothing could end the wait; what makes a pump fail.
 pub(crate) fn round(
     for_threads: bool,
     over: impl Fn() -> bool,
@@ -735,9 +741,17 @@ pub(crate) fn round(
         return Err(WaitError::Hindered(Error::BlockTrap));
     }
     drive::raise(me).map_err(WaitError::Thrown)?;
-    let reactor = Reactor::current().map_err(WaitError::own)?;
-    let pumped = reactor.pump_and_rest(None, for_threads);
-    pumped.map_err(|error| WaitError::Hindered(error.into()))?;
+    let pumped = match for_threads {
+        true => {
+            let reactor = Reactor::current().map_err(WaitError::own)?;
+            reactor.pump_for_threads().map(drop).map_err(Error::from)
+        }
+        false => match drive::turn(runtime) {
+            Ok(false) if crate::run_count() <= 1 && !over() => Err(Error::Deadlock),
+            pumped => pumped.map(drop),
+        },
+    };
+    pumped.map_err(WaitError::Hindered)?;
     if crate::run_count() > 1 && !over() {
         return scheduler::give_way();
     }
