@@ -103,6 +103,8 @@ struct Entry {
     turns: Option<u64>,
     /// The time (of the thread's clock, nanoseconds) at which it is.
     deadline: Option<u64>,
+    /// The runs inside this one come to their end first.
+    patient: bool,
     used_up: bool,
     victim: Option<Tasklet>,
 }
@@ -171,6 +173,9 @@ pub(crate) unsafe fn divert(
             if !used_up || owner == prev || !(*owner).floating() {
                 continue;
             }
+            if entry.patient && entry.level + 1 < runtime.watchdogs.borrow().len() {
+                continue;
+            }
             if !ending && plan(runtime, prev, sp, owner).is_err() {
                 // No memory to park `prev` for it: the next switch tries again.
                 return next;
@@ -204,8 +209,13 @@ pub(crate) unsafe fn divert_alone(runtime: &Runtime, me: *mut Task, sp: usize) -
     next
 }
 
-/// Limits of a run: the count of turns and the time at which it is used up.
-type Limits = (Option<u64>, Option<u64>);
+/// Limits of a run.
+struct Limits {
+    /// The count of turns and the time at which it is used up.
+    turns: Option<u64>,
+    deadline: Option<u64>,
+    patient: bool,
+}
 
 unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
     // SAFETY: `limits` is null or what `run_with` passes; we are the running
@@ -225,12 +235,13 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
             return sp;
         }
         wait(runtime, me);
-        if let Some(&(turns, deadline)) = limits.cast::<Limits>().as_ref() {
+        if let Some(limits) = limits.cast::<Limits>().as_ref() {
             runtime.runs.budgets.borrow_mut().push(Entry {
                 owner: me,
                 level: runtime.watchdogs.borrow().len() - 1,
-                turns,
-                deadline,
+                turns: limits.turns,
+                deadline: limits.deadline,
+                patient: limits.patient,
                 used_up: false,
                 victim: None,
             });
@@ -272,6 +283,36 @@ pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
             }
         }
         // Before anything else may run: our place among the watchdogs.
+        unwind_watchdogs(runtime, me);
+        arrive_turn(runtime, me)
+    }
+}
+
+/// As [`run`], for a loop that has more to do than to run tasklets: comes back after so many
+/// turns of theirs as well; a `run` that one of them is in is not cut short, however long it
+/// takes.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(feature = "std")]
+pub(crate) fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
+    let runtime = Runtime::get();
+    crate::thread::attend(runtime).map_err(WaitError::Thrown)?;
+    let me = runtime.current();
+    if runtime.run_count.get() <= 1 {
+        return Ok(());
+    }
+    let mut limits = Limits {
+        turns: Some(turns(runtime) + turns_at_most),
+        deadline: None,
+        patient: true,
+    };
+    // SAFETY: as `run`; `limits` outlives the call and is read by our own op only.
+    unsafe {
+        transfer(op_run, (&raw mut limits).cast());
+        if runtime.after.get() & after::FAILED != 0 {
+            return arrive_unit(runtime, me);
+        }
         unwind_watchdogs(runtime, me);
         arrive_turn(runtime, me)
     }
@@ -335,7 +376,11 @@ pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
         Some(time) => runtime.timers.after(time).map_err(WaitError::Hindered)?,
         None => None,
     };
-    let mut limits: Limits = (budget.switches.map(|n| start.saturating_add(n)), deadline);
+    let mut limits = Limits {
+        turns: budget.switches.map(|n| start.saturating_add(n)),
+        deadline,
+        patient: false,
+    };
     let mut report = RunReport {
         runnable: runtime.run_count.get() - 1,
         left: budget,

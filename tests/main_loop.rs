@@ -425,3 +425,155 @@ fn who_blocks_as_the_last_one_waits_for_who_has_work() {
     assert!(matches!(numbers.receive(), Err(Error::Deadlock)));
     thread.join().unwrap();
 }
+
+/// Gives way until `done`, for at most as long as no test takes.
+fn give_way_until(done: impl Fn() -> bool + 'static) {
+    let start = Instant::now();
+    spawn(move || -> hardswitch::Result<()> {
+        while !done() {
+            assert!(start.elapsed() < LONG, "the others are starved");
+            hardswitch::schedule()?;
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_only_gives_way_keeps_no_sleeper_no_event_and_no_timer_from_running() {
+    // By itself, two at once, and while main waits for something else.
+    for (others, main_sleeps) in [(0, false), (1, false), (0, true)] {
+        let notes = Notes::default();
+        let count = notes.clone();
+        give_way_until(move || count.all().len() == 3);
+        let done = notes.clone();
+        for _ in 0..others {
+            let done = done.clone();
+            give_way_until(move || done.all().len() == 3);
+        }
+        let slept = notes.clone();
+        spawn(move || -> hardswitch::Result<()> {
+            sleep(MS(5))?;
+            slept.add(1);
+            Ok(())
+        })
+        .unwrap();
+        let called = notes.clone();
+        hardswitch::timer::call_later(MS(5), move || called.add(2)).unwrap();
+        let remote = main_loop().remote();
+        thread_local!(static POSTED: RefCell<Option<Notes>> = const { RefCell::new(None) });
+        POSTED.set(Some(notes.clone()));
+        let other = thread::spawn(move || {
+            thread::sleep(MS(5));
+            remote
+                .post(|| POSTED.with_borrow(|notes| notes.as_ref().unwrap().add(3)))
+                .unwrap();
+        });
+        match main_sleeps {
+            true => sleep(MS(200)).unwrap(),
+            false => main_loop().run_until_idle().unwrap(),
+        }
+        other.join().unwrap();
+        while notes.all().len() < 3 {
+            main_loop().pump(None).unwrap();
+        }
+        main_loop().run_until_idle().unwrap();
+        POSTED.set(None);
+    }
+}
+
+#[test]
+fn two_that_hand_a_value_to_and_fro_keep_no_sleeper_waiting() {
+    let (there, back) = (Channel::new(), Channel::new());
+    let over = Rc::new(Cell::new(false));
+    let (receiver, answers, done) = (there.clone(), back.clone(), over.clone());
+    spawn(move || -> hardswitch::Result<()> {
+        while !done.get() {
+            answers.send(receiver.receive()?)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let (start, done) = (Instant::now(), over.clone());
+    spawn(move || -> hardswitch::Result<()> {
+        while !done.get() {
+            assert!(start.elapsed() < LONG, "the sleeper is starved");
+            there.send(7)?;
+            back.receive()?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    spawn(move || -> hardswitch::Result<()> {
+        sleep(MS(5))?;
+        over.set(true);
+        Ok(())
+    })
+    .unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert!(start.elapsed() < LONG);
+}
+
+#[test]
+fn a_stop_ends_a_loop_in_which_somebody_only_gives_way() {
+    let over = Rc::new(Cell::new(false));
+    let done = over.clone();
+    give_way_until(move || done.get());
+    let remote = main_loop().remote();
+    let other = thread::spawn(move || {
+        thread::sleep(MS(5));
+        remote.stop();
+    });
+    main_loop().run().unwrap();
+    other.join().unwrap();
+    assert_eq!(hardswitch::run_count(), 2, "it gives way still");
+    over.set(true);
+    main_loop().run_until_idle().unwrap();
+}
+
+#[test]
+fn the_loop_cuts_no_run_of_a_tasklet_short() {
+    let ended = Rc::new(Cell::new(0));
+    let outer = ended.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        for _ in 0..3 {
+            let inner = outer.clone();
+            spawn(move || -> hardswitch::Result<()> {
+                // Many more turns than the loop lets go by.
+                for _ in 0..10_000 {
+                    hardswitch::schedule()?;
+                }
+                inner.set(inner.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+        }
+        hardswitch::run()?;
+        assert_eq!(outer.get(), 3, "`run` comes back when nobody can go on");
+        outer.set(10);
+        Ok(())
+    })
+    .unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert_eq!(ended.get(), 10);
+}
+
+#[test]
+fn an_uncaught_error_comes_out_of_the_loop_that_a_tasklet_runs() {
+    let got = Rc::new(Cell::new(false));
+    let (notes, done) = (got.clone(), got.clone());
+    spawn(move || {
+        spawn(|| -> hardswitch::Result<()> {
+            for _ in 0..1000 {
+                hardswitch::schedule()?;
+            }
+            Err(Error::WouldBlock)
+        })
+        .unwrap();
+        let ran = main_loop().run_until_idle();
+        notes.set(matches!(ran, Err(Error::WouldBlock)));
+    })
+    .unwrap();
+    hardswitch::run().unwrap();
+    assert!(done.get());
+}

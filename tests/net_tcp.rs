@@ -896,4 +896,76 @@ fn who_is_said_too_early_to_be_connected_waits_on() {
         kind(TcpStream::connect(addr)),
         Some(ErrorKind::ConnectionRefused)
     );
+
+#[test]
+fn an_accept_that_fails_at_once_lets_those_run_who_give_descriptors_back() {
+    // In a process of its own: the limit is one of the process.
+    let (told, end) = common::child(|| {
+        let served = std::panic::catch_unwind(|| {
+            let (listener, addr) = listener();
+            main_loop().tick().unwrap();
+            let start = Instant::now();
+            // Room for two connections, both ends here, and for one more client.
+            // SAFETY: plain system calls.
+            unsafe {
+                let limit = libc::rlimit {
+                    rlim_cur: 256,
+                    rlim_max: 256,
+                };
+                assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+                let mut last = 0;
+                while let fd @ 0.. = libc::dup(0) {
+                    last = fd;
+                }
+                for fd in last - 4..=last {
+                    libc::close(fd);
+                }
+            }
+            let refused = Rc::new(Cell::new(0));
+            let count = refused.clone();
+            spawn(move || -> hardswitch::Result<()> {
+                let mut served = 0;
+                while served < 3 {
+                    match listener.accept() {
+                        Ok((stream, _)) => {
+                            served += 1;
+                            spawn(move || -> hardswitch::Result<()> {
+                                hardswitch::sleep(MS(20))?;
+                                drop(stream);
+                                Ok(())
+                            })?;
+                        }
+                        Err(e) => {
+                            assert_eq!(e.raw_os_error(), Some(libc::EMFILE));
+                            count.set(count.get() + 1);
+                            assert!(start.elapsed() < Duration::from_secs(30), "starved");
+                        }
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+            spawn(move || -> hardswitch::Result<()> {
+                let mut clients = vec![];
+                for _ in 0..3 {
+                    clients.push(TcpStream::connect(addr)?);
+                }
+                for mut client in clients {
+                    assert_eq!(client.read(&mut [0])?, 0);
+                }
+                Ok(())
+            })
+            .unwrap();
+            finish();
+            assert!(refused.get() > 0, "there was room for all");
+        });
+        if let Err(panic) = &served {
+            // Past what captures the output of tests.
+            let what = panic.downcast_ref::<String>();
+            let _ = writeln!(io::stderr(), "{what:?}");
+        }
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(served.is_err().into()) }
+    });
+    assert_eq!(end, 0, "{told}");
 }

@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 /// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
 ///
 /// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
-/// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB.
+/// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB, and one that fails as all of it: an `accept`
+/// without a descriptor left fails at once as often as it is tried, and who tries again must let those run who could give one back.
 pub const BURST: usize = 1024 * 1024;
 
 const SMALLEST: usize = 1024;
@@ -151,7 +152,10 @@ impl<T: AsRawFd> Source<T> {
             match self.with(&mut op) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => wait(self)?,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(self.failed(e).into()),
+                Err(e) => {
+                    self.burst.set(BURST);
+                    return Err(self.failed(e).into());
+                }
                 Ok(result) => {
                     self.burst
                         .set(self.burst.get() + cost(&result).max(SMALLEST));
