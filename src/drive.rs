@@ -82,7 +82,6 @@ pub(crate) fn refuse_in_end() -> Error {
 mod sys {
     use super::*;
     use crate::net::reactor::{PumpError, Reactor};
-    use core::time::Duration;
 
     /// Pumps once, for as long as that takes. False: nothing could come of it.
     pub(crate) fn turn(runtime: &Runtime) -> Result<bool> {
@@ -93,7 +92,7 @@ mod sys {
         let reactor = reactor.as_ref();
         let has_work = || {
             runtime.has_mail()
-                || runtime.timers.waiting() > 0
+                || runtime.timers.rest().is_some()
                 || reactor.is_some_and(|reactor| reactor.has_work())
         };
         if has_work() {
@@ -113,32 +112,21 @@ mod sys {
             Err(PumpError::Failed(error)) => Err(error),
         }
     }
-
-    pub(crate) fn pump(limit: Duration) -> Result<()> {
-        Reactor::current()?.pump(Some(limit)).map(drop)
-    }
 }
 
 /// Without std there are timeouts only, and nobody sleeps.
 #[cfg(not(feature = "std"))]
 mod sys {
     use super::*;
-    use core::time::Duration;
 
     pub(crate) fn turn(runtime: &Runtime) -> Result<bool> {
         if runtime.timers.waiting() == 0 {
             return Ok(false);
         }
-        pump(Duration::ZERO).map(|()| true)
-    }
-
-    pub(crate) fn pump(_: Duration) -> Result<()> {
         crate::time::fire_due();
         core::hint::spin_loop();
-        Ok(())
+        Ok(true)
     }
 }
 
-/// Pumps once, and waits for at most the limit meanwhile.
-pub(crate) use sys::pump;
 pub(crate) use sys::turn;

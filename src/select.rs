@@ -504,6 +504,11 @@ impl<'a> StandIns<'a> {
         outcome
     }
 
+    /// From now on the select ends at the deadline.
+    fn limit(&mut self, deadline: u64) {
+        self.timeout = Some(self.runtime.timers.add(deadline, self.first()));
+    }
+
     fn leave(&mut self) {
         if let Some(key) = self.timeout.take() {
             self.runtime.timers.cancel(key);
@@ -756,7 +761,7 @@ fn block(
     deadline: Option<u64>,
 ) -> Result<(), WaitError> {
     if let Some(deadline) = deadline {
-        stand_ins.timeout = Some(runtime.timers.add(deadline, stand_ins.first()));
+        stand_ins.limit(deadline);
     }
     if drive::is_last(runtime) && may_switch(runtime) {
         stand_ins.enter(cases);
@@ -784,39 +789,36 @@ fn drive(
     runtime: &Runtime,
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
-    mut deadline: u64,
+    deadline: u64,
 ) -> Result<bool, WaitError> {
     if !may_switch(runtime) {
         return Err(WaitError::Hindered(refused(runtime)));
     }
     let me = runtime.current();
     stand_ins.enter(cases);
+    // The pump ends it, as it does others: so what came before the time was up comes first.
+    stand_ins.limit(deadline);
     loop {
         if stand_ins.is_over() {
             return Ok(true);
         }
         drive::raise(me).map_err(WaitError::Thrown)?;
-        let now = runtime.timers.now().map_err(WaitError::Hindered)?;
-        if now >= deadline {
-            // SAFETY: ours.
-            unsafe { expire(runtime, stand_ins.first()) };
-            // If it has not expired now, it is met, and a letter is on the way.
-            deadline = u64::MAX;
+        let hope = drive::turn(runtime).map_err(WaitError::Hindered)?;
+        if stand_ins.is_over() {
             continue;
         }
-        let pumped = drive::pump(Duration::from_nanos(deadline - now));
-        pumped.map_err(WaitError::Hindered)?;
-        if !stand_ins.is_over() && runtime.run_count.get() > 1 {
+        if runtime.run_count.get() > 1 {
             let interrupted = let_run(runtime, stand_ins.first())?;
             if interrupted {
                 return Ok(true);
             }
             // Two who drive would let each other run all the time.
             if !stand_ins.is_over() && !drive::must_drive(runtime, me) {
-                // SAFETY: ours.
-                unsafe { leave_channels(stand_ins.first()) };
+                stand_ins.leave();
                 return Ok(false);
             }
+        } else if !hope {
+            return Err(WaitError::Hindered(Error::Deadlock));
         }
     }
 }

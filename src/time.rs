@@ -16,11 +16,20 @@
 //! The clock is the system's monotonic one. Without std there is none until the
 //! host gives one ([`set_clock`]); budgets in time and timeouts other than zero
 //! fail with [`StateError::NoClock`] until then.
+//!
+//! **A host's clock may stand still**, and nobody can tell the main loop when it runs again. The
+//! loop sleeps for as long as is left by that clock; if the clock shows the same afterwards, for as
+//! long again as it has done so. After [a second](STANDS) of that the clock counts as one that
+//! stands still, until it shows something else: its timeouts do not keep
+//! [`run_until_idle`](crate::MainLoop::run_until_idle) running, and are no hope for who blocks as the
+//! last one, who gets [`Error::Deadlock`]. A host that moves its clock from another thread holds a
+//! [`Work`](crate::main_loop::Work) guard, or moves it more often than that.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
+use core::marker::PhantomData;
 use core::ops::Bound;
 use core::time::Duration;
 
@@ -42,7 +51,21 @@ pub(crate) struct Timers {
     /// What ends, by deadline (nanoseconds) and, among equals, by age.
     queue: RefCell<BTreeMap<Key, Entry>>,
     made: Cell<u64>,
+    #[cfg(feature = "std")]
+    still: Cell<Option<Still>>,
 }
+
+/// What the host's clock has shown, and since when.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy)]
+struct Still {
+    shows: u64,
+    since: std::time::Instant,
+}
+
+/// A host's clock that has shown the same for so long counts as one that stands still.
+#[cfg(feature = "std")]
+pub const STANDS: Duration = Duration::from_secs(1);
 
 enum Entry {
     /// A wait: its first stand-in.
@@ -78,6 +101,8 @@ impl Timers {
             last: Cell::new(0),
             queue: RefCell::new(BTreeMap::new()),
             made: Cell::new(0),
+            #[cfg(feature = "std")]
+            still: Cell::new(None),
         }
     }
 
@@ -137,6 +162,28 @@ impl Timers {
         let at = self.queue.borrow().first_key_value()?.0 .0;
         let now = self.now().ok()?;
         Some(Duration::from_nanos(at.saturating_sub(now)))
+    }
+
+    /// For how long the main loop may sleep, as far as deadlines go; `None`: none will come up while the clock
+    /// stands still.
+    #[cfg(feature = "std")]
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let left = self.next()?;
+        if left.is_zero() || self.clock.get().is_none() {
+            return Some(left);
+        }
+        let shows = self.now().ok()?;
+        match self.still.get() {
+            Some(still) if still.shows == shows => {
+                let stood = still.since.elapsed();
+                (stood < STANDS).then_some(left.max(stood))
+            }
+            _ => {
+                let since = std::time::Instant::now();
+                self.still.set(Some(Still { shows, since }));
+                Some(left)
+            }
+        }
     }
 
     /// Ends the waits whose time has come; none of their tasklets runs yet.
@@ -220,10 +267,19 @@ impl Scope {
 /// assert!(matches!(rest, Err(Error::Timeout)));
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
+///
+/// It is of the clock of the thread that made it, which another thread need not have, so it stays on
+/// its thread:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(hardswitch::time::Deadline::after(std::time::Duration::ZERO));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     /// Nanoseconds of the clock; the end of time is never.
     at: u64,
+    _stays_here: PhantomData<*const ()>,
 }
 
 impl Deadline {
@@ -233,7 +289,10 @@ impl Deadline {
     /// [`StateError::NoClock`].
     pub fn after(time: Duration) -> Result<Deadline> {
         let at = Runtime::get().timers.after(time)?.unwrap_or(u64::MAX);
-        Ok(Deadline { at })
+        Ok(Deadline {
+            at,
+            _stays_here: PhantomData,
+        })
     }
 
     /// Until then; zero when it is past, `None` when it is never (or there is no clock

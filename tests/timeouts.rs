@@ -6,10 +6,11 @@ mod common;
 use common::{fresh, told, Log};
 use hardswitch::time::{self, set_clock};
 use hardswitch::{
-    run, run_count, schedule, Channel, Error, MainLoop, QueueChannel, Result, Select,
+    run, run_count, schedule, timer, Channel, Error, MainLoop, QueueChannel, Result, Select,
 };
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -494,5 +495,75 @@ fn ten_thousand_timeouts_end_and_leave_nothing() {
         run().unwrap();
         assert_eq!(ended.get(), waiting);
         assert_eq!(hardswitch::stats().tasklets, 1);
+    });
+}
+
+/// A clock of the host's that stands still, and counts how often it is looked at.
+fn standing() -> u64 {
+    LOOKS.set(LOOKS.get() + 1);
+    NOW.get()
+}
+
+thread_local! {
+    static LOOKS: Cell<u32> = const { Cell::new(0) };
+}
+
+#[test]
+fn a_hosts_clock_that_stands_still_keeps_nobody_running_and_is_no_hope() {
+    const SOON: Duration = Duration::from_nanos(1);
+    fresh(|s| {
+        set_clock(Some(standing));
+        let main_loop = MainLoop::current().unwrap();
+        let log = Log::default();
+        let logs = log.clone();
+        s.spawn(move || logs.add(told(Channel::<()>::new().receive_timeout(SOON))));
+        main_loop.run_until_idle().unwrap();
+        assert!(main_loop.is_idle());
+        // Main blocked, and main with a time of its own.
+        let channel = Channel::<()>::new();
+        assert!(matches!(channel.receive(), Err(Error::Deadlock)));
+        let timed = channel.receive_timeout(SOON);
+        assert!(matches!(timed, Err(Error::Deadlock)), "{timed:?}");
+        // Main blocked first, and a tasklet with a time of its own then.
+        let sender = channel.clone();
+        s.spawn(move || {
+            let timed = Channel::<()>::new().receive_timeout(SOON);
+            sender.send(assert!(matches!(timed, Err(Error::Deadlock)), "{timed:?}"))
+        });
+        channel.receive().unwrap();
+        assert!(LOOKS.get() < 1000, "{} looks", LOOKS.get());
+        // It moves on.
+        NOW.set(NOW.get() + 1);
+        main_loop.run_until_idle().unwrap();
+        assert_eq!(log.take(), Error::Timeout.to_string());
+    });
+}
+
+#[test]
+fn a_hosts_clock_that_is_moved_now_and_then_is_waited_for() {
+    static CLOCK: AtomicU64 = AtomicU64::new(0);
+    fresh(|s| {
+        set_clock(Some(|| CLOCK.load(Ordering::Relaxed)));
+        let log = Log::default();
+        let logs = log.clone();
+        s.spawn(move || {
+            for _ in 0..3 {
+                logs.add(told(
+                    Channel::<()>::new().receive_timeout(Duration::from_nanos(1)),
+                ));
+            }
+        });
+        // Far more than it shows by itself until somebody looks again.
+        let mover = timer::repeat(20 * MS, || {
+            CLOCK.fetch_add(1, Ordering::Relaxed);
+        });
+        let main_loop = MainLoop::current().unwrap();
+        while time::timeouts() > 0 || run_count() > 1 {
+            main_loop.pump(None).unwrap();
+            run().unwrap();
+        }
+        mover.unwrap().cancel();
+        let timeout = Error::Timeout;
+        assert_eq!(log.take(), format!("{timeout} {timeout} {timeout}"));
     });
 }

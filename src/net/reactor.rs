@@ -256,7 +256,7 @@ impl Reactor {
             && !self.events.is_promised()
             && !self.has_work()
             && !crate::thread::has_mail()
-            && crate::time::timeouts() == 0
+            && Runtime::get().timers.rest().is_none()
     }
 
     /// Tasklets that wait for descriptors, and timers of all kinds.
@@ -424,7 +424,7 @@ impl Reactor {
             let until = self
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            [timeout, until, crate::time::until_next()]
+            [timeout, until, Runtime::get().timers.rest()]
                 .into_iter()
                 .flatten()
                 .min()
