@@ -12,7 +12,7 @@ use core::time::Duration;
 use crate::arch::transfer;
 use crate::drive::{self, WaitError};
 use crate::error::{Error, Result, StateError};
-use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED};
+use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED, HOOK_THROWN};
 use crate::scheduler::{
     call_locked, contain, fail, go, lose, may_switch, prepare, refused, revive, when_empty,
 };
@@ -521,9 +521,17 @@ fn aside<T, E: From<WaitError>>(
 unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
-        if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED) != 0 {
+        if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0 {
             if let Err(error) = before::<DIR>(core, runtime, me) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
+                return ptr::null_mut();
+            }
+            if let Err(error) = drive::raise(me) {
+                fail(
+                    runtime,
+                    error,
+                    after::FAILED | after::RAISED | after::UNSENT,
+                );
                 return ptr::null_mut();
             }
         }

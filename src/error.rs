@@ -270,11 +270,6 @@ impl WaitError {
             error => WaitError::Hindered(error),
         }
     }
-
-    #[cfg(feature = "std")]
-    pub(crate) fn is_thrown(&self) -> bool {
-        matches!(self, WaitError::Thrown(_))
-    }
 }
 
 impl From<WaitError> for Error {

@@ -24,7 +24,7 @@ use crate::event::Poster;
 use crate::net::reactor::Reactor;
 use crate::runtime::Runtime;
 use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
-use crate::{Error, Result, Thrown};
+use crate::{time, Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -283,6 +283,10 @@ where
         };
         let late = match sitting.wait_for_call(&job.seated, deadline, unanswered) {
             Ok(_) => WaitError::own(Error::Timeout),
+            Err(WaitError::Thrown(error)) if job.seated.is_called() => {
+                time::put_off(error)?;
+                WaitError::own(Error::Timeout)
+            }
             Err(thrown @ WaitError::Thrown(_)) => return Err(thrown),
             // Not what somebody threw, but why it could not go on waiting: the outcome may be there.
             Err(hindered) => hindered,

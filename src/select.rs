@@ -37,6 +37,8 @@ use crate::error::{Error, Result, StateError};
 use crate::runtime::{after, Runtime};
 use crate::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
 use crate::tasklet::{flag, Task};
+#[cfg(feature = "std")]
+use crate::time;
 use crate::time::Key;
 use crate::transfer::{arrive, opened};
 use crate::value::Slot;
@@ -587,6 +589,7 @@ fn check(cases: &[Case]) -> Result<(), WaitError> {
 /// it fails, the values that were not sent are in the cases again.
 fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     check(cases)?;
+    drive::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
     while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
         if cases[ready].secure() {
             return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
@@ -678,6 +681,11 @@ fn conclude(
     outcome: Option<(usize, Slot)>,
     expired: bool,
 ) -> Result<Chosen, WaitError> {
+    #[cfg(feature = "std")]
+    let done = match done {
+        Err(WaitError::Thrown(error)) if outcome.is_some() => time::put_off(error),
+        done => done,
+    };
     match (done, outcome) {
         (Err(thrown @ WaitError::Thrown(_)), _) => Err(thrown),
         // Also where it could not go on waiting, and then the partner came: that was told so.

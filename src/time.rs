@@ -30,14 +30,15 @@ use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
-use core::ops::Bound;
 use core::time::Duration;
 
+#[cfg(feature = "std")]
+use crate::error::WaitError;
 use crate::error::{Error, Result, StateError, Thrown};
 use crate::runtime::Runtime;
 use crate::scheduler::{self, current};
 use crate::select;
-use crate::tasklet::{flag, Task, Tasklet};
+use crate::tasklet::{Task, Tasklet};
 use crate::thrown;
 
 /// A monotonic clock: nanoseconds since any fixed moment.
@@ -79,9 +80,6 @@ struct Scope {
     up: TimeUp,
     /// Of the code that is limited; see [`thrown`].
     level: u32,
-    /// The time was up when the tasklet had its how-manieth turn before it: it is
-    /// queued, and perhaps has what it waited for.
-    turn: Cell<Option<u64>>,
 }
 
 /// What is thrown when the time of a scope is up: whose it is.
@@ -195,26 +193,18 @@ impl Timers {
             return 0;
         };
         let mut fired = 0;
-        // Those that must wait stay where they are: user code runs meanwhile, and may
-        // end a scope.
-        let mut from = Bound::Unbounded;
         loop {
             let mut queue = self.queue.borrow_mut();
-            let key = match queue.range((from, Bound::Unbounded)).next() {
-                Some((key, Entry::Scope(scope))) if key.0 <= now && scope.must_wait() => {
-                    from = Bound::Excluded(*key);
-                    continue;
-                }
-                Some((key, _)) if key.0 <= now => *key,
-                _ => return fired,
+            let Some(first) = queue.first_entry().filter(|first| first.key().0 <= now) else {
+                return fired;
             };
-            let entry = queue.remove(&key);
+            let entry = first.remove();
+            // User code runs from here on, and may end waits and scopes.
             drop(queue);
             match entry {
                 // SAFETY: a wait cancels its entry before its stand-ins go.
-                Some(Entry::Wait(first)) => unsafe { select::expire(runtime, first) },
-                Some(Entry::Scope(scope)) => scope.expire(),
-                None => unreachable!("it was just seen"),
+                Entry::Wait(first) => unsafe { select::expire(runtime, first) },
+                Entry::Scope(scope) => scope.expire(),
             }
             fired += 1;
         }
@@ -222,27 +212,7 @@ impl Timers {
 }
 
 impl Scope {
-    /// Nothing must be lost that came in time: who is queued has a turn first.
-    fn must_wait(&self) -> bool {
-        // SAFETY: the handle keeps the task.
-        let task = unsafe { &*self.tasklet.as_ptr() };
-        // SAFETY: as above.
-        if self.tasklet.is_current()
-            || unsafe { thrown::level_of(self.tasklet.as_ptr()) } > self.level
-        {
-            // It is told by its next wait: nothing is in the way.
-            return false;
-        }
-        if !task.slot.is_empty() && (task.slot.is_bomb() || !task.is(flag::BLOCKED)) {
-            return true;
-        }
-        if !task.is(flag::QUEUED) {
-            return false;
-        }
-        let before = self.turn.replace(Some(task.switches));
-        before.is_none_or(|turn| turn == task.switches)
-    }
-
+    /// The wait that the tasklet is in fails, or, if that is over, the next one.
     fn expire(&self) {
         let up = Error::Thrown(Thrown::with_message(
             Box::new(self.up),
@@ -322,7 +292,6 @@ impl Deadline {
             up,
             // SAFETY: the running tasklet.
             level: unsafe { thrown::level_of(runtime.current()) },
-            turn: Cell::new(None),
         });
         timers.queue.borrow_mut().insert(key, Entry::Scope(scope));
         let result = {
@@ -333,6 +302,28 @@ impl Deadline {
             Err(Error::Thrown(thrown)) if thrown.downcast_ref() == Some(&up) => Err(Error::Timeout),
             other => other,
         }
+    }
+}
+
+/// `error` was thrown at the running tasklet, and ended a wait whose partner has come all the
+/// same. If it is that the time of a scope is up, the tasklet has what came, and is told by its
+/// next wait.
+///
+/// # Errors
+/// `error`, if it is anything else.
+#[cfg(feature = "std")]
+pub(crate) fn put_off(error: Error) -> Result<(), WaitError> {
+    match &error {
+        Error::Thrown(thrown) if thrown.downcast_ref::<TimeUp>().is_some() => {
+            let runtime = Runtime::get();
+            // SAFETY: the running tasklet.
+            unsafe {
+                let me = runtime.current();
+                thrown::keep(runtime, me, thrown::level_of(me), error);
+            }
+            Ok(())
+        }
+        _ => Err(WaitError::Thrown(error)),
     }
 }
 
@@ -362,8 +353,10 @@ impl Drop for Limit<'_> {
 /// Calls nest. What is thrown says whose time is up: to an inner call the error of an
 /// outer one is like any other that passes through, and code in between that handles
 /// `Error::Timeout` does not mistake it for its own. An `f` that does not wait is not
-/// interrupted, and who gets what it waits for in the same moment has it: then its next
-/// wait fails.
+/// interrupted. Who has got what it waits for when the time is up has it, also from
+/// another thread and though it has not run since: then its next wait fails, at the latest,
+/// and so does one that could be answered at once. So a limit holds however often something
+/// comes.
 ///
 /// Who fires it, and when, says this module. Costs two allocations, and O(log timeouts)
 /// to begin and to end.
@@ -425,13 +418,18 @@ pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
     Runtime::get().timers.clock.replace(clock)
 }
 
-/// Ends the waits of the calling thread whose time has come; returns how many.
+/// Ends the waits and scopes of the calling thread whose time has come; returns how many.
 /// Their tasklets are queued, none has run yet.
+///
+/// First reads what other threads have sent, so that what they brought in time counts; that may
+/// run code of theirs.
 ///
 /// For hosts that do not pump a main loop. Costs O(log timeouts) for each wait
 /// that ends, and one look at the clock if there are any.
 pub fn fire_due() -> usize {
     let runtime = Runtime::get();
+    #[cfg(feature = "std")]
+    crate::thread::read_mail();
     runtime.timers.fire(runtime)
 }
 

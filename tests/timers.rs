@@ -484,7 +484,10 @@ fn who_waits_for_a_clock_that_stands_still_is_told_of_the_deadlock_whoever_block
         assert!(matches!(clock.sleep(S(1)), Err(Error::Deadlock)));
         assert_eq!(clock.pending(), 0);
         let forever = hardswitch::sleep(Duration::MAX);
-        assert!(matches!(forever, Err(Error::Deadlock)), "nor is that a hope");
+        assert!(
+            matches!(forever, Err(Error::Deadlock)),
+            "nor is that a hope"
+        );
         // A tasklet sleeps first, and main blocks then.
         let (c, channel) = (clock.clone(), Channel::<()>::new());
         let sleeper = spawn(move || c.sleep(S(1))).unwrap();

@@ -145,6 +145,8 @@ impl<T: AsRawFd> Source<T> {
             let until = *until.get_or_insert_with(|| deadline(timeout));
             source.wait(interest, until)
         };
+        // Also if it need not wait: what was thrown, and time that is up, must not wait for data to run out.
+        crate::thread::raise()?;
         if self.burst.get() >= BURST {
             wait(self)?;
         }

@@ -170,6 +170,7 @@ pub(super) fn perform(
 ) -> Result<Chosen, WaitError> {
     let local = thread::local().map_err(WaitError::own)?;
     check(cases)?;
+    thread::raise().map_err(WaitError::Thrown)?;
     let channels: Vec<_> = cases.iter().map(|case| case.far().cloned()).collect();
     let runtime = Runtime::get();
     let mut select = Attempt {

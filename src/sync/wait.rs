@@ -18,7 +18,7 @@ use crate::error::WaitError;
 use crate::net::reactor::Reactor;
 use crate::thread::bell::Bell;
 use crate::thread::{self, Seated, Sitting};
-use crate::Error;
+use crate::{time, Error};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
@@ -167,14 +167,23 @@ impl Wait {
     /// makes a pump fail.
     pub fn block(&self) -> Result<bool, WaitError> {
         self.sitting.look(&self.waiter.seated);
-        let seated = &self.waiter.seated;
-        self.sitting.wait(seated, false, self.deadline, || None)
+        self.block_until(self.deadline)
     }
 
     /// As [`block`](Self::block), once the time is up and the wait goes on all the same.
     pub fn block_for_ever(&self) -> Result<bool, WaitError> {
+        self.block_until(None)
+    }
+
+    fn block_until(&self, deadline: Option<Instant>) -> Result<bool, WaitError> {
         let seated = &self.waiter.seated;
-        self.sitting.wait(seated, false, None, || None)
+        match self.sitting.wait(seated, false, deadline, || None) {
+            // It has what it waited for, or is told that it never will.
+            Err(WaitError::Thrown(error)) if self.waiter.answer() != Answer::None => {
+                time::put_off(error).map(|()| true)
+            }
+            waited => waited,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::scheduler::{give_way, may_switch};
 use crate::tasklet::flag;
+use crate::time;
 use crate::transfer::opened;
 use crate::value::Slot;
 use crate::Preference;
@@ -449,7 +450,7 @@ impl<T: Send + 'static> Channel<T> {
     #[inline]
     fn bring(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
         if let Err(error) = self.enter() {
-            return Err((WaitError::Hindered(error), Some(value)));
+            return Err((error, Some(value)));
         }
         let value = if has_callback() {
             let (told, value) = self.show(value);
@@ -470,7 +471,7 @@ impl<T: Send + 'static> Channel<T> {
     /// Receives.
     #[inline]
     fn fetch(&self, patience: Patience) -> Result<T, WaitError> {
-        self.enter().map_err(WaitError::Hindered)?;
+        self.enter()?;
         if has_callback() {
             let (told, _) = self.core.call_back(Slot::EMPTY, false);
             told.map_err(WaitError::Hindered)?;
@@ -602,7 +603,7 @@ impl<T: Send + 'static> Channel<T> {
 
     /// Receives; `begin` is called when the caller waits already. Its error is the answer then.
     pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T, WaitError> {
-        self.enter().map_err(WaitError::Hindered)?;
+        self.enter()?;
         let local = local().map_err(WaitError::own)?;
         let mut locked = self.lock();
         if let Err(error) = may_wait(&locked, &Patience::Forever) {
@@ -642,12 +643,12 @@ impl<T: Send + 'static> Channel<T> {
         (told, opened(slot))
     }
 
-    /// The calling thread uses the channel. Errors: it is ending.
+    /// The calling thread uses the channel. Errors: it is ending; what was thrown at the running tasklet before.
     #[inline]
-    fn enter(&self) -> Result<()> {
-        be_attached()?;
+    fn enter(&self) -> Result<(), WaitError> {
+        be_attached().map_err(WaitError::Hindered)?;
         self.mark.used();
-        Ok(())
+        super::raise().map_err(WaitError::Thrown)
     }
 
     /// A wait of the running tasklet.
@@ -737,11 +738,15 @@ impl<T: Send + 'static> Queued<'_, T> {
             Ok(false) => WaitError::own(Error::Timeout),
             Err(ended) => ended,
         };
-        // Not what somebody threw, but why we could not go on waiting; and then the partner came.
-        if !self.leave() && !ended.is_thrown() {
-            return (Ok(()), wait);
+        if self.leave() {
+            return (Err(ended), wait);
         }
-        (Err(ended), wait)
+        // The partner came. Why we could not go on waiting does not matter then; what somebody threw does.
+        let told = match ended {
+            WaitError::Thrown(error) => time::put_off(error),
+            _ => Ok(()),
+        };
+        (told, wait)
     }
 }
 

@@ -4,11 +4,12 @@ use crate::common::{fresh, Log};
 use hardswitch::sync::{Condition, Event, Lock, Queue};
 use hardswitch::time::{self, timeout, Deadline};
 use hardswitch::{
-    main_tasklet, offload, run, schedule, schedule_remove, sleep, thread, Channel, Error, MainLoop,
-    QueueChannel, Result, Select,
+    main_tasklet, offload, run, run_count, schedule, schedule_remove, sleep, thread, Channel,
+    Error, MainLoop, QueueChannel, Result, Select,
 };
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -203,20 +204,21 @@ fn a_tasklet_that_polls_is_limited() {
         let log = Log::default();
         let logs = log.clone();
         s.spawn(move || {
+            let mut turns = 0;
             let result: Result<()> = timeout(10 * MS, || loop {
+                turns += 1;
                 schedule()?;
             });
             logs.add(matches!(result, Err(Error::Timeout)));
+            logs.add(turns);
         });
-        for _ in 0..2 {
-            schedule().unwrap();
-            assert_eq!(pass(5), 0);
-        }
-        // It had a turn since its time was up, and wants another one.
         schedule().unwrap();
-        assert_eq!(pass(1), 1);
+        assert_eq!(pass(9), 0);
+        schedule().unwrap();
+        assert_eq!((pass(1), pass(1)), (1, 0));
+        // The turn that it waits for is its own still; it gives way no more.
         run().unwrap();
-        assert_eq!(log.take(), "true");
+        assert_eq!(log.take(), "true 3");
     });
 }
 
@@ -228,23 +230,21 @@ fn who_got_it_in_time_has_it_and_the_next_wait_fails() {
         let channel = Channel::new();
         channel.set_preference(hardswitch::Preference::Neither);
         let (receiver, logs) = (channel.clone(), log.clone());
-        let t = s.spawn(move || {
-            timeout(10 * MS, || {
+        s.spawn(move || {
+            let result = timeout(10 * MS, || {
                 logs.add(receiver.receive()?);
                 logs.add(receiver.receive()?);
                 Ok(())
-            })
+            });
+            logs.add(matches!(result, Err(Error::Timeout)));
         });
         run().unwrap();
         channel.send(1).unwrap();
         // It has not run yet.
-        assert_eq!(pass(20), 0);
-        schedule().unwrap();
-        assert_eq!((log.take(), t.is_blocked()), ("1".into(), true));
-        assert_eq!(pass(0), 1);
-        assert!(matches!(run(), Err(Error::Timeout)));
-        assert_eq!(channel.balance(), 0);
-        // The same for who sends.
+        assert_eq!(pass(20), 1);
+        run().unwrap();
+        assert_eq!((log.take(), channel.balance()), ("1 true".into(), 0));
+        // The same for who sends, and waits no more.
         let (sender, logs) = (channel.clone(), log.clone());
         s.spawn(move || {
             timeout(10 * MS, || {
@@ -255,9 +255,406 @@ fn who_got_it_in_time_has_it_and_the_next_wait_fails() {
         });
         run().unwrap();
         assert_eq!(channel.receive().unwrap(), 2);
-        assert_eq!(pass(20), 0);
+        assert_eq!(pass(20), 1);
         run().unwrap();
         assert_eq!((log.take(), time::timeouts()), ("sent".into(), 0));
+    });
+}
+
+#[test]
+fn a_wait_that_could_be_answered_at_once_fails_when_the_time_is_up() {
+    fresh(|s| {
+        simulated();
+        let log = Log::default();
+        let (near, queue, far) = (
+            Channel::new(),
+            QueueChannel::unbounded(),
+            thread::Channel::new(),
+        );
+        for channel in [near.clone(), near.clone()] {
+            s.spawn(move || channel.send(1));
+        }
+        let sender = far.clone();
+        s.spawn(move || sender.send(2));
+        queue.send(3).unwrap();
+        run().unwrap();
+        near.set_preference(hardswitch::Preference::Neither);
+        let logs = log.clone();
+        let ready: [(&str, Box<dyn Fn() -> Result<()>>); 4] = [
+            (
+                "a channel",
+                Box::new({
+                    let c = near.clone();
+                    move || c.receive().map(drop)
+                }),
+            ),
+            (
+                "between threads",
+                Box::new({
+                    let c = far.clone();
+                    move || c.receive().map(drop)
+                }),
+            ),
+            (
+                "a select",
+                Box::new({
+                    let (c, q) = (near.clone(), queue.clone());
+                    move || {
+                        let mut select = Select::new();
+                        select.receive(&q);
+                        select.receive(&c);
+                        select.wait().map(drop)
+                    }
+                }),
+            ),
+            (
+                "a select between threads",
+                Box::new({
+                    let c = far.clone();
+                    move || {
+                        let mut select = Select::new();
+                        select.receive(&c);
+                        select.wait().map(drop)
+                    }
+                }),
+            ),
+        ];
+        for (what, wait) in ready {
+            let result = timeout(10 * MS, || {
+                pass(20);
+                wait()
+            });
+            logs.add(matches!(result, Err(Error::Timeout)));
+            assert_eq!(log.take(), "true", "{what}");
+        }
+        // Nothing is lost.
+        assert_eq!((near.balance(), queue.len(), far.balance()), (2, 1, 1));
+        for _ in 0..2 {
+            assert_eq!(near.receive().unwrap(), 1);
+        }
+        assert_eq!((queue.receive().unwrap(), far.receive().unwrap()), (3, 2));
+        run().unwrap();
+    });
+}
+
+/// In a scope of 10 ms, `wait` again and again. Each frame of 3 ms, `feed` says how many waits end in it; the
+/// time is looked at afterwards, as a frame does.
+fn fed(s: crate::common::Stacks, wait: impl Fn() -> Result<()> + 'static, feed: impl Fn() -> u32) {
+    simulated();
+    let (got, told) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+    let (counts, tells) = (got.clone(), told.clone());
+    s.spawn(move || {
+        let result: Result<()> = timeout(10 * MS, || loop {
+            wait()?;
+            counts.set(counts.get() + 1);
+        });
+        tells.set(Some(matches!(result, Err(Error::Timeout))));
+    });
+    run().unwrap();
+    let (mut fed, mut frames) = (0, 0);
+    while told.get().is_none() {
+        assert!(frames < 100, "after {frames} frames of 3 ms");
+        fed += feed();
+        pass(3);
+        run().unwrap();
+        frames += 1;
+    }
+    assert_eq!((told.get(), frames), (Some(true), 4));
+    assert_eq!(got.get(), fed, "nothing that came is lost");
+    assert_eq!((time::timeouts(), run_count()), (0, 1));
+}
+
+#[test]
+fn who_gets_something_in_each_frame_is_limited_all_the_same() {
+    fresh(|s| {
+        let channel = Channel::new();
+        channel.set_preference(hardswitch::Preference::Neither);
+        let receiver = channel.clone();
+        fed(
+            s,
+            move || receiver.receive(),
+            || {
+                channel.send(()).unwrap();
+                1
+            },
+        );
+        assert_eq!(channel.balance(), 0);
+        // Who sends.
+        let sender = channel.clone();
+        fed(
+            s,
+            move || sender.send(()),
+            || {
+                channel.receive().unwrap();
+                1
+            },
+        );
+        // A select.
+        let receiver = channel.clone();
+        fed(
+            s,
+            move || {
+                let mut select = Select::new();
+                select.receive(&receiver);
+                select.wait().map(drop)
+            },
+            || {
+                channel.send(()).unwrap();
+                1
+            },
+        );
+        // A wait with a time of its own.
+        let receiver = channel.clone();
+        fed(
+            s,
+            move || receiver.receive_timeout(LONG),
+            || {
+                channel.send(()).unwrap();
+                1
+            },
+        );
+        assert_eq!(channel.balance(), 0);
+        // A queue, a flag, and a turn.
+        let queue = Rc::new(Queue::new());
+        let gets = queue.clone();
+        fed(
+            s,
+            move || gets.get(),
+            || {
+                queue.put(()).unwrap();
+                1
+            },
+        );
+        let events = Rc::new((Event::new(), Event::new()));
+        let waits = events.clone();
+        fed(
+            s,
+            move || waits.0.wait().inspect(|()| waits.0.clear()),
+            || {
+                events.0.set();
+                1
+            },
+        );
+        // Between threads.
+        let far = thread::Channel::new();
+        let receiver = far.clone();
+        fed(
+            s,
+            move || receiver.receive(),
+            || {
+                far.try_send(()).unwrap();
+                1
+            },
+        );
+    });
+}
+
+#[test]
+fn who_need_not_wait_is_limited_all_the_same() {
+    fresh(|s| {
+        let log = Log::default();
+        // A sender always waits, and its receiver goes on at once.
+        let channel = Channel::new();
+        channel.set_preference(hardswitch::Preference::Receiver);
+        let (sender, receiver) = (channel.clone(), channel.clone());
+        let sends = s.spawn(move || -> Result<()> {
+            loop {
+                sender.send(())?;
+            }
+        });
+        let (logs, start) = (log.clone(), Instant::now());
+        s.spawn(move || {
+            let result: Result<()> = timeout(10 * MS, || loop {
+                receiver.receive()?;
+                assert!(start.elapsed() < LONG, "never told");
+            });
+            logs.add(matches!(result, Err(Error::Timeout)));
+            sends.kill()
+        });
+        MainLoop::current().unwrap().run_until_idle().unwrap();
+        assert_eq!(log.take(), "true");
+    });
+}
+
+#[test]
+fn a_peer_that_sends_a_byte_a_frame_ends_no_limit() {
+    fresh(|s| {
+        use hardswitch::net::{TcpListener, TcpStream};
+        use std::io::{Read, Write};
+        let main_loop = MainLoop::current().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        peer.set_nodelay(true).unwrap();
+        let (got, told) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+        let (counts, tells) = (got.clone(), told.clone());
+        s.spawn(move || {
+            let result: Result<()> = timeout(30 * MS, || loop {
+                counts.set(counts.get() + (&ours).read(&mut [0])?);
+            });
+            tells.set(Some(matches!(result, Err(Error::Timeout))));
+        });
+        let (start, mut sent) = (Instant::now(), 0);
+        while told.get().is_none() {
+            assert!(start.elapsed() < LONG, "never told");
+            peer.write_all(b"x").unwrap();
+            sent += 1;
+            // So that it is there when the loop looks.
+            std::thread::sleep(3 * MS);
+            main_loop.tick().unwrap();
+        }
+        assert_eq!(told.get(), Some(true));
+        assert!(start.elapsed() >= 30 * MS && got.get() <= sent);
+    });
+}
+
+#[test]
+fn main_is_limited_though_something_comes_all_the_time() {
+    fresh(|s| {
+        let channel = Channel::new();
+        let sender = channel.clone();
+        let sends = s.spawn(move || {
+            for i in 0.. {
+                sleep(MS)?;
+                sender.send(i)?;
+            }
+            Ok(())
+        });
+        let (start, mut next) = (Instant::now(), 0);
+        let result: Result<()> = timeout(20 * MS, || loop {
+            assert_eq!(channel.receive()?, next, "none is lost");
+            next += 1;
+            assert!(start.elapsed() < LONG, "never told");
+        });
+        assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
+        assert_eq!(channel.balance().max(0), channel.balance());
+        sends.kill().unwrap();
+    });
+}
+
+// --- What another thread brings in time
+
+/// A wait for another thread, and what ends it there.
+type Brought = (Box<dyn Fn() -> Result<()>>, Box<dyn FnOnce() + Send>);
+
+fn brought() -> Vec<(&'static str, Brought)> {
+    fn brought(
+        wait: impl Fn() -> Result<()> + 'static,
+        bring: impl FnOnce() + Send + 'static,
+    ) -> Brought {
+        (Box::new(wait), Box::new(bring))
+    }
+    let channels: [thread::Channel<i32>; 4] = Default::default();
+    let there = channels.clone();
+    let [receives, sends, selects, puts] = channels;
+    let [one, two, three, four] = there;
+    let queue = Arc::new(Queue::new());
+    let gets = queue.clone();
+    let event = Arc::new(Event::new());
+    let waits = event.clone();
+    vec![
+        (
+            "a receive",
+            brought(
+                move || receives.receive().map(drop),
+                move || one.send_timeout(1, LONG).unwrap(),
+            ),
+        ),
+        (
+            "a send",
+            brought(
+                move || sends.send(2),
+                move || assert_eq!(two.receive_timeout(LONG).unwrap(), 2),
+            ),
+        ),
+        (
+            "a select that receives",
+            brought(
+                move || {
+                    let mut select = Select::new();
+                    let case = select.receive(&selects);
+                    let mut done = select.wait()?;
+                    done.received(case).unwrap().map(drop)
+                },
+                move || three.send_timeout(3, LONG).unwrap(),
+            ),
+        ),
+        (
+            "a select that sends",
+            brought(
+                move || {
+                    let mut select = Select::new();
+                    let case = select.send(&puts, 4);
+                    let mut done = select.wait()?;
+                    done.sent(case).unwrap()
+                },
+                move || assert_eq!(four.receive_timeout(LONG).unwrap(), 4),
+            ),
+        ),
+        (
+            "a queue",
+            brought(
+                move || gets.get().map(|value: i32| assert_eq!(value, 5)),
+                move || queue.put(5).unwrap(),
+            ),
+        ),
+        (
+            "an event",
+            brought(move || waits.wait(), move || event.set()),
+        ),
+    ]
+}
+
+thread_local! {
+    /// What another thread does while the clock is looked at.
+    static MEANWHILE: Cell<Option<Box<dyn FnOnce() + Send>>> = const { Cell::new(None) };
+}
+
+/// On a thread of its own, to the end.
+fn elsewhere(f: Box<dyn FnOnce() + Send>) {
+    std::thread::spawn(f).join().unwrap();
+}
+
+#[test]
+fn what_another_thread_brought_in_time_is_had_and_the_next_wait_fails() {
+    fresh(|s| {
+        simulated();
+        for meanwhile in [false, true] {
+            for (what, (wait, bring)) in brought() {
+                let log = Log::default();
+                let logs = log.clone();
+                s.spawn(move || {
+                    let result = timeout(10 * MS, || {
+                        wait()?;
+                        logs.add("had");
+                        schedule()
+                    });
+                    logs.add(matches!(result, Err(Error::Timeout)));
+                });
+                run().unwrap();
+                match meanwhile {
+                    // The letter is there when the time is up, and has not been read.
+                    false => elsewhere(bring),
+                    // It comes while the time is looked at.
+                    true => {
+                        MEANWHILE.set(Some(bring));
+                        time::set_clock(Some(|| {
+                            if let Some(bring) = MEANWHILE.take() {
+                                elsewhere(bring);
+                            }
+                            NOW.get()
+                        }));
+                    }
+                }
+                pass(20);
+                simulated();
+                run().unwrap();
+                // What came when nobody looked any more.
+                MainLoop::current().unwrap().tick().unwrap();
+                assert_eq!(log.take(), "had true", "{what}, {meanwhile}");
+                assert_eq!(time::timeouts(), 0);
+            }
+        }
     });
 }
 
