@@ -577,3 +577,43 @@ fn an_uncaught_error_comes_out_of_the_loop_that_a_tasklet_runs() {
     hardswitch::run().unwrap();
     assert!(done.get());
 }
+
+#[test]
+fn a_stop_ends_the_inner_loops_and_the_outer_one() {
+    let inner = Rc::new(Cell::new(false));
+    let ended = inner.clone();
+    spawn(move || -> hardswitch::Result<()> {
+        main_loop().run()?;
+        ended.set(true);
+        Ok(())
+    })
+    .unwrap();
+    let remote = main_loop().remote();
+    let other = thread::spawn(move || {
+        thread::sleep(MS(10));
+        remote.stop();
+    });
+    main_loop().run().unwrap();
+    other.join().unwrap();
+    while !inner.get() {
+        main_loop().tick().unwrap();
+    }
+    // And it is used up.
+    spawn(|| sleep(MS(5))).unwrap();
+    main_loop().run_until_idle().unwrap();
+    assert!(main_loop().is_idle());
+}
+
+#[test]
+fn the_pump_of_a_tick_is_part_of_its_budget() {
+    let turns = Rc::new(Cell::new(0));
+    for _ in 0..5 {
+        let turns = turns.clone();
+        spawn(move || turns.set(turns.get() + 1)).unwrap();
+    }
+    hardswitch::timer::call_later(Duration::ZERO, || thread::sleep(MS(300))).unwrap();
+    assert!(!main_loop().tick_for(MS(250)).unwrap());
+    assert_eq!(turns.get(), 1, "a tick gets on, and no more");
+    main_loop().tick().unwrap();
+    assert_eq!(turns.get(), 5);
+}

@@ -357,3 +357,18 @@ fn who_was_woken_while_the_backend_failed_runs_next() {
         assert_eq!(got.get(), 7);
     });
 }
+
+#[test]
+fn a_signal_ends_the_poll_and_nothing_fails() {
+    on_a_thread(|| {
+        let polls = Rc::new(Cell::new(0));
+        let count = polls.clone();
+        main_loop().set_backend(Box::new(Ends(move || {
+            count.set(count.get() + 1);
+            Err(Errno::EINTR)
+        })));
+        assert_eq!(main_loop().pump(Some(MS(5))).unwrap(), 0);
+        assert!(polls.get() > 0);
+        hardswitch::sleep(MS(5)).unwrap();
+    });
+}

@@ -896,6 +896,7 @@ fn who_is_said_too_early_to_be_connected_waits_on() {
         kind(TcpStream::connect(addr)),
         Some(ErrorKind::ConnectionRefused)
     );
+}
 
 #[test]
 fn an_accept_that_fails_at_once_lets_those_run_who_give_descriptors_back() {

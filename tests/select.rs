@@ -921,3 +921,26 @@ fn who_panics_while_it_drives_does_so_no_more() {
         assert!(!other.is_alive());
     });
 }
+
+#[test]
+fn what_somebody_put_into_the_slot_comes_back_from_a_select_that_fails() {
+    fresh(|_| {
+        let [channel] = channels();
+        let me = hardswitch::current();
+        let fails: [fn(Select) -> hardswitch::Result<hardswitch::Selected>; 2] = [
+            |select| select.wait(),
+            |select| select.wait_timeout(Duration::from_millis(1)),
+        ];
+        for fail in fails {
+            drop(me.set_tempval(hardswitch::Value::new(5)));
+            let mut select = Select::new();
+            select.receive(&channel);
+            let failed = fail(select);
+            assert!(
+                matches!(failed, Err(Error::Deadlock | Error::Timeout)),
+                "{failed:?}"
+            );
+            assert_eq!(me.take_tempval().downcast::<i32>().unwrap(), 5);
+        }
+    });
+}

@@ -1362,3 +1362,38 @@ fn the_time_of_wait_while_is_that_of_all_its_waits_together() {
     let (done, after) = over.get().unwrap();
     assert!(!done && after >= MS(50), "{done} after {after:?}");
 }
+
+#[test]
+fn who_may_not_wait_breaks_the_barrier_unless_it_comes_last() {
+    for trapped in [false, true] {
+        let barrier = Rc::new(Barrier::new(2));
+        let come = |barrier: &Barrier| match trapped {
+            false => barrier.wait_timeout(Duration::ZERO),
+            true => {
+                let _trap = hardswitch::block_trap();
+                barrier.wait()
+            }
+        };
+        let refused = come(&barrier).unwrap_err();
+        assert!(matches!(refused, Error::Timeout | Error::BlockTrap));
+        assert_eq!(matches!(refused, Error::BlockTrap), trapped);
+        assert!(barrier.is_broken());
+        assert!(is(barrier.wait(), StateError::BarrierBroken));
+        barrier.reset();
+        // Who waits is told.
+        let (waits, told) = (Rc::new(Barrier::new(3)), Rc::new(Cell::new(false)));
+        let (b, tell) = (waits.clone(), told.clone());
+        spawn(move || tell.set(is(b.wait(), StateError::BarrierBroken))).unwrap();
+        settle();
+        come(&waits).unwrap_err();
+        settle();
+        assert!(told.get());
+        // The last one need not wait.
+        let b = barrier.clone();
+        spawn(move || assert!(!b.wait().unwrap())).unwrap();
+        settle();
+        assert!(come(&barrier).unwrap());
+        settle();
+        assert!(!barrier.is_broken());
+    }
+}

@@ -146,7 +146,7 @@ impl<T: AsRawFd> Source<T> {
             source.wait(interest, until)
         };
         // Also if it need not wait: what was thrown, and time that is up, must not wait for data to run out.
-        crate::thread::raise()?;
+        crate::thread::raise().map_err(WaitError::Thrown)?;
         if self.burst.get() >= BURST {
             wait(self)?;
         }

@@ -115,3 +115,44 @@ fn permits_pass_many_that_are_gone() {
         assert_eq!((semaphore.waiting(), semaphore.available()), (0, given));
     }
 }
+
+#[test]
+#[cfg_attr(feature = "asan", ignore = "what a thread abandons is a leak")]
+fn a_value_passes_getters_that_are_gone() {
+    let queue = Arc::new(Queue::new());
+    let waits = queue.clone();
+    let _gone = Gone::with(3, move || waits.get().map(drop));
+    let (lives, got) = (queue.clone(), Rc::new(RefCell::new(None)));
+    let tell = got.clone();
+    crate::spawn(move || {
+        *tell.borrow_mut() = Some(lives.get()?);
+        Ok::<(), crate::Error>(())
+    })
+    .unwrap();
+    crate::run().unwrap();
+    queue.put(7).unwrap();
+    crate::run().unwrap();
+    assert_eq!(got.take(), Some(7), "it goes to the one who is there");
+}
+
+#[test]
+fn a_permit_that_was_given_before_the_time_was_up_is_had_though_nobody_has_been_woken() {
+    let sem = Rc::new(super::sem::Sem::new(0, 1));
+    let (waits, told) = (sem.clone(), Rc::new(RefCell::new(None)));
+    let tell = told.clone();
+    crate::spawn(move || {
+        let until = super::wait::Until::after(std::time::Duration::from_millis(5));
+        *tell.borrow_mut() = Some(waits.acquire(until));
+    })
+    .unwrap();
+    crate::run().unwrap();
+    let given = sem.grant().expect("it waits");
+    crate::MainLoop::current()
+        .unwrap()
+        .run_until_idle()
+        .unwrap();
+    assert!(matches!(told.take(), Some(Ok(()))));
+    assert_eq!((sem.free(), sem.waiting()), (0, 0));
+    sem.wake(&given);
+    assert_eq!(sem.free(), 0, "it has come");
+}
