@@ -212,6 +212,13 @@ typedef struct hsw_tasklet {
 // library nor unwind.
 typedef void (*hsw_write)(const char *text, size_t length, void *user);
 
+// A handle of an error: of what a call failed with, payload and all. Any thread may use it, and it has one owner, who gives it back with
+// `hsw_error_release`.
+typedef struct hsw_error {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_error;
+
 // `__cxa_get_globals` of a C++ runtime (Itanium C++ ABI, 2.2.2).
 typedef void *(*hsw_cxa_get_globals)(void);
 
@@ -320,7 +327,8 @@ typedef struct hsw_uncaught {
 } hsw_uncaught;
 
 // Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the error has been dealt with; with
-// any other answer it goes on to the innermost `hsw_run`. It must not unwind.
+// any other answer it goes on to the innermost `hsw_run`. While it runs the error is the tasklet's last one: `hsw_error_last` keeps it. It must
+// not unwind.
 typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *user);
 
 // A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
@@ -828,6 +836,22 @@ hsw_status hsw_dump_tasklets(hsw_write write,
                              void *user,
                              bool backtraces);
 
+// Keeps the calling tasklet's last error, which is forgotten at its next failing call: so that what cleans up may fail, and the error go on all the
+// same, with `hsw_error_fail`. The last error stays what it is.
+//
+// `HSW_ERR_STATE`: there is none.
+hsw_status hsw_error_last(struct hsw_error *error);
+
+// Makes another handle of the same error, with an owner of its own.
+hsw_status hsw_error_retain(struct hsw_error error, struct hsw_error *other);
+
+// Gives a handle back. With the last one, and the last copy elsewhere, a payload goes.
+hsw_status hsw_error_release(struct hsw_error error);
+
+// Makes the error the calling tasklet's last one, and returns its status: a function that ends with `return hsw_error_fail(error)` fails with the
+// very error that was kept. The handle stays the caller's. (A handle that names no error is a failure like any other.)
+hsw_status hsw_error_fail(struct hsw_error error);
+
 // Makes a C++ runtime known: from now on each tasklet of the process has exceptions of its own in it, and nobody switches while
 // one of it is on its way. Without that a tasklet that switches in a `catch` block of that runtime destroys the exceptions of others.
 // The library finds one by itself: the one that the file which the library is linked into sees. What is added twice is known
@@ -1085,6 +1109,14 @@ hsw_status hsw_grow(hsw_function function,
 
 // Bytes of its window or stack that the calling tasklet has in use; 0 for main and on a segment.
 hsw_status hsw_stack_used(size_t *bytes);
+
+// For languages with exceptions: a call has failed with `HSW_ERR_EXIT`, and that becomes an exception, whose number this is. When the exception
+// is destroyed without having got to the end of the tasklet's function, `hsw_exit_swallowed` says so. `hardswitch.hpp` does this.
+uint64_t hsw_exit_told(void);
+
+// The exception with this number is gone, and its tasklet runs on. If that is the calling tasklet, and this the last kill that it was told of, its next
+// wait fails with `HSW_ERR_EXIT` again; after ten times nothing more is done. Otherwise this does nothing.
+void hsw_exit_swallowed(uint64_t number);
 
 // The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never null, never freed.
 const char *hsw_status_name(hsw_status status);

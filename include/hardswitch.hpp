@@ -27,8 +27,19 @@
 // * Exceptions and switching. Each tasklet has its own exception state: it may switch within a catch block, and rethrow after
 //   it. It may not switch in a destructor that runs because of an exception: that throws hsw::switch_trap (so, mind, the program
 //   terminates if the destructor lets it out).
-// * tasklet_exit is how a tasklet ends that was killed. It is not a std::exception: `catch (std::exception&)` lets it pass. Code
-//   that says `catch (...)` must rethrow.
+// * After an exception. What a call that throws leaves behind: the object is as it was before the call, and can be used on, unless its comment says
+//   otherwise. A value that was to be sent, put or thrown is gone; one that was to be received is still there for others, unless T's own move
+//   threw, or the caller was killed in the moment it came. An object that was moved from is a handle of nothing: calls throw usage_error, it can be
+//   assigned to and destroyed. What leaves a function that was handed in (of spawn, a timer, post, a select's `then`) changes nothing for the object
+//   that called it.
+// * tasklet_exit is how a tasklet ends that was killed. It is not a std::exception: `catch (std::exception&)` lets it pass. Code that says
+//   `catch (...)` must rethrow; if it does not, the tasklet's next wait throws it again, ten times at most. The functions of std::ostream and
+//   std::istream catch everything that their streambuf throws: where one waits (it sends on a channel or a socket), say
+//   `stream.exceptions(std::ios::badbit)`, so that they rethrow; then a kill ends the tasklet where it is.
+// * The end of a thread. pthread_exit and the cancellation of a thread unwind its stack by force. That works in main's own code; in a tasklet, or in any
+//   function that the library has called, the process ends with words: such unwinding ends at the end of the thread's stack, and there is none.
+// * The end of the process (main returns, std::exit from wherever) unwinds no tasklet, and nobody runs after it: destructors of statics may use and
+//   release handles, but what would switch or wait throws. hsw::thread::attached in main() ends the tasklets before that, in order.
 #ifndef HARDSWITCH_HPP
 #define HARDSWITCH_HPP
 
@@ -39,7 +50,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <cxxabi.h>
 #include <exception>
 #include <functional>
 #include <iterator>
@@ -63,10 +77,30 @@ class remote;
 
 // ------------------------------------------------------------------------------------------------------------- errors
 
-/// The calling tasklet was killed. Not a std::exception, so that handlers of errors let it pass.
+namespace detail {
+struct exits;
+} // namespace detail
+
+/// The calling tasklet was killed. Not a std::exception, so that handlers of errors let it pass. One that is caught and does not go on to the end of
+/// the tasklet's function (a `catch (...)` of somebody else's code, like that of std::ostream) comes again: the tasklet's next wait throws it,
+/// ten times at most.
 class tasklet_exit {
 public:
+    tasklet_exit() noexcept = default;
+    // A copy is not the kill itself.
+    tasklet_exit(const tasklet_exit&) noexcept {}
+    tasklet_exit& operator=(const tasklet_exit&) noexcept { return *this; }
+    ~tasklet_exit() {
+        if (number_ != 0) {
+            hsw_exit_swallowed(number_);
+        }
+    }
     const char* what() const noexcept { return "TaskletExit"; }
+
+private:
+    friend struct detail::exits;
+    explicit tasklet_exit(std::uint64_t number) noexcept : number_(number) {}
+    mutable std::uint64_t number_ = 0; // 0: not of a kill, or it has arrived
 };
 
 /// Whatever a call of this library can fail with. what() has the words, with the name of the tasklet or limit in it.
@@ -124,12 +158,77 @@ public:
 private:
     int code_;
 };
-/// An exception of the Rust side, or of C code that threw something this header does not know.
-struct foreign_exception : error {
+namespace detail {
+
+/// What the kills of this header do with their exceptions.
+struct exits {
+    [[noreturn]] static void raise() { throw tasklet_exit(hsw_exit_told()); }
+    /// It has got to where a killed tasklet ends.
+    static void arrived(const tasklet_exit& exit) noexcept { exit.number_ = 0; }
+};
+
+/// An error of the library, counted.
+struct kept_error {
+    kept_error() = default;
+    ~kept_error() {
+        if (raw.handle != 0) {
+            hsw_error_release(raw);
+        }
+    }
+    kept_error(const kept_error&) = delete;
+    kept_error& operator=(const kept_error&) = delete;
+    hsw_error raw{};
+};
+
+} // namespace detail
+
+/// An exception of the Rust side, the time limit of an enclosing within(), or what C code threw that this header does not know. It keeps the very
+/// error: when it leaves a function that the library has called, the error goes on as itself, whatever has failed meanwhile.
+class foreign_exception : public error {
+public:
     using error::error;
+    /// The calling tasklet's last error.
+    static foreign_exception last(hsw_status status, const std::string& words) {
+        foreign_exception out(status, words);
+        // Not make_shared: it leaves a unique symbol in the module, which then cannot be unloaded.
+        std::shared_ptr<detail::kept_error> kept(new detail::kept_error);
+        if (hsw_error_last(&kept->raw) == HSW_OK) {
+            out.error_ = std::move(kept);
+        }
+        return out;
+    }
+    /// The handle of the error, for calls of the C interface; of nothing, if it was not made from one. It stays this object's.
+    hsw_error raw() const noexcept { return error_ ? error_->raw : hsw_error{}; }
+
+private:
+    std::shared_ptr<const detail::kept_error> error_{};
 };
 
 namespace detail {
+
+/// A function that the library has called is being left by force: by pthread_exit, or since its thread is cancelled. That cannot go on through the
+/// library's frames, and would end at the end of a tasklet's stack, not of the thread's.
+[[noreturn]] inline void left_by_force() noexcept {
+    std::fputs("hardswitch: pthread_exit or a cancellation was to end a thread in a function that the library has called\n", stderr);
+    std::abort();
+}
+
+// Stands before each `catch (...)` at which a function of the caller's ends.
+#ifdef __GLIBCXX__
+#define HSW_DETAIL_CATCH_FORCED                                                                                                               \
+    catch (const abi::__forced_unwind&) {                                                                                                     \
+        ::hsw::detail::left_by_force();                                                                                                       \
+    }
+#else
+#define HSW_DETAIL_CATCH_FORCED
+#endif
+
+/// The exception that is being handled; never null: what is no exception of C++ has none.
+inline std::exception_ptr caught() {
+    const std::exception_ptr exception = std::current_exception();
+    return exception ? exception
+                     : std::make_exception_ptr(foreign_exception(HSW_ERR_THROWN, "an exception of another language, or of another C++ runtime"));
+}
 
 /// Frees the std::exception_ptr that this header throws as a payload. Its address tells such payloads from others.
 inline void destroy_exception(void* data) noexcept { delete static_cast<std::exception_ptr*>(data); }
@@ -140,8 +239,11 @@ void destroy_boxed(void* data) noexcept {
     delete static_cast<T*>(data);
 }
 
-/// The words of an exception, for the message that goes with it. Never switches.
+/// The words of an exception, for the message that goes with it. Never switches. Throws usage_error for none.
 inline std::string words_of(const std::exception_ptr& exception) {
+    if (!exception) {
+        throw usage_error(HSW_ERR_NULL, "the exception is null");
+    }
     try {
         std::rethrow_exception(exception);
     } catch (const std::exception& e) {
@@ -159,17 +261,17 @@ inline std::string words_of(const std::exception_ptr& exception) {
     const std::string words = hsw_last_error_message();
     switch (status) {
     case HSW_ERR_EXIT:
-        throw tasklet_exit();
+        exits::raise();
     case HSW_ERR_THROWN: {
         void* payload = nullptr;
         hsw_destroy destroy = nullptr;
         if (hsw_last_error_payload(&payload, &destroy) == HSW_OK && destroy == &destroy_exception) {
             std::rethrow_exception(*static_cast<const std::exception_ptr*>(payload));
         }
-        throw foreign_exception(status, words);
+        throw foreign_exception::last(status, words);
     }
     case HSW_ERR_PANICKED:
-        throw foreign_exception(status, words);
+        throw foreign_exception::last(status, words);
     case HSW_ERR_CLOSED:
         throw closed(status, words);
     case HSW_ERR_DEADLOCK:
@@ -219,7 +321,7 @@ struct payload {
 /// Makes the exception that is handled the last error, and returns its status.
 inline hsw_status fail_with_current() noexcept {
     try {
-        payload thrown(std::current_exception());
+        payload thrown(caught());
         return hsw_fail(thrown.data, &destroy_exception, thrown.words.c_str());
     } catch (...) {
         return HSW_ERR_OUT_OF_MEMORY; // there is no room for its words
@@ -233,15 +335,14 @@ hsw_status guard(F&& function) noexcept {
     try {
         function();
         return HSW_OK;
-    } catch (const tasklet_exit&) {
+    } catch (const tasklet_exit& e) {
+        exits::arrived(e);
         return HSW_ERR_EXIT;
     } catch (const foreign_exception& e) {
-        // Not ours: if it is the last error still, it goes on as itself.
-        if (hsw_last_error_status() == e.status() && std::strcmp(hsw_last_error_message(), e.what()) == 0) {
-            return e.status();
-        }
-        return fail_with_current();
-    } catch (...) {
+        return e.raw().handle != 0 ? hsw_error_fail(e.raw()) : fail_with_current();
+    }
+    HSW_DETAIL_CATCH_FORCED
+    catch (...) {
         return fail_with_current();
     }
 }
@@ -617,33 +718,41 @@ std::optional<T> take_unless(hsw_status none, Call&& call) {
 /// After a mistake of the caller's nothing has changed: a value that was to be sent is still ours.
 inline bool was_mistake(hsw_status status) noexcept { return status >= HSW_ERR_NULL && status != HSW_ERR_INTERNAL; }
 
+/// A packed value that is still ours, if so.
+template <class T>
+struct unsent {
+    ~unsent() {
+        if (ours) {
+            carrier<T>::drop(data);
+        }
+    }
+    void* data;
+    bool ours = false;
+};
+
 /// Runs a call that takes a value away. When it answers `refused` the value is still ours: it is destroyed, and the answer is false.
 template <class T, class Call>
 bool give_unless(hsw_status refused, T&& value, Call&& call) {
-    void* const data = carrier<T>::pack(std::move(value));
-    const hsw_status status = call(data);
-    if (status == refused || was_mistake(status)) {
-        carrier<T>::drop(data);
-    }
+    unsent<T> packed{carrier<T>::pack(std::move(value))};
+    const hsw_status status = call(packed.data);
+    packed.ours = status == refused || was_mistake(status);
     if (status == refused) {
         return false;
     }
-    check(status);
+    check(status); // before the value goes: its destructor may make calls that fail
     return true;
 }
 
 /// Runs a call that takes a value away.
 template <class T, class Call>
 void give(T&& value, Call&& call) {
-    void* const data = carrier<T>::pack(std::move(value));
-    const hsw_status status = call(data);
-    if (was_mistake(status)) {
-        carrier<T>::drop(data);
-    }
+    unsent<T> packed{carrier<T>::pack(std::move(value))};
+    const hsw_status status = call(packed.data);
+    packed.ours = was_mistake(status);
     check(status);
 }
 
-/// for (T value : channel) receives until the channel's next() has nothing more.
+/// for (T value : channel) receives until the channel's next() has nothing more. A ++ that throws has left the iterator where it was.
 template <class T, class Channel>
 class iterator {
 public:
@@ -657,7 +766,11 @@ public:
     explicit iterator(const Channel* from) : from_(from) { ++*this; }
     reference operator*() { return *value_; }
     iterator& operator++() {
-        value_ = from_->next();
+        std::optional<T> next = from_->next();
+        value_.reset();
+        if (next) {
+            value_.emplace(std::move(*next));
+        }
         return *this;
     }
     pointer operator->() { return &*value_; }
@@ -667,7 +780,12 @@ public:
             T value;
             T operator*() { return std::move(value); }
         } out{std::move(*value_)};
-        ++*this;
+        try {
+            ++*this;
+        } catch (...) {
+            value_.emplace(std::move(out.value));
+            throw;
+        }
         return out;
     }
     friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.value_.has_value() == b.value_.has_value(); }
@@ -1036,6 +1154,16 @@ join_handle<std::invoke_result_t<F&>> spawn_joinable(F function, const options& 
 template <class T>
 class join_outcome {
 public:
+    /// What is moved from has nothing more to give: get() throws hsw::closed.
+    join_outcome(join_outcome&& other) noexcept
+        : value_(std::move(other.value_)), exception_(std::exchange(other.exception_, nullptr)), there_(std::exchange(other.there_, false)) {}
+    join_outcome& operator=(join_outcome&& other) noexcept {
+        join_outcome taken(std::move(other));
+        std::swap(value_, taken.value_);
+        std::swap(exception_, taken.exception_);
+        std::swap(there_, taken.there_);
+        return *this;
+    }
     /// What join() would have returned, or throws what it would have thrown. Once.
     T get() {
         if (exception_) {
@@ -1052,6 +1180,7 @@ public:
 private:
     template <class Range, class F>
     friend void join_each(const Range& handles, F then);
+    join_outcome() = default;
     struct free_result {
         void operator()(void* data) const noexcept {
             if constexpr (detail::result_carrier<T>::destroyer != nullptr) {
@@ -1106,7 +1235,7 @@ void join_each(const Range& handles, F then) {
             try {
                 detail::raise(status);
             } catch (...) {
-                outcome.exception_ = std::current_exception();
+                outcome.exception_ = detail::caught();
             }
         }
         const std::size_t which = left[chosen];
@@ -1126,14 +1255,15 @@ void join_each(const Range& handles, F then) {
 /// A queue can be sent to when it has room, and received from when it has a value; a join_handle is received from when its tasklet has ended.
 /// Channels of one thread and channels between threads (hsw::thread::channel) may stand side by side.
 /// If several can be done, the choice is fair; in_order() takes the one that was added first. While it waits, the tasklet is in the queue
-/// of each channel and counts in its balance. An object is for one wait: it forgets its operations when one is done, or when it
-/// throws. A select cannot send and receive on the same channel.
+/// of each channel and counts in its balance. A select cannot send and receive on the same channel.
+///
+/// Operations are for one wait. perform() takes all of them out of the object as it begins, so after it, however it ended (also by an exception, or in
+/// a callback), the object is empty and can be given new ones; what was not sent is destroyed. An add that throws has added nothing.
 class select {
 public:
     select() = default;
     select(const select&) = delete;
     select& operator=(const select&) = delete;
-    ~select() { clear(); }
 
     // A case names the handle that is kept for it: a copy has another one than what it was copied from.
 
@@ -1219,42 +1349,29 @@ private:
                 }
             }
         } unsent{what.value, destroy};
-        cases_.push_back(what);
-        try {
-            then_.push_back(rest{std::move(then), destroy, std::make_shared<Channel>(std::move(channel))});
-        } catch (...) {
-            cases_.pop_back();
-            throw;
-        }
+        rest more{std::move(then), destroy, std::shared_ptr<void>(std::shared_ptr<Channel>(new Channel(std::move(channel))))};
+        waiting_.rest.reserve(waiting_.rest.size() + 1);
+        waiting_.cases.push_back(what);
+        waiting_.rest.push_back(std::move(more)); // there is room: it does not throw
         unsent.destroy = nullptr;
     }
 
     bool go(std::uint64_t limit) {
+        operations now = std::exchange(waiting_, operations{});
         std::size_t chosen = SIZE_MAX;
-        const hsw_status status = hsw_select(cases_.data(), cases_.size(), limit, in_order_, &chosen);
+        const hsw_status status = hsw_select(now.cases.data(), now.cases.size(), limit, in_order_, &chosen);
         if (status == HSW_OK) {
-            void* const data = cases_[chosen].value;
-            const std::function<void(void*)> then = std::move(then_[chosen].function);
-            then_[chosen].destroy = nullptr;
-            clear();
+            void* const data = now.cases[chosen].value;
+            const std::function<void(void*)> then = std::move(now.rest[chosen].function);
+            now.rest[chosen].destroy = nullptr; // what was sent is gone, what came is for `then`
+            now.clear();
             then(data);
             return true;
         }
         if (status == HSW_ERR_TIMEOUT && chosen == SIZE_MAX) {
-            clear();
             return false;
         }
-        detail::raise(status); // what was not sent is destroyed with this object
-    }
-
-    void clear() noexcept {
-        for (std::size_t i = 0; i < then_.size(); ++i) {
-            if (cases_[i].direction == HSW_SEND && cases_[i].value != nullptr && then_[i].destroy != nullptr) {
-                then_[i].destroy(cases_[i].value);
-            }
-        }
-        cases_.clear();
-        then_.clear();
+        detail::raise(status); // what was not sent is destroyed after that has its words
     }
 
     struct rest {
@@ -1262,8 +1379,30 @@ private:
         hsw_destroy destroy;
         std::shared_ptr<void> channel; // keeps the handle
     };
-    std::vector<hsw_case> cases_;
-    std::vector<rest> then_;
+    /// The operations of one wait: what is still to be sent is destroyed with them.
+    struct operations {
+        operations() = default;
+        operations(operations&& other) noexcept : cases(std::exchange(other.cases, {})), rest(std::exchange(other.rest, {})) {}
+        operations& operator=(operations&& other) noexcept {
+            std::swap(cases, other.cases);
+            std::swap(rest, other.rest);
+            return *this;
+        }
+        ~operations() { clear(); }
+        void clear() noexcept {
+            // Out of here first: a destructor may come back.
+            const std::vector<hsw_case> old_cases = std::exchange(cases, {});
+            const std::vector<select::rest> old_rest = std::exchange(rest, {});
+            for (std::size_t i = 0; i < old_rest.size(); ++i) {
+                if (old_cases[i].direction == HSW_SEND && old_cases[i].value != nullptr && old_rest[i].destroy != nullptr) {
+                    old_rest[i].destroy(old_cases[i].value);
+                }
+            }
+        }
+        std::vector<hsw_case> cases{};
+        std::vector<select::rest> rest{};
+    };
+    operations waiting_{};
     bool in_order_ = false;
 };
 
@@ -1420,7 +1559,7 @@ inline std::string dump_tasklets(bool backtraces = false) {
             try {
                 self->words.append(piece, length);
             } catch (...) {
-                self->exception = std::current_exception();
+                self->exception = detail::caught();
             }
         }
     } out;
@@ -1492,9 +1631,11 @@ inline hsw_status call_error_hook(const hsw_uncaught* uncaught, void* function) 
         const bool ours = uncaught->destroy == &destroy_exception;
         const std::exception_ptr exception =
             ours ? *static_cast<const std::exception_ptr*>(uncaught->payload)
-                 : std::make_exception_ptr(foreign_exception(uncaught->status, uncaught->message));
+                 : std::make_exception_ptr(foreign_exception::last(uncaught->status, uncaught->message));
         return (*static_cast<std::function<bool(const std::exception_ptr&)>*>(function))(exception) ? HSW_OK : HSW_ERR_OTHER;
-    } catch (...) {
+    }
+    HSW_DETAIL_CATCH_FORCED
+    catch (...) {
         return HSW_ERR_OTHER;
     }
 }
@@ -1550,7 +1691,9 @@ private:
     static void call(hsw_tasklet previous, hsw_tasklet next, void* user) noexcept {
         try {
             static_cast<switch_hook*>(user)->function_(previous, next);
-        } catch (...) {
+        }
+        HSW_DETAIL_CATCH_FORCED
+        catch (...) {
             // Stackless prints and goes on; a library is quiet.
         }
     }
@@ -1575,7 +1718,9 @@ private:
     static void call(std::size_t channel_id, hsw_tasklet tasklet, bool sending, bool will_block, void* user) noexcept {
         try {
             static_cast<channel_hook*>(user)->function_(channel_id, tasklet, sending, will_block);
-        } catch (...) {
+        }
+        HSW_DETAIL_CATCH_FORCED
+        catch (...) {
             // As above.
         }
     }
@@ -1606,10 +1751,13 @@ struct far_call {
             } else {
                 self->result.emplace(self->function());
             }
-        } catch (...) {
-            self->exception = std::current_exception();
+        }
+        HSW_DETAIL_CATCH_FORCED
+        catch (...) {
+            self->exception = caught();
         }
     }
+    /// Once.
     R take() {
         if (exception) {
             std::rethrow_exception(std::exchange(exception, nullptr));
@@ -1740,7 +1888,7 @@ inline void fail_later(hsw_status status) noexcept {
         try {
             raise(status);
         } catch (...) {
-            spawn_detached([exception = std::current_exception()] { std::rethrow_exception(exception); });
+            spawn_detached([exception = caught()] { std::rethrow_exception(exception); });
         }
     } catch (...) {
     }
@@ -1806,12 +1954,13 @@ private:
 template <class F>
 class offload_outcome {
 public:
-    /// What it returned, or throws what it threw; hsw::closed when its pool was shut down before it was called. Once.
+    /// What it returned, or throws what it threw; hsw::closed when its pool was shut down before it was called, and when it is asked once more.
     auto get() {
         if (!call_) {
-            throw closed(HSW_ERR_CLOSED, "the worker pool was shut down before the call began");
+            throw closed(HSW_ERR_CLOSED, "the result has been taken, or the worker pool was shut down before the call began");
         }
-        return call_->take();
+        const std::unique_ptr<detail::offloaded<F>> call = std::move(call_);
+        return call->take();
     }
 
 private:
@@ -1995,7 +2144,7 @@ public:
                     self.call.function.tasklet = hsw::tasklet::adopt(detail::ask(&hsw_tasklet_retain, lent));
                     detail::far_call<bound>::run(&self.call);
                 } catch (...) {
-                    self.call.exception = std::current_exception();
+                    self.call.exception = detail::caught();
                 }
                 self.call.function.tasklet = hsw::tasklet(); // on its own thread
             }
@@ -2075,7 +2224,8 @@ public:
     host_lock_settings settings() const { return detail::ask(&hsw_host_lock_get_settings, raw_); }
     /// Figures; hardswitch.h says what each is.
     hsw_host_lock_stats stats() const { return detail::ask(&hsw_host_lock_get_stats, raw_); }
-    /// Tells `function` of each event from now on, on the thread that it happens to. It must not throw, switch or wait.
+    /// Tells `function` of each event from now on, on the thread that it happens to. It must not switch or wait; what it
+    /// throws is ignored.
     void set_hook(std::function<void(const hsw_host_lock_event&)> function) const {
         using hook = std::function<void(const hsw_host_lock_event&)>;
         detail::check(hsw_host_lock_set_hook(raw_, &call, new hook(std::move(function)), &detail::destroy_boxed<hook>));
@@ -2085,7 +2235,13 @@ public:
 private:
     explicit host_lock(hsw_host_lock raw) noexcept : handle(raw) {}
     static void call(const hsw_host_lock_event* event, void* user) noexcept {
-        (*static_cast<std::function<void(const hsw_host_lock_event&)>*>(user))(*event);
+        try {
+            (*static_cast<std::function<void(const hsw_host_lock_event&)>*>(user))(*event);
+        }
+        HSW_DETAIL_CATCH_FORCED
+        catch (...) {
+            // As with the other hooks.
+        }
     }
 };
 
@@ -2281,7 +2437,7 @@ private:
         if (status == HSW_ERR_TIMEOUT) {
             return std::cv_status::timeout;
         }
-        if (status < HSW_ERR_NULL) {
+        if (!detail::was_mistake(status)) {
             held.release(); // not held any more, so not to be unlocked
         }
         detail::raise(status);
@@ -2416,7 +2572,9 @@ public:
     explicit queue(std::size_t capacity = SIZE_MAX) { detail::check(hsw_sync_queue_new(capacity, carrier::destroyer, &raw_)); }
 
     /// Puts a value in at the end; waits while it is full. Throws hsw::closed. The value is gone also when this throws.
-    void put(T value) const { static_cast<void>(put_ns(std::move(value), HSW_NO_LIMIT)); }
+    void put(T value) const {
+        detail::give(std::move(value), [this](void* data) { return hsw_sync_queue_put(raw_, data, HSW_NO_LIMIT); });
+    }
     /// Puts a value in, if there is room; else false, and the value is gone.
     bool try_put(T value) const { return put_ns(std::move(value), 0); }
     /// As put(), but gives up when the time is over: false, and the value is gone.
@@ -2425,7 +2583,9 @@ public:
         return put_ns(std::move(value), detail::nanoseconds(limit));
     }
     /// Takes the first value; waits while there is none. Throws hsw::closed when the queue is closed and empty.
-    T get() const { return *get_ns(HSW_NO_LIMIT); }
+    T get() const {
+        return detail::take<T>([this](void** data) { return hsw_sync_queue_get(raw_, HSW_NO_LIMIT, data); });
+    }
     /// Takes the first value, if there is one.
     std::optional<T> try_get() const { return get_ns(0); }
     /// As get(), but gives up when the time is over: nothing.
@@ -2770,5 +2930,7 @@ public:
 };
 
 } // namespace hsw
+
+#undef HSW_DETAIL_CATCH_FORCED
 
 #endif

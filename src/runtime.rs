@@ -13,6 +13,8 @@ use core::{mem, ptr};
 
 use crate::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
 use crate::channel;
+#[cfg(feature = "std")]
+use crate::debug;
 use crate::debug::table::{self, Chunk, Link};
 use crate::error::{Error, Result, SettingsError, StateError};
 use crate::exceptions;
@@ -1115,6 +1117,35 @@ pub unsafe fn end_thread() {
     thread_exit(|| false);
 }
 
+/// Asked at the end of a thread: are its tasklets left as they are?
+///
+/// They are where another one than main is running: nothing can be run in order any more. And they
+/// are at the end of the process, as those of all other threads: nobody has killed them. (If they
+/// were unwound then, code that was in the middle of its work would have to bear it: a destructor in
+/// C++ that waits lets the kill out, and the process would end with `std::terminate`.)
+#[cfg(feature = "std")]
+pub(crate) fn abandons() -> bool {
+    inside_tasklet() || process_ends()
+}
+
+/// As [`thread_exit`], where thread-locals are destroyed: the thread ends by itself, or the process does.
+#[cfg(feature = "std")]
+pub(crate) fn thread_ends(above: fn() -> bool) {
+    if !abandons() {
+        thread_exit(above);
+    } else if let Some(runtime) = Runtime::existing() {
+        runtime.abandon();
+    }
+}
+
+/// Is it the process that ends, and not this thread alone? Asked where thread-locals are destroyed:
+/// that is the first thing that `exit` does, on the thread that calls it. Those of the first thread
+/// are destroyed at no other time.
+#[cfg(feature = "std")]
+fn process_ends() -> bool {
+    os::is_first_thread() || debug::is_called_by(os::exit_address())
+}
+
 /// Is another tasklet than main running? Then its thread cannot end in order.
 pub(crate) fn inside_tasklet() -> bool {
     Runtime::existing().is_some_and(|runtime| runtime.current() != runtime.main())
@@ -1221,12 +1252,14 @@ impl Runtime {
     }
 
     /// The thread ends inside a tasklet: its stack is about to go, and nobody can run
-    /// safely any more.
+    /// safely any more. Or it ends with the process. Who comes later, with a handle, runs nobody.
     fn abandon(&self) {
         if self.end.replace(End::Over) == End::Over {
             return;
         }
-        log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+        if inside_tasklet() {
+            log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+        }
         #[cfg(feature = "std")]
         {
             mem::forget(crate::thread::set_free());
@@ -1234,6 +1267,7 @@ impl Runtime {
             crate::thread::detach(false);
             crate::thread::host_lock::leave();
         }
+        self.set_hook(HOOK_ENDED, true);
     }
 }
 

@@ -664,6 +664,13 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
     }
 }
 
+/// The running tasklet was killed, and has not ended: its next wait tells it again.
+pub(crate) fn exit_again(runtime: &Runtime) {
+    let me = runtime.current();
+    // SAFETY: the running tasklet.
+    unsafe { thrown::keep(runtime, me, thrown::level_of(me), Error::Exit) };
+}
+
 pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let task = target.as_ptr();

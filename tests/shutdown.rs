@@ -107,10 +107,28 @@ fn the_process_may_end_while_deep_tasklets_of_another_thread_wait() {
     }
 }
 
+fn a_thread_may_exit_the_process_while_its_own_deep_tasklets_wait() {
+    for case in DEPTHS {
+        for by_the_first_thread in [false, true] {
+            ends_with_its_status(case, || {
+                let waits = move || {
+                    go_deep(case, hardswitch::schedule_remove);
+                    std::process::exit(STATUS);
+                };
+                if by_the_first_thread {
+                    waits();
+                }
+                let _ = thread::spawn(waits).join();
+            });
+        }
+    }
+}
+
 /// One test, so that the harness starts no other while one forks: the child would find the locks taken that std has for that.
 #[test]
 fn the_process_ends_at_once_from_wherever_it_is_asked() {
     a_deep_tasklet_may_exit_the_process();
     a_deep_tasklet_of_another_thread_may_exit_the_process();
+    a_thread_may_exit_the_process_while_its_own_deep_tasklets_wait();
     the_process_may_end_while_deep_tasklets_of_another_thread_wait();
 }

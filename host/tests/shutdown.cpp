@@ -1,14 +1,27 @@
-// Ends the process while tasklets are deep in their frames: `shutdown HOW WHERE STACK`. Run by test_shutdown.cpp, which looks at what it says and
+// Ends the process, or a thread, while tasklets are deep in their frames: `shutdown HOW WHERE STACK`. Run by test_shutdown.cpp, which looks at what it says and
 // at its status.
 //
 //   HOW    return   main returns
+//          ended    main ends its tasklets first, by hsw::thread::attached
 //          exit     std::exit, by a tasklet 200 levels deep
+//          forced   pthread_exit, by one
+//          own      pthread_exit, by a thread's own code; then main returns
+//          c        pthread_exit, by a tasklet in C; WHERE does not matter
 //   WHERE  main     the tasklets are the main thread's
 //          thread   another thread's, and who exits is one of them
 //          other    another thread's, which sleeps; main ends the process
 //   STACK  sliced | own | spilled (its frames are in the heap, but for the last few)
+//
+// `shutdown busy WHERE`: the tasklets are in destructors, which wait and let out whatever comes of it; a static has a handle of one.
+//
+//   WHERE  main     main returns
+//          exit     std::exit, by main
+//          tasklet  std::exit, by a tasklet
+//          thread   std::exit, by another thread, whose the tasklets are
+//          quick    std::quick_exit, by a tasklet
 #include <hardswitch.hpp>
 
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <atomic>
@@ -83,11 +96,71 @@ void spawn_deep(const std::string& stack, F last) {
     }
 }
 
+/// The last handle of a tasklet that is paused: to give it back is to kill it.
+hsw::tasklet in_a_static;
+
+/// Waits in its destructor, which lets out what comes of that.
+struct waits {
+    explicit waits(hsw::channel<int> what) : never(std::move(what)) {}
+    ~waits() { never.receive(); }
+    hsw::channel<int> never;
+};
+
+/// As that, but when it unwinds.
+struct joins {
+    hsw::join_handle<int> child = hsw::spawn_joinable([] {
+        hsw::sleep(std::chrono::hours(1));
+        return 1;
+    });
+    ~joins() { child.join(); }
+};
+
+void spawn_busy() {
+    const hsw::channel<int> never;
+    for (const bool own : {false, true}) {
+        hsw::options how;
+        how.own_stack = own;
+        hsw::spawn_detached([never] { const waits here(never); }, how);
+        hsw::spawn_detached([] {
+            const joins here;
+            hsw::sleep(std::chrono::hours(1));
+        }, how);
+    }
+    in_a_static = hsw::spawn([never] {
+        const waits here(never);
+        hsw::schedule_remove();
+    });
+    hsw::tick(std::chrono::seconds(10));
+}
+
+int busy(const std::string& where) {
+    if (where == "thread") {
+        std::thread([] {
+            spawn_busy();
+            std::exit(42);
+        }).join();
+    }
+    spawn_busy();
+    if (where == "exit") {
+        std::exit(42);
+    }
+    if (where != "main") {
+        hsw::spawn_detached([where] {
+            where == "quick" ? std::quick_exit(42) : std::exit(42);
+        });
+        hsw::run();
+    }
+    return 42;
+}
+
 } // namespace
 
 int main(int count, char** argv) {
     const rlimit no_core = {0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
+    if (count == 3 && argv[1] == std::string("busy")) {
+        return busy(argv[2]);
+    }
     if (count != 4) {
         return 2;
     }
@@ -98,8 +171,30 @@ int main(int count, char** argv) {
         if (how == "exit") {
             std::exit(42);
         }
+        if (how == "forced") {
+            pthread_exit(nullptr);
+        }
         hsw::schedule_remove();
     };
+    if (how == "c") {
+        hsw_tasklet_options in_c{};
+        in_c.name = "in C";
+        in_c.stack = stack == "own" ? HSW_STACK_OWN : HSW_STACK_SLICED;
+        hsw_spawn([](void*) -> hsw_status { pthread_exit(nullptr); }, nullptr, &in_c, nullptr);
+        hsw::run();
+    }
+    if (how == "own") {
+        std::thread([stack] {
+            spawn_deep(stack, [] { hsw::schedule_remove(); });
+            hsw::tick(std::chrono::seconds(10));
+            pthread_exit(nullptr);
+        }).join();
+        return 42;
+    }
+    std::optional<hsw::thread::attached> attached;
+    if (how == "ended") {
+        attached.emplace();
+    }
     if (where == "main") {
         spawn_deep(stack, end);
         hsw::tick(std::chrono::seconds(10));

@@ -6,8 +6,13 @@
 #include <cxxabi.h>
 #include <unwind.h>
 
+#include <functional>
+#include <future>
+#include <ostream>
 #include <stdexcept>
+#include <streambuf>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -335,4 +340,381 @@ TEST_CASE("a thrown object lives as long as somebody has it") {
     }
     CHECK_THROWS_AS(hsw::tasklet().run(), hsw::usage_error); // the last error is another one now
     CHECK(alive == 0);
+}
+
+namespace {
+
+/// Counts those that are alive. Its move can be told to throw.
+struct counted {
+    static inline int alive = 0;
+    static inline int moves_left = -1; // -1: any number
+    explicit counted(int of) : value(of) { ++alive; }
+    counted(counted&& other) : value(std::exchange(other.value, 0)) {
+        if (moves_left == 0) {
+            throw std::runtime_error("this one does not move");
+        }
+        moves_left -= moves_left > 0 ? 1 : 0;
+        ++alive;
+    }
+    ~counted() { --alive; }
+    int value;
+};
+
+} // namespace
+
+TEST_CASE("a select that threw is empty, and can be used again") {
+    const hsw::channel<std::string> a;
+    const hsw::channel<std::string> b;
+    std::vector<std::string> log;
+    hsw::spawn_detached([&log, a, b] {
+        hsw::select wait;
+        wait.send(a, std::string("words that do not fit into a pointer"), [&log] { log.push_back("sent on a"); });
+        try {
+            wait.perform();
+        } catch (const hsw::closed&) {
+            log.push_back("closed");
+        }
+        a.open();
+        wait.receive(b, [&log](std::string got) { log.push_back(got); });
+        wait.perform();
+        try {
+            wait.perform();
+        } catch (const hsw::state_error&) {
+            log.push_back("nothing to wait for");
+        }
+        wait.receive(b, [&log](std::string got) { log.push_back(got); });
+        CHECK_FALSE(wait.perform_for(std::chrono::milliseconds(1)));
+        // A callback gives it new operations, and throws.
+        wait.receive(b, [&log, &wait, b](std::string got) {
+            log.push_back(got);
+            wait.receive(b, [&log](std::string more) { log.push_back(more); });
+            throw custom{1};
+        });
+        try {
+            wait.perform();
+        } catch (const custom&) {
+            log.push_back("thrown");
+        }
+        wait.perform();
+    });
+    hsw::run();
+    a.close_and_wake();
+    hsw::run();
+    CHECK(a.balance() == 0);
+    b.send("first");
+    hsw::tick(std::chrono::seconds(1));
+    hsw::sleep(std::chrono::milliseconds(20));
+    b.send("second");
+    b.send("third");
+    hsw::run();
+    CHECK(log == std::vector<std::string>{"closed", "first", "nothing to wait for", "second", "thrown", "third"});
+}
+
+TEST_CASE("what a select was to send is destroyed once when it throws, also by a destructor that uses the select") {
+    counted::alive = 0;
+    const hsw::channel<counted> a;
+    const hsw::channel<int> b;
+    {
+        hsw::select wait;
+        wait.send(a, counted(1), [] {});
+        wait.send(b, 1, [] {});
+        wait.receive(b, [](int) {});
+        CHECK(counted::alive == 1);
+        CHECK_THROWS_AS(wait.perform(), hsw::error); // it sends and receives on the same channel
+        CHECK(counted::alive == 0);
+        counted::moves_left = 0;
+        CHECK_THROWS_AS(wait.send(a, counted(2), [] {}), std::runtime_error);
+        counted::moves_left = -1;
+        CHECK(counted::alive == 0);
+        CHECK_THROWS_AS(wait.perform(), hsw::state_error); // nothing was added
+    }
+    CHECK(counted::alive == 0);
+}
+
+TEST_CASE("a value that does not move is lost once, and its channel goes on") {
+    counted::alive = 0;
+    const hsw::channel<counted> channel;
+    hsw::spawn_detached([channel] {
+        channel.send(counted(1));
+        channel.send(counted(2));
+    });
+    hsw::run();
+    counted::moves_left = 0;
+    CHECK_THROWS_AS(channel.receive(), std::runtime_error);
+    counted::moves_left = -1;
+    CHECK(channel.receive().value == 2);
+    hsw::run();
+    CHECK(counted::alive == 0);
+
+    const hsw::queue<counted> queue;
+    counted::moves_left = 0;
+    CHECK_THROWS_AS(queue.put(counted(1)), std::runtime_error);
+    counted::moves_left = -1;
+    CHECK(queue.size() == 0);
+    queue.put(counted(2));
+    CHECK(queue.get().value == 2);
+    CHECK(counted::alive == 0);
+}
+
+TEST_CASE("an iterator whose ++ throws stays where it was") {
+    const hsw::queue_channel<std::string> queue(4);
+    queue.send("first");
+    queue.send_exception(custom{7});
+    queue.send("second");
+    queue.close();
+    auto at = queue.begin();
+    CHECK(*at == "first");
+    CHECK_THROWS_AS(at++, custom);
+    CHECK(*at == "first");
+    CHECK(*++at == "second");
+    CHECK(++at == queue.end());
+
+    const hsw::queue_channel<std::string> other(4);
+    other.send("first");
+    other.send_exception(custom{7});
+    auto again = other.begin();
+    CHECK_THROWS_AS(++again, custom);
+    CHECK(*again == "first");
+}
+
+TEST_CASE("outcomes that were moved from, or asked twice, have nothing more") {
+    const std::vector<hsw::join_handle<std::string>> handles = {hsw::spawn_joinable([] { return std::string(40, 'x'); })};
+    hsw::join_each(handles, [](std::size_t, auto outcome) {
+        auto taken = std::move(outcome);
+        CHECK_THROWS_AS(outcome.get(), hsw::closed);
+        CHECK(taken.get() == std::string(40, 'x'));
+        CHECK_THROWS_AS(taken.get(), hsw::closed);
+        auto& itself = taken;
+        taken = std::move(itself);
+        CHECK_THROWS_AS(taken.get(), hsw::closed);
+    });
+
+    std::promise<void> go;
+    const std::shared_future<void> started = go.get_future().share();
+    int asked = 0;
+    hsw::offload_call slow([started]() -> int {
+        started.wait();
+        throw custom{3};
+    });
+    slow.timeout(std::chrono::milliseconds(1)).on_abandoned([&asked](auto outcome) {
+        CHECK_THROWS_AS(outcome.get(), custom);
+        CHECK_THROWS_AS(outcome.get(), hsw::closed);
+        ++asked;
+    });
+    CHECK_THROWS_AS(slow.wait(), hsw::timeout);
+    CHECK_THROWS_AS(slow.wait(), hsw::usage_error); // once
+    go.set_value();
+    for (int i = 0; i < 5000 && asked == 0; ++i) {
+        hsw::wait(std::chrono::milliseconds(10));
+    }
+    CHECK(asked == 1);
+}
+
+TEST_CASE("an exception that is null is refused, and changes nothing") {
+    const std::exception_ptr none;
+    const hsw::channel<int> channel;
+    hsw::tasklet t = hsw::spawn([channel] { channel.receive(); });
+    hsw::run();
+    CHECK_THROWS_AS(t.raise(none), hsw::usage_error);
+    CHECK_THROWS_AS(channel.send_exception(none), hsw::usage_error);
+    CHECK(t.blocked());
+    t.kill();
+}
+
+TEST_CASE("an error stays itself whatever fails on its way out") {
+    using namespace std::chrono_literals;
+    const hsw::channel<int> nobody;
+    const hsw::channel<int> other;
+    const auto fail = [&other] {
+        CHECK_FALSE(other.try_receive());
+        CHECK_THROWS_AS(hsw::tasklet().run(), hsw::usage_error);
+    };
+    const auto in_time = [](auto function) {
+        try {
+            hsw::within(5ms, function);
+            return "returned";
+        } catch (const hsw::timeout&) {
+            return "timeout";
+        } catch (const std::exception&) {
+            return "another exception";
+        }
+    };
+    const auto rethrows = [&] {
+        try {
+            nobody.receive();
+        } catch (...) {
+            fail();
+            throw;
+        }
+    };
+    CHECK(in_time(rethrows) == std::string("timeout"));
+    struct tidies {
+        const std::function<void()> fail;
+        ~tidies() { fail(); }
+    };
+    const auto unwinds = [&] {
+        const tidies here{fail};
+        nobody.receive();
+    };
+    CHECK(in_time(unwinds) == std::string("timeout"));
+    // Through another function of the library, a copy, an exception_ptr.
+    const auto keeps = [&] {
+        std::exception_ptr kept;
+        try {
+            hsw::grow([&] { nobody.receive(); });
+        } catch (const hsw::foreign_exception& e) {
+            kept = std::make_exception_ptr(e);
+        }
+        fail();
+        std::rethrow_exception(kept);
+    };
+    CHECK(in_time(keeps) == std::string("timeout"));
+    // The outer limit is none of the inner one's.
+    const auto nests = [&] {
+        try {
+            hsw::within(1h, unwinds);
+        } catch (const hsw::timeout&) {
+            FAIL("that was not its time");
+        }
+    };
+    CHECK(in_time(nests) == std::string("timeout"));
+    // In C as well.
+    hsw_channel raw = nobody.raw();
+    const auto cleans_up = [](void* channel) -> hsw_status {
+        void* value = nullptr;
+        hsw_error error{};
+        const hsw_status status = hsw_channel_receive(*static_cast<hsw_channel*>(channel), &value);
+        CHECK(hsw_error_last(&error) == HSW_OK);
+        CHECK(hsw_tasklet_run(hsw_tasklet{}) == HSW_ERR_NULL);
+        CHECK(hsw_error_fail(error) == status);
+        CHECK(hsw_error_release(error) == HSW_OK);
+        return status;
+    };
+    CHECK(hsw_timeout(5'000'000, cleans_up, &raw) == HSW_ERR_TIMEOUT);
+    CHECK(hsw_error_fail(hsw_error{}) == HSW_ERR_NULL);
+    hsw_error none{};
+    bool asked = false;
+    std::thread([&] {
+        asked = hsw_error_last(&none) == HSW_ERR_STATE;
+    }).join();
+    CHECK(asked);
+}
+
+TEST_CASE("a failed call tells its own failure, also when the value that it refused fails at something else") {
+    struct fails {
+        explicit fails(int) {}
+        fails(fails&& other) noexcept : armed(std::exchange(other.armed, false)) {}
+        ~fails() {
+            if (armed) {
+                CHECK(hsw_tasklet_run(hsw_tasklet{}) == HSW_ERR_NULL);
+            }
+        }
+        bool armed = true;
+    };
+    hsw::channel<fails> channel;
+    hsw::channel<fails> gone(std::move(channel));
+    CHECK_THROWS_WITH_AS(channel.send(fails(1)), "the channel handle is null", hsw::usage_error);
+}
+
+namespace {
+
+/// Sends what is written to it over a channel.
+struct channel_buf : std::streambuf {
+    hsw::channel<std::string> to;
+    std::streamsize xsputn(const char* text, std::streamsize count) override {
+        to.send(std::string(text, static_cast<std::size_t>(count)));
+        return count;
+    }
+};
+
+} // namespace
+
+TEST_CASE("a kill that a stream has swallowed comes again at the next wait") {
+    for (const bool own : {false, true}) {
+        BOTH_STACKS(own);
+        std::string log;
+        const hsw::channel<std::string> talk;
+        const auto writes = [&log, talk](bool rethrows, auto then) {
+            return [&log, talk, rethrows, then] {
+                channel_buf buffer;
+                buffer.to = talk;
+                std::ostream out(&buffer);
+                if (rethrows) {
+                    out.exceptions(std::ios::badbit);
+                }
+                out << "nobody reads this";
+                log += "swallowed ";
+                then();
+                log += "ran on ";
+            };
+        };
+        const auto killed = [&](bool rethrows, auto then) {
+            log.clear();
+            hsw::tasklet t = hsw::spawn(writes(rethrows, then), how);
+            hsw::run();
+            REQUIRE(t.blocked());
+            t.kill();
+            hsw::run();
+            CHECK_FALSE(t.alive());
+            CHECK(talk.balance() == 0);
+            return log;
+        };
+        const hsw::channel<int> never;
+        const hsw::event event;
+        CHECK(killed(true, [] {}) == "");
+        CHECK(killed(false, [] {}) == "swallowed ran on "); // there was no wait
+        CHECK(killed(false, [] { hsw::schedule(); }) == "swallowed ");
+        CHECK(killed(false, [] { hsw::schedule_remove(); }) == "swallowed ");
+        CHECK(killed(false, [talk] { talk.send("more"); }) == "swallowed ");
+        CHECK(killed(false, [never] { never.receive(); }) == "swallowed ");
+        CHECK(killed(false, [] { hsw::sleep(std::chrono::hours(1)); }) == "swallowed ");
+        CHECK(killed(false, [event] { event.wait(); }) == "swallowed ");
+        CHECK(killed(false, [] { hsw::spawn_joinable([] { hsw::schedule(); }).join(); }) == "swallowed ");
+        CHECK(killed(false, [never] {
+                  hsw::select wait;
+                  wait.receive(never, [](int) {});
+                  wait.perform();
+              }) == "swallowed ");
+    }
+}
+
+TEST_CASE("a kill that is swallowed over and over comes ten times more") {
+    int killed = 0;
+    bool ended = false;
+    hsw::tasklet t = hsw::spawn([&killed, &ended] {
+        for (int i = 0; i < 20; ++i) {
+            try {
+                hsw::schedule();
+            } catch (...) {
+                ++killed;
+            }
+        }
+        ended = true;
+    });
+    hsw::schedule();
+    t.kill();
+    hsw::run();
+    CHECK(killed == 11);
+    CHECK(ended);
+}
+
+TEST_CASE("a kill that is kept for a while, and goes on then, is none that was swallowed") {
+    int waits = 0;
+    const hsw::channel<int> never;
+    hsw::tasklet t = hsw::spawn([&waits, never] {
+        std::exception_ptr kept;
+        try {
+            never.receive();
+        } catch (...) {
+            kept = std::current_exception();
+        }
+        hsw::schedule(); // is left in peace
+        ++waits;
+        std::rethrow_exception(kept);
+    });
+    hsw::run();
+    t.kill();
+    hsw::run();
+    CHECK(waits == 1);
+    CHECK_FALSE(t.alive());
 }

@@ -212,6 +212,38 @@ unsafe extern "C" fn trace(context: *mut unwind::Context, frames: *mut ()) -> i3
     unwind::GO_ON
 }
 
+/// Is the function with this address among the callers, not far up?
+pub(crate) fn is_called_by(function: usize) -> bool {
+    const STOP: i32 = 4;
+    const FAR: u32 = 32;
+    struct Search {
+        function: usize,
+        frames: u32,
+        found: bool,
+    }
+    unsafe extern "C" fn visit(context: *mut unwind::Context, search: *mut ()) -> i32 {
+        // SAFETY: called by the unwinder, with what it gets below.
+        unsafe {
+            let search = &mut *search.cast::<Search>();
+            search.frames += 1;
+            search.found = unwind::_Unwind_GetRegionStart(context) == search.function;
+            if search.found || search.frames == FAR {
+                STOP
+            } else {
+                unwind::GO_ON
+            }
+        }
+    }
+    let mut search = Search {
+        function,
+        frames: 0,
+        found: false,
+    };
+    // SAFETY: `visit` gets what it expects, while this frame is there.
+    unsafe { unwind::_Unwind_Backtrace(visit, (&raw mut search).cast()) };
+    search.found
+}
+
 /// The system's unwinder (Itanium C++ ABI, 1.4 to 1.6, and GCC's extension). std
 /// links it.
 mod unwind {

@@ -7,6 +7,8 @@ mod dump;
 pub(crate) mod table;
 
 #[cfg(feature = "std")]
+pub(crate) use backtrace::is_called_by;
+#[cfg(feature = "std")]
 pub use backtrace::{Backtrace, Frame};
 pub use dump::dump_tasklets;
 pub(crate) use dump::report_deadlock;

@@ -53,10 +53,11 @@ pub(super) enum Kind {
     HostLock,
     Join,
     Work,
+    Error,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "tasklet",
     "channel",
     "socket",
@@ -78,6 +79,7 @@ const NAMES: [&str; 21] = [
     "host lock",
     "join",
     "work guard",
+    "error",
 ];
 
 impl Kind {

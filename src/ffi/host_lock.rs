@@ -141,7 +141,7 @@ pub unsafe extern "C" fn hsw_allow_threads(
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: a function of this type with the argument for it.
-        allow_threads(|| local::inside(|| unsafe { function(argument) }));
+        allow_threads(|| local::inside(|| unsafe { local::unwindable(function)(argument) }));
         Ok(())
     })
 }

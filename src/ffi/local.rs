@@ -16,6 +16,8 @@ macro_rules! tables {
             $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
             /// The last error of each tasklet that had one, as `status` finds it. Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
+            /// The kill that each tasklet was told of last. Removed when the tasklet ends.
+            pub(super) exits: RefCell<BTreeMap<usize, super::status::Told>>,
             pub(super) hooks: super::scheduler::Hooks,
             /// Functions of C's that the library has called in the main tasklet and that have not returned.
             inside: Cell<usize>,
@@ -29,6 +31,7 @@ macro_rules! tables {
                 Local {
                     $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, tag, generations.next().unwrap_or_default())),)*
                     errors: RefCell::new(BTreeMap::new()),
+                    exits: RefCell::new(BTreeMap::new()),
                     hooks: super::scheduler::Hooks::default(),
                     inside: Cell::new(0),
                     tag,
@@ -104,12 +107,49 @@ pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
     }
     let in_main = Runtime::existing().is_some_and(|runtime| runtime.current() == runtime.main());
     let _inside = Inside(in_main && count(1));
-    function()
+    returning(function)
+}
+
+/// Calls a function of C's that must come back by returning. If it is unwound, by an exception that it let out, by
+/// `pthread_exit` or by the cancellation of its thread, that would go on through frames of the library, and end at the end of a
+/// tasklet's stack instead of the thread's: the process ends here, with words.
+pub(super) fn returning<R>(function: impl FnOnce() -> R) -> R {
+    struct Returns;
+    impl Drop for Returns {
+        fn drop(&mut self) {
+            let name = Runtime::existing().and_then(|_| crate::current().name());
+            crate::os::fatal(format_args!(
+                "a function that the library has called did not return, in tasklet '{}': \
+                 an exception left it, or pthread_exit or a cancellation was to end its thread there",
+                name.as_deref().unwrap_or("(unnamed)")
+            ));
+        }
+    }
+    let returns = Returns;
+    let result = function();
+    core::mem::forget(returns);
+    result
+}
+
+/// As a function that may be unwound, so that it is found out: see [`returning`].
+pub(super) fn unwindable<A, R>(
+    function: unsafe extern "C" fn(A) -> R,
+) -> unsafe extern "C-unwind" fn(A) -> R {
+    // SAFETY: the two conventions differ in what happens to who unwinds through a call, alone.
+    unsafe { core::mem::transmute(function) }
 }
 
 /// As [`inside`], for a function that the calling tasklet did not mean to call just now: it may have failures of its own.
 pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
     super::status::aside(|| inside(function))
+}
+
+/// As [`unwindable`], of a function with one more argument.
+pub(super) fn unwindable_with_result<A, B, R>(
+    function: unsafe extern "C" fn(A, B) -> R,
+) -> unsafe extern "C-unwind" fn(A, B) -> R {
+    // SAFETY: as there.
+    unsafe { core::mem::transmute(function) }
 }
 
 /// Has the library called what the main tasklet is in?
@@ -142,6 +182,10 @@ mod storage {
 
     impl Drop for AtExit {
         fn drop(&mut self) {
+            if crate::runtime::abandons() {
+                // Also the handles: to give one back might run somebody.
+                return crate::runtime::thread_ends(clear);
+            }
             let local = LOCAL.get();
             if local.is_null() {
                 return;

@@ -17,6 +17,7 @@
 mod carry;
 mod channel;
 mod debug;
+mod error;
 mod exceptions;
 mod handle;
 mod join;

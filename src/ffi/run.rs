@@ -167,7 +167,11 @@ pub unsafe extern "C" fn hsw_timeout(
         let time = time_limit(timeout_ns)?;
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the argument for it.
-        let call = || status::passed_on(local::inside(|| unsafe { function(argument) }));
+        let call = || {
+            status::passed_on(local::inside(|| unsafe {
+                local::unwindable(function)(argument)
+            }))
+        };
         let Some(time) = time else {
             return call().map_err(|(_, failure)| failure);
         };

@@ -48,7 +48,8 @@ pub struct hsw_uncaught {
 }
 
 /// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the error has been dealt with; with
-/// any other answer it goes on to the innermost `hsw_run`. It must not unwind.
+/// any other answer it goes on to the innermost `hsw_run`. While it runs the error is the tasklet's last one: `hsw_error_last` keeps it. It must
+/// not unwind.
 pub type hsw_error_handler =
     Option<unsafe extern "C" fn(error: *const hsw_uncaught, user: *mut c_void) -> RawStatus>;
 
@@ -256,7 +257,11 @@ pub(super) fn error_hook(
             destroy,
         };
         // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
-        let answer = local::call_back(|| unsafe { handler(&uncaught, user) });
+        let answer = local::call_back(|| {
+            // The same status as in `hsw_uncaught`.
+            status::record(Failure::own(error.clone()));
+            unsafe { handler(&uncaught, user) }
+        });
         if answer.0 == hsw_status::HSW_OK as i32 {
             Ok(())
         } else {

@@ -18,7 +18,9 @@ pub unsafe extern "C" fn hsw_spill(function: hsw_function, argument: *mut c_void
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: a function of this type with the argument for it.
-        let called = crate::spill::call(move || local::inside(|| unsafe { function(argument) }));
+        let called = crate::spill::call(move || {
+            local::inside(|| unsafe { local::unwindable(function)(argument) })
+        });
         called.map_err(Failure::own)
     })
 }
@@ -30,7 +32,9 @@ pub unsafe extern "C" fn hsw_grow(function: hsw_function, argument: *mut c_void)
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: as above.
-        let called = crate::spill::grow(|| local::inside(|| unsafe { function(argument) }));
+        let called = crate::spill::grow(|| {
+            local::inside(|| unsafe { local::unwindable(function)(argument) })
+        });
         called.map_err(Failure::own)
     })
 }

@@ -4,6 +4,7 @@
 use core::any::Any;
 use core::ffi::{c_char, c_void};
 use core::fmt::Write as _;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -191,7 +192,7 @@ impl Failure {
         Failure::Panic(words.unwrap_or_else(|| "a panic without words".to_string()))
     }
 
-    fn status(&self) -> hsw_status {
+    pub(super) fn status(&self) -> hsw_status {
         match self {
             Failure::Null(_) | Failure::Handle(_, Fault::Null) => HSW_ERR_NULL,
             Failure::Handle(_, Fault::Stale) => HSW_ERR_STALE,
@@ -252,6 +253,7 @@ impl Failure {
 }
 
 /// The last error of a tasklet.
+#[derive(Clone)]
 pub(super) struct LastError {
     status: hsw_status,
     message: CString,
@@ -322,6 +324,21 @@ fn static_words(status: hsw_status) -> &'static str {
     }
 }
 
+/// Makes a kept error the last one of the calling tasklet; returns its status.
+pub(super) fn set(last: LastError) -> hsw_status {
+    let status = last.status;
+    drop(exchange(Some(last))); // with no borrow held, as above
+    status
+}
+
+/// The last error of the calling tasklet.
+pub(super) fn last() -> Result<Option<LastError>, Failure> {
+    if !local::is_made() {
+        return Ok(None);
+    }
+    local::with(|local| Ok(local.errors.borrow().get(&current_id()).cloned()))
+}
+
 /// By what the last error of the calling tasklet is found: where its control block is. 0 is main, also where there is no runtime yet:
 /// settings may still come after a mistake.
 fn current_id() -> usize {
@@ -347,10 +364,71 @@ fn exchange(last: Option<LastError>) -> Option<LastError> {
     old.ok().flatten()
 }
 
-/// Forgets the last error of the calling tasklet.
+/// Forgets the last error of the calling tasklet, and that it was killed.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn forget() {
     drop(exchange(None));
+    if local::is_made() {
+        let _ = local::with(|local| {
+            let mut exits = local.exits.borrow_mut();
+            if !exits.is_empty() {
+                exits.remove(&current_id());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// A kill that a tasklet was told of.
+#[derive(Default)]
+pub(super) struct Told {
+    /// That no other kill in the process has.
+    number: u64,
+    /// How often it has been swallowed.
+    swallowed: u32,
+}
+
+/// For languages with exceptions: a call has failed with `HSW_ERR_EXIT`, and that becomes an exception, whose number this is. When the exception
+/// is destroyed without having got to the end of the tasklet's function, `hsw_exit_swallowed` says so. `hardswitch.hpp` does this.
+#[no_mangle]
+pub extern "C" fn hsw_exit_told() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    super::quietly(0, || {
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let told = local::with(|local| {
+            local
+                .exits
+                .borrow_mut()
+                .entry(current_id())
+                .or_default()
+                .number = number;
+            Ok(number)
+        });
+        told.unwrap_or(0)
+    })
+}
+
+/// The exception with this number is gone, and its tasklet runs on. If that is the calling tasklet, and this the last kill that it was told of, its next
+/// wait fails with `HSW_ERR_EXIT` again; after ten times nothing more is done. Otherwise this does nothing.
+#[no_mangle]
+pub extern "C" fn hsw_exit_swallowed(number: u64) {
+    super::quietly((), || {
+        if !local::is_made() || Runtime::existing().is_none() {
+            return;
+        }
+        let again = local::with(|local| {
+            let mut exits = local.exits.borrow_mut();
+            let Some(told) = exits.get_mut(&current_id()).filter(|t| t.number == number) else {
+                return Ok(false);
+            };
+            told.number = 0;
+            told.swallowed += 1;
+            Ok(told.swallowed <= crate::tasklet::KILLS)
+        });
+        if again.unwrap_or(false) {
+            crate::scheduler::exit_again(Runtime::get());
+        }
+    });
 }
 
 /// Calls a function of C's that the calling tasklet has not called itself, and that may fail in ways of its own: the tasklet's last

@@ -12,7 +12,7 @@ use super::run::HSW_NO_LIMIT;
 use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, set_if_wanted, write_text};
+use super::{entry, hsw_status, local, set_if_wanted, write_text};
 use crate::error::WaitError;
 use crate::scheduler::{run_tasklet, throw};
 use crate::{measure, Error, Site, Tasklet, Value};
@@ -124,7 +124,9 @@ impl Call {
     pub(super) fn run(self) -> Result<(), Error> {
         let function = self.function;
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it.
-        at_root(self.argument, |argument| unsafe { function(argument) })
+        at_root(self.argument, |argument| unsafe {
+            local::unwindable(function)(argument)
+        })
     }
 
     /// Calls the function within whatever tasklet drives the main loop.
@@ -132,8 +134,8 @@ impl Call {
     pub(super) fn call_back(&self) {
         let failure = status::aside(|| {
             // SAFETY: as in `run`.
-            status::returned(super::local::inside(|| unsafe {
-                (self.function)(self.argument.peek().0)
+            status::returned(local::inside(|| unsafe {
+                local::unwindable(self.function)(self.argument.peek().0)
             }))
         });
         let Err(error) = failure else {
@@ -154,7 +156,7 @@ pub(super) fn at_root(
 ) -> Result<(), Error> {
     // An earlier tasklet may have had this one's id, and ended without coming by.
     status::forget();
-    let status = function(argument.peek().0);
+    let status = local::returning(|| function(argument.peek().0));
     // Before the argument is freed: its destructor may make calls that fail.
     let ended = status::returned(status);
     drop(argument);

@@ -35,7 +35,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
             // SAFETY: C gave the two together and asked for this call; it happens once, since `take` forgets `self`.
-            local::call_back(|| unsafe { destroy(self.data) });
+            local::call_back(|| unsafe { local::unwindable(destroy)(self.data) });
         }
     }
 }

@@ -24,8 +24,20 @@ struct AtExit;
 
 impl Drop for AtExit {
     fn drop(&mut self) {
-        crate::runtime::thread_exit(ABOVE.get());
+        crate::runtime::thread_ends(ABOVE.get());
     }
+}
+
+/// Is this the thread that the process began with?
+pub(crate) fn is_first_thread() -> bool {
+    use nix::libc;
+    // SAFETY: system calls without arguments.
+    unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
+}
+
+/// The address of the code that ends the process.
+pub(crate) fn exit_address() -> usize {
+    crate::arch::code_address(nix::libc::exit as *const ())
 }
 
 #[inline(always)]

@@ -16,6 +16,7 @@
 //! | `ends_with_thread(above)` | with std: as `at_thread_exit()`, with something more to end then |
 //! | `at_the_very_end(p, f)` | with std: call `f(p)` when the thread's destructors have run |
 //! | `end_part()` | with std: have the runtime of this thread shut down now |
+//! | `is_first_thread()`, `exit_address()` | with std: to tell the end of the process from that of a thread |
 //! | `thread_number()` | the number by which debuggers know the thread, 0 if none |
 //! | `fatal(message)` | print one line and end the process |
 //! | `watch_overflow()` | report overflows into guard pages by name |
@@ -24,6 +25,9 @@
 mod linux;
 #[cfg(feature = "std")]
 use linux as sys;
+
+#[cfg(feature = "std")]
+pub(crate) use sys::{exit_address, is_first_thread};
 
 #[cfg(not(feature = "std"))]
 mod bare;

@@ -1439,6 +1439,25 @@ fn exceptions() -> i32 {
     }
 }
 
+/// Keeps the last error, and perhaps fails with it again.
+fn errors() -> i32 {
+    let (mut error, mut other) = (hsw_error { handle: 0 }, hsw_error { handle: 0 });
+    // SAFETY: as the header has it.
+    unsafe {
+        let told = hsw_exit_told();
+        hsw_exit_swallowed(told + (1 << 40)); // nobody's
+        if hsw_error_last(&mut error) != HSW_OK {
+            return HSW_OK;
+        }
+        assert_eq!(hsw_error_retain(error, &mut other), HSW_OK);
+        assert_eq!(hsw_error_release(error), HSW_OK);
+        if coin() {
+            assert_eq!(hsw_error_fail(other), hsw_last_error_status());
+        }
+        hsw_error_release(other)
+    }
+}
+
 fn elsewhere() -> i32 {
     // SAFETY: as the header has it.
     unsafe {
@@ -1993,6 +2012,7 @@ const OPS: &[Op] = &[
     ("callbacks", callbacks),
     ("traps", traps),
     ("exceptions", exceptions),
+    ("errors", errors),
     ("elsewhere", elsewhere),
     ("local", local),
     ("lock", lock),
