@@ -496,7 +496,11 @@ fn who_waits_for_a_clock_that_stands_still_is_told_of_the_deadlock_whoever_block
         sleeper.kill().unwrap();
         // Main is blocked first, and a tasklet falls asleep then.
         let (c, sender) = (clock.clone(), channel.clone());
-        spawn(move || sender.send(assert!(matches!(c.sleep(S(1)), Err(Error::Deadlock))))).unwrap();
+        spawn(move || {
+            assert!(matches!(c.sleep(S(1)), Err(Error::Deadlock)));
+            sender.send(())
+        })
+        .unwrap();
         channel.receive().unwrap();
         // Main sleeps, and a tasklet blocks then: it is not the last one, and main is told.
         let (receiver, c) = (channel.clone(), clock.clone());

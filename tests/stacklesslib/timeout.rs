@@ -278,7 +278,8 @@ fn a_wait_that_could_be_answered_at_once_fails_when_the_time_is_up() {
         queue.send(3).unwrap();
         run().unwrap();
         near.set_preference(hardswitch::Preference::Neither);
-        let ready: [(&str, Box<dyn Fn() -> Result<()>>); 3] = [
+        type Wait = Box<dyn Fn() -> Result<()>>;
+        let ready: [(&str, Wait); 3] = [
             (
                 "a channel",
                 Box::new({
