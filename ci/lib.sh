@@ -153,16 +153,29 @@ runner() {
     fi
 }
 
+# What the dependency `context` brings under Boost's names. A host may link Boost.Context itself: the linker would take one of the two
+# for both, whichever it meets first.
+BOOST_SYMBOLS=(jump_fcontext make_fcontext ontop_fcontext)
+
 # The static library that C++ hosts link, built in release mode: build_library TARGET [CARGO-OPTION...]
-library_path() { echo "$TARGET_DIR/$1/release/libhardswitch.a"; }
+# It is cargo's archive with names of its own; another file, since cargo's is cargo's to make anew, or not.
+library_path() { echo "$TARGET_DIR/$1/release/c/libhardswitch.a"; }
 build_library() {
-    local options=()
+    local made=$TARGET_DIR/$1/release/libhardswitch.a library symbol names=() options=()
     if [ "$1" = "$PPC64" ]; then
         # The library keeps no vector register where an exception goes through; ci/keeps-no-vectors says why, and looks.
         options=(-C target-feature=-altivec)
     fi
     cargo rustc --release --lib --crate-type staticlib --target "$@" -- "${options[@]}" || return
-    [ -f "$(library_path "$1")" ] || die "cargo made no $(library_path "$1")"
+    [ -f "$made" ] || die "cargo made no $made"
+    # The names with a dot are ELFv1's: of the code, beside those of the descriptors.
+    for symbol in "${BOOST_SYMBOLS[@]}"; do
+        names+=(--redefine-sym "$symbol=hsw_$symbol" --redefine-sym ".$symbol=.hsw_$symbol")
+    done
+    library=$(library_path "$1")
+    mkdir -p "${library%/*}"
+    # With cargo's date: what is linked with an unchanged library need not be linked again.
+    "$(binutils "$1")objcopy" -p "${names[@]}" "$made" "$library.new" && mv "$library.new" "$library"
 }
 
 # Configure host/ for a target, with its tests (which need more packages) or without:

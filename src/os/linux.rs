@@ -7,6 +7,7 @@ use std::boxed::Box;
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
+use context::stack::FixedSizeStack;
 use nix::libc;
 
 use crate::error::{Error, Result, Thrown};
@@ -91,9 +92,9 @@ pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
 
 /// A stack with a guard below it, from mmap.
 pub(crate) struct StackMemory {
+    /// The guard is its lowest part.
+    mapped: FixedSizeStack,
     bottom: usize,
-    top: usize,
-    guard: usize,
     _known: valgrind::Stack,
 }
 
@@ -109,40 +110,24 @@ impl StackMemory {
             return Err(Error::StackSize(size));
         }
         let counted = Counted::new()?;
-        let (guard, bytes) = (self::guard(guard), pages(size));
-        // SAFETY: new memory at a place of the system's choice; what is not needed is given
-        // back.
-        let start = unsafe {
-            let start = libc::mmap(
-                core::ptr::null_mut(),
-                guard + bytes,
-                libc::PROT_NONE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK,
-                -1,
-                0,
-            );
-            if start == libc::MAP_FAILED {
-                return Err(Error::StackSize(size));
-            }
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            if libc::mprotect(start.byte_add(guard), bytes, access) != 0 {
-                libc::munmap(start, guard + bytes);
-                return Err(Error::StackSize(size));
-            }
-            start as usize
-        };
+        let guard = self::guard(guard);
+        let mapped = FixedSizeStack::new(guard + pages(size));
+        let mapped = mapped.map_err(|_| Error::StackSize(size))?;
+        // SAFETY: the lowest pages of a mapping that nobody uses yet.
+        if unsafe { libc::mprotect(mapped.bottom(), guard, libc::PROT_NONE) } != 0 {
+            return Err(Error::StackSize(size));
+        }
         core::mem::forget(counted);
-        let (bottom, top) = (start + guard, start + guard + bytes);
+        let (bottom, top) = (mapped.bottom() as usize + guard, mapped.top() as usize);
         Ok(StackMemory {
+            mapped,
             bottom,
-            top,
-            guard,
             _known: valgrind::Stack::register(bottom, top),
         })
     }
 
     pub(crate) fn top(&self) -> usize {
-        self.top
+        self.mapped.top() as usize
     }
 
     pub(crate) fn bottom(&self) -> usize {
@@ -156,13 +141,6 @@ impl StackMemory {
 impl Drop for StackMemory {
     fn drop(&mut self) {
         drop(Counted);
-        // SAFETY: what `new` has mapped.
-        unsafe {
-            libc::munmap(
-                (self.bottom - self.guard) as *mut libc::c_void,
-                self.top - self.bottom + self.guard,
-            );
-        }
     }
 }
 
