@@ -23,6 +23,7 @@ use crate::error::WaitError;
 use crate::event::Poster;
 use crate::net::reactor::Reactor;
 use crate::runtime::Runtime;
+use crate::scheduler;
 use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
 use crate::{time, Error, Result, Thrown};
 use std::any::Any;
@@ -375,7 +376,7 @@ where
         let outcome: Outcome<R> = match go {
             Go::Run => catch_unwind(AssertUnwindSafe(f)).map_err(Failure::Panic),
             Go::Cancel => {
-                contain(|| drop(f));
+                scheduler::contain("the end of a job that does not run", || drop(f));
                 Err(Failure::Cancelled)
             }
         };
@@ -816,7 +817,7 @@ impl Shared {
         let comes = Cell::new(false);
         let come = || {
             if !comes.replace(true) {
-                contain(end_part);
+                scheduler::contain("the end of a worker's part", end_part);
                 WORKS.set(Works::Comes);
                 self.lock().coming += 1;
             }
@@ -909,17 +910,10 @@ fn end_part() {
 
 /// What is left to panic here are destructors.
 fn run(job: Job, go: Go, soon: &dyn Fn()) {
-    contain(move || {
+    scheduler::contain("a job of a worker pool", move || {
         job.work.run(go, soon);
         drop(job);
     });
-}
-
-/// Calls destructors of a user's: their panics are nobody's business here.
-fn contain(destructors: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(destructors)).is_err() {
-        log::error!("a destructor panicked in a worker pool");
-    }
 }
 
 impl Drop for Owner {

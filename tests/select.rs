@@ -5,8 +5,8 @@ mod common;
 
 use common::{fresh, told, Log, Stacks};
 use hardswitch::{
-    current, run, run_count, schedule, Channel, Error, Preference, QueueChannel, Result, Select,
-    Selected, StateError, Tasklet,
+    current, run, run_count, schedule, Channel, Error, MainLoop, Preference, QueueChannel, Result,
+    Select, Selected, StateError, Tasklet,
 };
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -897,20 +897,13 @@ fn queues_in_a_select_end_as_channels_do() {
     });
 }
 
-/// Main drives the loop, and what it comes back to panics.
+/// Main drives the loop, and an event that it runs panics.
 #[test]
 fn who_panics_while_it_drives_does_so_no_more() {
-    struct Panics;
-    impl Drop for Panics {
-        fn drop(&mut self) {
-            panic!("the end of a value");
-        }
-    }
     fresh(|s| {
         let [c] = channels::<1>();
-        let ends = s.spawn(|| Ok(()));
-        ends.set_user_data(Some(Rc::new(Panics)));
-        drop(ends);
+        let main_loop = MainLoop::current().unwrap();
+        main_loop.remote().post(|| panic!("an event")).unwrap();
         let waits = AssertUnwindSafe(|| c.receive_timeout(Duration::from_secs(60)));
         catch_unwind(waits).unwrap_err();
         assert_eq!(c.balance(), 0);
