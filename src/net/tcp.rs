@@ -148,11 +148,17 @@ impl<T: AsRawFd> Source<T> {
         // Also if it need not wait: what was thrown, and time that is up, must not wait for data to run out.
         crate::thread::raise().map_err(WaitError::Thrown)?;
         if self.burst.get() >= BURST {
-            wait(self)?;
+            match self.loss() {
+                Some(_) => self.let_the_loop_run()?,
+                None => wait(self)?,
+            }
         }
         loop {
             match self.with(&mut op) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => wait(self)?,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => match self.loss() {
+                    Some(lost) => return Err(lost.into()),
+                    None => wait(self)?,
+                },
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => {
                     self.burst.set(BURST);
@@ -176,7 +182,7 @@ impl<T: AsRawFd> Source<T> {
             |n| *n,
             |io| match op(io)? {
                 // Data that came before the loss is read first.
-                0 => self.lost.borrow().as_ref().map_or(Ok(0), |e| Err(same(e))),
+                0 => self.loss().map_or(Ok(0), Err),
                 n => Ok(n),
             },
         )
@@ -192,6 +198,19 @@ impl<T: AsRawFd> Source<T> {
             Some(lost) if error.raw_os_error() == Some(libc::EPIPE) => same(lost),
             _ => error,
         }
+    }
+
+    /// Why the connection was lost, if it was. Nothing will come on it that could be waited for, whatever the system says of it by now.
+    fn loss(&self) -> Option<io::Error> {
+        self.lost.borrow().as_ref().map(same)
+    }
+
+    /// Waits for the next pump, which nothing else need end.
+    fn let_the_loop_run(&self) -> Result<(), Failure> {
+        self.burst.set(0);
+        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+        reactor.wait(None, Some(Instant::now()))?;
+        Ok(())
     }
 
     fn wait(&self, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
@@ -666,6 +685,33 @@ mod tests {
         let own = SockaddrStorage::from(stream.local_addr().unwrap());
         connect(stream.as_raw_fd(), &own).unwrap();
         stream
+    }
+
+    /// A system may tell of a loss once, and be silent from then on.
+    #[test]
+    fn who_uses_a_lost_connection_later_does_not_wait_for_it() {
+        let (quiet, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let source = Source::new(quiet);
+        let told = |failed: Result<usize, Failure>| {
+            io::Error::from(failed.err().expect("it is lost")).raw_os_error()
+        };
+        let first = source.attempt_read(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
+        assert_eq!(told(first), Some(libc::ETIMEDOUT));
+        source.write_timeout.set(Some(Duration::from_secs(20)));
+        source.read_timeout.set(Some(Duration::from_secs(20)));
+        let start = Instant::now();
+        for _ in 0..3 {
+            let later = source.attempt_read(|_| Err(ErrorKind::WouldBlock.into()));
+            assert_eq!(told(later), Some(libc::ETIMEDOUT));
+            let write = source.attempt(
+                Events::OUT,
+                source.write_timeout.get(),
+                |_| 0,
+                |_| Err(ErrorKind::WouldBlock.into()),
+            );
+            assert_eq!(told(write), Some(libc::ETIMEDOUT));
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody waited");
     }
 
     #[test]
