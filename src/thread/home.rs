@@ -5,8 +5,8 @@
 
 use crate::error::StateError;
 use crate::runtime::HOOK_MAIL;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bell::Bell;
@@ -75,6 +75,7 @@ impl Home {
     /// # Safety
     /// `hooks` stays until [`Home::close`].
     pub(crate) unsafe fn attach(id: u64, hooks: &AtomicU32) -> Arc<Home> {
+        counted_threads();
         let home = Arc::new(Home {
             id,
             name: std::thread::current().name().map(Into::into),
@@ -203,8 +204,38 @@ pub(crate) fn has_company() -> bool {
 }
 
 /// The process's threads; any number, where it cannot be told.
+///
+/// By the count that glibc keeps: threads of an emulator, which run none of the program's code, are not in it. Another C library has no such
+/// word; then it is what the system says.
 fn all_threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
+    match counted_threads() {
+        Some(count) => count.load(Ordering::Relaxed) as usize,
+        None => std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count),
+    }
+}
+
+/// glibc's count of its threads.
+///
+/// Looked up when the first thread attaches, with no lock held: the look-up takes the loader's, under which constructors of libraries may use
+/// this one, so a lock of ours around it could be taken in both orders. Threads that look it up at the same time find the same.
+fn counted_threads() -> Option<&'static AtomicU32> {
+    const NAME: &str = "__nptl_nthreads\0";
+    static COUNT: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+    /// Stands for "there is none".
+    static NONE: AtomicU32 = AtomicU32::new(0);
+    let none: *const AtomicU32 = &NONE;
+    let mut count = COUNT.load(Ordering::Relaxed).cast_const();
+    if count.is_null() {
+        // SAFETY: a name that ends.
+        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, NAME.as_ptr().cast()) };
+        count = match found.is_null() {
+            true => none,
+            false => found.cast_const().cast(),
+        };
+        COUNT.store(count.cast_mut(), Ordering::Relaxed);
+    }
+    // SAFETY: glibc's `unsigned int`, which is changed by atomic operations, and stays as long as the process.
+    (count != none).then(|| unsafe { &*count })
 }
 
 /// Everybody may be stuck now: has the first who is find out.
