@@ -1022,7 +1022,11 @@ size_t hsw_run_count(void);
 uint64_t hsw_thread_id(void);
 
 // Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
-// `HSW_ERR_SWITCH_TRAP`.
+// `HSW_ERR_SWITCH_TRAP`, and changes nothing.
+//
+// For code in which a switch would break what is not this library's. Above all for initialisers of what is made at its first use (a `static` or
+// `thread_local` of a C++ function, `pthread_once`, `call_once`): these are guarded by thread, and other tasklets are on the same one. So one that
+// switches makes the process end or wait for ever.
 int32_t hsw_switch_trap(int32_t delta);
 
 // Sets the schedule callback; null clears it. `user` is passed on. The previous ones go to `old` and `old_user`, which may be

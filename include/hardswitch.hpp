@@ -36,6 +36,8 @@
 //   `catch (...)` must rethrow; if it does not, the tasklet's next wait throws it again, ten times at most. The functions of std::ostream and
 //   std::istream catch everything that their streambuf throws: where one waits (it sends on a channel or a socket), say
 //   `stream.exceptions(std::ios::badbit)`, so that they rethrow; then a kill ends the tasklet where it is.
+// * What is made at its first use (a `static` or `thread_local` of a function, std::call_once) is guarded by thread, and other tasklets are on the same
+//   one: an initialiser that switches ends the process, or waits for ever. Hold a hsw::no_switch in it if it calls what might switch.
 // * The end of a thread. pthread_exit and the cancellation of a thread unwind its stack by force. That works in main's own code; in a tasklet, or in any
 //   function that the library has called, the process ends with words: such unwinding ends at the end of the thread's stack, and there is none.
 // * The end of the process (main returns, std::exit from wherever) unwinds no tasklet, and nobody runs after it: destructors of statics may use and
@@ -1581,7 +1583,8 @@ inline void init(const settings& wanted) { detail::check(hsw_init(&wanted)); }
 /// The same, with the windows in memory of the host's, which must stay the thread's alone until it has ended.
 inline void init_in(const settings& wanted, void* memory, std::size_t bytes) { detail::check(hsw_init_in(&wanted, memory, bytes)); }
 
-/// Forbids switches for the time of its life: those that are tried throw hsw::switch_trap.
+/// Forbids switches for the time of its life: those that are tried throw hsw::switch_trap, and change nothing. For code in which a switch would break what
+/// is not this library's, above all the initialisers of what is made at its first use.
 class no_switch {
 public:
     no_switch() noexcept { hsw_switch_trap(1); }

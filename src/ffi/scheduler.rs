@@ -158,7 +158,11 @@ pub extern "C" fn hsw_thread_id() -> u64 {
 }
 
 /// Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
-/// `HSW_ERR_SWITCH_TRAP`.
+/// `HSW_ERR_SWITCH_TRAP`, and changes nothing.
+///
+/// For code in which a switch would break what is not this library's. Above all for initialisers of what is made at its first use (a `static` or
+/// `thread_local` of a C++ function, `pthread_once`, `call_once`): these are guarded by thread, and other tasklets are on the same one. So one that
+/// switches makes the process end or wait for ever.
 #[no_mangle]
 pub extern "C" fn hsw_switch_trap(delta: i32) -> i32 {
     super::quietly(0, || crate::switch_trap(delta))
