@@ -693,7 +693,7 @@ mod tests {
         let (quiet, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
         let source = Source::new(quiet);
         let told = |failed: Result<usize, Failure>| {
-            io::Error::from(failed.err().expect("it is lost")).raw_os_error()
+            io::Error::from(failed.expect_err("it is lost")).raw_os_error()
         };
         let first = source.attempt_read(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
         assert_eq!(told(first), Some(libc::ETIMEDOUT));
