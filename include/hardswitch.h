@@ -117,7 +117,8 @@ typedef int32_t hsw_stack;
 // What a call came to. `hsw_last_error_message` has the words.
 //
 // The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from `HSW_ERR_NULL` on are mistakes
-// of the caller, found before anything was changed.
+// of the caller, found before anything was changed (but for `HSW_ERR_INTERNAL`). What a function takes over *also when it fails* it
+// takes over with each of them, unless its own words say that after a mistake it does not.
 enum hsw_status
 #ifdef __cplusplus
   : int32_t
@@ -148,7 +149,8 @@ enum hsw_status
   HSW_ERR_SWITCH_TRAP = 9,
   // The time is over that the call was given. (A connection that the system found dead is `HSW_ERR_IO`, also with `ETIMEDOUT`.)
   HSW_ERR_TIMEOUT = 10,
-  // The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet").
+  // The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet"); or the calling thread is
+  // ending, so that nothing can be waited for or made there any more.
   HSW_ERR_STATE = 11,
   // Iteration over a channel has come to its end.
   HSW_ERR_STOP_ITERATION = 12,
@@ -182,9 +184,10 @@ enum hsw_status
   HSW_ERR_ARGUMENT = 36,
   // A limit of the interface has been reached.
   HSW_ERR_LIMIT = 37,
-  // The thread is ending: its part of the runtime is gone.
+  // The calling thread has ended its use of the library for good: there its handles name nothing any more.
   HSW_ERR_THREAD_ENDING = 38,
-  // The library has failed within (a bug of it, or of a callback in Rust). The message has the words of the panic.
+  // The library has failed within (a bug of it, or of a callback in Rust). The message has the words of the panic. A value that the call
+  // was to hand over has been freed, or a receiver has it.
   HSW_ERR_INTERNAL = 39,
 };
 #ifndef __cplusplus
@@ -579,8 +582,8 @@ typedef void (*hsw_abandoned)(hsw_status outcome, void *result, void *user);
 typedef struct hsw_offload_call {
   // The function.
   hsw_job job;
-  // What it is called with. The runtime's once the call is made, also when that fails: if the job is never called, `destroy_argument`
-  // frees it; once called, the job must.
+  // What it is called with. The runtime's once the call is made, whatever its status, mistakes included: if the job is never called,
+  // `destroy_argument` frees it; once called, the job must, which may be after a call that has failed.
   void *argument;
   // Frees the argument of a job that is never called. May be null. Any thread may call it.
   hsw_destroy destroy_argument;
@@ -592,7 +595,7 @@ typedef struct hsw_offload_call {
   struct hsw_pool pool;
   // Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result` frees the result.
   hsw_abandoned on_abandoned;
-  // What the callback is called with.
+  // What the callback is called with. The runtime's, as the argument.
   void *user;
   // Frees `user` when the callback has returned or will not be called, on the tasklet's thread. May be null.
   hsw_destroy destroy_user;
@@ -1064,10 +1067,10 @@ size_t hsw_live_handles(void);
 //
 // `chosen` gets which one it was: its value was sent, or received into its `value`. If it found its channel closed
 // (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
-// `SIZE_MAX` when the failure belongs to no case. Values to send that were not handed over are still the caller's. One exception: when
-// `hsw_channel_close_and_wake` ended the wait, or the switch to a receiver failed, the channel's `destroy` has freed the value of that
-// case, and its `value` is null. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the
-// caller's.)
+// `SIZE_MAX` when the failure belongs to no case. After a failure the values to send are still the caller's, but for one at most, whose
+// `value` is null. The channel's `destroy` has freed that one, if `hsw_channel_close_and_wake` ended the wait or the switch to a receiver
+// failed. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the caller's.) Or a receiver
+// has it, and the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before its turn came.
 //
 // While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
 // than the caller's own. A select cannot send and receive on the same channel.

@@ -661,6 +661,59 @@ TEST_CASE("a thread can end its part and attach again") {
     });
 }
 
+/// Whose a value is after a call that failed is read off the status: so what a thread refuses at its end is no mistake of the caller's.
+TEST_CASE("a value that cannot be sent at a thread's end is freed, or its sender's, as the status says") {
+    struct attempts {
+        hsw_thread_channel channel{};
+        hsw_sync_queue full{};
+        std::atomic<int> freed{0};
+        int refused = 0;
+    };
+    attempts made;
+    made.channel = new_thread_channel(destroy_atomic);
+    REQUIRE(hsw_sync_queue_new(1, destroy_atomic, &made.full) == HSW_OK);
+    REQUIRE(hsw_sync_queue_put(made.full, new atomic_counted{&made.freed}, 0) == HSW_OK);
+    const auto at_the_end = [](void* argument) {
+        auto& all = *static_cast<attempts*>(argument);
+        const auto attempt = [&](auto call) {
+            const int before = all.freed;
+            auto* const value = new atomic_counted{&all.freed};
+            const hsw_status status = call(value);
+            CHECK(status != HSW_OK);
+            ++all.refused;
+            if (status >= HSW_ERR_NULL || status == HSW_ERR_TIMEOUT) {
+                CHECK_MESSAGE(all.freed == before, status);
+                if (all.freed == before) {
+                    delete value;
+                }
+            } else {
+                CHECK_MESSAGE(all.freed == before + 1, status);
+            }
+        };
+        attempt([&](void* value) { return hsw_thread_channel_send(all.channel, value); });
+        attempt([&](void* value) { return hsw_thread_channel_send_timeout(all.channel, value, HSW_NO_LIMIT); });
+        attempt([&](void* value) { return hsw_thread_channel_send_timeout(all.channel, value, LONG); });
+        attempt([&](void* value) { return hsw_sync_queue_put(all.full, value, HSW_NO_LIMIT); });
+        attempt([&](void* value) { return hsw_sync_queue_put(all.full, value, LONG); });
+        attempt([&](void* value) {
+            hsw_channel here{};
+            CHECK(hsw_channel_new(destroy_atomic, &here) == HSW_OK);
+            const hsw_status status = hsw_channel_send(here, value);
+            CHECK(hsw_channel_release(here) == HSW_OK);
+            return status;
+        });
+    };
+    on_new_thread([&] {
+        const hsw_loop loop = current_loop();
+        CHECK(hsw_loop_post(loop, [](void*) { return HSW_OK; }, &made, at_the_end) == HSW_OK);
+        CHECK(hsw_loop_release(loop) == HSW_OK);
+        CHECK(hsw_thread_exit() == HSW_OK);
+    });
+    CHECK(made.refused == 6);
+    CHECK(hsw_thread_channel_release(made.channel) == HSW_OK);
+    CHECK(hsw_sync_queue_release(made.full) == HSW_OK);
+}
+
 /// Frames of the library lie below such a function, and they need the runtime when it returns.
 TEST_CASE("a function that the library calls cannot end the thread's part") {
     on_new_thread([] {

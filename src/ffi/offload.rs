@@ -193,8 +193,8 @@ pub unsafe extern "C" fn hsw_pool_load(
 pub struct hsw_offload_call {
     /// The function.
     pub job: hsw_job,
-    /// What it is called with. The runtime's once the call is made, also when that fails: if the job is never called, `destroy_argument`
-    /// frees it; once called, the job must.
+    /// What it is called with. The runtime's once the call is made, whatever its status, mistakes included: if the job is never called,
+    /// `destroy_argument` frees it; once called, the job must, which may be after a call that has failed.
     pub argument: *mut c_void,
     /// Frees the argument of a job that is never called. May be null. Any thread may call it.
     pub destroy_argument: hsw_destroy,
@@ -206,7 +206,7 @@ pub struct hsw_offload_call {
     pub pool: hsw_pool,
     /// Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result` frees the result.
     pub on_abandoned: hsw_abandoned,
-    /// What the callback is called with.
+    /// What the callback is called with. The runtime's, as the argument.
     pub user: *mut c_void,
     /// Frees `user` when the callback has returned or will not be called, on the tasklet's thread. May be null.
     pub destroy_user: hsw_destroy,

@@ -57,10 +57,10 @@ pub struct hsw_case {
 ///
 /// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found its channel closed
 /// (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
-/// `SIZE_MAX` when the failure belongs to no case. Values to send that were not handed over are still the caller's. One exception: when
-/// `hsw_channel_close_and_wake` ended the wait, or the switch to a receiver failed, the channel's `destroy` has freed the value of that
-/// case, and its `value` is null. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the
-/// caller's.)
+/// `SIZE_MAX` when the failure belongs to no case. After a failure the values to send are still the caller's, but for one at most, whose
+/// `value` is null. The channel's `destroy` has freed that one, if `hsw_channel_close_and_wake` ended the wait or the switch to a receiver
+/// failed. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the caller's.) Or a receiver
+/// has it, and the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before its turn came.
 ///
 /// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
 /// than the caller's own. A select cannot send and receive on the same channel.

@@ -21,7 +21,8 @@ use crate::runtime::Runtime;
 /// What a call came to. `hsw_last_error_message` has the words.
 ///
 /// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from `HSW_ERR_NULL` on are mistakes
-/// of the caller, found before anything was changed.
+/// of the caller, found before anything was changed (but for `HSW_ERR_INTERNAL`). What a function takes over *also when it fails* it
+/// takes over with each of them, unless its own words say that after a mistake it does not.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum hsw_status {
@@ -51,7 +52,8 @@ pub enum hsw_status {
     HSW_ERR_SWITCH_TRAP = 9,
     /// The time is over that the call was given. (A connection that the system found dead is `HSW_ERR_IO`, also with `ETIMEDOUT`.)
     HSW_ERR_TIMEOUT = 10,
-    /// The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet").
+    /// The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet"); or the calling thread is
+    /// ending, so that nothing can be waited for or made there any more.
     HSW_ERR_STATE = 11,
     /// Iteration over a channel has come to its end.
     HSW_ERR_STOP_ITERATION = 12,
@@ -86,9 +88,10 @@ pub enum hsw_status {
     HSW_ERR_ARGUMENT = 36,
     /// A limit of the interface has been reached.
     HSW_ERR_LIMIT = 37,
-    /// The thread is ending: its part of the runtime is gone.
+    /// The calling thread has ended its use of the library for good: there its handles name nothing any more.
     HSW_ERR_THREAD_ENDING = 38,
-    /// The library has failed within (a bug of it, or of a callback in Rust). The message has the words of the panic.
+    /// The library has failed within (a bug of it, or of a callback in Rust). The message has the words of the panic. A value that the call
+    /// was to hand over has been freed, or a receiver has it.
     HSW_ERR_INTERNAL = 39,
 }
 
@@ -658,7 +661,7 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
         Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
-        Error::State(StateError::ThreadEnding) => HSW_ERR_THREAD_ENDING,
+        // `ThreadEnding` too: a wait that is refused is no mistake, and has taken over what it was to take over.
         Error::State(_) => HSW_ERR_STATE,
         Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,

@@ -93,9 +93,9 @@ fn received(token: *mut c_void) {
     }
 }
 
-/// After a call that takes the token over in any case; but nothing changes by a mistake, if it was found in time.
-fn consumed(status: i32, token: *mut c_void) -> i32 {
-    if status >= HSW_ERR_NULL && is_out(token) {
+/// After a call that sends it: it is the library's also when that fails; but nothing changes by a mistake.
+fn sent(status: i32, token: *mut c_void) -> i32 {
+    if status >= HSW_ERR_NULL {
         end(token);
     }
     status
@@ -107,7 +107,7 @@ fn timed(status: i32, token: *mut c_void) -> i32 {
         end(token);
         return status;
     }
-    consumed(status, token)
+    sent(status, token)
 }
 
 unsafe extern "C" fn destroy(data: *mut c_void) {
@@ -539,7 +539,7 @@ fn fail() -> i32 {
     let payload = token();
     // SAFETY: as the header has it.
     let status = unsafe { hsw_fail(payload, Some(destroy), c"failed".as_ptr()) };
-    consumed(status, payload)
+    status
 }
 
 unsafe extern "C" fn entry(argument: *mut c_void) -> i32 {
@@ -663,6 +663,7 @@ fn operation() -> i32 {
         Some(op) => {
             let status = OPS[op].1();
             happened(status as u64);
+            assert_ne!(status, HSW_ERR_INTERNAL, "{}: {}", OPS[op].0, words());
             status
         }
         None => HSW_OK,
@@ -849,7 +850,7 @@ fn spawn() -> i32 {
     if status == HSW_OK {
         keep(Tasklet, tasklet.handle);
     }
-    consumed(status, argument)
+    status
 }
 
 fn spawn_joined() -> i32 {
@@ -868,7 +869,7 @@ fn spawn_joined() -> i32 {
     if status == HSW_OK {
         keep(Join, join.handle);
     }
-    consumed(status, argument)
+    status
 }
 
 fn join_some() -> i32 {
@@ -897,7 +898,7 @@ fn send() -> i32 {
     // SAFETY: as the header has it.
     unsafe {
         match below(3) {
-            0 if patient() => consumed(hsw_channel_send(channel, value), value),
+            0 if patient() => sent(hsw_channel_send(channel, value), value),
             1 => timed(hsw_channel_try_send(channel, value), value),
             _ => timed(
                 hsw_channel_send_timeout(channel, value, clock_time()),
@@ -923,6 +924,12 @@ fn receive() -> i32 {
     status
 }
 
+/// Of what would have been handed over.
+fn not_called(token: *mut c_void) -> i32 {
+    end(token);
+    HSW_OK
+}
+
 fn send_throw() -> i32 {
     if !patient() {
         return HSW_OK;
@@ -936,13 +943,13 @@ fn send_throw() -> i32 {
                 Some(handle) => {
                     hsw_channel_send_throw(hsw_channel { handle }, payload, Some(destroy), message)
                 }
-                None => HSW_ERR_NULL,
+                None => not_called(payload),
             },
             1 => match pick(Queue) {
                 Some(handle) => {
                     hsw_queue_send_throw(hsw_queue { handle }, payload, Some(destroy), message)
                 }
-                None => HSW_ERR_NULL,
+                None => not_called(payload),
             },
             _ => match pick(ThreadChannel) {
                 Some(handle) => hsw_thread_channel_send_throw(
@@ -951,11 +958,11 @@ fn send_throw() -> i32 {
                     Some(destroy),
                     message,
                 ),
-                None => HSW_ERR_NULL,
+                None => not_called(payload),
             },
         }
     };
-    consumed(status, payload)
+    status
 }
 
 fn send_sequence() -> i32 {
@@ -964,18 +971,18 @@ fn send_sequence() -> i32 {
     }
     let values = [token(), token(), token()];
     let count = below(4);
-    let mut sent = 0;
+    let mut many = 0;
     // SAFETY: as the header has it; the caller's own stack.
     let status = unsafe {
         match (coin(), pick(Channel), pick(ThreadChannel)) {
             (true, Some(handle), _) => {
-                hsw_channel_send_sequence(hsw_channel { handle }, values.as_ptr(), count, &mut sent)
+                hsw_channel_send_sequence(hsw_channel { handle }, values.as_ptr(), count, &mut many)
             }
             (_, _, Some(handle)) => hsw_thread_channel_send_sequence(
                 hsw_thread_channel { handle },
                 values.as_ptr(),
                 count,
-                &mut sent,
+                &mut many,
             ),
             _ => HSW_ERR_NULL,
         }
@@ -984,7 +991,7 @@ fn send_sequence() -> i32 {
         end(*value);
     }
     for value in &values[..count] {
-        consumed(status, *value);
+        sent(status, *value);
     }
     status
 }
@@ -1018,10 +1025,7 @@ fn channel_state() -> i32 {
             11 => made!(Tasklet, hsw_tasklet, hsw_channel_queue(channel)),
             12 => {
                 let data = token();
-                consumed(
-                    hsw_channel_set_user_data(channel, data, Some(destroy)),
-                    data,
-                )
+                hsw_channel_set_user_data(channel, data, Some(destroy))
             }
             13 => {
                 let status = hsw_channel_user_data(channel, &mut data);
@@ -1069,7 +1073,7 @@ fn thread_channel() -> i32 {
         let status = match below(7) {
             0 if patient() => {
                 let value = token();
-                return consumed(hsw_thread_channel_send(channel, value), value);
+                return sent(hsw_thread_channel_send(channel, value), value);
             }
             1 => {
                 let value = token();
@@ -1142,17 +1146,29 @@ fn select() -> i32 {
     // SAFETY: as the header has it; the caller's own stack.
     let status =
         unsafe { hsw_select(cases.as_mut_ptr(), count, clock_time(), coin(), &mut chosen) };
+    let mut gone = 0;
     for (i, case) in cases.iter().enumerate().take(count) {
         let done = status == HSW_OK && chosen == i;
         match (case.direction, done) {
             (HSW_SEND, true) => {}
-            // Freed, or handed over just before the tasklet was killed or thrown at.
-            (HSW_SEND, false) if case.value.is_null() => {}
-            (HSW_SEND, false) => end(sent[i]),
+            (HSW_SEND, false) if case.value.is_null() => {
+                gone += 1;
+                // Freed; or a receiver has it, or had it, and its sender was killed or thrown at just then.
+                let thrown = [HSW_ERR_EXIT, HSW_ERR_THROWN, HSW_ERR_PANICKED].contains(&status);
+                assert!(
+                    !is_out(sent[i]) || thrown && chosen == usize::MAX,
+                    "{status}, chosen {chosen}: whose is the value of case {i}?"
+                );
+            }
+            (HSW_SEND, false) => {
+                assert_eq!(case.value, sent[i], "case {i}");
+                end(sent[i]);
+            }
             (_, true) => received(case.value),
             (_, false) => {}
         }
     }
+    assert!(gone <= 1, "{gone} values of one select are gone");
     status
 }
 
@@ -1170,7 +1186,7 @@ fn schedule() -> i32 {
                     _ => hsw_schedule_with(value, Some(destroy), &mut returned),
                 };
                 received(returned);
-                consumed(status, value)
+                status
             }
         }
     }
@@ -1216,7 +1232,7 @@ fn tasklet_throw() -> i32 {
     // SAFETY: as the header has it.
     let status =
         unsafe { hsw_tasklet_throw(tasklet, payload, Some(destroy), c"thrown".as_ptr(), coin()) };
-    consumed(status, payload)
+    status
 }
 
 fn tasklet_bind() -> i32 {
@@ -1234,7 +1250,7 @@ fn tasklet_bind() -> i32 {
             _ => hsw_tasklet_bind_send(tasklet, Some(entry), argument, Some(destroy)),
         }
     };
-    consumed(status, argument)
+    status
 }
 
 fn tasklet_values() -> i32 {
@@ -1250,17 +1266,11 @@ fn tasklet_values() -> i32 {
             }
             1 => {
                 let value = token();
-                consumed(
-                    hsw_tasklet_set_tempval(tasklet, value, Some(destroy)),
-                    value,
-                )
+                hsw_tasklet_set_tempval(tasklet, value, Some(destroy))
             }
             2 => {
                 let data = token();
-                consumed(
-                    hsw_tasklet_set_user_data(tasklet, data, Some(destroy)),
-                    data,
-                )
+                hsw_tasklet_set_user_data(tasklet, data, Some(destroy))
             }
             3 => {
                 let status = hsw_tasklet_user_data(tasklet, &mut value);
@@ -1623,7 +1633,7 @@ fn call_later() -> i32 {
     if status == HSW_OK {
         keep(Timer, timer.handle);
     }
-    consumed(status, argument)
+    status
 }
 
 fn timer() -> i32 {
@@ -1663,10 +1673,7 @@ fn main_loop() -> i32 {
             2 if wall() => made!(Work, hsw_work, hsw_loop_work(main_loop)),
             _ => {
                 let argument = token();
-                consumed(
-                    hsw_loop_post(main_loop, Some(event), argument, Some(destroy)),
-                    argument,
-                )
+                hsw_loop_post(main_loop, Some(event), argument, Some(destroy))
             }
         }
     }
@@ -1788,7 +1795,7 @@ fn remote() -> i32 {
                 let payload = token();
                 let message = c"from far".as_ptr();
                 let status = hsw_remote_throw(remote, payload, Some(destroy), message, coin());
-                consumed(status, payload)
+                status
             }
             7 => hsw_remote_kill(remote, coin()),
             8 => hsw_remote_state(remote, &mut number),
@@ -1798,13 +1805,13 @@ fn remote() -> i32 {
             12 | 13 => {
                 let argument = token();
                 let status = hsw_remote_bind(remote, Some(entry), argument, Some(destroy), coin());
-                consumed(status, argument)
+                status
             }
             14 | 15 => {
                 let argument = token();
                 let status =
                     hsw_remote_with(remote, Some(remote_function), argument, Some(destroy));
-                consumed(status, argument)
+                status
             }
             16 => hsw_remote_bind_thread(remote, some_thread()),
             _ => {
@@ -1864,10 +1871,7 @@ fn host_lock() -> i32 {
             _ => {
                 let user = token();
                 let hook = coin().then_some(on_lock as _);
-                consumed(
-                    hsw_host_lock_set_hook(lock, hook, user, Some(destroy)),
-                    user,
-                )
+                hsw_host_lock_set_hook(lock, hook, user, Some(destroy))
             }
         }
     }
@@ -1912,7 +1916,15 @@ fn socket() -> i32 {
                 }
                 status
             }
-            2 | 3 => made!(Socket, hsw_socket, hsw_tcp_accept(socket)),
+            2 | 3 => {
+                let mut made = hsw_socket { handle: 0 };
+                let status = hsw_tcp_accept(socket, &mut made);
+                if status == HSW_OK {
+                    hsw_socket_set_timeout(made, 300_000);
+                    keep(Socket, made.handle);
+                }
+                status
+            }
             4 => hsw_socket_read(socket, bytes.as_mut_ptr().cast(), bytes.len(), &mut size),
             5 => {
                 let many = below(bytes.len());
@@ -2067,8 +2079,7 @@ unsafe extern "C" fn end_main_wait(_: *mut c_void) -> i32 {
     // SAFETY: as the header has it.
     unsafe {
         if hsw_main(&mut main) == HSW_OK {
-            let thrown = hsw_tasklet_throw(main, payload, Some(destroy), c"the end".as_ptr(), true);
-            consumed(thrown, payload);
+            hsw_tasklet_throw(main, payload, Some(destroy), c"the end".as_ptr(), true);
             hsw_tasklet_release(main);
         } else {
             end(payload);
