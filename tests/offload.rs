@@ -184,6 +184,30 @@ fn a_full_queue_is_refused_and_nothing_else_is_harmed() {
     );
 }
 
+/// The system's EAGAIN for that has the kind of a full queue's error.
+#[test]
+fn a_thread_that_cannot_be_made_is_not_taken_for_a_full_queue() {
+    let settings = Settings {
+        threads: 1,
+        stack_size: 1 << 50, // more than there are addresses
+        queue: 1,
+    };
+    let pool = Pool::new(settings).unwrap();
+    let ran = Arc::new(AtomicUsize::new(0));
+    for _ in 0..3 {
+        let counts = ran.clone();
+        let error = pool
+            .call(move || counts.fetch_add(1, Ordering::Relaxed))
+            .unwrap_err();
+        assert_eq!(io_kind(&error), Some(ErrorKind::Other), "{error}");
+        let words = error.to_string();
+        assert!(words.contains("no worker thread can be made: "), "{words}");
+    }
+    // Not run, and not kept for later.
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+    assert_eq!(Arc::strong_count(&ran), 1);
+}
+
 #[test]
 fn a_timeout_abandons_the_call_and_its_result_goes_to_the_callback() {
     let pool = pool(1, 10);

@@ -424,6 +424,57 @@ TEST_CASE("a channel between threads has the settings and the errors of a local 
     CHECK(hsw_thread_channel_release(channel) == HSW_OK);
 }
 
+namespace {
+
+hsw_lock held_elsewhere{};
+hsw_socket still_open{};
+
+// Made before the thread's part of the library, so its destructor runs after the end of that.
+struct after_the_end {
+    ~after_the_end() {
+        std::size_t n = 0;
+        void* result = nullptr;
+        char byte = 0;
+        hsw_socket socket{};
+        hsw_loop loop{};
+        hsw_channel channel{};
+        const hsw_job job = [](void*) -> void* { return nullptr; };
+        const std::function<hsw_status()> calls[] = {
+            [&] { return hsw_spawn(return_ok, nullptr, nullptr, nullptr); },
+            [&] { return hsw_channel_new(nullptr, &channel); },
+            [&] { return hsw_sleep(1'000'000); },
+            [&] { return hsw_pump(0, &n); },
+            [&] { return hsw_loop_current(&loop); },
+            [&] { return hsw_lock_lock(held_elsewhere, 1'000'000); },
+            [&] { return hsw_offload(job, nullptr, nullptr, nullptr, HSW_NO_LIMIT, &result); },
+            [&] { return hsw_tcp_listen("127.0.0.1", 0, &socket); },
+            [&] { return hsw_tcp_connect("127.0.0.1", 9, HSW_NO_LIMIT, &socket); },
+            [&] { return hsw_tcp_connect("localhost", 9, HSW_NO_LIMIT, &socket); },
+            [&] { return hsw_socket_read(still_open, &byte, 1, &n); },
+        };
+        for (const auto& call : calls) {
+            CAPTURE(&call - calls);
+            CHECK(hsw_status_name(call()) == std::string("HSW_ERR_THREAD_ENDING"));
+            CHECK(last_message() == "the thread is ending");
+        }
+    }
+};
+
+} // namespace
+
+TEST_CASE("after the end of a thread's part the status says what the words say") {
+    const no_leaks check;
+    REQUIRE(hsw_lock_new(&held_elsewhere) == HSW_OK);
+    REQUIRE(hsw_lock_lock(held_elsewhere, HSW_NO_LIMIT) == HSW_OK);
+    std::thread([] {
+        static thread_local after_the_end it;
+        (void)&it;
+        REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &still_open) == HSW_OK);
+    }).join();
+    CHECK(hsw_lock_unlock(held_elsewhere) == HSW_OK);
+    CHECK(hsw_lock_release(held_elsewhere) == HSW_OK);
+}
+
 TEST_CASE("close_and_wake ends the waits of other threads, and a sender's value is freed once") {
     const no_leaks check;
     const hsw_thread_channel channel = new_thread_channel(&destroy_atomic);
