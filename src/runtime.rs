@@ -899,7 +899,7 @@ impl Runtime {
 
     #[inline(always)]
     fn free_if_unused(&self) {
-        if self.ended.get() {
+        if self.end.get() == End::Over {
             self.free_if_last();
         }
     }
@@ -908,7 +908,7 @@ impl Runtime {
     fn free_if_last(&self) {
         // A control block that comes back is not used again.
         self.free.set(ptr::null_mut());
-        if self.tasks.get() == 0 && self.channels.get() == 0 {
+        if self.ended.get() && self.tasks.get() == 0 && self.channels.get() == 0 {
             // SAFETY: nothing refers to the runtime: the thread let go of it
             // (`ended`), and tasks and channels are gone.
             unsafe { Runtime::free(self as *const Runtime as *mut Runtime) };
@@ -1257,6 +1257,7 @@ impl Runtime {
         if self.end.replace(End::Over) == End::Over {
             return;
         }
+        self.free.set(ptr::null_mut());
         if inside_tasklet() {
             log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
         }

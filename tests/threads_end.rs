@@ -1037,6 +1037,28 @@ fn a_thread_that_leaves_is_gone_until_it_comes_again() {
     join_in_time("one that came again", thread);
 }
 
+/// What main has in its slot goes when nobody runs any more: a tasklet that goes with it leaves no room for a new one, which would never end.
+#[test]
+fn a_tasklet_that_goes_in_the_end_leaves_no_room_for_another() {
+    struct Late(Option<Tasklet>, mpsc::Sender<(bool, usize)>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            drop(self.0.take());
+            let held = Arc::new(());
+            let its = held.clone();
+            let made = spawn(move || drop(its)).is_ok();
+            let _ = self.1.send((made, Arc::strong_count(&held)));
+        }
+    }
+    let (tell, told) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let other = Tasklet::new().unwrap();
+        hardswitch::current().set_tempval(hardswitch::Value::new(Late(Some(other), tell)));
+    });
+    join_in_time("one with something in main's slot", thread);
+    assert_eq!(told.recv(), Ok((false, 1)));
+}
+
 /// Nothing is made by what comes after the end, however often it tries.
 #[test]
 fn nothing_is_made_after_the_end() {
