@@ -16,7 +16,7 @@
 //!     Ok(n * n)
 //! });
 //! assert_eq!(join::all([square(3)?, square(1)?])?, [9, 1]);
-//! let (which, value) = join::each([square(30)?, square(2)?]).next().unwrap()?;
+//! let (which, value) = join::each([square(300)?, square(2)?]).next().unwrap()?;
 //! assert_eq!((which, value?), (1, 4));
 //! # Ok::<(), hardswitch::Error>(())
 //! ```

@@ -125,6 +125,12 @@ pub mod testing {
         tasklet.count_forgotten(more);
     }
 
+    /// How many memory mappings a process may have. The first call reads it from a file.
+    #[cfg(feature = "std")]
+    pub fn mappings() -> usize {
+        crate::os::mappings()
+    }
+
     /// Lowers the memory ceiling of this thread to what is in use now.
     pub fn close_ceiling() {
         let budget = &crate::runtime::Runtime::get().budget;

@@ -144,6 +144,15 @@ impl Drop for StackMemory {
     }
 }
 
+/// How many memory mappings a process may have: `vm.max_map_count`, read once.
+pub(crate) fn mappings() -> usize {
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+        text.map_or(usize::MAX, |text| text.trim().parse().unwrap_or(usize::MAX))
+    })
+}
+
 /// One of the [`MAPPED`].
 struct Counted;
 
@@ -151,11 +160,7 @@ impl Counted {
     /// A stack takes two of the memory mappings that a process may have. Stacks may not take
     /// all: without mappings no thread can be made, no library loaded, and the allocator fails.
     fn new() -> Result<Counted> {
-        static LIMIT: OnceLock<usize> = OnceLock::new();
-        let limit = *LIMIT.get_or_init(|| {
-            let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
-            text.map_or(usize::MAX, |text| text.trim().parse().unwrap_or(usize::MAX))
-        });
+        let limit = mappings();
         let others = limit / 16;
         if MAPPED.fetch_add(1, Ordering::Relaxed) >= (limit - others) / 2 {
             drop(Counted);

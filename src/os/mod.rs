@@ -35,7 +35,7 @@ mod bare;
 use bare as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{at_the_very_end, end_part, ends_with_thread, guard};
+pub(crate) use sys::{at_the_very_end, end_part, ends_with_thread, guard, mappings};
 pub(crate) use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
     thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory,
