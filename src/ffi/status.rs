@@ -173,6 +173,15 @@ impl From<WaitError> for Failure {
 }
 
 impl Failure {
+    /// Did the call fail because its thread is ending?
+    #[cfg(feature = "std")]
+    fn is_of_the_end(&self) -> bool {
+        matches!(
+            self,
+            Failure::ThreadEnding | Failure::Core(Error::State(StateError::ThreadEnding), _)
+        )
+    }
+
     /// An error of a call that does not wait, or the own end of one that does.
     pub(super) fn own(error: impl Into<Error>) -> Self {
         Failure::Core(error.into(), Subject::None)
@@ -276,6 +285,8 @@ impl LastError {
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn record(failure: Failure) -> hsw_status {
     let status = failure.status();
+    #[cfg(feature = "std")]
+    UNTOLD.set((status, failure.is_of_the_end())); // for the case that there is no room for more: static words must do
     let last = match failure {
         Failure::Passed(last) => last,
         failure => LastError {
@@ -291,8 +302,6 @@ pub(super) fn record(failure: Failure) -> hsw_status {
             },
         },
     };
-    #[cfg(feature = "std")]
-    UNTOLD.set(status); // for the case that there is no room for more: static words must do
     let old = exchange(Some(last));
     drop(old); // may run a destructor of C's, with no borrow held
     status
@@ -300,22 +309,26 @@ pub(super) fn record(failure: Failure) -> hsw_status {
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The status of the thread's last failure. For threads that have no part of the interface: because they are ending, or there are
+    /// The status of the thread's last failure, and whether it failed because it is ending. For threads that have no part of the interface: because they are ending, or there are
     /// too many.
-    static UNTOLD: core::cell::Cell<hsw_status> = const { core::cell::Cell::new(HSW_OK) };
+    static UNTOLD: core::cell::Cell<(hsw_status, bool)> = const { core::cell::Cell::new((HSW_OK, false)) };
 }
 
 /// The status of the last failure of a thread that has no room for its words.
 fn untold(why: &Failure) -> hsw_status {
     let _ = why;
     #[cfg(feature = "std")]
-    return UNTOLD.get();
+    return UNTOLD.get().0;
     #[cfg(not(feature = "std"))]
     why.status()
 }
 
 /// The words for it. They end in a zero byte.
 fn static_words(status: hsw_status) -> &'static str {
+    #[cfg(feature = "std")]
+    if UNTOLD.get().1 {
+        return "the thread is ending\0";
+    }
     match status {
         HSW_OK => "\0",
         HSW_ERR_LIMIT => "limit reached: 65535 threads that use the library at a time\0",
