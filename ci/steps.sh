@@ -117,9 +117,9 @@ fuzz_all() {
 }
 
 step_fuzz() {
-    local prefix seconds=60 runs=100
+    local prefix seconds=20 runs=100 # 20 s for each target
     mapfile -t prefix < <(runner "$1")
-    if [ "$1" = "$PPC64" ]; then seconds=20 runs=10; fi
+    if [ "$1" = "$PPC64" ]; then seconds=8 runs=10; fi
     cargo test --release -p fuzz --target "$1"
     cargo build --release -p fuzz --target "$1"
     fuzz_all "$TARGET_DIR/$1/release" $seconds $runs "${prefix[@]}"

@@ -463,8 +463,11 @@ fn retained(kind: K, handle: u64) -> u64 {
 
 /// May the caller wait for as long as it takes? Not in what the library has called: an event, a timer, a destructor that main's pump runs. What is
 /// thrown at main is for main's own wait, so nothing would end that one.
+///
+/// Nor in a program of one thread. It is no deadlock there: others of the process, which do not use the library yet, may still use a handle that nobody has
+/// used. So the wall clock would end such a wait, and the program would do something else each time.
 fn patient() -> bool {
-    with(|w| w.depth == 0).unwrap_or(false)
+    with(|w| w.depth == 0 && w.wall).unwrap_or(false)
 }
 
 /// Nanoseconds to wait for. Without wall time nothing happens by itself: at once, or never.
@@ -1082,12 +1085,12 @@ fn thread_channel() -> i32 {
             2 => {
                 let value = token();
                 return timed(
-                    hsw_thread_channel_send_timeout(channel, value, clock_time()),
+                    hsw_thread_channel_send_timeout(channel, value, time()),
                     value,
                 );
             }
             3 if patient() => hsw_thread_channel_receive(channel, &mut value),
-            4 => hsw_thread_channel_receive_timeout(channel, clock_time(), &mut value),
+            4 => hsw_thread_channel_receive_timeout(channel, time(), &mut value),
             6 if patient() => hsw_thread_channel_next(channel, &mut value),
             _ => hsw_thread_channel_try_receive(channel, &mut value),
         };
@@ -1144,8 +1147,7 @@ fn select() -> i32 {
     }
     let mut chosen = usize::MAX;
     // SAFETY: as the header has it; the caller's own stack.
-    let status =
-        unsafe { hsw_select(cases.as_mut_ptr(), count, clock_time(), coin(), &mut chosen) };
+    let status = unsafe { hsw_select(cases.as_mut_ptr(), count, time(), coin(), &mut chosen) };
     let mut gone = 0;
     for (i, case) in cases.iter().enumerate().take(count) {
         let done = status == HSW_OK && chosen == i;
@@ -1445,8 +1447,10 @@ fn exceptions() -> i32 {
         match coin() {
             true => hsw_exceptions_add(Some(exception_globals)),
             false => hsw_exceptions_remove(Some(exception_globals)),
-        }
+        };
     }
+    // What it comes to depends on programs before: it is the process's.
+    HSW_OK
 }
 
 /// Keeps the last error, and perhaps fails with it again.
