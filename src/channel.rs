@@ -14,7 +14,8 @@ use crate::drive::{self, WaitError};
 use crate::error::{Error, Result, StateError};
 use crate::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED, HOOK_THROWN};
 use crate::scheduler::{
-    call_locked, contain, fail, go, lose, may_switch, prepare, refused, revive, when_empty,
+    call_locked, contain, drop_used, fail, go, lose, may_switch, prepare, refused, revive,
+    when_empty,
 };
 use crate::select;
 use crate::tasklet::{flag, release, Task, Tasklet};
@@ -507,6 +508,8 @@ fn aside<T, E: From<WaitError>>(
         let keep = result.is_err() || runtime.hooks() & HOOK_LOCKED != 0;
         if keep && (*me).slot.is_empty() {
             (*me).slot.fill(value);
+        } else {
+            drop_used(value);
         }
         result
     }

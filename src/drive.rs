@@ -53,7 +53,7 @@ pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Resul
         if !is_last(runtime) {
             return Ok(true);
         }
-        if !turn(runtime).map_err(WaitError::Hindered)? {
+        if !turn(runtime, &over).map_err(WaitError::Hindered)? {
             return Ok(false);
         }
     }
@@ -83,8 +83,9 @@ mod sys {
     use super::*;
     use crate::net::reactor::{PumpError, Reactor};
 
-    /// Pumps once, for as long as that takes. False: nothing could come of it.
-    pub(crate) fn turn(runtime: &Runtime) -> Result<bool> {
+    /// Pumps once, for as long as that takes, unless the caller's wait is `over`. False: nothing
+    /// could come of it.
+    pub(crate) fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
         if runtime.is_ending() {
             return Ok(false);
         }
@@ -96,7 +97,7 @@ mod sys {
                 || reactor.is_some_and(|reactor| reactor.has_work())
         };
         if has_work() {
-            Reactor::current()?.pump(None)?;
+            Reactor::current()?.pump_until(over)?;
             return Ok(true);
         }
         // Only other threads can help.
@@ -106,7 +107,7 @@ mod sys {
             // Looked for once more: they help first, and take their promise back, or end, after it.
             return Ok(has_work());
         }
-        match Reactor::current()?.pump_for_threads() {
+        match Reactor::current()?.pump_for_threads(over) {
             Ok(_) => Ok(true),
             Err(PumpError::Deadlock) => Ok(false),
             Err(PumpError::Failed(error)) => Err(error),
@@ -119,7 +120,7 @@ mod sys {
 mod sys {
     use super::*;
 
-    pub(crate) fn turn(runtime: &Runtime) -> Result<bool> {
+    pub(crate) fn turn(runtime: &Runtime, _over: &dyn Fn() -> bool) -> Result<bool> {
         if runtime.timers.waiting() == 0 {
             return Ok(false);
         }

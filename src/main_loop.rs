@@ -209,14 +209,19 @@ impl MainLoop {
                     return Ok(());
                 }
                 // Other threads may wake somebody here, as long as one of them can run.
-                match self.reactor.pump_for_threads() {
+                match self.reactor.pump_for_threads(&|| false) {
                     Ok(_) => crate::thread::raise().map_err(WaitError::Thrown)?,
                     Err(PumpError::Deadlock) => return Ok(()),
                     Err(PumpError::Failed(error)) => return Err(WaitError::Hindered(error)),
                 }
                 continue;
             }
-            self.pump_or(None)?;
+            let pumped = match until_idle {
+                true => self.reactor.pump_until(&|| false),
+                false => self.reactor.pump(None),
+            };
+            pumped.map_err(WaitError::Hindered)?;
+            crate::thread::raise().map_err(WaitError::Thrown)?;
         }
     }
 

@@ -19,6 +19,7 @@ use crate::runtime::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
 use crate::scheduler::{fail, go, prepare};
 use crate::tasklet::{flag, Task, Tasklet};
 use crate::transfer::{arrive, arrive_turn, arrive_unit, plain, plan, swap};
+use crate::value::Slot;
 
 /// How long a run may take: in switches, in time, or both (whichever comes first).
 ///
@@ -416,7 +417,11 @@ pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
         arrive(runtime, me)
     };
     runs.last.set((report.switches, report.completed));
-    result?.into_unit::<WaitError>()?;
+    if let Err(ended) = result.and_then(Slot::into_unit) {
+        // Before the error is returned: see `scheduler::contain`.
+        drop(report);
+        return Err(ended);
+    }
     report.left = Budget {
         switches: budget.switches.map(|n| n.saturating_sub(report.switches)),
         time: match (budget.time, begun) {

@@ -190,7 +190,18 @@ pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce(
     runtime.locked(|| contain_as(format_args!("the {which} callback"), callback));
 }
 
+/// Drops what was in a slot that an operation has used: its panic is not the business of who waited.
+pub(crate) fn drop_used(slot: Slot) {
+    if !slot.is_empty() {
+        contain("a destructor of what was in a transfer slot", || drop(slot));
+    }
+}
+
 /// Runs code of a user's where its panic is nobody's to catch: the panic goes to the log.
+///
+/// So are destructors of what one operation lost while it has something of somebody else's to return.
+/// If they may panic, they run before that is returned, not at the end of the scope: Rust leaks what a
+/// function returns if the destructor of a local panics then.
 pub(crate) fn contain(what: &str, f: impl FnOnce()) {
     contain_as(format_args!("{what}"), f);
 }
@@ -388,7 +399,9 @@ pub(crate) fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
         transfer(op_schedule, (&raw mut args).cast());
-        arrive(runtime, me)
+        let result = arrive(runtime, me);
+        drop_used(args.value);
+        result
     }
 }
 
@@ -716,7 +729,7 @@ pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitErro
     unsafe {
         let lost = (*task).slot.put(Slot::bomb(error));
         make_runnable(runtime, task);
-        drop(lost);
+        drop_used(lost);
     }
     Ok(())
 }
@@ -734,7 +747,9 @@ pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitE
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
         transfer(op_throw, (&raw mut args).cast());
-        arrive(runtime, runtime.current())?.into_unit()
+        let result = arrive(runtime, runtime.current()).and_then(Slot::into_unit);
+        drop_used(args.bomb);
+        result
     }
 }
 
@@ -763,12 +778,32 @@ pub(crate) unsafe fn end(me: *mut Task) -> usize {
             make_runnable(runtime, next);
         }
         (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
-        if runtime.hooks() & HOOK_SWITCH != 0 {
-            next = observed(runtime, me, 0, next, true);
+        if runtime.hooks() & (HOOK_SWITCH | HOOK_THROWN) != 0 {
+            next = leaves(runtime, me, next);
         }
         runtime.left.set(me);
         runtime.later(after::LEFT);
         leave(runtime, me, next)
+    }
+}
+
+/// What some want to be done as a tasklet ends. Returns who really runs next. What user code has
+/// thrown at it since it ended nobody is told: not the next function of the same handle either.
+///
+/// # Safety
+/// As [`end`].
+#[cold]
+#[inline(never)]
+unsafe fn leaves(runtime: &Runtime, me: *mut Task, mut next: *mut Task) -> *mut Task {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.hooks() & HOOK_SWITCH != 0 {
+            next = observed(runtime, me, 0, next, true);
+        }
+        if let Some(error) = thrown::at_end(runtime, me) {
+            lose(runtime, Slot::bomb(error));
+        }
+        next
     }
 }
 
@@ -852,9 +887,6 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<S
                 Ok(())
             });
             uncaught = settled.err().or(uncaught);
-            if let Some(error) = thrown::at_end(runtime, me) {
-                lose(runtime, Slot::bomb(error));
-            }
         }
         runtime.ring_remove(me);
         let uncaught = uncaught.map(Slot::bomb);
@@ -892,7 +924,10 @@ fn handle(runtime: &Runtime, me: *mut Task, error: Error) -> Option<Error> {
     let Some(handler) = runtime.on_error.borrow().clone() else {
         return Some(error);
     };
-    ask(&handler, &error)
+    let remains = ask(&handler, &error);
+    // User code, before what remains is returned: see `contain`.
+    drop((error, handler));
+    remains
 }
 
 fn ask(handler: &ErrorHandler, error: &Error) -> Option<Error> {

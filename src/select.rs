@@ -651,6 +651,8 @@ fn put_back(me: *mut Task, kept: Slot, failed: bool) {
     unsafe {
         if failed && (*me).slot.is_empty() {
             (*me).slot.fill(kept);
+        } else {
+            scheduler::drop_used(kept);
         }
     }
 }
@@ -811,7 +813,7 @@ fn drive(
             return Ok(true);
         }
         drive::raise(me).map_err(WaitError::Thrown)?;
-        let hope = drive::turn(runtime).map_err(WaitError::Hindered)?;
+        let hope = drive::turn(runtime, &|| stand_ins.is_over()).map_err(WaitError::Hindered)?;
         if stand_ins.is_over() {
             continue;
         }
@@ -1107,7 +1109,14 @@ impl Select {
     }
 
     fn perform(mut self, patience: Patience) -> Result<Selected> {
-        let (index, outcome) = self.decide(patience)?;
+        let (index, outcome) = match self.decide(patience) {
+            Ok(chosen) => chosen,
+            // Before the error is returned: see `scheduler::contain`.
+            Err(ended) => {
+                drop(self.cases);
+                return Err(ended.into());
+            }
+        };
         Ok(Selected {
             index,
             outcome: Some(outcome.map_err(Error::from)),

@@ -743,7 +743,12 @@ unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
         if CONTAIN && (*task).is(flag::STARTED | flag::BOUND) {
             return scheduler::contain(LAST, || release_last::<false>(task));
         }
-        if (*task).is(flag::STARTED) {
+        // Again, if code that ran as it ended has bound it anew, and let go of it.
+        while (*task).is(flag::STARTED | flag::BOUND) {
+            if !(*task).is(flag::STARTED) {
+                drop_unrun(task);
+                break;
+            }
             (*task).refs = 1;
             if !kill_forgotten(task) {
                 return;
@@ -752,8 +757,6 @@ unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
             if (*task).refs > 0 {
                 return;
             }
-        } else if (*task).is(flag::BOUND) {
-            drop_unrun(task);
         }
         Task::reclaim(task);
         let runtime = (*task).runtime;

@@ -104,6 +104,20 @@ pub(crate) fn raise(me: *mut Task) -> Result<()> {
     unsafe { take(runtime, me, |_| true).map_or(Ok(()), Err) }
 }
 
+/// Does something wait here for the code of the running tasklet that asks?
+#[cfg(feature = "std")]
+pub(crate) fn waits(me: *mut Task) -> bool {
+    // SAFETY: as `raise`.
+    unsafe {
+        let level = level_of(me);
+        (*(*me).runtime).hooks() & HOOK_THROWN != 0
+            && (*me).extra.as_ref().is_some_and(|extra| {
+                let errors = &extra.pending.errors;
+                errors.iter().any(|(of, _)| *of >= level)
+            })
+    }
+}
+
 /// Takes back what the code of `task` that runs now has not been told: the first that is
 /// `wanted`.
 ///

@@ -26,11 +26,12 @@ use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
 use crate::drive::{self, must_drive, WaitError};
 use crate::event::EventQueue;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, HOOK_LOCKED};
 use crate::scheduler;
 use crate::tasklet::flag;
 use crate::thread::bell::Bell;
 use crate::thread::{host_lock, StayUp};
+use crate::thrown;
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -394,20 +395,22 @@ impl Reactor {
     /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as long as it takes), and not at all
     /// when there was something to do or tasklets are runnable. Answers how much was done: events run plus waits ended.
     pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
-        Ok(self.pump_and_rest(timeout, false)?)
+        Ok(self.pump_and_rest(timeout, Sake::Own)?)
     }
 
-    /// As [`pump`](Self::pump) without a limit, for who waits for other threads of the library and for nothing else. Errors: also
+    /// As [`pump`](Self::pump) without a limit, for who waits for what there is on this thread: it does not sleep when its wait is `over`,
+    /// nor when all that has gone.
+    pub fn pump_until(&self, over: &dyn Fn() -> bool) -> Result<usize> {
+        Ok(self.pump_and_rest(None, Sake::Wait(over))?)
+    }
+
+    /// As [`pump_until`](Self::pump_until), for who waits for other threads of the library and for nothing else. Errors: also
     /// `Deadlock`, when none of them can run.
-    pub fn pump_for_threads(&self) -> Result<usize, PumpError> {
-        self.pump_and_rest(None, true)
+    pub fn pump_for_threads(&self, over: &dyn Fn() -> bool) -> Result<usize, PumpError> {
+        self.pump_and_rest(None, Sake::Threads(over))
     }
 
-    fn pump_and_rest(
-        &self,
-        timeout: Option<Duration>,
-        for_threads: bool,
-    ) -> Result<usize, PumpError> {
+    fn pump_and_rest(&self, timeout: Option<Duration>, sake: Sake<'_>) -> Result<usize, PumpError> {
         // A backend, or what it calls: the thread has lain down.
         if self.polling.get() {
             return Err(PumpError::Failed(Error::SwitchTrap));
@@ -418,7 +421,7 @@ impl Reactor {
         host_lock::may_pump().map_err(PumpError::Failed)?;
         host_lock::offer(Runtime::get());
         let mut done = self.take_in();
-        let wait = if done > 0 || crate::run_count() > 1 {
+        let mut wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
         } else {
             let until = self
@@ -429,7 +432,22 @@ impl Reactor {
                 .flatten()
                 .min()
         };
-        done += self.poll(wait, for_threads)?;
+        let stuck = match sake {
+            Sake::Threads(_) => wait != Some(Duration::ZERO) && self.is_idle(),
+            _ => false,
+        };
+        // The clock may be a host's, and may have done anything: whoever called looks again before it sleeps.
+        let vain = match sake {
+            Sake::Own => false,
+            Sake::Wait(over) => {
+                over() || wait.is_none() && self.descriptors.borrow().is_empty() && !self.expects()
+            }
+            Sake::Threads(over) => over(),
+        };
+        if vain || crate::run_count() > 1 || thrown::waits(Runtime::get().current()) {
+            wait = Some(Duration::ZERO);
+        }
+        done += self.poll(wait, stuck)?;
         done += self.expire();
         done += self.expire_clocks();
         done += crate::time::fire_due();
@@ -437,7 +455,7 @@ impl Reactor {
     }
 
     /// Where a thread sleeps, and the only place. Then sees to what has come meanwhile, also when it failed.
-    fn poll(&self, mut timeout: Option<Duration>, for_threads: bool) -> Result<usize, PumpError> {
+    fn poll(&self, mut timeout: Option<Duration>, stuck: bool) -> Result<usize, PumpError> {
         let alone = self.descriptors.borrow().is_empty();
         if timeout == Some(Duration::ZERO) && alone {
             return Ok(crate::thread::read_mail());
@@ -446,7 +464,7 @@ impl Reactor {
         let mut replaced = None;
         // Asleep from here on; who sends us something rings.
         let bell = self.events.bell();
-        let rest = Rest::begin(&mut timeout, bell, || for_threads && self.is_idle())?;
+        let rest = Rest::begin(&mut timeout, bell, stuck)?;
         let waits = timeout != Some(Duration::ZERO);
         if alone && !self.foreign.get() {
             if waits {
@@ -520,6 +538,16 @@ impl Reactor {
             done += 1;
         }
     }
+}
+
+/// For whose sake a pump may sleep.
+enum Sake<'a> {
+    /// The caller's, who has its reasons.
+    Own,
+    /// Of a wait that may be over, for what there is on this thread.
+    Wait(&'a dyn Fn() -> bool),
+    /// Of one for other threads of the library and for nothing else.
+    Threads(&'a dyn Fn() -> bool),
 }
 
 /// Why a pump failed.
@@ -642,7 +670,7 @@ impl Rest {
     fn begin(
         timeout: &mut Option<Duration>,
         bell: &Arc<Bell>,
-        stuck: impl FnOnce() -> bool,
+        stuck: bool,
     ) -> Result<Rest, PumpError> {
         if *timeout == Some(Duration::ZERO) {
             return Ok(Rest(None));
@@ -650,7 +678,7 @@ impl Rest {
         let Some(local) = crate::thread::existing() else {
             return Ok(Rest(None));
         };
-        match local.lie_down(stuck(), bell) {
+        match local.lie_down(stuck, bell) {
             Ok(limit) => {
                 *timeout = (*timeout).into_iter().chain(limit).min();
                 Ok(Rest(Some((local, host_lock::give_up()))))
@@ -736,6 +764,10 @@ pub(crate) fn round(
     if !must_drive(runtime, me) {
         return block();
     }
+    // The loop is not for who is in the middle of a switch.
+    if runtime.hooks() & HOOK_LOCKED != 0 {
+        return Err(WaitError::Hindered(scheduler::refused(runtime)));
+    }
     // SAFETY: the running tasklet is live.
     if unsafe { (*me).is(flag::BLOCK_TRAP) } {
         return Err(WaitError::Hindered(Error::BlockTrap));
@@ -744,9 +776,12 @@ pub(crate) fn round(
     let pumped = match for_threads {
         true => {
             let reactor = Reactor::current().map_err(WaitError::own)?;
-            reactor.pump_for_threads().map(drop).map_err(Error::from)
+            reactor
+                .pump_for_threads(&over)
+                .map(drop)
+                .map_err(Error::from)
         }
-        false => match drive::turn(runtime) {
+        false => match drive::turn(runtime, &over) {
             Ok(false) if crate::run_count() <= 1 && !over() => Err(Error::Deadlock),
             pumped => pumped.map(drop),
         },

@@ -57,8 +57,8 @@ pub(crate) trait Held {
     /// Sends what is in the slot, or receives: what came of it, as with the local channel. The slot comes back if nobody is there (any more).
     fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot, WaitError>, Slot>;
 
-    /// Lets go of the lock, and makes who was met runnable. Errors: what was thrown at the caller, if that switches.
-    fn conclude(self: Box<Self>, local: &Local) -> Result<(), WaitError>;
+    /// Lets go of the lock, and makes who was met runnable.
+    fn conclude(self: Box<Self>, local: &Local);
 
     /// May the caller join the queue? If true it must, or [scatter](Held::scatter).
     fn gather(&mut self, sends: bool) -> bool;
@@ -230,7 +230,7 @@ impl<'a> Attempt<'a> {
                 match held.exchange(case.slot.take(), case.direction == SEND) {
                     Ok(outcome) => {
                         if let Some(held) = holds.only(i) {
-                            held.conclude(self.local)?;
+                            held.conclude(self.local);
                         }
                         return Ok(Step::Done((i, outcome)));
                     }

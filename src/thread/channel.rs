@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::scheduler::{give_way, may_switch};
 use crate::tasklet::flag;
+use crate::thrown;
 use crate::time;
 use crate::transfer::opened;
 use crate::value::Slot;
@@ -140,31 +141,28 @@ impl<T> Core<T> {
     }
 
     /// The caller and `partner` have met, and what there was to hand over has been: wakes the partner.
-    fn meet(
-        &self,
-        local: &Local,
-        partner: Arc<Wait<T>>,
-        prefers_partner: Preference,
-    ) -> Result<(), WaitError> {
+    fn meet(&self, local: &Local, partner: Arc<Wait<T>>, prefers_partner: Preference) {
         let all = self.schedule_all.load(Ordering::Relaxed);
         let next = self.preference() == prefers_partner;
         let called = partner.seated().call();
         if !partner.seated().is_of(local) {
             // Its thread may have ended just now; then it has left without noticing that it was served.
             partner.seated().tell(called);
-            return Ok(());
+            return;
         }
         let next = next && !all && may_switch(Runtime::get());
         let woken = partner.seated().tell_here(called, local, next);
         drop(partner);
         if (next && woken) || (all && may_switch(Runtime::get())) {
-            match give_way() {
-                // What was to be handed over has been: no reason to say that it was not.
-                Err(WaitError::Hindered(_)) => {}
-                other => return other,
+            // What was to be handed over has been: no reason to say that it was not. What was
+            // thrown at the caller meanwhile is told by its next wait.
+            if let Err(WaitError::Thrown(error)) = give_way() {
+                let runtime = Runtime::get();
+                let me = runtime.current();
+                // SAFETY: the running tasklet.
+                unsafe { thrown::keep(runtime, me, thrown::level_of(me), error) };
             }
         }
-        Ok(())
     }
 }
 
@@ -541,10 +539,8 @@ impl<T: Send + 'static> Channel<T> {
             if let Some(partner) = locked.pop(false) {
                 *lock(&partner.value) = Some(value);
                 drop(locked);
-                return self
-                    .core
-                    .meet(local, partner, Preference::Receiver)
-                    .map_err(|error| (error, None));
+                self.core.meet(local, partner, Preference::Receiver);
+                return Ok(());
             }
             if let Err(error) = may_wait(&locked, &patience) {
                 drop(locked);
@@ -581,10 +577,8 @@ impl<T: Send + 'static> Channel<T> {
             if let Some(partner) = locked.pop(true) {
                 let value = lock(&partner.value).take();
                 drop(locked);
-                let met = self.core.meet(local, partner, Preference::Sender);
-                let value = value.expect("a sender that waits has brought something");
-                met?;
-                return value;
+                self.core.meet(local, partner, Preference::Sender);
+                return value.expect("a sender that waits has brought something");
             }
             if let Err(error) = may_wait(&locked, &patience) {
                 drop(locked);

@@ -98,12 +98,12 @@ impl<T: Send + 'static> Held for Hold<'_, T> {
             .map_err(Slot::of)
     }
 
-    fn conclude(self: Box<Self>, local: &Local) -> Result<(), WaitError> {
+    fn conclude(self: Box<Self>, local: &Local) {
         let Hold { locked, core, met } = *self;
         drop(locked);
-        met.map_or(Ok(()), |(partner, prefers)| {
-            core.meet(local, partner, prefers)
-        })
+        if let Some((partner, prefers)) = met {
+            core.meet(local, partner, prefers);
+        }
     }
 
     fn gather(&mut self, sends: bool) -> bool {
