@@ -846,7 +846,8 @@ fn an_uncaught_error_is_told_though_the_partner_has_come() {
     }
 }
 
-/// A tasklet waits; main gives way to it, and it ends with an error, of which main is told.
+/// A tasklet waits; main gives way to it, and it ends with an error. Main has handed over, so that is
+/// told by its next wait.
 #[test]
 fn an_uncaught_error_of_the_partner_is_told() {
     for error in ambiguous() {
@@ -858,7 +859,8 @@ fn an_uncaught_error_of_the_partner_is_told() {
         })
         .unwrap();
         hardswitch::run().unwrap();
-        let told = channel.send(1).expect_err("an error");
+        channel.send(1).unwrap();
+        let told = channel.receive().expect_err("an error");
         assert!(same(&told, &error), "{told:?}, not {error:?}");
     }
 }
