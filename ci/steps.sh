@@ -29,7 +29,7 @@ bugs     | none   | full  | 15 | 2         | tests/seed_bug.rs fails with either
 loom     | none   | full  | 10 | 27        | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of six orders broken
 cellcheck| ppc64  | full  | 10 | -         | libhardswitch.a has no instruction that Cell lacks, and its own code uses no vector register that unwinding loses
 cell970  | ppc64  | full  | 10 | 11        | the tests of the C and C++ interface on a processor without anything newer than Cell
-ps3      | ppc64  | full  | 10 | 10        | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
+ps3      | ppc64  | full  | 10 | 9         | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
 host     | both   | full  | 20 | 25        | the C++ host and the tests of the C and C++ interface, nginx among them
 install  | both   | full  | 10 | 5         | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them

@@ -131,10 +131,20 @@ pub(super) fn returning<R>(function: impl FnOnce() -> R) -> R {
     result
 }
 
+/// A function of C's that may be unwound.
+#[cfg(panic = "unwind")]
+type Unwindable<A, R> = unsafe extern "C-unwind" fn(A) -> R;
+#[cfg(panic = "unwind")]
+type UnwindableWithResult<A, B, R> = unsafe extern "C-unwind" fn(A, B) -> R;
+
+/// A program that cannot unwind has no personality function, which a call that may be unwound needs.
+#[cfg(not(panic = "unwind"))]
+type Unwindable<A, R> = unsafe extern "C" fn(A) -> R;
+#[cfg(not(panic = "unwind"))]
+type UnwindableWithResult<A, B, R> = unsafe extern "C" fn(A, B) -> R;
+
 /// As a function that may be unwound, so that it is found out: see [`returning`].
-pub(super) fn unwindable<A, R>(
-    function: unsafe extern "C" fn(A) -> R,
-) -> unsafe extern "C-unwind" fn(A) -> R {
+pub(super) fn unwindable<A, R>(function: unsafe extern "C" fn(A) -> R) -> Unwindable<A, R> {
     // SAFETY: the two conventions differ in what happens to who unwinds through a call, alone.
     unsafe { core::mem::transmute(function) }
 }
@@ -147,7 +157,7 @@ pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
 /// As [`unwindable`], of a function with one more argument.
 pub(super) fn unwindable_with_result<A, B, R>(
     function: unsafe extern "C" fn(A, B) -> R,
-) -> unsafe extern "C-unwind" fn(A, B) -> R {
+) -> UnwindableWithResult<A, B, R> {
     // SAFETY: as there.
     unsafe { core::mem::transmute(function) }
 }
