@@ -202,7 +202,7 @@ host_under() {
 }
 
 under_valgrind() (
-    export HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25
+    export HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25 HSW_THREADS=300
     watched X86_64_UNKNOWN_LINUX_GNU "${MEMCHECK[@]}"
     rust=0
     # shellcheck disable=SC2086  # a list

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -1635,10 +1636,12 @@ TEST_CASE("a failure of another tasklet is told apart from one's own") {
 
 TEST_CASE("the numbers of threads that have ended are given again, and their handles stay stale") {
     const no_leaks check;
+    // Slow machines and tools say how many; by default more than a handle has numbers for.
+    const char* const wanted = std::getenv("HSW_THREADS");
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    constexpr int threads = 65'600; // more than a handle has numbers for
+    const int threads = wanted != nullptr ? std::atoi(wanted) : 65'600;
 #else
-    constexpr int threads = 300;
+    const int threads = wanted != nullptr ? std::atoi(wanted) : 300;
 #endif
     int good = 0;
     for (int i = 0; i < threads; ++i) {
