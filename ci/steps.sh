@@ -23,7 +23,7 @@ gdb      | both   | full  | 15 | 10        | gdb lists tasklets and shows their 
 release  | both   | full  | 20 | 840       | the Rust tests, optimised as a game ships; PowerPC64: on a processor without anything newer than Cell
 mutate   | both   | full  | 15 | 8/80      | the register tests notice when the switch forgets a register, whichever it is
 counts   | both   | full  | 10 | 18/12     | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says; the bench passes its own tests
-sanitizers| x86_64| full  | 60 | 1950      | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
+sanitizers| x86_64| full  | 60 | 1300      | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
 fuzz     | both   | full  | 15 | 6         | random programs over the C interface, and random input, find nothing: with seeds that are always the same, and with new ones
 bugs     | none   | full  | 15 | 2         | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | 27        | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of six orders broken
