@@ -331,7 +331,9 @@ mod vrsave {
         there: MaybeUninit<libc::ucontext_t>,
     }
 
-    #[allow(improper_ctypes)]
+    // The same routine, of whose first arguments it knows only that it calls the one with what the
+    // other points to.
+    #[allow(improper_ctypes, clashing_extern_declarations)]
     extern "C" {
         #[link_name = "hsw_test_registers"]
         fn swap_with(
