@@ -1,5 +1,5 @@
 # The stack switch for PowerPC64, ELFv1 (big-endian Linux, the PS3's PPU).
-# `src/arch/ppc64_elfv1.rs` holds the drawings and must be kept in step with the
+# `src/machine/arch/ppc64_elfv1.rs` holds the drawings and must be kept in step with the
 # offsets here.
 #
 # Only instructions of the Cell PPU: no lmw/stmw (microcoded), one mfcr, single

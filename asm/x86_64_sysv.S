@@ -1,5 +1,5 @@
 # The stack switch for x86_64, System V ABI, in Intel syntax (what
-# `global_asm!` expects). `src/arch/x86_64.rs` holds the drawings and
+# `global_asm!` expects). `src/machine/arch/x86_64.rs` holds the drawings and
 # must be kept in step with the offsets here.
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.

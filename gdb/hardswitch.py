@@ -40,7 +40,7 @@ def read(address, length):
 
 
 class Port:
-    """What differs between processors: the registers of a save area (src/arch/)."""
+    """What differs between processors: the registers of a save area (src/machine/arch/)."""
 
     def __init__(self, name, sp, pc, registers, top):
         self.name, self.sp, self.pc = name, sp, pc

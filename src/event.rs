@@ -15,10 +15,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::core::thrown;
 use crate::thread::bell::Bell;
 use crate::thread::fork::Origin;
 use crate::thread::prim::Signal;
-use crate::thrown;
 
 type Event = Box<dyn FnOnce() + Send>;
 

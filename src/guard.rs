@@ -5,7 +5,7 @@
 
 use core::marker::PhantomData;
 
-use crate::scheduler::{current, switch_trap};
+use crate::core::scheduler::{current, switch_trap};
 use crate::tasklet::Tasklet;
 
 /// See [`atomic`].

@@ -25,9 +25,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::channel::queue::QueueChannel;
 use crate::error::{Error, Result, StateError, WaitError};
-use crate::os;
-use crate::queue_channel::QueueChannel;
+use crate::machine::os;
 use crate::select::{Receivable, Select, Target, Targeted};
 use crate::tasklet::{Builder, Tasklet};
 

@@ -42,69 +42,58 @@
 
 extern crate alloc;
 
-mod arch;
 mod channel;
+mod core;
 mod debug;
-mod drive;
 mod error;
 #[cfg(feature = "std")]
 pub mod event;
-mod exceptions;
 pub mod ffi;
 mod guard;
 pub mod join;
-mod local;
+mod machine;
 #[cfg(feature = "std")]
 pub mod main_loop;
-mod measure;
 pub mod net;
 #[cfg(feature = "std")]
 pub mod offload;
-mod os;
-mod queue_channel;
-mod run;
-mod runtime;
-mod sanitizer;
-mod scheduler;
 mod select;
-pub mod spill;
-mod stack;
 #[cfg(feature = "std")]
 pub mod sync;
 mod tasklet;
+mod tasklet_local;
 #[cfg(feature = "std")]
 pub mod thread;
-mod thrown;
 pub mod time;
 #[cfg(feature = "std")]
 pub mod timer;
-mod transfer;
-mod valgrind;
-mod value;
 
+pub use self::core::measure::{set_statistics, statistics, Site, TaskletStats};
+pub use self::core::run::{
+    run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport,
+};
+#[cfg(not(feature = "std"))]
+pub use self::core::runtime::end_thread;
+pub use self::core::runtime::{stats, Settings, Stats};
+pub use self::core::scheduler::{
+    current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
+    schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
+    tasklets, thread_id, ChannelCallback, ErrorHandler, ScheduleCallback,
+};
+pub use self::core::spill;
+pub use self::core::value::Value;
+pub use channel::queue::{QueueChannel, QueueIter};
 pub use channel::{Channel, Iter, Preference, TryIter};
 pub use debug::dump_tasklets;
 #[cfg(feature = "std")]
 pub use debug::{Backtrace, Frame};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
 pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTrap};
-pub use local::Local;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
-pub use measure::{set_statistics, statistics, Site, TaskletStats};
-pub use queue_channel::{QueueChannel, QueueIter};
-pub use run::{run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport};
-#[cfg(not(feature = "std"))]
-pub use runtime::end_thread;
-pub use runtime::{stats, Settings, Stats};
-pub use scheduler::{
-    current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
-    schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, thread_id, ChannelCallback, ErrorHandler, ScheduleCallback,
-};
 pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
 pub use tasklet::{spawn, Builder, Outcome, Tasklet};
-pub use value::Value;
+pub use tasklet_local::Local;
 
 /// The README's examples are tests.
 #[cfg(doctest)]
@@ -117,7 +106,9 @@ pub mod testing {
     /// Makes slice allocations of this thread fail after `count` more; `None`
     /// ends it.
     pub fn fail_slices_after(count: Option<u64>) {
-        crate::runtime::Runtime::get().slices.fail_after(count);
+        crate::core::runtime::Runtime::get()
+            .slices
+            .fail_after(count);
     }
 
     /// Counts `more` references to `tasklet` that nobody gives back, as if so many handles had been forgotten.
@@ -128,12 +119,12 @@ pub mod testing {
     /// How many memory mappings a process may have. The first call reads it from a file.
     #[cfg(feature = "std")]
     pub fn mappings() -> usize {
-        crate::os::mappings()
+        crate::machine::os::mappings()
     }
 
     /// Lowers the memory ceiling of this thread to what is in use now.
     pub fn close_ceiling() {
-        let budget = &crate::runtime::Runtime::get().budget;
+        let budget = &crate::core::runtime::Runtime::get().budget;
         budget.ceiling.set(budget.used.get());
     }
 }

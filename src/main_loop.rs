@@ -25,12 +25,12 @@
 //! preference; a free lock, a permit, a value in a queue are taken at once, however often. No tasklet is interrupted between two
 //! calls of the library.
 
+use crate::core::run::{run_or, run_with_or};
+use crate::core::scheduler::schedule_or;
 use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
 use crate::net::reactor::{PumpError, Reactor, Wake};
 use crate::net::shim::Backend;
-use crate::run::{run_or, run_with_or};
-use crate::scheduler::schedule_or;
 use crate::{Error, Result};
 use std::fmt;
 use std::rc::Rc;
@@ -200,7 +200,7 @@ impl MainLoop {
     fn run_on(&self, until_idle: bool) -> Result<(), WaitError> {
         loop {
             // Those who can still run after that wait for a pump that does not wait.
-            crate::run::run_for(TURNS)?;
+            crate::core::run::run_for(TURNS)?;
             if self.reactor.stop().load(Ordering::Acquire) {
                 return Ok(());
             }

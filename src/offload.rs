@@ -19,11 +19,11 @@
 //! the next one for a while before it sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than the `spin` of
 //! the caller's [settings](crate::Settings), and both learn when it is in vain.
 
+use crate::core::runtime::Runtime;
+use crate::core::scheduler;
 use crate::error::WaitError;
 use crate::event::Poster;
 use crate::net::reactor::Reactor;
-use crate::runtime::Runtime;
-use crate::scheduler;
 use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
 use crate::{time, Error, Result, Thrown};
 use std::any::Any;
@@ -905,7 +905,7 @@ fn end_part() {
     if left() {
         log::warn!("a job of a worker pool has ended before its tasklets: they are killed");
     }
-    crate::os::end_part();
+    crate::machine::os::end_part();
 }
 
 /// What is left to panic here are destructors.

@@ -15,21 +15,23 @@ use core::ops::Range;
 use core::panic::Location;
 use core::ptr;
 
-use crate::arch::{self, FpEnv};
 use crate::channel::Core;
+use crate::core::exceptions::Exceptions;
+use crate::core::measure::{self, Measured, Site, TaskletStats};
+use crate::core::runtime::{Runtime, HOOK_ENDED, HOOK_STATS};
+use crate::core::scheduler::ErrorHandler;
+use crate::core::spill::{self, Spilled};
+use crate::core::thrown::{self, Pending};
+use crate::core::value::{Slot, TaskSlot, Value};
+use crate::core::{scheduler, transfer};
 use crate::error::{Error, Result, StateError};
-use crate::exceptions::Exceptions;
-use crate::measure::{self, Measured, Site, TaskletStats};
-use crate::os;
-use crate::runtime::{Runtime, HOOK_ENDED, HOOK_STATS};
-use crate::scheduler::ErrorHandler;
-use crate::spill::{self, Spilled};
-use crate::stack::own::OwnStack;
-use crate::stack::slice::Buffer;
-use crate::stack::window::Window;
-use crate::thrown::{self, Pending};
-use crate::value::{Slot, TaskSlot, Value};
-use crate::{sanitizer, scheduler, select, transfer};
+use crate::machine::arch::{self, FpEnv};
+use crate::machine::os;
+use crate::machine::sanitizer;
+use crate::machine::stack::own::OwnStack;
+use crate::machine::stack::slice::Buffer;
+use crate::machine::stack::window::Window;
+use crate::select;
 
 /// Flags of a [`Task`].
 pub(crate) mod flag {
@@ -83,7 +85,7 @@ pub(crate) mod flag {
     /// Of a held one: by an operation in the channel callback of another one, which may hold what is held already.
     pub(crate) const HELD_INSIDE: u32 = 1 << 24;
 
-    /// Code that is not its own runs on its stack: see [`thrown`](crate::thrown).
+    /// Code that is not its own runs on its stack: see [`thrown`](crate::core::thrown).
     pub(crate) const HOST: u32 = 1 << 25;
     /// It lives in a window that has a canary instead of a guard.
     pub(crate) const LENT: u32 = 1 << 28;
@@ -107,7 +109,7 @@ pub(crate) struct Extra {
     pub(crate) low: usize,
     pub(crate) segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
-    pub(crate) locals: crate::local::Values,
+    pub(crate) locals: crate::tasklet_local::Values,
     /// Its number in `sync`; 0: it has none yet. Not a value like those: their destructors
     /// need it, in whatever order.
     #[cfg(feature = "std")]
@@ -138,7 +140,7 @@ pub(crate) struct Task {
     pub(crate) buffer: Buffer,
     pub(crate) own: Option<Box<OwnStack>>,
     /// Below this its stack pointer must not be when it switches; see
-    /// [`stack::limit`](crate::stack::limit). 0 for main, whose stack is the thread's.
+    /// [`stack::limit`](crate::machine::stack::limit). 0 for main, whose stack is the thread's.
     pub(crate) limit: usize,
     pub(crate) runtime: *const Runtime,
     pub(crate) extra: Option<Box<Extra>>,
@@ -236,7 +238,7 @@ unsafe fn end_locals(task: *mut Task) {
     unsafe {
         let error = (*task).slot.take();
         os::catch_into(task, keep_error, || {
-            crate::local::drop_values(task);
+            crate::tasklet_local::drop_values(task);
         });
         #[cfg(feature = "std")]
         {
@@ -377,7 +379,7 @@ impl Task {
                 spilled_bytes: 0,
                 low: 0,
                 segment: 0..0,
-                locals: crate::local::Values::new(),
+                locals: crate::tasklet_local::Values::new(),
                 #[cfg(feature = "std")]
                 number: 0,
                 fiber: sanitizer::Fiber::NEW,

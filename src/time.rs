@@ -32,14 +32,14 @@ use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 use core::time::Duration;
 
+use crate::core::runtime::Runtime;
+use crate::core::scheduler::{self, current};
+use crate::core::thrown;
 #[cfg(feature = "std")]
 use crate::error::WaitError;
 use crate::error::{Error, Result, StateError, Thrown};
-use crate::runtime::Runtime;
-use crate::scheduler::{self, current};
 use crate::select;
 use crate::tasklet::{Task, Tasklet};
-use crate::thrown;
 
 /// A monotonic clock: nanoseconds since any fixed moment.
 pub type Clock = fn() -> u64;

@@ -18,12 +18,12 @@
 //!
 //! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
 
-use crate::drive;
+use crate::core::drive;
+use crate::core::runtime::Runtime;
+use crate::core::scheduler::schedule_or;
+use crate::core::thrown;
 use crate::error::WaitError;
 use crate::net::reactor::{self, Reactor, Timers, Wake};
-use crate::runtime::Runtime;
-use crate::scheduler::schedule_or;
-use crate::thrown;
 use crate::Result;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

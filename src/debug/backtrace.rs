@@ -31,10 +31,10 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
-use crate::arch;
+use crate::core::spill;
 use crate::error::Result;
-use crate::spill;
-use crate::stack::slice;
+use crate::machine::arch;
+use crate::machine::stack::slice;
 use crate::tasklet::{flag, Task, Tasklet};
 
 /// What an unwinder and what looking up names may need of stack.
@@ -69,7 +69,7 @@ pub struct Frame {
 impl Tasklet {
     /// Where the tasklet is. Of a parked one: where it switched, down to its
     /// root, whether its stack is its own, in a window or in a slice; frames that
-    /// [`spill::call`](crate::spill::call) put away come last. Empty when the
+    /// [`spill::call`](crate::core::spill::call) put away come last. Empty when the
     /// tasklet has not started or has ended.
     ///
     /// Takes a temporary stack and memory for two copies of the tasklet's; runs

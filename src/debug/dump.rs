@@ -3,8 +3,8 @@
 use alloc::string::String;
 use core::fmt::{self, Write};
 
+use crate::core::runtime::Runtime;
 use crate::error::Error;
-use crate::runtime::Runtime;
 use crate::tasklet::{flag, Tasklet};
 
 /// Writes a line for each tasklet of the calling thread, main first: name,

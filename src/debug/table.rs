@@ -9,9 +9,9 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use crate::runtime::Runtime;
-use crate::stack::slice::Buffer;
-use crate::stack::window::Window;
+use crate::core::runtime::Runtime;
+use crate::machine::stack::slice::Buffer;
+use crate::machine::stack::window::Window;
 use crate::tasklet::{Extra, Task};
 
 /// First field of the table; also tells the byte order.
@@ -58,7 +58,7 @@ pub(crate) static hsw_debug: Table = Table {
     version: 2,
     runtimes: AtomicPtr::new(core::ptr::null_mut()),
     lock: AtomicUsize::new(0),
-    save_area: crate::arch::SAVE_AREA,
+    save_area: crate::machine::arch::SAVE_AREA,
     runtime_current: Runtime::CURRENT,
     runtime_link: offset_of!(Runtime, link),
     task_size: size_of::<Task>(),
@@ -76,9 +76,9 @@ pub(crate) static hsw_debug: Table = Table {
     extra_name: offset_of!(Extra, name),
     extra_low: offset_of!(Extra, low),
     extra_spilled: offset_of!(Extra, spilled),
-    spilled_before: crate::spill::Spilled::BEFORE,
-    spilled_buffer: crate::spill::Spilled::BUFFER,
-    spilled_sp: crate::spill::Spilled::SP,
+    spilled_before: crate::core::spill::Spilled::BEFORE,
+    spilled_buffer: crate::core::spill::Spilled::BUFFER,
+    spilled_sp: crate::core::spill::Spilled::SP,
 };
 
 /// A chunk of control blocks.
@@ -103,7 +103,7 @@ impl Link {
     pub(crate) fn new() -> Link {
         Link {
             next: Cell::new(core::ptr::null_mut()),
-            thread: crate::os::thread_number(),
+            thread: crate::machine::os::thread_number(),
             chunks: Cell::new(core::ptr::null()),
             chunk_count: Cell::new(0),
         }

@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_void};
 use core::fmt;
 
-use super::{entry, hsw_status, local, Failure};
+use super::{entry, hsw_status, thread_state, Failure};
 
 /// Gets a piece of text: `length` bytes, which do not end in a zero and may end in the middle of a line. It must neither use this
 /// library nor unwind.
@@ -18,7 +18,9 @@ struct Writer {
 impl fmt::Write for Writer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // SAFETY: the contract of the interface: a function of this type with what was given for it.
-        local::inside(|| unsafe { (self.write)(text.as_ptr().cast(), text.len(), self.user) });
+        thread_state::inside(|| unsafe {
+            (self.write)(text.as_ptr().cast(), text.len(), self.user)
+        });
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use super::object::{self, ask, get, hand_out_or_none, handle_of_process, tell};
 use super::run::nanoseconds;
 use super::spill::hsw_function;
 use super::value::{hsw_destroy, Common, Owned};
-use super::{entry, hsw_status, local, out, time_limit, Failure};
+use super::{entry, hsw_status, out, thread_state, time_limit, Failure};
 use crate::thread::allow_threads;
 use crate::thread::host_lock::{Event, Happening, Hook, HostLock, Owner, Settings};
 
@@ -141,7 +141,9 @@ pub unsafe extern "C" fn hsw_allow_threads(
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: a function of this type with the argument for it.
-        allow_threads(|| local::inside(|| unsafe { local::unwindable(function)(argument) }));
+        allow_threads(|| {
+            thread_state::inside(|| unsafe { thread_state::unwindable(function)(argument) })
+        });
         Ok(())
     })
 }
@@ -279,7 +281,7 @@ pub unsafe extern "C" fn hsw_host_lock_set_hook(
                 };
                 let user = &user; // the whole of it is captured, not its field
                                   // SAFETY: the contract of the interface: a hook of this type, which does not unwind, and what goes with it.
-                local::call_back(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
+                thread_state::call_back(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
             })
         });
         drop(lock.set_hook(hook));

@@ -11,7 +11,7 @@ use super::object::{self, ask, ask_or_fail, get, hand_out, handle_of_thread};
 use super::status::{Failure, RawStatus, Subject};
 use super::tasklet::{at_root, destroyer, hsw_tasklet, hsw_tasklet_options, label, Options};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, out, time_limit, Done};
+use super::{entry, hsw_status, out, thread_state, time_limit, Done};
 use crate::error::WaitError;
 use crate::join::{self, JoinHandle};
 use crate::Error;
@@ -47,7 +47,7 @@ impl Task {
         let function = self.function;
         // SAFETY: the contract of the interface: an `hsw_join_entry`, which does not unwind; and the argument given with it.
         at_root(self.argument, |argument| unsafe {
-            local::unwindable_with_result(function)(argument, &raw mut result)
+            thread_state::unwindable_with_result(function)(argument, &raw mut result)
         })?;
         Ok(Owned::new(result, self.destroy_result))
     }

@@ -21,7 +21,6 @@ mod error;
 mod exceptions;
 mod handle;
 mod join;
-mod local;
 mod object;
 mod queue;
 mod run;
@@ -34,6 +33,7 @@ mod spill;
 mod status;
 mod tasklet;
 mod tasklet_local;
+mod thread_state;
 mod value;
 
 #[cfg(feature = "std")]

@@ -6,7 +6,7 @@ use core::ptr;
 use super::object::{self, ask, get, handle_of_process};
 use super::status::status_of;
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, local, out, set_if_wanted, time_limit, Done, Failure};
+use super::{entry, hsw_status, out, set_if_wanted, thread_state, time_limit, Done, Failure};
 use crate::error::WaitError;
 use crate::offload::{self, Call, Pool, Refusal, Settings};
 use crate::Error;
@@ -285,7 +285,7 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
                 }
             };
             // SAFETY: the contract of the interface: a callback of this type, which does not unwind, and what goes with it.
-            local::call_back(|| unsafe { callback(status, result, user.peek().0) });
+            thread_state::call_back(|| unsafe { callback(status, result, user.peek().0) });
         });
     }
     let sent = made.wait_or().map_err(of_call)?;

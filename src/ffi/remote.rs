@@ -9,7 +9,7 @@ use super::scheduler::Lent;
 use super::status::{self, Failure};
 use super::tasklet::{hsw_entry, hsw_tasklet, state_bits, Call, SentCall};
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, local};
+use super::{entry, hsw_status, thread_state};
 use crate::thread::Remote;
 
 /// A reference to a tasklet that any thread may use, and give back. The tasklet lives on while there is one, as with a handle.
@@ -236,7 +236,7 @@ pub unsafe extern "C" fn hsw_remote_with(
             let argument = Owned::from(argument);
             let lent = Lent::new(Some(tasklet));
             // SAFETY: the contract of the interface: a function of this type, which does not unwind, and the argument for it.
-            local::call_back(|| unsafe { function(lent.handle(), argument.peek().0) });
+            thread_state::call_back(|| unsafe { function(lent.handle(), argument.peek().0) });
         })?;
         Ok(())
     })

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::object::hand_out_or_none;
 use super::status::{self, Failure};
 use super::tasklet::{hsw_entry, hsw_tasklet};
-use super::{entry, hsw_status, local, out, quietly, set_if_wanted, time_limit};
+use super::{entry, hsw_status, out, quietly, set_if_wanted, thread_state, time_limit};
 use crate::{Budget, Error, StateError};
 
 /// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn hsw_run_with(
     entry(|| {
         // SAFETY: null, or as the contract of the interface says.
         let budget = unsafe { budget.as_ref() }.ok_or(Failure::Null("budget"))?;
-        let done = crate::run::run_with_or(budget.read()?)?;
+        let done = crate::core::run::run_with_or(budget.read()?)?;
         if report.is_null() {
             return Ok(());
         }
@@ -111,7 +111,7 @@ pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
 pub type hsw_clock = Option<unsafe extern "C" fn() -> u64>;
 
 fn ask_clock_of_c() -> u64 {
-    let clock = local::with(|local| Ok(local.hooks.clock.get()));
+    let clock = thread_state::with(|local| Ok(local.hooks.clock.get()));
     match clock {
         // SAFETY: the contract of the interface: a clock of this type.
         Ok(Some(clock)) => unsafe { clock() },
@@ -124,7 +124,7 @@ fn ask_clock_of_c() -> u64 {
 #[no_mangle]
 pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
     entry(|| {
-        local::with(|local| {
+        thread_state::with(|local| {
             local.hooks.clock.set(clock);
             Ok(())
         })?;
@@ -168,8 +168,8 @@ pub unsafe extern "C" fn hsw_timeout(
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the argument for it.
         let call = || {
-            status::passed_on(local::inside(|| unsafe {
-                local::unwindable(function)(argument)
+            status::passed_on(thread_state::inside(|| unsafe {
+                thread_state::unwindable(function)(argument)
             }))
         };
         let Some(time) = time else {

@@ -11,10 +11,10 @@ use super::object;
 use super::status::{self, Failure, RawStatus};
 use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, out, set_if_wanted};
+use super::{entry, hsw_status, out, set_if_wanted, thread_state};
+use crate::core::scheduler::{reschedule, schedule_or};
+use crate::core::value::Slot;
 use crate::error::WaitError;
-use crate::scheduler::{reschedule, schedule_or};
-use crate::value::Slot;
 use crate::{Error, Value};
 
 /// Called before each switch: `previous` (the handle of nothing when main starts) is still current. The handles are lent for
@@ -76,7 +76,7 @@ impl Hooks {
 /// queued, and calling again goes on with them.
 #[no_mangle]
 pub extern "C" fn hsw_run() -> hsw_status {
-    entry(|| Ok(crate::run::run_or::<WaitError>()?))
+    entry(|| Ok(crate::core::run::run_or::<WaitError>()?))
 }
 
 /// Lets the others run once; the caller goes to the end of the run queue.
@@ -205,11 +205,14 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                local::call_back(|| unsafe { callback(previous.handle(), next.handle(), user) });
+                thread_state::call_back(|| unsafe {
+                    callback(previous.handle(), next.handle(), user)
+                });
             })
         });
-        let previous =
-            local::with(|local| Ok(local.hooks.schedule.replace((callback, user as usize))))?;
+        let previous = thread_state::with(|local| {
+            Ok(local.hooks.schedule.replace((callback, user as usize)))
+        })?;
         drop(crate::set_schedule_callback(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -230,13 +233,13 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
                 // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
-                local::call_back(|| unsafe {
+                thread_state::call_back(|| unsafe {
                     callback(channel, tasklet.handle(), sending, will_block, user)
                 });
             })
         });
         let previous =
-            local::with(|local| Ok(local.hooks.channel.replace((callback, user as usize))))?;
+            thread_state::with(|local| Ok(local.hooks.channel.replace((callback, user as usize))))?;
         drop(crate::set_channel_callback(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -261,7 +264,7 @@ pub(super) fn error_hook(
             destroy,
         };
         // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
-        let answer = local::call_back(|| {
+        let answer = thread_state::call_back(|| {
             // The same status as in `hsw_uncaught`.
             status::record(Failure::own(error.clone()));
             unsafe { handler(&uncaught, user) }
@@ -285,7 +288,7 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     entry(|| {
         let hook = handler.map(|handler| error_hook(handler, user));
         let previous =
-            local::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
+            thread_state::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
         drop(crate::set_error_handler(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -303,15 +306,15 @@ pub unsafe extern "C" fn hsw_set_error_handler(
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
-        if crate::runtime::inside_tasklet() {
+        if crate::core::runtime::inside_tasklet() {
             let words = "only the main tasklet may end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
-        if local::is_made() && local::is_inside() {
+        if thread_state::is_made() && thread_state::is_inside() {
             let words = "a function that the library has called cannot end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }
-        local::leave();
+        thread_state::leave();
         Ok(())
     })
 }
@@ -320,5 +323,7 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
 /// leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
-    super::quietly(0, || local::with(|local| Ok(local.live())).unwrap_or(0))
+    super::quietly(0, || {
+        thread_state::with(|local| Ok(local.live())).unwrap_or(0)
+    })
 }

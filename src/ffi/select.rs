@@ -16,10 +16,10 @@ use super::value::Sent;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit};
 use crate::channel::{RECEIVE, SEND};
+use crate::core::transfer::opened;
+use crate::core::value::Slot;
 use crate::error::WaitError;
 use crate::select::{Case, Receivable, Sendable};
-use crate::transfer::opened;
-use crate::value::Slot;
 use crate::Select;
 
 /// What a case of `hsw_select` does.

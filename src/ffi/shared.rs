@@ -240,7 +240,7 @@ fn alone() -> Result<(), Failure> {
 /// Without, one thread has the interface to itself, as `local` makes sure.
 #[cfg(not(feature = "std"))]
 fn alone() -> Result<(), Failure> {
-    super::local::with(|_| Ok(()))
+    super::thread_state::with(|_| Ok(()))
 }
 
 #[cfg(test)]

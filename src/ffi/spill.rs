@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::{entry, hsw_status, local, out, Failure};
+use super::{entry, hsw_status, out, thread_state, Failure};
 
 /// A function that is called once. It must not unwind.
 pub type hsw_function = Option<unsafe extern "C" fn(argument: *mut c_void)>;
@@ -18,8 +18,8 @@ pub unsafe extern "C" fn hsw_spill(function: hsw_function, argument: *mut c_void
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: the contract of the interface: a function of this type with the argument for it.
-        let called = crate::spill::call(move || {
-            local::inside(|| unsafe { local::unwindable(function)(argument) })
+        let called = crate::core::spill::call(move || {
+            thread_state::inside(|| unsafe { thread_state::unwindable(function)(argument) })
         });
         called.map_err(Failure::own)
     })
@@ -32,8 +32,8 @@ pub unsafe extern "C" fn hsw_grow(function: hsw_function, argument: *mut c_void)
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
         // SAFETY: as above.
-        let called = crate::spill::grow(|| {
-            local::inside(|| unsafe { local::unwindable(function)(argument) })
+        let called = crate::core::spill::grow(|| {
+            thread_state::inside(|| unsafe { thread_state::unwindable(function)(argument) })
         });
         called.map_err(Failure::own)
     })
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn hsw_grow(function: hsw_function, argument: *mut c_void)
 #[no_mangle]
 pub unsafe extern "C" fn hsw_stack_used(bytes: *mut usize) -> hsw_status {
     entry(|| {
-        out(bytes, "bytes")?.set(crate::spill::used().unwrap_or(0));
+        out(bytes, "bytes")?.set(crate::core::spill::used().unwrap_or(0));
         Ok(())
     })
 }

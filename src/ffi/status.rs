@@ -14,9 +14,9 @@ use alloc::string::{String, ToString};
 
 use super::handle::{Fault, Kind};
 use super::value::{hsw_destroy, Common, Owned};
-use super::{local, out, set_if_wanted};
+use super::{out, set_if_wanted, thread_state};
+use crate::core::runtime::Runtime;
 use crate::error::{Error, StateError, Thrown, WaitError};
-use crate::runtime::Runtime;
 
 /// What a call came to. `hsw_last_error_message` has the words.
 ///
@@ -349,10 +349,10 @@ pub(super) fn set(last: LastError) -> hsw_status {
 
 /// The last error of the calling tasklet.
 pub(super) fn last() -> Result<Option<LastError>, Failure> {
-    if !local::is_made() {
+    if !thread_state::is_made() {
         return Ok(None);
     }
-    local::with(|local| Ok(local.errors.borrow().get(&current_id()).cloned()))
+    thread_state::with(|local| Ok(local.errors.borrow().get(&current_id()).cloned()))
 }
 
 /// By what the last error of the calling tasklet is found: where its control block is. 0 is main, also where there is no runtime yet:
@@ -366,10 +366,10 @@ fn current_id() -> usize {
 
 /// Sets or takes away the last error of the calling tasklet. Returns what was there.
 fn exchange(last: Option<LastError>) -> Option<LastError> {
-    if last.is_none() && !local::is_made() {
+    if last.is_none() && !thread_state::is_made() {
         return None; // on a worker's thread, say, which is no part of the interface for that
     }
-    let old = local::with(|local| {
+    let old = thread_state::with(|local| {
         let mut errors = local.errors.borrow_mut();
         Ok(match last {
             Some(last) => errors.insert(current_id(), last),
@@ -384,8 +384,8 @@ fn exchange(last: Option<LastError>) -> Option<LastError> {
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn forget() {
     drop(exchange(None));
-    if local::is_made() {
-        let _ = local::with(|local| {
+    if thread_state::is_made() {
+        let _ = thread_state::with(|local| {
             let mut exits = local.exits.borrow_mut();
             if !exits.is_empty() {
                 exits.remove(&current_id());
@@ -411,7 +411,7 @@ pub extern "C" fn hsw_exit_told() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     super::quietly(0, || {
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        let told = local::with(|local| {
+        let told = thread_state::with(|local| {
             local
                 .exits
                 .borrow_mut()
@@ -429,10 +429,10 @@ pub extern "C" fn hsw_exit_told() -> u64 {
 #[no_mangle]
 pub extern "C" fn hsw_exit_swallowed(number: u64) {
     super::quietly((), || {
-        if !local::is_made() || Runtime::existing().is_none() {
+        if !thread_state::is_made() || Runtime::existing().is_none() {
             return;
         }
-        let again = local::with(|local| {
+        let again = thread_state::with(|local| {
             let mut exits = local.exits.borrow_mut();
             let Some(told) = exits.get_mut(&current_id()).filter(|t| t.number == number) else {
                 return Ok(false);
@@ -442,7 +442,7 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
             Ok(told.swallowed <= crate::tasklet::KILLS)
         });
         if again.unwrap_or(false) {
-            crate::scheduler::exit_again(Runtime::get());
+            crate::core::scheduler::exit_again(Runtime::get());
         }
     });
 }
@@ -522,7 +522,7 @@ pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
 pub extern "C" fn hsw_last_error_message() -> *const c_char {
     let empty: *const c_char = "\0".as_ptr().cast();
     super::quietly(empty, || {
-        local::with(|local| {
+        thread_state::with(|local| {
             let errors = local.errors.borrow();
             Ok(errors
                 .get(&current_id())
@@ -536,7 +536,7 @@ pub extern "C" fn hsw_last_error_message() -> *const c_char {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_status() -> hsw_status {
     super::quietly(HSW_OK, || {
-        local::with(|local| {
+        thread_state::with(|local| {
             Ok(local
                 .errors
                 .borrow()
@@ -553,7 +553,7 @@ pub extern "C" fn hsw_last_error_status() -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_cause() -> hsw_status {
     super::quietly(HSW_OK, || {
-        local::with(|local| {
+        thread_state::with(|local| {
             let errors = local.errors.borrow();
             let last = errors.get(&current_id());
             Ok(last.map_or(HSW_OK, |last| match &last.error {
@@ -570,7 +570,7 @@ pub extern "C" fn hsw_last_error_cause() -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_errno() -> i32 {
     super::quietly(0, || {
-        local::with(|local| {
+        thread_state::with(|local| {
             let errors = local.errors.borrow();
             Ok(errors
                 .get(&current_id())
@@ -595,7 +595,7 @@ pub unsafe extern "C" fn hsw_last_error_payload(
     // Not `entry`: a failure must not overwrite the error it asks about.
     super::quietly(HSW_ERR_INTERNAL, || {
         let found = out(data, "data").and_then(|data| {
-            let payload = local::with(|local| {
+            let payload = thread_state::with(|local| {
                 let errors = local.errors.borrow();
                 let error = errors
                     .get(&current_id())

@@ -12,10 +12,11 @@ use super::run::HSW_NO_LIMIT;
 use super::scheduler::hsw_error_handler;
 use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, local, set_if_wanted, write_text};
+use super::{entry, hsw_status, set_if_wanted, thread_state, write_text};
+use crate::core::measure;
+use crate::core::scheduler::{run_tasklet, throw};
 use crate::error::WaitError;
-use crate::scheduler::{run_tasklet, throw};
-use crate::{measure, Error, Site, Tasklet, Value};
+use crate::{Error, Site, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
 /// `hsw_tasklet_release`. All zero is the handle of nothing.
@@ -125,7 +126,7 @@ impl Call {
         let function = self.function;
         // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it.
         at_root(self.argument, |argument| unsafe {
-            local::unwindable(function)(argument)
+            thread_state::unwindable(function)(argument)
         })
     }
 
@@ -134,8 +135,8 @@ impl Call {
     pub(super) fn call_back(&self) {
         let failure = status::aside(|| {
             // SAFETY: as in `run`.
-            status::returned(local::inside(|| unsafe {
-                local::unwindable(self.function)(self.argument.peek().0)
+            status::returned(thread_state::inside(|| unsafe {
+                thread_state::unwindable(self.function)(self.argument.peek().0)
             }))
         });
         let Err(error) = failure else {
@@ -156,7 +157,7 @@ pub(super) fn at_root(
 ) -> Result<(), Error> {
     // An earlier tasklet may have had this one's id, and ended without coming by.
     status::forget();
-    let status = local::returning(|| function(argument.peek().0));
+    let status = thread_state::returning(|| function(argument.peek().0));
     // Before the argument is freed: its destructor may make calls that fail.
     let ended = status::returned(status);
     drop(argument);

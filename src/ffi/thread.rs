@@ -8,7 +8,7 @@ use super::channel::{hsw_preference, hsw_thread_channel};
 use super::object::{self, ask, hand_out, handle_of_process, tell};
 use super::remote::hsw_remote;
 use super::value::{hsw_destroy, Owned, Sent};
-use super::{entry, hsw_status, local, out, write_text, Failure};
+use super::{entry, hsw_status, out, thread_state, write_text, Failure};
 use crate::thread::{self, Channel};
 use crate::Preference;
 
@@ -18,7 +18,7 @@ use crate::Preference;
 #[no_mangle]
 pub extern "C" fn hsw_thread_attach() -> hsw_status {
     entry(|| {
-        local::with(|_| Ok(()))?;
+        thread_state::with(|_| Ok(()))?;
         crate::current();
         Ok(())
     })

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use super::local;
+use super::thread_state;
 
 /// Frees a value that nobody will receive any more. May be null: then nothing is done. It must not unwind. It may call this
 /// library, also in ways that switch.
@@ -35,7 +35,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
             // SAFETY: C gave the two together and asked for this call; it happens once, since `take` forgets `self`.
-            local::call_back(|| unsafe { local::unwindable(destroy)(self.data) });
+            thread_state::call_back(|| unsafe { thread_state::unwindable(destroy)(self.data) });
         }
     }
 }

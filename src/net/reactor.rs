@@ -17,21 +17,21 @@
 //! when dropped.
 //!
 //! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump, the waiting tasklet
-//! pumps itself, and lets others run meanwhile: see [`drive`](crate::drive) and [`round`].
+//! pumps itself, and lets others run meanwhile: see [`drive`](crate::core::drive) and [`round`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
 
 use super::errno::Errno;
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
-use crate::drive::{self, must_drive, WaitError};
+use crate::core::drive::{self, must_drive, WaitError};
+use crate::core::runtime::{Runtime, HOOK_LOCKED};
+use crate::core::scheduler;
+use crate::core::thrown;
 use crate::event::EventQueue;
-use crate::runtime::{Runtime, HOOK_LOCKED};
-use crate::scheduler;
 use crate::tasklet::flag;
 use crate::thread::bell::Bell;
 use crate::thread::{host_lock, StayUp};
-use crate::thrown;
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -796,7 +796,7 @@ pub(crate) fn round(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Slot;
+    use crate::core::value::Slot;
 
     #[test]
     fn a_wake_is_not_lost_when_something_was_thrown_at_whoever_wakes() {

@@ -23,12 +23,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::channel::SEND;
+use crate::core::runtime::{Runtime, HOOK_CHANNEL};
+use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};
-use crate::runtime::{Runtime, HOOK_CHANNEL};
 use crate::tasklet::{flag, Task};
 use crate::thread::claim::Claim;
 use crate::thread::{self, Leave, Local, Seated, Sitting};
-use crate::value::Slot;
 
 use super::{
     check, conclude, deadline, exchange, may_wait, met, pick, put_back, wait, Case, Chosen,

@@ -2,8 +2,8 @@
 
 use super::sem::Sem;
 use super::wait::Until;
+use crate::core::runtime::Runtime;
 use crate::error::{StateError, WaitError};
-use crate::runtime::Runtime;
 use crate::Result;
 use std::cell::UnsafeCell;
 use std::fmt;

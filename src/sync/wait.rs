@@ -13,8 +13,8 @@
 //! waiter was either answered or has left, never both and never neither. The lists hold heap objects only; the frames of a waiting
 //! tasklet may be elsewhere.
 
-use crate::arch::fetch;
 use crate::error::WaitError;
+use crate::machine::arch::fetch;
 use crate::net::reactor::Reactor;
 use crate::thread::bell::Bell;
 use crate::thread::{self, Seated, Sitting};

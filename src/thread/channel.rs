@@ -3,15 +3,15 @@
 //! A value never passes through a tasklet's transfer slot here: it waits in the heap, in the sender's or the receiver's *wait*, and is moved from one
 //! to the other under the channel's lock. No destructor runs under the lock. As a case of a select: `case`.
 
-use crate::drive::WaitError;
+use crate::core::drive::WaitError;
+use crate::core::runtime::{Runtime, HOOK_CHANNEL};
+use crate::core::scheduler::{give_way, may_switch};
+use crate::core::thrown;
+use crate::core::transfer::opened;
+use crate::core::value::Slot;
 use crate::error::{Error, Result};
-use crate::runtime::{Runtime, HOOK_CHANNEL};
-use crate::scheduler::{give_way, may_switch};
 use crate::tasklet::flag;
-use crate::thrown;
 use crate::time;
-use crate::transfer::opened;
-use crate::value::Slot;
 use crate::Preference;
 use std::fmt;
 use std::rc::Rc;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicI8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::attachment::{be_attached, local, Leave, Local, Seated, Sitting};
 use super::home::Mark;
-use super::local::{be_attached, local, Leave, Local, Seated, Sitting};
 use super::meeting::{self, Meeting, Sent, Waiting};
 use crate::select::far::Joint;
 

@@ -37,7 +37,7 @@ impl Origin {
     pub(crate) fn here() -> Origin {
         Origin {
             forks: forks(),
-            thread: crate::os::thread_id(crate::runtime::new_thread_id),
+            thread: crate::machine::os::thread_id(crate::core::runtime::new_thread_id),
         }
     }
 
@@ -90,7 +90,7 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     SURVIVOR.store(
-        crate::os::thread_id(crate::runtime::new_thread_id),
+        crate::machine::os::thread_id(crate::core::runtime::new_thread_id),
         Ordering::Relaxed,
     );
     let Some(mut held) = take() else { return };

@@ -3,14 +3,14 @@
 //! Letters: `mail`. Sleep: `bell`. Here is what a thread is besides, and the list of all. A thread that does not use the library yet, but will, is
 //! known by the handle that is under way to it: see [`Mark`].
 
+use crate::core::runtime::HOOK_MAIL;
 use crate::error::StateError;
-use crate::runtime::HOOK_MAIL;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::attachment::Local;
 use super::bell::Bell;
-use super::local::Local;
 use super::mail::{Census, Flag, Hold, Mailbox, StayUp};
 
 static CENSUS: Census = Census {
@@ -102,7 +102,7 @@ impl Home {
 
     /// Has the processor fetch what a letter is put into.
     pub(crate) fn fetch(&self) {
-        crate::arch::fetch(&self.mail);
+        crate::machine::arch::fetch(&self.mail);
     }
 
     /// Moves the letters out.

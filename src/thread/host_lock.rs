@@ -22,8 +22,8 @@
 //! **How the owner hears of others.** Who starts to wait sets a bit in the `hooks` of the owner's runtime, which every switch tests anyway. So the count of
 //! switches, and the clock, are looked at only while somebody waits.
 
+use crate::core::runtime::{Runtime, HOOK_LOCK};
 use crate::error::{Error, Result, StateError};
-use crate::runtime::{Runtime, HOOK_LOCK};
 use crate::tasklet::flag;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -247,7 +247,7 @@ impl HostLock {
     /// # Errors
     /// [`StateError::OtherHostLock`]; [`StateError::NoThread`] when the thread is ending.
     pub fn join(&self) -> Result<()> {
-        super::local::local()?;
+        super::attachment::local()?;
         if let Some(member) = member() {
             return if member.lock == *self {
                 Ok(())

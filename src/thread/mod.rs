@@ -13,9 +13,10 @@
 //! at its next switch at the latest, or when its main loop pumps. A thread with nothing to do sleeps in the system.
 //! `docs/threads.md` explains how.
 
+use crate::core::runtime::Runtime;
 use crate::error::Result;
-use crate::runtime::Runtime;
 
+mod attachment;
 pub(crate) mod bell;
 mod channel;
 pub(crate) mod claim;
@@ -23,7 +24,6 @@ pub(crate) mod end;
 pub(crate) mod fork;
 mod home;
 pub mod host_lock;
-mod local;
 mod look;
 mod mail;
 mod meeting;
@@ -32,12 +32,12 @@ mod remote;
 mod sitter;
 mod unstarted;
 
+pub(crate) use attachment::{
+    attach, detach, existing, local, raise, read_mail, set_free, Leave, Local, Seated, Sitting,
+};
 pub use channel::Channel;
 pub(crate) use home::has_company;
 pub use host_lock::{allow_threads, HostLock};
-pub(crate) use local::{
-    attach, detach, existing, local, raise, read_mail, set_free, Leave, Local, Seated, Sitting,
-};
 pub(crate) use look::Pace;
 pub(crate) use mail::StayUp;
 pub(crate) use remote::info_or;

@@ -1,17 +1,17 @@
 //! References to tasklets of other threads, and the list of threads.
 
+use crate::core::runtime::Runtime;
+use crate::core::scheduler::run_tasklet;
+use crate::core::thrown;
 use crate::error::{Error, Result, StateError, Thrown, WaitError};
-use crate::runtime::Runtime;
-use crate::scheduler::run_tasklet;
 use crate::tasklet::{self, flag, Body, Outcome, Tasklet};
-use crate::thrown;
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::attachment::{local, Local};
 use super::channel::Channel;
 use super::home::{self, Home, Letter, Mark};
-use super::local::{local, Local};
 use super::unstarted::Unstarted;
 
 /// The threads that use the library, in the order they came: their [ids](crate::thread_id).

@@ -1,8 +1,8 @@
 //! A tasklet that has not started, between two threads: all of it that is `Send`.
 
+use crate::core::measure::{self, Site};
+use crate::core::runtime::Runtime;
 use crate::error::{Error, Result, StateError};
-use crate::measure::{self, Site};
-use crate::runtime::Runtime;
 use crate::tasklet::{flag, release, Body, Task, Tasklet};
 
 /// What becomes a tasklet of the thread that [makes](Unstarted::make) it.

@@ -1,12 +1,12 @@
 //! A channel between threads as a case of a select.
 
 use super::{lock, Brought, Channel, Core, Locked, Wait, Whose};
+use crate::core::transfer::opened;
+use crate::core::value::Slot;
 use crate::error::{Result, WaitError};
 use crate::select::far::{Far, Held, Joined, Joint};
 use crate::select::{Receivable, Sendable, Target, Targeted};
 use crate::thread::Local;
-use crate::transfer::opened;
-use crate::value::Slot;
 use crate::Preference;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};

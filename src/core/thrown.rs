@@ -1,0 +1,222 @@
+//! What is thrown at a tasklet that cannot be told at once: a place of its own.
+//!
+//! The transfer slot carries values in flight. An error that is thrown at the *running*
+//! tasklet, by a letter of another thread, a time that is up or an event, must not go there:
+//! whoever uses the slot next would meet it. It waits here, and is told once, by the
+//! tasklet's next wait at the latest, whatever that is for. A wait that is over already, with
+//! what it was for, is over: then the next one tells.
+//!
+//! **Guests.** Who drives the loop runs events, timers and letters on its own stack, in its
+//! own name. They are its *guests*: not its code, and what is thrown at the tasklet is not
+//! thrown at them. While it has guests, errors for the tasklet wait here even where a guest
+//! blocks and the tasklet is not running. Guests nest; each error is for one level of them,
+//! where 0 is the tasklet itself, and only code of that level is told.
+//!
+//! Cost: nothing until something is thrown; then `HOOK_THROWN` takes all switches of the
+//! thread off the fast path until it has been told.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use crate::core::runtime::{Runtime, HOOK_THROWN};
+use crate::core::scheduler;
+use crate::core::value::Slot;
+use crate::error::{Error, Result};
+use crate::tasklet::{flag, Task, Tasklet};
+
+/// Part of a tasklet's `Extra`.
+pub(crate) struct Pending {
+    /// How many guests run on its stack, one inside the other.
+    guests: u32,
+    /// What it has not been told yet, and which level shall be; in the order it came.
+    errors: Vec<(u32, Error)>,
+}
+
+impl Pending {
+    pub(crate) const NONE: Pending = Pending {
+        guests: 0,
+        errors: Vec::new(),
+    };
+}
+
+/// Throws `error` at code of `target` that runs at `level`, at its turn: ends its wait. Whose
+/// wait is over already, and who has perhaps what it was for, is told by the next one. (Not so
+/// [`Tasklet::throw_pending`], which is Stackless' and takes its place.)
+///
+/// # Errors
+/// As [`Tasklet::throw_pending`].
+pub(crate) fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()> {
+    // SAFETY: the handle keeps the task.
+    unsafe {
+        let task = target.as_ptr();
+        let runtime = &*(*task).runtime;
+        let goes_on = runtime.current() == task || (*task).has_all(flag::QUEUED | flag::STARTED);
+        if goes_on || level_of(task) > level {
+            keep(runtime, task, level, error);
+            return Ok(());
+        }
+    }
+    Ok(scheduler::throw_there(target, error)?)
+}
+
+/// The level of what runs on its stack now.
+///
+/// # Safety
+/// A live task.
+pub(crate) unsafe fn level_of(task: *mut Task) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match &(*task).extra {
+            Some(extra) if (*task).is(flag::HOST) => extra.pending.guests,
+            _ => 0,
+        }
+    }
+}
+
+/// Keeps `error` until code of `task` at `level` waits. One kill is as good as two.
+///
+/// # Safety
+/// A live task.
+#[cold]
+pub(crate) unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error: Error) {
+    // SAFETY: the caller's promise. No user code runs: what is not kept is an `Exit`.
+    unsafe {
+        let errors = &mut (*task).extra().pending.errors;
+        let killed = |other: &(u32, Error)| other.0 == level && other.1.is_exit();
+        if error.is_exit() && errors.iter().any(killed) {
+            return;
+        }
+        errors.push((level, error));
+    }
+    runtime.thrown.set(runtime.thrown.get() + 1);
+    runtime.set_hook(HOOK_THROWN, true);
+}
+
+/// Raises what was thrown at the code of the running tasklet that asks.
+#[inline(always)]
+pub(crate) fn raise(me: *mut Task) -> Result<()> {
+    // SAFETY: the running tasklet; a runtime outlives its tasks.
+    let runtime = unsafe { &*(*me).runtime };
+    if runtime.hooks() & HOOK_THROWN == 0 {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    unsafe { take(runtime, me, |_| true).map_or(Ok(()), Err) }
+}
+
+/// Does something wait here for the code of the running tasklet that asks?
+#[cfg(feature = "std")]
+pub(crate) fn waits(me: *mut Task) -> bool {
+    // SAFETY: as `raise`.
+    unsafe {
+        let level = level_of(me);
+        (*(*me).runtime).hooks() & HOOK_THROWN != 0
+            && (*me).extra.as_ref().is_some_and(|extra| {
+                let errors = &extra.pending.errors;
+                errors.iter().any(|(of, _)| *of >= level)
+            })
+    }
+}
+
+/// Takes back what the code of `task` that runs now has not been told: the first that is
+/// `wanted`.
+///
+/// # Safety
+/// A live task; `wanted` runs no user code.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn take(
+    runtime: &Runtime,
+    task: *mut Task,
+    wanted: impl Fn(&Error) -> bool,
+) -> Option<Error> {
+    // SAFETY: the caller's promise.
+    let (_, error) = unsafe {
+        let level = level_of(task);
+        let errors = &mut (*task).extra.as_mut()?.pending.errors;
+        let at = errors
+            .iter()
+            .position(|(of, error)| *of >= level && wanted(error))?;
+        errors.remove(at)
+    };
+    told(runtime, 1);
+    Some(error)
+}
+
+/// The tasklet has ended, and waits no more: the first of what it was not told.
+///
+/// # Safety
+/// A live task.
+#[cold]
+pub(crate) unsafe fn at_end(runtime: &Runtime, task: *mut Task) -> Option<Error> {
+    // SAFETY: the caller's promise.
+    let errors = unsafe { mem::take(&mut (*task).extra.as_mut()?.pending.errors) };
+    told(runtime, errors.len());
+    let mut errors = errors.into_iter().map(|(_, error)| error);
+    let first = errors.next();
+    errors.for_each(|error| scheduler::lose(runtime, Slot::bomb(error)));
+    first
+}
+
+fn told(runtime: &Runtime, count: usize) {
+    let left = runtime.thrown.get() - count;
+    runtime.thrown.set(left);
+    if left == 0 {
+        runtime.set_hook(HOOK_THROWN, false);
+    }
+}
+
+/// Runs code that is not the running tasklet's on its stack. What is in its transfer slot is
+/// put aside meanwhile.
+#[cfg(feature = "std")]
+pub(crate) fn guest<R>(f: impl FnOnce() -> R) -> R {
+    let Some(runtime) = Runtime::existing() else {
+        return f();
+    };
+    let _guest = Guest::enter(runtime.current());
+    f()
+}
+
+/// A guest on a tasklet's stack. Gone when dropped, which may be while it unwinds.
+#[cfg(feature = "std")]
+struct Guest {
+    task: *mut Task,
+    kept: Slot,
+}
+
+#[cfg(feature = "std")]
+impl Guest {
+    fn enter(task: *mut Task) -> Guest {
+        // SAFETY: the running tasklet.
+        unsafe {
+            (*task).extra().pending.guests += 1;
+            (*task).set(flag::HOST);
+            Guest {
+                task,
+                kept: (*task).slot.take(),
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // SAFETY: the tasklet lives as long as its frames, of which this is one. It is running
+        // again. What the guest has left in the slot is dropped before the other is there again.
+        unsafe {
+            let left = (*self.task).slot.take();
+            if !left.is_empty() {
+                scheduler::contain("a destructor of what an event left behind", || drop(left));
+            }
+            let pending = &mut (*self.task).extra().pending;
+            pending.guests -= 1;
+            if pending.guests == 0 {
+                (*self.task).clear(flag::HOST);
+            }
+            if (*self.task).slot.is_empty() {
+                (*self.task).slot.fill(self.kept.take());
+            }
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! The transfer: evict, restore, switch, and what the resumed tasklet does
+//! first.
+//!
+//! A switch has three parts. An operation (`op`) runs on the leaving tasklet's
+//! stack *below* its save area, decides, and calls
+//!
+//! 1. [`plan`], which takes whatever memory the switch needs and can fail.
+//!    Nothing has changed yet: an operation that fails leaves no trace.
+//! 2. [`commit`], which cannot fail: it moves the bytes and returns the stack
+//!    pointer to go on with.
+//! 3. The resumed tasklet calls [`arrive`]: it takes what its transfer slot
+//!    holds *before* any destructor can run, and only then releases what the
+//!    switch left behind. Those destructors may send, spill and switch as they
+//!    like: the slot they find is empty.
+
+use crate::core::exceptions;
+use crate::core::runtime::{after, Runtime, HOOK_ANY, HOOK_FP};
+use crate::core::scheduler::contain;
+use crate::core::thrown;
+use crate::core::value::{Slot, TaskSlot};
+use crate::debug;
+use crate::error::{Error, Result, WaitError};
+use crate::machine::arch::{self, Copying};
+use crate::machine::os;
+use crate::machine::sanitizer;
+use crate::machine::stack::window::Window;
+use crate::machine::valgrind;
+use crate::tasklet::{bury, flag, let_go, release, vacate, Task};
+
+/// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
+/// `next` needs. Fails with nothing changed.
+///
+/// # Safety
+/// Both are live tasks of the runtime; `prev` is running.
+#[inline(always)]
+pub(crate) unsafe fn plan(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+) -> Result<()> {
+    // SAFETY: the caller's promise; windows live as long as the runtime, a resident is
+    // a live task.
+    unsafe {
+        if !(*next).is(flag::AWAY) {
+            return Ok(());
+        }
+        let window = &*(*next).window;
+        let resident = window.resident.get();
+        if resident.is_null() {
+            return Ok(());
+        }
+        let sp = if resident == prev { sp } else { (*resident).sp };
+        let len = window.top - (*resident).low(sp);
+        if (*resident).buffer.fits_slice(len) {
+            return Ok(());
+        }
+        plan_buffer(runtime, resident, len)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn plan_buffer(runtime: &Runtime, resident: *mut Task, len: usize) -> Result<()> {
+    // SAFETY: a live task, which has a window.
+    unsafe {
+        // Of one that has left on a stack that is not its window: where that is, is no place
+        // for its bytes to come back to.
+        if len > (*(*resident).window).size() {
+            (*resident).overflowed();
+        }
+        runtime
+            .slices
+            .fit(&mut (*resident).buffer, len, &runtime.budget)
+    }
+}
+
+/// [`plan`] for the end of `prev`. It cannot be refused; it frees more than this
+/// takes.
+///
+/// # Safety
+/// As [`plan`].
+#[inline(always)]
+unsafe fn plan_end(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> Result<()> {
+    // SAFETY: the caller's promise.
+    match unsafe { plan(runtime, prev, 0, next) } {
+        // SAFETY: `plan` asked for a resident's buffer, so there is one.
+        Err(Error::MemoryCeiling(_)) => unsafe {
+            let window = &*(*next).window;
+            let resident = window.resident.get();
+            let len = window.top - (*resident).low((*resident).sp);
+            let buffer = &mut (*resident).buffer;
+            let before = buffer.capacity();
+            let unlimited = crate::machine::stack::Budget::new(usize::MAX);
+            runtime.slices.fit(buffer, len, &unlimited)?;
+            runtime.budget.take_anyway(buffer.capacity());
+            runtime.budget.give(before);
+            Ok(())
+        },
+        other => other,
+    }
+}
+
+/// Makes `next` the running tasklet. Returns what the op returns: the address of
+/// its save area, in place, or the exchange that brings it in.
+///
+/// # Safety
+/// `plan` succeeded for the same two and nothing was switched since; `prev`'s
+/// registers are saved at `sp`; called in tail position of an `op`.
+#[inline(always)]
+pub(crate) unsafe fn commit(
+    runtime: &Runtime,
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*prev).check_room(sp);
+        (*prev).sp = sp;
+        runtime.set_running(next);
+        (*next).switches += 1;
+        let eh = &*runtime.eh.get();
+        if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0 || !eh.caught.is_null() {
+            special(runtime, prev, next);
+        }
+        if (*next).is(flag::AWAY) {
+            return bring_in(runtime, next);
+        }
+        sanitizer::leaving(runtime, prev, next, false);
+        (*next).sp
+    }
+}
+
+/// Is switching possible, does nobody want to know of it, is no exception on its way or
+/// being handled?
+#[inline(always)]
+pub(crate) fn clear(runtime: &Runtime) -> bool {
+    // SAFETY: this thread's exception globals. One test for both words.
+    let eh = runtime.eh.get();
+    let excepted = || unsafe { (*eh).caught as usize | (*eh).uncaught as usize };
+    !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
+}
+
+/// Is the way [`clear`], `next` in place, and is nothing of its own to be exchanged; and is
+/// there room for the save area of `prev`, whose flags need not be asked? Then [`swap`] is the
+/// whole transfer: there is nothing to plan.
+///
+/// # Safety
+/// Both are live tasks of the runtime, `next` only where switching is possible;
+/// `prev` is running.
+#[inline(always)]
+pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
+    // SAFETY: the caller's promise. Inside a schedule callback `prev` is not in the
+    // queue, and `next` not a task: so what forbids to switch comes first. Who runs is
+    // not away.
+    unsafe {
+        clear(runtime) && (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev)
+    }
+}
+
+/// Makes `next` the running tasklet and changes stacks; comes back when it is
+/// `prev`'s turn again.
+///
+/// # Safety
+/// `plain` said so, and nothing has happened since.
+#[inline(always)]
+pub(crate) unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // SAFETY: `next` is in place; `prev` is the running tasklet.
+    unsafe {
+        runtime.set_running(next);
+        (*next).switches += 1;
+        arch::swap(&raw mut (*prev).sp, (*next).sp);
+    }
+}
+
+/// A planned switch to a tasklet that is away: the usual case.
+pub(crate) struct Away<'a> {
+    window: &'a Window,
+    resident: *mut Task,
+    low: usize,
+    top: usize,
+    /// The save area to go on with.
+    to: usize,
+}
+
+/// Plans a switch to `next`, which is away, where the way is [`clear`] and neither has
+/// anything of its own to be exchanged. `None` in all cases but the usual one: somebody
+/// lies there, has not overrun the window, the buffer fits, no segments.
+///
+/// # Safety
+/// As [`plan`].
+#[inline(always)]
+pub(crate) unsafe fn plan_away<'a>(
+    prev: *mut Task,
+    sp: usize,
+    next: *mut Task,
+) -> Option<Away<'a>> {
+    // SAFETY: the caller's promise; as in `plan`.
+    unsafe {
+        let window = &*(*next).window;
+        let resident = window.resident.get();
+        if resident.is_null() || sp < (*prev).limit {
+            return None;
+        }
+        let both = (*resident).flags | (*next).flags;
+        if both & (flag::SEGMENT | flag::LENT) != 0
+            && (both & flag::SEGMENT != 0 || !window.intact())
+        {
+            return None;
+        }
+        // Before the store below, which might change it for all that the compiler knows.
+        let (top, to) = (window.top, (*next).sp);
+        (*prev).sp = sp;
+        let low = (*resident).sp;
+        if !(*resident).buffer.fits_slice(top - low) {
+            return None;
+        }
+        Some(Away {
+            window,
+            resident,
+            low,
+            top,
+            to,
+        })
+    }
+}
+
+/// Commits what [`plan_away`] has planned.
+///
+/// # Safety
+/// As [`commit`] and [`arch::exchange`].
+#[inline(always)]
+pub(crate) unsafe fn go_away(runtime: &Runtime, away: Away, sp: usize, next: *mut Task) -> usize {
+    let Away {
+        window,
+        resident,
+        low,
+        top,
+        to,
+    } = away;
+    // SAFETY: the caller's promise; as in `bring_in`.
+    unsafe {
+        runtime.set_running(next);
+        (*next).switches += 1;
+        let out = take_out(resident, low, top);
+        let into = take_in(window, out, next, to, top);
+        runtime.count_copied(&out, &into);
+        arch::exchange(sp, out, into, to, runtime.exchange_memory())
+    }
+}
+
+/// The rare parts of a switch: C++ exception globals, control words.
+#[cold]
+unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // SAFETY: live tasks; no code that relies on the control words runs between their
+    // change and the switch.
+    unsafe {
+        exceptions::exchange(runtime, prev, next);
+        let now = arch::FpEnv::read();
+        match ((*prev).is(flag::FP_ENV), (*next).is(flag::FP_ENV)) {
+            (false, false) => {}
+            (false, true) => {
+                runtime.thread_fp.set(now);
+                runtime.set_hook(HOOK_FP, true);
+                (*next).extra().fp.write();
+            }
+            (true, true) => {
+                (*prev).extra().fp = now;
+                (*next).extra().fp.write();
+            }
+            (true, false) => {
+                (*prev).extra().fp = now;
+                runtime.set_hook(HOOK_FP, false);
+                runtime.thread_fp.get().write();
+            }
+        }
+    }
+}
+
+/// Has `next`'s bytes brought into its window, and what lies there moved to the
+/// resident's slice: notes it as done, and returns the copying that is left to do.
+#[inline(never)]
+unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
+    // SAFETY: `plan` made room for the resident's bytes; live tasks.
+    unsafe {
+        let window = &*(*next).window;
+        let resident = window.resident.get();
+        let out = if resident.is_null() {
+            Copying::NOTHING
+        } else {
+            let low = (*resident).low((*resident).sp);
+            if !window.intact() {
+                (*resident).overflowed();
+            }
+            take_out(resident, low, window.top)
+        };
+        let into = take_in(window, out, next, (*next).low((*next).sp), window.top);
+        runtime.exchange(out, into, (*next).sp)
+    }
+}
+
+/// The resident's bytes, from `low` to the window's `top`, go to its slice.
+#[inline(always)]
+unsafe fn take_out(resident: *mut Task, low: usize, top: usize) -> Copying {
+    // SAFETY: a live task, whose buffer has been fitted, in a window that is intact.
+    unsafe {
+        (*resident).set(flag::AWAY);
+        let len = top - low;
+        debug_assert!(len <= (*resident).buffer.capacity());
+        Copying::new(low, (*resident).buffer.ptr() as usize, len)
+    }
+}
+
+/// `next`'s bytes come in, to `low` and up to the window's `top`.
+#[inline(always)]
+unsafe fn take_in(
+    window: &Window,
+    out: Copying,
+    next: *mut Task,
+    low: usize,
+    top: usize,
+) -> Copying {
+    // SAFETY: a slice holds the bytes from `low` to the top of the window.
+    unsafe {
+        (*next).clear(flag::AWAY);
+        window.resident.set(next);
+        let into = Copying::new((*next).buffer.ptr() as usize, low, top - low);
+        valgrind::slices(&out, &into);
+        into
+    }
+}
+
+/// Goes to `next` for good: `prev` has ended. Returns what its first function is to
+/// return.
+///
+/// # Safety
+/// `prev` is the running tasklet and is not needed any more, except that the
+/// reference in `runtime.left` keeps its control block.
+#[inline(always)]
+pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
+    // SAFETY: as in `commit`; nothing of this stack is needed.
+    unsafe {
+        let own_window = (*prev).window;
+        if !own_window.is_null() {
+            (*own_window).resident.set(core::ptr::null_mut());
+        }
+        if (*next).is(flag::AWAY) {
+            if let Err(error) = plan_end(runtime, prev, next) {
+                os::fatal(format_args!(
+                    "a tasklet ended, and the next cannot be resumed: {error}"
+                ));
+            }
+        }
+        runtime.set_running(next);
+        (*next).switches += 1;
+        if ((*prev).flags | (*next).flags) & flag::SPECIAL != 0
+            || !(*runtime.eh.get()).caught.is_null()
+        {
+            special(runtime, prev, next);
+            // The C++ exceptions that it was handling are nobody's now: not
+            // those of the next function that the same handle is bound to.
+            (*prev).clear(flag::EH_SAVED);
+        }
+        let sp = if (*next).is(flag::AWAY) {
+            bring_in(runtime, next)
+        } else {
+            (*next).sp
+        };
+        sanitizer::leaving(runtime, prev, next, true);
+        sp
+    }
+}
+
+/// What a resumed tasklet does first: takes its slot, then lets the destructors
+/// run that had to wait for the switch. Returns the slot, or the error it
+/// carried, or why the operation failed: what was thrown is told from that.
+///
+/// # Safety
+/// `me` is the running tasklet.
+#[inline(never)]
+pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
+    // SAFETY: the caller's promise.
+    let slot = unsafe {
+        if runtime.after.get() != 0 {
+            return arrive_slow(runtime, me);
+        }
+        (*me).slot.take()
+    };
+    if slot.is_bomb() {
+        return Err(raise(slot));
+    }
+    Ok(slot)
+}
+
+/// [`arrive`] for operations that expect nothing.
+///
+/// # Safety
+/// As [`arrive`].
+#[inline(always)]
+pub(crate) unsafe fn arrive_unit<E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<(), E> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.after.get() == 0 && (*me).slot.is_empty() {
+            return Ok(());
+        }
+        arrive_unit_slow(runtime, me)
+    }
+}
+
+/// [`arrive_unit`] for who has only let others run: tells at once what was thrown at it, since
+/// nothing has been handed over that could be lost.
+///
+/// # Safety
+/// As [`arrive`].
+#[inline(always)]
+pub(crate) unsafe fn arrive_turn<E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<(), E> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.after.get() == 0 && (*me).slot.is_empty() {
+            return Ok(());
+        }
+        arrive_turn_slow(runtime, me)
+    }
+}
+
+#[inline(never)]
+unsafe fn arrive_turn_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
+    // SAFETY: as `arrive_turn`.
+    unsafe { arrive_unit_slow::<E>(runtime, me)? };
+    Ok(thrown::raise(me).map_err(WaitError::Thrown)?)
+}
+
+#[inline(never)]
+unsafe fn arrive_unit_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
+    // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
+    // taken here.
+    unsafe {
+        // A tasklet has ended, and that is all: nothing is there to be claimed.
+        if runtime.after.get() == after::LEFT && (*me).slot.is_empty() {
+            runtime.after.set(0);
+            bury(runtime.left.replace(core::ptr::null_mut()));
+            return Ok(());
+        }
+        arrive(runtime, me)?.into_unit()
+    }
+}
+
+/// [`arrive`] for operations that expect a `T`.
+///
+/// # Safety
+/// As [`arrive`].
+#[inline(always)]
+pub(crate) unsafe fn arrive_with<T: 'static, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<T, E> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if runtime.after.get() == 0 {
+            if let Some(value) = Slot::take_as::<T>(TaskSlot::raw(&raw mut (*me).slot)) {
+                return Ok(value);
+            }
+        }
+        arrive_with_slow(runtime, me)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn arrive_with_slow<T: 'static, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<T, E> {
+    // SAFETY: as `arrive`.
+    let slot = unsafe { arrive(runtime, me)? };
+    Ok(opened(slot)?)
+}
+
+/// What was received, as a `T`.
+pub(crate) fn opened<T: 'static>(slot: Slot) -> Result<T, WaitError> {
+    match slot.open::<T>() {
+        Ok(result) => result,
+        Err(slot) if slot.is_empty() => Err(WaitError::own(Error::ValueLost)),
+        Err(_) => Err(WaitError::own(Error::WrongType)),
+    }
+}
+
+const REPORT: &str = "the report of a deadlock";
+
+#[cold]
+fn raise(slot: Slot) -> WaitError {
+    match slot.into_unit() {
+        Err(ended) => {
+            if let WaitError::Hindered(error @ (Error::MainReceiving | Error::MainSending)) = &ended
+            {
+                contain(REPORT, || debug::report_deadlock(error));
+            }
+            ended
+        }
+        Ok(()) => unreachable!("only bombs are raised"),
+    }
+}
+
+#[cold]
+unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
+    // SAFETY: `me` is running, so its slot is nobody else's; what was left
+    // behind is owned by the runtime until it is taken here.
+    unsafe {
+        let after = runtime.after.replace(0);
+        let failed = if after & after::FAILED != 0 {
+            runtime.error.borrow_mut().take()
+        } else {
+            None
+        };
+        // The order is the point: first the value is claimed ...
+        #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
+        let slot = if failed.is_none() || after & after::UNSENT != 0 {
+            (*me).slot.take()
+        } else {
+            Slot::EMPTY
+        };
+        // ... and then user code may run.
+        let left = match after & after::LEFT {
+            0 => core::ptr::null_mut(),
+            _ => runtime.left.replace(core::ptr::null_mut()),
+        };
+        // What one that ended lived on goes first: user code may bind it again, to another stack.
+        if !left.is_null() {
+            vacate(left);
+        }
+        // Panics of that code are not the business of who arrives, and take nothing from it.
+        if after & after::LOST != 0 {
+            let lost = core::mem::take(&mut *runtime.lost.borrow_mut());
+            for value in lost {
+                contain("a destructor of a value that nobody got", || drop(value));
+            }
+        }
+        if !left.is_null() {
+            let_go(left);
+        }
+        if after & after::REAP != 0 {
+            for task in runtime.take_reaped() {
+                contain("the end of a forgotten tasklet", || release(task));
+            }
+        }
+        #[cfg(feature = "std")]
+        if after & after::TURN != 0 {
+            crate::thread::host_lock::turn_over();
+        }
+        #[cfg(feature = "std")]
+        if after & after::MAIL != 0 {
+            // What it throws at the running tasklet is told by the next wait: this one is over.
+            contain("what another thread asked for", || {
+                crate::thread::read_mail();
+            });
+        }
+        // A test's switch: the historical order, claim after the destructors. The
+        // second flag needs it, too: a spill can clobber only what still waits.
+        #[cfg(any(hsw_bug_late_claim, hsw_bug_spill_clobber))]
+        let slot = if failed.is_none() || after & after::UNSENT != 0 {
+            (*me).slot.take()
+        } else {
+            Slot::EMPTY
+        };
+        match failed {
+            Some(error) => {
+                if matches!(error, Error::Deadlock) {
+                    contain(REPORT, || debug::report_deadlock(&error));
+                }
+                Err(match after & after::RAISED {
+                    0 => WaitError::Hindered(error),
+                    _ => WaitError::Thrown(error),
+                })
+            }
+            None if slot.is_bomb() => Err(raise(slot)),
+            None => Ok(slot),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The ports: one hand-written assembly file and one Rust file per ABI.
+//!
+//! A port provides seven routines and three facts. Everything else, which
+//! tasklet is next, what is copied where, what is dropped when, is policy and
+//! lives above.
+//!
+//! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on the
+//!   current stack, call `op(arg, sp)`, go on with the save area that it names.
+//!   If that one's bytes are not in place, `op` names an [`Exchange`] instead, and
+//!   the routine copies: in registers, for it has no stack while it does.
+//! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is decided
+//!   who is next, and that one is in place.
+//! * `hsw_asm_start`: where newborns begin; never called. It calls the newborn's
+//!   [`First`] and goes on as `hsw_asm_leave`.
+//! * `hsw_asm_leave(to)`: the second half of `hsw_asm_transfer` alone.
+//! * `hsw_asm_call_on(top, f, arg)`: an ordinary call on another stack.
+//! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
+//!   `sp` did, to unwinders; for backtraces.
+//! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
+//! * `SAVE_AREA`, `STACK_ALIGN`, `COPY_ALIGN`, `SLICE_ODD`, `write_newborn`: the layout, drawn in the file
+//!   of the port.
+//!
+//! Ports are chosen by ABI, not by the name of the target: ELFv2 will stand
+//! beside ELFv1.
+
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+mod x86_64;
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+use x86_64 as port;
+
+#[cfg(all(target_arch = "powerpc64", target_endian = "big"))]
+mod ppc64_elfv1;
+#[cfg(all(target_arch = "powerpc64", target_endian = "big"))]
+use ppc64_elfv1 as port;
+
+#[cfg(not(any(
+    all(target_arch = "x86_64", not(windows)),
+    all(target_arch = "powerpc64", target_endian = "big")
+)))]
+compile_error!("hardswitch has no port for this ABI: see src/machine/arch/mod.rs for what one consists of");
+
+#[cfg(feature = "std")]
+pub(crate) use port::code_address;
+pub(crate) use port::{
+    below, exact_stack_pointer, exchange, newborn_entry, swap, write_newborn, FpEnv, COPY_ALIGN,
+    NEWBORN, SAVE_AREA, SLICE_ODD, STACK_ALIGN,
+};
+
+/// Enters `hsw_asm_transfer`.
+///
+/// # Safety
+/// As `hsw_asm_transfer`.
+#[inline(always)]
+pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { crate::machine::sanitizer::transfer(port::transfer, op, arg) };
+}
+
+/// Runs between the save of the leaving tasklet and the restore of the next.
+/// Gets the argument of the transfer and the address of the save area; returns
+/// the address of the save area to go on with, or [`Exchange::tagged`].
+pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
+
+/// The first function of a newborn. Returns what a [`TransferOp`] might: where to
+/// go on for good.
+pub(crate) type First<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
+
+extern "C" {
+    /// See the module's text; called through the port's `transfer`, which knows
+    /// its calling convention.
+    ///
+    /// # Safety
+    /// `op` returns the address of a save area in place and does not unwind.
+    fn hsw_asm_transfer(op: TransferOp, arg: *mut ());
+    /// # Safety
+    /// `to` is what an `op` may return; nothing on the current stack is needed
+    /// any more.
+    #[cfg_attr(not(feature = "tsan"), allow(dead_code))]
+    pub(crate) fn hsw_asm_leave(to: usize) -> !;
+    /// Stores the address of the save area that it makes at `save` and goes on
+    /// with the one at `to`. Called through the port's `swap`.
+    ///
+    /// # Safety
+    /// `to` is the address of a save area in place.
+    fn hsw_asm_swap(save: *mut usize, to: usize);
+    fn hsw_asm_start();
+    /// # Safety
+    /// `top` is the aligned top of a free stack that is large enough for `f`.
+    pub(crate) fn hsw_asm_call_on(top: usize, f: unsafe extern "C" fn(*mut ()), arg: *mut ());
+    /// # Safety
+    /// `sp` is the address of a save area in place, with its frames above it;
+    /// they stay as they are until `f` returns. `f` does not unwind.
+    #[cfg(feature = "std")]
+    pub(crate) fn hsw_asm_walk(
+        sp: usize,
+        f: unsafe extern "C" fn(*mut (), *mut ()),
+        a: *mut (),
+        b: *mut (),
+    );
+    fn hsw_asm_cxa_globals() -> *mut EhGlobals;
+}
+
+/// The highest address, not above `limit`, at which a slice may begin.
+pub(crate) fn slice_below(limit: usize) -> usize {
+    (limit & !15) - SLICE_ODD
+}
+
+/// Bytes to be copied: [`SLICE_ODD`] more than a multiple of 16, or none. Addresses are
+/// multiples of [`COPY_ALIGN`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Copying {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) len: usize,
+}
+
+impl Copying {
+    pub(crate) const NOTHING: Copying = Copying {
+        from: 0,
+        to: 0,
+        len: 0,
+    };
+
+    pub(crate) fn new(from: usize, to: usize, len: usize) -> Copying {
+        debug_assert!((from | to).is_multiple_of(COPY_ALIGN) && len % 16 == SLICE_ODD);
+        Copying { from, to, len }
+    }
+}
+
+/// The slices to be exchanged before a tasklet goes on. Read by the routines.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Exchange {
+    /// First out of the window ...
+    pub(crate) out: Copying,
+    /// ... then into it ...
+    pub(crate) into: Copying,
+    /// ... and the save area to go on with. While `into` is copied the stack pointer
+    /// is its lower end, so a signal handler finds room.
+    pub(crate) sp: usize,
+}
+
+impl Exchange {
+    pub(crate) const NOTHING: Exchange = Exchange {
+        out: Copying::NOTHING,
+        into: Copying::NOTHING,
+        sp: 0,
+    };
+
+    /// What an `op` returns to have the exchange done. Save areas lie on even
+    /// addresses.
+    #[inline(always)]
+    pub(crate) fn tagged(this: *const Exchange) -> usize {
+        this as usize | 1
+    }
+}
+
+/// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EhGlobals {
+    pub(crate) caught: *mut (),
+    pub(crate) uncaught: u32,
+}
+
+impl EhGlobals {
+    pub(crate) const NONE: EhGlobals = EhGlobals {
+        caught: core::ptr::null_mut(),
+        uncaught: 0,
+    };
+
+    /// Stands for those of several C++ runtimes: both words are such as to have each switch look
+    /// closer. See `exceptions`.
+    pub(crate) const SEVERAL: EhGlobals = EhGlobals {
+        caught: core::ptr::without_provenance_mut(1),
+        uncaught: 1,
+    };
+
+    /// This thread's globals in the C++ runtime that the file with the library finds; `None` when it
+    /// finds none.
+    pub(crate) fn of_this_thread() -> Option<core::ptr::NonNull<EhGlobals>> {
+        // SAFETY: takes no argument and returns an address or null.
+        core::ptr::NonNull::new(unsafe { hsw_asm_cxa_globals() })
+    }
+}
+
+/// Has the processor fetch the cache lines of `what`, to be written to soon. Does not wait for them; a hint, no access.
+#[cfg(feature = "std")]
+#[inline]
+pub(crate) fn fetch<T>(what: &T) {
+    const LINE: usize = 64;
+    let start = core::ptr::from_ref(what).cast::<u8>();
+    let last = size_of::<T>().saturating_sub(1);
+    for offset in (0..last).step_by(LINE) {
+        port::fetch_line(start.wrapping_add(offset));
+    }
+    // The start need not be that of a line.
+    port::fetch_line(start.wrapping_add(last));
+}
+
+#[cfg(test)]
+mod tests;
+
+/// The name of the port's routine that unwinders know by the address `start`.
+/// Symbol tables do not always tell: ELFv1's name descriptors.
+#[cfg(feature = "std")]
+pub(crate) fn routine_name(start: usize) -> Option<&'static str> {
+    let routines = [
+        (hsw_asm_transfer as *const (), "hsw_asm_transfer"),
+        (hsw_asm_swap as *const (), "hsw_asm_swap"),
+        (hsw_asm_leave as *const (), "hsw_asm_leave"),
+        (hsw_asm_start as *const (), "hsw_asm_start"),
+        (hsw_asm_call_on as *const (), "hsw_asm_call_on"),
+        (hsw_asm_walk as *const (), "hsw_asm_walk"),
+    ];
+    let found = routines.iter().find(|(f, _)| code_address(*f) == start)?;
+    Some(found.1)
+}
+
+/// The stack pointer, roughly: the address of something in the caller's frame.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let here = 0u8;
+    core::hint::black_box(core::ptr::addr_of!(here)) as usize
+}

@@ -1,0 +1,238 @@
+//! PowerPC64, ELFv1: big-endian Linux and the Cell PPU of the PS3. The code is
+//! in `asm/ppc64_elfv1.S`. What differs from x86_64:
+//!
+//! * A function's address is that of its descriptor (entry, TOC, environment),
+//!   so a code address must be read out of it.
+//! * Every frame begins with a back chain and has room for its callee: 48 bytes
+//!   of linkage, where the callee saves LR and CR, and 64 bytes in which it may
+//!   home its register arguments. A switch that forgets the latter loses
+//!   whatever it kept there as soon as an unoptimised callee runs.
+//! * The set to preserve is large: r14-r31, f14-f31, v20-v31, CR2-CR4, VRSAVE,
+//!   LR. r2 (TOC) is the same whenever `hsw_asm_transfer` is left, since there
+//!   is one copy of it; r13 belongs to the thread.
+//!
+//! A parked stack ends in a save area of 496 bytes, a frame like any other; LR
+//! and CR lie in the caller's linkage area, where the ABI wants them:
+//!
+//! ```text
+//!   | frames of the tasklet        |
+//!   | LR                           | sp + 512
+//!   | CR                           | sp + 504
+//!   +------------------------------+ <- r1 after the restore (sp + 496)
+//!   | v20 ... v31                  | sp + 304   (16-byte aligned)
+//!   | f14 ... f31                  | sp + 160
+//!   | r14 ... r31                  | sp + 16
+//!   | VRSAVE (4 bytes)             | sp + 8
+//!   | back chain                   | sp + 0     <- sp
+//!   +------------------------------+
+//!   | frame of the call of `op`    | 112 bytes, not part of a slice
+//!   +------------------------------+
+//! ```
+//!
+//! A newborn:
+//!
+//! ```text
+//!   +------------------------------+ <- top of the stack or window
+//!   | body (the closure)           | <- r16
+//!   +------------------------------+
+//!   | root frame, 112 bytes:       |
+//!   |   16(1) LR = hsw_asm_start+4 |
+//!   |    0(1) back chain = 0       |
+//!   +------------------------------+ <- r1 in hsw_asm_start
+//!   | save area: r14 = where the   |
+//!   | entry is, r15 = task,        |
+//!   | r16 = body                   | <- sp
+//!   +------------------------------+
+//! ```
+//!
+//! FPSCR's control bits belong to the thread, unless a tasklet asks for its own
+//! (`Builder::fp_env`). VSCR[NJ] is the thread's always.
+
+use core::arch::{asm, global_asm};
+
+global_asm!(include_str!("../../../asm/ppc64_elfv1.S"));
+
+/// Bytes of a save area.
+pub(crate) const SAVE_AREA: usize = 496;
+/// What slices are copied in: vectors.
+pub(crate) const COPY_ALIGN: usize = 16;
+/// Slices are so many bytes longer than a multiple of 16.
+pub(crate) const SLICE_ODD: usize = 0;
+/// Boundary that the top of a stack and a body need.
+pub(crate) const STACK_ALIGN: usize = 16;
+
+/// The frame in which `hsw_asm_start` runs: linkage and parameter save area.
+const ROOT_FRAME: usize = 112;
+
+/// The VRSAVE of a newborn: all vector registers are in use. glibc's `setcontext` and
+/// `swapcontext` restore none of v20-v31 where it is 0. Linux puts the same there at a
+/// thread's first vector instruction, so code that never heard of VRSAVE finds what it would
+/// find on a thread.
+const VRSAVE_ALL: u32 = 0xffff_ffff;
+
+/// Bytes that `write_newborn` fills below the body.
+pub(crate) const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
+
+/// Enters `hsw_asm_transfer`: an ordinary call. Declaring the non-volatile
+/// registers clobbered, as on x86_64, would make every caller save all 48.
+///
+/// # Safety
+/// As `hsw_asm_transfer`, see `arch`.
+#[inline(always)]
+pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
+    // SAFETY: the caller's promise.
+    unsafe { super::hsw_asm_transfer(op, arg) };
+}
+
+/// Enters `hsw_asm_swap`: an ordinary call as well.
+///
+/// # Safety
+/// As `hsw_asm_swap`, see `arch`.
+#[inline(always)]
+pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { super::hsw_asm_swap(save, to) };
+}
+
+/// How an `op` ends that has an exchange done: the routine finds it in memory.
+///
+/// # Safety
+/// As what an `op` returns; `memory` stays as it is until the routine has read it.
+#[inline(always)]
+pub(crate) unsafe fn exchange(
+    _save: usize,
+    out: super::Copying,
+    into: super::Copying,
+    sp: usize,
+    memory: *mut super::Exchange,
+) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { memory.write(super::Exchange { out, into, sp }) };
+    super::Exchange::tagged(memory)
+}
+
+/// Writes a newborn's save area below `body` and returns its stack pointer.
+///
+/// `body` is the address the body will have when the tasklet runs; `delta` is
+/// what to add to such an address to get to the memory that is written now (the
+/// image may be prepared in a heap buffer). At `entry` lies the [`First`](super::First).
+///
+/// # Safety
+/// `entry` is readable until the newborn has started.
+/// `body` is aligned to `STACK_ALIGN` and `NEWBORN` bytes below
+/// `body + delta` are writable.
+pub(crate) unsafe fn write_newborn(
+    body: usize,
+    delta: isize,
+    entry: *const (),
+    task: usize,
+) -> usize {
+    let root = body - ROOT_FRAME;
+    let sp = root - SAVE_AREA;
+    let at = sp.wrapping_add_signed(delta) as *mut usize;
+    // SAFETY: the caller vouches for NEWBORN writable bytes; the offsets are
+    // those of the drawings. A descriptor's first word is the code address.
+    unsafe {
+        core::ptr::write_bytes(at.cast::<u8>(), 0, NEWBORN);
+        at.write(root);
+        at.cast::<u32>().add(8 / 4).write(VRSAVE_ALL);
+        at.add(16 / 8).write(entry as usize);
+        at.add(24 / 8).write(task);
+        at.add(32 / 8).write(body);
+        at.add(512 / 8)
+            // Behind the nop.
+            .write(code_address(super::hsw_asm_start as *const ()) + 4);
+    }
+    sp
+}
+
+/// The address in a save area to which the parked tasklet will return.
+///
+/// # Safety
+/// `save` points to a readable save area and the linkage area above it.
+#[allow(dead_code)]
+pub(crate) unsafe fn return_address(save: *const u8) -> usize {
+    // SAFETY: see the drawing.
+    unsafe { save.add(512).cast::<usize>().read() }
+}
+
+/// The `entry` that `write_newborn` was given.
+///
+/// # Safety
+/// `save` points to the save area of a newborn.
+pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
+    // SAFETY: inside the save area, see the drawing.
+    unsafe { save.add(16).cast::<*const ()>().read() }
+}
+
+/// Is the stack pointer below the word that lies `OFFSET` bytes behind `at`?
+///
+/// # Safety
+/// That word is readable.
+#[inline(always)]
+pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let limit = at.add(OFFSET).cast::<usize>().read();
+        asm!(
+            "cmpld 0, 1, {}",
+            "blt- 0, {}",
+            in(reg) limit,
+            label { return true },
+            out("cr0") _,
+            options(nomem, nostack)
+        );
+    }
+    false
+}
+
+/// The stack pointer, exactly: below it there is nothing of the caller's frame.
+#[inline(always)]
+pub(crate) fn exact_stack_pointer() -> usize {
+    let sp;
+    // SAFETY: copies a register.
+    unsafe { asm!("mr {}, 1", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    sp
+}
+
+/// The address of a function's first instruction: the first word of its
+/// descriptor.
+pub(crate) fn code_address(function: *const ()) -> usize {
+    // SAFETY: a function's address is that of a descriptor.
+    unsafe { function.cast::<usize>().read() }
+}
+
+/// The control bits of the FPSCR.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FpEnv(f64);
+
+impl FpEnv {
+    /// Round to nearest, no exception enabled.
+    pub(crate) const DEFAULT: FpEnv = FpEnv(0.0);
+
+    pub(crate) fn read() -> FpEnv {
+        let bits: f64;
+        // SAFETY: copies the FPSCR into a register.
+        unsafe { asm!("mffs {}", out(freg) bits, options(nomem, nostack)) };
+        FpEnv(bits)
+    }
+
+    /// # Safety
+    /// The caller restores the former environment before code that relies on
+    /// it runs (Rust code assumes the default one).
+    pub(crate) unsafe fn write(self) {
+        // SAFETY: every bit pattern that `read` returned is valid; 0xff selects
+        // all fields.
+        unsafe { asm!("mtfsf 0xff, {}", in(freg) self.0, options(nomem, nostack)) };
+    }
+}
+
+/// Has the processor fetch a cache line in order to write to it.
+#[cfg(feature = "std")]
+#[inline(always)]
+pub fn fetch_line(at: *const u8) {
+    // SAFETY: `dcbtst` accesses nothing, and faults for no address.
+    unsafe {
+        core::arch::asm!("dcbtst 0, {}", in(reg_nonzero) at, options(nostack, preserves_flags))
+    };
+}

@@ -1,0 +1,133 @@
+//! The port to a system without std: a console. The host supplies a few
+//! functions; memory comes from the global allocator, which the host supplies
+//! as well.
+
+use core::fmt;
+
+use alloc::alloc::{alloc, dealloc, Layout};
+
+use crate::core::runtime::Runtime;
+use crate::error::{Error, Result};
+
+extern "C" {
+    /// The address of a pointer-sized cell of the calling thread, null at first.
+    fn hsw_host_thread_cell() -> *mut *const core::ffi::c_void;
+    /// Prints `length` bytes of text and ends the process.
+    fn hsw_host_fatal(text: *const u8, length: usize) -> !;
+}
+
+#[inline(always)]
+pub(crate) fn runtime() -> *const Runtime {
+    // SAFETY: the host's promise, see above.
+    unsafe { (*hsw_host_thread_cell()).cast() }
+}
+
+pub(crate) fn set_runtime(runtime: *const Runtime) {
+    // SAFETY: as above.
+    unsafe { *hsw_host_thread_cell() = runtime.cast() };
+}
+
+/// Threads of a console end through `hsw_thread_exit` or [`end_thread`](crate::end_thread).
+pub(crate) fn at_thread_exit() -> bool {
+    true
+}
+
+/// The number of the calling thread: one for each runtime that it makes.
+pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
+    fresh()
+}
+
+/// A stack from the allocator. There is no guard: the runtime checks the stack pointer on every
+/// switch, and puts a canary at the end of windows.
+pub(crate) struct StackMemory {
+    bottom: *mut u8,
+    size: usize,
+}
+
+const ALIGN: usize = 128;
+
+impl StackMemory {
+    /// `size` is rounded up to whole cache lines.
+    pub(crate) fn new(size: usize, _guard: usize) -> Result<StackMemory> {
+        if size == 0 || size > isize::MAX as usize / 2 {
+            return Err(Error::StackSize(size));
+        }
+        let size = size.next_multiple_of(ALIGN);
+        let layout = Layout::from_size_align(size, ALIGN).map_err(|_| Error::StackSize(size))?;
+        // SAFETY: the layout is not empty.
+        let bottom = unsafe { alloc(layout) };
+        if bottom.is_null() {
+            return Err(Error::OutOfMemory);
+        }
+        Ok(StackMemory { bottom, size })
+    }
+
+    pub(crate) fn top(&self) -> usize {
+        self.bottom as usize + self.size
+    }
+
+    pub(crate) fn bottom(&self) -> usize {
+        self.bottom as usize
+    }
+
+    /// True when running off the end faults.
+    pub(crate) const GUARDED: bool = false;
+}
+
+impl Drop for StackMemory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe {
+            dealloc(
+                self.bottom,
+                Layout::from_size_align_unchecked(self.size, ALIGN),
+            )
+        };
+    }
+}
+
+/// Without std a panic does not unwind.
+#[inline(always)]
+pub(crate) fn unwinding() -> bool {
+    false
+}
+
+#[inline(always)]
+pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
+    f()
+}
+
+#[inline(always)]
+pub(crate) fn catch_into<C: Copy>(_: C, _: fn(C, Error), f: impl FnOnce()) {
+    f();
+}
+
+/// Without std a panic ends the program.
+pub(crate) struct Panic;
+pub(crate) const NO_PANIC: Panic = Panic;
+
+pub(crate) fn catch_panic(f: impl FnOnce()) -> Panic {
+    f();
+    Panic
+}
+
+pub(crate) fn resume_panic(_: Panic) {}
+
+pub(crate) fn thread_stack_bottom() -> usize {
+    0
+}
+
+pub(crate) fn thread_number() -> usize {
+    0
+}
+
+pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
+    use core::fmt::Write;
+    let mut line = heapless::String::<256>::new();
+    // What does not fit is cut off.
+    let _ = write!(line, "hardswitch: {message}");
+    // SAFETY: the host's promise.
+    unsafe { hsw_host_fatal(line.as_ptr(), line.len()) }
+}
+
+pub(crate) fn watch_overflow() {}

@@ -1,0 +1,454 @@
+//! AddressSanitizer and ThreadSanitizer: they keep a shadow of the stack, and
+//! are told which one is in use.
+//!
+//! ```text
+//!   commit / leave          the switch              the resumed tasklet
+//!   leaving(): "I go     -> asm/*.S, no code     -> arrived(): "I am there"
+//!   to that stack"          of a compiler           (ASan; TSan knows already)
+//! ```
+//!
+//! ASan may see code run on the old stack after `leaving`. TSan may not: it keeps
+//! a stack of its own of the functions entered, and whoever is entered on one
+//! must be left on the same. So its switch is a call out of assembly, after the
+//! operation has returned.
+//!
+//! Neither can follow a stack whose bytes come and go, so with these features
+//! `Builder::sliced` gives an own stack. Without them, nothing of this remains.
+
+pub(crate) use hooks::*;
+
+/// Do all tasklets have stacks of their own?
+pub(crate) const OWN_STACKS: bool = cfg!(any(feature = "asan", feature = "tsan"));
+
+#[cfg(not(any(feature = "asan", feature = "tsan")))]
+mod hooks {
+    use crate::core::runtime::Runtime;
+    use crate::machine::arch::TransferOp;
+    use crate::tasklet::Task;
+
+    /// What a runtime keeps for the tools.
+    pub(crate) struct Fibers;
+
+    impl Fibers {
+        pub(crate) fn new() -> Fibers {
+            Fibers
+        }
+    }
+
+    /// What a tasklet keeps for the tools.
+    pub(crate) struct Fiber;
+
+    impl Fiber {
+        pub(crate) const NEW: Fiber = Fiber;
+    }
+
+    /// Calls the port's `transfer`.
+    ///
+    /// # Safety
+    /// As the port's.
+    #[inline(always)]
+    pub(crate) unsafe fn transfer(
+        transfer: unsafe fn(TransferOp, *mut ()),
+        op: TransferOp,
+        arg: *mut (),
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { transfer(op, arg) };
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn leaving(_: &Runtime, _: *mut Task, _: *mut Task, _: bool) {}
+
+    #[inline(always)]
+    pub(crate) unsafe fn left_for_good(_: &Runtime, to: usize) -> usize {
+        to
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn arrived(_: &Runtime) {}
+
+    #[inline(always)]
+    pub(crate) unsafe fn gone(_: *mut Task) {}
+
+    /// A call on another stack, see `spill::grow`.
+    pub(crate) struct Segment;
+
+    impl Segment {
+        #[inline(always)]
+        pub(crate) unsafe fn enter(_: *mut Task, _: usize, _: usize) -> Segment {
+            Segment
+        }
+
+        #[inline(always)]
+        pub(crate) unsafe fn entered(&mut self) {}
+
+        #[inline(always)]
+        pub(crate) unsafe fn leave(&mut self) {}
+
+        #[inline(always)]
+        pub(crate) unsafe fn left(self, _: *mut Task) {}
+    }
+}
+
+#[cfg(any(feature = "asan", feature = "tsan"))]
+mod hooks {
+    use core::cell::Cell;
+    use core::ptr;
+
+    use crate::core::runtime::Runtime;
+    use crate::machine::arch::TransferOp;
+    use crate::tasklet::{flag, Task};
+
+    /// See LLVM's `sanitizer/common_interface_defs.h` and `tsan_interface.h`.
+    mod tool {
+        #[cfg(feature = "asan")]
+        extern "C" {
+            pub(super) fn __sanitizer_start_switch_fiber(
+                keep: *mut *mut (),
+                bottom: *const (),
+                size: usize,
+            );
+            pub(super) fn __sanitizer_finish_switch_fiber(
+                kept: *mut (),
+                old_bottom: *mut *const (),
+                old_size: *mut usize,
+            );
+        }
+        #[cfg(not(feature = "asan"))]
+        pub(super) unsafe fn __sanitizer_start_switch_fiber(
+            _: *mut *mut (),
+            _: *const (),
+            _: usize,
+        ) {
+        }
+        #[cfg(not(feature = "asan"))]
+        pub(super) unsafe fn __sanitizer_finish_switch_fiber(
+            _: *mut (),
+            _: *mut *const (),
+            _: *mut usize,
+        ) {
+        }
+        #[cfg(feature = "tsan")]
+        extern "C" {
+            pub(super) fn __tsan_get_current_fiber() -> *mut ();
+            pub(super) fn __tsan_create_fiber(flags: u32) -> *mut ();
+            pub(super) fn __tsan_destroy_fiber(fiber: *mut ());
+            pub(super) fn __tsan_switch_to_fiber(fiber: *mut (), flags: u32);
+        }
+    }
+
+    /// Bounds of a stack; nothing known: size 0.
+    #[derive(Clone, Copy)]
+    struct Bounds {
+        bottom: *const (),
+        size: usize,
+    }
+
+    impl Bounds {
+        const UNKNOWN: Bounds = Bounds {
+            bottom: ptr::null(),
+            size: 0,
+        };
+    }
+
+    pub(crate) struct Fibers {
+        /// Who is leaving, until the next has arrived.
+        leaves: Cell<*mut Task>,
+        /// For TSan: whom the assembly is to announce.
+        #[cfg(feature = "tsan")]
+        next: Cell<*mut ()>,
+    }
+
+    impl Fibers {
+        pub(crate) fn new() -> Fibers {
+            Fibers {
+                leaves: Cell::new(ptr::null_mut()),
+                #[cfg(feature = "tsan")]
+                next: Cell::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    pub(crate) struct Fiber {
+        /// ASan's stack of frames that may be used after their return.
+        fake: *mut (),
+        /// Of a segment, while it runs on one; of main's stack.
+        bounds: Bounds,
+        #[cfg(feature = "tsan")]
+        tsan: *mut (),
+    }
+
+    impl Fiber {
+        pub(crate) const NEW: Fiber = Fiber {
+            fake: ptr::null_mut(),
+            bounds: Bounds::UNKNOWN,
+            #[cfg(feature = "tsan")]
+            tsan: ptr::null_mut(),
+        };
+    }
+
+    unsafe fn bounds(task: *mut Task) -> Bounds {
+        // SAFETY: a live task.
+        unsafe {
+            let known = (*task).extra().fiber.bounds;
+            match &(*task).own {
+                Some(own) if known.size == 0 => Bounds {
+                    bottom: own.memory.bottom() as *const (),
+                    size: own.memory.top() - own.memory.bottom(),
+                },
+                _ => known,
+            }
+        }
+    }
+
+    /// `prev` is about to leave, for good if it has ended; the switch is sure.
+    ///
+    /// Inlined: after TSan's switch no function that was entered before may be left.
+    ///
+    /// # Safety
+    /// Both are live; `prev` is running.
+    #[inline(always)]
+    pub(crate) unsafe fn leaving(
+        runtime: &Runtime,
+        prev: *mut Task,
+        next: *mut Task,
+        for_good: bool,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            #[cfg(feature = "tsan")]
+            {
+                if (*prev).extra().fiber.tsan.is_null() {
+                    (*prev).extra().fiber.tsan = tool::__tsan_get_current_fiber();
+                }
+                if (*next).extra().fiber.tsan.is_null() {
+                    (*next).extra().fiber.tsan = tool::__tsan_create_fiber(0);
+                }
+                runtime.fibers.next.set((*next).extra().fiber.tsan);
+            }
+            runtime.fibers.leaves.set(prev);
+            if !for_good {
+                let Bounds { bottom, size } = bounds(next);
+                let keep = &raw mut (*prev).extra().fiber.fake;
+                tool::__sanitizer_start_switch_fiber(keep, bottom, size);
+            }
+        }
+    }
+
+    /// Last in the first function of a tasklet that has ended: what it returns.
+    ///
+    /// # Safety
+    /// `to` is what an `op` might return; inlined into that function, of which
+    /// nothing is needed any more.
+    #[inline(always)]
+    pub(crate) unsafe fn left_for_good(runtime: &Runtime, to: usize) -> usize {
+        // SAFETY: the caller's promise. The function does not return: with the switch
+        // its fake frames are freed, and TSan's switch comes after it.
+        unsafe {
+            let Bounds { bottom, size } = bounds(runtime.current());
+            tool::__sanitizer_start_switch_fiber(ptr::null_mut(), bottom, size);
+            #[cfg(feature = "tsan")]
+            tool::__tsan_switch_to_fiber(runtime.fibers.next.replace(ptr::null_mut()), 0);
+            crate::machine::arch::hsw_asm_leave(to)
+        }
+    }
+
+    /// The running tasklet goes on, or begins.
+    ///
+    /// # Safety
+    /// Called first on its stack.
+    pub(crate) unsafe fn arrived(runtime: &Runtime) {
+        let prev = runtime.fibers.leaves.replace(ptr::null_mut());
+        if prev.is_null() {
+            return;
+        }
+        let mut old = Bounds::UNKNOWN;
+        // SAFETY: the running tasklet is live, and so is the one that it has
+        // replaced until its arrival is complete.
+        unsafe {
+            let me = runtime.current();
+            tool::__sanitizer_finish_switch_fiber(
+                (*me).extra().fiber.fake,
+                &mut old.bottom,
+                &mut old.size,
+            );
+            if (*prev).is(flag::MAIN) {
+                (*prev).extra().fiber.bounds = old;
+            }
+        }
+    }
+
+    /// The tasklet has ended and is not on its stack.
+    ///
+    /// # Safety
+    /// `task` is live and not running.
+    pub(crate) unsafe fn gone(task: *mut Task) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(extra) = (*task).extra.as_mut() {
+                #[cfg(feature = "tsan")]
+                if !extra.fiber.tsan.is_null() && !(*task).is(flag::MAIN) {
+                    tool::__tsan_destroy_fiber(extra.fiber.tsan);
+                }
+                extra.fiber = Fiber::NEW;
+            }
+        }
+    }
+
+    /// Calls the port's `transfer`, and says when it has come back elsewhere.
+    ///
+    /// # Safety
+    /// As the port's.
+    #[inline(always)]
+    pub(crate) unsafe fn transfer(
+        transfer: unsafe fn(TransferOp, *mut ()),
+        op: TransferOp,
+        arg: *mut (),
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            #[cfg(feature = "tsan")]
+            {
+                let next = Runtime::get().fibers.next.as_ptr();
+                let mut call = announce::Call { op, arg, next };
+                transfer(announce::hsw_asm_announce, (&raw mut call).cast());
+            }
+            #[cfg(not(feature = "tsan"))]
+            transfer(op, arg);
+            arrived(Runtime::get());
+        }
+    }
+
+    /// An operation, and then, if it has left somebody to announce, TSan's switch.
+    #[cfg(feature = "tsan")]
+    mod announce {
+        use crate::machine::arch::TransferOp;
+
+        #[repr(C)]
+        pub(super) struct Call {
+            pub(super) op: TransferOp,
+            pub(super) arg: *mut (),
+            pub(super) next: *mut *mut (),
+        }
+
+        #[cfg(not(target_arch = "x86_64"))]
+        compile_error!("feature `tsan`: for x86_64 only");
+
+        core::arch::global_asm!(
+            ".text",
+            ".p2align 4",
+            ".type hsw_asm_announce, @function",
+            ".globl hsw_asm_announce",
+            ".hidden hsw_asm_announce",
+            "hsw_asm_announce:",
+            ".cfi_startproc",
+            "push rbx",
+            ".cfi_adjust_cfa_offset 8",
+            ".cfi_rel_offset rbx, 0",
+            // `next`: the frame of the caller may be out of reach for nobody
+            // here, but its registers are ours to keep.
+            "mov rbx, [rdi + 16]",
+            "mov rax, [rdi]",
+            "mov rdi, [rdi + 8]",
+            "call rax",
+            "mov rdi, [rbx]",
+            "mov qword ptr [rbx], 0",
+            "mov rbx, rax",
+            "test rdi, rdi",
+            "jz 2f",
+            "xor esi, esi",
+            "call {switch}",
+            "2:",
+            "mov rax, rbx",
+            "pop rbx",
+            ".cfi_adjust_cfa_offset -8",
+            ".cfi_restore rbx",
+            "ret",
+            ".cfi_endproc",
+            ".size hsw_asm_announce, . - hsw_asm_announce",
+            switch = sym super::tool::__tsan_switch_to_fiber,
+        );
+
+        extern "C" {
+            pub(super) fn hsw_asm_announce(call: *mut (), sp: usize) -> usize;
+        }
+    }
+
+    pub(crate) struct Segment {
+        fake: *mut (),
+        outer: Bounds,
+        before: Bounds,
+    }
+
+    impl Segment {
+        /// Before the call of `entered` on the segment.
+        ///
+        /// # Safety
+        /// `me` is running.
+        pub(crate) unsafe fn enter(me: *mut Task, bottom: usize, top: usize) -> Segment {
+            // SAFETY: the caller's promise.
+            let fiber = unsafe { &mut (*me).extra().fiber };
+            let mut segment = Segment {
+                fake: ptr::null_mut(),
+                outer: Bounds::UNKNOWN,
+                before: fiber.bounds,
+            };
+            fiber.bounds = Bounds {
+                bottom: bottom as *const (),
+                size: top - bottom,
+            };
+            // SAFETY: what follows is the call.
+            unsafe {
+                tool::__sanitizer_start_switch_fiber(
+                    &mut segment.fake,
+                    fiber.bounds.bottom,
+                    fiber.bounds.size,
+                );
+            }
+            segment
+        }
+
+        /// First on the segment.
+        ///
+        /// # Safety
+        /// After `enter`.
+        pub(crate) unsafe fn entered(&mut self) {
+            // SAFETY: `enter` has announced it.
+            unsafe {
+                tool::__sanitizer_finish_switch_fiber(
+                    ptr::null_mut(),
+                    &mut self.outer.bottom,
+                    &mut self.outer.size,
+                );
+            }
+        }
+
+        /// Last on the segment.
+        ///
+        /// # Safety
+        /// What follows is the return.
+        pub(crate) unsafe fn leave(&mut self) {
+            // SAFETY: null frees the segment's fake frames.
+            unsafe {
+                tool::__sanitizer_start_switch_fiber(
+                    ptr::null_mut(),
+                    self.outer.bottom,
+                    self.outer.size,
+                );
+            }
+        }
+
+        /// Back.
+        ///
+        /// # Safety
+        /// After `leave`; `me` is running.
+        pub(crate) unsafe fn left(self, me: *mut Task) {
+            // SAFETY: `leave` has announced it.
+            unsafe {
+                let (mut bottom, mut size) = (ptr::null(), 0);
+                tool::__sanitizer_finish_switch_fiber(self.fake, &mut bottom, &mut size);
+                (*me).extra().fiber.bounds = self.before;
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Stack memory: windows that tasklets share, slices that hold what is parked,
+//! stacks that one tasklet owns.
+
+pub(crate) mod own;
+pub(crate) mod slice;
+pub(crate) mod window;
+
+/// The lowest stack pointer with which a tasklet may begin to switch, on a stack whose lowest
+/// address is `bottom`: its save area fits.
+pub(crate) fn limit(bottom: usize) -> usize {
+    bottom + crate::machine::arch::SAVE_AREA
+}
+
+/// What a runtime may take from the allocator and the system, and what it has.
+///
+/// All figures in bytes.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pub(crate) used: core::cell::Cell<usize>,
+    pub(crate) ceiling: core::cell::Cell<usize>,
+}
+
+impl Budget {
+    pub(crate) fn new(ceiling: usize) -> Budget {
+        Budget {
+            used: core::cell::Cell::new(0),
+            ceiling: core::cell::Cell::new(ceiling),
+        }
+    }
+
+    /// Fails, with nothing taken, when the ceiling would be passed.
+    #[inline]
+    pub(crate) fn take(&self, bytes: usize) -> crate::Result<()> {
+        let used = self.used.get().saturating_add(bytes);
+        if used > self.ceiling.get() {
+            return Err(crate::Error::MemoryCeiling(self.ceiling.get()));
+        }
+        self.used.set(used);
+        Ok(())
+    }
+
+    /// For what cannot be refused: the end of a tasklet.
+    pub(crate) fn take_anyway(&self, bytes: usize) {
+        self.used.set(self.used.get().saturating_add(bytes));
+    }
+
+    #[inline]
+    pub(crate) fn give(&self, bytes: usize) {
+        debug_assert!(
+            self.used.get() >= bytes,
+            "more memory given back than taken"
+        );
+        self.used.set(self.used.get().wrapping_sub(bytes));
+    }
+}

@@ -1,0 +1,95 @@
+//! Windows: small stacks that many tasklets share, one after the other.
+//!
+//! A window remembers its *resident*, the tasklet whose bytes lie in it.
+//! Switching to a resident copies nothing; another tasklet of the same window
+//! must evict it first. A tasklet belongs to one window for all of a run, since
+//! its bytes must come back to the addresses they left.
+
+use core::cell::Cell;
+
+use crate::machine::os::StackMemory;
+use crate::machine::stack::limit;
+use crate::machine::valgrind;
+use crate::tasklet::{flag, Task};
+
+/// Written at the lower end of windows that have no guard page.
+pub(crate) const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
+
+enum Memory {
+    Mapped(#[allow(dead_code)] StackMemory),
+    /// The host's, handed in with the settings.
+    Lent(#[allow(dead_code)] valgrind::Stack),
+}
+
+pub(crate) struct Window {
+    /// The address just above the window, on a boundary of `STACK_ALIGN`.
+    pub(crate) top: usize,
+    pub(crate) bottom: usize,
+    /// See [`limit`].
+    pub(crate) limit: usize,
+    /// What a newborn member's flags get.
+    pub(crate) newborn: u32,
+    /// The tasklet whose bytes lie here; null when nobody's do.
+    pub(crate) resident: Cell<*mut Task>,
+    /// Tasklets that belong to the window.
+    pub(crate) members: Cell<usize>,
+    /// True when running off the end faults; otherwise a canary is there.
+    pub(crate) guarded: bool,
+    _memory: Memory,
+}
+
+impl Window {
+    pub(crate) fn mapped(size: usize, guard: usize) -> crate::Result<Window> {
+        let memory = StackMemory::new(size, guard)?;
+        let (bottom, top) = (memory.bottom(), memory.top());
+        Ok(Window::over(
+            bottom,
+            top,
+            StackMemory::GUARDED,
+            Memory::Mapped(memory),
+        ))
+    }
+
+    /// A window in memory that the host lends.
+    ///
+    /// # Safety
+    /// `[bottom, top)` is writable and nobody else's for as long as the
+    /// runtime lives.
+    pub(crate) unsafe fn lent(bottom: usize, top: usize) -> Window {
+        let stack = valgrind::Stack::register(bottom, top);
+        Window::over(bottom, top, false, Memory::Lent(stack))
+    }
+
+    fn over(bottom: usize, top: usize, guarded: bool, memory: Memory) -> Window {
+        let top = top & !(crate::machine::arch::STACK_ALIGN - 1);
+        let bottom = bottom.next_multiple_of(crate::machine::arch::STACK_ALIGN);
+        if !guarded {
+            // SAFETY: the lower end of memory that the window has to itself.
+            unsafe { (bottom as *mut [usize; 2]).write(CANARY) };
+        }
+        // What lies on the canary has overwritten it.
+        let lowest = bottom + if guarded { 0 } else { size_of_val(&CANARY) };
+        Window {
+            top,
+            bottom,
+            limit: limit(lowest),
+            newborn: flag::AWAY | if guarded { 0 } else { flag::LENT },
+            resident: Cell::new(core::ptr::null_mut()),
+            members: Cell::new(0),
+            guarded,
+            _memory: memory,
+        }
+    }
+
+    /// Without a guard page: is the canary whole?
+    #[inline]
+    pub(crate) fn intact(&self) -> bool {
+        // SAFETY: written in `over`, in memory that the window has to itself.
+        let canary = || unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
+        self.guarded || canary() == CANARY
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.top - self.bottom
+    }
+}

@@ -1,0 +1,118 @@
+//! Valgrind: stacks are made known to it, and the copying of slices.
+//!
+//! Memcheck follows the stack pointer: what lies below it is out of bounds, and
+//! a stack pointer that jumps is another stack only if both are registered.
+//! Slices go to addresses that have been popped, and come from addresses of
+//! which the last few may never have been written. Both are in order here, so
+//! Memcheck is told.
+//!
+//! All of this is behind the feature `valgrind`; without it, nothing remains.
+
+#[cfg(all(feature = "valgrind", target_arch = "x86_64"))]
+mod requests {
+    use crate::machine::arch::Copying;
+
+    /// Requests to the core: see Valgrind's manual, "The Client Request
+    /// mechanism". The numbers are part of its stable interface.
+    const STACK_REGISTER: usize = 0x1501;
+    const STACK_DEREGISTER: usize = 0x1502;
+    const CHANGE_ERR_DISABLEMENT: usize = 0x1801;
+    /// Requests to Memcheck: its two letters, then a number.
+    const MAKE_MEM_UNDEFINED: usize = (b'M' as usize) << 24 | (b'C' as usize) << 16 | 1;
+    const MAKE_MEM_DEFINED: usize = MAKE_MEM_UNDEFINED + 1;
+
+    /// A sequence of instructions without effect that Valgrind knows. Outside of
+    /// it the answer is 0.
+    #[inline(always)]
+    fn request(number: usize, a: usize, b: usize) -> usize {
+        let words = [number, a, b, 0, 0, 0];
+        let answer;
+        // SAFETY: the rotations add up to 128 bits, a no-op; Valgrind reads the
+        // words and sets rdx.
+        unsafe {
+            core::arch::asm!(
+                "rol rdi, 3",
+                "rol rdi, 13",
+                "rol rdi, 61",
+                "rol rdi, 51",
+                "xchg rbx, rbx",
+                in("rax") words.as_ptr(),
+                inout("rdx") 0usize => answer,
+            );
+        }
+        answer
+    }
+
+    /// A registered stack; dropping it takes it off the list.
+    pub(crate) struct Stack(usize);
+
+    impl Stack {
+        pub(crate) fn register(bottom: usize, top: usize) -> Stack {
+            Stack(request(STACK_REGISTER, bottom, top))
+        }
+    }
+
+    impl Drop for Stack {
+        fn drop(&mut self) {
+            request(STACK_DEREGISTER, self.0, 0);
+        }
+    }
+
+    /// `[at, at + len)` may be written, whatever was popped off it.
+    pub(crate) fn writable(at: usize, len: usize) {
+        request(MAKE_MEM_UNDEFINED, at, len);
+    }
+
+    /// `[at, at + len)` may be read and written: nobody needs to know what is there.
+    #[inline(always)]
+    pub(crate) fn accessible(at: usize, len: usize) {
+        request(MAKE_MEM_DEFINED, at, len);
+    }
+
+    /// The routines are going to copy these. Only what lies below the bytes that go
+    /// out is made known: they are still in place.
+    pub(crate) fn slices(out: &Copying, into: &Copying) {
+        let below = match out.len {
+            0 => into.len,
+            _ => out.from.saturating_sub(into.to),
+        };
+        accessible(into.to, below);
+    }
+
+    /// Runs `f`, which may read anything.
+    pub(crate) fn quietly(f: impl FnOnce()) {
+        request(CHANGE_ERR_DISABLEMENT, 1, 0);
+        f();
+        request(CHANGE_ERR_DISABLEMENT, usize::MAX, 0);
+    }
+}
+
+#[cfg(not(all(feature = "valgrind", target_arch = "x86_64")))]
+mod requests {
+    use crate::machine::arch::Copying;
+
+    pub(crate) struct Stack;
+
+    impl Stack {
+        #[inline(always)]
+        pub(crate) fn register(_: usize, _: usize) -> Stack {
+            Stack
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn writable(_: usize, _: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn accessible(_: usize, _: usize) {}
+
+    #[inline(always)]
+    pub(crate) fn slices(_: &Copying, _: &Copying) {}
+
+    #[inline(always)]
+    pub(crate) fn quietly(f: impl FnOnce()) {
+        f();
+    }
+}
+
+pub(crate) use requests::*;

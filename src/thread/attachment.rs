@@ -1,0 +1,642 @@
+//! What a thread keeps of its dealings with others: who waits for them, and whom they refer to. Touched by its own thread only.
+//!
+//! A tasklet that waits for another thread sits on a *seat*: it is blocked on the seat's channel, an ordinary local one, so it looks and can be killed
+//! like any blocked tasklet. The other thread knows the seat's number and which wait it was ([`Place`]), never an address. What it brings lies
+//! elsewhere, in the heap; being woken only means to look there.
+
+use crate::channel;
+use crate::core::drive::{self, WaitError};
+use crate::core::runtime::{after, Runtime, HOOK_MAIL};
+use crate::core::scheduler;
+use crate::core::thrown;
+use crate::error::{Result, StateError};
+use crate::net::reactor::{self, Reactor, Waiter, Wake};
+use crate::offload;
+use crate::select;
+use crate::tasklet::{flag, Task, Tasklet};
+use crate::Channel;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::bell::Bell;
+use super::fork::forks;
+use super::home::{Home, Letter, Place};
+use super::host_lock;
+use super::look::Pace;
+use super::mail::StayUp;
+use super::remote::{Lent, There};
+use super::sitter::Sitter;
+use super::unstarted::Unstarted;
+
+pub(crate) struct Local {
+    pub(crate) home: Arc<Home>,
+    /// Letters that were taken and not read yet.
+    unread: RefCell<VecDeque<Letter>>,
+    seats: RefCell<Vec<Rc<Seat>>>,
+    free: RefCell<Vec<u32>>,
+    /// What it sleeps on.
+    bell: OnceCell<Arc<Bell>>,
+    pace: Pace,
+    /// Of calls of workers, which take longer than an answer of a partner.
+    pace_of_calls: Pace,
+    /// The tasklets that `Remote`s refer to.
+    lent: RefCell<HashMap<u64, Loan>>,
+    /// The number of each, by its address.
+    numbers: RefCell<HashMap<usize, u64>>,
+    next_loan: Cell<u64>,
+    /// Sleeps, one after the other, with no hope but in threads that do not use the library yet.
+    hoped: Cell<u32>,
+}
+
+/// Such a thread wakes nobody when it ends: so who hopes for one looks again after this time, and
+/// then after twice as long, this many times.
+const HOPE: Duration = Duration::from_millis(20);
+const HOPES: u32 = 5;
+
+/// A tasklet that `Remote`s refer to, kept for them.
+struct Loan {
+    tasklet: Tasklet,
+    lent: Weak<Lent>,
+}
+
+struct Seat {
+    channel: Channel<()>,
+    turn: Cell<u32>,
+    /// Who has the seat: blocked on the channel, or in a select.
+    task: Cell<*mut Task>,
+    /// Of a select, which is blocked elsewhere: its first stand-in.
+    select: Cell<*mut Task>,
+    waiter: RefCell<Option<Rc<Waiter>>>,
+    /// It waits for a worker; how often the process had been forked when it asked.
+    calls: Cell<Option<u32>>,
+    /// Takes the wait out of the queue it is in, wherever that is.
+    leave: RefCell<Option<Arc<dyn Leave>>>,
+}
+
+impl Seat {
+    /// Is the worker that it waits for none of this process?
+    fn is_orphan(&self) -> bool {
+        self.calls.get().is_some_and(|of| of != forks())
+    }
+}
+
+/// A wait that can be given up.
+pub(crate) trait Leave: Send + Sync {
+    /// Leaves the queue, if it is still there.
+    fn leave(&self);
+}
+
+thread_local! {
+    // Without a destructor: its end is `detach`, called by the runtime's.
+    static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+}
+
+/// The calling thread gets a runtime.
+pub(crate) fn attach(runtime: &Runtime) {
+    super::fork::watch();
+    // SAFETY: `detach` closes the home before the runtime goes.
+    let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
+    let local = Rc::new(Local {
+        home,
+        unread: RefCell::default(),
+        seats: RefCell::default(),
+        free: RefCell::default(),
+        bell: OnceCell::new(),
+        pace: Pace::new(runtime.settings.spin),
+        pace_of_calls: Pace::new(runtime.settings.spin),
+        lent: RefCell::default(),
+        numbers: RefCell::default(),
+        next_loan: Cell::new(0),
+        hoped: Cell::new(0),
+    });
+    LOCAL.set(Rc::into_raw(local));
+}
+
+/// The calling thread's runtime ends. `whole`: its tasklets have ended as well.
+pub(crate) fn detach(whole: bool) {
+    let local = LOCAL.replace(ptr::null());
+    if local.is_null() {
+        return;
+    }
+    // SAFETY: from `attach`, taken out once.
+    let local = unsafe { Rc::from_raw(local) };
+    let letters = local.home.close();
+    for seat in local.seats.borrow().iter() {
+        // Who refused to end waits for nobody any more.
+        let leave = seat.leave.take();
+        if let Some(wait) = leave {
+            wait.leave();
+        }
+    }
+    // User code: destructors. Who waits for an answer gets to know that there will be none.
+    drop(letters);
+    drop(local.unread.take());
+    if whole {
+        for loan in local.lent.take().into_values() {
+            if let Some(lent) = loan.lent.upgrade() {
+                lent.thread_ended(Unstarted::take_what_can_leave(&loan.tasklet).ok());
+            }
+        }
+    } else {
+        std::mem::forget(local);
+    }
+}
+
+/// The calling thread ends: its tasklets that have not started and can leave are set free, for other threads to take over, if there are references to
+/// them. Answers what is left of them, to be dropped where user code may run.
+pub(crate) fn set_free() -> Vec<Tasklet> {
+    let Some(local) = existing() else {
+        return Vec::new();
+    };
+    let mut free = Vec::new();
+    local.lent.borrow_mut().retain(|_, loan| {
+        let Some(lent) = loan.lent.upgrade() else {
+            return true;
+        };
+        // SAFETY: the handle keeps it.
+        let (bound, sendable) = unsafe {
+            let task = &*loan.tasklet.as_ptr();
+            (task.is(flag::BOUND), task.is(flag::SENDABLE))
+        };
+        if !bound || !sendable {
+            return true;
+        }
+        let Ok(unstarted) = Unstarted::take_from_queue(&loan.tasklet) else {
+            return true;
+        };
+        free.push((loan.tasklet.clone(), lent, unstarted));
+        false
+    });
+    let settle = |(tasklet, lent, unstarted): (Tasklet, Arc<Lent>, _)| {
+        lent.thread_ended(Some(unstarted));
+        tasklet
+    };
+    free.into_iter().map(settle).collect()
+}
+
+/// The calling thread's; none when it is ending.
+pub(crate) fn local() -> Result<Rc<Local>> {
+    Runtime::get();
+    existing().ok_or_else(|| StateError::NoThread.into())
+}
+
+/// Gives the calling thread a runtime if it has none. Errors: it is ending.
+#[inline]
+pub(crate) fn be_attached() -> Result<()> {
+    match LOCAL.get().is_null() {
+        true => local().map(drop),
+        false => Ok(()),
+    }
+}
+
+/// As [`local`], without making a runtime.
+pub(crate) fn existing() -> Option<Rc<Local>> {
+    let local = LOCAL.get();
+    if local.is_null() {
+        return None;
+    }
+    // SAFETY: the reference of `LOCAL` keeps it; counted once more.
+    unsafe {
+        Rc::increment_strong_count(local);
+        Some(Rc::from_raw(local))
+    }
+}
+
+/// Reads the calling thread's mail. Runs user code; the caller's slot is empty. Answers how many letters there were.
+pub(crate) fn read_mail() -> usize {
+    existing().map_or(0, |local| local.read_mail())
+}
+
+/// Raises what a letter threw at the running tasklet, which has read it itself.
+pub(crate) fn raise() -> Result<()> {
+    drive::raise(Runtime::get().current())
+}
+
+impl Local {
+    pub(crate) fn read_mail(&self) -> usize {
+        if !Runtime::get().has_mail() && self.unread.borrow().is_empty() {
+            return 0;
+        }
+        // Twice, since a letter may have posted others to this thread, of which its sender expects
+        // that nobody runs before them. Not for ever: theirs may post again.
+        (0..2).map(|_| self.read_letters()).sum()
+    }
+
+    /// Reads the letters that are there.
+    fn read_letters(&self) -> usize {
+        if Runtime::get().has_mail() {
+            self.home.take_mail(&mut *self.unread.borrow_mut());
+        }
+        let mut count = 0;
+        loop {
+            // Not borrowed while it is read: that may switch, and the next one may read on.
+            let letter = self.unread.borrow_mut().pop_front();
+            match letter {
+                Some(Letter::Wake(place)) => self.wake(place),
+                Some(Letter::Do(what)) => {
+                    // It may block: then whoever runs next reads on.
+                    if !self.unread.borrow().is_empty() {
+                        Runtime::get().later(after::MAIL);
+                    }
+                    // Not the business of the tasklet that happens to read it.
+                    scheduler::contain("what another thread asked for", || {
+                        thrown::guest(|| what(self));
+                    });
+                }
+                None => return count,
+            }
+            count += 1;
+        }
+    }
+
+    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will
+    /// wake it. Answers how long it may sleep, if there is a limit.
+    pub(crate) fn lie_down(
+        &self,
+        stuck: bool,
+        bell: &Arc<Bell>,
+    ) -> Result<Option<Duration>, StayUp> {
+        let hopes = self.home.lie_down(stuck, bell)?;
+        self.bell.get_or_init(|| bell.clone());
+        if !hopes {
+            self.hoped.set(0);
+            return Ok(None);
+        }
+        let times = self.hoped.get();
+        self.hoped.set((times + 1).min(HOPES));
+        Ok(Some(HOPE * (1 << times)))
+    }
+
+    /// The thread has woken up. Takes the mail; it is read later.
+    pub(crate) fn get_up(&self) {
+        self.home.get_up(&mut *self.unread.borrow_mut());
+    }
+
+    /// Letters that were taken will not be read by who took them: has the next one who looks for mail do it.
+    pub(crate) fn remind(&self) {
+        if !self.unread.borrow().is_empty() {
+            Runtime::get().set_hook(HOOK_MAIL, true);
+        }
+    }
+
+    /// Is there something for the thread to see to: mail, an event, an interrupt?
+    fn is_wanted(&self) -> bool {
+        Runtime::get().has_mail() || self.bell.get().is_some_and(|bell| bell.is_rung())
+    }
+
+    /// May the running tasklet look for its partner, before it blocks? Who has others to run lets them run; who has a host lock keeps its partner from running.
+    #[inline]
+    pub(crate) fn may_look(&self) -> bool {
+        crate::run_count() <= 1 && !host_lock::is_member() && self.pace.is_time()
+    }
+
+    /// Looks until `found`, or wanted for something else, or for as long as it has learned to.
+    #[inline]
+    pub(crate) fn look(&self, found: impl Fn() -> bool) {
+        self.pace.look(found, || self.is_wanted());
+    }
+
+    /// In a child process: has the waits for workers end, at the thread's next look at its mail.
+    pub(crate) fn forked(&self) {
+        let next_call = offload::next_call();
+        let letter = Letter::Do(Box::new(move |local: &Local| {
+            offload::forget_calls_before(next_call);
+            let seats = local.seats.borrow().clone();
+            for (number, seat) in seats.iter().enumerate() {
+                if seat.is_orphan() {
+                    local.wake(Place {
+                        seat: number as u32,
+                        turn: seat.turn.get(),
+                    });
+                }
+            }
+        }));
+        let _ = self.home.post(letter);
+    }
+
+    /// A seat for one wait of the running tasklet.
+    pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
+        let free = self.free.borrow_mut().pop();
+        let number = free.unwrap_or_else(|| {
+            let mut seats = self.seats.borrow_mut();
+            seats.push(Rc::new(Seat {
+                channel: Channel::private(),
+                turn: Cell::new(0),
+                task: Cell::new(ptr::null_mut()),
+                select: Cell::new(ptr::null_mut()),
+                waiter: RefCell::default(),
+                calls: Cell::new(None),
+                leave: RefCell::default(),
+            }));
+            (seats.len() - 1) as u32
+        });
+        let seat = self.seats.borrow()[number as usize].clone();
+        seat.task.set(Runtime::get().current());
+        Sitting {
+            local: self.clone(),
+            place: Place {
+                seat: number,
+                turn: seat.turn.get(),
+            },
+            seat,
+        }
+    }
+
+    /// Tasklets that wait for other threads.
+    pub(crate) fn waiting(&self) -> usize {
+        self.seats.borrow().len() - self.free.borrow().len()
+    }
+
+    /// Tasklets that other threads may refer to.
+    pub(crate) fn lent_out(&self) -> usize {
+        self.lent.borrow().len()
+    }
+
+    /// Makes the tasklet at `place` runnable, if it is still there. Answers it.
+    pub(crate) fn wake_up(&self, place: Place, next: bool) -> bool {
+        let seats = self.seats.borrow();
+        let Some(seat) = seats.get(place.seat as usize).cloned() else {
+            return false;
+        };
+        drop(seats);
+        if seat.turn.get() != place.turn {
+            return false;
+        }
+        let waiter = seat.waiter.borrow().clone();
+        if let Some(waiter) = waiter {
+            if let Ok(reactor) = Reactor::current() {
+                reactor.wake(&waiter, Wake::Ready);
+            }
+            return false;
+        }
+        let task = seat.task.get();
+        let runtime = Runtime::get();
+        // SAFETY: who has the seat is a live task of this thread: it gives the seat back before its frames go. Blocked on the seat's channel,
+        // the reference moves from there to the run queue. The stand-ins of a select are there as long as the seat knows of them.
+        unsafe {
+            let first = seat.select.get();
+            if !first.is_null() {
+                if !select::far::called(first) {
+                    return false;
+                }
+            } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {
+                return false;
+            } else {
+                channel::unlink(task);
+            }
+            if next {
+                runtime.ring_insert_after(runtime.current(), task);
+            } else {
+                runtime.ring_append(task);
+            }
+        }
+        true
+    }
+
+    fn wake(&self, place: Place) {
+        self.wake_up(place, false);
+    }
+
+    /// What `Remote`s of `tasklet` share: one for all of them.
+    pub(crate) fn lend(&self, tasklet: Tasklet) -> Arc<Lent> {
+        let number = self.numbers.borrow().get(&tasklet.id()).copied();
+        if let Some(lent) = number.and_then(|key| self.lent.borrow().get(&key)?.lent.upgrade()) {
+            return lent;
+        }
+        Arc::new_cyclic(|lent| Lent::new(self.keep(tasklet, lent.clone())))
+    }
+
+    /// Keeps `tasklet` for who refers to `lent`.
+    pub(crate) fn keep(&self, tasklet: Tasklet, lent: Weak<Lent>) -> There {
+        let (key, id) = (self.next_loan.get(), tasklet.id());
+        self.next_loan.set(key + 1);
+        self.numbers.borrow_mut().insert(id, key);
+        self.lent.borrow_mut().insert(key, Loan { tasklet, lent });
+        There {
+            home: self.home.clone(),
+            key,
+            id,
+        }
+    }
+
+    pub(crate) fn lent(&self, key: u64) -> Option<Tasklet> {
+        Some(self.lent.borrow().get(&key)?.tasklet.clone())
+    }
+
+    /// Nobody refers to it any more.
+    pub(crate) fn take_back(&self, key: u64) {
+        let loan = self.lent.borrow_mut().remove(&key);
+        if let Some(loan) = loan {
+            // A reference that was made after the last one had gone has a number of its own.
+            let mut numbers = self.numbers.borrow_mut();
+            if numbers.get(&loan.tasklet.id()) == Some(&key) {
+                numbers.remove(&loan.tasklet.id());
+            }
+            drop(numbers);
+            drop(loan);
+        }
+    }
+}
+
+/// Who sits where: what any thread needs to end a wait.
+pub(crate) struct Seated {
+    home: Arc<Home>,
+    place: Place,
+    sitter: Sitter,
+}
+
+/// A wait that is over. Its tasklet must be told unless it saw so itself.
+#[must_use]
+pub(crate) struct Called(bool);
+
+impl Seated {
+    pub(crate) fn is_called(&self) -> bool {
+        self.sitter.is_called()
+    }
+
+    /// Ends the wait: what was written before is seen by the tasklet. Cheap enough for being done under a lock.
+    pub(crate) fn call(&self) -> Called {
+        Called(self.sitter.call())
+    }
+
+    /// Does it sit on a seat of this thread?
+    pub(crate) fn is_of(&self, local: &Local) -> bool {
+        Arc::ptr_eq(&self.home, &local.home)
+    }
+
+    /// Has the processor fetch what telling the tasklet takes.
+    pub(crate) fn fetch(&self) {
+        self.home.fetch();
+    }
+
+    /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
+    pub(crate) fn tell(&self, called: Called) -> bool {
+        !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
+    }
+
+    /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, where that can be.
+    pub(crate) fn wake(&self, called: Called) -> bool {
+        // Inside a channel callback no channel may be touched: it is told by mail, as if by another thread.
+        let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
+        match existing().filter(|local| may && self.is_of(local)) {
+            Some(local) => {
+                self.tell_here(called, &local, false);
+                true
+            }
+            None => self.tell(called),
+        }
+    }
+
+    /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable, as the next one if so desired. Answers whether that was needed.
+    pub(crate) fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
+        called.0 && local.wake_up(self.place, next)
+    }
+}
+
+/// The running tasklet's wait for another thread. Given back when dropped.
+pub(crate) struct Sitting {
+    local: Rc<Local>,
+    seat: Rc<Seat>,
+    place: Place,
+}
+
+impl Sitting {
+    /// For those who may end the wait.
+    pub(crate) fn seated(&self) -> Seated {
+        Seated {
+            home: self.local.home.clone(),
+            place: self.place,
+            sitter: Sitter::new(),
+        }
+    }
+
+    /// For those who may end the wait of a select, which does not look: they send a letter, whenever it is.
+    pub(crate) fn seated_for_letters(&self) -> Seated {
+        let seated = self.seated();
+        seated.sitter.sit();
+        seated
+    }
+
+    /// Letters end the select with these stand-ins, which leaves by `leave` if its thread ends and it does not.
+    pub(crate) fn stand_for(&self, first: *mut Task, leave: Arc<dyn Leave>) {
+        self.seat.select.set(first);
+        *self.seat.leave.borrow_mut() = Some(leave);
+    }
+
+    /// Letters come too late.
+    pub(crate) fn stand_for_nothing(&self) {
+        self.seat.select.set(ptr::null_mut());
+    }
+
+    /// Makes `seated`, which nobody else knows any more, that of this wait.
+    pub(crate) fn seat_again(&self, seated: &mut Seated) {
+        if seated.is_of(&self.local) {
+            seated.place = self.place;
+            seated.sitter = Sitter::new();
+        } else {
+            *seated = self.seated();
+        }
+    }
+
+    /// Before the [`wait`](Sitting::wait): looks whether it is called soon.
+    pub(crate) fn look(&self, seated: &Seated) {
+        if self.local.may_look() {
+            self.local.look(|| seated.is_called());
+        }
+    }
+
+    /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
+    /// it does not.
+    ///
+    /// Errors: what was thrown at it; it is hindered by `Deadlock`, `SwitchTrap`, no memory for a slice.
+    pub(crate) fn wait(
+        &self,
+        seated: &Seated,
+        sends: bool,
+        deadline: Option<Instant>,
+        leave: impl FnOnce() -> Option<Arc<dyn Leave>>,
+    ) -> Result<bool, WaitError> {
+        if !seated.sitter.sit() {
+            return Ok(true);
+        }
+        *self.seat.leave.borrow_mut() = leave();
+        match deadline {
+            Some(_) => self.wait_until(seated, deadline),
+            None => self.wait_for_ever(seated, sends),
+        }
+    }
+
+    /// As [`wait`](Sitting::wait), for what a worker will bring. `unanswered`: there was no answer for as long as it looked.
+    pub(crate) fn wait_for_call(
+        &self,
+        seated: &Seated,
+        deadline: Option<Instant>,
+        unanswered: impl FnOnce(),
+    ) -> Result<bool, WaitError> {
+        let local = &*self.local;
+        let pace = &local.pace_of_calls;
+        if crate::run_count() <= 1 && !host_lock::is_member() && pace.is_time() {
+            let late = || deadline.is_some_and(|at| at <= Instant::now());
+            if pace.look(|| seated.is_called(), || local.is_wanted() || late()) {
+                unanswered();
+            }
+        }
+        self.seat.calls.set(Some(forks()));
+        self.wait(seated, false, deadline, || None)
+    }
+
+    /// Is there nobody any more who could end the wait?
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.seat.is_orphan()
+    }
+
+    /// Errors: nobody can end the wait.
+    fn may_go_on(&self) -> Result<(), WaitError> {
+        match self.is_orphan() {
+            true => Err(WaitError::Hindered(offload::lost_in_a_fork())),
+            false => Ok(()),
+        }
+    }
+
+    fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool, WaitError> {
+        while !seated.is_called() {
+            self.may_go_on()?;
+            let block = || self.seat.channel.park(sends);
+            reactor::round(true, || seated.is_called(), block)?;
+        }
+        Ok(true)
+    }
+
+    fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool, WaitError> {
+        let reactor = Reactor::current().map_err(WaitError::own)?;
+        while !seated.is_called() {
+            self.may_go_on()?;
+            let registered = reactor.register(None, deadline);
+            *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
+            let wake = reactor.block(registered.waiter())?;
+            if wake == Wake::TimedOut && !seated.is_called() {
+                // It may go on to wait without a limit.
+                drop(self.seat.waiter.take());
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Sitting {
+    fn drop(&mut self) {
+        let seat = &self.seat;
+        seat.turn.set(seat.turn.get().wrapping_add(1));
+        let rest = (seat.waiter.take(), seat.leave.take());
+        seat.task.set(ptr::null_mut());
+        seat.calls.set(None);
+        self.stand_for_nothing();
+        self.local.free.borrow_mut().push(self.place.seat);
+        drop(rest);
+    }
+}
