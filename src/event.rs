@@ -1,11 +1,12 @@
 //! Closures that other threads post, and their owner runs.
 //!
-//! Each thread with a [main loop](crate::main_loop) owns one queue. Any thread posts through a [`Poster`]; the owner runs what was posted when
-//! its loop pumps, on its own stack, in the order it came. Posting interrupts the owner's wait: the queue has a descriptor (an
-//! `eventfd` on Linux) that becomes readable, and the loop polls it with its sockets.
+//! Each thread with a [main loop](crate::main_loop) owns one queue. Any thread posts through a
+//! [`Poster`]; the owner runs what was posted when its loop pumps, on its own stack, in the order
+//! it came. Posting interrupts the owner's wait: the queue has a descriptor (an `eventfd` on Linux)
+//! that becomes readable, and the loop polls it with its sockets.
 //!
-//! Nothing is lost on the way: a closure is run, or handed over to nobody because [`Poster::post`] said so, or, when the queue's owner goes
-//! first, dropped with a line in the log.
+//! Nothing is lost on the way: a closure is run, or handed over to nobody because [`Poster::post`]
+//! said so, or, when the queue's owner goes first, dropped with a line in the log.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -76,7 +77,8 @@ struct Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that can panic runs under the lock but the growth of the deque, which leaves it whole.
+        // Nothing that can panic runs under the lock but the growth of the deque, which leaves it
+        // whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +91,8 @@ impl Shared {
 }
 
 impl EventQueue {
-    /// A queue for the calling thread that holds at most `limit` events. Errors: the operating system has no descriptor left.
+    /// A queue for the calling thread that holds at most `limit` events. Errors: the operating
+    /// system has no descriptor left.
     pub fn new(limit: usize) -> io::Result<EventQueue> {
         Ok(EventQueue::with_bell(limit, Bell::polled(Signal::new()?)))
     }
@@ -129,9 +132,11 @@ impl EventQueue {
         }
     }
 
-    /// Runs the events that are there now; what they post waits for the next call, so this ends. Answers how many ran.
+    /// Runs the events that are there now; what they post waits for the next call, so this ends.
+    /// Answers how many ran.
     ///
-    /// When an event panics, the panic goes on to the caller; the events behind it stay and are run by the next call.
+    /// When an event panics, the panic goes on to the caller; the events behind it stay and are run
+    /// by the next call.
     pub fn run_pending(&self) -> usize {
         if !self.shared.any.load(Ordering::Relaxed) {
             return 0;
@@ -169,8 +174,8 @@ impl EventQueue {
         self.shared.promises.load(Ordering::Acquire) > 0
     }
 
-    /// Silences the descriptor: to be called when it is readable, before [`run_pending`](Self::run_pending). What is posted from then on
-    /// makes it readable again.
+    /// Silences the descriptor: to be called when it is readable, before
+    /// [`run_pending`](Self::run_pending). What is posted from then on makes it readable again.
     pub fn acknowledge(&self) {
         self.shared.bell.silence();
     }
@@ -208,9 +213,11 @@ impl Drop for EventQueue {
 }
 
 impl Poster {
-    /// Has the owner run `event` when it pumps next, and ends its wait. Errors: [`PostError`]; `event` is dropped then.
+    /// Has the owner run `event` when it pumps next, and ends its wait. Errors: [`PostError`];
+    /// `event` is dropped then.
     ///
-    /// Cost: one allocation, a short lock, and a system call when the owner sleeps (or polls the descriptor itself, and has not been told yet).
+    /// Cost: one allocation, a short lock, and a system call when the owner sleeps (or polls the
+    /// descriptor itself, and has not been told yet).
     pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
         self.push(Box::new(event), self.shared.limit)
     }
@@ -258,7 +265,8 @@ impl Poster {
     }
 }
 
-/// Somebody will post. Dropped, it ends the owner's wait, so that it looks whether there is anything left to wait for.
+/// Somebody will post. Dropped, it ends the owner's wait, so that it looks whether there is
+/// anything left to wait for.
 pub(crate) struct Promise(Poster);
 
 impl Promise {

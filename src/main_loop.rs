@@ -1,4 +1,5 @@
-//! The loop that a thread's tasklets live on: events from other threads, sockets, timers, and running who is runnable.
+//! The loop that a thread's tasklets live on: events from other threads, sockets, timers, and
+//! running who is runnable.
 //!
 //! Two ways to drive it:
 //!
@@ -12,18 +13,23 @@
 //!   then:  run the tasklets that were woken
 //! ```
 //!
-//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet* drives the loop itself until it is done, and so does whoever blocks on a
-//! channel as the last one that can run; so a program that never makes a `MainLoop` works too. Tasklets that wait while main is busy elsewhere wait for main's next pump.
+//! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet*
+//! drives the loop itself until it is done, and so does whoever blocks on a channel as the last one
+//! that can run; so a program that never makes a `MainLoop` works too. Tasklets that wait while
+//! main is busy elsewhere wait for main's next pump.
 //!
-//! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may pump.
+//! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may
+//! pump.
 //!
-//! **Who never waits starves nobody.** A free-running loop pumps after 256 turns of tasklets at the latest, so those who only give way,
-//! or hand values to and fro, keep no timer, socket or event waiting (a [`run`](crate::run) of a tasklet is not cut short: it comes
-//! back first). Main pumps after each round of the others while it waits itself. A tick pumps once, then runs all who can run:
-//! [`MainLoop::tick_for`] has a limit. A socket whose data never ends lets the others run [every MiB](crate::net::BURST), and
-//! after each operation that failed. What need not wait does not give way: channels whose partner is there go by their
-//! preference; a free lock, a permit, a value in a queue are taken at once, however often. No tasklet is interrupted between two
-//! calls of the library.
+//! **Who never waits starves nobody.** A free-running loop pumps after 256 turns of tasklets at the
+//! latest, so those who only give way, or hand values to and fro, keep no timer, socket or event
+//! waiting (a [`run`](crate::run) of a tasklet is not cut short: it comes back first). Main pumps
+//! after each round of the others while it waits itself. A tick pumps once, then runs all who can
+//! run: [`MainLoop::tick_for`] has a limit. A socket whose data never ends lets the others run
+//! [every MiB](crate::net::BURST), and after each operation that failed. What need not wait does
+//! not give way: channels whose partner is there go by their preference; a free lock, a permit, a
+//! value in a queue are taken at once, however often. No tasklet is interrupted between two calls
+//! of the library.
 
 use crate::core::run::{run_or, run_with_or};
 use crate::core::scheduler::schedule_or;
@@ -40,11 +46,13 @@ use std::time::{Duration, Instant};
 
 /// Blocks the calling tasklet for at least `time`; the others run meanwhile.
 ///
-/// Zero lets the others run once, as `schedule()` does. A time beyond what the clock can tell is for ever. Errors: what was thrown at the
-/// tasklet while it slept ([`Error::Exit`] when it was killed), [`Error::BlockTrap`]; [`Error::Deadlock`] for ever alone, when nothing could
-/// wake anybody.
+/// Zero lets the others run once, as `schedule()` does. A time beyond what the clock can tell is
+/// for ever. Errors: what was thrown at the tasklet while it slept ([`Error::Exit`] when it was
+/// killed), [`Error::BlockTrap`]; [`Error::Deadlock`] for ever alone, when nothing could wake
+/// anybody.
 ///
-/// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. Woken by the [pump](MainLoop::pump) after its time.
+/// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. Woken by the
+/// [pump](MainLoop::pump) after its time.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -104,12 +112,13 @@ pub struct MainLoop {
     reactor: Rc<Reactor>,
 }
 
-/// How many turns tasklets have at most before a free-running loop pumps again. A pump that finds nothing costs about as
-/// much as ten of them, or a hundred if sockets are waited for.
+/// How many turns tasklets have at most before a free-running loop pumps again. A pump that finds
+/// nothing costs about as much as ten of them, or a hundred if sockets are waited for.
 const TURNS: u64 = 256;
 
 impl MainLoop {
-    /// The calling thread's; made on first use. Errors: the operating system has no descriptor left; the thread is ending.
+    /// The calling thread's; made on first use. Errors: the operating system has no descriptor
+    /// left; the thread is ending.
     pub fn current() -> Result<MainLoop> {
         Ok(MainLoop {
             reactor: Reactor::current()?,
@@ -124,16 +133,18 @@ impl MainLoop {
         }
     }
 
-    /// Runs posted events, polls the sockets, wakes tasklets whose wait is over; runs none of them. Answers how much was done: events run
-    /// plus waits ended.
+    /// Runs posted events, polls the sockets, wakes tasklets whose wait is over; runs none of them.
+    /// Answers how much was done: events run plus waits ended.
     ///
-    /// Waits for at most `limit` (`None`: as long as it takes), no longer than until the next timer, and not at all while tasklets are
-    /// runnable or events are there. An interrupt ends the wait, so does a signal.
+    /// Waits for at most `limit` (`None`: as long as it takes), no longer than until the next
+    /// timer, and not at all while tasklets are runnable or events are there. An interrupt ends the
+    /// wait, so does a signal.
     ///
-    /// Errors: those of the system's `poll` itself (out of memory); what was thrown at the caller meanwhile: by another thread, or by a
-    /// [time](crate::time::timeout) that is up.
+    /// Errors: those of the system's `poll` itself (out of memory); what was thrown at the caller
+    /// meanwhile: by another thread, or by a [time](crate::time::timeout) that is up.
     ///
-    /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does not wait.
+    /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does
+    /// not wait.
     pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
         Ok(self.pump_or(limit)?)
     }
@@ -145,10 +156,12 @@ impl MainLoop {
         Ok(done)
     }
 
-    /// One turn that never waits: a [`pump`](Self::pump), then tasklets run until all are blocked or done (`hardswitch::run()`).
+    /// One turn that never waits: a [`pump`](Self::pump), then tasklets run until all are blocked
+    /// or done (`hardswitch::run()`).
     ///
-    /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see [`tick_for`](Self::tick_for). Errors: those of
-    /// `pump`; the uncaught error of a tasklet, the others stay queued for the next tick.
+    /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see
+    /// [`tick_for`](Self::tick_for). Errors: those of `pump`; the uncaught error of a tasklet, the
+    /// others stay queued for the next tick.
     pub fn tick(&self) -> Result<()> {
         Ok(self.tick_or()?)
     }
@@ -158,10 +171,12 @@ impl MainLoop {
         run_or()
     }
 
-    /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Answers whether all were run until they blocked.
+    /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Answers whether
+    /// all were run until they blocked.
     ///
-    /// The clock is looked at on every switch ([`run_with`](crate::run_with)), after one turn at least. Who did not get a turn is first in
-    /// the next tick, so nobody starves; a tasklet that never gives way keeps its turn.
+    /// The clock is looked at on every switch ([`run_with`](crate::run_with)), after one turn at
+    /// least. Who did not get a turn is first in the next tick, so nobody starves; a tasklet that
+    /// never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
         Ok(self.tick_for_or(budget)?)
     }
@@ -173,23 +188,26 @@ impl MainLoop {
         Ok(run_with_or(crate::Budget::time(left))?.runnable == 0)
     }
 
-    /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket, in an offload call or in a wait of
-    /// [`sync`](crate::sync), no timer waits and nobody has a [`Work`] guard, or until [stopped](Remote::stop). Tasklets that are blocked on channels alone are left so,
-    /// and so is what waits for a simulated clock that stands still; those on channels between threads are waited for as long as
-    /// another thread that uses the library can run.
+    /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket, in an
+    /// offload call or in a wait of [`sync`](crate::sync), no timer waits and nobody has a [`Work`]
+    /// guard, or until [stopped](Remote::stop). Tasklets that are blocked on channels alone are
+    /// left so, and so is what waits for a simulated clock that stands still; those on channels
+    /// between threads are waited for as long as another thread that uses the library can run.
     ///
-    /// Errors: those of [`tick`](Self::tick). Calling it again goes on; a stop that came meanwhile ends that call.
+    /// Errors: those of [`tick`](Self::tick). Calling it again goes on; a stop that came meanwhile
+    /// ends that call.
     pub fn run_until_idle(&self) -> Result<()> {
         Ok(self.free_run(true)?)
     }
 
-    /// As [`run_until_idle`](Self::run_until_idle), but when idle it waits for events from other threads, until
-    /// [stopped](Remote::stop).
+    /// As [`run_until_idle`](Self::run_until_idle), but when idle it waits for events from other
+    /// threads, until [stopped](Remote::stop).
     pub fn run(&self) -> Result<()> {
         Ok(self.free_run(false)?)
     }
 
-    /// [`run_until_idle`](Self::run_until_idle) or [`run`](Self::run); the error can tell what was thrown.
+    /// [`run_until_idle`](Self::run_until_idle) or [`run`](Self::run); the error can tell what was
+    /// thrown.
     pub(crate) fn free_run(&self, until_idle: bool) -> Result<(), WaitError> {
         let running = Running::begin(&self.reactor);
         self.run_on(until_idle)?;
@@ -225,8 +243,8 @@ impl MainLoop {
         }
     }
 
-    /// Is there nothing that could wake a tasklet: no timer of a clock that runs, no socket waited for, no offload call, no wait in
-    /// [`sync`](crate::sync), no event, no [`Work`] guard?
+    /// Is there nothing that could wake a tasklet: no timer of a clock that runs, no socket waited
+    /// for, no offload call, no wait in [`sync`](crate::sync), no event, no [`Work`] guard?
     pub fn is_idle(&self) -> bool {
         self.reactor.is_idle()
     }
@@ -236,17 +254,19 @@ impl MainLoop {
         self.reactor.next_deadline()
     }
 
-    /// Tasklets that wait for sockets, and timers (sleepers, timeouts, those of [`timer`](crate::timer)).
+    /// Tasklets that wait for sockets, and timers (sleepers, timeouts, those of
+    /// [`timer`](crate::timer)).
     pub fn waiting(&self) -> (usize, usize) {
         self.reactor.waiting()
     }
 
-    /// Polls through `backend` from now on, under the [shim](crate::net::shim), instead of the operating system's `poll`; answers the one
-    /// that was there. For ports and for tests.
+    /// Polls through `backend` from now on, under the [shim](crate::net::shim), instead of the
+    /// operating system's `poll`; answers the one that was there. For ports and for tests.
     ///
-    /// While it polls, the loop is at rest: what the backend calls must not switch, wait or pump, and fails with [`Error::SwitchTrap`] or
-    /// [`Error::BlockTrap`] where it would. It may replace itself; then it is dropped when it has come back, and the answer is the system's. A panic
-    /// of a backend goes on to who pumps.
+    /// While it polls, the loop is at rest: what the backend calls must not switch, wait or pump,
+    /// and fails with [`Error::SwitchTrap`] or [`Error::BlockTrap`] where it would. It may replace
+    /// itself; then it is dropped when it has come back, and the answer is the system's. A panic of
+    /// a backend goes on to who pumps.
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.reactor.set_backend(backend)
     }
@@ -262,7 +282,8 @@ impl fmt::Debug for MainLoop {
     }
 }
 
-/// The outermost free run forgets a stop when it is over; nested ones leave it for the outer ones, and one that fails for the next.
+/// The outermost free run forgets a stop when it is over; nested ones leave it for the outer ones,
+/// and one that fails for the next.
 struct Running<'a>(&'a Reactor);
 
 impl<'a> Running<'a> {
@@ -288,8 +309,8 @@ impl Drop for Running<'_> {
 
 /// A loop, for other threads: cheap to clone, usable from anywhere.
 ///
-/// To have one promises nothing: a loop whose `Remote`s are all that is left is idle, and who blocks there is told of the deadlock. Who will
-/// post says so by a [`Work`] guard.
+/// To have one promises nothing: a loop whose `Remote`s are all that is left is idle, and who
+/// blocks there is told of the deadlock. Who will post says so by a [`Work`] guard.
 #[derive(Clone, Debug)]
 pub struct Remote {
     poster: Poster,
@@ -297,11 +318,12 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Has the loop's thread run `event` in its next pump, and ends its wait. Errors: the thread is gone, or has not pumped for
-    /// [`DEFAULT_LIMIT`](crate::event::DEFAULT_LIMIT) events; `event` is dropped then.
+    /// Has the loop's thread run `event` in its next pump, and ends its wait. Errors: the thread is
+    /// gone, or has not pumped for [`DEFAULT_LIMIT`](crate::event::DEFAULT_LIMIT) events; `event`
+    /// is dropped then.
     ///
-    /// An event runs on the tasklet that pumps: it may send on channels with a waiting receiver and spawn tasklets; what blocks for long
-    /// belongs into a tasklet.
+    /// An event runs on the tasklet that pumps: it may send on channels with a waiting receiver and
+    /// spawn tasklets; what blocks for long belongs into a tasklet.
     pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
         self.poster.post(event)
     }
@@ -319,19 +341,20 @@ impl Remote {
         self.poster.interrupt();
     }
 
-    /// Ends [`MainLoop::run`] or [`MainLoop::run_until_idle`] once the tasklets that are runnable have run until they wait, or have had 256
-    /// turns; before the next one if none is under way.
+    /// Ends [`MainLoop::run`] or [`MainLoop::run_until_idle`] once the tasklets that are runnable
+    /// have run until they wait, or have had 256 turns; before the next one if none is under way.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.poster.interrupt();
     }
 }
 
-/// Says that its holder, on any thread, will post to a loop: until it is dropped the loop is not idle. So
-/// [`MainLoop::run_until_idle`] goes on, and who is the last one to block there, on a channel say, sleeps instead of getting
-/// [`Error::Deadlock`] (if the process has other threads).
+/// Says that its holder, on any thread, will post to a loop: until it is dropped the loop is not
+/// idle. So [`MainLoop::run_until_idle`] goes on, and who is the last one to block there, on a
+/// channel say, sleeps instead of getting [`Error::Deadlock`] (if the process has other threads).
 ///
-/// For threads that the library knows nothing of, as long as they have work for the loop. A [`Remote`] is free to be kept by anybody.
+/// For threads that the library knows nothing of, as long as they have work for the loop. A
+/// [`Remote`] is free to be kept by anybody.
 ///
 /// ```
 /// use hardswitch::MainLoop;

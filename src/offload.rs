@@ -9,15 +9,19 @@
 //!      └──────────── woken by the main loop's pump ◄────┘
 //! ```
 //!
-//! The result, or the panic, of the closure is claimed by the tasklet that asked, on its thread. A tasklet that does not wait any more (killed, timed out)
-//! abandons its call: the closure still runs to its end on the worker, since nothing can stop a blocked thread, and its result goes to
-//! the [abandonment callback](Call::on_abandoned), through the [event queue](crate::event) of the thread that asked.
+//! The result, or the panic, of the closure is claimed by the tasklet that asked, on its thread. A
+//! tasklet that does not wait any more (killed, timed out) abandons its call: the closure still
+//! runs to its end on the worker, since nothing can stop a blocked thread, and its result goes to
+//! the [abandonment callback](Call::on_abandoned), through the [event queue](crate::event) of the
+//! thread that asked.
 //!
-//! Threads are started when there is work for them, up to the pool's number, and stay. No thread is started by a program that never calls.
+//! Threads are started when there is work for them, up to the pool's number, and stay. No thread is
+//! started by a program that never calls.
 //!
-//! Most calls that are worth a thread take long; but those that do not should not cost two wake-ups of threads. So a worker that has done its job looks for
-//! the next one for a while before it sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than the `spin` of
-//! the caller's [settings](crate::Settings), and both learn when it is in vain.
+//! Most calls that are worth a thread take long; but those that do not should not cost two wake-ups
+//! of threads. So a worker that has done its job looks for the next one for a while before it
+//! sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than
+//! the `spin` of the caller's [settings](crate::Settings), and both learn when it is in vain.
 
 use crate::core::runtime::Runtime;
 use crate::core::scheduler;
@@ -72,7 +76,8 @@ impl Settings {
     }
 }
 
-/// Runs `f` on a worker of the process's pool, blocks the tasklet meanwhile, and answers what `f` returns.
+/// Runs `f` on a worker of the process's pool, blocks the tasklet meanwhile, and answers what `f`
+/// returns.
 ///
 /// A job may call a pool, also the one that makes it: if none of its workers is free, `f` runs at
 /// once on the caller's thread, and no time limit is looked at meanwhile. What a job spawns runs on
@@ -101,8 +106,9 @@ where
     Call::new(f).wait()
 }
 
-/// Settings of the process's pool, before its first use. Errors: [`Error::Io`], of kind `AlreadyExists` when it is in use already, of
-/// kind `InvalidInput` for settings that [`Pool::new`] refuses.
+/// Settings of the process's pool, before its first use. Errors: [`Error::Io`], of kind
+/// `AlreadyExists` when it is in use already, of kind `InvalidInput` for settings that
+/// [`Pool::new`] refuses.
 pub fn configure(settings: Settings) -> Result<()> {
     let pool = Pool::new(settings)?;
     POOL.set(pool).map_err(|_| Refusal::InUse.into())
@@ -113,7 +119,8 @@ pub fn pool() -> &'static Pool {
     POOL.get_or_init(|| Pool::new(Settings::default()).expect("the default settings are good"))
 }
 
-/// What a pool refuses by itself: inside of the `io::Error`, whose kind the system's errors have as well.
+/// What a pool refuses by itself: inside of the `io::Error`, whose kind the system's errors have as
+/// well.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     InUse,
@@ -181,7 +188,8 @@ impl From<Refusal> for Error {
 
 static POOL: OnceLock<Pool> = OnceLock::new();
 
-/// A call that is not made yet: with a timeout, a pool of its own, a callback for an abandoned result.
+/// A call that is not made yet: with a timeout, a pool of its own, a callback for an abandoned
+/// result.
 ///
 /// ```
 /// use hardswitch::offload::{Call, Pool, Settings};
@@ -224,7 +232,8 @@ where
         self
     }
 
-    /// Waits no longer than this; then [`Error::Timeout`], and the call is abandoned. Zero: until the next pump.
+    /// Waits no longer than this; then [`Error::Timeout`], and the call is abandoned. Zero: until
+    /// the next pump.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -232,14 +241,16 @@ where
 
     /// If the tasklet does not wait to the end, `callback` gets the outcome when there is one.
     ///
-    /// It runs once, on the tasklet's thread, inside a pump of its main loop (or, when the outcome had arrived already, as the
-    /// tasklet leaves the wait). Should the thread end before, it is dropped.
+    /// It runs once, on the tasklet's thread, inside a pump of its main loop (or, when the outcome
+    /// had arrived already, as the tasklet leaves the wait). Should the thread end before, it is
+    /// dropped.
     pub fn on_abandoned(mut self, callback: impl FnOnce(Result<R>) + 'static) -> Self {
         self.on_abandoned = Some(Box::new(callback));
         self
     }
 
-    /// Makes the call and blocks the tasklet until it is done. Errors: those of [`call`], and [`Error::Timeout`].
+    /// Makes the call and blocks the tasklet until it is done. Errors: those of [`call`], and
+    /// [`Error::Timeout`].
     pub fn wait(self) -> Result<R> {
         Ok(self.wait_or()?)
     }
@@ -289,7 +300,8 @@ where
                 WaitError::own(Error::Timeout)
             }
             Err(thrown @ WaitError::Thrown(_)) => return Err(thrown),
-            // Not what somebody threw, but why it could not go on waiting: the outcome may be there.
+            // Not what somebody threw, but why it could not go on waiting: the outcome may be
+            // there.
             Err(hindered) => hindered,
         };
         if sitting.is_orphan() {
@@ -413,7 +425,8 @@ fn warn_of_loss() {
     log::warn!("the thread that made an offload call has ended; the call's outcome is dropped");
 }
 
-/// The tasklet's end of a call. Whatever way the tasklet leaves, it claims the outcome or abandons the call.
+/// The tasklet's end of a call. Whatever way the tasklet leaves, it claims the outcome or abandons
+/// the call.
 struct Waiting<'a, F, R: 'static> {
     job: &'a Asked<F, R>,
     reactor: Rc<Reactor>,
@@ -422,7 +435,8 @@ struct Waiting<'a, F, R: 'static> {
 }
 
 impl<F, R> Waiting<'_, F, R> {
-    /// The end of the wait. None: the outcome has not come in time. One that arrived together with the deadline has.
+    /// The end of the wait. None: the outcome has not come in time. One that arrived together with
+    /// the deadline has.
     fn claim(&mut self) -> Option<Outcome<R>> {
         self.over = true;
         self.reactor.count_outstanding(-1);
@@ -469,7 +483,8 @@ impl<F, R> Drop for Waiting<'_, F, R> {
     }
 }
 
-/// The callbacks of this thread's abandoned calls. Workers know them by number: they must not leave their thread.
+/// The callbacks of this thread's abandoned calls. Workers know them by number: they must not leave
+/// their thread.
 struct Calls {
     next: Cell<u64>,
     by_number: RefCell<BTreeMap<u64, Expecting>>,
@@ -570,7 +585,8 @@ struct Job {
 
 /// Worker threads and their queue. A handle: clones share the threads; any thread may use it.
 ///
-/// The last handle's drop shuts the pool down as [`shutdown`](Self::shutdown) does, and waits as long.
+/// The last handle's drop shuts the pool down as [`shutdown`](Self::shutdown) does, and waits as
+/// long.
 #[derive(Clone)]
 pub struct Pool {
     owner: Arc<Owner>,
@@ -664,8 +680,8 @@ impl Shared {
 }
 
 impl Pool {
-    /// A pool of its own; no thread is started yet. Errors: [`Error::Io`] of kind `InvalidInput` for 0 threads or a
-    /// queue of 0.
+    /// A pool of its own; no thread is started yet. Errors: [`Error::Io`] of kind `InvalidInput`
+    /// for 0 threads or a queue of 0.
     pub fn new(settings: Settings) -> Result<Pool> {
         if settings.threads == 0 {
             let why = "a worker pool needs at least one thread";
@@ -712,14 +728,15 @@ impl Pool {
         (state.workers.len(), state.jobs.len())
     }
 
-    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes have been sent to
-    /// those who called; they come home with the next pump. Twice is fine.
+    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until
+    /// then. The outcomes have been sent to those who called; they come home with the next pump.
+    /// Twice is fine.
     pub fn shutdown(&self) {
         self.owner.shared.end(false);
     }
 
-    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their tasklets get an [`Error::Io`] of kind
-    /// `NotConnected`.
+    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their
+    /// tasklets get an [`Error::Io`] of kind `NotConnected`.
     pub fn shutdown_now(&self) {
         self.owner.shared.end(true);
     }
@@ -763,7 +780,8 @@ impl Pool {
         Ok(None)
     }
 
-    /// There is a call that nobody has begun, though somebody came for it: another worker is to have it, if one sleeps.
+    /// There is a call that nobody has begun, though somebody came for it: another worker is to
+    /// have it, if one sleeps.
     fn hurry(&self) {
         let shared = &self.owner.shared;
         let state = shared.lock();

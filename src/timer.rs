@@ -7,14 +7,19 @@
 //!                          entries by time ──► next deadline of the main loop ──► pump: runs what is due
 //! ```
 //!
-//! A moment of a clock is a [`Duration`] since its start. What is due runs in the [pump](crate::MainLoop::pump) of the thread's main loop, on
-//! the tasklet that pumps, in the order of the moments, those of one moment in the order in which they were asked for. Nothing runs early. What a
-//! timer's function asks for, of whatever clock, runs in the next pump at the earliest, so a pump ends.
+//! A moment of a clock is a [`Duration`] since its start. What is due runs in the
+//! [pump](crate::MainLoop::pump) of the thread's main loop, on the tasklet that pumps, in the order
+//! of the moments, those of one moment in the order in which they were asked for. Nothing runs
+//! early. What a timer's function asks for, of whatever clock, runs in the next pump at the
+//! earliest, so a pump ends.
 //!
-//! Simulated clocks stand still or run at another pace; the loop computes its wait anew each time, so nothing has to be moved when the pace changes,
-//! and nothing polls. A change of pace loses no time. What waits for a clock that stands still does not keep
-//! [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running, and is no hope: who blocks as the last one that could run, if only at such a clock, is told
-//! [`Error::Deadlock`](crate::Error::Deadlock), whatever the order in which main and the others have blocked.
+//! Simulated clocks stand still or run at another pace; the loop computes its wait anew each time,
+//! so nothing has to be moved when the pace changes, and nothing polls. A change of pace loses no
+//! time. What waits for a clock that stands still does not keep
+//! [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running, and is no hope: who
+//! blocks as the last one that could run, if only at such a clock, is told
+//! [`Error::Deadlock`](crate::Error::Deadlock), whatever the order in which main and the others
+//! have blocked.
 //!
 //! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
 
@@ -181,26 +186,30 @@ impl Clock {
         self.inner.now()
     }
 
-    /// Calls `f` once, after `delay`. Errors: the system has no descriptor left for the main loop; the thread is ending.
+    /// Calls `f` once, after `delay`. Errors: the system has no descriptor left for the main loop;
+    /// the thread is ending.
     pub fn call_later(&self, delay: Duration, f: impl FnOnce() + 'static) -> Result<Timer> {
         self.call_at(self.now().saturating_add(delay), f)
     }
 
-    /// Calls `f` once, when the clock shows `at`; in the next pump if that is past. Errors: as [`call_later`](Self::call_later).
+    /// Calls `f` once, when the clock shows `at`; in the next pump if that is past. Errors: as
+    /// [`call_later`](Self::call_later).
     ///
-    /// `f` is called by the tasklet that pumps the main loop: what takes long belongs into a tasklet that it spawns. A panic goes on to
-    /// who pumps; the other timers stay.
+    /// `f` is called by the tasklet that pumps the main loop: what takes long belongs into a
+    /// tasklet that it spawns. A panic goes on to who pumps; the other timers stay.
     pub fn call_at(&self, at: Duration, f: impl FnOnce() + 'static) -> Result<Timer> {
         self.arm(at, Action::Once(Box::new(f)))
     }
 
     /// Calls `f` each `period`, for the first time after one, until cancelled.
     ///
-    /// The beats are multiples of the period from now on: they do not drift. If the loop comes late, `f` is called once for all the beats that
-    /// were missed. If `f` pumps itself, beats that come up meanwhile are left out. When the next beat lies beyond what a `Duration` can tell,
+    /// The beats are multiples of the period from now on: they do not drift. If the loop comes
+    /// late, `f` is called once for all the beats that were missed. If `f` pumps itself, beats that
+    /// come up meanwhile are left out. When the next beat lies beyond what a `Duration` can tell,
     /// the timer is over.
     ///
-    /// Errors: [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for a period of zero; as [`call_later`](Self::call_later).
+    /// Errors: [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for a period of zero; as
+    /// [`call_later`](Self::call_later).
     pub fn repeat(&self, period: Duration, f: impl FnMut() + 'static) -> Result<Timer> {
         if period.is_zero() {
             return Err(refuse("a period of zero").into());
@@ -211,8 +220,9 @@ impl Clock {
 
     /// Blocks the calling tasklet for at least `time` of this clock. Zero lets the others run once.
     ///
-    /// Errors: what was thrown at the tasklet while it slept, [`Error::BlockTrap`](crate::Error::BlockTrap);
-    /// [`Error::Deadlock`](crate::Error::Deadlock) when the clock stands still, nobody else can run, and nothing else could wake anybody.
+    /// Errors: what was thrown at the tasklet while it slept,
+    /// [`Error::BlockTrap`](crate::Error::BlockTrap); [`Error::Deadlock`](crate::Error::Deadlock)
+    /// when the clock stands still, nobody else can run, and nothing else could wake anybody.
     pub fn sleep(&self, time: Duration) -> Result<()> {
         Ok(self.sleep_or(time)?)
     }
@@ -299,8 +309,9 @@ impl SimClock {
         self.inner.paused.get()
     }
 
-    /// Lets it run `scale` times as fast as wall time; at 0 it stands still. Errors: [`Error::Io`](crate::Error::Io) of kind
-    /// `InvalidInput` for what is negative, not a number, or infinite.
+    /// Lets it run `scale` times as fast as wall time; at 0 it stands still. Errors:
+    /// [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for what is negative, not a number,
+    /// or infinite.
     pub fn set_scale(&self, scale: f64) -> Result<()> {
         if !(scale.is_finite() && scale >= 0.0) {
             return Err(refuse("the scale of a clock must be finite and not negative").into());
@@ -360,8 +371,9 @@ impl Inner {
         self.base.get().saturating_add(passed)
     }
 
-    /// Changes the pace: what it shows is the same before and after, except if that is what changes. One moment ends the old pace and begins
-    /// the new one: with two, the time between them would be lost.
+    /// Changes the pace: what it shows is the same before and after, except if that is what
+    /// changes. One moment ends the old pace and begins the new one: with two, the time between
+    /// them would be lost.
     fn change(&self, f: impl FnOnce(&Inner)) {
         let now = Instant::now();
         self.base.set(self.shows(now));
@@ -445,7 +457,8 @@ impl Timers for Inner {
     }
 }
 
-/// The first multiple of `period` from `at` on that lies after `now`; none if no clock will show it.
+/// The first multiple of `period` from `at` on that lies after `now`; none if no clock will show
+/// it.
 fn next_beat(at: Duration, period: Duration, now: Duration) -> Option<Duration> {
     const SECOND: u128 = 1_000_000_000;
     let missed = now.saturating_sub(at).as_nanos() / period.as_nanos();

@@ -1,4 +1,5 @@
-//! Runs with a budget: `RunNTasklets`, `RunWithTimeout`, and the orders that CCP's successor of Stackless promises, nested and flat.
+//! Runs with a budget: `RunNTasklets`, `RunWithTimeout`, and the orders that CCP's successor of
+//! Stackless promises, nested and flat.
 #![cfg(feature = "std")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! A callback that panics in the middle of a switch: the logger that is told of it, and what the panic carries, find switching refused. A
-//! process of its own: there is one logger.
+//! A callback that panics in the middle of a switch: the logger that is told of it, and what the
+//! panic carries, find switching refused. A process of its own: there is one logger.
 #![cfg(feature = "std")]
 
 use hardswitch::{set_channel_callback, set_schedule_callback, Channel, Error, StateError};
@@ -102,7 +102,8 @@ fn nobody_switches_because_a_callback_has_panicked() {
     }
 }
 
-/// A callback that was replaced while it runs goes when it is done, which is in the middle of a switch still.
+/// A callback that was replaced while it runs goes when it is done, which is in the middle of a
+/// switch still.
 #[test]
 fn a_callback_that_replaces_itself_ends_where_nobody_may_switch() {
     let last = Payload;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the file has: the functions of a Rust file, the test cases of a C++ one; nothing where there is no such file.
+/// What the file has: the functions of a Rust file, the test cases of a C++ one; nothing where
+/// there is no such file.
 fn tests_of(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let (before, after): (_, &[char]) = match path.extension() {
@@ -18,9 +19,10 @@ fn tests_of(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Where a name of a table says that its test is. Of `docs/conformance.md`: `module::test` of `tests/stackless`, `directory/module::test`,
-/// `file/test` of `tests`. Of `docs/promises.md` also paths from the root: `tests/file.rs/test`, `src/module/test`,
-/// `models/test`, `host/tests/file.cpp: a test case`; and a script that is a test as a whole, `tests/ci_gdb.sh`.
+/// Where a name of a table says that its test is. Of `docs/conformance.md`: `module::test` of
+/// `tests/stackless`, `directory/module::test`, `file/test` of `tests`. Of `docs/promises.md` also
+/// paths from the root: `tests/file.rs/test`, `src/module/test`, `models/test`,
+/// `host/tests/file.cpp: a test case`; and a script that is a test as a whole, `tests/ci_gdb.sh`.
 fn place(name: &str) -> Option<(PathBuf, &str)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if let Some(rest) = name.strip_prefix("host/tests/") {

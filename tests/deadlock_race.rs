@@ -1,5 +1,5 @@
-//! Who finds a deadlock has looked everywhere, in an order in which nothing slips by: stopped by a signal between two steps of its looking, it
-//! still finds what was brought meanwhile.
+//! Who finds a deadlock has looked everywhere, in an order in which nothing slips by: stopped by a
+//! signal between two steps of its looking, it still finds what was brought meanwhile.
 
 #![cfg(feature = "std")]
 
@@ -34,13 +34,15 @@ fn look(limit: usize, met: impl Fn() -> bool) {
     }
 }
 
-/// Stops its thread, wherever it is just now, until the other has posted; not for ever, since that may want a lock of this one.
+/// Stops its thread, wherever it is just now, until the other has posted; not for ever, since that
+/// may want a lock of this one.
 extern "C" fn stop_here(_: libc::c_int) {
     let round = STOPPED.fetch_add(1, Ordering::AcqRel) + 1;
     look(3000, || POSTED.load(Ordering::Acquire) >= round);
 }
 
-/// Posted and let go between any two steps of who is about to block for ever: the event is run, and no deadlock is found.
+/// Posted and let go between any two steps of who is about to block for ever: the event is run, and
+/// no deadlock is found.
 #[test]
 fn what_was_posted_comes_before_the_deadlock() {
     // SAFETY: a handler that touches atomics only.

@@ -1,4 +1,5 @@
-//! When nobody else can run: whoever would block sleeps instead of being told of a deadlock, as long as something could wake somebody.
+//! When nobody else can run: whoever would block sleeps instead of being told of a deadlock, as
+//! long as something could wake somebody.
 #![cfg(feature = "std")]
 
 mod common;

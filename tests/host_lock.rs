@@ -596,7 +596,8 @@ fn a_thread_has_one_lock_and_can_change_it() {
     assert_eq!((first.owner(), HostLock::current()), (None, Some(second)));
 }
 
-/// Everything at once: hand-overs by all causes, channels between the members, members that come and go.
+/// Everything at once: hand-overs by all causes, channels between the members, members that come
+/// and go.
 #[test]
 fn members_that_come_and_go_and_talk_hang_nobody_and_run_one_at_a_time() {
     const THREADS: usize = 8;

@@ -1,4 +1,5 @@
-//! A host lock that all threads join. A process of its own: it would be the lock of other tests' threads as well.
+//! A host lock that all threads join. A process of its own: it would be the lock of other tests'
+//! threads as well.
 
 use hardswitch::thread::{allow_threads, Channel, HostLock};
 use hardswitch::MainLoop;

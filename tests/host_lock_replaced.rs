@@ -1,4 +1,5 @@
-//! A host lock is installed instead of another one, whose end that is. A process of its own, as for `host_lock_all.rs`.
+//! A host lock is installed instead of another one, whose end that is. A process of its own, as for
+//! `host_lock_all.rs`.
 
 use hardswitch::thread::HostLock;
 use std::sync::{mpsc, Arc};

@@ -1,4 +1,5 @@
-//! HTTP over real connections: on tasklets, and blocking in the worker pool. The origin is a thread with the standard library's sockets.
+//! HTTP over real connections: on tasklets, and blocking in the worker pool. The origin is a thread
+//! with the standard library's sockets.
 
 use hardswitch::net::http::{
     get, get_blocking, HttpError, Limits, Request, Response, Speed, Timeouts, Url,

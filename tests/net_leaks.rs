@@ -1,4 +1,5 @@
-//! Whatever way tasklets leave their sockets, no descriptor stays open. A program of its own: others would open some meanwhile.
+//! Whatever way tasklets leave their sockets, no descriptor stays open. A program of its own:
+//! others would open some meanwhile.
 
 use hardswitch::net::{TcpListener, TcpStream};
 use hardswitch::{spawn, MainLoop, Tasklet};
@@ -32,7 +33,8 @@ fn round(main_loop: &MainLoop) {
             })
             .unwrap(),
         );
-        // Given up in the middle of connecting: nobody accepts beyond the kernel's queue, and kills come early.
+        // Given up in the middle of connecting: nobody accepts beyond the kernel's queue, and kills
+        // come early.
         tasklets.push(spawn(move || drop(TcpStream::connect(addr))).unwrap());
     }
     let _ = main_loop.tick();

@@ -1,5 +1,6 @@
-//! Names are looked up elsewhere: nobody waits for somebody else's name, nor longer than the time that was set. The resolver
-//! is the tests' own; it is the process's, so they run one after the other.
+//! Names are looked up elsewhere: nobody waits for somebody else's name, nor longer than the time
+//! that was set. The resolver is the tests' own; it is the process's, so they run one after the
+//! other.
 
 use hardswitch::net::http::{HttpError, Request, Timeouts, Url};
 use hardswitch::net::lookup::{self, Settings};
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A resolver of a test's. Names that begin with "slow" wait for the gate to be opened; each test has its own, since one that
-/// is looked up still would be joined.
+/// A resolver of a test's. Names that begin with "slow" wait for the gate to be opened; each test
+/// has its own, since one that is looked up still would be joined.
 struct Names {
     calls: AtomicUsize,
     open: Mutex<bool>,

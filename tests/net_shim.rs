@@ -1,7 +1,9 @@
-//! The PS3's way of polling, over real loopback sockets with real resets, under the filter: the answers must be those of plain Linux.
+//! The PS3's way of polling, over real loopback sockets with real resets, under the filter: the
+//! answers must be those of plain Linux.
 //!
-//! The expectation comes from the kernel: first the system's own call is made on the sockets, then the filter's, over a backend that fails
-//! the whole call with the error of one of the sockets, as the console does. None of the calls reads an error away, so both see the same.
+//! The expectation comes from the kernel: first the system's own call is made on the sockets, then
+//! the filter's, over a backend that fails the whole call with the error of one of the sockets, as
+//! the console does. None of the calls reads an error away, so both see the same.
 
 use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{self, Backend, Events, Fd, PollFd, Sets};
@@ -23,8 +25,8 @@ const QUIRKS: [Quirk; 2] = [Quirk::Filled, Quirk::Untouched];
 /// The kernel's calls, made to fail as the console's do.
 struct Console {
     quirk: Quirk,
-    /// Which socket has which error pending. Whether it *is* pending the kernel says; only the number must be known, since asking for it
-    /// would take it away.
+    /// Which socket has which error pending. Whether it *is* pending the kernel says; only the
+    /// number must be known, since asking for it would take it away.
     errors: HashMap<Fd, Errno>,
     /// Calls that failed so. A test that sees none tested nothing.
     failures: usize,
@@ -146,7 +148,8 @@ fn refused() -> OwnedFd {
     .unwrap();
     match connect(fd.as_raw_fd(), &SockaddrIn::from(address)) {
         Err(nix::Error::EINPROGRESS) => {}
-        // Loopback may be so quick that the call itself fails; then nothing is pending, and the test would test nothing.
+        // Loopback may be so quick that the call itself fails; then nothing is pending, and the
+        // test would test nothing.
         other => panic!("connect was expected to go on in the background: {other:?}"),
     }
     fd
@@ -256,7 +259,8 @@ fn poll_answers_as_plain_linux_for_every_selection_of_sockets() {
     ];
     for quirk in QUIRKS {
         for (i, question) in questions.iter().enumerate() {
-            // All of them, each alone, and each left out once; questions differ from socket to socket in the first round.
+            // All of them, each alone, and each left out once; questions differ from socket to
+            // socket in the first round.
             let whole: Vec<PollFd> = crowd
                 .fds
                 .iter()
@@ -426,8 +430,8 @@ fn a_refused_datagram_is_an_error_but_not_the_end() {
 
 #[test]
 fn errors_of_the_call_come_through_from_the_system() {
-    // A descriptor far above those the other tests open meanwhile. It has to have been open once: Linux' select does not look at numbers
-    // beyond the process's table.
+    // A descriptor far above those the other tests open meanwhile. It has to have been open once:
+    // Linux' select does not look at numbers beyond the process's table.
     let (a, _b) = pair();
     // SAFETY: duplicates a live descriptor and closes the duplicate, which nobody else has seen.
     let closed = unsafe {
@@ -451,7 +455,8 @@ fn errors_of_the_call_come_through_from_the_system() {
 #[test]
 fn a_signal_ends_the_wait_with_eintr() {
     extern "C" fn nothing(_: libc::c_int) {}
-    // SAFETY: a handler that does nothing, installed without SA_RESTART, for a signal this test program does not use otherwise.
+    // SAFETY: a handler that does nothing, installed without SA_RESTART, for a signal this test
+    // program does not use otherwise.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;

@@ -1,4 +1,5 @@
-//! Sockets of tasklets: whoever waits is a tasklet, and whoever leaves a wait leaves nothing behind.
+//! Sockets of tasklets: whoever waits is a tasklet, and whoever leaves a wait leaves nothing
+//! behind.
 
 mod common;
 
@@ -149,9 +150,9 @@ fn a_hundred_connections_are_served_by_sliced_tasklets() {
     let (listener, addr) = listener();
     let served = Rc::new(Cell::new(0));
     let count = served.clone();
-    // Buffers live on the stacks that are sliced away while their tasklets wait.
-    // SAFETY: nothing outside of these tasklets refers to their stacks: the streams and the counter are moved in, buffers are used in
-    // place, and the reactor keeps heap objects only.
+    // Buffers live on the stacks that are sliced away while their tasklets wait. SAFETY: nothing
+    // outside of these tasklets refers to their stacks: the streams and the counter are moved in,
+    // buffers are used in place, and the reactor keeps heap objects only.
     let sliced = |name: String| unsafe { Tasklet::builder().name(name).sliced() };
     let serve = move |stream: TcpStream| -> hardswitch::Result<()> {
         let mut buffer = [0; 700];
@@ -378,7 +379,8 @@ fn closing_ends_all_waits_with_the_documented_error() {
     ours.close();
     listener.close();
     ours.close();
-    // The numbers are free again, and go to sockets on which nothing happens: those must not be what is waited for now.
+    // The numbers are free again, and go to sockets on which nothing happens: those must not be
+    // what is waited for now.
     let (other, mut other_peer) = half_pair();
     let (_more, _more_peer) = half_pair();
     tick_until("the end of all waits", || waits.iter().all(Later::done));
@@ -663,7 +665,8 @@ fn kind<T>(result: io::Result<T>) -> Option<ErrorKind> {
 #[test]
 fn a_lost_connection_has_no_end_of_stream_for_any_of_its_users() {
     const LOST: Option<ErrorKind> = Some(ErrorKind::ConnectionReset);
-    // The first reader is told by the system, the others by the socket; what came before is read first.
+    // The first reader is told by the system, the others by the socket; what came before is read
+    // first.
     for data in [&b""[..], b"half a file"] {
         let handles = lost(data);
         let mut all = String::new();

@@ -1,6 +1,8 @@
-//! The library of core and alloc alone, with a clock that the host brings: timeouts, limits and budgets happen when that clock says.
+//! The library of core and alloc alone, with a clock that the host brings: timeouts, limits and
+//! budgets happen when that clock says.
 //!
-//! `cargo test --no-default-features --test no_std`: the library is built without std then; this host has it.
+//! `cargo test --no-default-features --test no_std`: the library is built without std then; this
+//! host has it.
 #![cfg(not(feature = "std"))]
 
 use hardswitch::time::{self, set_clock, timeout, Deadline};
@@ -54,10 +56,12 @@ fn pass(time: Duration) -> usize {
     time::fire_due()
 }
 
-/// Runs a test on a scheduler of its own, with own stacks and with sliced ones, and ends that as hosts do.
+/// Runs a test on a scheduler of its own, with own stacks and with sliced ones, and ends that as
+/// hosts do.
 fn fresh(test: fn(fn() -> hardswitch::Builder)) {
     let own: fn() -> hardswitch::Builder = Tasklet::builder;
-    // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends its stack.
+    // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends its
+    // stack.
     let sliced: fn() -> hardswitch::Builder = || unsafe { Tasklet::builder().sliced() };
     for builder in [own, sliced] {
         let thread = std::thread::spawn(move || {

@@ -542,7 +542,8 @@ fn the_small_stacks_of_a_console_suffice_for_name_look_ups_and_panics() {
     assert!(matches!(panicked, Err(Error::Panicked(_))));
 }
 
-/// What has not begun is dropped by who shuts the pool down; whatever its destructor does, the tasklet is told.
+/// What has not begun is dropped by who shuts the pool down; whatever its destructor does, the
+/// tasklet is told.
 #[test]
 fn a_call_whose_destructor_panics_is_given_back_all_the_same() {
     struct Fails;

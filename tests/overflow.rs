@@ -6,8 +6,8 @@ mod common;
 use common::child;
 use hardswitch::{Settings, Tasklet};
 
-/// How a process ends after the report: by the signal's default action. AddressSanitizer has a handler
-/// of its own, which came first and so hears of the fault after us; it exits.
+/// How a process ends after the report: by the signal's default action. AddressSanitizer has a
+/// handler of its own, which came first and so hears of the fault after us; it exits.
 const ENDED: i32 = if cfg!(feature = "asan") {
     -1
 } else {

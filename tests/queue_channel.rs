@@ -1,4 +1,5 @@
-//! Channels with a queue: what stacklesslib and CCP's successor of Stackless promise of theirs, and the bound.
+//! Channels with a queue: what stacklesslib and CCP's successor of Stackless promise of theirs, and
+//! the bound.
 #![cfg(feature = "std")]
 
 mod common;

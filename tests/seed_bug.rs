@@ -1,10 +1,13 @@
 //! The bug of "Killing a Stackless bug", as a test that can fail.
 //!
-//! The story: a download on worker threads, its chunks sent between threads and tasklets over channels, on a machine whose stacks are
-//! small, so that they spill early. Now and then a chunk turned into `None`: it lay in the receiver's transfer slot while the switch was being
-//! cleaned up after, the last reference to some other tasklet went, its destructors ran, and they spilled or used channels themselves.
+//! The story: a download on worker threads, its chunks sent between threads and tasklets over
+//! channels, on a machine whose stacks are small, so that they spill early. Now and then a chunk
+//! turned into `None`: it lay in the receiver's transfer slot while the switch was being cleaned up
+//! after, the last reference to some other tasklet went, its destructors ran, and they spilled or
+//! used channels themselves.
 //!
-//! Here the chunks take the same way, and thousands of tasklets end on it, each with a destructor that sends, receives, spills and spawns:
+//! Here the chunks take the same way, and thousands of tasklets end on it, each with a destructor
+//! that sends, receives, spills and spawns:
 //!
 //! ```text
 //!   worker thread      thread "net", console limits                   thread "game", console limits
@@ -12,8 +15,8 @@
 //!                       doomed tasklets end and die all the time, each in the middle of somebody's switch
 //! ```
 //!
-//! `RUSTFLAGS="--cfg hsw_bug_late_claim"` and `"--cfg hsw_bug_spill_clobber"` put the historical mistakes back; the test must fail with either.
-//! The number of values: `HSW_SEED_VALUES`.
+//! `RUSTFLAGS="--cfg hsw_bug_late_claim"` and `"--cfg hsw_bug_spill_clobber"` put the historical
+//! mistakes back; the test must fail with either. The number of values: `HSW_SEED_VALUES`.
 
 mod common;
 
@@ -80,7 +83,9 @@ impl Drop for Value {
     }
 }
 
-/// The console's, at the lowest watermark: every `spill::call` of a sliced tasklet spills. But larger stacks where all tasklets have their own, as under AddressSanitizer, whose code needs more.
+/// The console's, at the lowest watermark: every `spill::call` of a sliced tasklet spills. But
+/// larger stacks where all tasklets have their own, as under AddressSanitizer, whose code needs
+/// more.
 fn limits() -> Settings {
     let console = Settings::console();
     let stack_size = if has_slices() {
@@ -113,7 +118,8 @@ fn deep(n: u32) -> Result<u32> {
 
 const DEPTH: u32 = 14;
 
-/// What a doomed tasklet leaves behind; its destructor does what destructors did then, on the stack of whoever is running.
+/// What a doomed tasklet leaves behind; its destructor does what destructors did then, on the stack
+/// of whoever is running.
 struct Doomed {
     life: Rc<Life>,
     spawns: bool,
@@ -141,7 +147,8 @@ impl Drop for Doomed {
         if !self.spawns {
             return;
         }
-        // Sends and receives, through a tasklet that it spawns, and that ends with something like itself.
+        // Sends and receives, through a tasklet that it spawns, and that ends with something like
+        // itself.
         let echo = Channel::<u64>::new();
         let theirs = echo.clone();
         let next = Doomed {
@@ -170,15 +177,17 @@ impl Drop for Doomed {
     }
 }
 
-/// Makes a tasklet that is about to end, and whose end runs a destructor: right behind the caller in the run queue, so that it ends when the
-/// caller gives way, in front of whoever has just been sent something.
+/// Makes a tasklet that is about to end, and whose end runs a destructor: right behind the caller
+/// in the run queue, so that it ends when the caller gives way, in front of whoever has just been
+/// sent something.
 fn doom(life: &Rc<Life>, i: u64) -> Result<()> {
     let doomed = Doomed {
         life: life.clone(),
         spawns: i.is_multiple_of(2),
     };
     match i % 3 {
-        // What hangs on the tasklet itself: goes with its last reference, which the switch from it leaves behind.
+        // What hangs on the tasklet itself: goes with its last reference, which the switch from it
+        // leaves behind.
         0 => {
             let ends = sliced(|| Ok(()))?;
             ends.set_user_data(Some(Rc::new(doomed)));
@@ -243,7 +252,8 @@ fn every_value_of_a_long_download_arrives_once_in_order_with_its_checksum() {
         limits().apply().unwrap();
         let life = Rc::new(Life::default());
         let unpacked = Channel::<Value>::new();
-        // The receiver is queued with the value in its slot; it runs when those in front of it have.
+        // The receiver is queued with the value in its slot; it runs when those in front of it
+        // have.
         unpacked.set_preference(Preference::Sender);
         let (single, lives) = (unpacked.clone(), life.clone());
         sliced(move || {

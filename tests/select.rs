@@ -159,8 +159,8 @@ fn two_selects_can_meet() {
     });
 }
 
-/// How often, in `draws` tries that have `p` as their chance of success: within six standard deviations. (A fair choice is
-/// outside once in 500 million.)
+/// How often, in `draws` tries that have `p` as their chance of success: within six standard
+/// deviations. (A fair choice is outside once in 500 million.)
 fn is_likely(successes: usize, draws: usize, p: f64) -> bool {
     let (n, got) = (draws as f64, successes as f64);
     (got - n * p).abs() < 6.0 * (n * p * (1.0 - p)).sqrt()
@@ -251,7 +251,8 @@ fn a_select_in_order_takes_the_first_that_can_be_done() {
 #[test]
 fn a_select_is_met_in_the_same_order_as_a_tasklet_that_waits_there_alone() {
     fresh(|s| {
-        // Stackless: the preferred receiver runs at once and the sender becomes the last; else the sender goes on.
+        // Stackless: the preferred receiver runs at once and the sender becomes the last; else the
+        // sender goes on.
         let expected = [
             (Preference::Receiver, false, "got other went-on"),
             (Preference::Neither, false, "went-on other got"),
@@ -527,7 +528,8 @@ fn the_channel_callback_is_told_about_each_case_that_waits() {
 
 #[test]
 fn a_channel_that_goes_away_under_a_select_leaves_it_paused() {
-    // As with a plain receive whose channel goes: only possible when its frames hold no handle. A select holds one.
+    // As with a plain receive whose channel goes: only possible when its frames hold no handle. A
+    // select holds one.
     fresh(|s| {
         let t = {
             let c = channels::<2>();

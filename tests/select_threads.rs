@@ -1,4 +1,5 @@
-//! Selects that have channels between threads among their cases: with each kind of partner, with local cases beside, and how they end.
+//! Selects that have channels between threads among their cases: with each kind of partner, with
+//! local cases beside, and how they end.
 
 mod common;
 
@@ -33,7 +34,8 @@ fn pump() {
     MainLoop::current().unwrap().run_until_idle().unwrap();
 }
 
-/// On a thread of its own, by main; and by a tasklet, while main pumps; and by a tasklet while main waits for it.
+/// On a thread of its own, by main; and by a tasklet, while main pumps; and by a tasklet while main
+/// waits for it.
 fn by_main_and_by_tasklets(test: fn()) {
     thread::spawn(test).join().unwrap();
     for main_pumps in [true, false] {
@@ -191,7 +193,8 @@ fn a_local_partner_ends_it_and_the_other_threads_find_nobody() {
     .unwrap();
 }
 
-/// Two of one thread on a channel between threads: its preference counts, whichever of them selects.
+/// Two of one thread on a channel between threads: its preference counts, whichever of them
+/// selects.
 #[test]
 fn a_partner_of_the_same_thread_is_switched_to_as_the_channel_prefers() {
     for (preference, order) in [
@@ -566,7 +569,8 @@ fn a_block_trap_refuses_to_wait_and_nothing_is_left() {
     .unwrap();
 }
 
-/// A tasklet in a select that waits on `far` and to receive from `near` and `queue`; what it got, of whatever case.
+/// A tasklet in a select that waits on `far` and to receive from `near` and `queue`; what it got,
+/// of whatever case.
 fn waiter(
     far: &Far<Live<'static>>,
     near: &Channel<u32>,
@@ -597,7 +601,8 @@ fn waiter(
     (t, outcome)
 }
 
-/// Has another thread send, and waits for that without giving this one's tasklets a turn: the select has been met, and does not know.
+/// Has another thread send, and waits for that without giving this one's tasklets a turn: the
+/// select has been met, and does not know.
 fn met_by_another_thread(far: &Far<Live<'static>>, live: &'static AtomicIsize) {
     let there = far.clone();
     let sent = thread::spawn(move || there.send(Live::new(live)));
@@ -770,7 +775,8 @@ fn the_channel_callback_is_told_once_of_each_case_it_concerns() {
     .unwrap();
 }
 
-/// What it puts into the slot, or leaves there in a value's place, is dropped where the channels may be used.
+/// What it puts into the slot, or leaves there in a value's place, is dropped where the channels
+/// may be used.
 #[test]
 fn what_the_channel_callback_leaves_is_dropped_with_nothing_locked() {
     struct Asks(Far<u32>, Rc<Cell<u32>>);
@@ -949,7 +955,8 @@ fn sent(books: &Books, number: u64) {
     assert!(books.sent.lock().unwrap().insert(number));
 }
 
-/// One select over some of the channels, all of the process or one of the thread among them, each in a direction of its own.
+/// One select over some of the channels, all of the process or one of the thread among them, each
+/// in a direction of its own.
 fn one_select(books: &Arc<Books>, all: &[Far<Value>], near: &Channel<Value>, dice: &mut Random) {
     let mut select = Select::new();
     let (mut receives, mut sends) = (Vec::new(), Vec::new());
@@ -1010,7 +1017,8 @@ fn one_select(books: &Arc<Books>, all: &[Far<Value>], near: &Channel<Value>, dic
     }
 }
 
-/// Threads with tasklets that all select, or send and receive plainly, over the same channels: each value that was sent arrives once, and none is left.
+/// Threads with tasklets that all select, or send and receive plainly, over the same channels: each
+/// value that was sent arrives once, and none is left.
 #[test]
 fn a_storm_of_selects_loses_nothing() {
     const THREADS: u64 = 4;
@@ -1075,7 +1083,8 @@ fn a_storm_of_selects_loses_nothing() {
     );
 }
 
-/// A thread that waits in a select sleeps, and is woken: the round trip of a value through two selects.
+/// A thread that waits in a select sleeps, and is woken: the round trip of a value through two
+/// selects.
 #[test]
 fn selects_of_two_threads_play_ping_pong() {
     let (ping, pong, stop) = (Far::<u64>::new(), Far::<u64>::new(), Far::<()>::new());

@@ -1,4 +1,5 @@
-//! The end of the process while tasklets are deep in their frames: it comes at once, with its status, from wherever it is asked for.
+//! The end of the process while tasklets are deep in their frames: it comes at once, with its
+//! status, from wherever it is asked for.
 
 mod common;
 
@@ -124,7 +125,8 @@ fn a_thread_may_exit_the_process_while_its_own_deep_tasklets_wait() {
     }
 }
 
-/// One test, so that the harness starts no other while one forks: the child would find the locks taken that std has for that.
+/// One test, so that the harness starts no other while one forks: the child would find the locks
+/// taken that std has for that.
 #[test]
 fn the_process_ends_at_once_from_wherever_it_is_asked() {
     a_deep_tasklet_may_exit_the_process();

@@ -1,5 +1,5 @@
-//! Signals may come at any instant, in the middle of an exchange of slices too: the handler runs on the stack that the
-//! stack pointer names, and must find room there that is nobody's.
+//! Signals may come at any instant, in the middle of an exchange of slices too: the handler runs on
+//! the stack that the stack pointer names, and must find room there that is nobody's.
 
 #![cfg(feature = "std")]
 

@@ -1,8 +1,10 @@
-//! Soak: threads come and go, each with many tasklets, all of which send and receive on random channels between them, and are killed at random,
-//! by their own thread and by others. No value is lost or comes twice, nothing leaks, nothing hangs; and all of that to the last one.
+//! Soak: threads come and go, each with many tasklets, all of which send and receive on random
+//! channels between them, and are killed at random, by their own thread and by others. No value is
+//! lost or comes twice, nothing leaks, nothing hangs; and all of that to the last one.
 //!
-//! **The books.** Each value has an identity: who sends it, and its number there. What happens to it is entered as bits ([`fate`]), each at most once;
-//! at the end of a round each value must have one of these fates, and been dropped once:
+//! **The books.** Each value has an identity: who sends it, and its number there. What happens to
+//! it is entered as bits ([`fate`]), each at most once; at the end of a round each value must have
+//! one of these fates, and been dropped once:
 //!
 //! | the sender was told | and | |
 //! |---|---|---|
@@ -12,15 +14,19 @@
 //! | sent, or an error | dropped in the receive that it was handed to | the receiver was killed before it could take it |
 //! | sent | dropped in the send | the receiver, on another thread, was killed in the same moment |
 //!
-//! The sums of these must equal what the operations themselves counted. In every second round nobody is killed: there only the first and the third row
-//! may occur, so what is sent is what is received.
+//! The sums of these must equal what the operations themselves counted. In every second round
+//! nobody is killed: there only the first and the third row may occur, so what is sent is what is
+//! received.
 //!
-//! **Leaks.** After each round, when all its threads have ended, the process has as many allocations, of as many bytes, as after the first;
-//! and a thread that has ended all its tasklets has nothing in use by the library's own measure.
+//! **Leaks.** After each round, when all its threads have ended, the process has as many
+//! allocations, of as many bytes, as after the first; and a thread that has ended all its tasklets
+//! has nothing in use by the library's own measure.
 //!
-//! **Hangs.** When nothing happens for a minute, all threads tell of their tasklets and the process ends. The test begins with a small hang, to see that.
+//! **Hangs.** When nothing happens for a minute, all threads tell of their tasklets and the process
+//! ends. The test begins with a small hang, to see that.
 //!
-//! A few seconds; `HSW_SOAK_SECONDS` makes it longer, `HSW_SOAK_THREADS` and `HSW_SOAK_TASKLETS` larger.
+//! A few seconds; `HSW_SOAK_SECONDS` makes it longer, `HSW_SOAK_THREADS` and `HSW_SOAK_TASKLETS`
+//! larger.
 
 mod common;
 
@@ -55,7 +61,8 @@ fn wrong(what: fmt::Arguments) -> ! {
     std::process::abort();
 }
 
-// ------------------------------------------------------------------------------------------------------------ allocations
+// -------------------------------------------------------------------------------------------------
+// allocations
 
 /// The system's allocator, which counts what is alive.
 struct Counting;
@@ -90,7 +97,8 @@ fn allocated() -> (i64, i64) {
     (OBJECTS.load(Relaxed), BYTES.load(Relaxed))
 }
 
-// -------------------------------------------------------------------------------------------------------------- the books
+// -------------------------------------------------------------------------------------------------
+// the books
 
 /// What has become of a value.
 mod fate {
@@ -157,7 +165,8 @@ impl Drop for Parcel {
     fn drop(&mut self) {
         let before = self.book.fates[usize::from(self.number)].load(Relaxed);
         if before & (fate::RECEIVED | fate::BACK) == 0 {
-            // Nobody has it: the library drops it. It may only in an operation whose business it is.
+            // Nobody has it: the library drops it. It may only in an operation whose business it
+            // is.
             let doing = current().user_data_as::<Doing>();
             let doing = doing.as_deref().map(|doing| (doing, doing.now.get()));
             match doing {
@@ -236,7 +245,8 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-// --------------------------------------------------------------------------------------------------- tasklets and threads
+// -------------------------------------------------------------------------------------------------
+// tasklets and threads
 
 #[derive(Clone, Copy)]
 enum Wait {
@@ -329,7 +339,8 @@ fn receive_from_either(
     done.received(case).expect("the case that was chosen")
 }
 
-/// Receives one value, perhaps from another channel if that has one first. Errors: why the tasklet has to end.
+/// Receives one value, perhaps from another channel if that has one first. Errors: why the tasklet
+/// has to end.
 fn receive(
     round: &Round,
     doing: &Doing,
@@ -537,7 +548,8 @@ fn thread_life(round: &Arc<Round>, number: u64, seed: u64, together: Option<&Bar
     }
 }
 
-// ------------------------------------------------------------------------------------------------------------ the watchdog
+// -------------------------------------------------------------------------------------------------
+// the watchdog
 
 /// What the watchdog sees.
 #[derive(Default)]
@@ -573,7 +585,8 @@ impl Drop for Watch<'_> {
 }
 
 impl Watched {
-    /// Looks whether something happens, until it is over. If nothing does for so long: what there is to see.
+    /// Looks whether something happens, until it is over. If nothing does for so long: what there
+    /// is to see.
     fn watch(&self, patience: Duration, balances: impl Fn() -> String) -> Option<String> {
         let (mut seen, mut when) = (0, Instant::now());
         while !self.over.load(Relaxed) {
@@ -600,7 +613,8 @@ impl Watched {
             .iter()
             .map(|(number, (phase, remote))| (*number, *phase, asked(remote)))
             .collect();
-        // A backtrace takes its time under Valgrind; when one has answered, the others have had it as well.
+        // A backtrace takes its time under Valgrind; when one has answered, the others have had it
+        // as well.
         let mut time = Duration::from_secs(30);
         for (number, phase, answer) in asked {
             let _ = writeln!(out, "thread {number} {phase}");
@@ -703,7 +717,8 @@ fn the_watchdog_sees_a_hang() {
     });
 }
 
-// ---------------------------------------------------------------------------------------------------------------- the test
+// -------------------------------------------------------------------------------------------------
+// the test
 
 /// Plays one round and balances its books.
 fn play(seeds: &mut Random, time: Duration, threads: u64, tasklets: u64, deadly: bool) -> Sums {
@@ -839,7 +854,8 @@ fn settle(round: &Round) -> Sums {
 
 #[test]
 fn threads_and_tasklets_come_and_go_and_nothing_is_lost() {
-    // Not a test of its own, which would run at the same time: allocations and threads of the process are counted.
+    // Not a test of its own, which would run at the same time: allocations and threads of the
+    // process are counted.
     thread::spawn(the_watchdog_sees_a_hang).join().unwrap();
     let time = Duration::from_secs(setting("HSW_SOAK_SECONDS", if NATIVE { 3 } else { 2 }));
     let threads = setting("HSW_SOAK_THREADS", if NATIVE { 8 } else { 3 });

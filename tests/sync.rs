@@ -1,4 +1,5 @@
-//! Locks, conditions and their kin: whoever waits gets its turn, once, in order, and nothing is lost when somebody leaves.
+//! Locks, conditions and their kin: whoever waits gets its turn, once, in order, and nothing is
+//! lost when somebody leaves.
 #![cfg(feature = "std")]
 
 use hardswitch::sync::{
@@ -574,7 +575,8 @@ fn permits_given_back_go_to_who_has_waited_longest() {
 
 #[test]
 fn a_permit_is_not_lost_between_timeout_and_release() {
-    // Releases arrive around the moment in which the waits end: every permit is either taken or still there.
+    // Releases arrive around the moment in which the waits end: every permit is either taken or
+    // still there.
     let sem = Arc::new(Semaphore::new(0));
     let (rounds, got) = (200, Rc::new(Cell::new(0)));
     let s = sem.clone();
@@ -800,7 +802,8 @@ fn notified_in_time_counts_even_if_the_lock_comes_late() {
     assert_eq!(answer.get(), Some(true));
 }
 
-/// The time of a waiter is up, and it waits for the lock all the same: it sleeps, however long that takes.
+/// The time of a waiter is up, and it waits for the lock all the same: it sleeps, however long that
+/// takes.
 #[test]
 fn a_late_lock_is_waited_for_without_looking_again_and_again() {
     let (shared, done) = (shared(), Rc::new(Cell::new(false)));
@@ -887,7 +890,8 @@ fn threads_hand_a_ball_to_each_other_through_a_condition() {
 
 #[test]
 fn killing_waiters_at_random_loses_no_notification() {
-    // As many notifications as jobs; waiters are killed and replaced all the time. Every job is taken.
+    // As many notifications as jobs; waiters are killed and replaced all the time. Every job is
+    // taken.
     const JOBS: usize = 300;
     let (shared, taken) = (shared(), Rc::new(Cell::new(0)));
     let worker = |shared: &Shared, taken: &Rc<Cell<usize>>| {
@@ -1129,7 +1133,8 @@ fn who_gets_until_the_queue_is_closed_leaves_nothing_behind() {
                 thread::spawn(move || {
                     while queue.put(()).is_ok() {
                         put.fetch_add(1, Ordering::SeqCst);
-                        // There one thread runs at a time, and who waits for a mutex may do so for minutes.
+                        // There one thread runs at a time, and who waits for a mutex may do so for
+                        // minutes.
                         if cfg!(feature = "valgrind") {
                             thread::yield_now();
                         }
@@ -1245,7 +1250,8 @@ fn a_lock_may_be_released_from_a_channel_callback() {
     assert!(done.get());
 }
 
-/// What an ending tasklet keeps goes in its own context, whatever it has used before or after: it is the owner still.
+/// What an ending tasklet keeps goes in its own context, whatever it has used before or after: it
+/// is the owner still.
 #[test]
 fn a_reentrant_lock_that_a_tasklet_keeps_is_given_back_at_its_end() {
     type Held = RefCell<Option<hardswitch::sync::RLockGuard<'static, ()>>>;
@@ -1271,8 +1277,8 @@ fn a_reentrant_lock_that_a_tasklet_keeps_is_given_back_at_its_end() {
 
 // --- At the last moment
 
-/// Has a tasklet wait by `wait` for a millisecond, lets the time be up, which queues it, and then grants what it waits for by `grant`,
-/// before its turn comes. Answers what the wait was told.
+/// Has a tasklet wait by `wait` for a millisecond, lets the time be up, which queues it, and then
+/// grants what it waits for by `grant`, before its turn comes. Answers what the wait was told.
 fn granted_as_the_time_is_up<R: 'static>(
     wait: impl FnOnce() -> R + 'static,
     grant: impl FnOnce(),

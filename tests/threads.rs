@@ -80,7 +80,8 @@ fn tasklets_of_two_threads_play_ping_pong() {
     );
 }
 
-/// As Stackless' testInterthreadCommunication: each side runs its scheduler until its tasklet has ended.
+/// As Stackless' testInterthreadCommunication: each side runs its scheduler until its tasklet has
+/// ended.
 #[test]
 fn plain_runs_on_both_sides_are_enough() {
     let channel = Channel::new();
@@ -452,7 +453,8 @@ fn a_timeout_leaves_the_channel() {
     other.join().unwrap();
 }
 
-/// A partner that comes in the moment in which a wait ends: the operation was one or the other, not half of each.
+/// A partner that comes in the moment in which a wait ends: the operation was one or the other, not
+/// half of each.
 #[test]
 fn a_value_comes_or_the_time_is_up() {
     const MICRO: fn(usize) -> Duration = |n| Duration::from_micros(n as u64);
@@ -663,7 +665,8 @@ fn what_waits_in_the_heap_survives_what_happens_on_the_stack() {
     other.join().unwrap();
 }
 
-/// What a channel callback was told: which channel, by whom, sending, will block, what was in the slot.
+/// What a channel callback was told: which channel, by whom, sending, will block, what was in the
+/// slot.
 type Told = Rc<RefCell<Vec<(usize, usize, bool, bool, Option<u32>)>>>;
 
 /// Has the calling thread note what its callback is told.
@@ -792,7 +795,8 @@ fn the_channel_callback_may_change_what_is_sent() {
     assert!(matches!(taken, Err(Error::ValueLost)));
 }
 
-/// Main gets a value, and before its turn comes the failure of a tasklet. A time that was up is no other failure than all the rest: it is told.
+/// Main gets a value, and before its turn comes the failure of a tasklet. A time that was up is no
+/// other failure than all the rest: it is told.
 #[test]
 fn a_failure_is_not_swallowed_because_a_value_came_too() {
     for failure in [Error::thrown(1), Error::Timeout, Error::Closed] {
@@ -846,8 +850,8 @@ fn an_uncaught_error_is_told_though_the_partner_has_come() {
     }
 }
 
-/// A tasklet waits; main gives way to it, and it ends with an error. Main has handed over, so that is
-/// told by its next wait.
+/// A tasklet waits; main gives way to it, and it ends with an error. Main has handed over, so that
+/// is told by its next wait.
 #[test]
 fn an_uncaught_error_of_the_partner_is_told() {
     for error in ambiguous() {
@@ -949,7 +953,8 @@ fn a_wait_that_a_panic_leaves_is_in_no_queue() {
     assert!(MainLoop::current().unwrap().is_idle());
 }
 
-/// The main tasklet waits while another tasklet fails with the very error that ends an iteration, or says that a thread is gone.
+/// The main tasklet waits while another tasklet fails with the very error that ends an iteration,
+/// or says that a thread is gone.
 #[test]
 fn the_error_of_another_tasklet_is_not_taken_for_the_channels_or_the_references() {
     let channel = Channel::<u32>::new();

@@ -1,4 +1,5 @@
-//! A deadlock is found when no thread can run, and not before. One test: it counts all threads of the process.
+//! A deadlock is found when no thread can run, and not before. One test: it counts all threads of
+//! the process.
 
 mod common;
 
@@ -145,7 +146,8 @@ fn a_select_counts_as_who_waits(channel: &Channel<u32>) {
     sender.join().unwrap();
 }
 
-/// Each that is told ends, and then the next one is the last: all of them hear of it, though nobody comes or goes any more.
+/// Each that is told ends, and then the next one is the last: all of them hear of it, though nobody
+/// comes or goes any more.
 fn who_is_left_is_told_when_the_last_one_goes() {
     let (tx, rx) = std::sync::mpsc::channel();
     let threads: Vec<_> = (0..3)

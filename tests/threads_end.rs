@@ -1,4 +1,5 @@
-//! The end of a thread, whatever its tasklets are doing and whoever refers to them: each ends once, nothing is left.
+//! The end of a thread, whatever its tasklets are doing and whoever refers to them: each ends once,
+//! nothing is left.
 
 mod common;
 
@@ -127,7 +128,8 @@ const ENDS: [(bool, Stacks); 4] = [
     (true, Stacks::Window),
 ];
 
-/// The matrix: what the tasklets do, whether they have started, whether others refer to them, how main ends, and on what stacks.
+/// The matrix: what the tasklets do, whether they have started, whether others refer to them, how
+/// main ends, and on what stacks.
 #[test]
 fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
     let shared = Arc::new(Shared {
@@ -193,7 +195,8 @@ fn whatever_its_tasklets_do_each_ends_once_with_its_thread() {
     }
 }
 
-/// Twenty tasklets that are 200 frames deep when their thread ends: each frame is left once. Some kill another one on their way, or begin a new one.
+/// Twenty tasklets that are 200 frames deep when their thread ends: each frame is left once. Some
+/// kill another one on their way, or begin a new one.
 #[test]
 fn deep_tasklets_unwind_with_their_thread() {
     const DEEP: usize = 20;
@@ -443,7 +446,8 @@ fn a_dying_tasklet_cannot_begin_to_sleep() {
     }
 }
 
-/// A thread-local's destructor runs after the tasklets have ended, or before; it may use the library all the same.
+/// A thread-local's destructor runs after the tasklets have ended, or before; it may use the
+/// library all the same.
 #[test]
 fn destructors_of_thread_locals_may_use_the_library() {
     thread_local! {
@@ -583,7 +587,8 @@ fn inserting_and_removing_from_elsewhere_counts_there() {
     assert_eq!(hardswitch::run_count(), ours);
 }
 
-/// Threads that use the library are listed while they do, in the order they came, and none is left over.
+/// Threads that use the library are listed while they do, in the order they came, and none is left
+/// over.
 #[test]
 fn the_list_of_threads_is_that_of_the_living() {
     let me = hardswitch::thread_id();
@@ -628,7 +633,8 @@ impl<T> Drop for Last<T> {
     }
 }
 
-/// Has a thread make something, and end; `last` is what the destructor of one of its thread-locals does with it then.
+/// Has a thread make something, and end; `last` is what the destructor of one of its thread-locals
+/// does with it then.
 fn at_the_very_end<T: 'static>(make: fn() -> T, last: fn(T)) {
     thread_local! {
         static LAST: RefCell<Option<Box<dyn std::any::Any>>> = const { RefCell::new(None) };
@@ -678,7 +684,8 @@ fn nobody_runs_a_tasklet_whose_thread_has_ended() {
 #[test]
 fn one_that_refuses_to_end_is_given_up_with_its_thread() {
     static KILLED: AtomicUsize = AtomicUsize::new(0);
-    /// Where its channel lies, which it keeps for ever: a leak detector does not look into its stack.
+    /// Where its channel lies, which it keeps for ever: a leak detector does not look into its
+    /// stack.
     static KEPT: AtomicUsize = AtomicUsize::new(0);
     at_the_very_end(
         || {
@@ -1037,7 +1044,8 @@ fn a_thread_that_leaves_is_gone_until_it_comes_again() {
     join_in_time("one that came again", thread);
 }
 
-/// What main has in its slot goes when nobody runs any more: a tasklet that goes with it leaves no room for a new one, which would never end.
+/// What main has in its slot goes when nobody runs any more: a tasklet that goes with it leaves no
+/// room for a new one, which would never end.
 #[test]
 fn a_tasklet_that_goes_in_the_end_leaves_no_room_for_another() {
     struct Late(Option<Tasklet>, mpsc::Sender<(bool, usize)>);

@@ -350,7 +350,8 @@ fn a_loop_is_not_idle_while_there_is_mail() {
     .unwrap();
 }
 
-/// What is asked of a thread may block there, though it should not. What is asked next does not wait for it.
+/// What is asked of a thread may block there, though it should not. What is asked next does not
+/// wait for it.
 #[test]
 fn a_question_that_blocks_does_not_hold_up_the_next() {
     let (tell, told) = mpsc::channel();
@@ -393,7 +394,8 @@ fn a_question_that_blocks_does_not_hold_up_the_next() {
     asks.join().unwrap().unwrap();
 }
 
-/// The letter that throws is read by an operation that has failed already: what was thrown is for the next one.
+/// The letter that throws is read by an operation that has failed already: what was thrown is for
+/// the next one.
 #[test]
 fn a_kill_is_not_lost_when_the_operation_that_reads_it_fails() {
     let main = hardswitch::main_tasklet().remote().unwrap();

@@ -436,7 +436,8 @@ fn a_queue_channel_has_timeouts_too() {
 
 #[test]
 fn destructors_that_wait_while_a_timed_wait_ends_have_their_own_time() {
-    // The value dropped on the way back to the waiting tasklet blocks itself, with a timeout of its own.
+    // The value dropped on the way back to the waiting tasklet blocks itself, with a timeout of its
+    // own.
     struct Waits(Log);
     impl Drop for Waits {
         fn drop(&mut self) {

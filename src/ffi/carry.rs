@@ -14,7 +14,8 @@ use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
 use crate::Error;
 
-/// A channel of any kind. Whose a value is after a call that failed depends on why it failed, so all of them tell what was thrown.
+/// A channel of any kind. Whose a value is after a call that failed depends on why it failed, so
+/// all of them tell what was thrown.
 pub(super) trait Carrier {
     fn send(&self, value: Owned) -> Result<(), WaitError>;
     fn send_timeout(&self, value: Owned, time: Duration) -> Result<(), Refused>;
@@ -29,7 +30,8 @@ pub(super) trait Carrier {
 /// Why a value was not sent, and the value, if nobody got it.
 pub(super) type Refused = (WaitError, Option<Owned>);
 
-/// `$channel` carries `Owned`s, as `$value`s. All inlined: a frame of its own would lie in every parked tasklet.
+/// `$channel` carries `Owned`s, as `$value`s. All inlined: a frame of its own would lie in every
+/// parked tasklet.
 macro_rules! carrier {
     ($channel:ty, $value:ty) => {
         impl $crate::ffi::carry::Carrier for $channel {
@@ -86,7 +88,8 @@ pub(super) struct Carrying<C> {
     pub(super) destroy: hsw_destroy,
 }
 
-/// Sends with `send`. A value that it gives back for want of patience stays the caller's; otherwise it is freed.
+/// Sends with `send`. A value that it gives back for want of patience stays the caller's; otherwise
+/// it is freed.
 pub(super) fn send<H, C>(
     handle: H,
     value: *mut c_void,
@@ -165,7 +168,8 @@ where
 {
     match time_limit(timeout_ns) {
         Ok(Some(time)) => receive(handle, value, |from: &C| from.receive_timeout(time)),
-        // A closure of its own: `receive` is inlined where it is used once, and its frame would lie in every parked tasklet.
+        // A closure of its own: `receive` is inlined where it is used once, and its frame would lie
+        // in every parked tasklet.
         Ok(None) => receive(handle, value, |from: &C| from.receive()),
         Err(failure) => entry(|| Err(failure)),
     }

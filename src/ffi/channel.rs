@@ -22,14 +22,16 @@ pub struct hsw_channel {
 
 /// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
 ///
-/// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable there, whatever the preference, and
-/// the caller goes on without a switch. Nobody can see who waits. Values, and the function that frees them, cross threads. A thread with
-/// nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the library: the last one
-/// that can run does not get to wait.
+/// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable
+/// there, whatever the preference, and the caller goes on without a switch. Nobody can see who
+/// waits. Values, and the function that frees them, cross threads. A thread with nothing else to do
+/// sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the
+/// library: the last one that can run does not get to wait.
 ///
-/// A thread that does not use the library yet is counted by the handle that is on its way to it: *give each thread a handle of
-/// its own* (`hsw_thread_channel_retain`) when it is started. While there are a handle that nobody has used yet and a thread that has
-/// not used the library yet, no deadlock is found. With a handle that others use already, it would be found too early.
+/// A thread that does not use the library yet is counted by the handle that is on its way to it:
+/// *give each thread a handle of its own* (`hsw_thread_channel_retain`) when it is started. While
+/// there are a handle that nobody has used yet and a thread that has not used the library yet, no
+/// deadlock is found. With a handle that others use already, it would be found too early.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_thread_channel {
@@ -65,7 +67,8 @@ pub(super) type CChannel = Rc<Carrying<Channel<Owned>>>;
 carrier!(Channel<Owned>, Owned);
 handle_of_thread!(hsw_channel, CChannel, Channel, channels);
 
-/// Makes a channel. Its values are pointers. `destroy` (may be null) frees those that nobody will receive.
+/// Makes a channel. Its values are pointers. `destroy` (may be null) frees those that nobody will
+/// receive.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_new(
     destroy: hsw_destroy,
@@ -88,7 +91,8 @@ pub unsafe extern "C" fn hsw_channel_retain(
     object::retain(channel, other)
 }
 
-/// Gives a handle back. It is stale from now on. The channel lives on while others have handles or a tasklet is in a call of it.
+/// Gives a handle back. It is stale from now on. The channel lives on while others have handles or
+/// a tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
     object::release(channel)
@@ -96,9 +100,10 @@ pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
 
 /// Sends a value; blocks while nobody receives.
 ///
-/// The value is the channel's from now on, *also when this call fails* (but for mistakes of the caller's, after which nothing has
-/// changed): then the channel's `destroy` frees it, unless a receiver has it already. (A sender that is killed after its value was
-/// taken gets `HSW_ERR_EXIT`, too; so a sender cannot know whether a value is its own again, and must not have to.)
+/// The value is the channel's from now on, *also when this call fails* (but for mistakes of the
+/// caller's, after which nothing has changed): then the channel's `destroy` frees it, unless a
+/// receiver has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`,
+/// too; so a sender cannot know whether a value is its own again, and must not have to.)
 #[no_mangle]
 pub extern "C" fn hsw_channel_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
     carry::send(channel, value, carry::send_patiently)
@@ -113,7 +118,8 @@ pub unsafe extern "C" fn hsw_channel_receive(
     carry::receive(channel, value, Carrier::receive)
 }
 
-/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds as in `hsw_tasklet_throw`.
+/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds
+/// as in `hsw_tasklet_throw`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_send_throw(
     channel: hsw_channel,
@@ -125,8 +131,9 @@ pub unsafe extern "C" fn hsw_channel_send_throw(
     unsafe { carry::send_throw(channel, payload, destroy, message) }
 }
 
-/// Sends `count` values one after the other. For all of them the same holds as in `hsw_channel_send`. `sent` (may be null) gets how many
-/// were sent, also on failure; the others have been freed then.
+/// Sends `count` values one after the other. For all of them the same holds as in
+/// `hsw_channel_send`. `sent` (may be null) gets how many were sent, also on failure; the others
+/// have been freed then.
 ///
 /// `values` must not lie on a sliced stack other than the caller's own.
 #[no_mangle]
@@ -140,8 +147,8 @@ pub unsafe extern "C" fn hsw_channel_send_sequence(
     unsafe { carry::send_sequence(channel, values, count, sent) }
 }
 
-/// The next value of an iteration over the channel: as `hsw_channel_receive`, but `HSW_ERR_STOP_ITERATION` when the channel is
-/// closing and nobody is sending.
+/// The next value of an iteration over the channel: as `hsw_channel_receive`, but
+/// `HSW_ERR_STOP_ITERATION` when the channel is closing and nobody is sending.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_next(
     channel: hsw_channel,
@@ -150,8 +157,8 @@ pub unsafe extern "C" fn hsw_channel_next(
     carry::next(channel, value)
 }
 
-/// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still the caller's. On any other
-/// failure it is freed.
+/// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still
+/// the caller's. On any other failure it is freed.
 #[no_mangle]
 pub extern "C" fn hsw_channel_try_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
     carry::send(channel, value, Carrier::try_send)
@@ -166,11 +173,12 @@ pub unsafe extern "C" fn hsw_channel_try_receive(
     carry::receive(channel, value, Carrier::try_receive)
 }
 
-/// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
-/// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+/// As `hsw_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all;
+/// `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: nobody received, and the value is still
+/// the caller's. On any other failure it is freed.
 ///
-/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or `hsw_fire_due`. Main drives the
-/// loop itself while it waits here.
+/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or
+/// `hsw_fire_due`. Main drives the loop itself while it waits here.
 #[no_mangle]
 pub extern "C" fn hsw_channel_send_timeout(
     channel: hsw_channel,
@@ -180,7 +188,8 @@ pub extern "C" fn hsw_channel_send_timeout(
     carry::send_within(channel, value, timeout_ns)
 }
 
-/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_channel_send_timeout`.
+/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as
+/// `hsw_channel_send_timeout`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_receive_timeout(
     channel: hsw_channel,
@@ -224,15 +233,16 @@ pub extern "C" fn hsw_channel_set_schedule_all(channel: hsw_channel, on: bool) -
     tell(channel, |c| c.channel.set_schedule_all(on))
 }
 
-/// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
-/// woken.
+/// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait
+/// are still served; none is woken.
 #[no_mangle]
 pub extern "C" fn hsw_channel_close(channel: hsw_channel) -> hsw_status {
     tell(channel, |c| c.channel.close())
 }
 
-/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. They are
-/// queued, none has run yet. What senders were about to send is freed.
+/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may
+/// be null) gets how many. They are queued, none has run yet. What senders were about to send is
+/// freed.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_close_and_wake(
     channel: hsw_channel,
@@ -274,8 +284,8 @@ pub unsafe extern "C" fn hsw_channel_balance(
     ask(channel, balance, "balance", |c| c.channel.balance())
 }
 
-/// The first tasklet that waits on the channel; the handle of nothing when none does. The caller owns the handle. For the others:
-/// `hsw_channel_waiting`.
+/// The first tasklet that waits on the channel; the handle of nothing when none does. The caller
+/// owns the handle. For the others: `hsw_channel_waiting`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_queue(
     channel: hsw_channel,
@@ -286,9 +296,10 @@ pub unsafe extern "C" fn hsw_channel_queue(
     })
 }
 
-/// All who wait on the channel, in the order in which they came, also those that wait with a time limit, in a select, or drive the main loop
-/// meanwhile; a tasklet is named once for each of its waits. At most `capacity` handles are written to `tasklets`, which may be null
-/// when `capacity` is 0; the caller owns each. `count` gets how many wait.
+/// All who wait on the channel, in the order in which they came, also those that wait with a time
+/// limit, in a select, or drive the main loop meanwhile; a tasklet is named once for each of its
+/// waits. At most `capacity` handles are written to `tasklets`, which may be null when `capacity`
+/// is 0; the caller owns each. `count` gets how many wait.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_waiting(
     channel: hsw_channel,
@@ -311,7 +322,8 @@ pub unsafe extern "C" fn hsw_channel_waiting(
             })?);
         }
         for (i, handle) in made.into_iter().enumerate() {
-            // SAFETY: `tasklets` has `capacity` writable elements (contract of the interface), more than `i`.
+            // SAFETY: `tasklets` has `capacity` writable elements (contract of the interface), more
+            // than `i`.
             unsafe { tasklets.add(i).write(handle) };
         }
         count.set(waiting.len());
@@ -319,8 +331,9 @@ pub unsafe extern "C" fn hsw_channel_waiting(
     })
 }
 
-/// Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed with the function that came
-/// with it; so is this one, with `destroy` (may be null), when the channel goes, or when this call fails.
+/// Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed
+/// with the function that came with it; so is this one, with `destroy` (may be null), when the
+/// channel goes, or when this call fails.
 #[no_mangle]
 pub extern "C" fn hsw_channel_set_user_data(
     channel: hsw_channel,

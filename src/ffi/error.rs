@@ -6,8 +6,8 @@ use super::object::{self, get, handle_of_process};
 use super::status::{self, LastError};
 use super::{entry, hsw_status, out};
 
-/// A handle of an error: of what a call failed with, payload and all. Any thread may use it, and it has one owner, who gives it back with
-/// `hsw_error_release`.
+/// A handle of an error: of what a call failed with, payload and all. Any thread may use it, and it
+/// has one owner, who gives it back with `hsw_error_release`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_error {
@@ -17,8 +17,9 @@ pub struct hsw_error {
 
 handle_of_process!(hsw_error, Arc<LastError>, Error);
 
-/// Keeps the calling tasklet's last error, which is forgotten at its next failing call: so that what cleans up may fail, and the error go on all the
-/// same, with `hsw_error_fail`. The last error stays what it is.
+/// Keeps the calling tasklet's last error, which is forgotten at its next failing call: so that
+/// what cleans up may fail, and the error go on all the same, with `hsw_error_fail`. The last error
+/// stays what it is.
 ///
 /// `HSW_ERR_STATE`: there is none.
 #[no_mangle]
@@ -49,8 +50,9 @@ pub extern "C" fn hsw_error_release(error: hsw_error) -> hsw_status {
     object::release(error)
 }
 
-/// Makes the error the calling tasklet's last one, and returns its status: a function that ends with `return hsw_error_fail(error)` fails with the
-/// very error that was kept. The handle stays the caller's. (A handle that names no error is a failure like any other.)
+/// Makes the error the calling tasklet's last one, and returns its status: a function that ends
+/// with `return hsw_error_fail(error)` fails with the very error that was kept. The handle stays
+/// the caller's. (A handle that names no error is a failure like any other.)
 #[no_mangle]
 pub extern "C" fn hsw_error_fail(error: hsw_error) -> hsw_status {
     let mut again = None;

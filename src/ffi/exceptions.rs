@@ -8,13 +8,15 @@ use crate::core::exceptions::{self, Globals, MOST};
 /// `__cxa_get_globals` of a C++ runtime (Itanium C++ ABI, 2.2.2).
 pub type hsw_cxa_get_globals = Option<unsafe extern "C" fn() -> *mut c_void>;
 
-/// Makes a C++ runtime known: from now on each tasklet of the process has exceptions of its own in it, and nobody switches while
-/// one of it is on its way. Without that a tasklet that switches in a `catch` block of that runtime destroys the exceptions of others.
-/// The library finds one by itself: the one that the file which the library is linked into sees. What is added twice is known
-/// until it was removed twice. Any thread may call this, also while others switch.
+/// Makes a C++ runtime known: from now on each tasklet of the process has exceptions of its own in
+/// it, and nobody switches while one of it is on its way. Without that a tasklet that switches in a
+/// `catch` block of that runtime destroys the exceptions of others. The library finds one by
+/// itself: the one that the file which the library is linked into sees. What is added twice is
+/// known until it was removed twice. Any thread may call this, also while others switch.
 ///
-/// Nobody needs to call it who includes this header in C++: each such module does so when it is loaded, and takes it back when it is
-/// unloaded. It is for code that catches in a module with a C++ runtime of its own and has no file that includes this header.
+/// Nobody needs to call it who includes this header in C++: each such module does so when it is
+/// loaded, and takes it back when it is unloaded. It is for code that catches in a module with a
+/// C++ runtime of its own and has no file that includes this header.
 ///
 /// `HSW_ERR_LIMIT`: 32 are known.
 #[no_mangle]
@@ -28,7 +30,8 @@ pub extern "C" fn hsw_exceptions_add(get_globals: hsw_cxa_get_globals) -> hsw_st
     })
 }
 
-/// Takes back one `hsw_exceptions_add`. No tasklet may be in a function of a module that uses this runtime alone, if it is unloaded now.
+/// Takes back one `hsw_exceptions_add`. No tasklet may be in a function of a module that uses this
+/// runtime alone, if it is unloaded now.
 ///
 /// `HSW_ERR_STATE`: it is not known.
 #[no_mangle]
@@ -48,7 +51,7 @@ const _: () = assert!(MOST == 32);
 
 fn globals(function: hsw_cxa_get_globals) -> Result<Globals, Failure> {
     let function = function.ok_or(Failure::Null("get_globals"))?;
-    // SAFETY: the same function; the two types differ in what the address that it returns points to. That it points to the
-    // two words of the ABI is the contract of the interface.
+    // SAFETY: the same function; the two types differ in what the address that it returns points
+    // to. That it points to the two words of the ABI is the contract of the interface.
     Ok(unsafe { core::mem::transmute::<unsafe extern "C" fn() -> *mut c_void, Globals>(function) })
 }

@@ -11,20 +11,25 @@
 //!
 //! or, when any thread may use the object, of a table of the process: the thread is 0 then.
 //!
-//! * **Stale.** A slot's generation grows with every release, so that a released handle no longer matches. A slot whose
-//!   generation is used up is retired, never reused: a stale handle is *always* found out, not just likely.
-//! * **Double release.** Every handle has one owner: `hsw_..._retain` makes a new handle of the same object rather than
-//!   counting up on the old one. So the second release of a handle is an error of whoever does it, also while others hold
-//!   handles of the same object (with a count, the second release would take away somebody else's reference unnoticed).
-//! * **Wrong thread.** No two threads that live have the same tag, so that a foreign handle is told apart without looking at the
-//!   other thread's memory. The tag of a thread that has ended is given again, with the generations that its tables had come to: on
-//!   the next thread that has it the old handles are stale, on all others foreign, and nowhere good.
-//! * **Wrong kind.** A channel in a tasklet's place is found out, if the types of the header were cast away.
+//! * **Stale.** A slot's generation grows with every release, so that a released handle no longer
+//!   matches. A slot whose generation is used up is retired, never reused: a stale handle is
+//!   *always* found out, not just likely.
+//! * **Double release.** Every handle has one owner: `hsw_..._retain` makes a new handle of the
+//!   same object rather than counting up on the old one. So the second release of a handle is an
+//!   error of whoever does it, also while others hold handles of the same object (with a count, the
+//!   second release would take away somebody else's reference unnoticed).
+//! * **Wrong thread.** No two threads that live have the same tag, so that a foreign handle is told
+//!   apart without looking at the other thread's memory. The tag of a thread that has ended is
+//!   given again, with the generations that its tables had come to: on the next thread that has it
+//!   the old handles are stale, on all others foreign, and nowhere good.
+//! * **Wrong kind.** A channel in a tasklet's place is found out, if the types of the header were
+//!   cast away.
 //!
-//! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator. The price is a bounds
-//! check, a comparison and a reference count per call. The limits, each an error and not a wrap: 2^24 live handles of a
-//! kind per thread (per process, for objects of the process), 65,535 threads at a time. What is used up for good is a slot, after
-//! 2^19 handles: a table after 2^43.
+//! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator.
+//! The price is a bounds check, a comparison and a reference count per call. The limits, each an
+//! error and not a wrap: 2^24 live handles of a kind per thread (per process, for objects of the
+//! process), 65,535 threads at a time. What is used up for good is a slot, after 2^19 handles: a
+//! table after 2^43.
 
 use alloc::vec::Vec;
 
@@ -185,8 +190,8 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread; `generations` is what the table of the thread that had the tag before has
-    /// [left](Table::generations).
+    /// `thread` is the tag of the owning thread; `generations` is what the table of the thread that
+    /// had the tag before has [left](Table::generations).
     pub(super) fn new(kind: Kind, thread: u16, generations: Vec<u32>) -> Self {
         let mut table = Table {
             kind,
@@ -204,8 +209,8 @@ impl<T> Table<T> {
         table
     }
 
-    /// For each slot the generation of its next object. With these the next table of the tag begins, so that it does not take the
-    /// handles of this one for its own.
+    /// For each slot the generation of its next object. With these the next table of the tag
+    /// begins, so that it does not take the handles of this one for its own.
     pub(super) fn generations(&self) -> Vec<u32> {
         let next = |slot: &Slot<T>| match slot {
             Slot::Live { generation, .. } => generation + 1,
@@ -259,8 +264,8 @@ impl<T> Table<T> {
         }
     }
 
-    /// Takes the object out; `id` is stale from now on. The caller drops the object after it has let go of the table: the
-    /// drop may call back into the library.
+    /// Takes the object out; `id` is stale from now on. The caller drops the object after it has
+    /// let go of the table: the drop may call back into the library.
     pub(super) fn remove(&mut self, id: u64) -> Result<T, Fault> {
         let index = self.index(id)?;
         let generation = field(id, INDEX_BITS, GENERATION_BITS);

@@ -12,10 +12,11 @@ use super::{entry, hsw_status, out, thread_state, time_limit, Failure};
 use crate::thread::allow_threads;
 use crate::thread::host_lock::{Event, Happening, Hook, HostLock, Owner, Settings};
 
-/// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock. Any thread may use the handle, and
-/// give it back. Only threads that have joined the lock know of it. Its owner gives it up, to who has waited longest, in every wait of the
-/// library with nobody else to run, in `hsw_allow_threads`, when its turn is up and somebody waits (not while an atomic tasklet runs), and
-/// when its thread ends. Code that neither switches nor waits keeps it.
+/// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock.
+/// Any thread may use the handle, and give it back. Only threads that have joined the lock know of
+/// it. Its owner gives it up, to who has waited longest, in every wait of the library with nobody
+/// else to run, in `hsw_allow_threads`, when its turn is up and somebody waits (not while an atomic
+/// tasklet runs), and when its thread ends. Code that neither switches nor waits keeps it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_host_lock {
@@ -29,10 +30,11 @@ handle_of_process!(hsw_host_lock, HostLock, HostLock);
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_host_lock_settings {
-    /// When it has made so many switches while another waits; pumps and runs count as well. 0 and 1 are the first; `HSW_NO_LIMIT`: switches
-    /// do not count.
+    /// When it has made so many switches while another waits; pumps and runs count as well. 0 and 1
+    /// are the first; `HSW_NO_LIMIT`: switches do not count.
     pub switches: u64,
-    /// At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time does not count.
+    /// At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time
+    /// does not count.
     pub time_ns: u64,
 }
 
@@ -84,27 +86,31 @@ pub unsafe extern "C" fn hsw_host_lock_retain(
     object::retain(lock, other)
 }
 
-/// Gives a handle (not the lock) back. It is stale from now on. Threads that have joined the lock stay with it.
+/// Gives a handle (not the lock) back. It is stale from now on. Threads that have joined the lock
+/// stay with it.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_release(lock: hsw_host_lock) -> hsw_status {
     object::release(lock)
 }
 
-/// The calling thread takes the lock, which blocks the *thread* until it is its turn, and runs only while it has it from now on: until it
-/// leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it has joined another one.
+/// The calling thread takes the lock, which blocks the *thread* until it is its turn, and runs only
+/// while it has it from now on: until it leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it
+/// has joined another one.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_join(lock: hsw_host_lock) -> hsw_status {
     entry(|| get(lock)?.join().map_err(Failure::own))
 }
 
-/// The calling thread gives the lock up for good. No-op for one that has not joined it, and within `hsw_allow_threads`.
+/// The calling thread gives the lock up for good. No-op for one that has not joined it, and within
+/// `hsw_allow_threads`.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_leave(lock: hsw_host_lock) -> hsw_status {
     tell(lock, HostLock::leave)
 }
 
-/// The calling thread joins, and so does every thread that uses the library: those to come with their first call, those that are there at
-/// their next switch or pump. Not the workers of pools. Fails as `hsw_host_lock_join`.
+/// The calling thread joins, and so does every thread that uses the library: those to come with
+/// their first call, those that are there at their next switch or pump. Not the workers of pools.
+/// Fails as `hsw_host_lock_join`.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_install(lock: hsw_host_lock) -> hsw_status {
     entry(|| get(lock)?.install().map_err(Failure::own))
@@ -119,7 +125,8 @@ pub extern "C" fn hsw_host_lock_uninstall() -> hsw_status {
     })
 }
 
-/// The lock that the calling thread has joined; the handle of nothing when it has not. The caller owns the handle.
+/// The lock that the calling thread has joined; the handle of nothing when it has not. The caller
+/// owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_host_lock_current(lock: *mut hsw_host_lock) -> hsw_status {
     entry(|| {
@@ -129,10 +136,12 @@ pub unsafe extern "C" fn hsw_host_lock_current(lock: *mut hsw_host_lock) -> hsw_
     })
 }
 
-/// Calls `function(argument)`, and lets other threads have the lock meanwhile: for blocking work of the host's own. Nests; for a thread
-/// that has joined no lock it just calls the function. `argument` may point to the caller's stack.
+/// Calls `function(argument)`, and lets other threads have the lock meanwhile: for blocking work of
+/// the host's own. Nests; for a thread that has joined no lock it just calls the function.
+/// `argument` may point to the caller's stack.
 ///
-/// Inside, no tasklet runs: what would switch or pump fails with `HSW_ERR_SWITCH_TRAP`, what would wait with `HSW_ERR_BLOCK_TRAP`.
+/// Inside, no tasklet runs: what would switch or pump fails with `HSW_ERR_SWITCH_TRAP`, what would
+/// wait with `HSW_ERR_BLOCK_TRAP`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_allow_threads(
     function: hsw_function,
@@ -249,12 +258,14 @@ pub struct hsw_host_lock_event {
     pub time_ns: u64,
 }
 
-/// Called by the thread that something happened to. It may look, but what would switch or wait is refused. It must not unwind.
+/// Called by the thread that something happened to. It may look, but what would switch or wait is
+/// refused. It must not unwind.
 pub type hsw_host_lock_hook =
     Option<unsafe extern "C" fn(event: *const hsw_host_lock_event, user: *mut c_void)>;
 
-/// Sets what is told of the lock's events, by all threads; null clears it. `user` is passed on, and freed with `destroy_user` (may be
-/// null), on any thread, when the hook has been replaced and no call of it is under way, or when this call fails.
+/// Sets what is told of the lock's events, by all threads; null clears it. `user` is passed on, and
+/// freed with `destroy_user` (may be null), on any thread, when the hook has been replaced and no
+/// call of it is under way, or when this call fails.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_host_lock_set_hook(
     lock: hsw_host_lock,
@@ -280,7 +291,8 @@ pub unsafe extern "C" fn hsw_host_lock_set_hook(
                     time_ns: time.map_or(0, nanoseconds),
                 };
                 let user = &user; // the whole of it is captured, not its field
-                                  // SAFETY: the contract of the interface: a hook of this type, which does not unwind, and what goes with it.
+                                  // SAFETY: the contract of the interface: a hook of this type,
+                                  // which does not unwind, and what goes with it.
                 thread_state::call_back(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
             })
         });

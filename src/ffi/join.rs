@@ -16,8 +16,9 @@ use crate::error::WaitError;
 use crate::join::{self, JoinHandle};
 use crate::Error;
 
-/// A handle of a tasklet's result, once it has ended; for its owner and thread the same holds as for `hsw_tasklet`. The last one frees
-/// a result that nobody took; the tasklet runs on all the same.
+/// A handle of a tasklet's result, once it has ended; for its owner and thread the same holds as
+/// for `hsw_tasklet`. The last one frees a result that nobody took; the tasklet runs on all the
+/// same.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_join {
@@ -25,8 +26,9 @@ pub struct hsw_join {
     pub handle: u64,
 }
 
-/// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns `HSW_OK`. What it ends with
-/// otherwise is what who joins it is told (`HSW_ERR_THROWN`), and what it has written is still its own to free.
+/// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns
+/// `HSW_OK`. What it ends with otherwise is what who joins it is told (`HSW_ERR_THROWN`), and what
+/// it has written is still its own to free.
 pub type hsw_join_entry =
     Option<unsafe extern "C" fn(argument: *mut c_void, result: *mut *mut c_void) -> RawStatus>;
 
@@ -45,7 +47,8 @@ impl Task {
     fn run(self) -> Result<Owned, Error> {
         let mut result = ptr::null_mut();
         let function = self.function;
-        // SAFETY: the contract of the interface: an `hsw_join_entry`, which does not unwind; and the argument given with it.
+        // SAFETY: the contract of the interface: an `hsw_join_entry`, which does not unwind; and
+        // the argument given with it.
         at_root(self.argument, |argument| unsafe {
             thread_state::unwindable_with_result(function)(argument, &raw mut result)
         })?;
@@ -53,8 +56,9 @@ impl Task {
     }
 }
 
-/// As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be null) frees a result that nobody takes.
-/// What the tasklet fails with goes to who joins it, and neither to `hsw_run` nor to an error handler.
+/// As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be
+/// null) frees a result that nobody takes. What the tasklet fails with goes to who joins it, and
+/// neither to `hsw_run` nor to an error handler.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_spawn(
     function: hsw_join_entry,
@@ -101,15 +105,17 @@ pub extern "C" fn hsw_join_release(join: hsw_join) -> hsw_status {
     object::release(join)
 }
 
-/// Waits until the tasklet has ended, for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes), and takes
-/// its result, which is the caller's.
+/// Waits until the tasklet has ended, for at most `timeout_ns` nanoseconds (0: not at all;
+/// `HSW_NO_LIMIT`: as long as it takes), and takes its result, which is the caller's.
 ///
-/// `HSW_ERR_THROWN`: the tasklet failed, or something was thrown at the caller; `hsw_last_error_payload` has what an exception carries,
-/// `hsw_last_error_cause` the status that the tasklet returned otherwise. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was
-/// killed. `HSW_ERR_CLOSED`: somebody has had the result. `HSW_ERR_TIMEOUT`: the time is over; the tasklet goes on, and can be joined
-/// again.
+/// `HSW_ERR_THROWN`: the tasklet failed, or something was thrown at the caller;
+/// `hsw_last_error_payload` has what an exception carries, `hsw_last_error_cause` the status that
+/// the tasklet returned otherwise. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was killed.
+/// `HSW_ERR_CLOSED`: somebody has had the result. `HSW_ERR_TIMEOUT`: the time is over; the tasklet
+/// goes on, and can be joined again.
 ///
-/// The result stays until somebody has it: a caller that is killed, or thrown at, before this call has returned leaves it to the next.
+/// The result stays until somebody has it: a caller that is killed, or thrown at, before this call
+/// has returned leaves it to the next.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_wait(
     join: hsw_join,

@@ -1,14 +1,16 @@
 //! The C ABI: what `include/hardswitch.h` declares.
 //!
-//! It owns the tables of handles and the last errors, one set per thread (`local`); everything else is the runtime's.
-//! It never unwinds into C, never lends C a pointer into the runtime, and never holds one of its own borrows while it calls
-//! the runtime: that call may switch to a tasklet which calls the C ABI again.
+//! It owns the tables of handles and the last errors, one set per thread (`local`); everything else
+//! is the runtime's. It never unwinds into C, never lends C a pointer into the runtime, and never
+//! holds one of its own borrows while it calls the runtime: that call may switch to a tasklet which
+//! calls the C ABI again.
 //!
 //! # Safety, for the whole interface
-//! Every function may be called with any handle; a handle that is not good is an error code. Of pointers the functions can
-//! only tell null. So each one that is not null must be what the header says it is: an out-parameter points to writable
-//! memory of its type, a string ends in a zero byte, a buffer has the bytes its size promises, and a function pointer is a
-//! function of that type which does not unwind (the C++ header sees to that).
+//! Every function may be called with any handle; a handle that is not good is an error code. Of
+//! pointers the functions can only tell null. So each one that is not null must be what the header
+//! says it is: an out-parameter points to writable memory of its type, a string ends in a zero
+//! byte, a buffer has the bytes its size promises, and a function pointer is a function of that
+//! type which does not unwind (the C++ header sees to that).
 
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // said once, above
@@ -70,10 +72,11 @@ pub use status::{hsw_status, RawStatus};
 /// The result of the body of an entry.
 type Done = core::result::Result<(), Failure>;
 
-/// Runs the body of an entry: no panic of it gets out, its failure becomes the last error of the calling tasklet, and its
-/// status the entry's.
+/// Runs the body of an entry: no panic of it gets out, its failure becomes the last error of the
+/// calling tasklet, and its status the entry's.
 ///
-/// Switching inside of `catch_unwind` is fine: while nobody panics it is two labels in the unwind table, no state.
+/// Switching inside of `catch_unwind` is fine: while nobody panics it is two labels in the unwind
+/// table, no state.
 #[inline(always)] // a frame of its own would lie in every parked tasklet
 fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     #[cfg(feature = "std")]
@@ -103,8 +106,8 @@ struct Out<T>(*mut T);
 
 impl<T> Out<T> {
     fn set(self, value: T) {
-        // SAFETY: not null (checked on making); otherwise the caller's promise, see the module's contract. `write` and not
-        // an assignment: the memory need not be initialised.
+        // SAFETY: not null (checked on making); otherwise the caller's promise, see the module's
+        // contract. `write` and not an assignment: the memory need not be initialised.
         unsafe { self.0.write(value) }
     }
 }
@@ -125,7 +128,8 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
     }
 }
 
-/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`. Negative numbers become large ones on their way here.
+/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`. Negative numbers become large ones on
+/// their way here.
 fn time_limit(nanoseconds: u64) -> Result<Option<Duration>, Failure> {
     match nanoseconds {
         run::HSW_NO_LIMIT => Ok(None),
@@ -152,7 +156,8 @@ unsafe fn string(
     Ok(String::from_utf8_lossy(bytes.to_bytes()).into_owned())
 }
 
-/// Copies a text to the caller: at most `capacity` bytes with the final zero; `length` (may be null) gets the whole length.
+/// Copies a text to the caller: at most `capacity` bytes with the final zero; `length` (may be
+/// null) gets the whole length.
 ///
 /// SAFETY: `buffer` is null or has `capacity` writable bytes.
 unsafe fn write_text(text: &str, buffer: *mut c_char, capacity: usize, length: *mut usize) -> Done {
@@ -177,8 +182,9 @@ pub extern "C" fn hsw_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// The version of the interface in this header. A host that was compiled against another `HSW_ABI_VERSION` than the library
-/// it is linked to must not go on: compare the two once at start.
+/// The version of the interface in this header. A host that was compiled against another
+/// `HSW_ABI_VERSION` than the library it is linked to must not go on: compare the two once at
+/// start.
 pub const HSW_ABI_VERSION: u32 = 1;
 
 /// `HSW_ABI_VERSION` of the library that is linked.

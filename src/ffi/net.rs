@@ -15,8 +15,9 @@ use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
 use crate::net::{TcpListener, TcpStream};
 
-/// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle that is used by several
-/// tasklets at a time is fine: a reader and a writer do not disturb each other.
+/// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle
+/// that is used by several tasklets at a time is fine: a reader and a writer do not disturb each
+/// other.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_socket {
@@ -47,8 +48,9 @@ fn with_stream<R>(
     }
 }
 
-/// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also while a worker looks up the name. Each
-/// address of the host is tried. All that together takes `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries).
+/// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also
+/// while a worker looks up the name. Each address of the host is tried. All that together takes
+/// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_connect(
     host: *const c_char,
@@ -70,7 +72,8 @@ pub unsafe extern "C" fn hsw_tcp_connect(
     })
 }
 
-/// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port` tells which.
+/// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port`
+/// tells which.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_listen(
     address: *const c_char,
@@ -116,9 +119,11 @@ pub unsafe extern "C" fn hsw_tcp_accept(
     })
 }
 
-/// Receives up to `size` bytes; waits while there are none. 0 in `*received`: the peer has ended the stream.
+/// Receives up to `size` bytes; waits while there are none. 0 in `*received`: the peer has ended
+/// the stream.
 ///
-/// The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while the tasklet runs.
+/// The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while
+/// the tasklet runs.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_read(
     socket: hsw_socket,
@@ -134,7 +139,8 @@ pub unsafe extern "C" fn hsw_socket_read(
         let bytes: &mut [u8] = if size == 0 {
             &mut []
         } else {
-            // SAFETY: not null; `size` writable bytes that nobody else uses meanwhile, by the contract of the interface.
+            // SAFETY: not null; `size` writable bytes that nobody else uses meanwhile, by the
+            // contract of the interface.
             unsafe { core::slice::from_raw_parts_mut(buffer.cast(), size) }
         };
         received.set(with_stream(socket, |mut stream| stream.read(bytes))?);
@@ -142,10 +148,12 @@ pub unsafe extern "C" fn hsw_socket_read(
     })
 }
 
-/// Sends all `size` bytes; waits while the system takes no more. For the data the same holds as for the buffer of `hsw_socket_read`.
+/// Sends all `size` bytes; waits while the system takes no more. For the data the same holds as for
+/// the buffer of `hsw_socket_read`.
 ///
-/// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a write that has timed out goes on with those that
-/// are left. Who leaves it null can only give the connection up then.
+/// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a write that
+/// has timed out goes on with those that are left. Who leaves it null can only give the connection
+/// up then.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_write(
     socket: hsw_socket,
@@ -171,8 +179,9 @@ pub unsafe extern "C" fn hsw_socket_write(
     })
 }
 
-/// How long a single wait of a read or a write (of a listener: of an accept) may last, in nanoseconds; then `HSW_ERR_TIMEOUT`.
-/// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`.
+/// How long a single wait of a read or a write (of a listener: of an accept) may last, in
+/// nanoseconds; then `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit. 0 is
+/// `HSW_ERR_ARGUMENT`.
 #[no_mangle]
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
     entry(|| {
@@ -222,7 +231,8 @@ pub unsafe extern "C" fn hsw_socket_retain(
     object::retain(socket, other)
 }
 
-/// Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`. The handle stays to be released.
+/// Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`.
+/// The handle stays to be released.
 #[no_mangle]
 pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
     object::tell(socket, |socket| match &**socket {
@@ -231,7 +241,8 @@ pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
     })
 }
 
-/// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no tasklet is in a call of it.
+/// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no
+/// tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_socket_release(socket: hsw_socket) -> hsw_status {
     object::release(socket)

@@ -1,4 +1,5 @@
-//! What all kinds of handles have in common: the bodies of the entries that differ in the kind alone.
+//! What all kinds of handles have in common: the bodies of the entries that differ in the kind
+//! alone.
 
 use core::borrow::Borrow;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +23,8 @@ pub(super) trait Handle: Copy {
     /// The three operations of the table that has the objects. None of them runs code of C's.
     fn insert(object: Self::Object) -> Found<u64>;
     fn look_up(self) -> Found<Self::Kept>;
-    /// The handle is stale from now on. What is returned goes when the caller drops it, which may run code of C's.
+    /// The handle is stale from now on. What is returned goes when the caller drops it, which may
+    /// run code of C's.
     fn remove(self) -> Found<Self::Kept>;
 }
 
@@ -33,7 +35,8 @@ fn found<H: Handle, T>(found: Found<T>) -> Result<T, Failure> {
     found?.map_err(|fault| Failure::Handle(H::KIND, fault))
 }
 
-/// `$handle` names an object of the calling thread, in the table `$table` of its part of the interface.
+/// `$handle` names an object of the calling thread, in the table `$table` of its part of the
+/// interface.
 macro_rules! handle_of_thread {
     ($handle:ident, $object:ty, $kind:ident, $table:ident) => {
         impl $crate::ffi::object::Handle for $handle {
@@ -99,8 +102,8 @@ pub(super) use handle_of_process;
 /// Live handles of the process.
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
-/// How many handles of objects that any thread may use are live: of channels between threads, locks and their kin, remotes, loops,
-/// pools and keys of tasklet-local values. For finding leaks.
+/// How many handles of objects that any thread may use are live: of channels between threads, locks
+/// and their kin, remotes, loops, pools and keys of tasklet-local values. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_shared_handles() -> usize {
     SHARED.load(Ordering::Relaxed)
@@ -155,8 +158,8 @@ pub(super) fn retain<H: Handle<Object: Clone>>(handle: H, other: *mut H) -> hsw_
     make(other, "other", || Ok(get(handle)?.borrow().clone()))
 }
 
-/// As [`retain`], for objects of which each handle has one of its own: by it the runtime knows a handle that nobody has used
-/// yet.
+/// As [`retain`], for objects of which each handle has one of its own: by it the runtime knows a
+/// handle that nobody has used yet.
 #[cfg(feature = "std")]
 pub(super) fn retain_own<H, O>(handle: H, other: *mut H) -> hsw_status
 where

@@ -11,13 +11,15 @@ use crate::error::WaitError;
 use crate::offload::{self, Call, Pool, Refusal, Settings};
 use crate::Error;
 
-/// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's thread: none of its handles, and no
-/// address of a sliced stack. What it returns is the result. It must not unwind.
+/// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's
+/// thread: none of its handles, and no address of a sliced stack. What it returns is the result. It
+/// must not unwind.
 pub type hsw_job = Option<unsafe extern "C" fn(argument: *mut c_void) -> *mut c_void>;
 
-/// Gets the outcome of a job that its tasklet did not wait for to the end: `HSW_OK` and the result, which is the callback's then; or why
-/// the job was not called (`HSW_ERR_CLOSED`: its pool was shut down before), and null. Called once, on the tasklet's thread, in a pump of
-/// its main loop, or, when the outcome was there already, as the tasklet leaves the wait. It must not block or unwind.
+/// Gets the outcome of a job that its tasklet did not wait for to the end: `HSW_OK` and the result,
+/// which is the callback's then; or why the job was not called (`HSW_ERR_CLOSED`: its pool was shut
+/// down before), and null. Called once, on the tasklet's thread, in a pump of its main loop, or,
+/// when the outcome was there already, as the tasklet leaves the wait. It must not block or unwind.
 pub type hsw_abandoned =
     Option<unsafe extern "C" fn(outcome: hsw_status, result: *mut c_void, user: *mut c_void)>;
 
@@ -77,7 +79,8 @@ fn of_call(ended: WaitError) -> Failure {
     }
 }
 
-/// Fills in the settings that the process's pool has unless told otherwise: 4 threads of 256 KiB, 1024 calls that wait.
+/// Fills in the settings that the process's pool has unless told otherwise: 4 threads of 256 KiB,
+/// 1024 calls that wait.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pool_settings_default(settings: *mut hsw_pool_settings) -> hsw_status {
     entry(|| {
@@ -110,8 +113,8 @@ unsafe fn wanted(settings: *const hsw_pool_settings) -> Settings {
     }
 }
 
-/// Settings of the process's pool, before its first use; null: the default ones. `HSW_ERR_SETTINGS`: it is in use already, or a value
-/// cannot be.
+/// Settings of the process's pool, before its first use; null: the default ones.
+/// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload_configure(settings: *const hsw_pool_settings) -> hsw_status {
     entry(|| {
@@ -120,7 +123,8 @@ pub unsafe extern "C" fn hsw_offload_configure(settings: *const hsw_pool_setting
     })
 }
 
-/// Makes a pool; no thread is started yet. Null: the default settings. `HSW_ERR_SETTINGS`: a value cannot be.
+/// Makes a pool; no thread is started yet. Null: the default settings. `HSW_ERR_SETTINGS`: a value
+/// cannot be.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pool_new(
     settings: *const hsw_pool_settings,
@@ -144,16 +148,17 @@ pub unsafe extern "C" fn hsw_pool_retain(pool: hsw_pool, other: *mut hsw_pool) -
     object::retain(pool, other)
 }
 
-/// Gives a handle back. It is stale from now on, for all threads. The last one shuts the pool down as `hsw_pool_shutdown` does, and blocks
-/// the thread as long.
+/// Gives a handle back. It is stale from now on, for all threads. The last one shuts the pool down
+/// as `hsw_pool_shutdown` does, and blocks the thread as long.
 #[no_mangle]
 pub extern "C" fn hsw_pool_release(pool: hsw_pool) -> hsw_status {
     object::release(pool)
 }
 
-/// Takes no more calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the *thread* until then. The outcomes
-/// come home with the next pump of those who called. With `cancel`, calls that no thread has begun are given back: they fail with
-/// `HSW_ERR_CLOSED`. Twice is fine.
+/// Takes no more calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the
+/// *thread* until then. The outcomes come home with the next pump of those who called. With
+/// `cancel`, calls that no thread has begun are given back: they fail with `HSW_ERR_CLOSED`. Twice
+/// is fine.
 #[no_mangle]
 pub extern "C" fn hsw_pool_shutdown(pool: hsw_pool, cancel: bool) -> hsw_status {
     object::tell(pool, |pool| {
@@ -193,30 +198,36 @@ pub unsafe extern "C" fn hsw_pool_load(
 pub struct hsw_offload_call {
     /// The function.
     pub job: hsw_job,
-    /// What it is called with. The runtime's once the call is made, whatever its status, mistakes included: if the job is never called,
-    /// `destroy_argument` frees it; once called, the job must, which may be after a call that has failed.
+    /// What it is called with. The runtime's once the call is made, whatever its status, mistakes
+    /// included: if the job is never called, `destroy_argument` frees it; once called, the job
+    /// must, which may be after a call that has failed.
     pub argument: *mut c_void,
     /// Frees the argument of a job that is never called. May be null. Any thread may call it.
     pub destroy_argument: hsw_destroy,
     /// Frees a result that nobody takes. May be null. Any thread may call it.
     pub destroy_result: hsw_destroy,
-    /// How long the tasklet waits, in nanoseconds; `HSW_NO_LIMIT`: as long as it takes. 0: until the next pump.
+    /// How long the tasklet waits, in nanoseconds; `HSW_NO_LIMIT`: as long as it takes. 0: until
+    /// the next pump.
     pub timeout_ns: u64,
     /// Where the job runs; the handle of nothing: in the process's pool.
     pub pool: hsw_pool,
-    /// Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result` frees the result.
+    /// Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result`
+    /// frees the result.
     pub on_abandoned: hsw_abandoned,
     /// What the callback is called with. The runtime's, as the argument.
     pub user: *mut c_void,
-    /// Frees `user` when the callback has returned or will not be called, on the tasklet's thread. May be null.
+    /// Frees `user` when the callback has returned or will not be called, on the tasklet's thread.
+    /// May be null.
     pub destroy_user: hsw_destroy,
 }
 
-/// Calls a job on a worker thread. The calling tasklet is blocked meanwhile, the others run. The result is the caller's.
+/// Calls a job on a worker thread. The calling tasklet is blocked meanwhile, the others run. The
+/// result is the caller's.
 ///
-/// If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`), the job still runs on, and its outcome
-/// goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's queue is full. `HSW_ERR_CLOSED`: the pool has been shut down.
-/// `HSW_ERR_IO`: no thread can be made.
+/// If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`),
+/// the job still runs on, and its outcome goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's
+/// queue is full. `HSW_ERR_CLOSED`: the pool has been shut down. `HSW_ERR_IO`: no thread can be
+/// made.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload_with(
     call: *const hsw_offload_call,
@@ -268,7 +279,8 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
     let destroy_result = call.destroy_result;
     let mut made = Call::new(move || {
         let (pointer, _) = Owned::from(argument).take();
-        // SAFETY: the contract of the interface: a job, with the argument given for it, called once.
+        // SAFETY: the contract of the interface: a job, with the argument given for it, called
+        // once.
         Sent::from(Owned::new(unsafe { job(pointer) }, destroy_result))
     })
     .pool(&pool);
@@ -284,7 +296,8 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
                     (status, ptr::null_mut())
                 }
             };
-            // SAFETY: the contract of the interface: a callback of this type, which does not unwind, and what goes with it.
+            // SAFETY: the contract of the interface: a callback of this type, which does not
+            // unwind, and what goes with it.
             thread_state::call_back(|| unsafe { callback(status, result, user.peek().0) });
         });
     }

@@ -10,7 +10,8 @@ use super::value::{hsw_destroy, Owned};
 use super::{hsw_status, set_if_wanted};
 use crate::QueueChannel;
 
-/// A handle of a channel with a queue; for its owner and thread the same holds as for `hsw_tasklet`.
+/// A handle of a channel with a queue; for its owner and thread the same holds as for
+/// `hsw_tasklet`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_queue {
@@ -23,8 +24,9 @@ pub(super) type CQueue = Rc<Carrying<QueueChannel<Owned>>>;
 carrier!(QueueChannel<Owned>, Owned);
 handle_of_thread!(hsw_queue, CQueue, Queue, queues);
 
-/// Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits only when it is full, and nobody is
-/// switched to. `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody will receive.
+/// Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits
+/// only when it is full, and nobody is switched to. `SIZE_MAX`: no bound. `destroy` (may be null)
+/// frees values that nobody will receive.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_new(
     bound: usize,
@@ -51,9 +53,10 @@ pub extern "C" fn hsw_queue_release(queue: hsw_queue) -> hsw_status {
     object::release(queue)
 }
 
-/// Hands a value to a tasklet that receives, or queues it; waits while the queue is full, for at most `timeout_ns` nanoseconds (0: not
-/// at all; `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: it was full all the time, and the value is still the caller's.
-/// On any other failure it is freed.
+/// Hands a value to a tasklet that receives, or queues it; waits while the queue is full, for at
+/// most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
+/// `HSW_ERR_TIMEOUT`: it was full all the time, and the value is still the caller's. On any other
+/// failure it is freed.
 #[no_mangle]
 pub extern "C" fn hsw_queue_send(
     queue: hsw_queue,
@@ -63,8 +66,8 @@ pub extern "C" fn hsw_queue_send(
     carry::send_within(queue, value, timeout_ns)
 }
 
-/// Takes the first value, which is the caller's; waits while there is none, for at most `timeout_ns` nanoseconds (as
-/// `hsw_queue_send`).
+/// Takes the first value, which is the caller's; waits while there is none, for at most
+/// `timeout_ns` nanoseconds (as `hsw_queue_send`).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_receive(
     queue: hsw_queue,
@@ -74,8 +77,8 @@ pub unsafe extern "C" fn hsw_queue_receive(
     carry::receive_within(queue, value, timeout_ns)
 }
 
-/// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the same holds as in
-/// `hsw_tasklet_throw`.
+/// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the
+/// same holds as in `hsw_tasklet_throw`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_send_throw(
     queue: hsw_queue,
@@ -93,8 +96,8 @@ pub unsafe extern "C" fn hsw_queue_next(queue: hsw_queue, value: *mut *mut c_voi
     carry::next(queue, value)
 }
 
-/// Closes the queue: nothing more is queued, and nobody may start to wait; what is queued can still be received. With `wake`, the waits
-/// of all who wait end with `HSW_ERR_CLOSED`.
+/// Closes the queue: nothing more is queued, and nobody may start to wait; what is queued can still
+/// be received. With `wake`, the waits of all who wait end with `HSW_ERR_CLOSED`.
 #[no_mangle]
 pub extern "C" fn hsw_queue_close(queue: hsw_queue, wake: bool) -> hsw_status {
     tell(queue, |q| {
@@ -112,8 +115,8 @@ pub extern "C" fn hsw_queue_open(queue: hsw_queue) -> hsw_status {
     tell(queue, |q| q.channel.open())
 }
 
-/// How many values are queued; and in `balance` that number plus the senders that wait, or minus how many receivers wait. Either may be
-/// null.
+/// How many values are queued; and in `balance` that number plus the senders that wait, or minus
+/// how many receivers wait. Either may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_length(
     queue: hsw_queue,

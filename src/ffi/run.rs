@@ -9,11 +9,13 @@ use super::tasklet::{hsw_entry, hsw_tasklet};
 use super::{entry, hsw_status, out, quietly, set_if_wanted, thread_state, time_limit};
 use crate::{Budget, Error, StateError};
 
-/// How long a run may take, in turns of tasklets and in time, whichever is used up first. `HSW_NO_LIMIT` is no limit.
+/// How long a run may take, in turns of tasklets and in time, whichever is used up first.
+/// `HSW_NO_LIMIT` is no limit.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_budget {
-    /// How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as well. With 0 nobody runs.
+    /// How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as
+    /// well. With 0 nobody runs.
     pub switches: u64,
     /// Nanoseconds. 0 is one turn.
     pub time_ns: u64,
@@ -35,7 +37,8 @@ pub struct hsw_run_report {
     pub left: hsw_budget,
     /// Was the budget used up?
     pub used_up: bool,
-    /// Who was giving way when it was, if still queued; else the handle of nothing. The caller owns the handle.
+    /// Who was giving way when it was, if still queued; else the handle of nothing. The caller owns
+    /// the handle.
     pub interrupted: hsw_tasklet,
 }
 
@@ -63,9 +66,9 @@ impl hsw_budget {
     }
 }
 
-/// As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the next run goes on with them.
-/// Budgets are checked when tasklets switch: one that never gives way keeps its turn. Atomic tasklets are not interrupted.
-/// `report` may be null.
+/// As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the
+/// next run goes on with them. Budgets are checked when tasklets switch: one that never gives way
+/// keeps its turn. Atomic tasklets are not interrupted. `report` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_run_with(
     budget: *const hsw_budget,
@@ -94,14 +97,15 @@ pub unsafe extern "C" fn hsw_run_with(
     })
 }
 
-/// Whether `hsw_tasklet_run` nests, as in Stackless (the default), or puts its target first and leaves the order of all others. Of
-/// the calling thread; answers the old setting.
+/// Whether `hsw_tasklet_run` nests, as in Stackless (the default), or puts its target first and
+/// leaves the order of all others. Of the calling thread; answers the old setting.
 #[no_mangle]
 pub extern "C" fn hsw_set_use_nested_tasklets(nested: bool) -> bool {
     quietly(true, || crate::set_use_nested_tasklets(nested))
 }
 
-/// Whether the run times of the calling thread's tasklets are measured; answers the old setting. Off at first.
+/// Whether the run times of the calling thread's tasklets are measured; answers the old setting.
+/// Off at first.
 #[no_mangle]
 pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
     quietly(false, || crate::set_statistics(on))
@@ -119,8 +123,9 @@ fn ask_clock_of_c() -> u64 {
     }
 }
 
-/// Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's. Without std there is none, and
-/// budgets in time and timeouts fail with `HSW_ERR_STATE` until one is given.
+/// Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's.
+/// Without std there is none, and budgets in time and timeouts fail with `HSW_ERR_STATE` until one
+/// is given.
 #[no_mangle]
 pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
     entry(|| {
@@ -144,17 +149,18 @@ pub unsafe extern "C" fn hsw_now_ns(now: *mut u64) -> hsw_status {
     })
 }
 
-/// Ends the waits of the calling thread whose time has come; answers how many. For hosts that do not pump the main loop: `hsw_pump`
-/// does it as well.
+/// Ends the waits of the calling thread whose time has come; answers how many. For hosts that do
+/// not pump the main loop: `hsw_pump` does it as well.
 #[no_mangle]
 pub extern "C" fn hsw_fire_due() -> usize {
     quietly(0, crate::time::fire_due)
 }
 
-/// Calls `function(argument)` with a time limit for whatever it waits for: when `timeout_ns` nanoseconds are over, the wait that it is in, of
-/// any kind, fails with `HSW_ERR_THROWN`, and if the function passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`.
-/// Otherwise it returns what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that does not wait is not
-/// interrupted. `argument` may point to the caller's stack.
+/// Calls `function(argument)` with a time limit for whatever it waits for: when `timeout_ns`
+/// nanoseconds are over, the wait that it is in, of any kind, fails with `HSW_ERR_THROWN`, and if
+/// the function passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`. Otherwise
+/// it returns what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that
+/// does not wait is not interrupted. `argument` may point to the caller's stack.
 ///
 /// Who looks at the clock: as in `hsw_channel_send_timeout`.
 #[no_mangle]
@@ -166,7 +172,8 @@ pub unsafe extern "C" fn hsw_timeout(
     entry(|| {
         let time = time_limit(timeout_ns)?;
         let function = function.ok_or(Failure::Null("function"))?;
-        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the argument for it.
+        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the
+        // argument for it.
         let call = || {
             status::passed_on(thread_state::inside(|| unsafe {
                 thread_state::unwindable(function)(argument)

@@ -17,13 +17,14 @@ use crate::core::value::Slot;
 use crate::error::WaitError;
 use crate::{Error, Value};
 
-/// Called before each switch: `previous` (the handle of nothing when main starts) is still current. The handles are lent for
-/// the time of the call: `hsw_tasklet_retain` those to keep. It must neither switch nor unwind.
+/// Called before each switch: `previous` (the handle of nothing when main starts) is still current.
+/// The handles are lent for the time of the call: `hsw_tasklet_retain` those to keep. It must
+/// neither switch nor unwind.
 pub type hsw_schedule_callback =
     Option<unsafe extern "C" fn(previous: hsw_tasklet, next: hsw_tasklet, user: *mut c_void)>;
 
-/// Called at the begin of each channel operation, also of one that then fails. The handle of the tasklet is lent for the time
-/// of the call. It must neither use the channel nor unwind.
+/// Called at the begin of each channel operation, also of one that then fails. The handle of the
+/// tasklet is lent for the time of the call. It must neither use the channel nor unwind.
 pub type hsw_channel_callback = Option<
     unsafe extern "C" fn(
         channel_id: usize,
@@ -34,7 +35,8 @@ pub type hsw_channel_callback = Option<
     ),
 >;
 
-/// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time of the call.
+/// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time
+/// of the call.
 #[repr(C)]
 pub struct hsw_uncaught {
     /// What it is.
@@ -47,9 +49,9 @@ pub struct hsw_uncaught {
     pub destroy: hsw_destroy,
 }
 
-/// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the error has been dealt with; with
-/// any other answer it goes on to the innermost `hsw_run`. While it runs the error is the tasklet's last one: `hsw_error_last` keeps it. It must
-/// not unwind.
+/// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the
+/// error has been dealt with; with any other answer it goes on to the innermost `hsw_run`. While it
+/// runs the error is the tasklet's last one: `hsw_error_last` keeps it. It must not unwind.
 pub type hsw_error_handler =
     Option<unsafe extern "C" fn(error: *const hsw_uncaught, user: *mut c_void) -> RawStatus>;
 
@@ -72,8 +74,8 @@ impl Hooks {
     }
 }
 
-/// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled: the remaining ones stay
-/// queued, and calling again goes on with them.
+/// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled:
+/// the remaining ones stay queued, and calling again goes on with them.
 #[no_mangle]
 pub extern "C" fn hsw_run() -> hsw_status {
     entry(|| Ok(crate::core::run::run_or::<WaitError>()?))
@@ -111,9 +113,9 @@ fn schedule_with(
     })
 }
 
-/// As `hsw_schedule`, with a value in the caller's transfer slot, which comes back in `*returned` unless somebody has put
-/// another there. The value is the runtime's during the call, also when it fails (`destroy` frees it then), and the caller's
-/// after it.
+/// As `hsw_schedule`, with a value in the caller's transfer slot, which comes back in `*returned`
+/// unless somebody has put another there. The value is the runtime's during the call, also when it
+/// fails (`destroy` frees it then), and the caller's after it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_schedule_with(
     value: *mut c_void,
@@ -157,11 +159,12 @@ pub extern "C" fn hsw_thread_id() -> u64 {
     super::quietly(0, crate::thread_id)
 }
 
-/// Adds to the level of the thread's switch trap and returns the old level. While it is not 0, every switch fails with
-/// `HSW_ERR_SWITCH_TRAP`, and changes nothing.
+/// Adds to the level of the thread's switch trap and returns the old level. While it is not 0,
+/// every switch fails with `HSW_ERR_SWITCH_TRAP`, and changes nothing.
 ///
-/// For code in which a switch would break what is not this library's. Above all for initialisers of what is made at its first use (a `static` or
-/// `thread_local` of a C++ function, `pthread_once`, `call_once`): these are guarded by thread, and other tasklets are on the same one. So one that
+/// For code in which a switch would break what is not this library's. Above all for initialisers of
+/// what is made at its first use (a `static` or `thread_local` of a C++ function, `pthread_once`,
+/// `call_once`): these are guarded by thread, and other tasklets are on the same one. So one that
 /// switches makes the process end or wait for ever.
 #[no_mangle]
 pub extern "C" fn hsw_switch_trap(delta: i32) -> i32 {
@@ -191,8 +194,8 @@ impl Drop for Lent {
     }
 }
 
-/// Sets the schedule callback; null clears it. `user` is passed on. The previous ones go to `old` and `old_user`, which may be
-/// null.
+/// Sets the schedule callback; null clears it. `user` is passed on. The previous ones go to `old`
+/// and `old_user`, which may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_set_schedule_callback(
     callback: hsw_schedule_callback,
@@ -204,7 +207,8 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
         let hook = callback.map(|callback| -> crate::ScheduleCallback {
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
-                // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
+                // SAFETY: the contract of the interface: a callback of this type, which does not
+                // unwind.
                 thread_state::call_back(|| unsafe {
                     callback(previous.handle(), next.handle(), user)
                 });
@@ -232,7 +236,8 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
         let hook = callback.map(|callback| -> crate::ChannelCallback {
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
-                // SAFETY: the contract of the interface: a callback of this type, which does not unwind.
+                // SAFETY: the contract of the interface: a callback of this type, which does not
+                // unwind.
                 thread_state::call_back(|| unsafe {
                     callback(channel, tasklet.handle(), sending, will_block, user)
                 });
@@ -319,8 +324,8 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
     })
 }
 
-/// How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets, clocks and timers. For finding
-/// leaks.
+/// How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets,
+/// clocks and timers. For finding leaks.
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || {

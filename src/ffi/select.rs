@@ -38,32 +38,38 @@ pub enum hsw_direction {
 pub struct hsw_case {
     /// The channel; or the handle of nothing, and
     pub channel: hsw_channel,
-    /// the queue, which can be sent to when it has room, and received from when it has a value; or `join`; or `thread_channel`.
+    /// the queue, which can be sent to when it has room, and received from when it has a value; or
+    /// `join`; or `thread_channel`.
     pub queue: hsw_queue,
     /// One of `hsw_direction`.
     pub direction: i32,
     /// The value to send; or where the received value is written.
     pub value: *mut c_void,
-    /// Or, with the others the handles of nothing, a tasklet's result, to be received: as `hsw_join_wait`.
+    /// Or, with the others the handles of nothing, a tasklet's result, to be received: as
+    /// `hsw_join_wait`.
     pub join: hsw_join,
-    /// Or a channel between threads: a partner on another thread is made runnable there, and nobody switches because of it. The library
-    /// needs an operating system for that.
+    /// Or a channel between threads: a partner on another thread is made runnable there, and nobody
+    /// switches because of it. The library needs an operating system for that.
     pub thread_channel: hsw_thread_channel,
 }
 
-/// Does the first of the operations that can be done; waits until there is one, for at most `timeout_ns` nanoseconds
-/// (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If several can be done, the choice is fair, or, `in_order`, the
-/// first of the array.
+/// Does the first of the operations that can be done; waits until there is one, for at most
+/// `timeout_ns` nanoseconds (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If
+/// several can be done, the choice is fair, or, `in_order`, the first of the array.
 ///
-/// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found its channel closed
-/// (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call fails and `chosen` says whose failure it is; it is
-/// `SIZE_MAX` when the failure belongs to no case. After a failure the values to send are still the caller's, but for one at most, whose
-/// `value` is null. The channel's `destroy` has freed that one, if `hsw_channel_close_and_wake` ended the wait or the switch to a receiver
-/// failed. (With a channel between threads, whose `hsw_thread_channel_close_and_wake` did so, it is still the caller's.) Or a receiver
-/// has it, and the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before its turn came.
+/// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found
+/// its channel closed (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call
+/// fails and `chosen` says whose failure it is; it is `SIZE_MAX` when the failure belongs to no
+/// case. After a failure the values to send are still the caller's, but for one at most, whose
+/// `value` is null. The channel's `destroy` has freed that one, if `hsw_channel_close_and_wake`
+/// ended the wait or the switch to a receiver failed. (With a channel between threads, whose
+/// `hsw_thread_channel_close_and_wake` did so, it is still the caller's.) Or a receiver has it, and
+/// the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before
+/// its turn came.
 ///
-/// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases` must not lie on a sliced stack other
-/// than the caller's own. A select cannot send and receive on the same channel.
+/// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases`
+/// must not lie on a sliced stack other than the caller's own. A select cannot send and receive on
+/// the same channel.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_select(
     cases: *mut hsw_case,

@@ -5,11 +5,12 @@ use core::ffi::c_void;
 use super::{entry, hsw_status, out, Failure};
 use crate::Settings;
 
-/// Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or `hsw_settings_console`, change what you like,
-/// and pass it to `hsw_init`. Sizes in bytes.
+/// Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or
+/// `hsw_settings_console`, change what you like, and pass it to `hsw_init`. Sizes in bytes.
 #[repr(C)]
 pub struct hsw_settings {
-    /// Windows that sliced tasklets share, 1 to 1024. A hot set of as many tasklets is never copied.
+    /// Windows that sliced tasklets share, 1 to 1024. A hot set of as many tasklets is never
+    /// copied.
     pub windows: usize,
     /// Size of a window: what a sliced tasklet has for a stack, except by spilling.
     pub window_size: usize,
@@ -19,19 +20,21 @@ pub struct hsw_settings {
     pub stack_size: usize,
     /// How many used own stacks are kept for new tasklets.
     pub stack_pool: usize,
-    /// Bytes below each window and stack that fault when they are touched; a page at least. Address space alone, no memory. A frame
-    /// that is larger and was compiled without stack probes (`-fstack-clash-protection`) can step over them.
+    /// Bytes below each window and stack that fault when they are touched; a page at least. Address
+    /// space alone, no memory. A frame that is larger and was compiled without stack probes
+    /// (`-fstack-clash-protection`) can step over them.
     pub guard_size: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
-    /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and switches that need more, fail with
-    /// `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
+    /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and
+    /// switches that need more, fail with `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
     pub memory_ceiling: usize,
-    /// Report an overflow with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS; the one that was there is called as well,
-    /// after the report and for all other faults.
+    /// Report an overflow with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS; the
+    /// one that was there is called as well, after the report and for all other faults.
     pub overflow_report: bool,
-    /// Nanoseconds for which the last tasklet of the thread that can run looks for its partner on another thread before the thread
-    /// goes to sleep. It is processor time. 0: never; a library without threads never does.
+    /// Nanoseconds for which the last tasklet of the thread that can run looks for its partner on
+    /// another thread before the thread goes to sleep. It is processor time. 0: never; a library
+    /// without threads never does.
     pub spin_ns: u64,
 }
 
@@ -73,17 +76,20 @@ pub unsafe extern "C" fn hsw_settings_console(settings: *mut hsw_settings) -> hs
     })
 }
 
-/// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the default settings. Null means
-/// these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread has a runtime already; nothing has changed then, so that others can
-/// be tried. (To fail makes no runtime by itself, except without std.)
+/// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the
+/// default settings. Null means these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread
+/// has a runtime already; nothing has changed then, so that others can be tried. (To fail makes no
+/// runtime by itself, except without std.)
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
     // SAFETY: the contract of the interface.
     entry(|| unsafe { wanted(settings) }.apply().map_err(Failure::own))
 }
 
-/// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32 for alignment. It must stay the thread's alone until the thread has ended. There are no guard pages then: an overflow is found
-/// when the tasklet is switched away, and ends the process with a message that names the tasklet.
+/// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32
+/// for alignment. It must stay the thread's alone until the thread has ended. There are no guard
+/// pages then: an overflow is found when the tasklet is switched away, and ends the process with a
+/// message that names the tasklet.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init_in(
     settings: *const hsw_settings,

@@ -1,7 +1,8 @@
 //! Where the objects of the process lie, which any thread may use.
 //!
-//! To look one up takes no lock: a table's slots never move, and are never freed, only used again. A call pins its object, so another thread may
-//! release the handle meanwhile; what was released is dropped by the last call that works on it, outside of anything of the table's.
+//! To look one up takes no lock: a table's slots never move, and are never freed, only used again.
+//! A call pins its object, so another thread may release the handle meanwhile; what was released is
+//! dropped by the last call that works on it, outside of anything of the table's.
 //!
 //! ```text
 //!   blocks:  [0] ─► 64 slots    [1] ─► 128 slots    [2] ─► 256 slots ...     made when the first of them is needed
@@ -68,7 +69,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
             Ok(place) => place,
             Err(fault) => return Ok(Err(fault)),
         };
-        // SAFETY: it is new, or comes from the free ones, where it got when it was empty; and it is ours alone.
+        // SAFETY: it is new, or comes from the free ones, where it got when it was empty; and it is
+        // ours alone.
         let generation = unsafe { place.slot.fill(object) };
         let parts = Parts {
             generation,
@@ -96,7 +98,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
         Ok((pinned, generation))
     }
 
-    /// Ends a handle: it is stale from now on. The object goes with what this returns, or with the last call that works on it.
+    /// Ends a handle: it is stale from now on. The object goes with what this returns, or with the
+    /// last call that works on it.
     pub(super) fn remove(&'static self, id: u64) -> Result<Result<Pinned<T>, Fault>, Failure> {
         alone()?;
         Ok(self.pin(id).and_then(|(pinned, generation)| {
@@ -198,7 +201,8 @@ impl<T: 'static> Deref for Pinned<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: pinned successfully, or it would be stale and looked at by nobody (`Shared::pin`).
+        // SAFETY: pinned successfully, or it would be stale and looked at by nobody
+        // (`Shared::pin`).
         unsafe { self.0.slot.object() }
     }
 }

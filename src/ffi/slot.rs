@@ -1,4 +1,5 @@
-//! A place for an object that any thread may use, and that any thread may give up meanwhile, without a lock.
+//! A place for an object that any thread may use, and that any thread may give up meanwhile,
+//! without a lock.
 //!
 //! ```text
 //!   word:  [ generation 22 | FULL | LIVE | pins 40 ]
@@ -8,9 +9,10 @@
 //!                            pin() ✓                 pin() ✗, generation + 1
 //! ```
 //!
-//! Whoever works on the object has pinned it; it leaves with the last pin after its release, once. Who comes with a handle of an earlier
-//! generation pins for a moment before it finds out, so it may be the last one, too. All changes of the word are read-modify-writes: who takes
-//! the object out sees what all who unpinned it did.
+//! Whoever works on the object has pinned it; it leaves with the last pin after its release, once.
+//! Who comes with a handle of an earlier generation pins for a moment before it finds out, so it
+//! may be the last one, too. All changes of the word are read-modify-writes: who takes the object
+//! out sees what all who unpinned it did.
 //!
 //! `models/` runs this source in all orders of its threads.
 
@@ -30,7 +32,8 @@ pub(crate) struct Slot<T> {
     object: UnsafeCell<MaybeUninit<T>>,
 }
 
-// SAFETY: the object is looked at by several threads at a time (`Sync`), and leaves on any of them (`Send`).
+// SAFETY: the object is looked at by several threads at a time (`Sync`), and leaves on any of them
+// (`Send`).
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Slot<T> {}
@@ -54,18 +57,20 @@ impl<T> Slot<T> {
         (before >> GENERATION) as u32
     }
 
-    /// Pins the slot. True if the object of that generation is in it and has not been released: it stays until the
-    /// [`unpin`](Slot::unpin), which is due in any case.
+    /// Pins the slot. True if the object of that generation is in it and has not been released: it
+    /// stays until the [`unpin`](Slot::unpin), which is due in any case.
     #[inline]
     pub(crate) fn pin(&self, generation: u32) -> bool {
-        // A test's switch: looks first; what is released in between leaves under the hands of who works on it.
+        // A test's switch: looks first; what is released in between leaves under the hands of who
+        // works on it.
         let early = cfg!(hsw_bug_late_pin).then(|| self.word.load(Ordering::Acquire));
         let pinned = self.word.fetch_add(PIN, Ordering::Acquire);
         let before = early.unwrap_or(pinned);
         before & LIVE != 0 && (before >> GENERATION) as u32 == generation
     }
 
-    /// Undoes a [`pin`](Slot::pin). The last one gets an object that was released: the slot is empty then.
+    /// Undoes a [`pin`](Slot::pin). The last one gets an object that was released: the slot is
+    /// empty then.
     #[inline]
     #[must_use = "the slot is empty if it returns the object"]
     pub(crate) fn unpin(&self) -> Option<T> {
@@ -83,7 +88,8 @@ impl<T> Slot<T> {
         self.word
             .compare_exchange(word, word & !FULL, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
-        // SAFETY: it was FULL, and is not any more: this happens once after each `fill`. Nobody has it pinned, and nobody will.
+        // SAFETY: it was FULL, and is not any more: this happens once after each `fill`. Nobody has
+        // it pinned, and nobody will.
         Some(unsafe { (*self.object.get()).assume_init_read() })
     }
 

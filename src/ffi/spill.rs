@@ -7,12 +7,13 @@ use super::{entry, hsw_status, out, thread_state, Failure};
 /// A function that is called once. It must not unwind.
 pub type hsw_function = Option<unsafe extern "C" fn(argument: *mut c_void)>;
 
-/// Calls `function(argument)`; if the calling tasklet has used more of its window than the watermark of the settings, with the
-/// caller's frames moved to the heap for the time of the call. A recursion that calls itself through this is limited by the heap, not
-/// by the window.
+/// Calls `function(argument)`; if the calling tasklet has used more of its window than the
+/// watermark of the settings, with the caller's frames moved to the heap for the time of the call.
+/// A recursion that calls itself through this is limited by the heap, not by the window.
 ///
-/// *The caller's frames may be away meanwhile*: `argument` must not point into them, and `function` must not touch what lies there.
-/// On failure (no memory for the frames) the function was not called.
+/// *The caller's frames may be away meanwhile*: `argument` must not point into them, and `function`
+/// must not touch what lies there. On failure (no memory for the frames) the function was not
+/// called.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_spill(function: hsw_function, argument: *mut c_void) -> hsw_status {
     entry(|| {
@@ -25,8 +26,9 @@ pub unsafe extern "C" fn hsw_spill(function: hsw_function, argument: *mut c_void
     })
 }
 
-/// Calls `function(argument)`; if little of the caller's stack is left, on a fresh segment. The caller's frames stay where they are:
-/// `argument` may point into them. Works on main, too. On failure (no memory for a segment) the function was not called.
+/// Calls `function(argument)`; if little of the caller's stack is left, on a fresh segment. The
+/// caller's frames stay where they are: `argument` may point into them. Works on main, too. On
+/// failure (no memory for a segment) the function was not called.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_grow(function: hsw_function, argument: *mut c_void) -> hsw_status {
     entry(|| {

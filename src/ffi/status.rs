@@ -20,21 +20,24 @@ use crate::error::{Error, StateError, Thrown, WaitError};
 
 /// What a call came to. `hsw_last_error_message` has the words.
 ///
-/// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from `HSW_ERR_NULL` on are mistakes
-/// of the caller, found before anything was changed (but for `HSW_ERR_INTERNAL`). What a function takes over *also when it fails* it
-/// takes over with each of them, unless its own words say that after a mistake it does not.
+/// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from
+/// `HSW_ERR_NULL` on are mistakes of the caller, found before anything was changed (but for
+/// `HSW_ERR_INTERNAL`). What a function takes over *also when it fails* it takes over with each of
+/// them, unless its own words say that after a mistake it does not.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum hsw_status {
     /// All went well.
     HSW_OK = 0,
 
-    /// The calling tasklet was killed (TaskletExit). Clean up and return; a tasklet that goes on blocking gets this again.
+    /// The calling tasklet was killed (TaskletExit). Clean up and return; a tasklet that goes on
+    /// blocking gets this again.
     HSW_ERR_EXIT = 1,
-    /// Somebody threw something at the calling tasklet, or sent it an exception; or another tasklet has failed, and nobody handled
-    /// that. `hsw_last_error_payload` has what an exception carries, `hsw_last_error_cause` what the failure was. All calls that wait
-    /// tell it so, *whatever it was*: any other status but the two beside this one is the call's own end. If somebody's socket
-    /// has timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
+    /// Somebody threw something at the calling tasklet, or sent it an exception; or another tasklet
+    /// has failed, and nobody handled that. `hsw_last_error_payload` has what an exception carries,
+    /// `hsw_last_error_cause` what the failure was. All calls that wait tell it so, *whatever it
+    /// was*: any other status but the two beside this one is the call's own end. If somebody's
+    /// socket has timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
     HSW_ERR_THROWN = 2,
     /// A tasklet of the Rust side panicked, and nobody handled it.
     HSW_ERR_PANICKED = 3,
@@ -50,10 +53,12 @@ pub enum hsw_status {
     HSW_ERR_BLOCK_TRAP = 8,
     /// A switch where none is allowed: under `hsw_switch_trap`, in a callback, during unwinding.
     HSW_ERR_SWITCH_TRAP = 9,
-    /// The time is over that the call was given. (A connection that the system found dead is `HSW_ERR_IO`, also with `ETIMEDOUT`.)
+    /// The time is over that the call was given. (A connection that the system found dead is
+    /// `HSW_ERR_IO`, also with `ETIMEDOUT`.)
     HSW_ERR_TIMEOUT = 10,
-    /// The object is in a state in which this call makes no sense ("You cannot run a blocked tasklet"); or the calling thread is
-    /// ending, so that nothing can be waited for or made there any more.
+    /// The object is in a state in which this call makes no sense ("You cannot run a blocked
+    /// tasklet"); or the calling thread is ending, so that nothing can be waited for or made there
+    /// any more.
     HSW_ERR_STATE = 11,
     /// Iteration over a channel has come to its end.
     HSW_ERR_STOP_ITERATION = 12,
@@ -88,16 +93,19 @@ pub enum hsw_status {
     HSW_ERR_ARGUMENT = 36,
     /// A limit of the interface has been reached.
     HSW_ERR_LIMIT = 37,
-    /// The calling thread has ended its use of the library for good: there its handles name nothing any more.
+    /// The calling thread has ended its use of the library for good: there its handles name nothing
+    /// any more.
     HSW_ERR_THREAD_ENDING = 38,
-    /// The library has failed within (a bug of it, or of a callback in Rust). The message has the words of the panic. A value that the call
-    /// was to hand over has been freed, or a receiver has it.
+    /// The library has failed within (a bug of it, or of a callback in Rust). The message has the
+    /// words of the panic. A value that the call was to hand over has been freed, or a receiver has
+    /// it.
     HSW_ERR_INTERNAL = 39,
 }
 
 use hsw_status::*;
 
-/// Every status with its name, which ends in a zero byte. (No `c"..."` literals in here: Debian's cbindgen cannot read them.)
+/// Every status with its name, which ends in a zero byte. (No `c"..."` literals in here: Debian's
+/// cbindgen cannot read them.)
 const ALL: &[(hsw_status, &str)] = &[
     (HSW_OK, "HSW_OK\0"),
     (HSW_ERR_EXIT, "HSW_ERR_EXIT\0"),
@@ -309,8 +317,8 @@ pub(super) fn record(failure: Failure) -> hsw_status {
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The status of the thread's last failure, and whether it failed because it is ending. For threads that have no part of the interface: because they are ending, or there are
-    /// too many.
+    /// The status of the thread's last failure, and whether it failed because it is ending. For
+    /// threads that have no part of the interface: because they are ending, or there are too many.
     static UNTOLD: core::cell::Cell<(hsw_status, bool)> = const { core::cell::Cell::new((HSW_OK, false)) };
 }
 
@@ -355,8 +363,8 @@ pub(super) fn last() -> Result<Option<LastError>, Failure> {
     thread_state::with(|local| Ok(local.errors.borrow().get(&current_id()).cloned()))
 }
 
-/// By what the last error of the calling tasklet is found: where its control block is. 0 is main, also where there is no runtime yet:
-/// settings may still come after a mistake.
+/// By what the last error of the calling tasklet is found: where its control block is. 0 is main,
+/// also where there is no runtime yet: settings may still come after a mistake.
 fn current_id() -> usize {
     match Runtime::existing() {
         Some(runtime) if runtime.current() != runtime.main() => runtime.current() as usize,
@@ -404,8 +412,9 @@ pub(super) struct Told {
     swallowed: u32,
 }
 
-/// For languages with exceptions: a call has failed with `HSW_ERR_EXIT`, and that becomes an exception, whose number this is. When the exception
-/// is destroyed without having got to the end of the tasklet's function, `hsw_exit_swallowed` says so. `hardswitch.hpp` does this.
+/// For languages with exceptions: a call has failed with `HSW_ERR_EXIT`, and that becomes an
+/// exception, whose number this is. When the exception is destroyed without having got to the end
+/// of the tasklet's function, `hsw_exit_swallowed` says so. `hardswitch.hpp` does this.
 #[no_mangle]
 pub extern "C" fn hsw_exit_told() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -424,8 +433,9 @@ pub extern "C" fn hsw_exit_told() -> u64 {
     })
 }
 
-/// The exception with this number is gone, and its tasklet runs on. If that is the calling tasklet, and this the last kill that it was told of, its next
-/// wait fails with `HSW_ERR_EXIT` again; after ten times nothing more is done. Otherwise this does nothing.
+/// The exception with this number is gone, and its tasklet runs on. If that is the calling tasklet,
+/// and this the last kill that it was told of, its next wait fails with `HSW_ERR_EXIT` again; after
+/// ten times nothing more is done. Otherwise this does nothing.
 #[no_mangle]
 pub extern "C" fn hsw_exit_swallowed(number: u64) {
     super::quietly((), || {
@@ -447,8 +457,8 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
     });
 }
 
-/// Calls a function of C's that the calling tasklet has not called itself, and that may fail in ways of its own: the tasklet's last
-/// error is the same after it.
+/// Calls a function of C's that the calling tasklet has not called itself, and that may fail in
+/// ways of its own: the tasklet's last error is the same after it.
 pub(super) fn aside<R>(function: impl FnOnce() -> R) -> R {
     let kept = exchange(None);
     let result = function();
@@ -456,7 +466,8 @@ pub(super) fn aside<R>(function: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The error that a status returned by C stands for: the last error of the calling tasklet, if it has that status.
+/// The error that a status returned by C stands for: the last error of the calling tasklet, if it
+/// has that status.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     if status.0 == HSW_OK as i32 {
@@ -470,7 +481,8 @@ pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     Err(made_up(status))
 }
 
-/// As [`returned`], for a caller that passes on what it is: with the error it is told as the very failure, whoever's it was.
+/// As [`returned`], for a caller that passes on what it is: with the error it is told as the very
+/// failure, whoever's it was.
 pub(super) fn passed_on(status: RawStatus) -> Result<(), (Error, Failure)> {
     if status.0 == HSW_OK as i32 {
         return Ok(());
@@ -502,7 +514,8 @@ fn made_up(status: RawStatus) -> Error {
     }
 }
 
-/// The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never null, never freed.
+/// The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never
+/// null, never freed.
 #[no_mangle]
 pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
     let known = ALL.iter().find(|(known, _)| *known as i32 == status.0);
@@ -514,10 +527,11 @@ pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
 
 /// The words of the calling tasklet's last error; "" when it had none. Never null.
 ///
-/// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile does not change it. Only
-/// calls that fail set it. What the library calls meanwhile on this tasklet (callbacks, timers' functions, destructors) has its own
-/// while it runs. The text stays valid until the tasklet's next call that fails, or its end. A thread that is ending, or one too many, has
-/// no room for words of its own; then they are general ones.
+/// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile
+/// does not change it. Only calls that fail set it. What the library calls meanwhile on this
+/// tasklet (callbacks, timers' functions, destructors) has its own while it runs. The text stays
+/// valid until the tasklet's next call that fails, or its end. A thread that is ending, or one too
+/// many, has no room for words of its own; then they are general ones.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_message() -> *const c_char {
     let empty: *const c_char = "\0".as_ptr().cast();
@@ -547,8 +561,9 @@ pub extern "C" fn hsw_last_error_status() -> hsw_status {
     })
 }
 
-/// What the calling tasklet's last error is by itself. As `hsw_last_error_status`; but of an `HSW_ERR_THROWN`, whatever was thrown: the
-/// status of the call that failed with it first, in whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), or again `HSW_ERR_THROWN` for an
+/// What the calling tasklet's last error is by itself. As `hsw_last_error_status`; but of an
+/// `HSW_ERR_THROWN`, whatever was thrown: the status of the call that failed with it first, in
+/// whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), or again `HSW_ERR_THROWN` for an
 /// exception. It is for messages: whose a value is says the status of the call.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_cause() -> hsw_status {
@@ -565,8 +580,8 @@ pub extern "C" fn hsw_last_error_cause() -> hsw_status {
     })
 }
 
-/// The operating system's number (`errno`) of the calling tasklet's last error, also of one that was thrown; 0 when it was not an error of
-/// input or output.
+/// The operating system's number (`errno`) of the calling tasklet's last error, also of one that
+/// was thrown; 0 when it was not an error of input or output.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_errno() -> i32 {
     super::quietly(0, || {
@@ -581,10 +596,11 @@ pub extern "C" fn hsw_last_error_errno() -> i32 {
     })
 }
 
-/// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: what `hsw_fail`,
-/// `hsw_tasklet_throw` or `hsw_channel_send_throw` were given. It stays valid until the calling tasklet's next call that fails,
-/// or its end; the copies of an exception share one payload, and the last of them frees it. `destroy` may be null; the
-/// function is as good as a type: a host that sees its own function there knows what `data` points to.
+/// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: what
+/// `hsw_fail`, `hsw_tasklet_throw` or `hsw_channel_send_throw` were given. It stays valid until the
+/// calling tasklet's next call that fails, or its end; the copies of an exception share one
+/// payload, and the last of them frees it. `destroy` may be null; the function is as good as a
+/// type: a host that sees its own function there knows what `data` points to.
 ///
 /// `HSW_ERR_STATE`: the last error is no exception of C's.
 #[no_mangle]
@@ -615,9 +631,10 @@ pub unsafe extern "C" fn hsw_last_error_payload(
     })
 }
 
-/// Makes an exception the last error of the calling tasklet and returns `HSW_ERR_THROWN`: an entry function that ends with
-/// `return hsw_fail(...)` ends its tasklet with that exception, which goes the way of all uncaught ones. `message` may be
-/// null. The payload is freed with `destroy` when the last copy of the exception has gone.
+/// Makes an exception the last error of the calling tasklet and returns `HSW_ERR_THROWN`: an entry
+/// function that ends with `return hsw_fail(...)` ends its tasklet with that exception, which goes
+/// the way of all uncaught ones. `message` may be null. The payload is freed with `destroy` when
+/// the last copy of the exception has gone.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_fail(
     data: *mut c_void,
@@ -674,7 +691,8 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
         Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
-        // `ThreadEnding` too: a wait that is refused is no mistake, and has taken over what it was to take over.
+        // `ThreadEnding` too: a wait that is refused is no mistake, and has taken over what it was
+        // to take over.
         Error::State(_) => HSW_ERR_STATE,
         Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,

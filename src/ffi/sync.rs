@@ -1,6 +1,7 @@
 //! Locks, conditions and their kin: for tasklets of all threads, and for plain threads.
 //!
-//! Objects and handles belong to no thread. A call that waits keeps its object, so a handle may be released meanwhile.
+//! Objects and handles belong to no thread. A call that waits keeps its object, so a handle may be
+//! released meanwhile.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +18,8 @@ use crate::sync::{
 };
 use crate::Error;
 
-/// A handle of a lock. As all handles of this part: any thread may use it, and it has one owner, who gives it back with
-/// `hsw_lock_release`.
+/// A handle of a lock. As all handles of this part: any thread may use it, and it has one owner,
+/// who gives it back with `hsw_lock_release`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_lock {
@@ -77,7 +78,8 @@ pub struct hsw_sync_queue {
 /// A lock that knows its holder, so that a wait without the lock is found out: C has no guards.
 pub(super) struct CLock {
     lock: Lock<()>,
-    /// The number of the tasklet that took it; 0 without one. Written by who holds it, or gives it back.
+    /// The number of the tasklet that took it; 0 without one. Written by who holds it, or gives it
+    /// back.
     holder: AtomicU64,
 }
 
@@ -133,15 +135,17 @@ pub extern "C" fn hsw_lock_release(lock: hsw_lock) -> hsw_status {
     object::release(lock)
 }
 
-/// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling tasklet alone; from a main tasklet, and
-/// so from a plain thread, it drives the thread's main loop meanwhile.
+/// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling
+/// tasklet alone; from a main tasklet, and so from a plain thread, it drives the thread's main loop
+/// meanwhile.
 ///
-/// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run; `HSW_NO_LIMIT` as long as it takes. More than
-/// `INT64_MAX` otherwise, as negative numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
-/// this part.
+/// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run;
+/// `HSW_NO_LIMIT` as long as it takes. More than `INT64_MAX` otherwise, as negative numbers become,
+/// is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of this part.
 ///
-/// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at while it waited; `HSW_ERR_BLOCK_TRAP`,
-/// `HSW_ERR_SWITCH_TRAP`: it may not wait. The lock is not held then. It is not reentrant: who holds it waits for itself.
+/// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at
+/// while it waited; `HSW_ERR_BLOCK_TRAP`, `HSW_ERR_SWITCH_TRAP`: it may not wait. The lock is not
+/// held then. It is not reentrant: who holds it waits for itself.
 ///
 /// Who ends without giving it back leaves it taken, until somebody does.
 #[no_mangle]
@@ -155,7 +159,8 @@ pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
     })
 }
 
-/// Gives the lock back, whoever took it: to who has waited longest, if anybody waits. Does not switch. `HSW_ERR_STATE`: nobody held it.
+/// Gives the lock back, whoever took it: to who has waited longest, if anybody waits. Does not
+/// switch. `HSW_ERR_STATE`: nobody held it.
 #[no_mangle]
 pub extern "C" fn hsw_lock_unlock(lock: hsw_lock) -> hsw_status {
     entry(|| {
@@ -203,14 +208,15 @@ pub extern "C" fn hsw_rlock_release(lock: hsw_rlock) -> hsw_status {
 
 /// As `hsw_lock_lock`; a tasklet that holds the lock gets it at once, once more.
 ///
-/// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for good.
+/// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for
+/// good.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status {
     entry(|| Ok(get(lock)?.acquire_or(time_limit(timeout_ns)?)?))
 }
 
-/// Undoes one `hsw_rlock_lock` of the calling tasklet; the last one gives the lock back. `HSW_ERR_STATE`: the calling tasklet does
-/// not hold it.
+/// Undoes one `hsw_rlock_lock` of the calling tasklet; the last one gives the lock back.
+/// `HSW_ERR_STATE`: the calling tasklet does not hold it.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_unlock(lock: hsw_rlock) -> hsw_status {
     entry(|| get(lock)?.release().map_err(Failure::own))
@@ -285,8 +291,8 @@ pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u6
     })
 }
 
-/// Gives `count` permits back, all or none: to those who have waited longest, first. Any thread may, whoever took them. Does not switch.
-/// `HSW_ERR_STATE`: more than there can be.
+/// Gives `count` permits back, all or none: to those who have waited longest, first. Any thread
+/// may, whoever took them. Does not switch. `HSW_ERR_STATE`: more than there can be.
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize) -> hsw_status {
     entry(|| {
@@ -338,12 +344,15 @@ pub extern "C" fn hsw_condition_release(condition: hsw_condition) -> hsw_status 
     object::release(condition)
 }
 
-/// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not notified, but for the errors here;
-/// what was waited for may still have been undone by who had the lock in between.
+/// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not
+/// notified, but for the errors here; what was waited for may still have been undone by who had the
+/// lock in between.
 ///
-/// * `HSW_ERR_TIMEOUT`: it was not notified within `timeout_ns` nanoseconds (see `hsw_lock_lock`; with 0 the lock is given up and taken
-///   again). **The lock is held**, however long it took to get it.
-/// * `HSW_ERR_STATE`: the calling tasklet did not take the lock. As with all mistakes, nothing has changed.
+/// * `HSW_ERR_TIMEOUT`: it was not notified within `timeout_ns` nanoseconds (see `hsw_lock_lock`;
+///   with 0 the lock is given up and taken again). **The lock is held**, however long it took to
+///   get it.
+/// * `HSW_ERR_STATE`: the calling tasklet did not take the lock. As with all mistakes, nothing has
+///   changed.
 /// * Any other error (killed, thrown at, a trap): **the lock is not held.**
 #[no_mangle]
 pub extern "C" fn hsw_condition_wait(
@@ -368,8 +377,9 @@ pub extern "C" fn hsw_condition_wait(
     })
 }
 
-/// Notifies the `count` who have waited longest; `SIZE_MAX`: all. With or without the lock; with it, nothing can come between a waiter's
-/// look and its wait. Does not switch, and wakes nobody who would have to wait for the lock.
+/// Notifies the `count` who have waited longest; `SIZE_MAX`: all. With or without the lock; with
+/// it, nothing can come between a waiter's look and its wait. Does not switch, and wakes nobody who
+/// would have to wait for the lock.
 #[no_mangle]
 pub extern "C" fn hsw_condition_notify(condition: hsw_condition, count: usize) -> hsw_status {
     tell(condition, |condition| condition.notify(count))
@@ -406,7 +416,8 @@ pub extern "C" fn hsw_event_release(event: hsw_event) -> hsw_status {
     object::release(event)
 }
 
-/// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not switch.
+/// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not
+/// switch.
 #[no_mangle]
 pub extern "C" fn hsw_event_set(event: hsw_event) -> hsw_status {
     tell(event, |event| event.set())
@@ -460,11 +471,12 @@ pub extern "C" fn hsw_barrier_release(barrier: hsw_barrier) -> hsw_status {
     object::release(barrier)
 }
 
-/// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and fails as `hsw_lock_lock`; with a time
-/// of 0, only who comes last passes.
+/// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and
+/// fails as `hsw_lock_lock`; with a time of 0, only who comes last passes.
 ///
-/// Who gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all others, and who comes later, get
-/// `HSW_ERR_BROKEN`, until `hsw_barrier_reset`. Mistakes of the caller do not break it.
+/// Who gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all others, and
+/// who comes later, get `HSW_ERR_BROKEN`, until `hsw_barrier_reset`. Mistakes of the caller do not
+/// break it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_barrier_wait(
     barrier: hsw_barrier,
@@ -507,8 +519,8 @@ pub unsafe extern "C" fn hsw_barrier_state(
 
 // --- Queue
 
-/// Makes a queue for up to `capacity` values, at least one; `SIZE_MAX`: no bound. `destroy` (may be null) frees values that nobody
-/// gets, on any thread.
+/// Makes a queue for up to `capacity` values, at least one; `SIZE_MAX`: no bound. `destroy` (may be
+/// null) frees values that nobody gets, on any thread.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_sync_queue_new(
     capacity: usize,
@@ -530,15 +542,18 @@ pub unsafe extern "C" fn hsw_sync_queue_retain(
     object::retain(queue, other)
 }
 
-/// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue are freed with its last handle.
+/// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue
+/// are freed with its last handle.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_release(queue: hsw_sync_queue) -> hsw_status {
     object::release(queue)
 }
 
-/// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and `HSW_ERR_CLOSED`.
+/// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and
+/// `HSW_ERR_CLOSED`.
 ///
-/// After `HSW_ERR_TIMEOUT` and after mistakes the value is still the caller's; after any other failure it has been freed.
+/// After `HSW_ERR_TIMEOUT` and after mistakes the value is still the caller's; after any other
+/// failure it has been freed.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_put(
     queue: hsw_sync_queue,
@@ -562,8 +577,8 @@ pub extern "C" fn hsw_sync_queue_put(
     })
 }
 
-/// Takes the first value, which is the caller's; waits while there is none. Waits and fails as `hsw_lock_lock`; `HSW_ERR_CLOSED`: it is
-/// closed and empty.
+/// Takes the first value, which is the caller's; waits while there is none. Waits and fails as
+/// `hsw_lock_lock`; `HSW_ERR_CLOSED`: it is closed and empty.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_sync_queue_get(
     queue: hsw_sync_queue,
@@ -579,8 +594,8 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
     })
 }
 
-/// Closes it: nothing more comes in, and who waits to put something in gets `HSW_ERR_CLOSED`. What is in it can still be got; then
-/// that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
+/// Closes it: nothing more comes in, and who waits to put something in gets `HSW_ERR_CLOSED`. What
+/// is in it can still be got; then that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_close(queue: hsw_sync_queue) -> hsw_status {
     tell(queue, |queue| queue.queue.close())

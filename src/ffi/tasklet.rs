@@ -18,8 +18,8 @@ use crate::core::scheduler::{run_tasklet, throw};
 use crate::error::WaitError;
 use crate::{Error, Site, Tasklet, Value};
 
-/// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back with
-/// `hsw_tasklet_release`. All zero is the handle of nothing.
+/// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back
+/// with `hsw_tasklet_release`. All zero is the handle of nothing.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_tasklet {
@@ -27,21 +27,24 @@ pub struct hsw_tasklet {
     pub handle: u64,
 }
 
-/// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met. Returning the status of a failed
-/// call passes that error on, with its payload: `HSW_ERR_EXIT` ends the tasklet silently, any other goes to the error
-/// handler, or arrives as the failure of the innermost `hsw_run`.
+/// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met.
+/// Returning the status of a failed call passes that error on, with its payload: `HSW_ERR_EXIT`
+/// ends the tasklet silently, any other goes to the error handler, or arrives as the failure of the
+/// innermost `hsw_run`.
 pub type hsw_entry = Option<unsafe extern "C" fn(argument: *mut c_void) -> RawStatus>;
 
 /// Where a tasklet's frames live.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum hsw_stack {
-    /// The default: in a stack window that it shares with others. While it does not run, its live bytes may be on the heap, and
-    /// *its stack addresses hold somebody else's bytes*. So nothing outside of the tasklet may touch its stack while it is not
-    /// running: no pointer to one of its locals in another tasklet, another thread, a queue, a list or a pending system call.
-    /// What others shall see goes to the heap.
+    /// The default: in a stack window that it shares with others. While it does not run, its live
+    /// bytes may be on the heap, and *its stack addresses hold somebody else's bytes*. So nothing
+    /// outside of the tasklet may touch its stack while it is not running: no pointer to one of its
+    /// locals in another tasklet, another thread, a queue, a list or a pending system call. What
+    /// others shall see goes to the heap.
     HSW_STACK_SLICED = 0,
-    /// A stack of its own, with a guard page. Pointers into it stay good for as long as its frames live.
+    /// A stack of its own, with a guard page. Pointers into it stay good for as long as its frames
+    /// live.
     HSW_STACK_OWN = 1,
 }
 
@@ -52,16 +55,19 @@ pub struct hsw_tasklet_options {
     pub name: *const c_char,
     /// One of `hsw_stack`.
     pub stack: i32,
-    /// Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's size, and 0 must stand here.
+    /// Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's
+    /// size, and 0 must stand here.
     pub stack_size: usize,
-    /// Floating-point control words (rounding mode, exception masks) of its own, instead of the thread's.
+    /// Floating-point control words (rounding mode, exception masks) of its own, instead of the
+    /// thread's.
     pub fp_env: bool,
-    /// Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays for ever, as `__FILE__`, in UTF-8. Null:
-    /// it is not told.
+    /// Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays
+    /// for ever, as `__FILE__`, in UTF-8. Null: it is not told.
     pub file: *const c_char,
     /// The line there, as `__LINE__`.
     pub line: u32,
-    /// Frees the argument: called once, when the entry function has returned or it is sure that it will never run. May be null.
+    /// Frees the argument: called once, when the entry function has returned or it is sure that it
+    /// will never run. May be null.
     pub destroy_argument: hsw_destroy,
 }
 
@@ -124,7 +130,8 @@ impl Call {
 
     pub(super) fn run(self) -> Result<(), Error> {
         let function = self.function;
-        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the argument given with it.
+        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the
+        // argument given with it.
         at_root(self.argument, |argument| unsafe {
             thread_state::unwindable(function)(argument)
         })
@@ -169,8 +176,8 @@ pub(super) fn at_root(
 #[cfg(feature = "std")]
 pub(super) struct SentCall(pub(super) Call);
 
-// SAFETY: every function of the header that takes such a call says that its argument crosses threads. The runtime itself only
-// ever passes the pointer on.
+// SAFETY: every function of the header that takes such a call says that its argument crosses
+// threads. The runtime itself only ever passes the pointer on.
 #[cfg(feature = "std")]
 unsafe impl Send for SentCall {}
 
@@ -282,12 +289,13 @@ pub(super) unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destr
     unsafe { options.as_ref() }.and_then(|options| options.destroy_argument)
 }
 
-/// Makes a tasklet that will call `function(argument)` and appends it to the run queue. It first runs when the caller blocks,
-/// schedules or runs the others.
+/// Makes a tasklet that will call `function(argument)` and appends it to the run queue. It first
+/// runs when the caller blocks, schedules or runs the others.
 ///
-/// The argument is the tasklet's from now on, also when this call fails: `options->destroy_argument` frees it. It must not
-/// point to a sliced stack, the caller's own included. `options` may be null. `tasklet` may be null: then nobody holds a
-/// handle, and the tasklet lives on until it ends.
+/// The argument is the tasklet's from now on, also when this call fails:
+/// `options->destroy_argument` frees it. It must not point to a sliced stack, the caller's own
+/// included. `options` may be null. `tasklet` may be null: then nobody holds a handle, and the
+/// tasklet lives on until it ends.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_spawn(
     function: hsw_entry,
@@ -342,14 +350,15 @@ pub unsafe extern "C" fn hsw_tasklet_retain(
     object::retain(tasklet, other)
 }
 
-/// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or others have handles. The
-/// last handle of a tasklet that is paused kills it.
+/// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or
+/// others have handles. The last handle of a tasklet that is paused kills it.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_release(tasklet: hsw_tasklet) -> hsw_status {
     object::release(tasklet)
 }
 
-/// Binds, and keeps the site that the tasklet was made at: the caller of `bind` is a line of this library.
+/// Binds, and keeps the site that the tasklet was made at: the caller of `bind` is a line of this
+/// library.
 fn bind_without_site(
     tasklet: &Tasklet,
     bind: impl FnOnce(&Tasklet) -> Result<(), Error>,
@@ -363,8 +372,9 @@ fn bind_without_site(
     Ok(())
 }
 
-/// Gives a tasklet that is not alive a function to run: *bound*, not alive until `hsw_tasklet_setup`. The argument is the
-/// tasklet's from now on, also when this call fails; `destroy_argument` frees it.
+/// Gives a tasklet that is not alive a function to run: *bound*, not alive until
+/// `hsw_tasklet_setup`. The argument is the tasklet's from now on, also when this call fails;
+/// `destroy_argument` frees it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_bind(
     tasklet: hsw_tasklet,
@@ -380,7 +390,8 @@ pub unsafe extern "C" fn hsw_tasklet_bind(
     })
 }
 
-/// As `hsw_tasklet_bind`, but the tasklet is alive and paused at once: `hsw_tasklet_insert` starts it.
+/// As `hsw_tasklet_bind`, but the tasklet is alive and paused at once: `hsw_tasklet_insert` starts
+/// it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_bind_paused(
     tasklet: hsw_tasklet,
@@ -396,8 +407,8 @@ pub unsafe extern "C" fn hsw_tasklet_bind_paused(
     })
 }
 
-/// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet may move to another one before it
-/// starts (`hsw_tasklet_bind_thread`).
+/// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet
+/// may move to another one before it starts (`hsw_tasklet_bind_thread`).
 #[cfg(feature = "std")]
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_bind_send(
@@ -450,9 +461,10 @@ pub extern "C" fn hsw_tasklet_switch(tasklet: hsw_tasklet) -> hsw_status {
     entry(|| with_tasklet(tasklet, run_tasklet::<true, _>))
 }
 
-/// Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With `pending` it is only made
-/// runnable, else it runs at once. The payload is the runtime's from now on, also when this call fails; the last copy of the
-/// exception frees it with `destroy`, on whatever thread that is. `message` may be null.
+/// Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With
+/// `pending` it is only made runnable, else it runs at once. The payload is the runtime's from now
+/// on, also when this call fails; the last copy of the exception frees it with `destroy`, on
+/// whatever thread that is. `message` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_throw(
     tasklet: hsw_tasklet,
@@ -468,8 +480,8 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
     })
 }
 
-/// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` it is only made runnable, else it runs at
-/// once, to its end if it obeys. No-op for a tasklet that is dead.
+/// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` it is only made
+/// runnable, else it runs at once, to its end if it obeys. No-op for a tasklet that is dead.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_status {
     entry(|| with_tasklet(tasklet, |t| throw(t, Error::Exit, pending)))
@@ -497,8 +509,8 @@ pub unsafe extern "C" fn hsw_tasklet_state(tasklet: hsw_tasklet, state: *mut u32
     ask(tasklet, state, "state", state_bits)
 }
 
-/// Sets or clears the block trap: with it, an operation that would block the tasklet fails with `HSW_ERR_BLOCK_TRAP`. `old`
-/// may be null.
+/// Sets or clears the block trap: with it, an operation that would block the tasklet fails with
+/// `HSW_ERR_BLOCK_TRAP`. `old` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_set_block_trap(
     tasklet: hsw_tasklet,
@@ -508,7 +520,8 @@ pub unsafe extern "C" fn hsw_tasklet_set_block_trap(
     object::exchange(tasklet, old, |t| t.set_block_trap(on))
 }
 
-/// Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget. `old` may be null.
+/// Sets or clears the atomic flag: an atomic tasklet is not interrupted by a run with a budget.
+/// `old` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_set_atomic(
     tasklet: hsw_tasklet,
@@ -518,8 +531,8 @@ pub unsafe extern "C" fn hsw_tasklet_set_atomic(
     object::exchange(tasklet, old, |t| t.set_atomic(on))
 }
 
-/// Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code has none: it is kept, and changes
-/// nothing. `old` may be null.
+/// Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code
+/// has none: it is kept, and changes nothing. `old` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     tasklet: hsw_tasklet,
@@ -529,9 +542,10 @@ pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     object::exchange(tasklet, old, |t| t.set_ignore_nesting(on))
 }
 
-/// The next tasklet in the run queue; or, of one that is blocked on a channel and waits for nothing else, in that channel's queue. The
-/// handle of nothing at the end, and for one that waits in a select or with a time limit. (Who drives the main loop while it waits, as
-/// main does, is in the run queue. All who wait on a channel: `hsw_channel_waiting`.) The caller owns the handle.
+/// The next tasklet in the run queue; or, of one that is blocked on a channel and waits for nothing
+/// else, in that channel's queue. The handle of nothing at the end, and for one that waits in a
+/// select or with a time limit. (Who drives the main loop while it waits, as main does, is in the
+/// run queue. All who wait on a channel: `hsw_channel_waiting`.) The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_next(
     tasklet: hsw_tasklet,
@@ -555,8 +569,9 @@ pub unsafe extern "C" fn hsw_tasklet_id(tasklet: hsw_tasklet, id: *mut usize) ->
     ask(tasklet, id, "id", |t| t.id())
 }
 
-/// The name, "" when it has none: at most `capacity` bytes including the final zero are written to `buffer`, which may be
-/// null when `capacity` is 0. `length` (may be null) gets the length of the whole name, without the zero.
+/// The name, "" when it has none: at most `capacity` bytes including the final zero are written to
+/// `buffer`, which may be null when `capacity` is 0. `length` (may be null) gets the length of the
+/// whole name, without the zero.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_name(
     tasklet: hsw_tasklet,
@@ -571,9 +586,9 @@ pub unsafe extern "C" fn hsw_tasklet_name(
     })
 }
 
-/// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name ("" when it is not known), and the line
-/// (`line` may be null; 0 when it is not known). Known of those that were made while `hsw_set_statistics` was on, if
-/// `hsw_tasklet_options` said it.
+/// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name
+/// ("" when it is not known), and the line (`line` may be null; 0 when it is not known). Known of
+/// those that were made while `hsw_set_statistics` was on, if `hsw_tasklet_options` said it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_site(
     tasklet: hsw_tasklet,
@@ -591,8 +606,9 @@ pub unsafe extern "C" fn hsw_tasklet_site(
     })
 }
 
-/// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending receive, would return. Null when
-/// the slot is empty. The value is the caller's. `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
+/// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending
+/// receive, would return. Null when the slot is empty. The value is the caller's.
+/// `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_take_tempval(
     tasklet: hsw_tasklet,
@@ -610,8 +626,8 @@ pub unsafe extern "C" fn hsw_tasklet_take_tempval(
     })
 }
 
-/// Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this call fails; `destroy` frees it.
-/// What was there is freed.
+/// Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this
+/// call fails; `destroy` frees it. What was there is freed.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_set_tempval(
     tasklet: hsw_tasklet,
@@ -622,8 +638,9 @@ pub extern "C" fn hsw_tasklet_set_tempval(
     tell(tasklet, |t| drop(t.set_tempval(value)))
 }
 
-/// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that came with it; so is this one,
-/// with `destroy` (may be null), when the last handle and the tasklet are gone, or when this call fails.
+/// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that
+/// came with it; so is this one, with `destroy` (may be null), when the last handle and the tasklet
+/// are gone, or when this call fails.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_set_user_data(
     tasklet: hsw_tasklet,
@@ -646,8 +663,8 @@ pub unsafe extern "C" fn hsw_tasklet_user_data(
     })
 }
 
-/// Sets an error handler for this tasklet; null clears it. It is asked before the thread's (`hsw_set_error_handler`), which gets what
-/// this one does not answer with `HSW_OK`.
+/// Sets an error handler for this tasklet; null clears it. It is asked before the thread's
+/// (`hsw_set_error_handler`), which gets what this one does not answer with `HSW_OK`.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_set_error_handler(
     tasklet: hsw_tasklet,
@@ -666,7 +683,8 @@ pub unsafe extern "C" fn hsw_tasklet_thread_id(tasklet: hsw_tasklet, id: *mut u6
     ask(tasklet, id, "id", |t| t.thread_id())
 }
 
-/// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics` is on.
+/// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics`
+/// is on.
 #[repr(C)]
 pub struct hsw_tasklet_times {
     /// How long it has run, all turns together.

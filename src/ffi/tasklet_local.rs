@@ -11,8 +11,8 @@ use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out};
 use crate::Local;
 
-/// A handle of a key under which each tasklet has a value of its own. Any thread may use it; it has one owner, who gives it back
-/// with `hsw_local_release`.
+/// A handle of a key under which each tasklet has a value of its own. Any thread may use it; it has
+/// one owner, who gives it back with `hsw_local_release`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_local {
@@ -27,8 +27,9 @@ pub(super) struct CLocal {
 
 handle_of_process!(hsw_local, Arc<CLocal>, Local);
 
-/// Makes a key under which no tasklet has a value yet. `destroy` (may be null) frees the values: each in its tasklet when that ends
-/// (it may still switch then), those of a main tasklet with its thread.
+/// Makes a key under which no tasklet has a value yet. `destroy` (may be null) frees the values:
+/// each in its tasklet when that ends (it may still switch then), those of a main tasklet with its
+/// thread.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_local_new(destroy: hsw_destroy, local: *mut hsw_local) -> hsw_status {
     object::make(local, "local", || {
@@ -49,8 +50,8 @@ pub extern "C" fn hsw_local_release(local: hsw_local) -> hsw_status {
     object::release(local)
 }
 
-/// Gives the calling tasklet a value, which is the tasklet's from now on. The one that it had is freed; null leaves it without. When
-/// this fails the value is still the caller's.
+/// Gives the calling tasklet a value, which is the tasklet's from now on. The one that it had is
+/// freed; null leaves it without. When this fails the value is still the caller's.
 #[no_mangle]
 pub extern "C" fn hsw_local_set(local: hsw_local, value: *mut c_void) -> hsw_status {
     entry(|| {

@@ -12,9 +12,10 @@ use super::{entry, hsw_status, out, thread_state, write_text, Failure};
 use crate::thread::{self, Channel};
 use crate::Preference;
 
-/// Counts the calling thread among those that use the library, and gives it a runtime with the default settings if it has none
-/// (`hsw_init` before this, for others). Optional: the first call that needs one does the same. `hsw_thread_exit`, or the thread's
-/// end, is the opposite. A thread that has ended its part attaches again with this or any other call.
+/// Counts the calling thread among those that use the library, and gives it a runtime with the
+/// default settings if it has none (`hsw_init` before this, for others). Optional: the first call
+/// that needs one does the same. `hsw_thread_exit`, or the thread's end, is the opposite. A thread
+/// that has ended its part attaches again with this or any other call.
 #[no_mangle]
 pub extern "C" fn hsw_thread_attach() -> hsw_status {
     entry(|| {
@@ -24,8 +25,9 @@ pub extern "C" fn hsw_thread_attach() -> hsw_status {
     })
 }
 
-/// The numbers of the threads that use the library, in the order they came: at most `capacity` of them are written to `ids`, which may
-/// be null when `capacity` is 0. `count` gets how many there are.
+/// The numbers of the threads that use the library, in the order they came: at most `capacity` of
+/// them are written to `ids`, which may be null when `capacity` is 0. `count` gets how many there
+/// are.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_threads(
     ids: *mut u64,
@@ -39,7 +41,8 @@ pub unsafe extern "C" fn hsw_threads(
         let count = out(count, "count")?;
         let all = thread::threads();
         for (i, id) in all.iter().take(capacity).enumerate() {
-            // SAFETY: `ids` has `capacity` writable elements (contract of the interface), more than `i`.
+            // SAFETY: `ids` has `capacity` writable elements (contract of the interface), more than
+            // `i`.
             unsafe { ids.add(i).write(*id) };
         }
         count.set(all.len());
@@ -50,7 +53,8 @@ pub unsafe extern "C" fn hsw_threads(
 /// What is known of a thread.
 #[repr(C)]
 pub struct hsw_thread_info {
-    /// Its name, cut to what fits in here; "" when it has none. Threads that were not made in Rust have none.
+    /// Its name, cut to what fits in here; "" when it has none. Threads that were not made in Rust
+    /// have none.
     pub name: [c_char; 64],
     /// Its main tasklet. The caller owns the handle.
     pub main_tasklet: hsw_remote,
@@ -62,8 +66,9 @@ pub struct hsw_thread_info {
     pub tasklets: usize,
 }
 
-/// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches or pumps. `HSW_ERR_STATE`: there
-/// is no such thread, or it ended before it answered; otherwise as `hsw_remote_with`.
+/// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches
+/// or pumps. `HSW_ERR_STATE`: there is no such thread, or it ended before it answered; otherwise as
+/// `hsw_remote_with`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_get_info(id: u64, info: *mut hsw_thread_info) -> hsw_status {
     entry(|| {
@@ -96,8 +101,8 @@ handle_of_process!(
     ThreadChannel
 );
 
-/// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees those that nobody will receive, on whatever
-/// thread that is found.
+/// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees those
+/// that nobody will receive, on whatever thread that is found.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_new(
     destroy: hsw_destroy,
@@ -118,15 +123,15 @@ pub unsafe extern "C" fn hsw_thread_channel_retain(
     object::retain_own(channel, other)
 }
 
-/// Gives a handle back. It is stale from now on, for all threads. The channel lives on while others have handles or a tasklet is in a
-/// call of it.
+/// Gives a handle back. It is stale from now on, for all threads. The channel lives on while others
+/// have handles or a tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_release(channel: hsw_thread_channel) -> hsw_status {
     object::release(channel)
 }
 
-/// Sends a value; blocks the tasklet while nobody receives. The value is the channel's from now on, *also when this call fails*, as in
-/// `hsw_channel_send`.
+/// Sends a value; blocks the tasklet while nobody receives. The value is the channel's from now on,
+/// *also when this call fails*, as in `hsw_channel_send`.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_send(
     channel: hsw_thread_channel,
@@ -144,8 +149,9 @@ pub unsafe extern "C" fn hsw_thread_channel_receive(
     carry::receive(channel, value, Carrier::receive)
 }
 
-/// As `hsw_thread_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all; `HSW_NO_LIMIT`: as long as it takes).
-/// `HSW_ERR_TIMEOUT`: nobody received, and the value is still the caller's. On any other failure it is freed.
+/// As `hsw_thread_channel_send`, but waits for at most `timeout_ns` nanoseconds (0: not at all;
+/// `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: nobody received, and the value is still
+/// the caller's. On any other failure it is freed.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_send_timeout(
     channel: hsw_thread_channel,
@@ -155,7 +161,8 @@ pub extern "C" fn hsw_thread_channel_send_timeout(
     carry::send_within(channel, value, timeout_ns)
 }
 
-/// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as `hsw_thread_channel_send_timeout`.
+/// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as
+/// `hsw_thread_channel_send_timeout`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_receive_timeout(
     channel: hsw_thread_channel,
@@ -165,8 +172,8 @@ pub unsafe extern "C" fn hsw_thread_channel_receive_timeout(
     carry::receive_within(channel, value, timeout_ns)
 }
 
-/// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still the caller's. On any other
-/// failure it is freed.
+/// Sends a value if somebody is receiving. `HSW_ERR_WOULD_BLOCK`: nobody is, and the value is still
+/// the caller's. On any other failure it is freed.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_try_send(
     channel: hsw_thread_channel,
@@ -184,7 +191,8 @@ pub unsafe extern "C" fn hsw_thread_channel_try_receive(
     carry::receive(channel, value, Carrier::try_receive)
 }
 
-/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds as in `hsw_tasklet_throw`.
+/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds
+/// as in `hsw_tasklet_throw`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_send_throw(
     channel: hsw_thread_channel,
@@ -196,8 +204,9 @@ pub unsafe extern "C" fn hsw_thread_channel_send_throw(
     unsafe { carry::send_throw(channel, payload, destroy, message) }
 }
 
-/// Sends `count` values one after the other. For all of them the same holds as in `hsw_thread_channel_send`. `sent` (may be null) gets how many
-/// were sent, also on failure; the others have been freed then.
+/// Sends `count` values one after the other. For all of them the same holds as in
+/// `hsw_thread_channel_send`. `sent` (may be null) gets how many were sent, also on failure; the
+/// others have been freed then.
 ///
 /// `values` must not lie on a sliced stack other than the caller's own.
 #[no_mangle]
@@ -211,8 +220,8 @@ pub unsafe extern "C" fn hsw_thread_channel_send_sequence(
     unsafe { carry::send_sequence(channel, values, count, sent) }
 }
 
-/// The next value of an iteration over the channel: as `hsw_thread_channel_receive`, but `HSW_ERR_STOP_ITERATION` when the channel is
-/// closing and nobody is sending.
+/// The next value of an iteration over the channel: as `hsw_thread_channel_receive`, but
+/// `HSW_ERR_STOP_ITERATION` when the channel is closing and nobody is sending.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_next(
     channel: hsw_thread_channel,
@@ -261,15 +270,16 @@ pub extern "C" fn hsw_thread_channel_set_schedule_all(
     tell(channel, |c| c.channel.set_schedule_all(on))
 }
 
-/// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait are still served; none is
-/// woken.
+/// Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait
+/// are still served; none is woken.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_close(channel: hsw_thread_channel) -> hsw_status {
     tell(channel, |c| c.channel.close())
 }
 
-/// Closes the channel and ends the waits of all who wait on it, on whatever thread, with `HSW_ERR_CLOSED`; `woken` (may be null) gets
-/// how many. What senders were about to send is treated as by any send that fails.
+/// Closes the channel and ends the waits of all who wait on it, on whatever thread, with
+/// `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. What senders were about to send is
+/// treated as by any send that fails.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_close_and_wake(
     channel: hsw_thread_channel,
@@ -302,7 +312,8 @@ pub unsafe extern "C" fn hsw_thread_channel_is_closed(
     ask(channel, closed, "closed", |c| c.channel.is_closed())
 }
 
-/// How many tasklets wait: senders count up, receivers down. Other threads may change it at any time.
+/// How many tasklets wait: senders count up, receivers down. Other threads may change it at any
+/// time.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_balance(
     channel: hsw_thread_channel,

@@ -1,4 +1,5 @@
-//! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last errors.
+//! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last
+//! errors.
 
 use core::cell::{Cell, RefCell};
 
@@ -9,17 +10,20 @@ use super::handle::{Kind, Table};
 use super::status::{Failure, LastError};
 use crate::core::runtime::Runtime;
 
-/// The tables of a thread: one line for each kind of object that belongs to one. They are emptied in this order.
+/// The tables of a thread: one line for each kind of object that belongs to one. They are emptied
+/// in this order.
 macro_rules! tables {
     ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
         pub(super) struct Local {
             $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
-            /// The last error of each tasklet that had one, as `status` finds it. Removed when the tasklet ends.
+            /// The last error of each tasklet that had one, as `status` finds it. Removed when the
+            /// tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             /// The kill that each tasklet was told of last. Removed when the tasklet ends.
             pub(super) exits: RefCell<BTreeMap<usize, super::status::Told>>,
             pub(super) hooks: super::scheduler::Hooks,
-            /// Functions of C's that the library has called in the main tasklet and that have not returned.
+            /// Functions of C's that the library has called in the main tasklet and that have not
+            /// returned.
             inside: Cell<usize>,
             tag: u16,
         }
@@ -53,8 +57,8 @@ macro_rules! tables {
                 sum
             }
 
-            /// Makes every handle stale and forgets errors and hooks. What goes with them may come back here: nothing is borrowed
-            /// meanwhile. Answers whether there was anything.
+            /// Makes every handle stale and forgets errors and hooks. What goes with them may come
+            /// back here: nothing is borrowed meanwhile. Answers whether there was anything.
             fn clear(&self) -> bool {
                 let mut any = false;
                 $($(#[$when])* {
@@ -85,8 +89,8 @@ tables! {
     tasklets: Tasklet of crate::Tasklet,
 }
 
-/// Calls a function of C's out of the library. While one runs in the main tasklet, frames of the library lie below it, so the thread's
-/// part must not end there: see [`is_inside`].
+/// Calls a function of C's out of the library. While one runs in the main tasklet, frames of the
+/// library lie below it, so the thread's part must not end there: see [`is_inside`].
 pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
     struct Inside(bool);
     impl Drop for Inside {
@@ -110,9 +114,10 @@ pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
     returning(function)
 }
 
-/// Calls a function of C's that must come back by returning. If it is unwound, by an exception that it let out, by
-/// `pthread_exit` or by the cancellation of its thread, that would go on through frames of the library, and end at the end of a
-/// tasklet's stack instead of the thread's: the process ends here, with words.
+/// Calls a function of C's that must come back by returning. If it is unwound, by an exception that
+/// it let out, by `pthread_exit` or by the cancellation of its thread, that would go on through
+/// frames of the library, and end at the end of a tasklet's stack instead of the thread's: the
+/// process ends here, with words.
 pub(super) fn returning<R>(function: impl FnOnce() -> R) -> R {
     struct Returns;
     impl Drop for Returns {
@@ -137,7 +142,8 @@ type Unwindable<A, R> = unsafe extern "C-unwind" fn(A) -> R;
 #[cfg(panic = "unwind")]
 type UnwindableWithResult<A, B, R> = unsafe extern "C-unwind" fn(A, B) -> R;
 
-/// A program that cannot unwind has no personality function, which a call that may be unwound needs.
+/// A program that cannot unwind has no personality function, which a call that may be unwound
+/// needs.
 #[cfg(not(panic = "unwind"))]
 type Unwindable<A, R> = unsafe extern "C" fn(A) -> R;
 #[cfg(not(panic = "unwind"))]
@@ -149,7 +155,8 @@ pub(super) fn unwindable<A, R>(function: unsafe extern "C" fn(A) -> R) -> Unwind
     unsafe { core::mem::transmute(function) }
 }
 
-/// As [`inside`], for a function that the calling tasklet did not mean to call just now: it may have failures of its own.
+/// As [`inside`], for a function that the calling tasklet did not mean to call just now: it may
+/// have failures of its own.
 pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
     super::status::aside(|| inside(function))
 }
@@ -167,7 +174,8 @@ pub(super) fn is_inside() -> bool {
     with(|local| Ok(local.inside.get() > 0)).unwrap_or(false)
 }
 
-/// What tells the handles of a thread from those of others, and from those of the threads that had the tag before: see `handle`.
+/// What tells the handles of a thread from those of others, and from those of the threads that had
+/// the tag before: see `handle`.
 struct Number {
     tag: u16,
     /// Of each table, in their order.
@@ -183,7 +191,8 @@ mod storage {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     std::thread_local! {
-        /// Made by the first call, ended by `AT_EXIT`. Without a destructor of its own: tasklets that end with the thread still find it.
+        /// Made by the first call, ended by `AT_EXIT`. Without a destructor of its own: tasklets
+        /// that end with the thread still find it.
         static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
         static AT_EXIT: AtExit = const { AtExit };
     }
@@ -202,7 +211,8 @@ mod storage {
             }
             crate::core::runtime::thread_exit(clear);
             LOCAL.set(ptr::null());
-            // SAFETY: as above; nobody has a reference: those that `with` gives out end with its call.
+            // SAFETY: as above; nobody has a reference: those that `with` gives out end with its
+            // call.
             let local = unsafe { Box::from_raw(local.cast_mut()) };
             let number = local.number();
             drop(local);
@@ -329,8 +339,8 @@ pub(super) fn leave() {
     crate::core::runtime::thread_exit(storage::clear);
 }
 
-/// Without std there are no thread-locals: the first thread that calls has the interface to itself. Others are told apart by
-/// their runtime.
+/// Without std there are no thread-locals: the first thread that calls has the interface to itself.
+/// Others are told apart by their runtime.
 #[cfg(not(feature = "std"))]
 mod storage {
     use super::*;
@@ -410,7 +420,8 @@ mod storage {
             return crate::core::runtime::thread_exit(|| false);
         }
         crate::core::runtime::thread_exit(clear);
-        // SAFETY: ours still: `owner` has the number of the runtime that has ended. Nobody has a reference.
+        // SAFETY: ours still: `owner` has the number of the runtime that has ended. Nobody has a
+        // reference.
         let local = unsafe { (*STORAGE.local.get()).take() };
         let number = local.as_ref().map(Local::number);
         drop(local);

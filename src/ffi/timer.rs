@@ -14,8 +14,9 @@ use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
 use crate::timer::{Clock, SimClock, Timer};
 use crate::Error;
 
-/// A handle of a clock that has timers; for its owner and thread the same holds as for `hsw_tasklet`. (The function of
-/// `hsw_set_clock` is another thing: the source of time for budgets and for the timeouts of channels.)
+/// A handle of a clock that has timers; for its owner and thread the same holds as for
+/// `hsw_tasklet`. (The function of `hsw_set_clock` is another thing: the source of time for budgets
+/// and for the timeouts of channels.)
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_timer_clock {
@@ -84,7 +85,8 @@ fn armed(timer: Result<Timer, Error>, wanted: *mut hsw_timer) -> Done {
     }
 }
 
-/// Gets the calling thread's clock of wall time, which follows the system's monotonic clock from its first use on.
+/// Gets the calling thread's clock of wall time, which follows the system's monotonic clock from
+/// its first use on.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hsw_status {
     object::make(clock, "clock", || {
@@ -92,7 +94,8 @@ pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hs
     })
 }
 
-/// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time does until it is told otherwise.
+/// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time
+/// does until it is told otherwise.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) -> hsw_status {
     object::make(clock, "clock", || {
@@ -130,7 +133,8 @@ pub unsafe extern "C" fn hsw_timer_clock_now(
     object::ask(clock, now_ns, "now_ns", |clock| nanoseconds(clock.now()))
 }
 
-/// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four: it is the clock of wall time.
+/// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four:
+/// it is the clock of wall time.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_pause(clock: hsw_timer_clock) -> hsw_status {
     entry(|| {
@@ -148,7 +152,8 @@ pub extern "C" fn hsw_timer_clock_resume(clock: hsw_timer_clock) -> hsw_status {
     })
 }
 
-/// Lets it run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`: `scale` is negative, infinite or no number.
+/// Lets it run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`:
+/// `scale` is negative, infinite or no number.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_set_scale(clock: hsw_timer_clock, scale: f64) -> hsw_status {
     entry(|| {
@@ -162,7 +167,8 @@ pub extern "C" fn hsw_timer_clock_set_scale(clock: hsw_timer_clock, scale: f64) 
     })
 }
 
-/// Puts it forward, paused or not. What becomes due is called in the next pump. `HSW_ERR_ARGUMENT`: more than `INT64_MAX`.
+/// Puts it forward, paused or not. What becomes due is called in the next pump. `HSW_ERR_ARGUMENT`:
+/// more than `INT64_MAX`.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_advance(clock: hsw_timer_clock, by_ns: u64) -> hsw_status {
     entry(|| {
@@ -172,8 +178,8 @@ pub extern "C" fn hsw_timer_clock_advance(clock: hsw_timer_clock, by_ns: u64) ->
     })
 }
 
-/// Sets what it shows, forward or back; `HSW_NO_LIMIT` is as far as can be. Timers keep their moments. `HSW_ERR_ARGUMENT`: otherwise
-/// more than `INT64_MAX`.
+/// Sets what it shows, forward or back; `HSW_NO_LIMIT` is as far as can be. Timers keep their
+/// moments. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_set(clock: hsw_timer_clock, now_ns: u64) -> hsw_status {
     entry(|| {
@@ -193,7 +199,8 @@ pub struct hsw_timer_clock_info {
     pub scale: f64,
     /// Timers and sleepers that wait.
     pub pending: usize,
-    /// When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or later than can be told.
+    /// When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or
+    /// later than can be told.
     pub next_due_ns: u64,
 }
 
@@ -223,8 +230,9 @@ pub unsafe extern "C" fn hsw_timer_clock_get_info(
     })
 }
 
-/// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run meanwhile. 0 lets them run once,
-/// `HSW_NO_LIMIT` is as long as it takes to be killed. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+/// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run
+/// meanwhile. 0 lets them run once, `HSW_NO_LIMIT` is as long as it takes to be killed.
+/// `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) -> hsw_status {
     entry(|| {
@@ -233,7 +241,8 @@ pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) ->
     })
 }
 
-/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run once; `HSW_NO_LIMIT` never comes.
+/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run
+/// once; `HSW_NO_LIMIT` never comes.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64) -> hsw_status {
     entry(|| {
@@ -242,15 +251,18 @@ pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64
     })
 }
 
-/// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in the pump of the thread's main loop
-/// (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the order of the moments. What takes long, or blocks, belongs into a tasklet
-/// that it spawns. A status other than `HSW_OK` that it returns is the failure of a tasklet made for that: it goes to the error handler,
-/// or arrives from the next `hsw_run` or `hsw_tick`.
+/// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in
+/// the pump of the thread's main loop (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the
+/// order of the moments. What takes long, or blocks, belongs into a tasklet that it spawns. A
+/// status other than `HSW_OK` that it returns is the failure of a tasklet made for that: it goes to
+/// the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
 ///
-/// The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be null) frees it when the function has
-/// returned, the timer is cancelled, or the thread ends. `timer` may be null: then it cannot be cancelled.
+/// The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be
+/// null) frees it when the function has returned, the timer is cancelled, or the thread ends.
+/// `timer` may be null: then it cannot be cancelled.
 ///
-/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not `HSW_NO_LIMIT`.
+/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not
+/// `HSW_NO_LIMIT`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_call_later(
     clock: hsw_timer_clock,
@@ -270,7 +282,8 @@ pub unsafe extern "C" fn hsw_timer_call_later(
     })
 }
 
-/// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past, and never at `HSW_NO_LIMIT`.
+/// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past, and
+/// never at `HSW_NO_LIMIT`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_call_at(
     clock: hsw_timer_clock,
@@ -290,8 +303,9 @@ pub unsafe extern "C" fn hsw_timer_call_at(
     })
 }
 
-/// As `hsw_timer_call_later`, each `period_ns` nanoseconds, until it is cancelled or the thread ends; failures do not end it. It keeps its
-/// beat: what was missed is called for once. `HSW_ERR_ARGUMENT`: also for a period of zero.
+/// As `hsw_timer_call_later`, each `period_ns` nanoseconds, until it is cancelled or the thread
+/// ends; failures do not end it. It keeps its beat: what was missed is called for once.
+/// `HSW_ERR_ARGUMENT`: also for a period of zero.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_repeat(
     clock: hsw_timer_clock,
@@ -320,14 +334,15 @@ pub unsafe extern "C" fn hsw_timer_retain(timer: hsw_timer, other: *mut hsw_time
     object::retain(timer, other)
 }
 
-/// Gives a handle back. It is stale from now on. The timer still comes: to stop it, `hsw_timer_cancel` first.
+/// Gives a handle back. It is stale from now on. The timer still comes: to stop it,
+/// `hsw_timer_cancel` first.
 #[no_mangle]
 pub extern "C" fn hsw_timer_release(timer: hsw_timer) -> hsw_status {
     object::release(timer)
 }
 
-/// The function will not be called (again). `was_pending` (may be null): it would have been. Twice is fine, and so is a timer that has
-/// come; both say no.
+/// The function will not be called (again). `was_pending` (may be null): it would have been. Twice
+/// is fine, and so is a timer that has come; both say no.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bool) -> hsw_status {
     entry(|| {
@@ -336,8 +351,9 @@ pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bo
     })
 }
 
-/// Will the function be called (again), and if so when, as the timer's clock shows it (`UINT64_MAX`: later than can be told). Each may be
-/// null; without a call to come `due_ns` is left alone.
+/// Will the function be called (again), and if so when, as the timer's clock shows it
+/// (`UINT64_MAX`: later than can be told). Each may be null; without a call to come `due_ns` is
+/// left alone.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_state(
     timer: hsw_timer,

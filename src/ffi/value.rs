@@ -1,14 +1,16 @@
-//! What C gives us to keep: values, arguments and payloads, each a pointer with the function that frees it.
+//! What C gives us to keep: values, arguments and payloads, each a pointer with the function that
+//! frees it.
 
 use core::ffi::c_void;
 
 use super::thread_state;
 
-/// Frees a value that nobody will receive any more. May be null: then nothing is done. It must not unwind. It may call this
-/// library, also in ways that switch.
+/// Frees a value that nobody will receive any more. May be null: then nothing is done. It must not
+/// unwind. It may call this library, also in ways that switch.
 pub type hsw_destroy = Option<unsafe extern "C" fn(data: *mut c_void)>;
 
-/// A pointer of C's together with the duty to free it: dropping it calls the function, unless it was given away with `take`.
+/// A pointer of C's together with the duty to free it: dropping it calls the function, unless it
+/// was given away with `take`.
 pub(super) struct Owned {
     data: *mut c_void,
     destroy: hsw_destroy,
@@ -34,7 +36,8 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
-            // SAFETY: C gave the two together and asked for this call; it happens once, since `take` forgets `self`.
+            // SAFETY: C gave the two together and asked for this call; it happens once, since
+            // `take` forgets `self`.
             thread_state::call_back(|| unsafe { thread_state::unwindable(destroy)(self.data) });
         }
     }
@@ -44,8 +47,9 @@ impl Drop for Owned {
 #[cfg(feature = "std")]
 pub(super) struct Sent(Owned);
 
-// SAFETY: every function of the header that takes such a pointer says that it crosses threads, and that its functions may be
-// called on any of them. The runtime itself only ever passes the pointer on.
+// SAFETY: every function of the header that takes such a pointer says that it crosses threads, and
+// that its functions may be called on any of them. The runtime itself only ever passes the pointer
+// on.
 #[cfg(feature = "std")]
 unsafe impl Send for Sent {}
 
@@ -63,12 +67,13 @@ impl From<Sent> for Owned {
     }
 }
 
-/// A pointer that several threads may look at: the payload of an exception, what a hook is called with.
+/// A pointer that several threads may look at: the payload of an exception, what a hook is called
+/// with.
 pub(super) struct Common(pub(super) Owned);
 
-// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at from several; so may what a hook
-// of many threads is called with. The header says so: pointer and function must bear that. The runtime itself only ever passes the
-// pointer on.
+// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at
+// from several; so may what a hook of many threads is called with. The header says so: pointer and
+// function must bear that. The runtime itself only ever passes the pointer on.
 unsafe impl Send for Common {}
 // SAFETY: as above.
 unsafe impl Sync for Common {}

@@ -1,15 +1,18 @@
 //! Error numbers by name, in the two numberings this runtime meets.
 //!
-//! Linux (the generic table, which x86_64 and powerpc64 share) and the PS3's system software (lv2), whose network calls number errors as
-//! 4.4BSD did. [`Errno`] holds the Linux number; [`Errno::from_lv2`] and [`Errno::to_lv2`] translate. Pure tables: no allocation, no std.
+//! Linux (the generic table, which x86_64 and powerpc64 share) and the PS3's system software (lv2),
+//! whose network calls number errors as 4.4BSD did. [`Errno`] holds the Linux number;
+//! [`Errno::from_lv2`] and [`Errno::to_lv2`] translate. Pure tables: no allocation, no std.
 //!
-//! The one judgement in here is [`Errno::belongs_to_a_socket`], which the [shim](super::shim) rests on.
+//! The one judgement in here is [`Errno::belongs_to_a_socket`], which the [shim](super::shim) rests
+//! on.
 
 use core::fmt;
 
 /// An operating system's error number, kept in Linux numbering.
 ///
-/// A number without a name here is kept as it is: [`Errno::name`] answers `None` for it, and nothing else changes.
+/// A number without a name here is kept as it is: [`Errno::name`] answers `None` for it, and
+/// nothing else changes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Errno(i32);
 
@@ -86,12 +89,14 @@ impl Errno {
         self.0
     }
 
-    /// From the number the PS3's network calls use; `None` for a number this table does not know. Cost: a scan of some 45 entries.
+    /// From the number the PS3's network calls use; `None` for a number this table does not know.
+    /// Cost: a scan of some 45 entries.
     pub fn from_lv2(number: i32) -> Option<Errno> {
         TABLE.iter().find(|e| e.2 == number).map(|e| Errno(e.1))
     }
 
-    /// The number the PS3's network calls use; `None` for an error without one. Cost: a scan of some 45 entries.
+    /// The number the PS3's network calls use; `None` for an error without one. Cost: a scan of
+    /// some 45 entries.
     pub fn to_lv2(self) -> Option<i32> {
         self.entry().map(|e| e.2)
     }
@@ -106,10 +111,12 @@ impl Errno {
         TABLE.iter().map(|e| Errno(e.1))
     }
 
-    /// Can this error, returned by `poll` or `select`, only be the pending error of one of the sockets asked about?
+    /// Can this error, returned by `poll` or `select`, only be the pending error of one of the
+    /// sockets asked about?
     ///
-    /// Yes for what a TCP/IP stack stores in a socket for its owner to find, and for what tells the state of a single connection. Neither
-    /// call is specified to fail so, by POSIX or by any manual, hence one of the sockets is meant:
+    /// Yes for what a TCP/IP stack stores in a socket for its owner to find, and for what tells the
+    /// state of a single connection. Neither call is specified to fail so, by POSIX or by any
+    /// manual, hence one of the sockets is meant:
     ///
     /// | errors | who stores them in a socket |
     /// |---|---|
@@ -121,9 +128,10 @@ impl Errno {
     /// | `EADDRNOTAVAIL` | the local address went away under the connection |
     /// | `ENOTCONN` `EISCONN` `ESHUTDOWN` `EALREADY` `EINPROGRESS` | nobody; but they speak of one connection's state, not of a call |
     ///
-    /// No for the errors of the call itself, `EBADF` `EINVAL` `EINTR` `ENOMEM` `EFAULT`; for those that POSIX or BSD allow it when resources
-    /// are short, `EAGAIN` `ENOBUFS`; for the caller's mistakes, `ENOTSOCK` `EPERM` `EACCES`; and for every number not known here: an
-    /// error that is not understood must not be hidden.
+    /// No for the errors of the call itself, `EBADF` `EINVAL` `EINTR` `ENOMEM` `EFAULT`; for those
+    /// that POSIX or BSD allow it when resources are short, `EAGAIN` `ENOBUFS`; for the caller's
+    /// mistakes, `ENOTSOCK` `EPERM` `EACCES`; and for every number not known here: an error that is
+    /// not understood must not be hidden.
     pub const fn belongs_to_a_socket(self) -> bool {
         matches!(
             self,

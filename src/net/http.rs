@@ -1,11 +1,13 @@
 //! A small HTTP/1.1 client: one GET, one answer, over anything that is `Read + Write`.
 //!
-//! The parser knows no sockets: on a tasklet give it [`net::TcpStream`](super::TcpStream) (or call [`get`]), in a job of the worker pool
-//! `std::net::TcpStream` (or call [`get_blocking`]), in a test two byte strings.
+//! The parser knows no sockets: on a tasklet give it [`net::TcpStream`](super::TcpStream) (or call
+//! [`get`]), in a job of the worker pool `std::net::TcpStream` (or call [`get_blocking`]), in a
+//! test two byte strings.
 //!
-//! Bodies: by `Content-Length`, `chunked`, or until the connection ends. A body that ends too soon is an error, never a short success.
-//! Not here: redirects, compression, connections for more than one request, TLS. Every part of an answer that is kept is bounded, and so is
-//! the time it takes ([`Limits`]); the body is not kept at all but read by the caller.
+//! Bodies: by `Content-Length`, `chunked`, or until the connection ends. A body that ends too soon
+//! is an error, never a short success. Not here: redirects, compression, connections for more than
+//! one request, TLS. Every part of an answer that is kept is bounded, and so is the time it takes
+//! ([`Limits`]); the body is not kept at all but read by the caller.
 //!
 //! ```
 //! use hardswitch::net::http::{Request, Url};
@@ -146,7 +148,8 @@ impl std::error::Error for HttpError {
 }
 
 impl From<io::Error> for HttpError {
-    /// An `HttpError` that went through `io::Error` (as those of a body being read do) comes out as itself.
+    /// An `HttpError` that went through `io::Error` (as those of a body being read do) comes out as
+    /// itself.
     fn from(error: io::Error) -> HttpError {
         error.downcast::<HttpError>().unwrap_or_else(HttpError::Io)
     }
@@ -179,15 +182,16 @@ impl From<HttpError> for io::Error {
 }
 
 impl From<HttpError> for crate::Error {
-    /// [`Error::Exit`](crate::Error::Exit) and what else was thrown into the waiting tasklet come out as themselves.
+    /// [`Error::Exit`](crate::Error::Exit) and what else was thrown into the waiting tasklet come
+    /// out as themselves.
     fn from(error: HttpError) -> crate::Error {
         io::Error::from(error).into()
     }
 }
 
 impl HttpError {
-    /// Is it only that a wait ended early (its time was up, or something was thrown at the tasklet)? Then
-    /// reading can go on. Everything else is final.
+    /// Is it only that a wait ended early (its time was up, or something was thrown at the
+    /// tasklet)? Then reading can go on. Everything else is final.
     fn passes(&self) -> bool {
         let HttpError::Io(error) = self else {
             return false;
@@ -211,8 +215,8 @@ impl HttpError {
     }
 }
 
-/// Has a wait taken as long as it may? The standard library's sockets call that `WouldBlock`. A connection that the
-/// system has given up (`ETIMEDOUT`) is lost; that is something else.
+/// Has a wait taken as long as it may? The standard library's sockets call that `WouldBlock`. A
+/// connection that the system has given up (`ETIMEDOUT`) is lost; that is something else.
 fn is_time_up(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
         && error.raw_os_error() != Some(libc::ETIMEDOUT)
@@ -232,10 +236,12 @@ pub struct Url {
 }
 
 impl Url {
-    /// Takes `http://host[:port][/path][?query]` apart; a `#fragment` is dropped, an IPv6 host stands in brackets.
+    /// Takes `http://host[:port][/path][?query]` apart; a `#fragment` is dropped, an IPv6 host
+    /// stands in brackets.
     ///
-    /// Errors: [`HttpError::BadUrl`] for another scheme, user names, an empty host, a port that is none, blanks or control characters or
-    /// anything else that is not ASCII (write those as `%..`).
+    /// Errors: [`HttpError::BadUrl`] for another scheme, user names, an empty host, a port that is
+    /// none, blanks or control characters or anything else that is not ASCII (write those as
+    /// `%..`).
     pub fn parse(url: &str) -> Result<Url, HttpError> {
         let bad = |why| HttpError::BadUrl {
             url: url.chars().take(200).collect(),
@@ -342,7 +348,8 @@ impl std::str::FromStr for Url {
     }
 }
 
-/// How long a request may wait for its peer. [`Limits`] has more: a time for the whole, and a least speed.
+/// How long a request may wait for its peer. [`Limits`] has more: a time for the whole, and a least
+/// speed.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     /// To look the name up and to connect to one of its addresses, all together.
@@ -361,15 +368,17 @@ impl Default for Timeouts {
     }
 }
 
-/// A GET of `url` on the calling tasklet, which waits; the thread does not. Answers when the head is there.
+/// A GET of `url` on the calling tasklet, which waits; the thread does not. Answers when the head
+/// is there.
 ///
-/// [`Request::fetch`] with a plain request. Errors: see [`HttpError`]. The status is not judged: see
-/// [`Response::success`].
+/// [`Request::fetch`] with a plain request. Errors: see [`HttpError`]. The status is not judged:
+/// see [`Response::success`].
 pub fn get(url: &str, timeouts: Timeouts) -> Result<Response<TcpStream>, HttpError> {
     Request::get(&Url::parse(url)?).fetch(timeouts)
 }
 
-/// A GET of `url` that blocks the thread: for jobs of the [worker pool](crate::offload). Otherwise as [`get`].
+/// A GET of `url` that blocks the thread: for jobs of the [worker pool](crate::offload). Otherwise
+/// as [`get`].
 pub fn get_blocking(
     url: &str,
     timeouts: Timeouts,
@@ -387,8 +396,8 @@ fn until(times: [Option<Duration>; 2]) -> Option<Instant> {
 /// How much of an answer is kept, and how long it may take in all.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of status lines and header fields, those of interim answers included; also of a chunked body's
-    /// trailer, and of the extensions of its chunks.
+    /// Bytes of status lines and header fields, those of interim answers included; also of a
+    /// chunked body's trailer, and of the extensions of its chunks.
     pub head: usize,
     /// Interim answers (1xx).
     pub interim: usize,
@@ -403,7 +412,8 @@ pub struct Limits {
 pub struct Speed {
     /// Bytes of the answer, head included.
     pub bytes: u64,
-    /// Time that may be spent waiting for them. What the caller does between its reads does not count.
+    /// Time that may be spent waiting for them. What the caller does between its reads does not
+    /// count.
     pub time: Duration,
 }
 
@@ -440,7 +450,8 @@ impl Request {
         }
     }
 
-    /// Adds a header field. Errors: [`HttpError::BadHeader`] for a name that is no token or a value with control characters.
+    /// Adds a header field. Errors: [`HttpError::BadHeader`] for a name that is no token or a value
+    /// with control characters.
     pub fn header(mut self, name: &str, value: &str) -> Result<Request, HttpError> {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let text = |b: u8| b == b'\t' || (b >= b' ' && b != 0x7f);
@@ -462,11 +473,11 @@ impl Request {
         format!("{}\r\n", self.head).into_bytes()
     }
 
-    /// Connects to the URL's host, sends the request and reads the head of the answer, all on the calling tasklet, which waits; the
-    /// thread does not.
+    /// Connects to the URL's host, sends the request and reads the head of the answer, all on the
+    /// calling tasklet, which waits; the thread does not.
     ///
-    /// Names are [looked up](super::lookup) elsewhere; all their addresses are tried. Errors: all but `ShortBody`, `BodyTooLong`,
-    /// `Status`.
+    /// Names are [looked up](super::lookup) elsewhere; all their addresses are tried. Errors: all
+    /// but `ShortBody`, `BodyTooLong`, `Status`.
     pub fn fetch(&self, timeouts: Timeouts) -> Result<Response<TcpStream>, HttpError> {
         let (over, connected) = self.times(timeouts);
         let (host, port) = (self.url.host(), self.url.port());
@@ -482,7 +493,8 @@ impl Request {
         )
     }
 
-    /// As [`fetch`](Self::fetch), but blocks the thread: for jobs of the [worker pool](crate::offload).
+    /// As [`fetch`](Self::fetch), but blocks the thread: for jobs of the [worker
+    /// pool](crate::offload).
     pub fn fetch_blocking(
         &self,
         timeouts: Timeouts,
@@ -537,10 +549,12 @@ impl Request {
         }
     }
 
-    /// Sends the request over a fresh connection and reads the head of the answer. Interim answers (1xx) are passed over.
+    /// Sends the request over a fresh connection and reads the head of the answer. Interim answers
+    /// (1xx) are passed over.
     ///
-    /// The connection stays inside the answer, and is dropped with it. How long a single read or write may wait is the connection's own
-    /// affair here; the times of [`Limits`] are looked at between them. Errors: all but `Connect`, `ShortBody`, `BodyTooLong`, `Status`.
+    /// The connection stays inside the answer, and is dropped with it. How long a single read or
+    /// write may wait is the connection's own affair here; the times of [`Limits`] are looked at
+    /// between them. Errors: all but `Connect`, `ShortBody`, `BodyTooLong`, `Status`.
     pub fn send<S: Read + Write>(&self, stream: S) -> Result<Response<S>, HttpError> {
         let over = until([self.limits.total, None]);
         self.exchange(stream, Pace::new(self.limits, over, None, None))
@@ -563,7 +577,8 @@ impl Request {
         };
         let head = match sent {
             Ok(()) => Head::read_final(&mut input, self.limits)?,
-            // The server may have answered before it had read all, and have gone: 413 and 431 come so.
+            // The server may have answered before it had read all, and have gone: 413 and 431 come
+            // so.
             Err(HttpError::Io(failure)) if ends_writing(&failure) => {
                 // What has told the writer of the loss tells the reader nothing any more.
                 if failure.kind() != ErrorKind::BrokenPipe {
@@ -729,8 +744,8 @@ impl<S: Write> Pace<S> {
 
 const BUFFER: usize = 8 * 1024;
 
-/// A stream and what was read ahead of it. Whatever was read lies here until it is used: a wait may fail, and
-/// reading go on later.
+/// A stream and what was read ahead of it. Whatever was read lies here until it is used: a wait may
+/// fail, and reading go on later.
 struct Input<S> {
     stream: S,
     pace: Pace<S>,
@@ -781,9 +796,9 @@ impl<S: Read> Input<S> {
         Ok(n)
     }
 
-    /// The next line, with its end; none when the stream ends before the line does. Errors: the line is
-    /// longer than `limit`, of `all` bytes that were allowed; those of the stream, after which the line can be
-    /// asked for again.
+    /// The next line, with its end; none when the stream ends before the line does. Errors: the
+    /// line is longer than `limit`, of `all` bytes that were allowed; those of the stream, after
+    /// which the line can be asked for again.
     fn line(&mut self, limit: usize, all: usize) -> Result<Option<Vec<u8>>, HttpError> {
         loop {
             if self.start == self.end && !self.fill()? {
@@ -803,8 +818,8 @@ impl<S: Read> Input<S> {
         }
     }
 
-    /// Sees that the next line begins so, and leaves it to be read. What does not is refused at once: it may never
-    /// have an end.
+    /// Sees that the next line begins so, and leaves it to be read. What does not is refused at
+    /// once: it may never have an end.
     fn begins_with(&mut self, start: &[u8]) -> Result<(), HttpError> {
         while self.line.len() < start.len() {
             if self.start == self.end && !self.fill()? {
@@ -984,12 +999,14 @@ enum Chunk {
 
 /// An answer: its head, and its body to be read.
 ///
-/// `Read` reads the body; its end is told once everything that was announced has come. Errors of `read` are [`HttpError`]s inside
-/// `io::Error` (kind `UnexpectedEof` for a short body, `InvalidData` for a broken one, `TimedOut` for one that is too slow):
-/// `HttpError::from` brings them back.
+/// `Read` reads the body; its end is told once everything that was announced has come. Errors of
+/// `read` are [`HttpError`]s inside `io::Error` (kind `UnexpectedEof` for a short body,
+/// `InvalidData` for a broken one, `TimedOut` for one that is too slow): `HttpError::from` brings
+/// them back.
 ///
-/// **After an error.** A read that waited for as long as it may ([`Timeouts::io`]), or at whose tasklet something was thrown, has lost nothing:
-/// the next one goes on where it was. Every other error is final, and told again by each later read.
+/// **After an error.** A read that waited for as long as it may ([`Timeouts::io`]), or at whose
+/// tasklet something was thrown, has lost nothing: the next one goes on where it was. Every other
+/// error is final, and told again by each later read.
 pub struct Response<S> {
     input: Input<S>,
     head: Head,
@@ -1057,8 +1074,9 @@ impl<S> Response<S> {
 }
 
 impl<S: Read> Response<S> {
-    /// The rest of the body. Errors: [`HttpError::BodyTooLong`] as soon as it is known to be longer than `limit` bytes; and those of
-    /// `read`. What was read before an error is kept, and read first by the next call, of this or of `read`.
+    /// The rest of the body. Errors: [`HttpError::BodyTooLong`] as soon as it is known to be longer
+    /// than `limit` bytes; and those of `read`. What was read before an error is kept, and read
+    /// first by the next call, of this or of `read`.
     pub fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, HttpError> {
         let mut body = std::mem::take(&mut self.kept);
         let read = usize::try_from(body.position()).unwrap_or(usize::MAX);
@@ -1154,10 +1172,12 @@ impl<S: Read> Response<S> {
         let Some(line) = self.input.line(limit, self.extra)? else {
             return Err(self.short());
         };
-        // Extensions of chunks and the trailer are read and forgotten, within the limit for all of them.
+        // Extensions of chunks and the trailer are read and forgotten, within the limit for all of
+        // them.
         self.extra_left -= line.len().saturating_sub(needed);
         let next = match chunk {
-            // The parser takes a size without digits for 0, which would make a broken body look complete.
+            // The parser takes a size without digits for 0, which would make a broken body look
+            // complete.
             Chunk::Size if !line[0].is_ascii_hexdigit() => {
                 return Err(HttpError::BadAnswer("the size of a chunk"))
             }

@@ -1,8 +1,8 @@
 //! Names into addresses, on threads of their own.
 //!
-//! The system's call for it blocks, for as long as it likes: a name server that does not answer costs half a minute. So it is made by
-//! workers, and only the tasklet waits. They are not those of the [worker pool](crate::offload): there, jobs would wait for dead names,
-//! and names for jobs.
+//! The system's call for it blocks, for as long as it likes: a name server that does not answer
+//! costs half a minute. So it is made by workers, and only the tasklet waits. They are not those of
+//! the [worker pool](crate::offload): there, jobs would wait for dead names, and names for jobs.
 //!
 //! ```text
 //!   tasklet ─┐                  ┌─► worker: resolver(name)
@@ -10,14 +10,16 @@
 //!   thread  ─┘   a name         └────────┴─► answers all who wait for that name
 //! ```
 //!
-//! * **Equal look-ups are one**, as long as it has not been answered. Nothing is kept after that: how long an answer is good is the
-//!   resolver's affair.
-//! * **There is room for all.** A look-up that no worker is free for waits. What bounds the queue is that each one in it has somebody who
-//!   waits for it, and is taken out when nobody does any more.
-//! * **Who gives up holds nobody up.** A call that runs cannot be stopped; but once nobody waits for it, its worker does not
-//!   count, and others get another one, up to [`Settings::spare`].
+//! * **Equal look-ups are one**, as long as it has not been answered. Nothing is kept after that:
+//!   how long an answer is good is the resolver's affair.
+//! * **There is room for all.** A look-up that no worker is free for waits. What bounds the queue
+//!   is that each one in it has somebody who waits for it, and is taken out when nobody does any
+//!   more.
+//! * **Who gives up holds nobody up.** A call that runs cannot be stopped; but once nobody waits
+//!   for it, its worker does not count, and others get another one, up to [`Settings::spare`].
 //!
-//! Workers are started when there is work for them, and end when they have had none for some seconds.
+//! Workers are started when there is work for them, and end when they have had none for some
+//! seconds.
 
 use super::tcp::{same, Failure};
 use crate::error::WaitError;
@@ -67,8 +69,8 @@ impl Settings {
     }
 }
 
-/// Settings of the process's look-ups, at any time; threads that run stay as they are. Errors: [`Error::Io`] of kind
-/// `InvalidInput` for 0 threads.
+/// Settings of the process's look-ups, at any time; threads that run stay as they are. Errors:
+/// [`Error::Io`] of kind `InvalidInput` for 0 threads.
 pub fn configure(settings: Settings) -> Result<()> {
     if settings.threads == 0 {
         let why = "look-ups need at least one thread";
@@ -80,12 +82,13 @@ pub fn configure(settings: Settings) -> Result<()> {
 
 /// Turns a name into addresses, in the order in which they are to be tried.
 ///
-/// Runs on a worker thread, several at a time, and may block it. A panic is an error of the look-up. It may not look names up by this
-/// library: that fails, since workers would wait for workers.
+/// Runs on a worker thread, several at a time, and may block it. A panic is an error of the
+/// look-up. It may not look names up by this library: that fails, since workers would wait for
+/// workers.
 pub type Resolver = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// Gives the process another resolver (`None`: the system's); returns the old one. For systems without one, for caches, and for
-/// tests. Look-ups that run go on with the old one.
+/// Gives the process another resolver (`None`: the system's); returns the old one. For systems
+/// without one, for caches, and for tests. Look-ups that run go on with the old one.
 ///
 /// ```
 /// use hardswitch::net::{lookup, resolve};
@@ -100,8 +103,9 @@ pub fn set_resolver(resolver: Option<Arc<Resolver>>) -> Option<Arc<Resolver>> {
     std::mem::replace(&mut LOOKUPS.lock().resolver, resolver)
 }
 
-/// The addresses of `host`, a name or an address. Only the tasklet waits while a name is looked up. For a time limit see
-/// [`time::timeout`](crate::time::timeout) and [`TcpStream::connect_host`](super::TcpStream::connect_host).
+/// The addresses of `host`, a name or an address. Only the tasklet waits while a name is looked up.
+/// For a time limit see [`time::timeout`](crate::time::timeout) and
+/// [`TcpStream::connect_host`](super::TcpStream::connect_host).
 ///
 /// Errors:
 ///
@@ -301,7 +305,8 @@ impl State {
         self.threads - self.abandoned > self.settings.threads
     }
 
-    /// Has a worker for what is in the queue, if there may be another one. Error: there is no worker at all.
+    /// Has a worker for what is in the queue, if there may be another one. Error: there is no
+    /// worker at all.
     fn serve(&mut self) -> io::Result<()> {
         if self.queue.is_empty() {
             return Ok(());

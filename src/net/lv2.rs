@@ -1,8 +1,10 @@
-//! The PS3's network structures as values: what a port to the console passes to the system's calls, testable anywhere.
+//! The PS3's network structures as values: what a port to the console passes to the system's calls,
+//! testable anywhere.
 //!
-//! lv2's calls are mostly BSD: `struct pollfd` and its bits, an `fd_set` of 32-bit words, 64-bit `timeval`, a `sockaddr` that starts with its
-//! length, options in BSD numbering, errors of their own numbering ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). Byte order:
-//! the console is big-endian, so words are native there; what crosses the network is given as bytes.
+//! lv2's calls are mostly BSD: `struct pollfd` and its bits, an `fd_set` of 32-bit words, 64-bit
+//! `timeval`, a `sockaddr` that starts with its length, options in BSD numbering, errors of their
+//! own numbering ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). Byte order: the console is
+//! big-endian, so words are native there; what crosses the network is given as bytes.
 //!
 //! [`FdSet`] and [`PollFd`] of the shim have the console's layout already.
 
@@ -22,8 +24,8 @@ pub const AF_INET: u8 = 2;
 /// The event bits that lv2's `poll` knows: IN, PRI, OUT to ask, ERR, HUP, NVAL to answer besides.
 pub const POLL_BITS: i16 = 0x3f;
 
-/// `events` as lv2's `poll` takes them. The six bits it knows have the numbers of Linux; `RDNORM` and `WRNORM` become `IN` and `OUT`, the
-/// rest is dropped.
+/// `events` as lv2's `poll` takes them. The six bits it knows have the numbers of Linux; `RDNORM`
+/// and `WRNORM` become `IN` and `OUT`, the rest is dropped.
 pub const fn poll_bits(events: Events) -> i16 {
     let mut bits = events.bits();
     if events.intersects(Events::RDNORM) {
@@ -35,7 +37,8 @@ pub const fn poll_bits(events: Events) -> i16 {
     bits & POLL_BITS
 }
 
-/// What lv2's `poll` answered, for a descriptor of which `asked` was asked: also under the other names it was asked by.
+/// What lv2's `poll` answered, for a descriptor of which `asked` was asked: also under the other
+/// names it was asked by.
 pub const fn poll_events(asked: Events, bits: i16) -> Events {
     let mut events = bits & POLL_BITS;
     let aliases = [
@@ -84,7 +87,8 @@ pub fn poll_millis(timeout: Option<Duration>) -> i32 {
     })
 }
 
-/// lv2's `struct sockaddr_in`, 16 bytes: length, family, port and address in network order, eight zeros.
+/// lv2's `struct sockaddr_in`, 16 bytes: length, family, port and address in network order, eight
+/// zeros.
 pub fn sockaddr_in(addr: SocketAddrV4) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[0] = 16;
@@ -94,7 +98,8 @@ pub fn sockaddr_in(addr: SocketAddrV4) -> [u8; 16] {
     bytes
 }
 
-/// Reads a `struct sockaddr_in`; `None` when it is of another family. The length byte is not checked: calls differ in whether they set it.
+/// Reads a `struct sockaddr_in`; `None` when it is of another family. The length byte is not
+/// checked: calls differ in whether they set it.
 pub fn parse_sockaddr_in(bytes: &[u8; 16]) -> Option<SocketAddrV4> {
     let port = u16::from_be_bytes([bytes[2], bytes[3]]);
     let ip = Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]);

@@ -1,8 +1,9 @@
 //! Where the tasklets of a thread wait: for descriptors, for a time, for what other threads bring.
 //!
-//! One reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`] on the reactor's lists and blocks on the waiter's
-//! channel; [`Reactor::pump`] finds out what has happened and sends on the channels. The lists hold reference-counted heap objects
-//! only, never anything on a tasklet's stack, which may be somewhere else by then.
+//! One reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`] on the
+//! reactor's lists and blocks on the waiter's channel; [`Reactor::pump`] finds out what has
+//! happened and sends on the channels. The lists hold reference-counted heap objects only, never
+//! anything on a tasklet's stack, which may be somewhere else by then.
 //!
 //! ```text
 //!   tasklet                       reactor                                system
@@ -13,13 +14,15 @@
 //!              ◄── send on the channel (the tasklet is queued; the pump goes on)
 //! ```
 //!
-//! Whoever leaves a wait, by whatever way (woken, timed out, killed, an exception), takes its waiter off the lists: [`Registered`] does it
-//! when dropped.
+//! Whoever leaves a wait, by whatever way (woken, timed out, killed, an exception), takes its
+//! waiter off the lists: [`Registered`] does it when dropped.
 //!
-//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When blocking would leave nobody to pump, the waiting tasklet
-//! pumps itself, and lets others run meanwhile: see [`drive`](crate::core::drive) and [`round`].
+//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When
+//! blocking would leave nobody to pump, the waiting tasklet pumps itself, and lets others run
+//! meanwhile: see [`drive`](crate::core::drive) and [`round`].
 //!
-//! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll` is; a deadline is O(log deadlines).
+//! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll`
+//! is; a deadline is O(log deadlines).
 
 use super::errno::Errno;
 use super::shim::{self, Backend, Events, Fd, PollFd};
@@ -69,7 +72,8 @@ pub(crate) struct Reactor {
     /// `None` while it polls.
     backend: Cell<Option<Box<dyn Backend>>>,
     polling: Cell<bool>,
-    /// The backend is not the system's: what sleeps elsewhere it would not know of, and it may be a user's code.
+    /// The backend is not the system's: what sleeps elsewhere it would not know of, and it may be a
+    /// user's code.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
     /// Waiters for descriptors, by descriptor and, for the same one, in the order they came.
@@ -89,7 +93,8 @@ pub(crate) struct Reactor {
 pub(crate) trait Timers {
     /// When it is to be looked at next.
     fn next(&self) -> Option<Instant>;
-    /// Runs what is due and was asked for before the [id](Reactor::take_id) `limit`; answers how much that was.
+    /// Runs what is due and was asked for before the [id](Reactor::take_id) `limit`; answers how
+    /// much that was.
     fn expire(&self, reactor: &Reactor, limit: u64) -> usize;
     /// Timers that wait.
     fn pending(&self) -> usize;
@@ -102,8 +107,8 @@ pub(crate) trait Timers {
 /// Vectors that a pump reuses.
 #[derive(Default)]
 struct Scratch {
-    /// One entry a descriptor, however many wait for it: the system takes no more entries than a process may
-    /// have descriptors.
+    /// One entry a descriptor, however many wait for it: the system takes no more entries than a
+    /// process may have descriptors.
     fds: Vec<PollFd>,
     /// Each with the number of its entry.
     waiters: Vec<(usize, Rc<Waiter>)>,
@@ -298,7 +303,8 @@ impl Reactor {
             .min()
     }
 
-    /// A number for each wait and each timer of the thread, in the order in which they are asked for.
+    /// A number for each wait and each timer of the thread, in the order in which they are asked
+    /// for.
     pub fn take_id(&self) -> u64 {
         self.next_id.replace(self.next_id.get() + 1)
     }
@@ -335,7 +341,8 @@ impl Reactor {
 
     /// Registers, blocks the tasklet, and takes the wait off the lists again.
     ///
-    /// Errors: what was thrown at the tasklet while it waited; `BlockTrap`; what makes a pump fail if it had to pump.
+    /// Errors: what was thrown at the tasklet while it waited; `BlockTrap`; what makes a pump fail
+    /// if it had to pump.
     pub fn wait(
         self: &Rc<Self>,
         interest: Option<(Fd, Events)>,
@@ -363,8 +370,9 @@ impl Reactor {
         }
         waiter.wake.set(Some(wake));
         self.forget(waiter);
-        // It may not be blocked there (any more): it pumps itself, or somebody killed it and it has not run yet.
-        // Not a `send`: that would raise what was thrown at the running tasklet, here, and wake nobody.
+        // It may not be blocked there (any more): it pumps itself, or somebody killed it and it has
+        // not run yet. Not a `send`: that would raise what was thrown at the running tasklet, here,
+        // and wake nobody.
         waiter.channel.serve(());
     }
 
@@ -392,20 +400,21 @@ impl Reactor {
         }
     }
 
-    /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as long as it takes), and not at all
-    /// when there was something to do or tasklets are runnable. Answers how much was done: events run plus waits ended.
+    /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as
+    /// long as it takes), and not at all when there was something to do or tasklets are runnable.
+    /// Answers how much was done: events run plus waits ended.
     pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
         Ok(self.pump_and_rest(timeout, Sake::Own)?)
     }
 
-    /// As [`pump`](Self::pump) without a limit, for who waits for what there is on this thread: it does not sleep when its wait is `over`,
-    /// nor when all that has gone.
+    /// As [`pump`](Self::pump) without a limit, for who waits for what there is on this thread: it
+    /// does not sleep when its wait is `over`, nor when all that has gone.
     pub fn pump_until(&self, over: &dyn Fn() -> bool) -> Result<usize> {
         Ok(self.pump_and_rest(None, Sake::Wait(over))?)
     }
 
-    /// As [`pump_until`](Self::pump_until), for who waits for other threads of the library and for nothing else. Errors: also
-    /// `Deadlock`, when none of them can run.
+    /// As [`pump_until`](Self::pump_until), for who waits for other threads of the library and for
+    /// nothing else. Errors: also `Deadlock`, when none of them can run.
     pub fn pump_for_threads(&self, over: &dyn Fn() -> bool) -> Result<usize, PumpError> {
         self.pump_and_rest(None, Sake::Threads(over))
     }
@@ -436,7 +445,8 @@ impl Reactor {
             Sake::Threads(_) => wait != Some(Duration::ZERO) && self.is_idle(),
             _ => false,
         };
-        // The clock may be a host's, and may have done anything: whoever called looks again before it sleeps.
+        // The clock may be a host's, and may have done anything: whoever called looks again before
+        // it sleeps.
         let vain = match sake {
             Sake::Own => false,
             Sake::Wait(over) => {
@@ -454,7 +464,8 @@ impl Reactor {
         Ok(done)
     }
 
-    /// Where a thread sleeps, and the only place. Then sees to what has come meanwhile, also when it failed.
+    /// Where a thread sleeps, and the only place. Then sees to what has come meanwhile, also when
+    /// it failed.
     fn poll(&self, mut timeout: Option<Duration>, stuck: bool) -> Result<usize, PumpError> {
         let alone = self.descriptors.borrow().is_empty();
         if timeout == Some(Duration::ZERO) && alone {
@@ -566,11 +577,13 @@ impl From<PumpError> for Error {
     }
 }
 
-/// The backend polls; the thread may have lain down, so a user's is not to switch, wait or pump. Over when dropped.
+/// The backend polls; the thread may have lain down, so a user's is not to switch, wait or pump.
+/// Over when dropped.
 struct Polling<'a> {
     reactor: &'a Reactor,
     backend: Option<Box<dyn Backend>>,
-    /// Where it goes if it was replaced meanwhile: not dropped here, since its destructor may do what it may not, and panic.
+    /// Where it goes if it was replaced meanwhile: not dropped here, since its destructor may do
+    /// what it may not, and panic.
     replaced: &'a mut Option<Box<dyn Backend>>,
     _refuses: Option<(crate::guard::SwitchTrap, crate::guard::BlockTrap)>,
 }
@@ -597,7 +610,8 @@ impl<'a> Polling<'a> {
     }
 }
 
-/// Says a `poll` that fails so that it does not take these entries, be it all of them together or one of them?
+/// Says a `poll` that fails so that it does not take these entries, be it all of them together or
+/// one of them?
 fn is_about_entries(error: Errno) -> bool {
     matches!(error, Errno::EINVAL | Errno::EBADF)
 }
@@ -605,8 +619,9 @@ fn is_about_entries(error: Errno) -> bool {
 /// How long it takes until a socket is noticed when `poll` does not take all of them at once.
 const PART_WAIT: Duration = Duration::from_millis(5);
 
-/// Asks a system about entries that it does not take in one call: there are more than a process may have descriptors, or one
-/// of them is none. It is asked about parts, down to single entries, and waits for the first one alone.
+/// Asks a system about entries that it does not take in one call: there are more than a process may
+/// have descriptors, or one of them is none. It is asked about parts, down to single entries, and
+/// waits for the first one alone.
 ///
 /// Error: that first one, by which the thread is woken, is not taken.
 fn poll_in_parts(
@@ -662,11 +677,13 @@ impl Drop for Polling<'_> {
     }
 }
 
-/// The thread is asleep, as other threads see it, and has given its host lock up. Over when dropped; then its mail has been taken, and can be read.
+/// The thread is asleep, as other threads see it, and has given its host lock up. Over when
+/// dropped; then its mail has been taken, and can be read.
 struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
 impl Rest {
-    /// Lies down, unless there is mail: then `timeout` becomes nought. `stuck`: can only other threads of the library wake it?
+    /// Lies down, unless there is mail: then `timeout` becomes nought. `stuck`: can only other
+    /// threads of the library wake it?
     fn begin(
         timeout: &mut Option<Duration>,
         bell: &Arc<Bell>,
@@ -705,8 +722,8 @@ impl Drop for Rest {
 }
 
 impl Reactor {
-    /// Runs the timers that are due. One limit for all clocks: what their timers ask for waits for the next pump, also
-    /// if it is of another clock.
+    /// Runs the timers that are due. One limit for all clocks: what their timers ask for waits for
+    /// the next pump, also if it is of another clock.
     fn expire_clocks(&self) -> usize {
         let limit = self.next_id.get();
         // By number: what a timer runs may attach clocks, or pump and so let go of some.
@@ -750,10 +767,12 @@ impl Drop for Registered {
     }
 }
 
-/// One round of the running tasklet's wait: blocks it by `block`; or, when that would leave nobody to pump, pumps and lets others run unless it is
-/// `over`. Then look again. `for_threads`: as [`Reactor::pump_for_threads`].
+/// One round of the running tasklet's wait: blocks it by `block`; or, when that would leave nobody
+/// to pump, pumps and lets others run unless it is `over`. Then look again. `for_threads`: as
+/// [`Reactor::pump_for_threads`].
 ///
-/// Errors: what was thrown at the tasklet; `BlockTrap`; `Deadlock`, if nothing could end the wait; what makes a pump fail.
+/// Errors: what was thrown at the tasklet; `BlockTrap`; `Deadlock`, if nothing could end the wait;
+/// what makes a pump fail.
 pub(crate) fn round(
     for_threads: bool,
     over: impl Fn() -> bool,

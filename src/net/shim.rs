@@ -1,8 +1,10 @@
 //! `poll` and `select` that fail only when the call failed.
 //!
-//! Some systems, the PS3's among them, let the pending error of *one* socket fail the whole call: somebody's connection is reset, and
-//! `poll` over two hundred sockets answers -1 with `ECONNRESET`. Callers written for POSIX take that for a broken call. The filter in this
-//! module gives them what plain Linux would have answered: a success, with the broken socket marked as such among the others.
+//! Some systems, the PS3's among them, let the pending error of *one* socket fail the whole call:
+//! somebody's connection is reset, and `poll` over two hundred sockets answers -1 with
+//! `ECONNRESET`. Callers written for POSIX take that for a broken call. The filter in this module
+//! gives them what plain Linux would have answered: a success, with the broken socket marked as
+//! such among the others.
 //!
 //! ```text
 //!   caller ── poll() / select() ──►  filter (this file: pure logic, no std)  ── Backend ──►  the system's own, quirky calls
@@ -17,18 +19,23 @@
 //! | a socket's error, with `revents` or sets untouched | success; each socket is asked alone, with timeout 0, what is true of it |
 //! | a socket's error that no socket owns up to | the call again, with the time that is left; after [`ROUNDS`] such answers that error |
 //!
-//! Nobody has to say which of the two quirks a system has: filled and untouched are told apart by what came back. Sets that come back equal
-//! to what was asked could be either, so they are probed; that costs calls, never truth.
+//! Nobody has to say which of the two quirks a system has: filled and untouched are told apart by
+//! what came back. Sets that come back equal to what was asked could be either, so they are probed;
+//! that costs calls, never truth.
 //!
-//! A socket that fails a call of its own has a pending error for certain. When the system says nothing more about it, it is reported as
-//! Linux reports such a socket: readable, writable, [`ERR`](Events::ERR) and, for a stream, [`HUP`](Events::HUP), as far as asked; for
-//! `select` readable and writable, not exceptional. An operation on it then does not block and finds the error.
+//! A socket that fails a call of its own has a pending error for certain. When the system says
+//! nothing more about it, it is reported as Linux reports such a socket: readable, writable,
+//! [`ERR`](Events::ERR) and, for a stream, [`HUP`](Events::HUP), as far as asked; for `select`
+//! readable and writable, not exceptional. An operation on it then does not block and finds the
+//! error.
 //!
-//! **Time.** `None` waits for ever, zero does not wait. A call that was repeated waits only for the rest of its time. `EINTR` ends
-//! the call, as it does on Linux, except in a probe, which is simply done again.
+//! **Time.** `None` waits for ever, zero does not wait. A call that was repeated waits only for the
+//! rest of its time. `EINTR` ends the call, as it does on Linux, except in a probe, which is simply
+//! done again.
 //!
-//! **Cost** of a call that succeeds: one pass over the descriptors to clear `revents`; for `select` one copy of the sets (384 bytes); and one
-//! look at the clock when there is a finite timeout. Of one that is probed: a system call per descriptor.
+//! **Cost** of a call that succeeds: one pass over the descriptors to clear `revents`; for `select`
+//! one copy of the sets (384 bytes); and one look at the clock when there is a finite timeout. Of
+//! one that is probed: a system call per descriptor.
 
 use super::errno::Errno;
 use core::fmt;
@@ -189,7 +196,8 @@ impl FdSet {
     pub const fn words(&self) -> &[u32; 32] {
         &self.words
     }
-    /// Puts `fd` in. Error: [`Errno::EINVAL`] when it is negative or not below [`CAPACITY`](Self::CAPACITY); nothing is changed then.
+    /// Puts `fd` in. Error: [`Errno::EINVAL`] when it is negative or not below
+    /// [`CAPACITY`](Self::CAPACITY); nothing is changed then.
     pub fn insert(&mut self, fd: Fd) -> Result<(), Errno> {
         let (word, bit) = Self::place(fd).ok_or(Errno::EINVAL)?;
         self.words[word] |= bit;
@@ -213,7 +221,8 @@ impl FdSet {
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|w| *w == 0)
     }
-    /// One more than the highest descriptor, 0 when empty: what `select` wants as its first argument.
+    /// One more than the highest descriptor, 0 when empty: what `select` wants as its first
+    /// argument.
     pub fn nfds(&self) -> i32 {
         match self.words.iter().rposition(|w| *w != 0) {
             Some(word) => (word as i32 + 1) * 32 - self.words[word].leading_zeros() as i32,
@@ -336,19 +345,21 @@ impl Sets {
 
 /// A system's own calls, quirks and all. Implement this to port the shim.
 pub trait Backend {
-    /// The system's `poll`: fills in `revents`, answers how many are not empty, 0 after `timeout`. Must not return before the timeout
-    /// (round up). On an error `revents` may hold anything that could be true, or be left as passed (which is empty).
+    /// The system's `poll`: fills in `revents`, answers how many are not empty, 0 after `timeout`.
+    /// Must not return before the timeout (round up). On an error `revents` may hold anything that
+    /// could be true, or be left as passed (which is empty).
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno>;
 
-    /// The system's `select`: leaves in the sets what is true, answers how many members are left. On an error the sets may
-    /// hold what is true, or be as passed.
+    /// The system's `select`: leaves in the sets what is true, answers how many members are left.
+    /// On an error the sets may hold what is true, or be as passed.
     fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno>;
 
     /// A clock that never goes back, from any origin. Read only for calls with a finite timeout.
     fn now(&mut self) -> Duration;
 
-    /// Is `fd` a stream socket (TCP)? Only asked about a descriptor with a pending error of which the system says nothing else: a stream
-    /// with an error is over, in both directions; a datagram socket is not.
+    /// Is `fd` a stream socket (TCP)? Only asked about a descriptor with a pending error of which
+    /// the system says nothing else: a stream with an error is over, in both directions; a datagram
+    /// socket is not.
     fn is_stream(&mut self, fd: Fd) -> bool {
         let _ = fd;
         true
@@ -381,7 +392,8 @@ impl Limit {
     }
 }
 
-/// `poll`: fills in `revents` and answers how many descriptors have any; 0 means that `timeout` has passed.
+/// `poll`: fills in `revents` and answers how many descriptors have any; 0 means that `timeout` has
+/// passed.
 ///
 /// The [module](self) says what becomes of errors. After one, all `revents` are empty.
 pub fn poll<B: Backend + ?Sized>(
@@ -430,7 +442,8 @@ pub fn poll<B: Backend + ?Sized>(
     }
 }
 
-/// `select`: leaves in the sets what is true and answers how many members that is; 0 means that `timeout` has passed.
+/// `select`: leaves in the sets what is true and answers how many members that is; 0 means that
+/// `timeout` has passed.
 ///
 /// The [module](self) says what becomes of errors. After one, the sets are as they were passed.
 pub fn select<B: Backend + ?Sized>(
@@ -458,8 +471,9 @@ pub fn select<B: Backend + ?Sized>(
             match select_each(backend, &waiting) {
                 Ok(each) => {
                     *sets = each.found;
-                    // A broken socket of which only exceptional conditions were asked: nothing can come of it any more. Linux just goes
-                    // on waiting for the others; here it must be left out, or it would fail every call.
+                    // A broken socket of which only exceptional conditions were asked: nothing can
+                    // come of it any more. Linux just goes on waiting for the others; here it must
+                    // be left out, or it would fail every call.
                     waiting.except.subtract(&each.mute);
                     if !each.mute.is_empty() {
                         round = 0; // somebody owned it
@@ -560,7 +574,8 @@ fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(S
             Ok(_) => return Ok((one, false)),
             Err(Errno::EINTR) => continue,
             Err(e) if e.belongs_to_a_socket() => {
-                // An error is readable and writable. Whether there is urgent data too, only sets that were changed can tell.
+                // An error is readable and writable. Whether there is urgent data too, only sets
+                // that were changed can tell.
                 one.intersect(asked);
                 let except = if one == *asked {
                     FdSet::new()

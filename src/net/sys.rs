@@ -1,4 +1,5 @@
-//! The operating system's `poll` and `select` on Linux, as a [`Backend`] for the shim, and the shim over it: [`poll`], [`select`].
+//! The operating system's `poll` and `select` on Linux, as a [`Backend`] for the shim, and the shim
+//! over it: [`poll`], [`select`].
 
 use super::errno::Errno;
 use super::shim::{self, Backend, Fd, FdSet, PollFd, Sets};
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Os;
 
-/// [`shim::poll`] over the operating system: fills in `revents`, answers how many descriptors have any, 0 after `timeout`
-/// (`None`: wait for ever).
+/// [`shim::poll`] over the operating system: fills in `revents`, answers how many descriptors have
+/// any, 0 after `timeout` (`None`: wait for ever).
 ///
-/// Blocks the *thread*; on a tasklet use the sockets of [`net`](super), which block the tasklet. Errors: those of the call itself.
+/// Blocks the *thread*; on a tasklet use the sockets of [`net`](super), which block the tasklet.
+/// Errors: those of the call itself.
 ///
 /// ```
 /// use hardswitch::net::shim::{Events, PollFd};
@@ -34,8 +36,9 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errn
     waiting(timeout, || shim::poll(&mut Os, fds, timeout))
 }
 
-/// [`shim::select`] over the operating system: leaves in the sets what is true, answers how many members that is, 0 after `timeout`
-/// (`None`: wait for ever). Blocks the *thread*. Errors: those of the call itself.
+/// [`shim::select`] over the operating system: leaves in the sets what is true, answers how many
+/// members that is, 0 after `timeout` (`None`: wait for ever). Blocks the *thread*. Errors: those
+/// of the call itself.
 pub fn select(sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
     waiting(timeout, || shim::select(&mut Os, sets, timeout))
 }
@@ -52,8 +55,9 @@ impl Backend for Os {
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
         let timeout = timeout.map(timespec);
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: PollFd is repr(C) with the fields of struct pollfd (asserted below), and the slice is writable for its whole length;
-        // `timeout` is null or points to a timespec that outlives the call; a null signal mask changes no mask.
+        // SAFETY: PollFd is repr(C) with the fields of struct pollfd (asserted below), and the
+        // slice is writable for its whole length; `timeout` is null or points to a timespec that
+        // outlives the call; a null signal mask changes no mask.
         check(unsafe {
             libc::ppoll(
                 fds.as_mut_ptr().cast(),
@@ -73,7 +77,8 @@ impl Backend for Os {
             native(&sets.write),
             native(&sets.except),
         );
-        // SAFETY: three live fd_sets, each with room for FD_SETSIZE = 1024 descriptors, and `nfds` is at most that; the rest as for ppoll.
+        // SAFETY: three live fd_sets, each with room for FD_SETSIZE = 1024 descriptors, and `nfds`
+        // is at most that; the rest as for ppoll.
         let n = check(unsafe {
             libc::pselect(
                 nfds,
@@ -102,7 +107,8 @@ impl Backend for Os {
     fn is_stream(&mut self, fd: Fd) -> bool {
         let mut kind: libc::c_int = 0;
         let mut size = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: `kind` and `size` are live and writable, and `size` says how large `kind` is. Any number may be asked for as a descriptor.
+        // SAFETY: `kind` and `size` are live and writable, and `size` says how large `kind` is. Any
+        // number may be asked for as a descriptor.
         let answer = unsafe {
             libc::getsockopt(
                 fd,
@@ -143,7 +149,8 @@ pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
     }
 }
 
-/// The set as the C library lays it out (words of another size than the shim's). Cost: one step per member.
+/// The set as the C library lays it out (words of another size than the shim's). Cost: one step per
+/// member.
 fn native(set: &FdSet) -> libc::fd_set {
     // SAFETY: fd_set is an array of integers; all zero is the empty set.
     let mut native: libc::fd_set = unsafe { std::mem::zeroed() };

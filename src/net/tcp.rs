@@ -1,10 +1,13 @@
 //! TCP sockets that block the tasklet, not the thread.
 //!
-//! They read like `std::net`: `connect`, `accept`, `read`, `write`, timeouts. Underneath, the sockets are non-blocking; a call that would block
-//! puts its tasklet on the thread's [reactor](super::reactor) and lets the others run. What waits is woken by the thread's
-//! [main loop](crate::main_loop); called from the main tasklet, a call runs that loop itself until it is done.
+//! They read like `std::net`: `connect`, `accept`, `read`, `write`, timeouts. Underneath, the
+//! sockets are non-blocking; a call that would block puts its tasklet on the thread's
+//! [reactor](super::reactor) and lets the others run. What waits is woken by the thread's [main
+//! loop](crate::main_loop); called from the main tasklet, a call runs that loop itself until it is
+//! done.
 //!
-//! Buffers are touched only while their tasklet runs, never by the system in its absence: they may lie on a sliced stack.
+//! Buffers are touched only while their tasklet runs, never by the system in its absence: they may
+//! lie on a sliced stack.
 
 use super::lookup;
 use super::reactor::{Reactor, Wake};
@@ -22,11 +25,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// After this many bytes without a wait, a socket's next operation waits for the loop once, ready or not.
+/// After this many bytes without a wait, a socket's next operation waits for the loop once, ready
+/// or not.
 ///
-/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with it the tick. Bounds the work of a
-/// tick to this much per socket; an operation counts as at least 1 KiB, an `accept` as 8 KiB, and one that fails as all of it: an `accept`
-/// without a descriptor left fails at once as often as it is tried, and who tries again must let those run who could give one back.
+/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with
+/// it the tick. Bounds the work of a tick to this much per socket; an operation counts as at least
+/// 1 KiB, an `accept` as 8 KiB, and one that fails as all of it: an `accept` without a descriptor
+/// left fails at once as often as it is tried, and who tries again must let those run who could
+/// give one back.
 pub const BURST: usize = 1024 * 1024;
 
 const SMALLEST: usize = 1024;
@@ -40,8 +46,8 @@ struct Source<T> {
     write_timeout: Cell<Option<Duration>>,
     /// Bytes since the last wait.
     burst: Cell<usize>,
-    /// Why the connection was lost. The system tells it once, to whoever asks first; to all others it would show
-    /// the end of the stream.
+    /// Why the connection was lost. The system tells it once, to whoever asks first; to all others
+    /// it would show the end of the stream.
     lost: RefCell<Option<io::Error>>,
 }
 
@@ -74,8 +80,9 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// Can a connection not go on after this error? `EPIPE` is not among them: it tells a writer that this side has
-/// ended writing, or that a reset came after the end of the peer's stream, which was whole then.
+/// Can a connection not go on after this error? `EPIPE` is not among them: it tells a writer that
+/// this side has ended writing, or that a reset came after the end of the peer's stream, which was
+/// whole then.
 fn is_loss(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -131,7 +138,8 @@ impl<T: AsRawFd> Source<T> {
         self.io.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Tries `op` until it does not want to block, waiting in between. `cost`: bytes that a result stands for.
+    /// Tries `op` until it does not want to block, waiting in between. `cost`: bytes that a result
+    /// stands for.
     fn attempt<R>(
         &self,
         interest: Events,
@@ -145,7 +153,8 @@ impl<T: AsRawFd> Source<T> {
             let until = *until.get_or_insert_with(|| deadline(timeout));
             source.wait(interest, until)
         };
-        // Also if it need not wait: what was thrown, and time that is up, must not wait for data to run out.
+        // Also if it need not wait: what was thrown, and time that is up, must not wait for data to
+        // run out.
         crate::thread::raise().map_err(WaitError::Thrown)?;
         if self.burst.get() >= BURST {
             match self.loss() {
@@ -200,7 +209,8 @@ impl<T: AsRawFd> Source<T> {
         }
     }
 
-    /// Why the connection was lost, if it was. Nothing will come on it that could be waited for, whatever the system says of it by now.
+    /// Why the connection was lost, if it was. Nothing will come on it that could be waited for,
+    /// whatever the system says of it by now.
     fn loss(&self) -> Option<io::Error> {
         self.lost.borrow().as_ref().map(same)
     }
@@ -250,10 +260,11 @@ fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
 
 /// A TCP connection.
 ///
-/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can read while another writes: share it by
-/// reference, by `Rc`, or by [`try_clone`](Self::try_clone). Several tasklets may wait in the same direction; whoever comes first gets what
-/// there is, and the `write_all`s of two tasklets may mix. The connection is closed when the last handle is dropped, or by
-/// [`close`](Self::close).
+/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can
+/// read while another writes: share it by reference, by `Rc`, or by [`try_clone`](Self::try_clone).
+/// Several tasklets may wait in the same direction; whoever comes first gets what there is, and the
+/// `write_all`s of two tasklets may mix. The connection is closed when the last handle is dropped,
+/// or by [`close`](Self::close).
 ///
 /// **Errors** of everything that waits, besides the connection's own:
 ///
@@ -263,8 +274,9 @@ fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
 /// | `TimedOut` | the time set is up; the connection is as good as before |
 /// | `ConnectionAborted` | the socket was [closed](Self::close) here, before or meanwhile |
 ///
-/// **A connection that is lost** (reset, given up by the system) stays lost: all handles remember why. What came before is read first; then
-/// every read of every tasklet fails with that error. None of them sees the end of the stream, which half a file would look whole by.
+/// **A connection that is lost** (reset, given up by the system) stays lost: all handles remember
+/// why. What came before is read first; then every read of every tasklet fails with that error.
+/// None of them sees the end of the stream, which half a file would look whole by.
 ///
 /// ```
 /// use hardswitch::net::{TcpListener, TcpStream};
@@ -286,22 +298,25 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; see the [type](Self) for waiting.
+    /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; see
+    /// the [type](Self) for waiting.
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         Ok(Self::connect_until(addr, None)?)
     }
 
-    /// Connects, for at most `timeout`. Errors: as [`connect`](Self::connect), `TimedOut`; `InvalidInput` for zero.
+    /// Connects, for at most `timeout`. Errors: as [`connect`](Self::connect), `TimedOut`;
+    /// `InvalidInput` for zero.
     pub fn connect_timeout(addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         let until = deadline(check_timeout(Some(timeout))?);
         Ok(Self::connect_until(addr, until)?)
     }
 
-    /// [Looks](super::lookup) the name (or address) `host` up, and connects to the first of its addresses that answers, for at most `timeout`
-    /// in all: what the look-up and the first addresses take, the later ones have not.
+    /// [Looks](super::lookup) the name (or address) `host` up, and connects to the first of its
+    /// addresses that answers, for at most `timeout` in all: what the look-up and the first
+    /// addresses take, the later ones have not.
     ///
-    /// Errors: as [`connect_timeout`](Self::connect_timeout), of the last address that was tried; those of
-    /// [`resolve`](super::resolve).
+    /// Errors: as [`connect_timeout`](Self::connect_timeout), of the last address that was tried;
+    /// those of [`resolve`](super::resolve).
     pub fn connect_host(host: &str, port: u16, timeout: Option<Duration>) -> io::Result<TcpStream> {
         let until = deadline(check_timeout(timeout)?);
         Ok(Self::connect_host_until(host, port, until)?)
@@ -368,15 +383,16 @@ impl TcpStream {
         })
     }
 
-    /// Another handle of the same socket, timeouts included. No system call; cannot fail once connected, the name is that of `std`.
+    /// Another handle of the same socket, timeouts included. No system call; cannot fail once
+    /// connected, the name is that of `std`.
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         Ok(TcpStream {
             source: self.source.clone(),
         })
     }
 
-    /// As `write_all`, and counts in `sent`, from zero, the bytes that the system has taken: also when it fails. So who finds the time up
-    /// goes on with the rest.
+    /// As `write_all`, and counts in `sent`, from zero, the bytes that the system has taken: also
+    /// when it fails. So who finds the time up goes on with the rest.
     ///
     /// Errors: as `write`.
     pub fn write_all_counted(&self, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
@@ -391,8 +407,8 @@ impl TcpStream {
         Ok(())
     }
 
-    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get `ConnectionAborted`.
-    /// Twice is fine.
+    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get
+    /// `ConnectionAborted`. Twice is fine.
     pub fn close(&self) {
         self.source.close();
     }
@@ -434,8 +450,9 @@ impl TcpStream {
         self.source.with(|io| io.nodelay())
     }
 
-    /// With `Some(0 s)`, dropping the connection resets it, and what was not sent is lost; with a longer time, the system may wait as
-    /// long. Default: what was not sent is sent in the background. Whole seconds; fractions count as one.
+    /// With `Some(0 s)`, dropping the connection resets it, and what was not sent is lost; with a
+    /// longer time, the system may wait as long. Default: what was not sent is sent in the
+    /// background. Whole seconds; fractions count as one.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         let seconds = linger.map_or(0, |l| {
             l.as_secs().saturating_add(u64::from(l.subsec_nanos() > 0))
@@ -458,7 +475,8 @@ impl TcpStream {
         self.source.with(|io| io.peer_addr())
     }
 
-    /// The pending error, if there is one, which is cleared by this. A loss of the connection is remembered all the same.
+    /// The pending error, if there is one, which is cleared by this. A loss of the connection is
+    /// remembered all the same.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let error = self.source.with(|io| io.take_error())?;
         Ok(error.map(|error| self.source.failed(error)))
@@ -552,14 +570,15 @@ impl fmt::Debug for TcpStream {
 
 /// A socket that takes connections.
 ///
-/// Several tasklets may wait in `accept`; each connection wakes one after the other until it is taken. Errors of waiting: as for
-/// [`TcpStream`].
+/// Several tasklets may wait in `accept`; each connection wakes one after the other until it is
+/// taken. Errors of waiting: as for [`TcpStream`].
 pub struct TcpListener {
     source: Rc<Source<std::net::TcpListener>>,
 }
 
 impl TcpListener {
-    /// Listens at `addr`; port 0 lets the system choose. Errors: the address is in use or not this machine's.
+    /// Listens at `addr`; port 0 lets the system choose. Errors: the address is in use or not this
+    /// machine's.
     pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         Self::from_std(std::net::TcpListener::bind(addr)?)
     }
@@ -572,8 +591,9 @@ impl TcpListener {
         })
     }
 
-    /// Waits for a connection, which comes with its peer's address. Connections that were given up before they were taken are
-    /// passed over. Errors: no descriptor is left (the connection stays to be taken); see [`TcpStream`] for waiting.
+    /// Waits for a connection, which comes with its peer's address. Connections that were given up
+    /// before they were taken are passed over. Errors: no descriptor is left (the connection stays
+    /// to be taken); see [`TcpStream`] for waiting.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         Ok(self.take()?)
     }
@@ -605,7 +625,8 @@ impl TcpListener {
         })
     }
 
-    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get `ConnectionAborted`.
+    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get
+    /// `ConnectionAborted`.
     pub fn close(&self) {
         self.source.close();
     }
@@ -631,8 +652,8 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-/// The first address that answers; the last one's error if none does. An error that is not a socket's ends it: whoever was
-/// killed, or has no time left, is not to try another address.
+/// The first address that answers; the last one's error if none does. An error that is not a
+/// socket's ends it: whoever was killed, or has no time left, is not to try another address.
 pub(super) fn first_of<S>(
     addrs: impl IntoIterator<Item = SocketAddr>,
     mut to: impl FnMut(SocketAddr) -> Result<S, Failure>,
@@ -649,8 +670,9 @@ pub(super) fn first_of<S>(
 
 /// Connects `once`, or again if that connected a socket to itself.
 ///
-/// A port of this machine that nobody listens at may be the one that the system gives to the connecting socket. TCP lets
-/// such a socket connect to itself, and it reads what it writes; the next try has another port. Error: refused, as it is.
+/// A port of this machine that nobody listens at may be the one that the system gives to the
+/// connecting socket. TCP lets such a socket connect to itself, and it reads what it writes; the
+/// next try has another port. Error: refused, as it is.
 pub(super) fn not_to_itself<S>(
     mut once: impl FnMut() -> Result<S, Failure>,
     ends: impl Fn(&S) -> io::Result<(SocketAddr, SocketAddr)>,

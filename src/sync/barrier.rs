@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// Where so many tasklets wait for each other; then all go on, and it can be used again.
 ///
-/// When one of those who wait gives up (time is up, killed), the others could wait for ever: the barrier is *broken*, and all get
-/// [`StateError::BarrierBroken`] until somebody [resets](Self::reset) it.
+/// When one of those who wait gives up (time is up, killed), the others could wait for ever: the
+/// barrier is *broken*, and all get [`StateError::BarrierBroken`] until somebody
+/// [resets](Self::reset) it.
 ///
 /// ```
 /// let barrier = std::sync::Arc::new(hardswitch::sync::Barrier::new(2));
@@ -43,17 +44,20 @@ impl Barrier {
     /// Waits until as many have come as it takes. True for the one that came last.
     ///
     /// # Errors
-    /// [`StateError::BarrierBroken`]; what was thrown at the tasklet meanwhile and [`Error::BlockTrap`]: those break it.
+    /// [`StateError::BarrierBroken`]; what was thrown at the tasklet meanwhile and
+    /// [`Error::BlockTrap`]: those break it.
     pub fn wait(&self) -> Result<bool> {
         Ok(self.wait_or(None)?)
     }
 
-    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was thrown.
+    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was
+    /// thrown.
     pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<bool, WaitError> {
         self.wait_until(time.map_or(Until::Ever, Until::after))
     }
 
-    /// As [`wait`](Self::wait), for at most `time`. With zero, only who comes last passes; a time that the clock cannot tell is for ever.
+    /// As [`wait`](Self::wait), for at most `time`. With zero, only who comes last passes; a time
+    /// that the clock cannot tell is for ever.
     ///
     /// # Errors
     /// As [`wait`](Self::wait), and [`Error::Timeout`], which breaks it.

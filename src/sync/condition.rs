@@ -13,16 +13,19 @@ use std::time::Duration;
 
 /// Where tasklets wait for what a [`Lock`] protects to become true.
 ///
-/// * A notification moves a waiter from the condition's list to the lock's. It is woken once, when the lock is its own; so
-///   [`notify_all`](Self::notify_all) wakes one tasklet, and each further one when the one before it gives the lock up.
-/// * No waiter comes back unless it was notified, its time is up, or something was thrown at it. What it waited for may still have been undone
-///   by who had the lock in between: [`wait_while`](Self::wait_while) looks again.
-/// * Waiters are notified in the order they came. A notified tasklet that is killed before it has the lock passes the notification on to the next
-///   of those who were waiting when it was given.
+/// * A notification moves a waiter from the condition's list to the lock's. It is woken once, when
+///   the lock is its own; so [`notify_all`](Self::notify_all) wakes one tasklet, and each further
+///   one when the one before it gives the lock up.
+/// * No waiter comes back unless it was notified, its time is up, or something was thrown at it.
+///   What it waited for may still have been undone by who had the lock in between:
+///   [`wait_while`](Self::wait_while) looks again.
+/// * Waiters are notified in the order they came. A notified tasklet that is killed before it has
+///   the lock passes the notification on to the next of those who were waiting when it was given.
 /// * Waits with a timeout sleep until then; nothing polls.
 ///
-/// Cost: to notify when nobody waits, one load. To wait, one allocation; with a time limit, three. A notification between tasklets of one thread is a few list
-/// operations; to another thread, a letter, and a system call if that thread is asleep.
+/// Cost: to notify when nobody waits, one load. To wait, one allocation; with a time limit, three.
+/// A notification between tasklets of one thread is a few list operations; to another thread, a
+/// letter, and a system call if that thread is asleep.
 ///
 /// ```
 /// use hardswitch::sync::{Condition, Lock};
@@ -72,14 +75,17 @@ impl Condition {
     /// Gives the lock up, waits to be notified, and takes the lock again.
     ///
     /// # Errors
-    /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`](crate::Error::BlockTrap). The lock is *not* held then.
+    /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`](crate::Error::BlockTrap). The
+    /// lock is *not* held then.
     pub fn wait<'a, T: ?Sized>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>> {
         Ok(self.wait_until(guard, Until::Ever)?.0)
     }
 
-    /// As [`wait`](Self::wait), for at most `time`; the answer says whether it was notified. The wait for the lock afterwards is not limited.
+    /// As [`wait`](Self::wait), for at most `time`; the answer says whether it was notified. The
+    /// wait for the lock afterwards is not limited.
     ///
-    /// With a time of zero the lock is given up and taken again, behind those who wait for it. A time that the clock cannot tell is for ever.
+    /// With a time of zero the lock is given up and taken again, behind those who wait for it. A
+    /// time that the clock cannot tell is for ever.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -106,7 +112,8 @@ impl Condition {
         Ok(guard)
     }
 
-    /// As [`wait_while`](Self::wait_while), for at most `time` in all; the answer says whether `waits` said no.
+    /// As [`wait_while`](Self::wait_while), for at most `time` in all; the answer says whether
+    /// `waits` said no.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -128,8 +135,8 @@ impl Condition {
         Ok((guard, true))
     }
 
-    /// For who has no guards: waits with a lock taken by [`Lock::acquire`], for at most `time`; answers whether it was notified. After
-    /// an error the lock is not held.
+    /// For who has no guards: waits with a lock taken by [`Lock::acquire`], for at most `time`;
+    /// answers whether it was notified. After an error the lock is not held.
     pub(crate) fn wait_without_guard(
         &self,
         lock: &Lock<()>,
@@ -172,7 +179,8 @@ impl Condition {
                 std::mem::forget(leaving);
                 return Ok((lock.guard(), true));
             }
-            // Not woken: if it is not on the list any more, it was notified in time, and waits for the lock, or has it.
+            // Not woken: if it is not on the list any more, it was notified in time, and waits for
+            // the lock, or has it.
             if !woken {
                 if self.delist(wait.waiter()) {
                     std::mem::forget(leaving);
@@ -213,8 +221,8 @@ impl Condition {
         entry.is_some()
     }
 
-    /// Notifies who has waited longest. With or without the lock held; with it, no notification can come between a waiter's look and
-    /// its wait.
+    /// Notifies who has waited longest. With or without the lock held; with it, no notification can
+    /// come between a waiter's look and its wait.
     pub fn notify_one(&self) {
         self.notify(1);
     }
@@ -280,7 +288,8 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// Leaves condition and lock when dropped, and passes on what was given meanwhile: the lock, and the notification.
+/// Leaves condition and lock when dropped, and passes on what was given meanwhile: the lock, and
+/// the notification.
 struct Leaving<'a> {
     condition: &'a Condition,
     lock: &'a Sem,

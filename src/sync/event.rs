@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A flag that tasklets wait for. All who wait go on when it is set, even if it is cleared again before their turn comes.
+/// A flag that tasklets wait for. All who wait go on when it is set, even if it is cleared again
+/// before their turn comes.
 ///
 /// Cost: a look, or a wait for a flag that is set, is one load.
 ///
@@ -66,7 +67,8 @@ impl Event {
         Ok(self.wait_or(None)?)
     }
 
-    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was thrown.
+    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was
+    /// thrown.
     pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
         if self.is_set() {
             return Ok(());
@@ -74,7 +76,8 @@ impl Event {
         self.wait_until(time.map_or(Until::Ever, Until::after))
     }
 
-    /// As [`wait`](Self::wait), for at most `time`. Zero looks only; a time that the clock cannot tell is for ever.
+    /// As [`wait`](Self::wait), for at most `time`. Zero looks only; a time that the clock cannot
+    /// tell is for ever.
     ///
     /// # Errors
     /// As [`wait`](Self::wait), and [`Error::Timeout`].

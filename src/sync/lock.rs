@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// The part of a lock that conditions and waiters refer to; made on first use, so that locks can be statics.
+/// The part of a lock that conditions and waiters refer to; made on first use, so that locks can be
+/// statics.
 pub(super) struct Raw(OnceLock<Arc<Sem>>);
 
 impl Raw {
@@ -35,11 +36,12 @@ impl Raw {
     }
 }
 
-/// The calling tasklet's number: of the process, never 0, never given again. An address would come again with another tasklet, and a lock
-/// that was never given back would be that one's.
+/// The calling tasklet's number: of the process, never 0, never given again. An address would come
+/// again with another tasklet, and a lock that was never given back would be that one's.
 pub(crate) fn this_tasklet() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    // SAFETY: the running tasklet is a live task; no code of the user runs while its box is borrowed.
+    // SAFETY: the running tasklet is a live task; no code of the user runs while its box is
+    // borrowed.
     let number = unsafe { &mut (*Runtime::get().current()).extra().number };
     if *number == 0 {
         *number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
@@ -49,10 +51,12 @@ pub(crate) fn this_tasklet() -> u64 {
 
 /// Mutual exclusion of tasklets, whatever thread they are on.
 ///
-/// Who has to wait blocks its tasklet alone, or drives the thread's main loop if it is the main tasklet. Those who wait get the
-/// lock in the order they came, and nobody overtakes them. It is not reentrant, and not poisoned by panics.
+/// Who has to wait blocks its tasklet alone, or drives the thread's main loop if it is the main
+/// tasklet. Those who wait get the lock in the order they came, and nobody overtakes them. It is
+/// not reentrant, and not poisoned by panics.
 ///
-/// Cost: one compare-and-swap each to lock and to unlock a lock that is free; one allocation for the lock, on first use. Waiting: one allocation; with a time limit, three.
+/// Cost: one compare-and-swap each to lock and to unlock a lock that is free; one allocation for
+/// the lock, on first use. Waiting: one allocation; with a time limit, three.
 ///
 /// ```
 /// use hardswitch::sync::Lock;
@@ -74,7 +78,8 @@ pub struct Lock<T: ?Sized> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: the lock hands out the data to one holder at a time, so sharing the lock sends the data at most.
+// SAFETY: the lock hands out the data to one holder at a time, so sharing the lock sends the data
+// at most.
 unsafe impl<T: ?Sized + Send> Send for Lock<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
@@ -98,8 +103,9 @@ impl<T: ?Sized> Lock<T> {
     /// Takes the lock, when it is its turn.
     ///
     /// # Errors
-    /// What was thrown at the tasklet while it waited ([`Error::Exit`](crate::Error::Exit) when it was killed),
-    /// [`Error::BlockTrap`](crate::Error::BlockTrap), [`Error::SwitchTrap`](crate::Error::SwitchTrap).
+    /// What was thrown at the tasklet while it waited ([`Error::Exit`](crate::Error::Exit) when it
+    /// was killed), [`Error::BlockTrap`](crate::Error::BlockTrap),
+    /// [`Error::SwitchTrap`](crate::Error::SwitchTrap).
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>> {
         self.raw.sem().acquire(Until::Ever)?;
@@ -112,7 +118,8 @@ impl<T: ?Sized> Lock<T> {
         self.raw.sem().try_acquire().then(|| self.guard())
     }
 
-    /// As [`lock`](Self::lock), for at most `time`. Zero tries once and lets nobody else run; a time that the clock cannot tell is for ever.
+    /// As [`lock`](Self::lock), for at most `time`. Zero tries once and lets nobody else run; a
+    /// time that the clock cannot tell is for ever.
     ///
     /// # Errors
     /// As [`lock`](Self::lock), and [`Error::Timeout`](crate::Error::Timeout).
@@ -153,7 +160,8 @@ impl<T: ?Sized> Lock<T> {
     }
 }
 
-/// Without data there is nothing to guard: the two halves by themselves, as C and scripts call them.
+/// Without data there is nothing to guard: the two halves by themselves, as C and scripts call
+/// them.
 impl Lock<()> {
     /// As [`lock`](Self::lock), without a guard.
     ///
@@ -163,7 +171,8 @@ impl Lock<()> {
         Ok(self.acquire_or(None)?)
     }
 
-    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what was thrown.
+    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what
+    /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
         if self.raw.sem().try_acquire() {
             return Ok(());
@@ -262,9 +271,11 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 
 /// A lock that its holder may take again: the owner is a tasklet.
 ///
-/// As [`Lock`], except that the data is shared with all of the holder's guards, so what changes must be in a `Cell` or `RefCell`.
+/// As [`Lock`], except that the data is shared with all of the holder's guards, so what changes
+/// must be in a `Cell` or `RefCell`.
 ///
-/// Cost: as [`Lock`]; to take it again, no atomic read-modify-write. One allocation for each tasklet, when it first takes one.
+/// Cost: as [`Lock`]; to take it again, no atomic read-modify-write. One allocation for each
+/// tasklet, when it first takes one.
 ///
 /// ```
 /// use hardswitch::sync::RLock;
@@ -400,7 +411,8 @@ impl RLock<()> {
         self.lock_timeout(time).map(std::mem::forget)
     }
 
-    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what was thrown.
+    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what
+    /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
         self.enter(|sem| sem.acquire(time.map_or(Until::Ever, Until::after)))
     }
@@ -442,7 +454,8 @@ impl<T: ?Sized> Deref for RLockGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the guard holds the lock; other guards of its thread give out shared references as well, nobody unique ones.
+        // SAFETY: the guard holds the lock; other guards of its thread give out shared references
+        // as well, nobody unique ones.
         unsafe { &*self.lock.data.get() }
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Values on their way from any tasklets to any others, first in, first out.
 ///
-/// Bounded, `put` waits for room. Who waits is served in the order of coming, at both ends. A value belongs to the queue or to
-/// one getter: a getter that is killed takes none with it.
+/// Bounded, `put` waits for room. Who waits is served in the order of coming, at both ends. A value
+/// belongs to the queue or to one getter: a getter that is killed takes none with it.
 ///
 /// Cost: to put or get without waiting, two compare-and-swaps and one short lock.
 ///
@@ -93,12 +93,14 @@ impl<T> Queue<T> {
     /// Puts `value` in at the end, when there is room.
     ///
     /// # Errors
-    /// With the value: [`Error::Closed`], what was thrown at the tasklet while it waited, [`Error::BlockTrap`].
+    /// With the value: [`Error::Closed`], what was thrown at the tasklet while it waited,
+    /// [`Error::BlockTrap`].
     pub fn put(&self, value: T) -> Result<(), Refused<T>> {
         self.put_or(value, Until::Ever).map_err(Refused::new)
     }
 
-    /// As [`put_timeout`](Self::put_timeout), or without a limit; the error can tell what was thrown.
+    /// As [`put_timeout`](Self::put_timeout), or without a limit; the error can tell what was
+    /// thrown.
     pub(crate) fn put_within(
         &self,
         value: T,
@@ -116,7 +118,8 @@ impl<T> Queue<T> {
             .map_err(|(ended, value)| Refused::new((at_once(ended), value)))
     }
 
-    /// As [`put`](Self::put), for at most `time`. Zero tries once; a time that the clock cannot tell is for ever.
+    /// As [`put`](Self::put), for at most `time`. Zero tries once; a time that the clock cannot
+    /// tell is for ever.
     ///
     /// # Errors
     /// As [`put`](Self::put), and [`Error::Timeout`].
@@ -135,7 +138,8 @@ impl<T> Queue<T> {
                 return Err((WaitError::own(Error::Closed), value));
             }
             values.list.push_back(value);
-            // Under the same mutex: a getter that is told `Closed` must not miss a value that is in.
+            // Under the same mutex: a getter that is told `Closed` must not miss a value that is
+            // in.
             self.full.grant()
         };
         if let Some(waiter) = getter {
@@ -147,12 +151,14 @@ impl<T> Queue<T> {
     /// Takes the first value, when there is one.
     ///
     /// # Errors
-    /// [`Error::Closed`] once the queue is closed and empty, what was thrown at the tasklet while it waited, [`Error::BlockTrap`].
+    /// [`Error::Closed`] once the queue is closed and empty, what was thrown at the tasklet while
+    /// it waited, [`Error::BlockTrap`].
     pub fn get(&self) -> Result<T> {
         Ok(self.get_until(Until::Ever)?)
     }
 
-    /// As [`get_timeout`](Self::get_timeout), or without a limit; the error can tell what was thrown.
+    /// As [`get_timeout`](Self::get_timeout), or without a limit; the error can tell what was
+    /// thrown.
     pub(crate) fn get_within(&self, time: Option<Duration>) -> Result<T, WaitError> {
         self.get_until(time.map_or(Until::Ever, Until::after))
     }
@@ -165,7 +171,8 @@ impl<T> Queue<T> {
         Ok(self.get_until(Until::Now).map_err(at_once)?)
     }
 
-    /// As [`get`](Self::get), for at most `time`. Zero tries once; a time that the clock cannot tell is for ever.
+    /// As [`get`](Self::get), for at most `time`. Zero tries once; a time that the clock cannot
+    /// tell is for ever.
     ///
     /// # Errors
     /// As [`get`](Self::get), and [`Error::Timeout`].
@@ -180,7 +187,8 @@ impl<T> Queue<T> {
         Ok(value.expect("a permit stands for a value"))
     }
 
-    /// No more values come in: `put` fails, waiting ones too. Those that are in can be got; after them `get` fails. Twice is fine.
+    /// No more values come in: `put` fails, waiting ones too. Those that are in can be got; after
+    /// them `get` fails. Twice is fine.
     pub fn close(&self) {
         wait::lock(&self.values).closed = true;
         self.room.close();

@@ -4,8 +4,9 @@
 //!   word:  [ free permits | QUEUED ]     QUEUED says that the list is not empty; there are no free permits then
 //! ```
 //!
-//! Without contention, taking and giving back are one compare-and-swap each. With it, a permit that is given back goes straight to who has waited
-//! longest: it never becomes free, so nobody can overtake, and nobody wakes up in vain.
+//! Without contention, taking and giving back are one compare-and-swap each. With it, a permit that
+//! is given back goes straight to who has waited longest: it never becomes free, so nobody can
+//! overtake, and nobody wakes up in vain.
 
 use super::wait::{self, Answer, List, Until, Wait, Waiter};
 use crate::error::WaitError;
@@ -145,7 +146,8 @@ impl Sem {
         }
     }
 
-    /// As `come`, for a waiter of a condition, which is not told by a return value: true when it has the permit and is to be woken.
+    /// As `come`, for a waiter of a condition, which is not told by a return value: true when it
+    /// has the permit and is to be woken.
     pub fn come_for(&self, waiter: &Arc<Waiter>) -> bool {
         // A free permit says that nobody is on the list: it need not be looked at.
         let took = self.try_acquire()
@@ -243,7 +245,8 @@ impl Sem {
         }
     }
 
-    /// Gives `count` permits to those who wait. Answers how many nobody took: nobody waits any more, or their threads were gone.
+    /// Gives `count` permits to those who wait. Answers how many nobody took: nobody waits any
+    /// more, or their threads were gone.
     fn hand_over_some(&self, count: usize) -> usize {
         let mut woken = List::new();
         let mut queue = wait::lock(&self.queue);
@@ -277,7 +280,8 @@ impl Sem {
         }
     }
 
-    /// Gives back one permit, for who holds a mutex: who is answered is to be woken after it, with [`wake`](Self::wake).
+    /// Gives back one permit, for who holds a mutex: who is answered is to be woken after it, with
+    /// [`wake`](Self::wake).
     pub fn grant(&self) -> Option<Arc<Waiter>> {
         loop {
             let word = self.word.load(Ordering::Relaxed);
@@ -298,7 +302,8 @@ impl Sem {
         }
     }
 
-    /// From now on nobody waits: who does, and who would, gets `Closed`. Permits that are free can still be taken.
+    /// From now on nobody waits: who does, and who would, gets `Closed`. Permits that are free can
+    /// still be taken.
     pub fn close(&self) {
         let refused = {
             let mut queue = wait::lock(&self.queue);
@@ -311,7 +316,8 @@ impl Sem {
     }
 }
 
-/// Leaves the list when dropped, by whatever way; a permit that was handed over meanwhile goes to the next one.
+/// Leaves the list when dropped, by whatever way; a permit that was handed over meanwhile goes to
+/// the next one.
 struct Leaving<'a> {
     sem: &'a Sem,
     waiter: &'a Arc<Waiter>,

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// Permits that tasklets take and give back.
 ///
-/// Those who wait get theirs in the order they came. Whoever has a permit may give it back, on any thread; there may be more given back than
-/// were taken: see [`BoundedSemaphore`] for one that refuses that.
+/// Those who wait get theirs in the order they came. Whoever has a permit may give it back, on any
+/// thread; there may be more given back than were taken: see [`BoundedSemaphore`] for one that
+/// refuses that.
 ///
 /// Cost: one compare-and-swap to take and to give back what nobody waits for.
 ///

@@ -9,9 +9,10 @@
 //!      ◄── other thread: by mail there ────────┘
 //! ```
 //!
-//! The answer is written under the mutex of the list that the waiter is on, and whoever leaves a list early looks at it under the same mutex: so a
-//! waiter was either answered or has left, never both and never neither. The lists hold heap objects only; the frames of a waiting
-//! tasklet may be elsewhere.
+//! The answer is written under the mutex of the list that the waiter is on, and whoever leaves a
+//! list early looks at it under the same mutex: so a waiter was either answered or has left, never
+//! both and never neither. The lists hold heap objects only; the frames of a waiting tasklet may be
+//! elsewhere.
 
 use crate::error::WaitError;
 use crate::machine::arch::fetch;
@@ -79,13 +80,15 @@ impl Waiter {
 
     /// Under the mutex of the list that it was on.
     pub fn set_answer(&self, answer: Answer) {
-        // Who answers wakes next. What that takes was written by another processor last: all of it comes at once, while there is something else to do.
+        // Who answers wakes next. What that takes was written by another processor last: all of it
+        // comes at once, while there is something else to do.
         self.seated.fetch();
         fetch(&*self.bell);
         self.answer.store(answer as u8, Ordering::Release);
     }
 
-    /// Has it run on, which has been answered. Outside of all mutexes. False: its thread is gone, and it with the thread.
+    /// Has it run on, which has been answered. Outside of all mutexes. False: its thread is gone,
+    /// and it with the thread.
     pub fn wake(&self) -> bool {
         self.seated.wake(self.seated.call())
     }
@@ -118,7 +121,8 @@ pub(super) fn wake_all(list: List) {
     }
 }
 
-/// No code of a user runs under these mutexes, so there is nothing that a panic could leave half done.
+/// No code of a user runs under these mutexes, so there is nothing that a panic could leave half
+/// done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -132,7 +136,8 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Errors: the tasklet may not block; the operating system has no descriptor left; the thread is ending.
+    /// Errors: the tasklet may not block; the operating system has no descriptor left; the thread
+    /// is ending.
     pub fn begin(until: Until) -> Result<Wait, WaitError> {
         if crate::current().block_trap() {
             return Err(WaitError::own(Error::BlockTrap));
@@ -163,8 +168,8 @@ impl Wait {
         &self.waiter
     }
 
-    /// Blocks until somebody answers and wakes the waiter (true) or the time is up. Errors: what was thrown at the tasklet meanwhile, what
-    /// makes a pump fail.
+    /// Blocks until somebody answers and wakes the waiter (true) or the time is up. Errors: what
+    /// was thrown at the tasklet meanwhile, what makes a pump fail.
     pub fn block(&self) -> Result<bool, WaitError> {
         self.sitting.look(&self.waiter.seated);
         self.block_until(self.deadline)

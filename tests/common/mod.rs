@@ -21,7 +21,8 @@ impl Stacks {
     pub fn builder(self) -> Builder {
         match self {
             Stacks::Own => Tasklet::builder(),
-            // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends its stack.
+            // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends
+            // its stack.
             Stacks::Window => unsafe { Tasklet::builder().sliced() },
         }
     }
@@ -51,7 +52,8 @@ pub fn fresh(test: fn(Stacks)) {
     }
 }
 
-/// Do sliced tasklets share windows? Not where a sanitizer looks on: there all have stacks of their own.
+/// Do sliced tasklets share windows? Not where a sanitizer looks on: there all have stacks of their
+/// own.
 pub fn has_slices() -> bool {
     let ask = || {
         let tasklet = Stacks::Window.builder().bind(|| ());
@@ -126,8 +128,8 @@ pub fn deep(spills: bool) -> Settings {
     }
 }
 
-/// Goes `levels` native frames deeper, each of which owns what `frame` makes, and calls `bottom` there; with `spills`, all but the last few are in
-/// the heap then.
+/// Goes `levels` native frames deeper, each of which owns what `frame` makes, and calls `bottom`
+/// there; with `spills`, all but the last few are in the heap then.
 pub fn descend<F: 'static>(
     levels: usize,
     spills: bool,
@@ -170,8 +172,8 @@ pub fn told<T>(result: hardswitch::Result<T>) -> String {
     }
 }
 
-/// Waits until another thread has brought `condition` about. The calling thread sleeps in the system
-/// meanwhile and does not give up a host lock that it holds.
+/// Waits until another thread has brought `condition` about. The calling thread sleeps in the
+/// system meanwhile and does not give up a host lock that it holds.
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {

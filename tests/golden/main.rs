@@ -1,6 +1,7 @@
 //! Every recorded trace is reproduced, event by event, whatever the stacks are made of.
 //!
-//! All programs of the recording on the host; every tenth on an emulated or slow target, or as many as `HARDSWITCH_GOLDEN_EVERY` says.
+//! All programs of the recording on the host; every tenth on an emulated or slow target, or as many
+//! as `HARDSWITCH_GOLDEN_EVERY` says.
 
 #[path = "../../examples/golden/program.rs"]
 mod program;

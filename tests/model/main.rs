@@ -1,8 +1,10 @@
 //! The runtime against a model of the scheduler that shares none of its code.
 //!
-//! The model (`reference.rs`) is first held against the recording; then random programs in the golden language run on the runtime and on
-//! the model, and the traces must be equal. A failing program is shrunk and printed as one line of JSON: put that line into
-//! `regressions.jsonl` beside this file, and it is tried first from then on. `PROPTEST_CASES` sets how many programs are tried.
+//! The model (`reference.rs`) is first held against the recording; then random programs in the
+//! golden language run on the runtime and on the model, and the traces must be equal. A failing
+//! program is shrunk and printed as one line of JSON: put that line into `regressions.jsonl` beside
+//! this file, and it is tried first from then on. `PROPTEST_CASES` sets how many programs are
+//! tried.
 
 #[path = "../../examples/golden/program.rs"]
 mod program;
@@ -138,7 +140,8 @@ enum Flavour {
     Trapped,
 }
 
-/// Operations on channels 0..3 and tasklets 0..12; [`fit`] brings the indices into a program's range.
+/// Operations on channels 0..3 and tasklets 0..12; [`fit`] brings the indices into a program's
+/// range.
 fn op(flavour: Flavour) -> impl Strategy<Value = Op> {
     let (nested, crowded, trapped) = match flavour {
         Flavour::Recorded => (1, 1, 1),

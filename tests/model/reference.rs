@@ -1,20 +1,27 @@
-//! A reference model of the scheduler: what tasklets and channels promise, written as a simulation over plain lists.
+//! A reference model of the scheduler: what tasklets and channels promise, written as a simulation
+//! over plain lists.
 //!
-//! Nothing here switches a stack. A tasklet of a golden program is a list of operations, so a modelled tasklet is a program
-//! counter, a transfer slot and a note of the operation it is parked in. The model was written from the behaviour and from
-//! recorded traces, not from the runtime, so that the two can be held against each other.
+//! Nothing here switches a stack. A tasklet of a golden program is a list of operations, so a
+//! modelled tasklet is a program counter, a transfer slot and a note of the operation it is parked
+//! in. The model was written from the behaviour and from recorded traces, not from the runtime, so
+//! that the two can be held against each other.
 //!
 //! The rules, as far as they are not plain bookkeeping:
 //!
-//! * The *ring* is the run queue; its first member is the running tasklet. New members go to the end. Switching to a member
-//!   rotates the ring until it is first, so whoever stood between runs before the one that left.
-//! * A tasklet calling `run` leaves the ring and is pushed on the list of *watchdogs*. The *wake-up target* is the innermost
-//!   watchdog, or main when there is none. It *floats* when it is in no list at all.
-//! * When the ring becomes empty because somebody blocks or removes itself, a floating target is revived; a target that is
-//!   itself blocked cannot be, and the call fails with "Deadlock" and is undone. When the ring becomes empty because a tasklet
-//!   ended, a blocked target is woken with an error that says so.
-//! * An error nobody caught goes to the target, which is taken out of whatever list it is in and runs next.
-//! * Under a switch trap every switch to somebody else fails, and the call that wanted it is undone.
+//! * The *ring* is the run queue; its first member is the running tasklet. New members go to the
+//!   end. Switching to a member rotates the ring until it is first, so whoever stood between runs
+//!   before the one that left.
+//! * A tasklet calling `run` leaves the ring and is pushed on the list of *watchdogs*. The *wake-up
+//!   target* is the innermost watchdog, or main when there is none. It *floats* when it is in no
+//!   list at all.
+//! * When the ring becomes empty because somebody blocks or removes itself, a floating target is
+//!   revived; a target that is itself blocked cannot be, and the call fails with "Deadlock" and is
+//!   undone. When the ring becomes empty because a tasklet ended, a blocked target is woken with an
+//!   error that says so.
+//! * An error nobody caught goes to the target, which is taken out of whatever list it is in and
+//!   runs next.
+//! * Under a switch trap every switch to somebody else fails, and the call that wanted it is
+//!   undone.
 
 use crate::program::{Op, Program, Who};
 use serde_json::{json, Value};
@@ -158,7 +165,8 @@ impl<'p> Model<'p> {
         }
     }
 
-    // ---- names ---------------------------------------------------------------------------------------------------------
+    // ---- names
+    // ---------------------------------------------------------------------------------------------
 
     fn name(&self, t: Id) -> Value {
         if t == self.main {
@@ -183,7 +191,8 @@ impl<'p> Model<'p> {
         self.ring[0]
     }
 
-    // ---- predicates ----------------------------------------------------------------------------------------------------
+    // ---- predicates
+    // ---------------------------------------------------------------------------------------------
 
     fn alive(&self, t: Id) -> bool {
         matches!(self.tasks[t].life, Life::Fresh | Life::Started)
@@ -220,7 +229,8 @@ impl<'p> Model<'p> {
         ])
     }
 
-    // ---- the ring ------------------------------------------------------------------------------------------------------
+    // ---- the ring
+    // ---------------------------------------------------------------------------------------------
 
     fn append(&mut self, t: Id) {
         self.ring.push_back(t);
@@ -242,7 +252,8 @@ impl<'p> Model<'p> {
         }
     }
 
-    /// Leaves `from` for `to`, a member of the ring. `Ok(false)`: they are the same, nobody is left.
+    /// Leaves `from` for `to`, a member of the ring. `Ok(false)`: they are the same, nobody is
+    /// left.
     fn switch(&mut self, from: Id, to: Id, parked: Parked) -> Result<bool, Trouble> {
         if from == to {
             self.tasks[from].parked = parked;
@@ -260,8 +271,8 @@ impl<'p> Model<'p> {
         Ok(true)
     }
 
-    /// Whom to run when the caller, which has left the ring, goes away: the next of the ring, or the target if it floats.
-    /// `None` is a deadlock.
+    /// Whom to run when the caller, which has left the ring, goes away: the next of the ring, or
+    /// the target if it floats. `None` is a deadlock.
     fn successor(&self) -> Option<Id> {
         if let Some(&next) = self.ring.front() {
             return Some(next);
@@ -273,7 +284,8 @@ impl<'p> Model<'p> {
         Some(target)
     }
 
-    /// The caller has left the ring: goes on with the successor. Afterwards, if it fails, the ring is as it was found.
+    /// The caller has left the ring: goes on with the successor. Afterwards, if it fails, the ring
+    /// is as it was found.
     fn go_on(&mut self, me: Id, parked: Parked) -> Result<bool, Trouble> {
         let Some(next) = self.successor() else {
             let target = self.target();
@@ -293,7 +305,8 @@ impl<'p> Model<'p> {
         switched
     }
 
-    // ---- running -------------------------------------------------------------------------------------------------------
+    // ---- running
+    // ---------------------------------------------------------------------------------------------
 
     fn step(&mut self) {
         let me = self.current();
@@ -318,7 +331,8 @@ impl<'p> Model<'p> {
         }
     }
 
-    /// The next operation of a tasklet; main's list goes on with the closing sequence every program has.
+    /// The next operation of a tasklet; main's list goes on with the closing sequence every program
+    /// has.
     fn operation(&mut self, me: Id) -> Option<Op> {
         if me != self.main {
             return self.program.tasks[me].get(self.tasks[me].pc).cloned();
@@ -365,7 +379,8 @@ impl<'p> Model<'p> {
         }
     }
 
-    /// Records the outcome of an operation of `me` and moves on; a parked one is completed when its tasklet is current again.
+    /// Records the outcome of an operation of `me` and moves on; a parked one is completed when its
+    /// tasklet is current again.
     fn settle(&mut self, me: Id, step: Step) {
         if self.finished {
             return;
@@ -439,8 +454,9 @@ impl<'p> Model<'p> {
         let slot = std::mem::replace(&mut self.tasks[me].slot, Slot::Nothing);
         let parked = std::mem::replace(&mut self.tasks[me].parked, Parked::Unit);
         if parked == Parked::Watchdog && self.watchdogs.contains(&me) {
-            // Whoever called `run` later loses its place and becomes runnable, the innermost first. A tasklet that lost its place
-            // that way finds itself gone from the list and leaves the others alone.
+            // Whoever called `run` later loses its place and becomes runnable, the innermost first.
+            // A tasklet that lost its place that way finds itself gone from the list and leaves the
+            // others alone.
             while let Some(t) = self.watchdogs.pop() {
                 if !self.scheduled(t) {
                     self.append(t);
@@ -521,7 +537,8 @@ impl<'p> Model<'p> {
         self.settle(me, Step::Parked);
     }
 
-    // ---- operations ----------------------------------------------------------------------------------------------------
+    // ---- operations
+    // ---------------------------------------------------------------------------------------------
 
     fn execute(&mut self, me: Id, op: &Op) -> Step {
         let done = |v: Value| Step::Done(Ok(v));

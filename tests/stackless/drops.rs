@@ -1,4 +1,5 @@
-//! What happens when handles, functions and values go away: destructors run once, at a time when they may do anything.
+//! What happens when handles, functions and values go away: destructors run once, at a time when
+//! they may do anything.
 
 use super::*;
 use std::cell::Cell;
@@ -134,7 +135,8 @@ fn a_destructor_that_switches_while_a_value_is_in_flight_does_not_lose_it() {
         });
         hardswitch::schedule().unwrap();
         assert_eq!(c.balance(), -1);
-        // The last reference to this one goes away with the switch that leaves it; its destructor sends, receives and schedules.
+        // The last reference to this one goes away with the switch that leaves it; its destructor
+        // sends, receives and schedules.
         let chan = c.clone();
         s.spawn(move || {
             let _guard = OnDrop(|| {
@@ -154,8 +156,9 @@ fn a_destructor_that_switches_while_a_value_is_in_flight_does_not_lose_it() {
 
 #[test]
 fn a_received_value_is_claimed_before_whoever_was_left_for_good_is_destroyed() {
-    // The receiver becomes current because the sender removes itself, and nobody else refers to the sender: the receiver's
-    // first act is to destroy it, with a value in its own slot. What the destructors do must not touch that value.
+    // The receiver becomes current because the sender removes itself, and nobody else refers to the
+    // sender: the receiver's first act is to destroy it, with a value in its own slot. What the
+    // destructors do must not touch that value.
     fresh(|s| {
         for round in 0..3 {
             let c = Channel::new();
@@ -216,7 +219,8 @@ fn a_dropped_value_may_switch_while_another_is_received() {
             seen.add(told(r.map(std::mem::forget)));
         });
         t.run().unwrap();
-        // The value is on its way when an error replaces it: its destructor gives way before the receiver has run.
+        // The value is on its way when an error replaces it: its destructor gives way before the
+        // receiver has run.
         c.send(Noisy(log.clone(), 1)).unwrap();
         t.throw_pending(oops(2)).unwrap();
         hardswitch::run().unwrap();

@@ -1,4 +1,5 @@
-//! Code of a user's that the library runs: clocks, destructors, callbacks. Whatever it does, memory, values and queues stay whole.
+//! Code of a user's that the library runs: clocks, destructors, callbacks. Whatever it does,
+//! memory, values and queues stay whole.
 
 use super::*;
 use hardswitch::{main_loop, set_channel_callback, set_error_handler, set_schedule_callback};

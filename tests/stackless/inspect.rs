@@ -1,4 +1,5 @@
-//! What can be seen of tasklets: the value they wait with, their stacks, all of them, and those that refuse to end.
+//! What can be seen of tasklets: the value they wait with, their stacks, all of them, and those
+//! that refuse to end.
 
 use super::*;
 use hardswitch::Value;

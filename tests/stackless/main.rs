@@ -1,7 +1,8 @@
 //! What Stackless Python promises its users, as promises of this runtime.
 //!
-//! The test suites of Stackless and of its successors are grouped here by the behaviour they promise; `docs/conformance.md` says which row
-//! of those suites is covered where. Every test runs on a fresh scheduler, once with own stacks and once with all tasklets in one window.
+//! The test suites of Stackless and of its successors are grouped here by the behaviour they
+//! promise; `docs/conformance.md` says which row of those suites is covered where. Every test runs
+//! on a fresh scheduler, once with own stacks and once with all tasklets in one window.
 
 mod bind;
 mod callbacks;
@@ -38,7 +39,8 @@ impl Stacks {
     pub fn builder(self) -> Builder {
         match self {
             Stacks::Own => Tasklet::builder(),
-            // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends its stack.
+            // SAFETY: tasklets of these tests own what they use or share it through Rc; none lends
+            // its stack.
             Stacks::Window => unsafe { Tasklet::builder().sliced() },
         }
     }
@@ -173,7 +175,8 @@ pub const CLOSED: &str = "Send/receive operation on a closed channel";
 pub const BLOCK_TRAP: &str = "this tasklet does not like to be blocked.";
 pub const SWITCH_TRAP: &str = "switch_trap";
 
-/// Everything that can be observed about the scheduler and the given tasklets and channels, as text.
+/// Everything that can be observed about the scheduler and the given tasklets and channels, as
+/// text.
 pub fn observe(tasklets: &[&Tasklet], channels: &[&Channel<i64>]) -> String {
     use std::fmt::Write;
     let id = |t: Option<Tasklet>| t.map(|t| t.id());

@@ -78,7 +78,8 @@ fn nested_runs_of_several_levels_unwind_in_ring_order() {
         let seen = log.clone();
         s.spawn(move || seen.add(6));
         hardswitch::run().unwrap();
-        // Each level is switched to from the end of the ring, so the caller follows right behind it, and 6 comes last.
+        // Each level is switched to from the end of the ring, so the caller follows right behind
+        // it, and 6 comes last.
         assert_eq!(log.take(), "1 2 3 4 5 6");
     });
 }

@@ -1,4 +1,5 @@
-//! The switch trap: nobody leaves the running tasklet while it is set, and a refused call changes nothing.
+//! The switch trap: nobody leaves the running tasklet while it is set, and a refused call changes
+//! nothing.
 
 use super::*;
 use hardswitch::{switch_trap, Preference};

@@ -1,5 +1,6 @@
-//! What stacklesslib's tests promise, as far as it has a meaning here and is not promised elsewhere: time limits, results of tasklets,
-//! waiting for several things, the main loop. `docs/conformance.md` lists row by row where what is tested.
+//! What stacklesslib's tests promise, as far as it has a meaning here and is not promised
+//! elsewhere: time limits, results of tasklets, waiting for several things, the main loop.
+//! `docs/conformance.md` lists row by row where what is tested.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -324,8 +324,8 @@ fn a_wait_that_could_be_answered_at_once_fails_when_the_time_is_up() {
     });
 }
 
-/// In a scope of 10 ms, `wait` again and again. Each frame of 3 ms, `feed` says how many waits end in it; the
-/// time is looked at afterwards, as a frame does.
+/// In a scope of 10 ms, `wait` again and again. Each frame of 3 ms, `feed` says how many waits end
+/// in it; the time is looked at afterwards, as a frame does.
 fn fed(s: crate::common::Stacks, wait: impl Fn() -> Result<()> + 'static, feed: impl Fn() -> u32) {
     simulated();
     let (got, told) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));

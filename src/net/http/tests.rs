@@ -329,8 +329,8 @@ fn a_folded_field_is_one_with_a_space() {
     );
 }
 
-/// Reads the body to its end, in spite of waits that end too early: by `read`, into `room` bytes at a time, or
-/// by `read_all`.
+/// Reads the body to its end, in spite of waits that end too early: by `read`, into `room` bytes at
+/// a time, or by `read_all`.
 fn read_patiently(response: &mut Response<Peer>, room: Option<usize>) -> Vec<u8> {
     let mut body = vec![];
     loop {

@@ -1,4 +1,5 @@
-//! The promise: quirky system + filter = plain Linux. A model of Linux answers what is right; the same model with a quirk goes under the filter.
+//! The promise: quirky system + filter = plain Linux. A model of Linux answers what is right; the
+//! same model with a quirk goes under the filter.
 
 use super::*;
 use alloc::vec;
@@ -409,7 +410,8 @@ fn an_error_of_the_call_in_a_probe_is_the_calls() {
 fn an_error_nobody_owns_waits_on_for_the_time_that_is_left() {
     let ms = Duration::from_millis;
     let mut fds = [PollFd::new(3, Events::IN)];
-    // The error went away before the probe could see it; then there is nothing until the time is over.
+    // The error went away before the probe could see it; then there is nothing until the time is
+    // over.
     let mut script = Script {
         cost: ms(10),
         ..Script::new(&[Err(Errno::ECONNRESET), Ok(0), Ok(0)])
@@ -426,7 +428,8 @@ fn an_error_nobody_owns_waits_on_for_the_time_that_is_left() {
     let mut script = Script::new(&[Err(Errno::ECONNRESET), Ok(0)]);
     assert_eq!(poll(&mut script, &mut fds, Some(ms(0))), Ok(0));
     let mut sets = reading(3);
-    // A probe that is interrupted is done again; one that finds the descriptor closed ends the call.
+    // A probe that is interrupted is done again; one that finds the descriptor closed ends the
+    // call.
     let mut script = Script::new(&[Err(Errno::ETIMEDOUT), Err(Errno::EINTR), Err(Errno::EBADF)]);
     assert_eq!(
         select(&mut script, &mut sets, Some(ms(100))),
