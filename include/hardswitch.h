@@ -21,7 +21,7 @@
 // No limit: of a budget, or of the time that a call waits.
 #define HSW_NO_LIMIT 18446744073709551615ull
 
-// What is true of a tasklet: bits of `hsw_tasklet_state`.
+// The state of a tasklet: bits of `hsw_tasklet_state`.
 #define HSW_TASKLET_ALIVE 1
 
 // Alive, and neither queued nor blocked.
@@ -80,7 +80,7 @@ enum hsw_host_lock_happening
 typedef int32_t hsw_host_lock_happening;
 #endif // __cplusplus
 
-// Who runs first when sender and receiver have met.
+// Which side runs first when a sender and a receiver have met.
 enum hsw_preference
 #ifdef __cplusplus
   : int32_t
@@ -88,7 +88,7 @@ enum hsw_preference
  {
   // The receiver: a send switches to it at once. The default.
   HSW_PREFER_RECEIVER = -1,
-  // Whoever came second goes on.
+  // The side that came second goes on.
   HSW_PREFER_NEITHER = 0,
   // The sender.
   HSW_PREFER_SENDER = 1,
@@ -105,9 +105,9 @@ enum hsw_stack
  {
   // The default: in a stack window that it shares with others. While it does not run, its live
   // bytes may be on the heap, and *its stack addresses hold somebody else's bytes*. So nothing
-  // outside of the tasklet may touch its stack while it is not running: no pointer to one of its
-  // locals in another tasklet, another thread, a queue, a list or a pending system call. What
-  // others shall see goes to the heap.
+  // outside of the tasklet may touch its stack while it is not running: there must be no pointer
+  // to one of its locals in another tasklet, another thread, a queue, a list or a pending system
+  // call. Data that others shall see goes to the heap.
   HSW_STACK_SLICED = 0,
   // A stack of its own, with a guard page. Pointers into it stay good for as long as its frames
   // live.
@@ -117,12 +117,12 @@ enum hsw_stack
 typedef int32_t hsw_stack;
 #endif // __cplusplus
 
-// What a call came to. `hsw_last_error_message` has the words.
+// The outcome of a call. `hsw_last_error_message` has words for it.
 //
-// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from
-// `HSW_ERR_NULL` on are mistakes of the caller, found before anything was changed (but for
-// `HSW_ERR_INTERNAL`). What a function takes over *also when it fails* it takes over with each of
-// them, unless its own words say that after a mistake it does not.
+// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime. Those from
+// `HSW_ERR_NULL` on are mistakes of the caller, found before anything was changed (except for
+// `HSW_ERR_INTERNAL`). What a function takes over *also when it fails*, it takes over with each of
+// these codes, unless its own description says that after a mistake it does not.
 enum hsw_status
 #ifdef __cplusplus
   : int32_t
@@ -134,10 +134,11 @@ enum hsw_status
   // blocking gets this again.
   HSW_ERR_EXIT = 1,
   // Somebody threw something at the calling tasklet, or sent it an exception; or another tasklet
-  // has failed, and nobody handled that. `hsw_last_error_payload` has what an exception carries,
-  // `hsw_last_error_cause` what the failure was. All calls that wait tell it so, *whatever it
-  // was*: any other status but the two beside this one is the call's own end. If somebody's
-  // socket has timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
+  // has failed, and nobody handled that. `hsw_last_error_payload` has the payload of an
+  // exception, `hsw_last_error_cause` tells what the failure was. All calls that wait report it
+  // with this code, *whatever was thrown*: any other status, except for `HSW_ERR_EXIT` and
+  // `HSW_ERR_PANICKED`, is the outcome of the call itself. If the socket of another tasklet has
+  // timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
   HSW_ERR_THROWN = 2,
   // A tasklet of the Rust side panicked, and nobody handled it.
   HSW_ERR_PANICKED = 3,
@@ -153,7 +154,7 @@ enum hsw_status
   HSW_ERR_BLOCK_TRAP = 8,
   // A switch where none is allowed: under `hsw_switch_trap`, in a callback, during unwinding.
   HSW_ERR_SWITCH_TRAP = 9,
-  // The time is over that the call was given. (A connection that the system found dead is
+  // The time that the call was given is over. (A connection that the system has found dead is
   // `HSW_ERR_IO`, also with `ETIMEDOUT`.)
   HSW_ERR_TIMEOUT = 10,
   // The object is in a state in which this call makes no sense ("You cannot run a blocked
@@ -170,17 +171,17 @@ enum hsw_status
   HSW_ERR_IO = 15,
   // A value of another type than expected.
   HSW_ERR_WRONG_TYPE = 16,
-  // A call that must not wait would have to.
+  // The call would have to wait, and must not.
   HSW_ERR_WOULD_BLOCK = 17,
-  // Settings that contradict themselves or come too late.
+  // Settings that contradict each other or come too late.
   HSW_ERR_SETTINGS = 18,
-  // The value that a waiting sender had to hand over was lost to somebody else's deadlock.
+  // The value of a waiting sender was lost, because another tasklet was in a deadlock.
   HSW_ERR_VALUE_LOST = 19,
-  // Somebody gave up waiting at the barrier, or broke it.
+  // A tasklet gave up waiting at the barrier, or broke it.
   HSW_ERR_BROKEN = 20,
   // Another error of the runtime.
   HSW_ERR_OTHER = 31,
-  // A pointer or handle that must not be null is.
+  // A pointer or handle is null that must not be.
   HSW_ERR_NULL = 32,
   // The handle was released, or never was one.
   HSW_ERR_STALE = 33,
@@ -192,11 +193,11 @@ enum hsw_status
   HSW_ERR_ARGUMENT = 36,
   // A limit of the interface has been reached.
   HSW_ERR_LIMIT = 37,
-  // The calling thread has ended its use of the library for good: there its handles name nothing
-  // any more.
+  // The calling thread has ended its use of the library for good; its handles name nothing any
+  // more.
   HSW_ERR_THREAD_ENDING = 38,
-  // The library has failed within (a bug of it, or of a callback in Rust). The message has the
-  // words of the panic. A value that the call was to hand over has been freed, or a receiver has
+  // The library itself has failed (by a bug of it, or of a callback in Rust). The message is
+  // that of the panic. A value that the call was to hand over has been freed, or a receiver has
   // it.
   HSW_ERR_INTERNAL = 39,
 };
@@ -215,18 +216,18 @@ typedef struct hsw_channel {
 } hsw_channel;
 
 // A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back
-// with `hsw_tasklet_release`. All zero is the handle of nothing.
+// with `hsw_tasklet_release`. All zero is the null handle, which names nothing.
 typedef struct hsw_tasklet {
   // Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_tasklet_id`.
   uint64_t handle;
 } hsw_tasklet;
 
-// Gets a piece of text: `length` bytes, which do not end in a zero and may end in the middle of a
+// Gets a piece of text: `length` bytes. They do not end in a zero, and may end in the middle of a
 // line. It must neither use this library nor unwind.
 typedef void (*hsw_write)(const char *text, size_t length, void *user);
 
-// A handle of an error: of what a call failed with, payload and all. Any thread may use it, and it
-// has one owner, who gives it back with `hsw_error_release`.
+// A handle of an error that a call failed with, payload included. Any thread may use it. It has
+// one owner, who gives it back with `hsw_error_release`.
 typedef struct hsw_error {
   // Opaque; zero is nothing.
   uint64_t handle;
@@ -235,55 +236,54 @@ typedef struct hsw_error {
 // `__cxa_get_globals` of a C++ runtime (Itanium C++ ABI, 2.2.2).
 typedef void *(*hsw_cxa_get_globals)(void);
 
-// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns
-// `HSW_OK`. What it ends with otherwise is what who joins it is told (`HSW_ERR_THROWN`), and what
-// it has written is still its own to free.
+// As `hsw_entry`, with a result. When it returns `HSW_OK`, the result is what it has written to
+// `*result` (null at first). When it returns another status, the tasklet that joins it fails with
+// `HSW_ERR_THROWN`, and whatever it has written to `*result` is still its own to free.
 typedef hsw_status (*hsw_join_entry)(void *argument, void **result);
 
 // How to make a tasklet. Set all to zero for the defaults.
 typedef struct hsw_tasklet_options {
-  // A name for messages and tools; copied. May be null.
+  // A name for messages and tools; it is copied. May be null.
   const char *name;
   // One of `hsw_stack`.
   int32_t stack;
-  // Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's
-  // size, and 0 must stand here.
+  // Bytes of an own stack; 0: the default of the settings. For a sliced tasklet it must be 0:
+  // its stack is its window.
   size_t stack_size;
-  // Floating-point control words (rounding mode, exception masks) of its own, instead of the
-  // thread's.
+  // Whether it has floating-point control words (rounding mode, exception masks) of its own,
+  // instead of the thread's.
   bool fp_env;
-  // Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays
-  // for ever, as `__FILE__`, in UTF-8. Null: it is not told.
+  // The file of the host's source where the tasklet is made, for `hsw_tasklet_site`: a string in
+  // UTF-8 that lives for ever, such as `__FILE__`. Null: not known.
   const char *file;
-  // The line there, as `__LINE__`.
+  // The line in that file, such as `__LINE__`.
   uint32_t line;
-  // Frees the argument: called once, when the entry function has returned or it is sure that it
-  // will never run. May be null.
+  // Frees the argument: called once, when the entry function has returned or will certainly
+  // never run. May be null.
   hsw_destroy destroy_argument;
 } hsw_tasklet_options;
 
-// A handle of a tasklet's result, once it has ended; for its owner and thread the same holds as
-// for `hsw_tasklet`. The last one frees a result that nobody took; the tasklet runs on all the
-// same.
+// A handle of a tasklet's result; the rules for its owner and thread are those of `hsw_tasklet`.
+// With the last handle, a result that nobody took is freed; the tasklet runs on all the same.
 typedef struct hsw_join {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_join;
 
-// A handle of a channel with a queue; for its owner and thread the same holds as for
+// A handle of a channel with a queue; the rules for its owner and thread are those of
 // `hsw_tasklet`.
 typedef struct hsw_queue {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_queue;
 
-// How long a run may take, in turns of tasklets and in time, whichever is used up first.
-// `HSW_NO_LIMIT` is no limit.
+// How long a run may take, in turns of tasklets and in time; the limit that is reached first
+// counts. `HSW_NO_LIMIT` is no limit.
 typedef struct hsw_budget {
-  // How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as
-  // well. With 0 nobody runs.
+  // How often a tasklet may be switched to. A tasklet that schedules while no other can run uses
+  // a turn as well. With 0 nobody runs.
   uint64_t switches;
-  // Nanoseconds. 0 is one turn.
+  // Nanoseconds. 0 allows one turn.
   uint64_t time_ns;
 } hsw_budget;
 
@@ -297,20 +297,20 @@ typedef struct hsw_run_report {
   uint64_t completed;
   // What is left of the budget; `HSW_NO_LIMIT` where there was no limit.
   struct hsw_budget left;
-  // Was the budget used up?
+  // Whether the budget was used up.
   bool used_up;
-  // Who was giving way when it was, if still queued; else the handle of nothing. The caller owns
-  // the handle.
+  // The tasklet that was giving way at that moment, if it is still queued; else the null handle.
+  // The caller owns the handle.
   struct hsw_tasklet interrupted;
 } hsw_run_report;
 
 // A monotonic clock: nanoseconds since any fixed moment. It must not unwind or call this library.
 typedef uint64_t (*hsw_clock)(void);
 
-// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met.
-// Returning the status of a failed call passes that error on, with its payload: `HSW_ERR_EXIT`
-// ends the tasklet silently, any other goes to the error handler, or arrives as the failure of the
-// innermost `hsw_run`.
+// The function that a tasklet runs. It ends the tasklet by returning `HSW_OK`, or the failure it
+// met. To return the status of a failed call passes that error on, with its payload.
+// `HSW_ERR_EXIT` ends the tasklet silently; any other error goes to the error handler, or arrives
+// as the failure of the innermost `hsw_run`.
 typedef hsw_status (*hsw_entry)(void *argument);
 
 // Counters of the calling thread.
@@ -325,23 +325,23 @@ typedef struct hsw_counters {
   uint64_t last_run_completed;
   // Channels and queues of the host that exist.
   size_t channels;
-  // Waits with a timeout.
+  // Waits with a timeout that are going on.
   size_t timeouts;
 } hsw_counters;
 
-// Called before each switch: `previous` (the handle of nothing when main starts) is still current.
-// The handles are lent for the time of the call: `hsw_tasklet_retain` those to keep. It must
-// neither switch nor unwind.
+// Called before each switch: `previous` (the null handle when main starts) is still the current
+// tasklet. The handles are lent for the time of the call; `hsw_tasklet_retain` makes one to keep.
+// It must neither switch nor unwind.
 typedef void (*hsw_schedule_callback)(struct hsw_tasklet previous, struct hsw_tasklet next, void *user);
 
-// Called at the begin of each channel operation, also of one that then fails. The handle of the
-// tasklet is lent for the time of the call. It must neither use the channel nor unwind.
+// Called at the beginning of each channel operation, also of one that then fails. The handle of
+// the tasklet is lent for the time of the call. It must neither use the channel nor unwind.
 typedef void (*hsw_channel_callback)(size_t channel_id, struct hsw_tasklet tasklet, bool sending, bool will_block, void *user);
 
-// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time
-// of the call.
+// An error that a tasklet ended with, for the error handler. All of it is lent for the time of the
+// call.
 typedef struct hsw_uncaught {
-  // What it is.
+  // The status of the error.
   hsw_status status;
   // Its words; never null.
   const char *message;
@@ -351,43 +351,44 @@ typedef struct hsw_uncaught {
   hsw_destroy destroy;
 } hsw_uncaught;
 
-// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the
-// error has been dealt with; with any other answer it goes on to the innermost `hsw_run`. While it
-// runs the error is the tasklet's last one: `hsw_error_last` keeps it. It must not unwind.
+// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. To return `HSW_OK` means
+// that the error has been dealt with; after any other answer the error goes on to the innermost
+// `hsw_run`. During the call the error is the tasklet's last one, and `hsw_error_last` can keep
+// it. The handler must not unwind.
 typedef hsw_status (*hsw_error_handler)(const struct hsw_uncaught *error, void *user);
 
 // A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
 //
-// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable
-// there, whatever the preference, and the caller goes on without a switch. Nobody can see who
-// waits. Values, and the function that frees them, cross threads. A thread with nothing else to do
-// sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the
-// library: the last one that can run does not get to wait.
+// It differs from a channel of one thread (`hsw_channel`) as follows. A partner on another thread
+// is made runnable there, whatever the preference, and the caller goes on without a switch. Nobody
+// can see which tasklets wait. The values, and the function that frees them, cross threads. A
+// thread with nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts
+// all threads that use the library: the last one that can run is not allowed to wait.
 //
-// A thread that does not use the library yet is counted by the handle that is on its way to it:
-// *give each thread a handle of its own* (`hsw_thread_channel_retain`) when it is started. While
-// there are a handle that nobody has used yet and a thread that has not used the library yet, no
-// deadlock is found. With a handle that others use already, it would be found too early.
+// A thread that does not use the library yet is counted by means of the handle that is on its way
+// to it: *give each thread a handle of its own* (`hsw_thread_channel_retain`) when it is started.
+// As long as some handle has never been used and some thread has not used the library yet, no
+// deadlock is reported. If the new thread shares a handle that others use already, a deadlock may
+// be reported too early.
 typedef struct hsw_thread_channel {
   // Opaque; zero is nothing. Two handles of one channel differ: compare `hsw_thread_channel_id`.
   uint64_t handle;
 } hsw_thread_channel;
 
-// One of the operations of `hsw_select`.
+// One of the operations of `hsw_select`. Exactly one of `channel`, `queue`, `join` and
+// `thread_channel` is set; the others are null handles.
 typedef struct hsw_case {
-  // The channel; or the handle of nothing, and
+  // A channel.
   struct hsw_channel channel;
-  // the queue, which can be sent to when it has room, and received from when it has a value; or
-  // `join`; or `thread_channel`.
+  // A queue. It can be sent to when it has room, and received from when it has a value.
   struct hsw_queue queue;
   // One of `hsw_direction`.
   int32_t direction;
   // The value to send; or where the received value is written.
   void *value;
-  // Or, with the others the handles of nothing, a tasklet's result, to be received: as
-  // `hsw_join_wait`.
+  // A tasklet's result, which can only be received, as with `hsw_join_wait`.
   struct hsw_join join;
-  // Or a channel between threads: a partner on another thread is made runnable there, and nobody
+  // A channel between threads: a partner on another thread is made runnable there, and nobody
   // switches because of it. The library needs an operating system for that.
   struct hsw_thread_channel thread_channel;
 } hsw_case;
@@ -395,40 +396,42 @@ typedef struct hsw_case {
 // Sizes and limits of a thread's runtime. Fill it with `hsw_settings_default` or
 // `hsw_settings_console`, change what you like, and pass it to `hsw_init`. Sizes in bytes.
 typedef struct hsw_settings {
-  // Windows that sliced tasklets share, 1 to 1024. A hot set of as many tasklets is never
-  // copied.
+  // How many windows sliced tasklets share, 1 to 1024. As long as no more tasklets than that are
+  // switched between, nothing is copied.
   size_t windows;
-  // Size of a window: what a sliced tasklet has for a stack, except by spilling.
+  // Size of a window: the stack of a sliced tasklet, which it can only exceed by spilling.
   size_t window_size;
-  // Stack in use above which a spill puts frames away; 0: always.
+  // How much of its stack a tasklet must have in use before a spill moves frames to the heap; 0:
+  // it always does.
   size_t watermark;
   // Size of an own stack, unless its tasklet asks for another.
   size_t stack_size;
   // How many used own stacks are kept for new tasklets.
   size_t stack_pool;
-  // Bytes below each window and stack that fault when they are touched; a page at least. Address
-  // space alone, no memory. A frame that is larger and was compiled without stack probes
-  // (`-fstack-clash-protection`) can step over them.
+  // Size of the guard below each window and stack, which faults when it is touched; at least a
+  // page. It takes address space, but no memory. A frame that is larger and was compiled without
+  // stack probes (`-fstack-clash-protection`) can step over it.
   size_t guard_size;
   // Bytes of free slices that are kept.
   size_t slice_cache;
-  // What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and
-  // switches that need more, fail with `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
+  // What control blocks, slices and stacks may take together. Beyond it `hsw_spawn`, and
+  // switches that need more memory, fail with `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
   size_t memory_ceiling;
-  // Report an overflow with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS; the
-  // one that was there is called as well, after the report and for all other faults.
+  // Whether a stack overflow is reported with the tasklet's name. Installs a handler for SIGSEGV
+  // and SIGBUS; the previous handler is called as well, after the report and for all other
+  // faults.
   bool overflow_report;
-  // Nanoseconds for which the last tasklet of the thread that can run looks for its partner on
-  // another thread before the thread goes to sleep. It is processor time. 0: never; a library
+  // How long the last runnable tasklet of the thread spins for its partner on another thread
+  // before the thread goes to sleep, in nanoseconds of processor time. 0: never; a library
   // without threads never does.
   uint64_t spin_ns;
 } hsw_settings;
 
-// Figures of a thread's runtime. Bytes unless the name says otherwise.
+// Figures of a thread's runtime. Sizes are in bytes.
 typedef struct hsw_stats {
   // Switches so far.
   uint64_t switches;
-  // Bytes copied out of and into windows so far.
+  // Bytes copied out of windows and back into them so far.
   uint64_t copied_bytes;
   // How often a slice had to come from the allocator.
   uint64_t slice_allocations;
@@ -461,10 +464,10 @@ typedef struct hsw_stats {
 // A function that is called once. It must not unwind.
 typedef void (*hsw_function)(void *argument);
 
-// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics`
-// is on.
+// When a tasklet ran, in nanoseconds of the thread's clock; measured while `hsw_set_statistics` is
+// on.
 typedef struct hsw_tasklet_times {
-  // How long it has run, all turns together.
+  // How long it has run, the sum of all turns.
   uint64_t run_ns;
   // When it was first switched to; `HSW_NO_LIMIT`: not yet, or not measured.
   uint64_t started_ns;
@@ -472,11 +475,11 @@ typedef struct hsw_tasklet_times {
   uint64_t ended_ns;
 } hsw_tasklet_times;
 
-// What is measured about a tasklet.
+// Measurements of a tasklet.
 typedef struct hsw_tasklet_stats {
   // How often it was switched to.
   uint64_t switches;
-  // Bytes of live stack while parked; 0 while it runs and when it has none.
+  // Bytes of live stack while parked; 0 while it runs and when it has no stack.
   size_t stack_bytes;
   // Bytes of the heap buffer that holds its slice.
   size_t slice_bytes;
@@ -489,21 +492,22 @@ typedef struct hsw_local {
   uint64_t handle;
 } hsw_local;
 
-// When the owner's turn is up, if another thread waits.
+// When the owner's turn is up, if another thread waits. The limit that is reached first counts.
 typedef struct hsw_host_lock_settings {
-  // When it has made so many switches while another waits; pumps and runs count as well. 0 and 1
-  // are the first; `HSW_NO_LIMIT`: switches do not count.
+  // Its turn is up when it has made this many switches while another thread waits; pumps and
+  // runs count as well. 0 means 1; `HSW_NO_LIMIT`: switches do not count.
   uint64_t switches;
-  // At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time
-  // does not count.
+  // Its turn is up at the first switch after it has had the lock for this many nanoseconds;
+  // `HSW_NO_LIMIT`: time does not count.
   uint64_t time_ns;
 } hsw_host_lock_settings;
 
 // A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock.
-// Any thread may use the handle, and give it back. Only threads that have joined the lock know of
-// it. Its owner gives it up, to who has waited longest, in every wait of the library with nobody
-// else to run, in `hsw_allow_threads`, when its turn is up and somebody waits (not while an atomic
-// tasklet runs), and when its thread ends. Code that neither switches nor waits keeps it.
+// Any thread may use the handle, and give it back. Only threads that have joined the lock obey it.
+// The owner hands it to the thread that has waited longest: in every wait of the library when no
+// other tasklet of the thread can run; in `hsw_allow_threads`; when its turn is up and another
+// thread waits (not while an atomic tasklet runs); and when its thread ends. Code that neither
+// switches nor waits keeps it.
 typedef struct hsw_host_lock {
   // Opaque; zero is nothing.
   uint64_t handle;
@@ -525,15 +529,16 @@ typedef struct hsw_host_lock_stats {
   uint64_t contended;
   // Times that its owner's turn was up.
   uint64_t turns_up;
-  // Nanoseconds that threads have waited for it, together; those that still do not counted.
+  // Nanoseconds that threads have waited for it, summed up; without waits that are still going
+  // on.
   uint64_t waited_ns;
   // The longest of these waits.
   uint64_t longest_wait_ns;
-  // Nanoseconds that it was owned; the present owner not counted.
+  // Nanoseconds that it was owned, without the present owner's turn.
   uint64_t held_ns;
   // Threads that wait.
   size_t waiting;
-  // Who has it.
+  // Its owner.
   struct hsw_host_lock_owner owner;
 } hsw_host_lock_stats;
 
@@ -543,20 +548,20 @@ typedef struct hsw_host_lock_event {
   int32_t what;
   // The thread that it happened to.
   struct hsw_host_lock_owner who;
-  // Who has the lock, when it is contended.
+  // The owner of the lock, when it is contended.
   struct hsw_host_lock_owner owner;
   // How long the thread waited for it (acquired), or had it (released), in nanoseconds.
   uint64_t time_ns;
 } hsw_host_lock_event;
 
-// Called by the thread that something happened to. It may look, but what would switch or wait is
-// refused. It must not unwind.
+// Called on the thread that the event happened to. It may ask questions, but calls that would
+// switch or wait are refused. It must not unwind.
 typedef void (*hsw_host_lock_hook)(const struct hsw_host_lock_event *event, void *user);
 
 // What the calling thread's loop waits for.
 typedef struct hsw_loop_info {
   // Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call,
-  // no event, no `hsw_work`? (Another thread may.)
+  // no event, no `hsw_work`? (Another thread may still do so.)
   bool idle;
   // Tasklets that wait for sockets.
   size_t sockets;
@@ -566,38 +571,37 @@ typedef struct hsw_loop_info {
   uint64_t next_ns;
 } hsw_loop_info;
 
-// A reference to a thread's main loop that any thread may use, and give back. The loop does not
-// live longer for it.
+// A reference to a thread's main loop. Any thread may use it, and give it back. It does not keep
+// the loop alive.
 typedef struct hsw_loop {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_loop;
 
-// Says that its holder will post to a loop: until it is given back the loop is not idle, and who
-// is the last to block on its thread sleeps instead of getting `HSW_ERR_DEADLOCK` (if the process
-// has other threads). For threads that the library knows nothing of, as long as they have work for
-// the loop; a `hsw_loop` may be kept by anybody, and promises nothing. Any thread may use it, and
-// give it back.
+// A promise that its holder will post to a loop. Until it is given back the loop is not idle, and
+// if the last runnable tasklet of its thread blocks, the thread sleeps instead of failing with
+// `HSW_ERR_DEADLOCK` (if the process has other threads). It is for threads that the library knows
+// nothing of, as long as they have work for the loop. (An `hsw_loop` alone promises nothing:
+// anybody may keep one.) Any thread may use it, and give it back.
 typedef struct hsw_work {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_work;
 
-// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle
-// that is used by several tasklets at a time is fine: a reader and a writer do not disturb each
-// other.
+// A handle of a socket; the rules for its owner and thread are those of `hsw_tasklet`. Several
+// tasklets may use one handle at a time: a reader and a writer do not disturb each other.
 typedef struct hsw_socket {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_socket;
 
-// What a pool may use.
+// What a pool may use at most.
 typedef struct hsw_pool_settings {
-  // Threads, at most. At least 1.
+  // Threads, at most. 1 or more.
   size_t threads;
-  // Bytes of stack of each thread; the system's minimum if that is more.
+  // Bytes of stack of each thread; if the system's minimum is larger, that.
   size_t stack_size;
-  // Calls that may wait for a thread. At least 1.
+  // Calls that may wait for a thread. 1 or more.
   size_t queue;
 } hsw_pool_settings;
 
@@ -608,23 +612,24 @@ typedef struct hsw_pool {
 } hsw_pool;
 
 // A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's
-// thread: none of its handles, and no address of a sliced stack. What it returns is the result. It
-// must not unwind.
+// thread: none of its handles, and no address of a sliced stack. It returns the result. It must
+// not unwind.
 typedef void *(*hsw_job)(void *argument);
 
-// Gets the outcome of a job that its tasklet did not wait for to the end: `HSW_OK` and the result,
-// which is the callback's then; or why the job was not called (`HSW_ERR_CLOSED`: its pool was shut
-// down before), and null. Called once, on the tasklet's thread, in a pump of its main loop, or,
-// when the outcome was there already, as the tasklet leaves the wait. It must not block or unwind.
+// Gets the outcome of a job that its tasklet did not wait for to the end. That is `HSW_OK` and the
+// result, which is the callback's from then on; or the reason why the job was not called
+// (`HSW_ERR_CLOSED`: its pool was shut down before), and null. It is called once, on the tasklet's
+// thread: in a pump of its main loop, or, if the outcome is there already, when the tasklet leaves
+// the wait. It must not block or unwind.
 typedef void (*hsw_abandoned)(hsw_status outcome, void *result, void *user);
 
-// A call of a blocking function. Set all to zero for the defaults; but mind `timeout_ns`.
+// A call of a blocking function. Zero is a good default for everything but `timeout_ns`.
 typedef struct hsw_offload_call {
   // The function.
   hsw_job job;
-  // What it is called with. The runtime's once the call is made, whatever its status, mistakes
-  // included: if the job is never called, `destroy_argument` frees it; once called, the job
-  // must, which may be after a call that has failed.
+  // The argument of the job. Once the call is made it is the runtime's, whatever the status,
+  // mistakes included. If the job is never called, `destroy_argument` frees it. If the job is
+  // called, it must free it; that may be after the call has failed.
   void *argument;
   // Frees the argument of a job that is never called. May be null. Any thread may call it.
   hsw_destroy destroy_argument;
@@ -633,25 +638,26 @@ typedef struct hsw_offload_call {
   // How long the tasklet waits, in nanoseconds; `HSW_NO_LIMIT`: as long as it takes. 0: until
   // the next pump.
   uint64_t timeout_ns;
-  // Where the job runs; the handle of nothing: in the process's pool.
+  // The pool in which the job runs; the null handle: the process's pool.
   struct hsw_pool pool;
   // Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result`
   // frees the result.
   hsw_abandoned on_abandoned;
-  // What the callback is called with. The runtime's, as the argument.
+  // An argument for the callback. It is the runtime's, like `argument`.
   void *user;
   // Frees `user` when the callback has returned or will not be called, on the tasklet's thread.
   // May be null.
   hsw_destroy destroy_user;
 } hsw_offload_call;
 
-// A reference to a tasklet that any thread may use, and give back. The tasklet lives on while
-// there is one, as with a handle.
+// A reference to a tasklet. Any thread may use it, and give it back. Like a handle it keeps the
+// tasklet.
 //
-// What is asked of it is done on the tasklet's own thread, in the order of asking, at that
-// thread's next switch or pump at the latest. Nothing here waits for it but `hsw_remote_with` and
-// `hsw_remote_state`, and nothing ever switches the calling thread. So an operation that its
-// thread refuses (`insert` of a tasklet that has ended meanwhile) is no error here.
+// Requests are carried out on the tasklet's own thread, in the order in which they were made, at
+// that thread's next switch or pump at the latest. Only `hsw_remote_with` and the functions that
+// refer to it wait for that; none of them ever switches the calling thread to the tasklet. So an
+// operation that the other thread refuses (`hsw_remote_insert` of a tasklet that has ended
+// meanwhile) is no error here.
 //
 // As with `hsw_thread_channel`, each thread should get a handle of its own.
 typedef struct hsw_remote {
@@ -659,13 +665,13 @@ typedef struct hsw_remote {
   uint64_t handle;
 } hsw_remote;
 
-// What `hsw_remote_with` calls, with a handle of the tasklet that is lent for the time of the
-// call: `hsw_tasklet_retain` one to keep there. It runs on whatever tasklet is running on that
-// thread, should not block, and must not unwind.
+// A function that `hsw_remote_with` calls. It gets a handle of the tasklet that is lent for the
+// time of the call; `hsw_tasklet_retain` makes one to keep there. It runs on whatever tasklet is
+// running on that thread. It should not block, and must not unwind.
 typedef void (*hsw_remote_function)(struct hsw_tasklet tasklet, void *argument);
 
-// A handle of a lock. As all handles of this part: any thread may use it, and it has one owner,
-// who gives it back with `hsw_lock_release`.
+// A handle of a lock. It follows the rules of all handles of this part: any thread may use it, and
+// it has one owner, who gives it back with `hsw_lock_release`.
 typedef struct hsw_lock {
   // Opaque; zero is nothing.
   uint64_t handle;
@@ -707,14 +713,14 @@ typedef struct hsw_sync_queue {
   uint64_t handle;
 } hsw_sync_queue;
 
-// What is known of a thread.
+// Figures of a thread.
 typedef struct hsw_thread_info {
-  // Its name, cut to what fits in here; "" when it has none. Threads that were not made in Rust
-  // have none.
+  // Its name, cut to the size of this array; "" when it has none, as threads that were not made
+  // in Rust.
   char name[64];
   // Its main tasklet. The caller owns the handle.
   struct hsw_remote main_tasklet;
-  // The tasklet that ran when it answered. The caller owns the handle.
+  // The tasklet that was running when the thread answered. The caller owns the handle.
   struct hsw_remote current;
   // Tasklets in its run queue, the running one included.
   size_t run_count;
@@ -722,17 +728,17 @@ typedef struct hsw_thread_info {
   size_t tasklets;
 } hsw_thread_info;
 
-// A handle of a clock that has timers; for its owner and thread the same holds as for
-// `hsw_tasklet`. (The function of `hsw_set_clock` is another thing: the source of time for budgets
-// and for the timeouts of channels.)
+// A handle of a clock that has timers; the rules for its owner and thread are those of
+// `hsw_tasklet`. (The function of `hsw_set_clock` is a different thing: the source of time for
+// budgets and for the timeouts of channels.)
 typedef struct hsw_timer_clock {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_timer_clock;
 
-// What is to be known of a clock.
+// Figures of a clock.
 typedef struct hsw_timer_clock_info {
-  // Simulated time, not wall time.
+  // Whether it shows simulated time, not wall time.
   bool simulated;
   // Does it stand still because it was paused?
   bool paused;
@@ -740,12 +746,12 @@ typedef struct hsw_timer_clock_info {
   double scale;
   // Timers and sleepers that wait.
   size_t pending;
-  // When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or
-  // later than can be told.
+  // When the next of them is due, by this clock; `HSW_NO_LIMIT` when there is none, or the
+  // moment is too late for this number.
   uint64_t next_due_ns;
 } hsw_timer_clock_info;
 
-// A handle of a timer; for its owner and thread the same holds as for `hsw_tasklet`.
+// A handle of a timer; the rules for its owner and thread are those of `hsw_tasklet`.
 typedef struct hsw_timer {
   // Opaque; zero is nothing.
   uint64_t handle;
@@ -772,26 +778,27 @@ hsw_status hsw_channel_new(hsw_destroy destroy, struct hsw_channel *channel);
 // Makes another handle of the same channel, with an owner of its own.
 hsw_status hsw_channel_retain(struct hsw_channel channel, struct hsw_channel *other);
 
-// Gives a handle back. It is stale from now on. The channel lives on while others have handles or
-// a tasklet is in a call of it.
+// Gives a handle back; it is stale from now on. The channel lives on while there are other handles
+// or a tasklet is in a call of it.
 hsw_status hsw_channel_release(struct hsw_channel channel);
 
 // Sends a value; blocks while nobody receives.
 //
-// The value is the channel's from now on, *also when this call fails* (but for mistakes of the
-// caller's, after which nothing has changed): then the channel's `destroy` frees it, unless a
-// receiver has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`,
-// too; so a sender cannot know whether a value is its own again, and must not have to.)
+// The value is the channel's from now on, *also when this call fails*: then the channel's
+// `destroy` frees it, unless a receiver has it already. Only after a mistake of the caller's (a
+// status from `HSW_ERR_NULL` on) nothing has changed. (A sender that is killed after its value was
+// taken gets `HSW_ERR_EXIT`, too. So a sender cannot know whether the value is its own again, and
+// does not need to.)
 hsw_status hsw_channel_send(struct hsw_channel channel, void *value);
 
 // Receives a value; blocks while nobody sends. The value is the caller's.
 hsw_status hsw_channel_receive(struct hsw_channel channel, void **value);
 
-// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds
-// as in `hsw_tasklet_throw`.
+// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. The rules for the payload are
+// those of `hsw_tasklet_throw`.
 hsw_status hsw_channel_send_throw(struct hsw_channel channel, void *payload, hsw_destroy destroy, const char *message);
 
-// Sends `count` values one after the other. For all of them the same holds as in
+// Sends `count` values one after the other. The rules for each value are those of
 // `hsw_channel_send`. `sent` (may be null) gets how many were sent, also on failure; the others
 // have been freed then.
 //
@@ -813,11 +820,12 @@ hsw_status hsw_channel_try_receive(struct hsw_channel channel, void **value);
 // `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: nobody received, and the value is still
 // the caller's. On any other failure it is freed.
 //
-// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or
-// `hsw_fire_due`. Main drives the loop itself while it waits here.
+// The clock is looked at by `hsw_pump`, `hsw_tick` and the other calls that drive the main loop,
+// and by `hsw_fire_due`: nobody else ends the wait in time. The main tasklet drives the loop
+// itself while it waits here.
 hsw_status hsw_channel_send_timeout(struct hsw_channel channel, void *value, uint64_t timeout_ns);
 
-// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as
+// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds, by the rules of
 // `hsw_channel_send_timeout`.
 hsw_status hsw_channel_receive_timeout(struct hsw_channel channel, uint64_t timeout_ns, void **value);
 
@@ -837,9 +845,9 @@ hsw_status hsw_channel_set_schedule_all(struct hsw_channel channel, bool on);
 // are still served; none is woken.
 hsw_status hsw_channel_close(struct hsw_channel channel);
 
-// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may
-// be null) gets how many. They are queued, none has run yet. What senders were about to send is
-// freed.
+// Closes the channel and ends with `HSW_ERR_CLOSED` all waits on it; `woken` (may be null) gets
+// how many. The tasklets are queued, but none has run yet. The values that senders had to hand
+// over are freed.
 hsw_status hsw_channel_close_and_wake(struct hsw_channel channel, size_t *woken);
 
 // Opens a closed channel again.
@@ -851,41 +859,42 @@ hsw_status hsw_channel_is_closing(struct hsw_channel channel, bool *closing);
 // Whether it is closing and nobody waits on it any more.
 hsw_status hsw_channel_is_closed(struct hsw_channel channel, bool *closed);
 
-// How many tasklets wait: senders count up, receivers down.
+// How many tasklets wait: a positive number of senders, or a negative number of receivers.
 hsw_status hsw_channel_balance(struct hsw_channel channel, ptrdiff_t *balance);
 
-// The first tasklet that waits on the channel; the handle of nothing when none does. The caller
-// owns the handle. For the others: `hsw_channel_waiting`.
+// The first tasklet that waits on the channel; the null handle when none does. The caller owns the
+// handle. `hsw_channel_waiting` tells the others, too.
 hsw_status hsw_channel_queue(struct hsw_channel channel, struct hsw_tasklet *first);
 
-// All who wait on the channel, in the order in which they came, also those that wait with a time
-// limit, in a select, or drive the main loop meanwhile; a tasklet is named once for each of its
-// waits. At most `capacity` handles are written to `tasklets`, which may be null when `capacity`
-// is 0; the caller owns each. `count` gets how many wait.
+// All tasklets that wait on the channel, in the order in which they came; also those that wait
+// with a time limit or in a select, and those that drive the main loop meanwhile. A tasklet is
+// named once for each of its waits. At most `capacity` handles are written to `tasklets`, which
+// may be null when `capacity` is 0; the caller owns each. `count` gets how many tasklets wait.
 hsw_status hsw_channel_waiting(struct hsw_channel channel,
                                struct hsw_tasklet *tasklets,
                                size_t capacity,
                                size_t *count);
 
-// Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed
-// with the function that came with it; so is this one, with `destroy` (may be null), when the
-// channel goes, or when this call fails.
+// Keeps a pointer of the host's with the channel, for all of its handles. The previous pointer is
+// freed with the function that came with it. This one is freed with `destroy` (may be null) when
+// it is replaced, when the channel goes, or when this call fails.
 hsw_status hsw_channel_set_user_data(struct hsw_channel channel, void *data, hsw_destroy destroy);
 
 // The pointer that was set; null when there is none. It stays the channel's.
 hsw_status hsw_channel_user_data(struct hsw_channel channel, void **data);
 
-// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
+// A number that is the channel's alone while it lives: equal ids name the same channel. Never 0.
 hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 
-// Writes a line for each tasklet of the calling thread, main first: name, state, for a blocked one
-// its channel's id and direction, and where its stack is. With `backtraces`, each started one's
-// backtrace follows (not without std; slow). `user` is passed on to `write`.
+// Writes a line for each tasklet of the calling thread, main first. It tells the name, the state,
+// for a blocked tasklet the channel's id and the direction, and where the stack is. With
+// `backtraces`, the backtrace of each started tasklet follows (only with std; slow). `user` is
+// passed on to `write`.
 hsw_status hsw_dump_tasklets(hsw_write write, void *user, bool backtraces);
 
-// Keeps the calling tasklet's last error, which is forgotten at its next failing call: so that
-// what cleans up may fail, and the error go on all the same, with `hsw_error_fail`. The last error
-// stays what it is.
+// Keeps the calling tasklet's last error, which would be forgotten at its next failing call. So
+// code that cleans up may fail, and still pass the first error on with `hsw_error_fail`. The last
+// error stays what it is.
 //
 // `HSW_ERR_STATE`: there is none.
 hsw_status hsw_error_last(struct hsw_error *error);
@@ -893,36 +902,37 @@ hsw_status hsw_error_last(struct hsw_error *error);
 // Makes another handle of the same error, with an owner of its own.
 hsw_status hsw_error_retain(struct hsw_error error, struct hsw_error *other);
 
-// Gives a handle back. With the last one, and the last copy elsewhere, a payload goes.
+// Gives a handle back. A payload is freed with the last handle of it and the last copy elsewhere.
 hsw_status hsw_error_release(struct hsw_error error);
 
 // Makes the error the calling tasklet's last one, and returns its status: a function that ends
 // with `return hsw_error_fail(error)` fails with the very error that was kept. The handle stays
-// the caller's. (A handle that names no error is a failure like any other.)
+// the caller's. (If the handle names no error, that is a failure like any other.)
 hsw_status hsw_error_fail(struct hsw_error error);
 
-// Makes a C++ runtime known: from now on each tasklet of the process has exceptions of its own in
-// it, and nobody switches while one of it is on its way. Without that a tasklet that switches in a
-// `catch` block of that runtime destroys the exceptions of others. The library finds one by
-// itself: the one that the file which the library is linked into sees. What is added twice is
-// known until it was removed twice. Any thread may call this, also while others switch.
+// Makes a C++ runtime known. From now on each tasklet of the process has its own exceptions in
+// that runtime, and no tasklet switches while one of them is being thrown. Without that a tasklet
+// that switches in a `catch` block of that runtime destroys the exceptions of other tasklets. The
+// library finds one runtime by itself: the one that is seen by the file which the library is
+// linked into. A runtime that was added twice is known until it has been removed twice. Any thread
+// may call this, also while others switch.
 //
-// Nobody needs to call it who includes this header in C++: each such module does so when it is
-// loaded, and takes it back when it is unloaded. It is for code that catches in a module with a
-// C++ runtime of its own and has no file that includes this header.
+// C++ code that includes this header does not need to call it: each such module does so when it is
+// loaded, and takes it back when it is unloaded. It is for modules that catch exceptions, have a
+// C++ runtime of their own, and contain no file that includes this header.
 //
 // `HSW_ERR_LIMIT`: 32 are known.
 hsw_status hsw_exceptions_add(hsw_cxa_get_globals get_globals);
 
-// Takes back one `hsw_exceptions_add`. No tasklet may be in a function of a module that uses this
-// runtime alone, if it is unloaded now.
+// Takes back one `hsw_exceptions_add`. If the module is about to be unloaded, and no other module
+// uses this runtime, no tasklet may be in a function of the module.
 //
 // `HSW_ERR_STATE`: it is not known.
 hsw_status hsw_exceptions_remove(hsw_cxa_get_globals get_globals);
 
-// As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be
-// null) frees a result that nobody takes. What the tasklet fails with goes to who joins it, and
-// neither to `hsw_run` nor to an error handler.
+// As `hsw_spawn`, for a tasklet with a result, which `hsw_join_wait` gets. `destroy_result` (may
+// be null) frees a result that nobody takes. A failure of the tasklet goes to the caller of
+// `hsw_join_wait`, and neither to `hsw_run` nor to an error handler.
 hsw_status hsw_join_spawn(hsw_join_entry function,
                           void *argument,
                           hsw_destroy destroy_result,
@@ -939,28 +949,29 @@ hsw_status hsw_join_release(struct hsw_join join);
 // `HSW_NO_LIMIT`: as long as it takes), and takes its result, which is the caller's.
 //
 // `HSW_ERR_THROWN`: the tasklet failed, or something was thrown at the caller;
-// `hsw_last_error_payload` has what an exception carries, `hsw_last_error_cause` the status that
-// the tasklet returned otherwise. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was killed.
-// `HSW_ERR_CLOSED`: somebody has had the result. `HSW_ERR_TIMEOUT`: the time is over; the tasklet
-// goes on, and can be joined again.
+// `hsw_last_error_payload` has what an exception carries, otherwise `hsw_last_error_cause` has the
+// status that the tasklet returned. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was
+// killed. `HSW_ERR_CLOSED`: the result has been taken before. `HSW_ERR_TIMEOUT`: the time is over;
+// the tasklet goes on, and can be joined again.
 //
-// The result stays until somebody has it: a caller that is killed, or thrown at, before this call
-// has returned leaves it to the next.
+// The result stays until a call has returned it: a caller that is killed, or thrown at, before
+// this call has returned leaves it to the next caller.
 hsw_status hsw_join_wait(struct hsw_join join, uint64_t timeout_ns, void **result);
 
-// Has the tasklet ended, so that its result can be had without waiting (if nobody has had it)?
+// Whether the tasklet has ended, so that its result can be had without waiting (unless it was
+// taken already).
 hsw_status hsw_join_is_done(struct hsw_join join, bool *done);
 
-// The tasklet: to name, kill or look at. The caller owns the handle.
+// The tasklet, for its name, its state or a kill. The caller owns the handle.
 hsw_status hsw_join_tasklet(struct hsw_join join, struct hsw_tasklet *tasklet);
 
 // How many handles of objects that any thread may use are live: of channels between threads, locks
 // and their kin, remotes, loops, pools and keys of tasklet-local values. For finding leaks.
 size_t hsw_live_shared_handles(void);
 
-// Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits
-// only when it is full, and nobody is switched to. `SIZE_MAX`: no bound. `destroy` (may be null)
-// frees values that nobody will receive.
+// Makes a channel that keeps up to `bound` values which nobody has received yet. A sender waits
+// only while it is full, and a send does not switch to the receiver. `SIZE_MAX`: no bound.
+// `destroy` (may be null) frees values that nobody will receive.
 hsw_status hsw_queue_new(size_t bound, hsw_destroy destroy, struct hsw_queue *queue);
 
 // Makes another handle of the same queue, with an owner of its own.
@@ -979,56 +990,56 @@ hsw_status hsw_queue_send(struct hsw_queue queue, void *value, uint64_t timeout_
 // `timeout_ns` nanoseconds (as `hsw_queue_send`).
 hsw_status hsw_queue_receive(struct hsw_queue queue, uint64_t timeout_ns, void **value);
 
-// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the
-// same holds as in `hsw_tasklet_throw`.
+// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. The rules for the
+// payload are those of `hsw_tasklet_throw`.
 hsw_status hsw_queue_send_throw(struct hsw_queue queue, void *payload, hsw_destroy destroy, const char *message);
 
 // The next value of an iteration: `HSW_ERR_STOP_ITERATION` when the queue is closing and empty.
 hsw_status hsw_queue_next(struct hsw_queue queue, void **value);
 
-// Closes the queue: nothing more is queued, and nobody may start to wait; what is queued can still
-// be received. With `wake`, the waits of all who wait end with `HSW_ERR_CLOSED`.
+// Closes the queue: no more values are queued, and nobody may start to wait. Values that are
+// queued can still be received. With `wake`, all present waits end with `HSW_ERR_CLOSED`.
 hsw_status hsw_queue_close(struct hsw_queue queue, bool wake);
 
 // Opens a closed queue again.
 hsw_status hsw_queue_open(struct hsw_queue queue);
 
-// How many values are queued; and in `balance` that number plus the senders that wait, or minus
-// how many receivers wait. Either may be null.
+// `length` gets how many values are queued; `balance` that number plus the senders that wait, or
+// minus the receivers that wait. Either may be null.
 hsw_status hsw_queue_length(struct hsw_queue queue, size_t *length, ptrdiff_t *balance);
 
-// As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the
-// next run goes on with them. Budgets are checked when tasklets switch: one that never gives way
+// As `hsw_run`, but comes back when the budget is used up; the other tasklets stay queued, and the
+// next run goes on with them. The budget is checked when tasklets switch: one that never gives way
 // keeps its turn. Atomic tasklets are not interrupted. `report` may be null.
 hsw_status hsw_run_with(const struct hsw_budget *budget, struct hsw_run_report *report);
 
-// Whether `hsw_tasklet_run` nests, as in Stackless (the default), or puts its target first and
-// leaves the order of all others. Of the calling thread; answers the old setting.
+// Sets for the calling thread whether `hsw_tasklet_run` nests, as in Stackless (the default), or
+// puts its target first and leaves the order of all others. Returns the old setting.
 bool hsw_set_use_nested_tasklets(bool nested);
 
-// Whether the run times of the calling thread's tasklets are measured; answers the old setting.
-// Off at first.
+// Sets whether the run times of the calling thread's tasklets are measured; not by default.
+// Returns the old setting.
 bool hsw_set_statistics(bool on);
 
 // Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's.
-// Without std there is none, and budgets in time and timeouts fail with `HSW_ERR_STATE` until one
-// is given.
+// Without std there is no clock of the system: budgets in time and timeouts fail with
+// `HSW_ERR_STATE` until the host gives one.
 hsw_status hsw_set_clock(hsw_clock clock);
 
-// What the calling thread's clock says, in nanoseconds.
+// The time of the calling thread's clock, in nanoseconds.
 hsw_status hsw_now_ns(uint64_t *now);
 
-// Ends the waits of the calling thread whose time has come; answers how many. For hosts that do
-// not pump the main loop: `hsw_pump` does it as well.
+// Ends the waits of the calling thread whose time has come; returns how many. For hosts that do
+// not pump the main loop: `hsw_pump` does the same.
 size_t hsw_fire_due(void);
 
-// Calls `function(argument)` with a time limit for whatever it waits for: when `timeout_ns`
-// nanoseconds are over, the wait that it is in, of any kind, fails with `HSW_ERR_THROWN`, and if
-// the function passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`. Otherwise
-// it returns what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that
-// does not wait is not interrupted. `argument` may point to the caller's stack.
+// Calls `function(argument)` with a time limit for all its waits. When `timeout_ns` nanoseconds
+// are over, the wait that it is in, of any kind, fails with `HSW_ERR_THROWN`; if the function
+// passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`. Otherwise it returns
+// what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that does not wait
+// is not interrupted. `argument` may point to the caller's stack.
 //
-// Who looks at the clock: as in `hsw_channel_send_timeout`.
+// The clock is looked at as in `hsw_channel_send_timeout`.
 hsw_status hsw_timeout(uint64_t timeout_ns, hsw_entry function, void *argument);
 
 // Nanoseconds until the next wait with a timeout is due; `HSW_NO_LIMIT` when there is none.
@@ -1037,19 +1048,19 @@ uint64_t hsw_until_next_ns(void);
 // The counters of the calling thread.
 hsw_status hsw_get_counters(struct hsw_counters *counters);
 
-// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled:
-// the remaining ones stay queued, and calling again goes on with them.
+// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled;
+// the other tasklets stay queued, and the next call goes on with them.
 hsw_status hsw_run(void);
 
 // Lets the others run once; the caller goes to the end of the run queue.
 hsw_status hsw_schedule(void);
 
-// Pauses the caller and lets the others run. It goes on when somebody inserts or runs it.
+// Pauses the caller and lets the others run. The caller goes on when somebody inserts or runs it.
 hsw_status hsw_schedule_remove(void);
 
-// As `hsw_schedule`, with a value in the caller's transfer slot, which comes back in `*returned`
-// unless somebody has put another there. The value is the runtime's during the call, also when it
-// fails (`destroy` frees it then), and the caller's after it.
+// As `hsw_schedule`, with a value in the caller's transfer slot. The value comes back in
+// `*returned`, unless somebody has put another one there. It is the runtime's during the call,
+// also when that fails (then `destroy` frees it), and the caller's after it.
 hsw_status hsw_schedule_with(void *value, hsw_destroy destroy, void **returned);
 
 // As `hsw_schedule_remove`, with a value as in `hsw_schedule_with`.
@@ -1067,13 +1078,13 @@ size_t hsw_run_count(void);
 // A number of the calling thread that no other thread has had. Never 0.
 uint64_t hsw_thread_id(void);
 
-// Adds to the level of the thread's switch trap and returns the old level. While it is not 0,
-// every switch fails with `HSW_ERR_SWITCH_TRAP`, and changes nothing.
+// Adds to the level of the thread's switch trap and returns the old level. While the level is not
+// 0, every switch fails with `HSW_ERR_SWITCH_TRAP` and changes nothing.
 //
-// For code in which a switch would break what is not this library's. Above all for initialisers of
-// what is made at its first use (a `static` or `thread_local` of a C++ function, `pthread_once`,
-// `call_once`): these are guarded by thread, and other tasklets are on the same one. So one that
-// switches makes the process end or wait for ever.
+// It is for code of others that a switch would break; above all for initialisers that run at the
+// first use of something (a `static` or `thread_local` of a C++ function, `pthread_once`,
+// `call_once`). The guards of these tell threads apart, but not the tasklets of one thread. If
+// such an initialiser switches, the process ends or waits for ever.
 int32_t hsw_switch_trap(int32_t delta);
 
 // Sets the schedule callback; null clears it. `user` is passed on. The previous ones go to `old`
@@ -1092,36 +1103,40 @@ hsw_status hsw_set_channel_callback(hsw_channel_callback callback,
 // Sets the error handler; otherwise as `hsw_set_schedule_callback`.
 hsw_status hsw_set_error_handler(hsw_error_handler handler, void *user, hsw_error_handler *old, void **old_user);
 
-// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees
-// what it has, cancels its timers, frees what was posted to its loop and has not run, and the
-// `user` of abandoned calls, and makes every handle of its objects stale; what destructors make on
-// the way ends too, after ten rounds at the latest. Others' posts are refused from then on. The
-// thread keeps its number, if it attaches again. From main only, and not in a function that the
-// library has called there, as that of a timer
-// (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+// Ends the calling thread's part of the runtime. It kills the tasklets, whose code unwinds and
+// frees what it has; cancels the timers; frees what was posted to the loop and has not run, and
+// the `user` of abandoned calls; and makes every handle of the thread's objects stale. Objects
+// that destructors make meanwhile end too, after ten rounds at the latest. From then on posts of
+// other threads are refused. The thread keeps its number, if it attaches again.
+//
+// `HSW_ERR_STATE`: the caller is not the main tasklet, or is in a function that the library has
+// called there, as that of a timer. A thread that ends without this call does the same; without
+// std this call is the only way.
 hsw_status hsw_thread_exit(void);
 
 // How many handles of the calling thread's objects are live: tasklets, channels, queues, sockets,
 // clocks and timers. For finding leaks.
 size_t hsw_live_handles(void);
 
-// Does the first of the operations that can be done; waits until there is one, for at most
-// `timeout_ns` nanoseconds (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If
-// several can be done, the choice is fair, or, `in_order`, the first of the array.
+// Does one of the operations that can be done. Waits until there is one, for at most `timeout_ns`
+// nanoseconds (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If several can be
+// done, the choice is fair; with `in_order`, it is the first one of the array.
 //
-// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found
-// its channel closed (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call
-// fails and `chosen` says whose failure it is; it is `SIZE_MAX` when the failure belongs to no
-// case. After a failure the values to send are still the caller's, but for one at most, whose
-// `value` is null. The channel's `destroy` has freed that one, if `hsw_channel_close_and_wake`
-// ended the wait or the switch to a receiver failed. (With a channel between threads, whose
-// `hsw_thread_channel_close_and_wake` did so, it is still the caller's.) Or a receiver has it, and
+// `chosen` gets the index of the case that was done: its value was sent, or received into its
+// `value`. If a case found its channel closed (`HSW_ERR_CLOSED`) or was sent an exception
+// (`HSW_ERR_THROWN`), the call fails and `chosen` is the index of that case; `chosen` is
+// `SIZE_MAX` when the failure belongs to no case.
+//
+// After a failure the values to send are still the caller's, except for one at most, whose `value`
+// is null then. Either the channel's `destroy` has freed it, because `hsw_channel_close_and_wake`
+// ended the wait or the switch to a receiver failed. (With a channel between threads and
+// `hsw_thread_channel_close_and_wake` the value is still the caller's.) Or a receiver has it, and
 // the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before
 // its turn came.
 //
 // While it waits the tasklet is in the queue of each channel and counts in its balance. `cases`
-// must not lie on a sliced stack other than the caller's own. A select cannot send and receive on
-// the same channel.
+// must not lie on a sliced stack other than the caller's own. A select cannot both send and
+// receive on the same channel.
 hsw_status hsw_select(struct hsw_case *cases, size_t count, uint64_t timeout_ns, bool in_order, size_t *chosen);
 
 // Fills in the settings for machines with virtual memory.
@@ -1130,87 +1145,90 @@ hsw_status hsw_settings_default(struct hsw_settings *settings);
 // Fills in the limits of a console: one window of 16 KiB, and little kept.
 hsw_status hsw_settings_console(struct hsw_settings *settings);
 
-// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the
-// default settings. Null means these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread
-// has a runtime already; nothing has changed then, so that others can be tried. (To fail makes no
-// runtime by itself, except without std.)
+// Gives the calling thread its runtime. It is optional: the first call that needs a runtime makes
+// it, with the default settings, which null stands for, too. `HSW_ERR_SETTINGS`: a value is out of
+// range, or the thread has a runtime already; nothing has changed then, so other settings can be
+// tried. (A failure does not make a runtime by itself, except without std.)
 hsw_status hsw_init(const struct hsw_settings *settings);
 
-// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32
-// for alignment. It must stay the thread's alone until the thread has ended. There are no guard
-// pages then: an overflow is found when the tasklet is switched away, and ends the process with a
-// message that names the tasklet.
+// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes, and 32
+// more for alignment. The memory must stay the thread's alone until the thread has ended. There
+// are no guard pages then: an overflow is found when the tasklet is switched away from, and ends
+// the process with a message that names the tasklet.
 hsw_status hsw_init_in(const struct hsw_settings *settings, void *memory, size_t bytes);
 
 // The figures of the calling thread.
 hsw_status hsw_get_stats(struct hsw_stats *stats);
 
-// Calls `function(argument)`; if the calling tasklet has used more of its window than the
-// watermark of the settings, with the caller's frames moved to the heap for the time of the call.
-// A recursion that calls itself through this is limited by the heap, not by the window.
+// Calls `function(argument)`. If the calling tasklet has used more of its window than the
+// watermark of the settings, the caller's frames are moved to the heap for the time of the call. A
+// recursion that calls itself through this is limited by the heap, not by the window.
 //
 // *The caller's frames may be away meanwhile*: `argument` must not point into them, and `function`
-// must not touch what lies there. On failure (no memory for the frames) the function was not
+// must not touch anything there. On failure (no memory for the frames) the function was not
 // called.
 hsw_status hsw_spill(hsw_function function, void *argument);
 
 // Calls `function(argument)`; if little of the caller's stack is left, on a fresh segment. The
-// caller's frames stay where they are: `argument` may point into them. Works on main, too. On
-// failure (no memory for a segment) the function was not called.
+// caller's frames stay where they are: `argument` may point into them. Works on the main tasklet,
+// too. On failure (no memory for a segment) the function was not called.
 hsw_status hsw_grow(hsw_function function, void *argument);
 
-// Bytes of its window or stack that the calling tasklet has in use; 0 for main and on a segment.
+// Bytes of its window or stack that the calling tasklet has in use; 0 for the main tasklet and on
+// a segment.
 hsw_status hsw_stack_used(size_t *bytes);
 
-// For languages with exceptions: a call has failed with `HSW_ERR_EXIT`, and that becomes an
-// exception, whose number this is. When the exception is destroyed without having got to the end
-// of the tasklet's function, `hsw_exit_swallowed` says so. `hardswitch.hpp` does this.
+// For languages with exceptions: tells that a call has failed with `HSW_ERR_EXIT` and that this
+// becomes an exception. Returns the number of that exception. If the exception is destroyed before
+// it has reached the end of the tasklet's function, `hsw_exit_swallowed` reports that.
+// `hardswitch.hpp` does this.
 uint64_t hsw_exit_told(void);
 
-// The exception with this number is gone, and its tasklet runs on. If that is the calling tasklet,
-// and this the last kill that it was told of, its next wait fails with `HSW_ERR_EXIT` again; after
-// ten times nothing more is done. Otherwise this does nothing.
+// Reports that the exception with this number is gone, and its tasklet runs on. If that is the
+// calling tasklet, and this was the last kill that it was told of, its next wait fails with
+// `HSW_ERR_EXIT` again; after ten times nothing more is done. In all other cases this does
+// nothing.
 void hsw_exit_swallowed(uint64_t number);
 
-// The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never
-// null, never freed.
+// The name of a status, such as "HSW_ERR_CLOSED"; "unknown status" for a number that is none.
+// Never null, never freed.
 const char *hsw_status_name(hsw_status status);
 
-// The words of the calling tasklet's last error; "" when it had none. Never null.
+// The message of the calling tasklet's last error; "" when it had none. Never null.
 //
-// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile
-// does not change it. Only calls that fail set it. What the library calls meanwhile on this
-// tasklet (callbacks, timers' functions, destructors) has its own while it runs. The text stays
-// valid until the tasklet's next call that fails, or its end. A thread that is ending, or one too
-// many, has no room for words of its own; then they are general ones.
+// The last error belongs to the tasklet, not just to the thread: it does not change by what other
+// tasklets do meanwhile. Only calls that fail set it. Functions that the library calls on this
+// tasklet (callbacks, functions of timers, destructors) have a last error of their own while they
+// run. The text stays valid until the tasklet's next call that fails, or its end. A thread that is
+// ending, or is beyond the limit of threads, gets a general text for the status.
 const char *hsw_last_error_message(void);
 
 // The status of the calling tasklet's last error; `HSW_OK` when it had none.
 hsw_status hsw_last_error_status(void);
 
-// What the calling tasklet's last error is by itself. As `hsw_last_error_status`; but of an
-// `HSW_ERR_THROWN`, whatever was thrown: the status of the call that failed with it first, in
-// whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), or again `HSW_ERR_THROWN` for an
-// exception. It is for messages: whose a value is says the status of the call.
+// The status of the calling tasklet's last error as such. It differs from `hsw_last_error_status`
+// for an `HSW_ERR_THROWN`: then it is the status of the call that failed with the error first, in
+// whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), and again `HSW_ERR_THROWN` if that was
+// an exception. It is for messages: only the status of the call tells whose a value is.
 hsw_status hsw_last_error_cause(void);
 
 // The operating system's number (`errno`) of the calling tasklet's last error, also of one that
 // was thrown; 0 when it was not an error of input or output.
 int32_t hsw_last_error_errno(void);
 
-// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: what
-// `hsw_fail`, `hsw_tasklet_throw` or `hsw_channel_send_throw` were given. It stays valid until the
-// calling tasklet's next call that fails, or its end; the copies of an exception share one
-// payload, and the last of them frees it. `destroy` may be null; the function is as good as a
-// type: a host that sees its own function there knows what `data` points to.
+// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: the one
+// given to `hsw_fail`, `hsw_tasklet_throw` or `hsw_channel_send_throw`. It stays valid until the
+// calling tasklet's next call that fails, or its end. The copies of an exception share one
+// payload, and the last of them frees it. `destroy` may be null. The function can serve as a type:
+// a host that finds its own function there knows what `data` points to.
 //
 // `HSW_ERR_STATE`: the last error is no exception of C's.
 hsw_status hsw_last_error_payload(void **data, hsw_destroy *destroy);
 
 // Makes an exception the last error of the calling tasklet and returns `HSW_ERR_THROWN`: an entry
-// function that ends with `return hsw_fail(...)` ends its tasklet with that exception, which goes
-// the way of all uncaught ones. `message` may be null. The payload is freed with `destroy` when
-// the last copy of the exception has gone.
+// function that ends with `return hsw_fail(...)` ends its tasklet with that exception, which is
+// then treated as any uncaught one. `message` may be null. The payload is freed with `destroy`
+// when the last copy of the exception has gone.
 hsw_status hsw_fail(void *data, hsw_destroy destroy, const char *message);
 
 // Makes a tasklet that will call `function(argument)` and appends it to the run queue. It first
@@ -1219,23 +1237,23 @@ hsw_status hsw_fail(void *data, hsw_destroy destroy, const char *message);
 // The argument is the tasklet's from now on, also when this call fails:
 // `options->destroy_argument` frees it. It must not point to a sliced stack, the caller's own
 // included. `options` may be null. `tasklet` may be null: then nobody holds a handle, and the
-// tasklet lives on until it ends.
+// tasklet lives until it ends.
 hsw_status hsw_spawn(hsw_entry function,
                      void *argument,
                      const struct hsw_tasklet_options *options,
                      struct hsw_tasklet *tasklet);
 
-// Makes a tasklet that has nothing to run yet: see `hsw_tasklet_bind`.
+// Makes a tasklet that has no function yet: see `hsw_tasklet_bind`.
 hsw_status hsw_tasklet_new(const struct hsw_tasklet_options *options, struct hsw_tasklet *tasklet);
 
 // Makes another handle of the same tasklet, with an owner of its own.
 hsw_status hsw_tasklet_retain(struct hsw_tasklet tasklet, struct hsw_tasklet *other);
 
-// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or
-// others have handles. The last handle of a tasklet that is paused kills it.
+// Gives a handle back; it is stale from now on. The tasklet lives on while it is queued or runs,
+// or there are other handles of it. If it is paused, the release of its last handle kills it.
 hsw_status hsw_tasklet_release(struct hsw_tasklet tasklet);
 
-// Gives a tasklet that is not alive a function to run: *bound*, not alive until
+// Gives a tasklet that is not alive a function to run. It is *bound* then, and alive after
 // `hsw_tasklet_setup`. The argument is the tasklet's from now on, also when this call fails;
 // `destroy_argument` frees it.
 hsw_status hsw_tasklet_bind(struct hsw_tasklet tasklet,
@@ -1250,8 +1268,8 @@ hsw_status hsw_tasklet_bind_paused(struct hsw_tasklet tasklet,
                                    void *argument,
                                    hsw_destroy destroy_argument);
 
-// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet
-// may move to another one before it starts (`hsw_tasklet_bind_thread`).
+// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread. So the tasklet
+// may move to another thread before it starts (`hsw_tasklet_bind_thread`).
 hsw_status hsw_tasklet_bind_send(struct hsw_tasklet tasklet,
                                  hsw_entry function,
                                  void *argument,
@@ -1276,20 +1294,21 @@ hsw_status hsw_tasklet_run(struct hsw_tasklet tasklet);
 hsw_status hsw_tasklet_switch(struct hsw_tasklet tasklet);
 
 // Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With
-// `pending` it is only made runnable, else it runs at once. The payload is the runtime's from now
-// on, also when this call fails; the last copy of the exception frees it with `destroy`, on
-// whatever thread that is. `message` may be null.
+// `pending` the tasklet is only made runnable, otherwise it runs at once. The payload is the
+// runtime's from now on, also when this call fails; the last copy of the exception frees it with
+// `destroy`, on whatever thread that is. `message` may be null.
 hsw_status hsw_tasklet_throw(struct hsw_tasklet tasklet,
                              void *payload,
                              hsw_destroy destroy,
                              const char *message,
                              bool pending);
 
-// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` it is only made
-// runnable, else it runs at once, to its end if it obeys. No-op for a tasklet that is dead.
+// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` the tasklet is
+// only made runnable, otherwise it runs at once, to its end if it obeys. No-op for a tasklet that
+// is dead.
 hsw_status hsw_tasklet_kill(struct hsw_tasklet tasklet, bool pending);
 
-// What is true of the tasklet: an or of `HSW_TASKLET_ALIVE` and the others.
+// The state of the tasklet: the sum of the bits `HSW_TASKLET_ALIVE` and so on that hold.
 hsw_status hsw_tasklet_state(struct hsw_tasklet tasklet, uint32_t *state);
 
 // Sets or clears the block trap: with it, an operation that would block the tasklet fails with
@@ -1301,19 +1320,20 @@ hsw_status hsw_tasklet_set_block_trap(struct hsw_tasklet tasklet, bool on, bool 
 hsw_status hsw_tasklet_set_atomic(struct hsw_tasklet tasklet, bool on, bool *old);
 
 // Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code
-// has none: it is kept, and changes nothing. `old` may be null.
+// has no such calls: the flag is kept, and changes nothing. `old` may be null.
 hsw_status hsw_tasklet_set_ignore_nesting(struct hsw_tasklet tasklet, bool on, bool *old);
 
-// The next tasklet in the run queue; or, of one that is blocked on a channel and waits for nothing
-// else, in that channel's queue. The handle of nothing at the end, and for one that waits in a
-// select or with a time limit. (Who drives the main loop while it waits, as main does, is in the
-// run queue. All who wait on a channel: `hsw_channel_waiting`.) The caller owns the handle.
+// The next tasklet in the run queue; or, of a tasklet that is blocked on a channel and waits for
+// nothing else, in that channel's queue. The null handle at the end, and for a tasklet that waits
+// in a select or with a time limit. (A tasklet that drives the main loop while it waits, as main
+// does, is in the run queue. `hsw_channel_waiting` tells all that wait on a channel.) The caller
+// owns the handle.
 hsw_status hsw_tasklet_next(struct hsw_tasklet tasklet, struct hsw_tasklet *next);
 
 // The tasklet before it, otherwise as `hsw_tasklet_next`.
 hsw_status hsw_tasklet_prev(struct hsw_tasklet tasklet, struct hsw_tasklet *prev);
 
-// A number that is the tasklet's alone while it lives: equal ids are the same tasklet. Never 0.
+// A number that is the tasklet's alone while it lives: equal ids name the same tasklet. Never 0.
 hsw_status hsw_tasklet_id(struct hsw_tasklet tasklet, size_t *id);
 
 // The name, "" when it has none: at most `capacity` bytes including the final zero are written to
@@ -1321,33 +1341,34 @@ hsw_status hsw_tasklet_id(struct hsw_tasklet tasklet, size_t *id);
 // whole name, without the zero.
 hsw_status hsw_tasklet_name(struct hsw_tasklet tasklet, char *buffer, size_t capacity, size_t *length);
 
-// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name
-// ("" when it is not known), and the line (`line` may be null; 0 when it is not known). Known of
-// those that were made while `hsw_set_statistics` was on, if `hsw_tasklet_options` said it.
+// The place in the host's source where the tasklet was made: the file, written to `buffer` as by
+// `hsw_tasklet_name` ("" when it is not known), and the line (`line` may be null; 0 when it is not
+// known). It is known for tasklets that were made while `hsw_set_statistics` was on, with a site
+// in their `hsw_tasklet_options`.
 hsw_status hsw_tasklet_site(struct hsw_tasklet tasklet, char *buffer, size_t capacity, size_t *length, uint32_t *line);
 
-// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending
-// receive, would return. Null when the slot is empty. The value is the caller's.
-// `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
+// Takes the value out of a tasklet's transfer slot: the one that its `hsw_schedule_with`, or its
+// pending receive, would return. Null when the slot is empty. The value is the caller's.
+// `HSW_ERR_WRONG_TYPE`: it is a value of the Rust side, and stays there.
 hsw_status hsw_tasklet_take_tempval(struct hsw_tasklet tasklet, void **value);
 
 // Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this
-// call fails; `destroy` frees it. What was there is freed.
+// call fails; `destroy` frees it. The old value is freed.
 hsw_status hsw_tasklet_set_tempval(struct hsw_tasklet tasklet, void *value, hsw_destroy destroy);
 
-// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that
-// came with it; so is this one, with `destroy` (may be null), when the last handle and the tasklet
-// are gone, or when this call fails.
+// Keeps a pointer of the host's with the tasklet. The previous pointer is freed with the function
+// that came with it. This one is freed with `destroy` (may be null) when it is replaced, when the
+// tasklet and its last handle are gone, or when this call fails.
 hsw_status hsw_tasklet_set_user_data(struct hsw_tasklet tasklet, void *data, hsw_destroy destroy);
 
 // The pointer that was set; null when there is none. It stays the tasklet's.
 hsw_status hsw_tasklet_user_data(struct hsw_tasklet tasklet, void **data);
 
-// Sets an error handler for this tasklet; null clears it. It is asked before the thread's
-// (`hsw_set_error_handler`), which gets what this one does not answer with `HSW_OK`.
+// Sets an error handler for this tasklet; null clears it. It is asked before the thread's handler
+// (`hsw_set_error_handler`), which is asked if this one does not return `HSW_OK`.
 hsw_status hsw_tasklet_set_error_handler(struct hsw_tasklet tasklet, hsw_error_handler handler, void *user);
 
-// The thread the tasklet belongs to, as `hsw_thread_id` says there.
+// The thread that the tasklet belongs to, as `hsw_thread_id` says it there.
 hsw_status hsw_tasklet_thread_id(struct hsw_tasklet tasklet, uint64_t *id);
 
 // The times of one tasklet.
@@ -1367,14 +1388,14 @@ hsw_status hsw_local_retain(struct hsw_local local, struct hsw_local *other);
 // Gives a handle back. It is stale from now on. Values stay with their tasklets until those end.
 hsw_status hsw_local_release(struct hsw_local local);
 
-// Gives the calling tasklet a value, which is the tasklet's from now on. The one that it had is
-// freed; null leaves it without. When this fails the value is still the caller's.
+// Gives the calling tasklet a value, which is the tasklet's from now on. The old one is freed;
+// null leaves the tasklet without a value. When this fails the new value is still the caller's.
 hsw_status hsw_local_set(struct hsw_local local, void *value);
 
 // The calling tasklet's value, null when it has none. It stays the tasklet's.
 hsw_status hsw_local_get(struct hsw_local local, void **value);
 
-// Fills in the settings that a null pointer means: 5 ms, however many switches.
+// Fills in the settings that a null pointer stands for: 5 ms, and no limit of switches.
 hsw_status hsw_host_lock_settings_default(struct hsw_host_lock_settings *settings);
 
 // Makes a lock that no thread has joined. Null: the default settings.
@@ -1383,37 +1404,37 @@ hsw_status hsw_host_lock_new(const struct hsw_host_lock_settings *settings, stru
 // Makes another handle of the same lock, with an owner of its own.
 hsw_status hsw_host_lock_retain(struct hsw_host_lock lock, struct hsw_host_lock *other);
 
-// Gives a handle (not the lock) back. It is stale from now on. Threads that have joined the lock
-// stay with it.
+// Gives a handle (not the lock) back; it is stale from now on. Threads that have joined the lock
+// remain members.
 hsw_status hsw_host_lock_release(struct hsw_host_lock lock);
 
-// The calling thread takes the lock, which blocks the *thread* until it is its turn, and runs only
-// while it has it from now on: until it leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it
-// has joined another one.
+// The calling thread takes the lock, which blocks the *thread* until it is its turn. From then on
+// it runs only while it has the lock, until it leaves or ends. No-op for a member.
+// `HSW_ERR_STATE`: it has joined another lock.
 hsw_status hsw_host_lock_join(struct hsw_host_lock lock);
 
-// The calling thread gives the lock up for good. No-op for one that has not joined it, and within
-// `hsw_allow_threads`.
+// The calling thread gives the lock up for good. No-op for a thread that has not joined it, and
+// within `hsw_allow_threads`.
 hsw_status hsw_host_lock_leave(struct hsw_host_lock lock);
 
-// The calling thread joins, and so does every thread that uses the library: those to come with
-// their first call, those that are there at their next switch or pump. Not the workers of pools.
-// Fails as `hsw_host_lock_join`.
+// The calling thread joins, and so does every thread that uses the library: new threads with their
+// first call, present ones at their next switch or pump. The workers of pools do not. Fails as
+// `hsw_host_lock_join` does.
 hsw_status hsw_host_lock_install(struct hsw_host_lock lock);
 
-// Threads to come join no lock. Those that have joined stay members.
+// New threads join no lock from now on. Present members remain.
 hsw_status hsw_host_lock_uninstall(void);
 
-// The lock that the calling thread has joined; the handle of nothing when it has not. The caller
-// owns the handle.
+// The lock that the calling thread has joined; the null handle when there is none. The caller owns
+// the handle.
 hsw_status hsw_host_lock_current(struct hsw_host_lock *lock);
 
 // Calls `function(argument)`, and lets other threads have the lock meanwhile: for blocking work of
-// the host's own. Nests; for a thread that has joined no lock it just calls the function.
-// `argument` may point to the caller's stack.
+// the host's own. Calls nest. A thread that has joined no lock just calls the function. `argument`
+// may point to the caller's stack.
 //
-// Inside, no tasklet runs: what would switch or pump fails with `HSW_ERR_SWITCH_TRAP`, what would
-// wait with `HSW_ERR_BLOCK_TRAP`.
+// Inside, no tasklet runs: calls that would switch or pump fail with `HSW_ERR_SWITCH_TRAP`, calls
+// that would wait with `HSW_ERR_BLOCK_TRAP`.
 hsw_status hsw_allow_threads(hsw_function function, void *argument);
 
 // The settings that the lock was made with.
@@ -1422,9 +1443,9 @@ hsw_status hsw_host_lock_get_settings(struct hsw_host_lock lock, struct hsw_host
 // The figures of a lock.
 hsw_status hsw_host_lock_get_stats(struct hsw_host_lock lock, struct hsw_host_lock_stats *stats);
 
-// Sets what is told of the lock's events, by all threads; null clears it. `user` is passed on, and
-// freed with `destroy_user` (may be null), on any thread, when the hook has been replaced and no
-// call of it is under way, or when this call fails.
+// Sets the function that is told of the lock's events on all threads; null clears it. `user` is
+// passed on to it. `user` is freed with `destroy_user` (may be null), on any thread, when the hook
+// has been replaced and no call of it is under way any more, or when this call fails.
 hsw_status hsw_host_lock_set_hook(struct hsw_host_lock lock,
                                   hsw_host_lock_hook hook,
                                   void *user,
@@ -1432,22 +1453,22 @@ hsw_status hsw_host_lock_set_hook(struct hsw_host_lock lock,
 
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has
 // answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. Never
-// waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells whether all ran until they
-// blocked.
+// waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells whether all tasklets ran until
+// they blocked.
 //
-// The clock is looked at on every switch, after one turn at least; who did not get a turn is first
-// in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody
-// handled; the others stay queued for the next tick.
+// The clock is looked at on every switch, but at least one tasklet has its turn. A tasklet that
+// got no turn is among the first in the next tick. Call it from the main tasklet. Fails with the
+// error of a tasklet that nobody handled; the other tasklets stay queued for the next tick.
 hsw_status hsw_tick(uint64_t budget_ns, bool *complete);
 
 // Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for
 // something to happen (`HSW_NO_LIMIT`: as long as it takes), and not at all while tasklets are
-// runnable. `done` (may be null) gets how much happened. What a game loop calls in the rest of its
-// frame, instead of sleeping.
+// runnable. `done` (may be null) gets how many things happened. A game loop calls this in the rest
+// of its frame, instead of sleeping.
 hsw_status hsw_pump(uint64_t limit_ns, size_t *done);
 
-// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload
-// call, and nobody has a `hsw_work` of the loop. For programs without frames.
+// Pumps, waits and runs tasklets until none is runnable, sleeping, waiting for a socket or in an
+// offload call, and nobody has an `hsw_work` of the loop. For programs without frames.
 hsw_status hsw_run_until_idle(void);
 
 // As `hsw_run_until_idle`, but when idle it waits for what other threads send (`hsw_loop_post`),
@@ -1467,25 +1488,25 @@ hsw_status hsw_loop_retain(struct hsw_loop main_loop, struct hsw_loop *other);
 hsw_status hsw_loop_release(struct hsw_loop main_loop);
 
 // Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are
-// called in the order they came, on the tasklet that pumps: they may send on channels with a
-// waiting receiver, and spawn tasklets; what blocks for long belongs into one.
+// called in the order they came, on the tasklet that pumps. They may send on channels with a
+// waiting receiver, and spawn tasklets; work that blocks for long belongs in such a tasklet.
 //
-// What it returns other than `HSW_OK` is the failure of a tasklet made for that: it goes to the
-// error handler, or arrives from the next `hsw_run` or `hsw_tick`.
+// If the function returns something other than `HSW_OK`, that is the failure of a tasklet made for
+// this purpose: it goes to the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
 //
 // The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees
 // it, on whatever thread, when the function has returned or will not be called. It must not point
 // to a sliced stack.
 //
-// `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: it has not pumped for 16,384 events.
+// `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: 16,384 events wait for its next pump.
 hsw_status hsw_loop_post(struct hsw_loop main_loop, hsw_entry function, void *argument, hsw_destroy destroy_argument);
 
-// Ends the loop's wait (`hsw_pump`, and the runs that wait), or its next one, with nothing to do.
-// No-op when the thread is gone.
+// Ends the loop's wait (in `hsw_pump`, and in the runs that wait), or its next one if it does not
+// wait now. No-op when the thread is gone.
 hsw_status hsw_loop_interrupt(struct hsw_loop main_loop);
 
 // Ends `hsw_run_until_stopped` or `hsw_run_until_idle` once the tasklets that are runnable have
-// run; before the next one if none is under way. No-op when the thread is gone.
+// run. If neither is under way, ends the next one. No-op when the thread is gone.
 hsw_status hsw_loop_stop(struct hsw_loop main_loop);
 
 // Has the loop wait for what the caller will post. The caller owns the handle.
@@ -1494,77 +1515,77 @@ hsw_status hsw_loop_work(struct hsw_loop main_loop, struct hsw_work *work);
 // One more promise, with an owner of its own: the loop waits until both are given back.
 hsw_status hsw_work_retain(struct hsw_work work, struct hsw_work *other);
 
-// There is no more to come. Ends the loop's wait, if it was the last promise and nothing else is
+// Ends the promise. Ends the loop's wait as well, if this was the last promise and nothing else is
 // left to wait for.
 hsw_status hsw_work_release(struct hsw_work work);
 
-// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets
-// them run once, as `hsw_schedule`; `HSW_NO_LIMIT` is as long as it takes to be killed.
-// `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+// Blocks the calling tasklet for at least this many nanoseconds; the others run meanwhile. 0 lets
+// them run once, as `hsw_schedule` does; `HSW_NO_LIMIT` sleeps until the tasklet is killed.
+// `HSW_ERR_ARGUMENT`: any other number above `INT64_MAX`, which negative numbers become.
 hsw_status hsw_sleep(uint64_t nanoseconds);
 
 // Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also
-// while a worker looks up the name. Each address of the host is tried. All that together takes
-// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries).
+// while a worker looks up the name. Each address of the host is tried in turn. All of it together
+// takes at most `timeout_ns` nanoseconds (`HSW_NO_LIMIT`: as long as the system tries).
 hsw_status hsw_tcp_connect(const char *host, uint16_t port, uint64_t timeout_ns, struct hsw_socket *socket);
 
-// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port`
-// tells which.
+// Listens at an address ("127.0.0.1", "::") and a port. Port 0 stands for any free one:
+// `hsw_socket_port` tells which it is.
 hsw_status hsw_tcp_listen(const char *address, uint16_t port, struct hsw_socket *socket);
 
 // Waits for a connection.
 hsw_status hsw_tcp_accept(struct hsw_socket listener, struct hsw_socket *socket);
 
-// Receives up to `size` bytes; waits while there are none. 0 in `*received`: the peer has ended
-// the stream.
+// Receives up to `size` bytes; waits while there are none. 0 in `*received` means that the peer
+// has ended the stream.
 //
 // The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while
 // the tasklet runs.
 hsw_status hsw_socket_read(struct hsw_socket socket, void *buffer, size_t size, size_t *received);
 
-// Sends all `size` bytes; waits while the system takes no more. For the data the same holds as for
-// the buffer of `hsw_socket_read`.
+// Sends all `size` bytes; waits while the system takes no more. The rules for the data are those
+// for the buffer of `hsw_socket_read`.
 //
-// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a write that
-// has timed out goes on with those that are left. Who leaves it null can only give the connection
-// up then.
+// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a caller whose
+// write has timed out goes on with the rest. With null, the only thing left after a failure is to
+// give the connection up.
 hsw_status hsw_socket_write(struct hsw_socket socket, const void *data, size_t size, size_t *sent);
 
-// How long a single wait of a read or a write (of a listener: of an accept) may last, in
-// nanoseconds; then `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit. 0 is
-// `HSW_ERR_ARGUMENT`.
+// Sets how long a single wait of a read or a write may last, in nanoseconds; of a listener, a wait
+// of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
+// 0 is `HSW_ERR_ARGUMENT`.
 hsw_status hsw_socket_set_timeout(struct hsw_socket socket, uint64_t nanoseconds);
 
-// Ends the sending: the peer reads to the end of the stream. Reading goes on.
+// Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.
 hsw_status hsw_socket_end_writing(struct hsw_socket socket);
 
-// The port of this end.
+// The port of this end of the connection.
 hsw_status hsw_socket_port(struct hsw_socket socket, uint16_t *port);
 
 // Makes another handle of the same socket, with an owner of its own.
 hsw_status hsw_socket_retain(struct hsw_socket socket, struct hsw_socket *other);
 
 // Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`.
-// The handle stays to be released.
+// The handles must still be released.
 hsw_status hsw_socket_close(struct hsw_socket socket);
 
-// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no
+// Gives a handle back; it is stale from now on. The socket is closed with its last handle, once no
 // tasklet is in a call of it.
 hsw_status hsw_socket_release(struct hsw_socket socket);
 
-// Fills in the settings that the process's pool has unless told otherwise: 4 threads of 256 KiB,
-// 1024 calls that wait.
+// Fills in the settings that the process's pool has by default: 4 threads of 256 KiB, and 1024
+// calls that may wait.
 hsw_status hsw_pool_settings_default(struct hsw_pool_settings *settings);
 
-// Fills in settings for a console: 2 threads of 64 KiB, 64 calls that wait.
+// Fills in settings for a console: 2 threads of 64 KiB, and 64 calls that may wait.
 hsw_status hsw_pool_settings_console(struct hsw_pool_settings *settings);
 
-// Settings of the process's pool, before its first use; null: the default ones.
-// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
+// Sets what the process's pool may use, before its first use; null: the default settings.
+// `HSW_ERR_SETTINGS`: it is in use already, or a value is out of range.
 hsw_status hsw_offload_configure(const struct hsw_pool_settings *settings);
 
 // Makes a pool; no thread is started yet. Null: the default settings. `HSW_ERR_SETTINGS`: a value
-// cannot be.
+// is out of range.
 hsw_status hsw_pool_new(const struct hsw_pool_settings *settings, struct hsw_pool *pool);
 
 // A handle of the process's pool, which `hsw_offload` uses. The caller owns it.
@@ -1573,20 +1594,20 @@ hsw_status hsw_pool_of_process(struct hsw_pool *pool);
 // Makes another handle of the same pool, with an owner of its own.
 hsw_status hsw_pool_retain(struct hsw_pool pool, struct hsw_pool *other);
 
-// Gives a handle back. It is stale from now on, for all threads. The last one shuts the pool down
-// as `hsw_pool_shutdown` does, and blocks the thread as long.
+// Gives a handle back; it is stale from now on, for all threads. The last one shuts the pool down
+// as `hsw_pool_shutdown` does, and blocks the thread as long as that does.
 hsw_status hsw_pool_release(struct hsw_pool pool);
 
-// Takes no more calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the
-// *thread* until then. The outcomes come home with the next pump of those who called. With
-// `cancel`, calls that no thread has begun are given back: they fail with `HSW_ERR_CLOSED`. Twice
-// is fine.
+// Refuses new calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the
+// *thread* until then. The outcomes arrive with the next pump of the threads that called. With
+// `cancel`, calls that no worker has begun are given back: they fail with `HSW_ERR_CLOSED`. To
+// call it twice is fine.
 hsw_status hsw_pool_shutdown(struct hsw_pool pool, bool cancel);
 
 // The settings that the pool was made with.
 hsw_status hsw_pool_get_settings(struct hsw_pool pool, struct hsw_pool_settings *settings);
 
-// Threads started so far, and calls that wait for one. Either may be null.
+// How many threads were started so far, and how many calls wait for one. Either may be null.
 hsw_status hsw_pool_load(struct hsw_pool pool, size_t *threads, size_t *waiting);
 
 // Calls a job on a worker thread. The calling tasklet is blocked meanwhile, the others run. The
@@ -1594,11 +1615,11 @@ hsw_status hsw_pool_load(struct hsw_pool pool, size_t *threads, size_t *waiting)
 //
 // If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`),
 // the job still runs on, and its outcome goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's
-// queue is full. `HSW_ERR_CLOSED`: the pool has been shut down. `HSW_ERR_IO`: no thread can be
-// made.
+// queue is full. `HSW_ERR_CLOSED`: the pool has been shut down. `HSW_ERR_IO`: the system makes no
+// more threads.
 hsw_status hsw_offload_with(const struct hsw_offload_call *call, void **result);
 
-// As `hsw_offload_with`, for the common case.
+// As `hsw_offload_with`, in the process's pool and without a callback for an abandoned job.
 hsw_status hsw_offload(hsw_job job,
                        void *argument,
                        hsw_destroy destroy_argument,
@@ -1615,30 +1636,31 @@ hsw_status hsw_remote_retain(struct hsw_remote remote, struct hsw_remote *other)
 // Gives a handle back. It is stale from now on, for all threads.
 hsw_status hsw_remote_release(struct hsw_remote remote);
 
-// Gives a tasklet to another thread, which uses the library: one that has not started, is not
-// queued, and was bound by `hsw_tasklet_bind_send` or not at all. `remote` refers to it there; the
-// handles that there were are those of an empty tasklet. Waits until both threads have switched or
-// pumped; the calling one need not.
+// Gives a tasklet to another thread, which uses the library already. The tasklet must not have
+// started and must not be queued, and must have been bound by `hsw_tasklet_bind_send` or not at
+// all. `remote` refers to it on its new thread; the previous handles of it refer to an empty
+// tasklet. Waits until both threads have switched or pumped; for the calling thread the wait is
+// enough.
 //
-// `HSW_ERR_STATE`: there is no such thread, it ended, or the tasklet may not move; then nothing
-// has changed. Otherwise as `hsw_remote_with`: after a failure of that kind the tasklet may be
-// without a thread, whole, and can be given to another.
+// `HSW_ERR_STATE`: there is no such thread, it has ended, or the tasklet may not move; then
+// nothing has changed. Otherwise it fails as `hsw_remote_with` does: after such a failure the
+// tasklet may be without a thread, but is whole, and can be given to another one.
 hsw_status hsw_tasklet_bind_thread(struct hsw_tasklet tasklet, uint64_t thread_id, struct hsw_remote *remote);
 
-// As `hsw_tasklet_bind_thread`, for whom any thread refers to; also for one whose thread has
-// ended. All references to it refer to it there then. No-op when it is there already.
+// As `hsw_tasklet_bind_thread`, for a tasklet that any thread refers to, also one whose thread has
+// ended. All references to it refer to it on the new thread then. No-op when it is there already.
 hsw_status hsw_remote_bind_thread(struct hsw_remote remote, uint64_t thread_id);
 
 // As `hsw_tasklet_bind_send`, on the tasklet's thread; with `paused`, it is alive and paused at
-// once. Waits and fails as `hsw_remote_with`. One without a thread is bound at once, but cannot be
-// paused (`HSW_ERR_STATE`).
+// once. Waits and fails as `hsw_remote_with` does. A tasklet without a thread is bound at once,
+// but cannot be paused (`HSW_ERR_STATE`).
 hsw_status hsw_remote_bind(struct hsw_remote remote,
                            hsw_entry function,
                            void *argument,
                            hsw_destroy destroy_argument,
                            bool paused);
 
-// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with`.
+// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with` does.
 hsw_status hsw_remote_unbind(struct hsw_remote remote);
 
 // A handle of the tasklet, for its own thread (`HSW_ERR_WRONG_THREAD` elsewhere). The caller owns
@@ -1648,22 +1670,22 @@ hsw_status hsw_remote_tasklet(struct hsw_remote remote, struct hsw_tasklet *task
 // On the tasklet's own thread, as `hsw_tasklet_switch`; elsewhere `HSW_ERR_STATE`.
 hsw_status hsw_remote_switch(struct hsw_remote remote);
 
-// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
+// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: its thread is gone.
 hsw_status hsw_remote_insert(struct hsw_remote remote);
 
-// Makes it the next one to run on its thread. `HSW_ERR_STATE`: that is gone.
+// Makes it the next one to run on its thread. `HSW_ERR_STATE`: its thread is gone.
 hsw_status hsw_remote_run(struct hsw_remote remote);
 
-// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: that
-// is gone.
+// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: its
+// thread is gone.
 hsw_status hsw_remote_setup(struct hsw_remote remote);
 
-// Takes it out of the run queue of its thread. Nothing to do when that is gone.
+// Takes it out of the run queue of its thread. No-op when its thread is gone.
 hsw_status hsw_remote_remove(struct hsw_remote remote);
 
 // Throws an exception into the tasklet, and makes it the next one to run on its thread; with
-// `pending`, when its turn comes. For the payload the same holds as in `hsw_tasklet_throw`.
-// `HSW_ERR_STATE`: its thread is gone.
+// `pending` it runs when its turn comes. The rules for the payload are those of
+// `hsw_tasklet_throw`. `HSW_ERR_STATE`: its thread is gone.
 hsw_status hsw_remote_throw(struct hsw_remote remote,
                             void *payload,
                             hsw_destroy destroy,
@@ -1671,30 +1693,32 @@ hsw_status hsw_remote_throw(struct hsw_remote remote,
                             bool pending);
 
 // Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. It is the next one to run on its
-// thread; with `pending`, when its turn comes. Nothing to do when its thread is gone: so is the
-// tasklet.
+// thread; with `pending` it runs when its turn comes. No-op when its thread is gone, since the
+// tasklet is gone with it.
 hsw_status hsw_remote_kill(struct hsw_remote remote, bool pending);
 
-// What is true of the tasklet on its thread: an or of `HSW_TASKLET_ALIVE` and the others. Waits
-// and fails as `hsw_remote_with` does; 0 when its thread is gone.
+// The state of the tasklet on its thread: the sum of the bits `HSW_TASKLET_ALIVE` and so on that
+// hold. Waits and fails as `hsw_remote_with` does; 0 when its thread is gone.
 hsw_status hsw_remote_state(struct hsw_remote remote, uint32_t *state);
 
-// The id of the tasklet, as `hsw_tasklet_id`. Another one when it has moved to another thread.
+// The id of the tasklet, as `hsw_tasklet_id` says it. It changes when the tasklet moves to another
+// thread.
 hsw_status hsw_remote_tasklet_id(struct hsw_remote remote, size_t *id);
 
-// The tasklet's thread, as `hsw_thread_id` says there; 0 when that is gone.
+// The tasklet's thread, as `hsw_thread_id` says it there; 0 when that thread is gone.
 hsw_status hsw_remote_thread_id(struct hsw_remote remote, uint64_t *id);
 
-// Has the tasklet's thread call `function(tasklet, argument)`, and waits until it has: until that
-// thread switches or pumps. On its own thread it is called at once.
+// Has the tasklet's thread call `function(tasklet, argument)`, and waits for the end of that call:
+// that thread makes it when it switches or pumps next. On the tasklet's own thread the function is
+// called at once.
 //
 // The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees
 // it, on whatever thread, when the function has returned or will not be called. It must not point
 // to a sliced stack, the caller's own included.
 //
-// `HSW_ERR_STATE`: the thread is gone, or ended before it came to it. The call may also fail as
-// any that waits (`HSW_ERR_EXIT`, `HSW_ERR_DEADLOCK`, `HSW_ERR_BLOCK_TRAP`, ...); the function may
-// be called all the same then.
+// `HSW_ERR_STATE`: the thread is gone, or ended before it made the call. It may also fail as any
+// call that waits (`HSW_ERR_EXIT`, `HSW_ERR_DEADLOCK`, `HSW_ERR_BLOCK_TRAP`, ...); the function
+// may be called all the same then.
 hsw_status hsw_remote_with(struct hsw_remote remote,
                            hsw_remote_function function,
                            void *argument,
@@ -1706,29 +1730,30 @@ hsw_status hsw_lock_new(struct hsw_lock *lock);
 // Makes another handle of the same lock, with an owner of its own.
 hsw_status hsw_lock_retain(struct hsw_lock lock, struct hsw_lock *other);
 
-// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+// Gives a handle back; it is stale from now on. Tasklets that hold the lock or wait for it go on.
 hsw_status hsw_lock_release(struct hsw_lock lock);
 
-// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling
-// tasklet alone; from a main tasklet, and so from a plain thread, it drives the thread's main loop
-// meanwhile.
+// Takes the lock when it is the caller's turn: first come, first served. Blocks only the calling
+// tasklet. A main tasklet, and so a plain thread, drives its thread's main loop meanwhile.
 //
 // Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run;
-// `HSW_NO_LIMIT` as long as it takes. More than `INT64_MAX` otherwise, as negative numbers become,
-// is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of this part.
+// `HSW_NO_LIMIT` waits as long as it takes. Any other number above `INT64_MAX`, which negative
+// numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
+// this part.
 //
-// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at
-// while it waited; `HSW_ERR_BLOCK_TRAP`, `HSW_ERR_SWITCH_TRAP`: it may not wait. The lock is not
-// held then. It is not reentrant: who holds it waits for itself.
+// `HSW_ERR_TIMEOUT`: the time is over. `HSW_ERR_EXIT`, `HSW_ERR_THROWN`: the tasklet was killed or
+// thrown at while it waited. `HSW_ERR_BLOCK_TRAP`, `HSW_ERR_SWITCH_TRAP`: it may not wait. The
+// lock is not held then. The lock is not reentrant: a holder that takes it again waits for itself.
 //
-// Who ends without giving it back leaves it taken, until somebody does.
+// If a tasklet ends without giving the lock back, the lock stays taken until somebody else gives
+// it back.
 hsw_status hsw_lock_lock(struct hsw_lock lock, uint64_t timeout_ns);
 
-// Gives the lock back, whoever took it: to who has waited longest, if anybody waits. Does not
+// Gives the lock back, whoever took it. The waiter that has waited longest gets it. Does not
 // switch. `HSW_ERR_STATE`: nobody held it.
 hsw_status hsw_lock_unlock(struct hsw_lock lock);
 
-// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+// Whether it is held, whether by the calling tasklet, and how many wait for it. Each may be null.
 hsw_status hsw_lock_state(struct hsw_lock lock, bool *locked, bool *mine, size_t *waiting);
 
 // Makes a reentrant lock that nobody holds.
@@ -1737,40 +1762,41 @@ hsw_status hsw_rlock_new(struct hsw_rlock *lock);
 // Makes another handle of the same lock, with an owner of its own.
 hsw_status hsw_rlock_retain(struct hsw_rlock lock, struct hsw_rlock *other);
 
-// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+// Gives a handle back; it is stale from now on. Tasklets that hold the lock or wait for it go on.
 hsw_status hsw_rlock_release(struct hsw_rlock lock);
 
-// As `hsw_lock_lock`; a tasklet that holds the lock gets it at once, once more.
+// As `hsw_lock_lock`; but a tasklet that holds the lock already gets it at once, once more.
 //
-// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for
-// good.
+// The lock belongs to the tasklet that took it: if that ends without giving it back, it stays
+// taken for good.
 hsw_status hsw_rlock_lock(struct hsw_rlock lock, uint64_t timeout_ns);
 
 // Undoes one `hsw_rlock_lock` of the calling tasklet; the last one gives the lock back.
 // `HSW_ERR_STATE`: the calling tasklet does not hold it.
 hsw_status hsw_rlock_unlock(struct hsw_rlock lock);
 
-// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+// Whether it is held, whether by the calling tasklet, and how many wait for it. Each may be null.
 hsw_status hsw_rlock_state(struct hsw_rlock lock, bool *locked, bool *mine, size_t *waiting);
 
-// Makes a semaphore with so many permits that are free. `bounded`: it never has more than those.
-// `HSW_ERR_ARGUMENT`: more than half of `SIZE_MAX`.
+// Makes a semaphore with `permits` free permits. If it is `bounded`, it never has more than those.
+// `HSW_ERR_ARGUMENT`: `permits` is more than half of `SIZE_MAX`.
 hsw_status hsw_semaphore_new(size_t permits, bool bounded, struct hsw_semaphore *semaphore);
 
 // Makes another handle of the same semaphore, with an owner of its own.
 hsw_status hsw_semaphore_retain(struct hsw_semaphore semaphore, struct hsw_semaphore *other);
 
-// Gives a handle (not a permit) back. It is stale from now on; who waits goes on.
+// Gives a handle (not a permit) back; it is stale from now on. Tasklets that wait go on.
 hsw_status hsw_semaphore_release(struct hsw_semaphore semaphore);
 
-// Takes a permit, when it is the caller's turn. Waits and fails as `hsw_lock_lock`.
+// Takes a permit when it is the caller's turn. Waits and fails as `hsw_lock_lock` does.
 hsw_status hsw_semaphore_acquire(struct hsw_semaphore semaphore, uint64_t timeout_ns);
 
-// Gives `count` permits back, all or none: to those who have waited longest, first. Any thread
-// may, whoever took them. Does not switch. `HSW_ERR_STATE`: more than there can be.
+// Gives `count` permits back, all or none. Those that have waited longest get them first. Any
+// thread may give back a permit that another one took. Does not switch. `HSW_ERR_STATE`: there
+// would be more permits than there may be.
 hsw_status hsw_semaphore_give_back(struct hsw_semaphore semaphore, size_t count);
 
-// Permits that are free, and how many wait for one. Each may be null.
+// How many permits are free, and how many wait for one. Each may be null.
 hsw_status hsw_semaphore_state(struct hsw_semaphore semaphore, size_t *available, size_t *waiting);
 
 // Makes a condition that nobody waits for.
@@ -1779,24 +1805,25 @@ hsw_status hsw_condition_new(struct hsw_condition *condition);
 // Makes another handle of the same condition, with an owner of its own.
 hsw_status hsw_condition_retain(struct hsw_condition condition, struct hsw_condition *other);
 
-// Gives a handle back. It is stale from now on; who waits goes on.
+// Gives a handle back; it is stale from now on. Tasklets that wait go on.
 hsw_status hsw_condition_release(struct hsw_condition condition);
 
-// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not
-// notified, but for the errors here; what was waited for may still have been undone by who had the
-// lock in between.
+// Gives the lock up, waits to be notified, and takes the lock again. It returns only after a
+// notification or with one of the errors below: there are no spurious wake-ups. But another
+// tasklet may have had the lock in between, so the condition that was waited for may be false
+// again.
 //
 // * `HSW_ERR_TIMEOUT`: it was not notified within `timeout_ns` nanoseconds (see `hsw_lock_lock`;
 //   with 0 the lock is given up and taken again). **The lock is held**, however long it took to
 //   get it.
-// * `HSW_ERR_STATE`: the calling tasklet did not take the lock. As with all mistakes, nothing has
+// * `HSW_ERR_STATE`: the calling tasklet did not hold the lock. As with all mistakes, nothing has
 //   changed.
 // * Any other error (killed, thrown at, a trap): **the lock is not held.**
 hsw_status hsw_condition_wait(struct hsw_condition condition, struct hsw_lock lock, uint64_t timeout_ns);
 
-// Notifies the `count` who have waited longest; `SIZE_MAX`: all. With or without the lock; with
-// it, nothing can come between a waiter's look and its wait. Does not switch, and wakes nobody who
-// would have to wait for the lock.
+// Notifies the `count` tasklets that have waited longest; `SIZE_MAX`: all. The caller may hold the
+// lock or not; if it does, nothing can happen between a waiter's test of the condition and its
+// wait. Does not switch, and wakes nobody who would have to wait for the lock first.
 hsw_status hsw_condition_notify(struct hsw_condition condition, size_t count);
 
 // How many wait to be notified.
@@ -1808,46 +1835,46 @@ hsw_status hsw_event_new(struct hsw_event *event);
 // Makes another handle of the same event, with an owner of its own.
 hsw_status hsw_event_retain(struct hsw_event event, struct hsw_event *other);
 
-// Gives a handle back. It is stale from now on; who waits goes on.
+// Gives a handle back; it is stale from now on. Tasklets that wait go on.
 hsw_status hsw_event_release(struct hsw_event event);
 
-// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not
-// switch.
+// Sets the event: all that wait for it go on, even if it is cleared again before their turn comes.
+// Does not switch.
 hsw_status hsw_event_set(struct hsw_event event);
 
-// Clears it: who comes from now on waits.
+// Clears the event: new callers wait.
 hsw_status hsw_event_clear(struct hsw_event event);
 
-// Waits until it is set. Waits and fails as `hsw_lock_lock`.
+// Waits until the event is set. Waits and fails as `hsw_lock_lock` does.
 hsw_status hsw_event_wait(struct hsw_event event, uint64_t timeout_ns);
 
-// Is it set; how many wait for it. Each may be null.
+// Whether it is set, and how many wait for it. Each may be null.
 hsw_status hsw_event_state(struct hsw_event event, bool *set, size_t *waiting);
 
-// Makes a barrier where `parties` wait for each other; with 0 or 1, nobody waits.
+// Makes a barrier where `parties` tasklets wait for each other; with 0 or 1, nobody waits.
 hsw_status hsw_barrier_new(size_t parties, struct hsw_barrier *barrier);
 
 // Makes another handle of the same barrier, with an owner of its own.
 hsw_status hsw_barrier_retain(struct hsw_barrier barrier, struct hsw_barrier *other);
 
-// Gives a handle back. It is stale from now on; who waits goes on.
+// Gives a handle back; it is stale from now on. Tasklets that wait go on.
 hsw_status hsw_barrier_release(struct hsw_barrier barrier);
 
-// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and
-// fails as `hsw_lock_lock`; with a time of 0, only who comes last passes.
+// Waits until all parties have come; `last` (may be null) is true for the one that came last.
+// Waits and fails as `hsw_lock_lock` does; with a time of 0, only the last party passes.
 //
-// Who gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all others, and
-// who comes later, get `HSW_ERR_BROKEN`, until `hsw_barrier_reset`. Mistakes of the caller do not
-// break it.
+// A party that gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all
+// others, also later ones, get `HSW_ERR_BROKEN` until `hsw_barrier_reset`. Mistakes of the caller
+// do not break it.
 hsw_status hsw_barrier_wait(struct hsw_barrier barrier, uint64_t timeout_ns, bool *last);
 
-// Breaks it: those who wait and those who come get `HSW_ERR_BROKEN`.
+// Breaks the barrier: present and later parties get `HSW_ERR_BROKEN`.
 hsw_status hsw_barrier_abort(struct hsw_barrier barrier);
 
-// As new. Those who wait get `HSW_ERR_BROKEN`.
+// Makes the barrier as new. Present parties get `HSW_ERR_BROKEN`.
 hsw_status hsw_barrier_reset(struct hsw_barrier barrier);
 
-// How many it takes, how many wait, and is it broken. Each may be null.
+// How many parties it has, how many of them wait, and whether it is broken. Each may be null.
 hsw_status hsw_barrier_state(struct hsw_barrier barrier, size_t *parties, size_t *waiting, bool *broken);
 
 // Makes a queue for up to `capacity` values, at least one; `SIZE_MAX`: no bound. `destroy` (may be
@@ -1857,53 +1884,54 @@ hsw_status hsw_sync_queue_new(size_t capacity, hsw_destroy destroy, struct hsw_s
 // Makes another handle of the same queue, with an owner of its own.
 hsw_status hsw_sync_queue_retain(struct hsw_sync_queue queue, struct hsw_sync_queue *other);
 
-// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue
-// are freed with its last handle.
+// Gives a handle back; it is stale from now on. Tasklets that wait go on. Values that are in the
+// queue are freed with its last handle.
 hsw_status hsw_sync_queue_release(struct hsw_sync_queue queue);
 
-// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and
-// `HSW_ERR_CLOSED`.
+// Appends a value when there is room. Waits and fails as `hsw_lock_lock` does. `HSW_ERR_CLOSED`:
+// the queue is closed.
 //
 // After `HSW_ERR_TIMEOUT` and after mistakes the value is still the caller's; after any other
 // failure it has been freed.
 hsw_status hsw_sync_queue_put(struct hsw_sync_queue queue, void *value, uint64_t timeout_ns);
 
 // Takes the first value, which is the caller's; waits while there is none. Waits and fails as
-// `hsw_lock_lock`; `HSW_ERR_CLOSED`: it is closed and empty.
+// `hsw_lock_lock` does. `HSW_ERR_CLOSED`: the queue is closed and empty.
 hsw_status hsw_sync_queue_get(struct hsw_sync_queue queue, uint64_t timeout_ns, void **value);
 
-// Closes it: nothing more comes in, and who waits to put something in gets `HSW_ERR_CLOSED`. What
-// is in it can still be got; then that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
+// Closes the queue: no more values come in, and tasklets that wait to put one in get
+// `HSW_ERR_CLOSED`. Values that are in it can still be taken; then that fails with
+// `HSW_ERR_CLOSED` as well. To call it twice is fine.
 hsw_status hsw_sync_queue_close(struct hsw_sync_queue queue);
 
-// How many values are in it, and is it closed. Each may be null.
+// How many values are in it, and whether it is closed. Each may be null.
 hsw_status hsw_sync_queue_state(struct hsw_sync_queue queue, size_t *length, bool *closed);
 
 // Counts the calling thread among those that use the library, and gives it a runtime with the
-// default settings if it has none (`hsw_init` before this, for others). Optional: the first call
-// that needs one does the same. `hsw_thread_exit`, or the thread's end, is the opposite. A thread
-// that has ended its part attaches again with this or any other call.
+// default settings if it has none (call `hsw_init` first for other settings). It is optional: the
+// first call that needs a runtime does the same. The opposite is `hsw_thread_exit`, or the
+// thread's end. A thread that has ended its part attaches again with this or any other call.
 hsw_status hsw_thread_attach(void);
 
 // The numbers of the threads that use the library, in the order they came: at most `capacity` of
-// them are written to `ids`, which may be null when `capacity` is 0. `count` gets how many there
-// are.
+// them are written to `ids`, which may be null when `capacity` is 0. `count` gets how many threads
+// there are.
 hsw_status hsw_threads(uint64_t *ids, size_t capacity, size_t *count);
 
-// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches
-// or pumps. `HSW_ERR_STATE`: there is no such thread, or it ended before it answered; otherwise as
-// `hsw_remote_with`.
+// Asks a thread about itself. The calling tasklet waits for the answer, which the thread gives
+// when it switches or pumps next. `HSW_ERR_STATE`: there is no such thread, or it ended before it
+// answered. Otherwise fails as `hsw_remote_with` does.
 hsw_status hsw_thread_get_info(uint64_t id, struct hsw_thread_info *info);
 
-// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees those
-// that nobody will receive, on whatever thread that is found.
+// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees values
+// that nobody will receive, on any thread.
 hsw_status hsw_thread_channel_new(hsw_destroy destroy, struct hsw_thread_channel *channel);
 
 // Makes another handle of the same channel, with an owner of its own.
 hsw_status hsw_thread_channel_retain(struct hsw_thread_channel channel, struct hsw_thread_channel *other);
 
-// Gives a handle back. It is stale from now on, for all threads. The channel lives on while others
-// have handles or a tasklet is in a call of it.
+// Gives a handle back; it is stale from now on, for all threads. The channel lives on while there
+// are other handles or a tasklet is in a call of it.
 hsw_status hsw_thread_channel_release(struct hsw_thread_channel channel);
 
 // Sends a value; blocks the tasklet while nobody receives. The value is the channel's from now on,
@@ -1918,7 +1946,7 @@ hsw_status hsw_thread_channel_receive(struct hsw_thread_channel channel, void **
 // the caller's. On any other failure it is freed.
 hsw_status hsw_thread_channel_send_timeout(struct hsw_thread_channel channel, void *value, uint64_t timeout_ns);
 
-// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as
+// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds, by the rules of
 // `hsw_thread_channel_send_timeout`.
 hsw_status hsw_thread_channel_receive_timeout(struct hsw_thread_channel channel, uint64_t timeout_ns, void **value);
 
@@ -1929,14 +1957,14 @@ hsw_status hsw_thread_channel_try_send(struct hsw_thread_channel channel, void *
 // Receives a value if somebody is sending, else `HSW_ERR_WOULD_BLOCK`.
 hsw_status hsw_thread_channel_try_receive(struct hsw_thread_channel channel, void **value);
 
-// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds
-// as in `hsw_tasklet_throw`.
+// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. The rules for the payload are
+// those of `hsw_tasklet_throw`.
 hsw_status hsw_thread_channel_send_throw(struct hsw_thread_channel channel,
                                          void *payload,
                                          hsw_destroy destroy,
                                          const char *message);
 
-// Sends `count` values one after the other. For all of them the same holds as in
+// Sends `count` values one after the other. The rules for each value are those of
 // `hsw_thread_channel_send`. `sent` (may be null) gets how many were sent, also on failure; the
 // others have been freed then.
 //
@@ -1950,25 +1978,26 @@ hsw_status hsw_thread_channel_send_sequence(struct hsw_thread_channel channel,
 // `HSW_ERR_STOP_ITERATION` when the channel is closing and nobody is sending.
 hsw_status hsw_thread_channel_next(struct hsw_thread_channel channel, void **value);
 
-// Who goes on first when two of the same thread meet, as one of `hsw_preference`.
+// Which side goes on first when two tasklets of the same thread meet, as one of `hsw_preference`.
 hsw_status hsw_thread_channel_preference(struct hsw_thread_channel channel, int32_t *preference);
 
-// Sets who goes on first when two of the same thread meet. Only the sign of the number counts.
+// Sets which side goes on first when two tasklets of the same thread meet. Only the sign of the
+// number counts.
 hsw_status hsw_thread_channel_set_preference(struct hsw_thread_channel channel, int32_t preference);
 
-// Whether every rendezvous of two of the same thread also lets all others of it run.
+// Whether every rendezvous of two tasklets of the same thread also lets all others of it run.
 hsw_status hsw_thread_channel_schedule_all(struct hsw_thread_channel channel, bool *on);
 
-// Sets whether every rendezvous of two of the same thread also lets all others of it run.
+// Sets whether every rendezvous of two tasklets of the same thread also lets all others of it run.
 hsw_status hsw_thread_channel_set_schedule_all(struct hsw_thread_channel channel, bool on);
 
 // Closes the channel: operations that would block fail with `HSW_ERR_CLOSED`. Tasklets that wait
 // are still served; none is woken.
 hsw_status hsw_thread_channel_close(struct hsw_thread_channel channel);
 
-// Closes the channel and ends the waits of all who wait on it, on whatever thread, with
-// `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. What senders were about to send is
-// treated as by any send that fails.
+// Closes the channel and ends with `HSW_ERR_CLOSED` all waits on it, on whatever thread; `woken`
+// (may be null) gets how many. A value that a sender had to hand over is treated as by any send
+// that fails.
 hsw_status hsw_thread_channel_close_and_wake(struct hsw_thread_channel channel, size_t *woken);
 
 // Opens a closed channel again.
@@ -1980,75 +2009,76 @@ hsw_status hsw_thread_channel_is_closing(struct hsw_thread_channel channel, bool
 // Whether it is closing and nobody waits on it any more.
 hsw_status hsw_thread_channel_is_closed(struct hsw_thread_channel channel, bool *closed);
 
-// How many tasklets wait: senders count up, receivers down. Other threads may change it at any
-// time.
+// How many tasklets wait: a positive number of senders, or a negative number of receivers. Other
+// threads may change it at any time.
 hsw_status hsw_thread_channel_balance(struct hsw_thread_channel channel, ptrdiff_t *balance);
 
-// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
+// A number that is the channel's alone while it lives: equal ids name the same channel. Never 0.
 hsw_status hsw_thread_channel_id(struct hsw_thread_channel channel, size_t *id);
 
 // Gets the calling thread's clock of wall time, which follows the system's monotonic clock from
 // its first use on.
 hsw_status hsw_timer_clock_wall(struct hsw_timer_clock *clock);
 
-// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time
-// does until it is told otherwise.
+// Gets the calling thread's clock of simulated time: the same clock with each call. It runs as
+// wall time does until the host changes that.
 hsw_status hsw_timer_clock_simulated(struct hsw_timer_clock *clock);
 
-// Makes another clock of simulated time, at zero.
+// Makes another clock of simulated time, which shows zero.
 hsw_status hsw_timer_clock_new(struct hsw_timer_clock *clock);
 
 // Makes another handle of the same clock, with an owner of its own.
 hsw_status hsw_timer_clock_retain(struct hsw_timer_clock clock, struct hsw_timer_clock *other);
 
-// Gives a handle back. It is stale from now on. The clock's timers still come.
+// Gives a handle back; it is stale from now on. The clock's timers still fire.
 hsw_status hsw_timer_clock_release(struct hsw_timer_clock clock);
 
 // What the clock shows: nanoseconds since its start.
 hsw_status hsw_timer_clock_now(struct hsw_timer_clock clock, uint64_t *now_ns);
 
-// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four:
-// it is the clock of wall time.
+// Stops a clock of simulated time. To stop it twice is fine. `HSW_ERR_ARGUMENT`, here and in the
+// next four functions: it is the clock of wall time.
 hsw_status hsw_timer_clock_pause(struct hsw_timer_clock clock);
 
-// Lets it run again. Twice is fine.
+// Lets a stopped clock run again. To call it twice is fine.
 hsw_status hsw_timer_clock_resume(struct hsw_timer_clock clock);
 
-// Lets it run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`:
+// Lets the clock run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`:
 // `scale` is negative, infinite or no number.
 hsw_status hsw_timer_clock_set_scale(struct hsw_timer_clock clock, double scale);
 
-// Puts it forward, paused or not. What becomes due is called in the next pump. `HSW_ERR_ARGUMENT`:
-// more than `INT64_MAX`.
+// Puts the clock forward, paused or not. Functions that become due are called in the next pump.
+// `HSW_ERR_ARGUMENT`: `by_ns` is more than `INT64_MAX`.
 hsw_status hsw_timer_clock_advance(struct hsw_timer_clock clock, uint64_t by_ns);
 
-// Sets what it shows, forward or back; `HSW_NO_LIMIT` is as far as can be. Timers keep their
-// moments. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`.
+// Sets the time that the clock shows, forward or back; `HSW_NO_LIMIT` is the latest there is.
+// Timers keep their moments. `HSW_ERR_ARGUMENT`: any other number above `INT64_MAX`.
 hsw_status hsw_timer_clock_set(struct hsw_timer_clock clock, uint64_t now_ns);
 
-// What is to be known of a clock.
+// The figures of a clock.
 hsw_status hsw_timer_clock_get_info(struct hsw_timer_clock clock, struct hsw_timer_clock_info *info);
 
-// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run
-// meanwhile. 0 lets them run once, `HSW_NO_LIMIT` is as long as it takes to be killed.
-// `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+// Blocks the calling tasklet for at least this many nanoseconds of this clock; the others run
+// meanwhile. 0 lets them run once; `HSW_NO_LIMIT` sleeps until the tasklet is killed.
+// `HSW_ERR_ARGUMENT`: any other number above `INT64_MAX`, which negative numbers become.
 hsw_status hsw_timer_clock_sleep(struct hsw_timer_clock clock, uint64_t time_ns);
 
-// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run
-// once; `HSW_NO_LIMIT` never comes.
+// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. If that is past, the others run once;
+// `HSW_NO_LIMIT` never comes.
 hsw_status hsw_timer_clock_sleep_until(struct hsw_timer_clock clock, uint64_t at_ns);
 
-// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in
-// the pump of the thread's main loop (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the
-// order of the moments. What takes long, or blocks, belongs into a tasklet that it spawns. A
-// status other than `HSW_OK` that it returns is the failure of a tasklet made for that: it goes to
-// the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
+// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock and never
+// before. It is called in a pump of the thread's main loop (`hsw_tick`, `hsw_pump`), on the
+// tasklet that pumps; several due functions are called in the order of their moments. Work that
+// takes long, or blocks, belongs in a tasklet that the function spawns. If the function returns
+// something other than `HSW_OK`, that is the failure of a tasklet made for this purpose: it goes
+// to the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
 //
 // The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be
 // null) frees it when the function has returned, the timer is cancelled, or the thread ends.
-// `timer` may be null: then it cannot be cancelled.
+// `timer` may be null: then the timer cannot be cancelled.
 //
-// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not
+// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, which negative numbers become, and not
 // `HSW_NO_LIMIT`.
 hsw_status hsw_timer_call_later(struct hsw_timer_clock clock,
                                 uint64_t delay_ns,
@@ -2057,8 +2087,8 @@ hsw_status hsw_timer_call_later(struct hsw_timer_clock clock,
                                 hsw_destroy destroy_argument,
                                 struct hsw_timer *timer);
 
-// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past, and
-// never at `HSW_NO_LIMIT`.
+// As `hsw_timer_call_later`, when the clock shows `at_ns`: in the next pump if that is past, and
+// never with `HSW_NO_LIMIT`.
 hsw_status hsw_timer_call_at(struct hsw_timer_clock clock,
                              uint64_t at_ns,
                              hsw_entry function,
@@ -2066,9 +2096,9 @@ hsw_status hsw_timer_call_at(struct hsw_timer_clock clock,
                              hsw_destroy destroy_argument,
                              struct hsw_timer *timer);
 
-// As `hsw_timer_call_later`, each `period_ns` nanoseconds, until it is cancelled or the thread
-// ends; failures do not end it. It keeps its beat: what was missed is called for once.
-// `HSW_ERR_ARGUMENT`: also for a period of zero.
+// As `hsw_timer_call_later`, every `period_ns` nanoseconds, until the timer is cancelled or the
+// thread ends; failures do not end it. It keeps its beat: however many periods were missed, it is
+// called once for them. `HSW_ERR_ARGUMENT`: also for a period of zero.
 hsw_status hsw_timer_repeat(struct hsw_timer_clock clock,
                             uint64_t period_ns,
                             hsw_entry function,
@@ -2079,17 +2109,17 @@ hsw_status hsw_timer_repeat(struct hsw_timer_clock clock,
 // Makes another handle of the same timer, with an owner of its own.
 hsw_status hsw_timer_retain(struct hsw_timer timer, struct hsw_timer *other);
 
-// Gives a handle back. It is stale from now on. The timer still comes: to stop it,
-// `hsw_timer_cancel` first.
+// Gives a handle back; it is stale from now on. The timer still fires: call `hsw_timer_cancel`
+// first to stop it.
 hsw_status hsw_timer_release(struct hsw_timer timer);
 
-// The function will not be called (again). `was_pending` (may be null): it would have been. Twice
-// is fine, and so is a timer that has come; both say no.
+// Cancels a timer: the function will not be called (again). `was_pending` (may be null) tells
+// whether it would have been. To cancel a timer twice, or one that has fired, is fine; then
+// `was_pending` is false.
 hsw_status hsw_timer_cancel(struct hsw_timer timer, bool *was_pending);
 
-// Will the function be called (again), and if so when, as the timer's clock shows it
-// (`UINT64_MAX`: later than can be told). Each may be null; without a call to come `due_ns` is
-// left alone.
+// Whether the function will be called (again), and if so when, by the timer's clock (`UINT64_MAX`:
+// too late for this number). Each may be null; `due_ns` is left alone if no call is to come.
 hsw_status hsw_timer_state(struct hsw_timer timer, bool *pending, uint64_t *due_ns);
 
 #ifdef __cplusplus

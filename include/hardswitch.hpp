@@ -29,7 +29,7 @@
 //   terminates if the destructor lets it out).
 // * After an exception. What a call that throws leaves behind: the object is as it was before the call, and can be used on, unless its comment says
 //   otherwise. A value that was to be sent, put or thrown is gone; one that was to be received is still there for others, unless T's own move
-//   threw, or the caller was killed in the moment it came. An object that was moved from is a handle of nothing: calls throw usage_error, it can be
+//   threw, or the caller was killed in the moment it came. An object that was moved from is a null handle: calls throw usage_error, it can be
 //   assigned to and destroyed. What leaves a function that was handed in (of spawn, a timer, post, a select's `then`) changes nothing for the object
 //   that called it.
 // * tasklet_exit is how a tasklet ends that was killed. It is not a std::exception: `catch (std::exception&)` lets it pass. Code that says
@@ -470,7 +470,7 @@ inline std::chrono::nanoseconds time_of(std::uint64_t nanoseconds) noexcept {
 /// blocked, and dies with the last one when it is paused. Belongs to the thread that made it.
 class tasklet : public detail::handle<hsw_tasklet, &hsw_tasklet_retain, &hsw_tasklet_release> {
 public:
-    /// The handle of nothing: every call on it throws usage_error.
+    /// The null handle: every call on it throws usage_error.
     tasklet() noexcept {}
     /// Takes over a handle of the C interface.
     static tasklet adopt(hsw_tasklet raw) noexcept {
@@ -557,7 +557,7 @@ public:
     bool set_atomic(bool on) { return set(&hsw_tasklet_set_atomic, on); }
     bool set_ignore_nesting(bool on) { return set(&hsw_tasklet_set_ignore_nesting, on); }
 
-    /// Neighbours in the run queue, or in the queue of the channel; the handle of nothing at the end.
+    /// Neighbours in the run queue, or in the queue of the channel; the null handle at the end.
     tasklet next() const { return adopt(detail::ask(&hsw_tasklet_next, raw_)); }
     tasklet prev() const { return adopt(detail::ask(&hsw_tasklet_prev, raw_)); }
 
@@ -949,7 +949,7 @@ template <class T>
 class channel : public detail::rendezvous<T, detail::local_channel> {
 public:
     channel() {}
-    /// The first tasklet that waits; the handle of nothing when none does.
+    /// The first tasklet that waits; the null handle when none does.
     tasklet queue() const { return tasklet::adopt(detail::ask(&hsw_channel_queue, this->raw_)); }
     /// All who wait on it, in the order in which they came, also in a select or with a time limit; once for each wait.
     std::vector<tasklet> waiting() const {
@@ -1090,7 +1090,7 @@ class join_handle : public detail::handle<hsw_join, &hsw_join_retain, &hsw_join_
 public:
     using result_type = T;
 
-    /// The handle of nothing: every call on it throws usage_error.
+    /// The null handle: every call on it throws usage_error.
     join_handle() noexcept {}
     /// Takes over a handle of the C interface, of a tasklet whose result is a T as spawn_joinable() makes it.
     static join_handle adopt(hsw_join raw) noexcept {

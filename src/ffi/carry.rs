@@ -14,8 +14,8 @@ use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
 use crate::Error;
 
-/// A channel of any kind. Whose a value is after a call that failed depends on why it failed, so
-/// all of them tell what was thrown.
+/// A channel of any kind. After a call that failed it depends on the reason whose the value is, so
+/// all of these operations tell what was thrown.
 pub(super) trait Carrier {
     fn send(&self, value: Owned) -> Result<(), WaitError>;
     fn send_timeout(&self, value: Owned, time: Duration) -> Result<(), Refused>;
@@ -27,11 +27,11 @@ pub(super) trait Carrier {
     fn next(&self) -> Option<Result<Owned, WaitError>>;
 }
 
-/// Why a value was not sent, and the value, if nobody got it.
+/// Why a value was not sent; and the value itself, if no receiver has got it.
 pub(super) type Refused = (WaitError, Option<Owned>);
 
-/// `$channel` carries `Owned`s, as `$value`s. All inlined: a frame of its own would lie in every
-/// parked tasklet.
+/// Implements [`Carrier`] for `$channel`, which carries `Owned`s as `$value`s. All of it is
+/// inlined: a frame of its own would lie in every parked tasklet.
 macro_rules! carrier {
     ($channel:ty, $value:ty) => {
         impl $crate::ffi::carry::Carrier for $channel {
@@ -88,8 +88,8 @@ pub(super) struct Carrying<C> {
     pub(super) destroy: hsw_destroy,
 }
 
-/// Sends with `send`. A value that it gives back for want of patience stays the caller's; otherwise
-/// it is freed.
+/// Sends with `send`. A value that `send` gives back because nobody took it in time stays the
+/// caller's; in all other failures it is freed.
 pub(super) fn send<H, C>(
     handle: H,
     value: *mut c_void,
@@ -113,13 +113,13 @@ fn refused((ended, back): Refused) -> WaitError {
         (WaitError::Hindered(own), Some(value)) if gives_back(own) => {
             let _callers = value.take();
         }
-        // Freed, or somebody got it.
+        // The value is freed here, unless a receiver has got it.
         (_, other) => drop(other),
     }
     ended
 }
 
-/// Sends; waits for at most so many nanoseconds.
+/// Sends; waits for at most `timeout_ns` nanoseconds.
 pub(super) fn send_within<H, C>(handle: H, value: *mut c_void, timeout_ns: u64) -> hsw_status
 where
     H: Handle<Object: Deref<Target = Carrying<C>>>,
@@ -133,7 +133,7 @@ where
     }
 }
 
-/// Sends; waits as long as it takes.
+/// Sends; waits for as long as it takes.
 pub(super) fn send_patiently<C: Carrier>(to: &C, value: Owned) -> Result<(), Refused> {
     to.send(value).map_err(|error| (error, None))
 }
@@ -156,7 +156,7 @@ where
     })
 }
 
-/// Receives; waits for at most so many nanoseconds.
+/// Receives; waits for at most `timeout_ns` nanoseconds.
 pub(super) fn receive_within<H, C>(
     handle: H,
     value: *mut *mut c_void,
@@ -177,7 +177,7 @@ where
 
 /// Sends an exception.
 ///
-/// SAFETY: `message` is null or a string, by the contract of the interface.
+/// SAFETY: `message` is null or a string that ends in a zero byte.
 pub(super) unsafe fn send_throw<H, C>(
     handle: H,
     payload: *mut c_void,
@@ -189,7 +189,7 @@ where
     C: Carrier,
 {
     entry(|| {
-        // SAFETY: as above.
+        // SAFETY: `message` is null or ends in a zero byte, as the caller has promised.
         let error = unsafe { status::thrown(payload, destroy, message) };
         Ok(object::get(handle)?.borrow().channel.send_throw(error)?)
     })
@@ -197,7 +197,7 @@ where
 
 /// Sends one value after the other.
 ///
-/// SAFETY: `values` is null or has `count` elements, by the contract of the interface.
+/// SAFETY: `values` is null or has `count` readable elements.
 pub(super) unsafe fn send_sequence<H, C>(
     handle: H,
     values: *const *mut c_void,
@@ -214,9 +214,10 @@ where
         }
         let kept = object::get(handle)?;
         let to: &Carrying<C> = kept.borrow();
-        // Made owners at once, so that a failure in the middle frees the rest.
+        // All values get their owners at once, so that a failure in the middle frees the rest.
         let owned: Vec<Owned> = (0..count)
-            // SAFETY: as above.
+            // SAFETY: `i` is less than `count`, and `values` has `count` elements, as the caller
+            // has promised; null was refused above.
             .map(|i| Owned::new(unsafe { values.add(i).read() }, to.destroy))
             .collect();
         set_if_wanted(sent, 0);

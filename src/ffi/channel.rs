@@ -22,16 +22,17 @@ pub struct hsw_channel {
 
 /// A handle of a channel between tasklets of any threads. Any thread may use it, and give it back.
 ///
-/// As a channel of one thread (`hsw_channel`), except: a partner on another thread is made runnable
-/// there, whatever the preference, and the caller goes on without a switch. Nobody can see who
-/// waits. Values, and the function that frees them, cross threads. A thread with nothing else to do
-/// sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts all threads that use the
-/// library: the last one that can run does not get to wait.
+/// It differs from a channel of one thread (`hsw_channel`) as follows. A partner on another thread
+/// is made runnable there, whatever the preference, and the caller goes on without a switch. Nobody
+/// can see which tasklets wait. The values, and the function that frees them, cross threads. A
+/// thread with nothing else to do sleeps in the system until it is woken. `HSW_ERR_DEADLOCK` counts
+/// all threads that use the library: the last one that can run is not allowed to wait.
 ///
-/// A thread that does not use the library yet is counted by the handle that is on its way to it:
-/// *give each thread a handle of its own* (`hsw_thread_channel_retain`) when it is started. While
-/// there are a handle that nobody has used yet and a thread that has not used the library yet, no
-/// deadlock is found. With a handle that others use already, it would be found too early.
+/// A thread that does not use the library yet is counted by means of the handle that is on its way
+/// to it: *give each thread a handle of its own* (`hsw_thread_channel_retain`) when it is started.
+/// As long as some handle has never been used and some thread has not used the library yet, no
+/// deadlock is reported. If the new thread shares a handle that others use already, a deadlock may
+/// be reported too early.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_thread_channel {
@@ -39,13 +40,13 @@ pub struct hsw_thread_channel {
     pub handle: u64,
 }
 
-/// Who runs first when sender and receiver have met.
+/// Which side runs first when a sender and a receiver have met.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum hsw_preference {
     /// The receiver: a send switches to it at once. The default.
     HSW_PREFER_RECEIVER = -1,
-    /// Whoever came second goes on.
+    /// The side that came second goes on.
     HSW_PREFER_NEITHER = 0,
     /// The sender.
     HSW_PREFER_SENDER = 1,
@@ -91,8 +92,8 @@ pub unsafe extern "C" fn hsw_channel_retain(
     object::retain(channel, other)
 }
 
-/// Gives a handle back. It is stale from now on. The channel lives on while others have handles or
-/// a tasklet is in a call of it.
+/// Gives a handle back; it is stale from now on. The channel lives on while there are other handles
+/// or a tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
     object::release(channel)
@@ -100,10 +101,11 @@ pub extern "C" fn hsw_channel_release(channel: hsw_channel) -> hsw_status {
 
 /// Sends a value; blocks while nobody receives.
 ///
-/// The value is the channel's from now on, *also when this call fails* (but for mistakes of the
-/// caller's, after which nothing has changed): then the channel's `destroy` frees it, unless a
-/// receiver has it already. (A sender that is killed after its value was taken gets `HSW_ERR_EXIT`,
-/// too; so a sender cannot know whether a value is its own again, and must not have to.)
+/// The value is the channel's from now on, *also when this call fails*: then the channel's
+/// `destroy` frees it, unless a receiver has it already. Only after a mistake of the caller's (a
+/// status from `HSW_ERR_NULL` on) nothing has changed. (A sender that is killed after its value was
+/// taken gets `HSW_ERR_EXIT`, too. So a sender cannot know whether the value is its own again, and
+/// does not need to.)
 #[no_mangle]
 pub extern "C" fn hsw_channel_send(channel: hsw_channel, value: *mut c_void) -> hsw_status {
     carry::send(channel, value, carry::send_patiently)
@@ -118,8 +120,8 @@ pub unsafe extern "C" fn hsw_channel_receive(
     carry::receive(channel, value, Carrier::receive)
 }
 
-/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds
-/// as in `hsw_tasklet_throw`.
+/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. The rules for the payload are
+/// those of `hsw_tasklet_throw`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_send_throw(
     channel: hsw_channel,
@@ -127,11 +129,11 @@ pub unsafe extern "C" fn hsw_channel_send_throw(
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> hsw_status {
-    // SAFETY: the contract of the interface.
+    // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
     unsafe { carry::send_throw(channel, payload, destroy, message) }
 }
 
-/// Sends `count` values one after the other. For all of them the same holds as in
+/// Sends `count` values one after the other. The rules for each value are those of
 /// `hsw_channel_send`. `sent` (may be null) gets how many were sent, also on failure; the others
 /// have been freed then.
 ///
@@ -143,7 +145,7 @@ pub unsafe extern "C" fn hsw_channel_send_sequence(
     count: usize,
     sent: *mut usize,
 ) -> hsw_status {
-    // SAFETY: the contract of the interface.
+    // SAFETY: `values` is null or has `count` elements (contract of the interface).
     unsafe { carry::send_sequence(channel, values, count, sent) }
 }
 
@@ -177,8 +179,9 @@ pub unsafe extern "C" fn hsw_channel_try_receive(
 /// `HSW_NO_LIMIT`: as long as it takes). `HSW_ERR_TIMEOUT`: nobody received, and the value is still
 /// the caller's. On any other failure it is freed.
 ///
-/// Who looks at the clock: `hsw_pump`, `hsw_tick` and the other calls that drive the main loop, or
-/// `hsw_fire_due`. Main drives the loop itself while it waits here.
+/// The clock is looked at by `hsw_pump`, `hsw_tick` and the other calls that drive the main loop,
+/// and by `hsw_fire_due`: nobody else ends the wait in time. The main tasklet drives the loop
+/// itself while it waits here.
 #[no_mangle]
 pub extern "C" fn hsw_channel_send_timeout(
     channel: hsw_channel,
@@ -188,7 +191,7 @@ pub extern "C" fn hsw_channel_send_timeout(
     carry::send_within(channel, value, timeout_ns)
 }
 
-/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as
+/// As `hsw_channel_receive`, but waits for at most `timeout_ns` nanoseconds, by the rules of
 /// `hsw_channel_send_timeout`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_receive_timeout(
@@ -240,9 +243,9 @@ pub extern "C" fn hsw_channel_close(channel: hsw_channel) -> hsw_status {
     tell(channel, |c| c.channel.close())
 }
 
-/// Closes the channel and ends the waits of all who wait on it with `HSW_ERR_CLOSED`; `woken` (may
-/// be null) gets how many. They are queued, none has run yet. What senders were about to send is
-/// freed.
+/// Closes the channel and ends with `HSW_ERR_CLOSED` all waits on it; `woken` (may be null) gets
+/// how many. The tasklets are queued, but none has run yet. The values that senders had to hand
+/// over are freed.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_close_and_wake(
     channel: hsw_channel,
@@ -275,7 +278,7 @@ pub unsafe extern "C" fn hsw_channel_is_closed(
     ask(channel, closed, "closed", |c| c.channel.is_closed())
 }
 
-/// How many tasklets wait: senders count up, receivers down.
+/// How many tasklets wait: a positive number of senders, or a negative number of receivers.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_balance(
     channel: hsw_channel,
@@ -284,8 +287,8 @@ pub unsafe extern "C" fn hsw_channel_balance(
     ask(channel, balance, "balance", |c| c.channel.balance())
 }
 
-/// The first tasklet that waits on the channel; the handle of nothing when none does. The caller
-/// owns the handle. For the others: `hsw_channel_waiting`.
+/// The first tasklet that waits on the channel; the null handle when none does. The caller owns the
+/// handle. `hsw_channel_waiting` tells the others, too.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_queue(
     channel: hsw_channel,
@@ -296,10 +299,10 @@ pub unsafe extern "C" fn hsw_channel_queue(
     })
 }
 
-/// All who wait on the channel, in the order in which they came, also those that wait with a time
-/// limit, in a select, or drive the main loop meanwhile; a tasklet is named once for each of its
-/// waits. At most `capacity` handles are written to `tasklets`, which may be null when `capacity`
-/// is 0; the caller owns each. `count` gets how many wait.
+/// All tasklets that wait on the channel, in the order in which they came; also those that wait
+/// with a time limit or in a select, and those that drive the main loop meanwhile. A tasklet is
+/// named once for each of its waits. At most `capacity` handles are written to `tasklets`, which
+/// may be null when `capacity` is 0; the caller owns each. `count` gets how many tasklets wait.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_waiting(
     channel: hsw_channel,
@@ -331,9 +334,9 @@ pub unsafe extern "C" fn hsw_channel_waiting(
     })
 }
 
-/// Keeps a pointer of the host's with the channel, for all of its handles. What was there is freed
-/// with the function that came with it; so is this one, with `destroy` (may be null), when the
-/// channel goes, or when this call fails.
+/// Keeps a pointer of the host's with the channel, for all of its handles. The previous pointer is
+/// freed with the function that came with it. This one is freed with `destroy` (may be null) when
+/// it is replaced, when the channel goes, or when this call fails.
 #[no_mangle]
 pub extern "C" fn hsw_channel_set_user_data(
     channel: hsw_channel,
@@ -356,7 +359,7 @@ pub unsafe extern "C" fn hsw_channel_user_data(
     })
 }
 
-/// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
+/// A number that is the channel's alone while it lives: equal ids name the same channel. Never 0.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_channel_id(channel: hsw_channel, id: *mut usize) -> hsw_status {
     ask(channel, id, "id", |c| c.channel.id())

@@ -1,11 +1,11 @@
-//! Listings for people.
+//! Listings of tasklets for people to read.
 
 use core::ffi::{c_char, c_void};
 use core::fmt;
 
 use super::{entry, hsw_status, thread_state, Failure};
 
-/// Gets a piece of text: `length` bytes, which do not end in a zero and may end in the middle of a
+/// Gets a piece of text: `length` bytes. They do not end in a zero, and may end in the middle of a
 /// line. It must neither use this library nor unwind.
 pub type hsw_write =
     Option<unsafe extern "C" fn(text: *const c_char, length: usize, user: *mut c_void)>;
@@ -17,8 +17,8 @@ struct Writer {
 
 impl fmt::Write for Writer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // SAFETY: the contract of the interface: a function of this type with what was given for
-        // it.
+        // SAFETY: `write` is a function of this type that does not unwind, and `user` was given for
+        // it (contract of the interface).
         thread_state::inside(|| unsafe {
             (self.write)(text.as_ptr().cast(), text.len(), self.user)
         });
@@ -26,9 +26,10 @@ impl fmt::Write for Writer {
     }
 }
 
-/// Writes a line for each tasklet of the calling thread, main first: name, state, for a blocked one
-/// its channel's id and direction, and where its stack is. With `backtraces`, each started one's
-/// backtrace follows (not without std; slow). `user` is passed on to `write`.
+/// Writes a line for each tasklet of the calling thread, main first. It tells the name, the state,
+/// for a blocked tasklet the channel's id and the direction, and where the stack is. With
+/// `backtraces`, the backtrace of each started tasklet follows (only with std; slow). `user` is
+/// passed on to `write`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_dump_tasklets(
     write: hsw_write,
@@ -37,7 +38,7 @@ pub unsafe extern "C" fn hsw_dump_tasklets(
 ) -> hsw_status {
     entry(|| {
         let write = write.ok_or(Failure::Null("write"))?;
-        // This writer fails for nothing.
+        // This writer never fails.
         let _ = crate::dump_tasklets(&mut Writer { write, user }, backtraces);
         Ok(())
     })

@@ -6,8 +6,8 @@ use super::object::{self, get, handle_of_process};
 use super::status::{self, LastError};
 use super::{entry, hsw_status, out};
 
-/// A handle of an error: of what a call failed with, payload and all. Any thread may use it, and it
-/// has one owner, who gives it back with `hsw_error_release`.
+/// A handle of an error that a call failed with, payload included. Any thread may use it. It has
+/// one owner, who gives it back with `hsw_error_release`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_error {
@@ -17,9 +17,9 @@ pub struct hsw_error {
 
 handle_of_process!(hsw_error, Arc<LastError>, Error);
 
-/// Keeps the calling tasklet's last error, which is forgotten at its next failing call: so that
-/// what cleans up may fail, and the error go on all the same, with `hsw_error_fail`. The last error
-/// stays what it is.
+/// Keeps the calling tasklet's last error, which would be forgotten at its next failing call. So
+/// code that cleans up may fail, and still pass the first error on with `hsw_error_fail`. The last
+/// error stays what it is.
 ///
 /// `HSW_ERR_STATE`: there is none.
 #[no_mangle]
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn hsw_error_retain(error: hsw_error, other: *mut hsw_erro
     object::retain(error, other)
 }
 
-/// Gives a handle back. With the last one, and the last copy elsewhere, a payload goes.
+/// Gives a handle back. A payload is freed with the last handle of it and the last copy elsewhere.
 #[no_mangle]
 pub extern "C" fn hsw_error_release(error: hsw_error) -> hsw_status {
     object::release(error)
@@ -52,7 +52,7 @@ pub extern "C" fn hsw_error_release(error: hsw_error) -> hsw_status {
 
 /// Makes the error the calling tasklet's last one, and returns its status: a function that ends
 /// with `return hsw_error_fail(error)` fails with the very error that was kept. The handle stays
-/// the caller's. (A handle that names no error is a failure like any other.)
+/// the caller's. (If the handle names no error, that is a failure like any other.)
 #[no_mangle]
 pub extern "C" fn hsw_error_fail(error: hsw_error) -> hsw_status {
     let mut again = None;

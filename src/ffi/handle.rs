@@ -9,27 +9,28 @@
 //!  +--------+--------------+------------------+---------------------+
 //! ```
 //!
-//! or, when any thread may use the object, of a table of the process: the thread is 0 then.
+//! or, when any thread may use the object, a slot of a table of the process: then the thread is 0.
 //!
 //! * **Stale.** A slot's generation grows with every release, so that a released handle no longer
-//!   matches. A slot whose generation is used up is retired, never reused: a stale handle is
-//!   *always* found out, not just likely.
+//!   matches. A slot whose generations are used up is retired and never reused: a stale handle is
+//!   *always* detected, not just with high probability.
 //! * **Double release.** Every handle has one owner: `hsw_..._retain` makes a new handle of the
-//!   same object rather than counting up on the old one. So the second release of a handle is an
-//!   error of whoever does it, also while others hold handles of the same object (with a count, the
-//!   second release would take away somebody else's reference unnoticed).
-//! * **Wrong thread.** No two threads that live have the same tag, so that a foreign handle is told
-//!   apart without looking at the other thread's memory. The tag of a thread that has ended is
-//!   given again, with the generations that its tables had come to: on the next thread that has it
-//!   the old handles are stale, on all others foreign, and nowhere good.
-//! * **Wrong kind.** A channel in a tasklet's place is found out, if the types of the header were
-//!   cast away.
+//!   same object rather than counting up on the old one. So the second release of a handle is
+//!   always an error, also while others hold handles of the same object. (With a count, the second
+//!   release would take away somebody else's reference unnoticed.)
+//! * **Wrong thread.** No two living threads have the same tag, so a foreign handle is detected
+//!   without a look at the other thread's memory. When a thread has ended its tag is given out
+//!   again, together with the generations that its tables had reached: for the next thread with
+//!   that tag the old handles are stale, for all others they are foreign, and nowhere are they
+//!   good.
+//! * **Wrong kind.** A channel in a tasklet's place is detected, even if the types of the header
+//!   were cast away.
 //!
-//! Pointers with a magic word cannot do that: memory of a freed object is reused by the allocator.
-//! The price is a bounds check, a comparison and a reference count per call. The limits, each an
-//! error and not a wrap: 2^24 live handles of a kind per thread (per process, for objects of the
-//! process), 65,535 threads at a time. What is used up for good is a slot, after 2^19 handles: a
-//! table after 2^43.
+//! Pointers with a magic word cannot do that, because the allocator reuses the memory of a freed
+//! object. The price is a bounds check, a comparison and a reference count per call. The limits,
+//! each an error and not a wrap: 2^24 live handles of a kind per thread (per process, for objects
+//! of the process), and 65,535 threads at a time. A slot is used up for good after 2^19 handles,
+//! and so a table after 2^43.
 
 use alloc::vec::Vec;
 
@@ -96,7 +97,7 @@ impl Kind {
 /// Why a handle does not name an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
-    /// The handle of nothing: all bits zero.
+    /// The null handle: all bits zero.
     Null,
     /// Released, or never made by this library.
     Stale,
@@ -121,14 +122,14 @@ fn field(id: u64, shift: u32, bits: u32) -> u32 {
     ((id >> shift) & ((1 << bits) - 1)) as u32
 }
 
-/// What a handle says beside its kind and thread.
+/// The parts of a handle beside its kind and thread.
 pub(super) struct Parts {
     pub(super) generation: u32,
     pub(super) index: u32,
 }
 
 impl Parts {
-    /// Takes a handle of that kind and thread apart.
+    /// Splits a handle of that kind and thread into its parts; an error if it is none.
     #[inline]
     pub(super) fn of(id: u64, kind: Kind, thread: u16) -> Result<Parts, Fault> {
         if id >> (GENERATION_BITS + INDEX_BITS) != Parts::above(kind, thread) {
@@ -162,7 +163,7 @@ fn fault(id: u64, kind: Kind, thread: u16) -> Fault {
     } else if its_kind != kind as usize {
         Fault::WrongKind
     } else if thread == PROCESS {
-        // What belongs to no thread cannot belong to another one.
+        // An object that belongs to no thread cannot belong to another one.
         Fault::Stale
     } else {
         Fault::WrongThread
@@ -174,7 +175,7 @@ enum Slot<T> {
         generation: u32,
         value: T,
     },
-    /// The generation is that of its next object; beyond the last one there is none.
+    /// `generation` is that of the slot's next object. Beyond the last one there is no next object.
     Free {
         generation: u32,
         next: u32,
@@ -190,8 +191,8 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// `thread` is the tag of the owning thread; `generations` is what the table of the thread that
-    /// had the tag before has [left](Table::generations).
+    /// `thread` is the tag of the owning thread; `generations` is what the previous table with that
+    /// tag has [left](Table::generations).
     pub(super) fn new(kind: Kind, thread: u16, generations: Vec<u32>) -> Self {
         let mut table = Table {
             kind,
@@ -209,8 +210,8 @@ impl<T> Table<T> {
         table
     }
 
-    /// For each slot the generation of its next object. With these the next table of the tag
-    /// begins, so that it does not take the handles of this one for its own.
+    /// For each slot the generation of its next object. The next table with this tag begins with
+    /// these, so that it does not take the handles of this one for its own.
     pub(super) fn generations(&self) -> Vec<u32> {
         let next = |slot: &Slot<T>| match slot {
             Slot::Live { generation, .. } => generation + 1,
@@ -361,7 +362,7 @@ mod tests {
         let old: Vec<u64> = (0..3).map(|n| first.insert(n).unwrap()).collect();
         first.remove(old[1]).unwrap();
         let again = first.insert(7).unwrap();
-        // Some are live still, as those of a thread that was left within a tasklet.
+        // Some handles are still live, as when a thread is left within a tasklet.
         let mut next = Table::new(Kind::Queue, 9, first.generations());
         assert_eq!(next.live(), 0);
         let new: Vec<u64> = (0..9).map(|n| next.insert(n).unwrap()).collect();
@@ -369,7 +370,7 @@ mod tests {
             assert_eq!(next.get(stale), Err(Fault::Stale));
         }
         assert!((0..9).all(|n| next.get(new[n as usize]) == Ok(&n)));
-        // A slot that is used up stays so.
+        // A used-up slot stays used up.
         let used_up = Table::<u8>::new(Kind::Queue, 9, alloc::vec![LAST_GENERATION + 1]);
         let mut heir = Table::new(Kind::Queue, 9, used_up.generations());
         assert_eq!(field(heir.insert(1).unwrap(), 0, INDEX_BITS), 1);

@@ -13,10 +13,11 @@ use crate::thread::allow_threads;
 use crate::thread::host_lock::{Event, Happening, Hook, HostLock, Owner, Settings};
 
 /// A lock under which one thread at a time runs its tasklets, as with an interpreter's global lock.
-/// Any thread may use the handle, and give it back. Only threads that have joined the lock know of
-/// it. Its owner gives it up, to who has waited longest, in every wait of the library with nobody
-/// else to run, in `hsw_allow_threads`, when its turn is up and somebody waits (not while an atomic
-/// tasklet runs), and when its thread ends. Code that neither switches nor waits keeps it.
+/// Any thread may use the handle, and give it back. Only threads that have joined the lock obey it.
+/// The owner hands it to the thread that has waited longest: in every wait of the library when no
+/// other tasklet of the thread can run; in `hsw_allow_threads`; when its turn is up and another
+/// thread waits (not while an atomic tasklet runs); and when its thread ends. Code that neither
+/// switches nor waits keeps it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_host_lock {
@@ -26,19 +27,19 @@ pub struct hsw_host_lock {
 
 handle_of_process!(hsw_host_lock, HostLock, HostLock);
 
-/// When the owner's turn is up, if another thread waits.
+/// When the owner's turn is up, if another thread waits. The limit that is reached first counts.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_host_lock_settings {
-    /// When it has made so many switches while another waits; pumps and runs count as well. 0 and 1
-    /// are the first; `HSW_NO_LIMIT`: switches do not count.
+    /// Its turn is up when it has made this many switches while another thread waits; pumps and
+    /// runs count as well. 0 means 1; `HSW_NO_LIMIT`: switches do not count.
     pub switches: u64,
-    /// At the first switch when it has had the lock for so many nanoseconds; `HSW_NO_LIMIT`: time
-    /// does not count.
+    /// Its turn is up at the first switch after it has had the lock for this many nanoseconds;
+    /// `HSW_NO_LIMIT`: time does not count.
     pub time_ns: u64,
 }
 
-/// Fills in the settings that a null pointer means: 5 ms, however many switches.
+/// Fills in the settings that a null pointer stands for: 5 ms, and no limit of switches.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_host_lock_settings_default(
     settings: *mut hsw_host_lock_settings,
@@ -65,7 +66,7 @@ pub unsafe extern "C" fn hsw_host_lock_new(
     lock: *mut hsw_host_lock,
 ) -> hsw_status {
     object::make(lock, "lock", || {
-        // SAFETY: null, or as the contract of the interface says.
+        // SAFETY: null, or a pointer to readable settings (contract of the interface).
         let settings = match unsafe { settings.as_ref() } {
             None => Settings::default(),
             Some(settings) => Settings {
@@ -86,37 +87,37 @@ pub unsafe extern "C" fn hsw_host_lock_retain(
     object::retain(lock, other)
 }
 
-/// Gives a handle (not the lock) back. It is stale from now on. Threads that have joined the lock
-/// stay with it.
+/// Gives a handle (not the lock) back; it is stale from now on. Threads that have joined the lock
+/// remain members.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_release(lock: hsw_host_lock) -> hsw_status {
     object::release(lock)
 }
 
-/// The calling thread takes the lock, which blocks the *thread* until it is its turn, and runs only
-/// while it has it from now on: until it leaves, or ends. No-op for a member. `HSW_ERR_STATE`: it
-/// has joined another one.
+/// The calling thread takes the lock, which blocks the *thread* until it is its turn. From then on
+/// it runs only while it has the lock, until it leaves or ends. No-op for a member.
+/// `HSW_ERR_STATE`: it has joined another lock.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_join(lock: hsw_host_lock) -> hsw_status {
     entry(|| get(lock)?.join().map_err(Failure::own))
 }
 
-/// The calling thread gives the lock up for good. No-op for one that has not joined it, and within
-/// `hsw_allow_threads`.
+/// The calling thread gives the lock up for good. No-op for a thread that has not joined it, and
+/// within `hsw_allow_threads`.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_leave(lock: hsw_host_lock) -> hsw_status {
     tell(lock, HostLock::leave)
 }
 
-/// The calling thread joins, and so does every thread that uses the library: those to come with
-/// their first call, those that are there at their next switch or pump. Not the workers of pools.
-/// Fails as `hsw_host_lock_join`.
+/// The calling thread joins, and so does every thread that uses the library: new threads with their
+/// first call, present ones at their next switch or pump. The workers of pools do not. Fails as
+/// `hsw_host_lock_join` does.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_install(lock: hsw_host_lock) -> hsw_status {
     entry(|| get(lock)?.install().map_err(Failure::own))
 }
 
-/// Threads to come join no lock. Those that have joined stay members.
+/// New threads join no lock from now on. Present members remain.
 #[no_mangle]
 pub extern "C" fn hsw_host_lock_uninstall() -> hsw_status {
     entry(|| {
@@ -125,8 +126,8 @@ pub extern "C" fn hsw_host_lock_uninstall() -> hsw_status {
     })
 }
 
-/// The lock that the calling thread has joined; the handle of nothing when it has not. The caller
-/// owns the handle.
+/// The lock that the calling thread has joined; the null handle when there is none. The caller owns
+/// the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_host_lock_current(lock: *mut hsw_host_lock) -> hsw_status {
     entry(|| {
@@ -137,11 +138,11 @@ pub unsafe extern "C" fn hsw_host_lock_current(lock: *mut hsw_host_lock) -> hsw_
 }
 
 /// Calls `function(argument)`, and lets other threads have the lock meanwhile: for blocking work of
-/// the host's own. Nests; for a thread that has joined no lock it just calls the function.
-/// `argument` may point to the caller's stack.
+/// the host's own. Calls nest. A thread that has joined no lock just calls the function. `argument`
+/// may point to the caller's stack.
 ///
-/// Inside, no tasklet runs: what would switch or pump fails with `HSW_ERR_SWITCH_TRAP`, what would
-/// wait with `HSW_ERR_BLOCK_TRAP`.
+/// Inside, no tasklet runs: calls that would switch or pump fail with `HSW_ERR_SWITCH_TRAP`, calls
+/// that would wait with `HSW_ERR_BLOCK_TRAP`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_allow_threads(
     function: hsw_function,
@@ -149,7 +150,8 @@ pub unsafe extern "C" fn hsw_allow_threads(
 ) -> hsw_status {
     entry(|| {
         let function = function.ok_or(Failure::Null("function"))?;
-        // SAFETY: the contract of the interface: a function of this type with the argument for it.
+        // SAFETY: `function` has this type and accepts `argument` (contract of the interface); if
+        // it is unwound, the process ends (`thread_state::returning`).
         allow_threads(|| {
             thread_state::inside(|| unsafe { thread_state::unwindable(function)(argument) })
         });
@@ -191,15 +193,16 @@ pub struct hsw_host_lock_stats {
     pub contended: u64,
     /// Times that its owner's turn was up.
     pub turns_up: u64,
-    /// Nanoseconds that threads have waited for it, together; those that still do not counted.
+    /// Nanoseconds that threads have waited for it, summed up; without waits that are still going
+    /// on.
     pub waited_ns: u64,
     /// The longest of these waits.
     pub longest_wait_ns: u64,
-    /// Nanoseconds that it was owned; the present owner not counted.
+    /// Nanoseconds that it was owned, without the present owner's turn.
     pub held_ns: u64,
     /// Threads that wait.
     pub waiting: usize,
-    /// Who has it.
+    /// Its owner.
     pub owner: hsw_host_lock_owner,
 }
 
@@ -252,20 +255,20 @@ pub struct hsw_host_lock_event {
     pub what: i32,
     /// The thread that it happened to.
     pub who: hsw_host_lock_owner,
-    /// Who has the lock, when it is contended.
+    /// The owner of the lock, when it is contended.
     pub owner: hsw_host_lock_owner,
     /// How long the thread waited for it (acquired), or had it (released), in nanoseconds.
     pub time_ns: u64,
 }
 
-/// Called by the thread that something happened to. It may look, but what would switch or wait is
-/// refused. It must not unwind.
+/// Called on the thread that the event happened to. It may ask questions, but calls that would
+/// switch or wait are refused. It must not unwind.
 pub type hsw_host_lock_hook =
     Option<unsafe extern "C" fn(event: *const hsw_host_lock_event, user: *mut c_void)>;
 
-/// Sets what is told of the lock's events, by all threads; null clears it. `user` is passed on, and
-/// freed with `destroy_user` (may be null), on any thread, when the hook has been replaced and no
-/// call of it is under way, or when this call fails.
+/// Sets the function that is told of the lock's events on all threads; null clears it. `user` is
+/// passed on to it. `user` is freed with `destroy_user` (may be null), on any thread, when the hook
+/// has been replaced and no call of it is under way any more, or when this call fails.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_host_lock_set_hook(
     lock: hsw_host_lock,
@@ -290,9 +293,10 @@ pub unsafe extern "C" fn hsw_host_lock_set_hook(
                     owner: hsw_host_lock_owner::of(owner),
                     time_ns: time.map_or(0, nanoseconds),
                 };
-                let user = &user; // the whole of it is captured, not its field
-                                  // SAFETY: the contract of the interface: a hook of this type,
-                                  // which does not unwind, and what goes with it.
+                // The closure captures the whole of `user`, not its field.
+                let user = &user;
+                // SAFETY: `hook` has this type, does not unwind, and accepts `user` (contract of
+                // the interface).
                 thread_state::call_back(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
             })
         });

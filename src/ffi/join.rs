@@ -1,4 +1,4 @@
-//! Tasklets with a result that somebody waits for.
+//! Tasklets with a result that another tasklet waits for.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -16,9 +16,8 @@ use crate::error::WaitError;
 use crate::join::{self, JoinHandle};
 use crate::Error;
 
-/// A handle of a tasklet's result, once it has ended; for its owner and thread the same holds as
-/// for `hsw_tasklet`. The last one frees a result that nobody took; the tasklet runs on all the
-/// same.
+/// A handle of a tasklet's result; the rules for its owner and thread are those of `hsw_tasklet`.
+/// With the last handle, a result that nobody took is freed; the tasklet runs on all the same.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_join {
@@ -26,9 +25,9 @@ pub struct hsw_join {
     pub handle: u64,
 }
 
-/// As `hsw_entry`, with a result: what it has written to `*result` (null at first) when it returns
-/// `HSW_OK`. What it ends with otherwise is what who joins it is told (`HSW_ERR_THROWN`), and what
-/// it has written is still its own to free.
+/// As `hsw_entry`, with a result. When it returns `HSW_OK`, the result is what it has written to
+/// `*result` (null at first). When it returns another status, the tasklet that joins it fails with
+/// `HSW_ERR_THROWN`, and whatever it has written to `*result` is still its own to free.
 pub type hsw_join_entry =
     Option<unsafe extern "C" fn(argument: *mut c_void, result: *mut *mut c_void) -> RawStatus>;
 
@@ -47,8 +46,8 @@ impl Task {
     fn run(self) -> Result<Owned, Error> {
         let mut result = ptr::null_mut();
         let function = self.function;
-        // SAFETY: the contract of the interface: an `hsw_join_entry`, which does not unwind; and
-        // the argument given with it.
+        // SAFETY: the function is an `hsw_join_entry` that accepts this argument (contract of the
+        // interface); if it is unwound, the process ends (`thread_state::returning`).
         at_root(self.argument, |argument| unsafe {
             thread_state::unwindable_with_result(function)(argument, &raw mut result)
         })?;
@@ -56,9 +55,9 @@ impl Task {
     }
 }
 
-/// As `hsw_spawn`, for a tasklet with a result: `hsw_join_wait` gets it. `destroy_result` (may be
-/// null) frees a result that nobody takes. What the tasklet fails with goes to who joins it, and
-/// neither to `hsw_run` nor to an error handler.
+/// As `hsw_spawn`, for a tasklet with a result, which `hsw_join_wait` gets. `destroy_result` (may
+/// be null) frees a result that nobody takes. A failure of the tasklet goes to the caller of
+/// `hsw_join_wait`, and neither to `hsw_run` nor to an error handler.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_spawn(
     function: hsw_join_entry,
@@ -68,7 +67,8 @@ pub unsafe extern "C" fn hsw_join_spawn(
     join: *mut hsw_join,
 ) -> hsw_status {
     entry(|| {
-        // SAFETY: the contract of the interface, for this block and the next.
+        // SAFETY: `options` is null or points to options whose strings end in a zero byte (contract
+        // of the interface); the same for the next block.
         let argument = Owned::new(argument, unsafe { destroyer(options) });
         let function = function.ok_or(Failure::Null("function"))?;
         let join = out(join, "join")?;
@@ -109,13 +109,13 @@ pub extern "C" fn hsw_join_release(join: hsw_join) -> hsw_status {
 /// `HSW_NO_LIMIT`: as long as it takes), and takes its result, which is the caller's.
 ///
 /// `HSW_ERR_THROWN`: the tasklet failed, or something was thrown at the caller;
-/// `hsw_last_error_payload` has what an exception carries, `hsw_last_error_cause` the status that
-/// the tasklet returned otherwise. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was killed.
-/// `HSW_ERR_CLOSED`: somebody has had the result. `HSW_ERR_TIMEOUT`: the time is over; the tasklet
-/// goes on, and can be joined again.
+/// `hsw_last_error_payload` has what an exception carries, otherwise `hsw_last_error_cause` has the
+/// status that the tasklet returned. `HSW_ERR_PANICKED`: it panicked. `HSW_ERR_STATE`: it was
+/// killed. `HSW_ERR_CLOSED`: the result has been taken before. `HSW_ERR_TIMEOUT`: the time is over;
+/// the tasklet goes on, and can be joined again.
 ///
-/// The result stays until somebody has it: a caller that is killed, or thrown at, before this call
-/// has returned leaves it to the next.
+/// The result stays until a call has returned it: a caller that is killed, or thrown at, before
+/// this call has returned leaves it to the next caller.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_wait(
     join: hsw_join,
@@ -145,20 +145,21 @@ fn not_taken(handle: &JoinHandle<Owned>) -> Done {
     ))
 }
 
-/// An error of the wait gets the tasklet's name; what was thrown has words of its own.
+/// An error of the wait itself gets the tasklet's name; what was thrown has words of its own.
 #[inline(never)] // its locals would lie in every parked tasklet
 fn about(handle: &JoinHandle<Owned>, ended: WaitError) -> Failure {
     let tasklet = || Subject::Named(Kind::Tasklet, label(handle.tasklet()));
     Failure::from(ended).about(tasklet)
 }
 
-/// Has the tasklet ended, so that its result can be had without waiting (if nobody has had it)?
+/// Whether the tasklet has ended, so that its result can be had without waiting (unless it was
+/// taken already).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_is_done(join: hsw_join, done: *mut bool) -> hsw_status {
     ask(join, done, "done", |handle| handle.is_done())
 }
 
-/// The tasklet: to name, kill or look at. The caller owns the handle.
+/// The tasklet, for its name, its state or a kill. The caller owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_join_tasklet(join: hsw_join, tasklet: *mut hsw_tasklet) -> hsw_status {
     ask_or_fail(join, tasklet, "tasklet", |handle| {

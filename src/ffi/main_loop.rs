@@ -19,12 +19,12 @@ fn current() -> Result<MainLoop, Failure> {
 
 /// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has
 /// answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. Never
-/// waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells whether all ran until they
-/// blocked.
+/// waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells whether all tasklets ran until
+/// they blocked.
 ///
-/// The clock is looked at on every switch, after one turn at least; who did not get a turn is first
-/// in the next tick. Call it from the main tasklet. Fails with the error of a tasklet that nobody
-/// handled; the others stay queued for the next tick.
+/// The clock is looked at on every switch, but at least one tasklet has its turn. A tasklet that
+/// got no turn is among the first in the next tick. Call it from the main tasklet. Fails with the
+/// error of a tasklet that nobody handled; the other tasklets stay queued for the next tick.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_status {
     entry(|| {
@@ -43,8 +43,8 @@ pub unsafe extern "C" fn hsw_tick(budget_ns: u64, complete: *mut bool) -> hsw_st
 
 /// Wakes tasklets as `hsw_tick` does, but runs none. Waits up to `limit_ns` nanoseconds for
 /// something to happen (`HSW_NO_LIMIT`: as long as it takes), and not at all while tasklets are
-/// runnable. `done` (may be null) gets how much happened. What a game loop calls in the rest of its
-/// frame, instead of sleeping.
+/// runnable. `done` (may be null) gets how many things happened. A game loop calls this in the rest
+/// of its frame, instead of sleeping.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status {
     entry(|| {
@@ -53,8 +53,8 @@ pub unsafe extern "C" fn hsw_pump(limit_ns: u64, done: *mut usize) -> hsw_status
     })
 }
 
-/// Pumps, waits and runs tasklets until none is runnable, sleeping, at a socket or in an offload
-/// call, and nobody has a `hsw_work` of the loop. For programs without frames.
+/// Pumps, waits and runs tasklets until none is runnable, sleeping, waiting for a socket or in an
+/// offload call, and nobody has an `hsw_work` of the loop. For programs without frames.
 #[no_mangle]
 pub extern "C" fn hsw_run_until_idle() -> hsw_status {
     entry(|| Ok(current()?.free_run(true)?))
@@ -71,7 +71,7 @@ pub extern "C" fn hsw_run_until_stopped() -> hsw_status {
 #[repr(C)]
 pub struct hsw_loop_info {
     /// Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call,
-    /// no event, no `hsw_work`? (Another thread may.)
+    /// no event, no `hsw_work`? (Another thread may still do so.)
     pub idle: bool,
     /// Tasklets that wait for sockets.
     pub sockets: usize,
@@ -101,8 +101,8 @@ pub unsafe extern "C" fn hsw_get_loop_info(info: *mut hsw_loop_info) -> hsw_stat
     })
 }
 
-/// A reference to a thread's main loop that any thread may use, and give back. The loop does not
-/// live longer for it.
+/// A reference to a thread's main loop. Any thread may use it, and give it back. It does not keep
+/// the loop alive.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_loop {
@@ -131,17 +131,17 @@ pub extern "C" fn hsw_loop_release(main_loop: hsw_loop) -> hsw_status {
 }
 
 /// Has the loop's thread call `function(argument)` in its next pump, and ends its wait. Events are
-/// called in the order they came, on the tasklet that pumps: they may send on channels with a
-/// waiting receiver, and spawn tasklets; what blocks for long belongs into one.
+/// called in the order they came, on the tasklet that pumps. They may send on channels with a
+/// waiting receiver, and spawn tasklets; work that blocks for long belongs in such a tasklet.
 ///
-/// What it returns other than `HSW_OK` is the failure of a tasklet made for that: it goes to the
-/// error handler, or arrives from the next `hsw_run` or `hsw_tick`.
+/// If the function returns something other than `HSW_OK`, that is the failure of a tasklet made for
+/// this purpose: it goes to the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
 ///
 /// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees
 /// it, on whatever thread, when the function has returned or will not be called. It must not point
 /// to a sliced stack.
 ///
-/// `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: it has not pumped for 16,384 events.
+/// `HSW_ERR_STATE`: the thread is gone. `HSW_ERR_LIMIT`: 16,384 events wait for its next pump.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_loop_post(
     main_loop: hsw_loop,
@@ -162,25 +162,25 @@ pub unsafe extern "C" fn hsw_loop_post(
     })
 }
 
-/// Ends the loop's wait (`hsw_pump`, and the runs that wait), or its next one, with nothing to do.
-/// No-op when the thread is gone.
+/// Ends the loop's wait (in `hsw_pump`, and in the runs that wait), or its next one if it does not
+/// wait now. No-op when the thread is gone.
 #[no_mangle]
 pub extern "C" fn hsw_loop_interrupt(main_loop: hsw_loop) -> hsw_status {
     tell(main_loop, Remote::interrupt)
 }
 
 /// Ends `hsw_run_until_stopped` or `hsw_run_until_idle` once the tasklets that are runnable have
-/// run; before the next one if none is under way. No-op when the thread is gone.
+/// run. If neither is under way, ends the next one. No-op when the thread is gone.
 #[no_mangle]
 pub extern "C" fn hsw_loop_stop(main_loop: hsw_loop) -> hsw_status {
     tell(main_loop, Remote::stop)
 }
 
-/// Says that its holder will post to a loop: until it is given back the loop is not idle, and who
-/// is the last to block on its thread sleeps instead of getting `HSW_ERR_DEADLOCK` (if the process
-/// has other threads). For threads that the library knows nothing of, as long as they have work for
-/// the loop; a `hsw_loop` may be kept by anybody, and promises nothing. Any thread may use it, and
-/// give it back.
+/// A promise that its holder will post to a loop. Until it is given back the loop is not idle, and
+/// if the last runnable tasklet of its thread blocks, the thread sleeps instead of failing with
+/// `HSW_ERR_DEADLOCK` (if the process has other threads). It is for threads that the library knows
+/// nothing of, as long as they have work for the loop. (An `hsw_loop` alone promises nothing:
+/// anybody may keep one.) Any thread may use it, and give it back.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_work {
@@ -202,16 +202,16 @@ pub unsafe extern "C" fn hsw_work_retain(work: hsw_work, other: *mut hsw_work) -
     object::retain(work, other)
 }
 
-/// There is no more to come. Ends the loop's wait, if it was the last promise and nothing else is
+/// Ends the promise. Ends the loop's wait as well, if this was the last promise and nothing else is
 /// left to wait for.
 #[no_mangle]
 pub extern "C" fn hsw_work_release(work: hsw_work) -> hsw_status {
     object::release(work)
 }
 
-/// Blocks the calling tasklet for at least so many nanoseconds; the others run meanwhile. 0 lets
-/// them run once, as `hsw_schedule`; `HSW_NO_LIMIT` is as long as it takes to be killed.
-/// `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+/// Blocks the calling tasklet for at least this many nanoseconds; the others run meanwhile. 0 lets
+/// them run once, as `hsw_schedule` does; `HSW_NO_LIMIT` sleeps until the tasklet is killed.
+/// `HSW_ERR_ARGUMENT`: any other number above `INT64_MAX`, which negative numbers become.
 #[no_mangle]
 pub extern "C" fn hsw_sleep(nanoseconds: u64) -> hsw_status {
     entry(|| {

@@ -1,16 +1,17 @@
 //! The C ABI: what `include/hardswitch.h` declares.
 //!
-//! It owns the tables of handles and the last errors, one set per thread (`local`); everything else
-//! is the runtime's. It never unwinds into C, never lends C a pointer into the runtime, and never
-//! holds one of its own borrows while it calls the runtime: that call may switch to a tasklet which
-//! calls the C ABI again.
+//! It owns the tables of handles and the last errors, one set per thread (`thread_state`);
+//! everything else is the runtime's. It never unwinds into C, never lends C a pointer into the
+//! runtime, and never holds one of its own borrows while it calls the runtime: that call may switch
+//! to a tasklet which calls the C ABI again.
 //!
 //! # Safety, for the whole interface
-//! Every function may be called with any handle; a handle that is not good is an error code. Of
-//! pointers the functions can only tell null. So each one that is not null must be what the header
-//! says it is: an out-parameter points to writable memory of its type, a string ends in a zero
-//! byte, a buffer has the bytes its size promises, and a function pointer is a function of that
-//! type which does not unwind (the C++ header sees to that).
+//! Every function may be called with any handle: a handle that is not good is an error code. Of a
+//! pointer the functions can only tell whether it is null. So each pointer that is not null must be
+//! what the header says it is (the *contract of the interface*): an out-parameter points to
+//! writable memory of its type, a string ends in a zero byte, a buffer has the bytes that its size
+//! promises, and a function pointer is a function of that type which does not unwind (the C++
+//! header sees to that).
 
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // said once, above
@@ -55,7 +56,7 @@ mod thread;
 #[cfg(feature = "std")]
 mod timer;
 
-/// What `slot` is made of; `models/` has others.
+/// The primitives of `slot`; `models/` has others.
 mod prim {
     pub(super) use core::sync::atomic::{AtomicU64, Ordering};
 }
@@ -75,8 +76,8 @@ type Done = core::result::Result<(), Failure>;
 /// Runs the body of an entry: no panic of it gets out, its failure becomes the last error of the
 /// calling tasklet, and its status the entry's.
 ///
-/// Switching inside of `catch_unwind` is fine: while nobody panics it is two labels in the unwind
-/// table, no state.
+/// It is fine to switch inside of `catch_unwind`: while nobody panics it consists of two labels in
+/// the unwind table and has no state.
 #[inline(always)] // a frame of its own would lie in every parked tasklet
 fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     #[cfg(feature = "std")]
@@ -90,7 +91,7 @@ fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     }
 }
 
-/// Runs code that C cannot learn the failure of (destructors, mere questions).
+/// Runs code whose failure cannot be told to C: destructors, and questions that have no status.
 fn quietly<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
     #[cfg(feature = "std")]
     return std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(otherwise);
@@ -106,8 +107,9 @@ struct Out<T>(*mut T);
 
 impl<T> Out<T> {
     fn set(self, value: T) {
-        // SAFETY: not null (checked on making); otherwise the caller's promise, see the module's
-        // contract. `write` and not an assignment: the memory need not be initialised.
+        // SAFETY: not null (checked when this `Out` was made), so by the contract of the interface
+        // it points to writable memory for a `T`. It is a `write` and not an assignment because the
+        // memory need not be initialised.
         unsafe { self.0.write(value) }
     }
 }
@@ -128,8 +130,8 @@ fn set_if_wanted<T>(pointer: *mut T, value: T) {
     }
 }
 
-/// A time of C's, in nanoseconds; none for `HSW_NO_LIMIT`. Negative numbers become large ones on
-/// their way here.
+/// A time of C's, in nanoseconds; `None` for `HSW_NO_LIMIT`. C converts a negative number to a
+/// large one, which is an error here.
 fn time_limit(nanoseconds: u64) -> Result<Option<Duration>, Failure> {
     match nanoseconds {
         run::HSW_NO_LIMIT => Ok(None),
@@ -143,7 +145,7 @@ fn time_limit(nanoseconds: u64) -> Result<Option<Duration>, Failure> {
 
 /// A string of the caller's, copied.
 ///
-/// SAFETY: null, or a string as the module's contract says.
+/// SAFETY: `pointer` is null or points to a string that ends in a zero byte.
 unsafe fn string(
     pointer: *const c_char,
     name: &'static str,
@@ -151,7 +153,7 @@ unsafe fn string(
     if pointer.is_null() {
         return Err(Failure::Null(name));
     }
-    // SAFETY: not null; a string by the contract of this function.
+    // SAFETY: not null, so a string that ends in a zero byte, as the caller has promised.
     let bytes = unsafe { CStr::from_ptr(pointer) };
     Ok(String::from_utf8_lossy(bytes.to_bytes()).into_owned())
 }

@@ -15,9 +15,8 @@ use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
 use crate::net::{TcpListener, TcpStream};
 
-/// A handle of a socket; for its owner and thread the same holds as for `hsw_tasklet`. A handle
-/// that is used by several tasklets at a time is fine: a reader and a writer do not disturb each
-/// other.
+/// A handle of a socket; the rules for its owner and thread are those of `hsw_tasklet`. Several
+/// tasklets may use one handle at a time: a reader and a writer do not disturb each other.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_socket {
@@ -49,8 +48,8 @@ fn with_stream<R>(
 }
 
 /// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also
-/// while a worker looks up the name. Each address of the host is tried. All that together takes
-/// `timeout_ns` nanoseconds at most (`HSW_NO_LIMIT`: as long as the system tries).
+/// while a worker looks up the name. Each address of the host is tried in turn. All of it together
+/// takes at most `timeout_ns` nanoseconds (`HSW_NO_LIMIT`: as long as the system tries).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_connect(
     host: *const c_char,
@@ -60,7 +59,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
 ) -> hsw_status {
     entry(|| {
         let socket = out(socket, "socket")?;
-        // SAFETY: the contract of the interface.
+        // SAFETY: `host` is null or ends in a zero byte (contract of the interface).
         let host = unsafe { super::string(host, "host") }?;
         let until = time_limit(timeout_ns)?.and_then(|time| Instant::now().checked_add(time));
         let stream = TcpStream::connect_host_until(&host, port, until).map_err(|failure| {
@@ -72,8 +71,8 @@ pub unsafe extern "C" fn hsw_tcp_connect(
     })
 }
 
-/// Listens at an address ("127.0.0.1", "::") and a port, 0 for any that is free: `hsw_socket_port`
-/// tells which.
+/// Listens at an address ("127.0.0.1", "::") and a port. Port 0 stands for any free one:
+/// `hsw_socket_port` tells which it is.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_listen(
     address: *const c_char,
@@ -82,7 +81,7 @@ pub unsafe extern "C" fn hsw_tcp_listen(
 ) -> hsw_status {
     entry(|| {
         let socket = out(socket, "socket")?;
-        // SAFETY: the contract of the interface.
+        // SAFETY: `address` is null or ends in a zero byte (contract of the interface).
         let address = unsafe { super::string(address, "address") }?;
         let Ok(ip) = address.parse() else {
             return Err(Failure::Argument(format!("'{address}' is no IP address")));
@@ -119,8 +118,8 @@ pub unsafe extern "C" fn hsw_tcp_accept(
     })
 }
 
-/// Receives up to `size` bytes; waits while there are none. 0 in `*received`: the peer has ended
-/// the stream.
+/// Receives up to `size` bytes; waits while there are none. 0 in `*received` means that the peer
+/// has ended the stream.
 ///
 /// The buffer may lie on the calling tasklet's stack, also a sliced one: it is written only while
 /// the tasklet runs.
@@ -139,8 +138,8 @@ pub unsafe extern "C" fn hsw_socket_read(
         let bytes: &mut [u8] = if size == 0 {
             &mut []
         } else {
-            // SAFETY: not null; `size` writable bytes that nobody else uses meanwhile, by the
-            // contract of the interface.
+            // SAFETY: not null, and it has `size` writable bytes that nobody else uses during the
+            // call (contract of the interface).
             unsafe { core::slice::from_raw_parts_mut(buffer.cast(), size) }
         };
         received.set(with_stream(socket, |mut stream| stream.read(bytes))?);
@@ -148,12 +147,12 @@ pub unsafe extern "C" fn hsw_socket_read(
     })
 }
 
-/// Sends all `size` bytes; waits while the system takes no more. For the data the same holds as for
-/// the buffer of `hsw_socket_read`.
+/// Sends all `size` bytes; waits while the system takes no more. The rules for the data are those
+/// for the buffer of `hsw_socket_read`.
 ///
-/// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a write that
-/// has timed out goes on with those that are left. Who leaves it null can only give the connection
-/// up then.
+/// `sent` (may be null) gets how many bytes the system has taken, *also on failure*: a caller whose
+/// write has timed out goes on with the rest. With null, the only thing left after a failure is to
+/// give the connection up.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_write(
     socket: hsw_socket,
@@ -169,7 +168,7 @@ pub unsafe extern "C" fn hsw_socket_write(
         let bytes: &[u8] = if size == 0 {
             &[]
         } else {
-            // SAFETY: not null; `size` readable bytes, by the contract of the interface.
+            // SAFETY: not null, and it has `size` readable bytes (contract of the interface).
             unsafe { core::slice::from_raw_parts(data.cast(), size) }
         };
         let mut count = 0;
@@ -179,9 +178,9 @@ pub unsafe extern "C" fn hsw_socket_write(
     })
 }
 
-/// How long a single wait of a read or a write (of a listener: of an accept) may last, in
-/// nanoseconds; then `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit. 0 is
-/// `HSW_ERR_ARGUMENT`.
+/// Sets how long a single wait of a read or a write may last, in nanoseconds; of a listener, a wait
+/// of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
+/// 0 is `HSW_ERR_ARGUMENT`.
 #[no_mangle]
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
     entry(|| {
@@ -202,13 +201,13 @@ pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -
     })
 }
 
-/// Ends the sending: the peer reads to the end of the stream. Reading goes on.
+/// Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.
 #[no_mangle]
 pub extern "C" fn hsw_socket_end_writing(socket: hsw_socket) -> hsw_status {
     entry(|| with_stream(socket, |stream| stream.shutdown(Shutdown::Write)))
 }
 
-/// The port of this end.
+/// The port of this end of the connection.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> hsw_status {
     entry(|| {
@@ -232,7 +231,7 @@ pub unsafe extern "C" fn hsw_socket_retain(
 }
 
 /// Closes the socket at once, for all its handles: tasklets that wait on it fail with `HSW_ERR_IO`.
-/// The handle stays to be released.
+/// The handles must still be released.
 #[no_mangle]
 pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
     object::tell(socket, |socket| match &**socket {
@@ -241,7 +240,7 @@ pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
     })
 }
 
-/// Gives a handle back. It is stale from now on. The socket is closed with its last handle, once no
+/// Gives a handle back; it is stale from now on. The socket is closed with its last handle, once no
 /// tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_socket_release(socket: hsw_socket) -> hsw_status {

@@ -1,5 +1,5 @@
-//! What all kinds of handles have in common: the bodies of the entries that differ in the kind
-//! alone.
+//! What all kinds of handles have in common: the bodies of the entries that differ only in the
+//! kind.
 
 use core::borrow::Borrow;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -10,25 +10,27 @@ use super::{entry, hsw_status, out, set_if_wanted, Done};
 
 /// A type of handles of C's.
 pub(super) trait Handle: Copy {
-    /// What one names.
+    /// The object that a handle names.
     type Object;
-    /// What keeps it while a call works on it: the handle may be given back meanwhile.
+    /// What keeps the object while a call works on it, since the handle may be given back
+    /// meanwhile.
     type Kept: Borrow<Self::Object>;
     const KIND: Kind;
-    /// Is it the process's, not a thread's?
+    /// Do the objects belong to the process, and not to a thread?
     const OF_PROCESS: bool = false;
 
     fn of(number: u64) -> Self;
 
-    /// The three operations of the table that has the objects. None of them runs code of C's.
+    /// The three operations of the table that holds the objects. None of them calls functions of
+    /// C's.
     fn insert(object: Self::Object) -> Found<u64>;
     fn look_up(self) -> Found<Self::Kept>;
-    /// The handle is stale from now on. What is returned goes when the caller drops it, which may
-    /// run code of C's.
+    /// The handle is stale from now on. The object is dropped when the caller drops the returned
+    /// value, which may call functions of C's.
     fn remove(self) -> Found<Self::Kept>;
 }
 
-/// What a table says, if there is one for the calling thread.
+/// The answer of a table, if there is a table for the calling thread.
 pub(super) type Found<T> = Result<Result<T, Fault>, Failure>;
 
 fn found<H: Handle, T>(found: Found<T>) -> Result<T, Failure> {
@@ -124,7 +126,7 @@ pub(super) fn hand_out<H: Handle>(object: H::Object) -> Result<H, Failure> {
     Ok(H::of(number))
 }
 
-/// As [`hand_out`]; the handle of nothing for nothing.
+/// As [`hand_out`]; the null handle if there is no object.
 pub(super) fn hand_out_or_none<H: Handle>(object: Option<H::Object>) -> Result<H, Failure> {
     object.map_or(Ok(H::of(0)), hand_out)
 }
@@ -135,7 +137,8 @@ pub(super) fn take_back<H: Handle>(handle: H) -> Done {
     if H::OF_PROCESS {
         SHARED.fetch_sub(1, Ordering::Relaxed);
     }
-    // With no table borrowed: this may run destructors and tasklets, which may come back here.
+    // No table is borrowed here: the drop may run destructors and tasklets, which may come back
+    // here.
     drop(object);
     Ok(())
 }
@@ -158,8 +161,8 @@ pub(super) fn retain<H: Handle<Object: Clone>>(handle: H, other: *mut H) -> hsw_
     make(other, "other", || Ok(get(handle)?.borrow().clone()))
 }
 
-/// As [`retain`], for objects of which each handle has one of its own: by it the runtime knows a
-/// handle that nobody has used yet.
+/// As [`retain`], for objects of which each handle has a clone of its own: it tells the runtime
+/// which handles nobody has used yet.
 #[cfg(feature = "std")]
 pub(super) fn retain_own<H, O>(handle: H, other: *mut H) -> hsw_status
 where
@@ -184,7 +187,7 @@ pub(super) fn tell<H: Handle>(handle: H, action: impl FnOnce(&H::Object)) -> hsw
     })
 }
 
-/// The body of an entry that asks for something, and writes the answer to `*answer`.
+/// The body of an entry that asks a question, and writes the answer to `*answer`.
 pub(super) fn ask<H: Handle, A>(
     handle: H,
     answer: *mut A,
@@ -194,7 +197,7 @@ pub(super) fn ask<H: Handle, A>(
     ask_or_fail(handle, answer, name, |object| Ok(question(object)))
 }
 
-/// As [`ask`], where the asking can fail.
+/// As [`ask`], for a question that can fail.
 pub(super) fn ask_or_fail<H: Handle, A>(
     handle: H,
     answer: *mut A,

@@ -12,26 +12,27 @@ use crate::offload::{self, Call, Pool, Refusal, Settings};
 use crate::Error;
 
 /// A blocking function, called on a worker thread. It may use nothing that belongs to the tasklet's
-/// thread: none of its handles, and no address of a sliced stack. What it returns is the result. It
-/// must not unwind.
+/// thread: none of its handles, and no address of a sliced stack. It returns the result. It must
+/// not unwind.
 pub type hsw_job = Option<unsafe extern "C" fn(argument: *mut c_void) -> *mut c_void>;
 
-/// Gets the outcome of a job that its tasklet did not wait for to the end: `HSW_OK` and the result,
-/// which is the callback's then; or why the job was not called (`HSW_ERR_CLOSED`: its pool was shut
-/// down before), and null. Called once, on the tasklet's thread, in a pump of its main loop, or,
-/// when the outcome was there already, as the tasklet leaves the wait. It must not block or unwind.
+/// Gets the outcome of a job that its tasklet did not wait for to the end. That is `HSW_OK` and the
+/// result, which is the callback's from then on; or the reason why the job was not called
+/// (`HSW_ERR_CLOSED`: its pool was shut down before), and null. It is called once, on the tasklet's
+/// thread: in a pump of its main loop, or, if the outcome is there already, when the tasklet leaves
+/// the wait. It must not block or unwind.
 pub type hsw_abandoned =
     Option<unsafe extern "C" fn(outcome: hsw_status, result: *mut c_void, user: *mut c_void)>;
 
-/// What a pool may use.
+/// What a pool may use at most.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_pool_settings {
-    /// Threads, at most. At least 1.
+    /// Threads, at most. 1 or more.
     pub threads: usize,
-    /// Bytes of stack of each thread; the system's minimum if that is more.
+    /// Bytes of stack of each thread; if the system's minimum is larger, that.
     pub stack_size: usize,
-    /// Calls that may wait for a thread. At least 1.
+    /// Calls that may wait for a thread. 1 or more.
     pub queue: usize,
 }
 
@@ -55,7 +56,7 @@ pub struct hsw_pool {
 
 handle_of_process!(hsw_pool, Pool, Pool);
 
-/// The status of what a pool refuses; none for other errors.
+/// The status of a refusal by the pool; none for other errors.
 fn refusal(error: &Error) -> Option<hsw_status> {
     match Refusal::of(error)? {
         Refusal::Settings(_) | Refusal::InUse => Some(hsw_status::HSW_ERR_SETTINGS),
@@ -79,8 +80,8 @@ fn of_call(ended: WaitError) -> Failure {
     }
 }
 
-/// Fills in the settings that the process's pool has unless told otherwise: 4 threads of 256 KiB,
-/// 1024 calls that wait.
+/// Fills in the settings that the process's pool has by default: 4 threads of 256 KiB, and 1024
+/// calls that may wait.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pool_settings_default(settings: *mut hsw_pool_settings) -> hsw_status {
     entry(|| {
@@ -89,7 +90,7 @@ pub unsafe extern "C" fn hsw_pool_settings_default(settings: *mut hsw_pool_setti
     })
 }
 
-/// Fills in settings for a console: 2 threads of 64 KiB, 64 calls that wait.
+/// Fills in settings for a console: 2 threads of 64 KiB, and 64 calls that may wait.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pool_settings_console(settings: *mut hsw_pool_settings) -> hsw_status {
     entry(|| {
@@ -100,9 +101,9 @@ pub unsafe extern "C" fn hsw_pool_settings_console(settings: *mut hsw_pool_setti
 
 /// The settings that C asks for.
 ///
-/// SAFETY: null, or as the contract of the interface says.
+/// SAFETY: `settings` is null or points to readable settings.
 unsafe fn wanted(settings: *const hsw_pool_settings) -> Settings {
-    // SAFETY: as above.
+    // SAFETY: null, or readable, as the caller has promised.
     let Some(settings) = (unsafe { settings.as_ref() }) else {
         return Settings::default();
     };
@@ -113,25 +114,25 @@ unsafe fn wanted(settings: *const hsw_pool_settings) -> Settings {
     }
 }
 
-/// Settings of the process's pool, before its first use; null: the default ones.
-/// `HSW_ERR_SETTINGS`: it is in use already, or a value cannot be.
+/// Sets what the process's pool may use, before its first use; null: the default settings.
+/// `HSW_ERR_SETTINGS`: it is in use already, or a value is out of range.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload_configure(settings: *const hsw_pool_settings) -> hsw_status {
     entry(|| {
-        // SAFETY: the contract of the interface.
+        // SAFETY: `settings` is null or points to readable settings (contract of the interface).
         offload::configure(unsafe { wanted(settings) }).map_err(of_pool)
     })
 }
 
 /// Makes a pool; no thread is started yet. Null: the default settings. `HSW_ERR_SETTINGS`: a value
-/// cannot be.
+/// is out of range.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pool_new(
     settings: *const hsw_pool_settings,
     pool: *mut hsw_pool,
 ) -> hsw_status {
     object::make(pool, "pool", || {
-        // SAFETY: the contract of the interface.
+        // SAFETY: `settings` is null or points to readable settings (contract of the interface).
         Pool::new(unsafe { wanted(settings) }).map_err(of_pool)
     })
 }
@@ -148,17 +149,17 @@ pub unsafe extern "C" fn hsw_pool_retain(pool: hsw_pool, other: *mut hsw_pool) -
     object::retain(pool, other)
 }
 
-/// Gives a handle back. It is stale from now on, for all threads. The last one shuts the pool down
-/// as `hsw_pool_shutdown` does, and blocks the thread as long.
+/// Gives a handle back; it is stale from now on, for all threads. The last one shuts the pool down
+/// as `hsw_pool_shutdown` does, and blocks the thread as long as that does.
 #[no_mangle]
 pub extern "C" fn hsw_pool_release(pool: hsw_pool) -> hsw_status {
     object::release(pool)
 }
 
-/// Takes no more calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the
-/// *thread* until then. The outcomes come home with the next pump of those who called. With
-/// `cancel`, calls that no thread has begun are given back: they fail with `HSW_ERR_CLOSED`. Twice
-/// is fine.
+/// Refuses new calls (`HSW_ERR_CLOSED`), finishes those it has, and ends the threads. Blocks the
+/// *thread* until then. The outcomes arrive with the next pump of the threads that called. With
+/// `cancel`, calls that no worker has begun are given back: they fail with `HSW_ERR_CLOSED`. To
+/// call it twice is fine.
 #[no_mangle]
 pub extern "C" fn hsw_pool_shutdown(pool: hsw_pool, cancel: bool) -> hsw_status {
     object::tell(pool, |pool| {
@@ -179,7 +180,7 @@ pub unsafe extern "C" fn hsw_pool_get_settings(
     ask(pool, settings, "settings", |pool| pool.settings().into())
 }
 
-/// Threads started so far, and calls that wait for one. Either may be null.
+/// How many threads were started so far, and how many calls wait for one. Either may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_pool_load(
     pool: hsw_pool,
@@ -193,14 +194,14 @@ pub unsafe extern "C" fn hsw_pool_load(
     })
 }
 
-/// A call of a blocking function. Set all to zero for the defaults; but mind `timeout_ns`.
+/// A call of a blocking function. Zero is a good default for everything but `timeout_ns`.
 #[repr(C)]
 pub struct hsw_offload_call {
     /// The function.
     pub job: hsw_job,
-    /// What it is called with. The runtime's once the call is made, whatever its status, mistakes
-    /// included: if the job is never called, `destroy_argument` frees it; once called, the job
-    /// must, which may be after a call that has failed.
+    /// The argument of the job. Once the call is made it is the runtime's, whatever the status,
+    /// mistakes included. If the job is never called, `destroy_argument` frees it. If the job is
+    /// called, it must free it; that may be after the call has failed.
     pub argument: *mut c_void,
     /// Frees the argument of a job that is never called. May be null. Any thread may call it.
     pub destroy_argument: hsw_destroy,
@@ -209,12 +210,12 @@ pub struct hsw_offload_call {
     /// How long the tasklet waits, in nanoseconds; `HSW_NO_LIMIT`: as long as it takes. 0: until
     /// the next pump.
     pub timeout_ns: u64,
-    /// Where the job runs; the handle of nothing: in the process's pool.
+    /// The pool in which the job runs; the null handle: the process's pool.
     pub pool: hsw_pool,
     /// Gets the outcome if the tasklet does not wait to the end. May be null: then `destroy_result`
     /// frees the result.
     pub on_abandoned: hsw_abandoned,
-    /// What the callback is called with. The runtime's, as the argument.
+    /// An argument for the callback. It is the runtime's, like `argument`.
     pub user: *mut c_void,
     /// Frees `user` when the callback has returned or will not be called, on the tasklet's thread.
     /// May be null.
@@ -226,15 +227,15 @@ pub struct hsw_offload_call {
 ///
 /// If the caller does not wait to the end (it was killed, or the time was over: `HSW_ERR_TIMEOUT`),
 /// the job still runs on, and its outcome goes to `on_abandoned`. `HSW_ERR_WOULD_BLOCK`: the pool's
-/// queue is full. `HSW_ERR_CLOSED`: the pool has been shut down. `HSW_ERR_IO`: no thread can be
-/// made.
+/// queue is full. `HSW_ERR_CLOSED`: the pool has been shut down. `HSW_ERR_IO`: the system makes no
+/// more threads.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload_with(
     call: *const hsw_offload_call,
     result: *mut *mut c_void,
 ) -> hsw_status {
     entry(|| {
-        // SAFETY: null, or as the contract of the interface says.
+        // SAFETY: `call` is null or points to a readable call (contract of the interface).
         run(
             unsafe { call.as_ref() }.ok_or(Failure::Null("call"))?,
             result,
@@ -242,7 +243,7 @@ pub unsafe extern "C" fn hsw_offload_with(
     })
 }
 
-/// As `hsw_offload_with`, for the common case.
+/// As `hsw_offload_with`, in the process's pool and without a callback for an abandoned job.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_offload(
     job: hsw_job,
@@ -267,7 +268,7 @@ pub unsafe extern "C" fn hsw_offload(
 }
 
 fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
-    // Both are ours from here on, whatever happens.
+    // Both are ours from here on, and are freed if the call fails.
     let argument = Sent::from(Owned::new(call.argument, call.destroy_argument));
     let user = Owned::new(call.user, call.destroy_user);
     let result = out(result, "result")?;
@@ -279,8 +280,8 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
     let destroy_result = call.destroy_result;
     let mut made = Call::new(move || {
         let (pointer, _) = Owned::from(argument).take();
-        // SAFETY: the contract of the interface: a job, with the argument given for it, called
-        // once.
+        // SAFETY: `job` is an `hsw_job` that accepts this argument and does not unwind (contract of
+        // the interface). This closure runs once.
         Sent::from(Owned::new(unsafe { job(pointer) }, destroy_result))
     })
     .pool(&pool);
@@ -296,8 +297,8 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
                     (status, ptr::null_mut())
                 }
             };
-            // SAFETY: the contract of the interface: a callback of this type, which does not
-            // unwind, and what goes with it.
+            // SAFETY: `callback` has this type, does not unwind, and accepts `user` (contract of
+            // the interface).
             thread_state::call_back(|| unsafe { callback(status, result, user.peek().0) });
         });
     }

@@ -10,7 +10,7 @@ use super::value::{hsw_destroy, Owned};
 use super::{hsw_status, set_if_wanted};
 use crate::QueueChannel;
 
-/// A handle of a channel with a queue; for its owner and thread the same holds as for
+/// A handle of a channel with a queue; the rules for its owner and thread are those of
 /// `hsw_tasklet`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub(super) type CQueue = Rc<Carrying<QueueChannel<Owned>>>;
 carrier!(QueueChannel<Owned>, Owned);
 handle_of_thread!(hsw_queue, CQueue, Queue, queues);
 
-/// Makes a channel that keeps up to `bound` values which nobody has received yet: a sender waits
-/// only when it is full, and nobody is switched to. `SIZE_MAX`: no bound. `destroy` (may be null)
-/// frees values that nobody will receive.
+/// Makes a channel that keeps up to `bound` values which nobody has received yet. A sender waits
+/// only while it is full, and a send does not switch to the receiver. `SIZE_MAX`: no bound.
+/// `destroy` (may be null) frees values that nobody will receive.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_new(
     bound: usize,
@@ -77,8 +77,8 @@ pub unsafe extern "C" fn hsw_queue_receive(
     carry::receive_within(queue, value, timeout_ns)
 }
 
-/// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. For the payload the
-/// same holds as in `hsw_tasklet_throw`.
+/// Queues an exception: the call that receives it returns `HSW_ERR_THROWN`. The rules for the
+/// payload are those of `hsw_tasklet_throw`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_send_throw(
     queue: hsw_queue,
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn hsw_queue_send_throw(
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> hsw_status {
-    // SAFETY: the contract of the interface.
+    // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
     unsafe { carry::send_throw(queue, payload, destroy, message) }
 }
 
@@ -96,8 +96,8 @@ pub unsafe extern "C" fn hsw_queue_next(queue: hsw_queue, value: *mut *mut c_voi
     carry::next(queue, value)
 }
 
-/// Closes the queue: nothing more is queued, and nobody may start to wait; what is queued can still
-/// be received. With `wake`, the waits of all who wait end with `HSW_ERR_CLOSED`.
+/// Closes the queue: no more values are queued, and nobody may start to wait. Values that are
+/// queued can still be received. With `wake`, all present waits end with `HSW_ERR_CLOSED`.
 #[no_mangle]
 pub extern "C" fn hsw_queue_close(queue: hsw_queue, wake: bool) -> hsw_status {
     tell(queue, |q| {
@@ -115,8 +115,8 @@ pub extern "C" fn hsw_queue_open(queue: hsw_queue) -> hsw_status {
     tell(queue, |q| q.channel.open())
 }
 
-/// How many values are queued; and in `balance` that number plus the senders that wait, or minus
-/// how many receivers wait. Either may be null.
+/// `length` gets how many values are queued; `balance` that number plus the senders that wait, or
+/// minus the receivers that wait. Either may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_queue_length(
     queue: hsw_queue,

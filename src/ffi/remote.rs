@@ -12,13 +12,14 @@ use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status, thread_state};
 use crate::thread::Remote;
 
-/// A reference to a tasklet that any thread may use, and give back. The tasklet lives on while
-/// there is one, as with a handle.
+/// A reference to a tasklet. Any thread may use it, and give it back. Like a handle it keeps the
+/// tasklet.
 ///
-/// What is asked of it is done on the tasklet's own thread, in the order of asking, at that
-/// thread's next switch or pump at the latest. Nothing here waits for it but `hsw_remote_with` and
-/// `hsw_remote_state`, and nothing ever switches the calling thread. So an operation that its
-/// thread refuses (`insert` of a tasklet that has ended meanwhile) is no error here.
+/// Requests are carried out on the tasklet's own thread, in the order in which they were made, at
+/// that thread's next switch or pump at the latest. Only `hsw_remote_with` and the functions that
+/// refer to it wait for that; none of them ever switches the calling thread to the tasklet. So an
+/// operation that the other thread refuses (`hsw_remote_insert` of a tasklet that has ended
+/// meanwhile) is no error here.
 ///
 /// As with `hsw_thread_channel`, each thread should get a handle of its own.
 #[repr(C)]
@@ -57,14 +58,15 @@ pub extern "C" fn hsw_remote_release(remote: hsw_remote) -> hsw_status {
     object::release(remote)
 }
 
-/// Gives a tasklet to another thread, which uses the library: one that has not started, is not
-/// queued, and was bound by `hsw_tasklet_bind_send` or not at all. `remote` refers to it there; the
-/// handles that there were are those of an empty tasklet. Waits until both threads have switched or
-/// pumped; the calling one need not.
+/// Gives a tasklet to another thread, which uses the library already. The tasklet must not have
+/// started and must not be queued, and must have been bound by `hsw_tasklet_bind_send` or not at
+/// all. `remote` refers to it on its new thread; the previous handles of it refer to an empty
+/// tasklet. Waits until both threads have switched or pumped; for the calling thread the wait is
+/// enough.
 ///
-/// `HSW_ERR_STATE`: there is no such thread, it ended, or the tasklet may not move; then nothing
-/// has changed. Otherwise as `hsw_remote_with`: after a failure of that kind the tasklet may be
-/// without a thread, whole, and can be given to another.
+/// `HSW_ERR_STATE`: there is no such thread, it has ended, or the tasklet may not move; then
+/// nothing has changed. Otherwise it fails as `hsw_remote_with` does: after such a failure the
+/// tasklet may be without a thread, but is whole, and can be given to another one.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_bind_thread(
     tasklet: hsw_tasklet,
@@ -78,16 +80,16 @@ pub unsafe extern "C" fn hsw_tasklet_bind_thread(
     })
 }
 
-/// As `hsw_tasklet_bind_thread`, for whom any thread refers to; also for one whose thread has
-/// ended. All references to it refer to it there then. No-op when it is there already.
+/// As `hsw_tasklet_bind_thread`, for a tasklet that any thread refers to, also one whose thread has
+/// ended. All references to it refer to it on the new thread then. No-op when it is there already.
 #[no_mangle]
 pub extern "C" fn hsw_remote_bind_thread(remote: hsw_remote, thread_id: u64) -> hsw_status {
     entry(|| Ok(get(remote)?.bind_thread_or(thread_id)?))
 }
 
 /// As `hsw_tasklet_bind_send`, on the tasklet's thread; with `paused`, it is alive and paused at
-/// once. Waits and fails as `hsw_remote_with`. One without a thread is bound at once, but cannot be
-/// paused (`HSW_ERR_STATE`).
+/// once. Waits and fails as `hsw_remote_with` does. A tasklet without a thread is bound at once,
+/// but cannot be paused (`HSW_ERR_STATE`).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_bind(
     remote: hsw_remote,
@@ -107,7 +109,7 @@ pub unsafe extern "C" fn hsw_remote_bind(
     })
 }
 
-/// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with`.
+/// Takes the function away again; its argument is freed. Waits and fails as `hsw_remote_with` does.
 #[no_mangle]
 pub extern "C" fn hsw_remote_unbind(remote: hsw_remote) -> hsw_status {
     entry(|| Ok(get(remote)?.unbind_or()?))
@@ -132,34 +134,34 @@ pub extern "C" fn hsw_remote_switch(remote: hsw_remote) -> hsw_status {
     entry(|| Ok(get(remote)?.switch_or()?))
 }
 
-/// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: that is gone.
+/// Appends the tasklet to the run queue of its thread. `HSW_ERR_STATE`: its thread is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_insert(remote: hsw_remote) -> hsw_status {
     entry(|| get(remote)?.insert().map_err(Failure::own))
 }
 
-/// Makes it the next one to run on its thread. `HSW_ERR_STATE`: that is gone.
+/// Makes it the next one to run on its thread. `HSW_ERR_STATE`: its thread is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_run(remote: hsw_remote) -> hsw_status {
     entry(|| get(remote)?.run().map_err(Failure::own))
 }
 
-/// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: that
-/// is gone.
+/// Makes a bound tasklet alive and appends it to the run queue of its thread. `HSW_ERR_STATE`: its
+/// thread is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_setup(remote: hsw_remote) -> hsw_status {
     entry(|| get(remote)?.setup().map_err(Failure::own))
 }
 
-/// Takes it out of the run queue of its thread. Nothing to do when that is gone.
+/// Takes it out of the run queue of its thread. No-op when its thread is gone.
 #[no_mangle]
 pub extern "C" fn hsw_remote_remove(remote: hsw_remote) -> hsw_status {
     entry(|| get(remote)?.remove().map_err(Failure::own))
 }
 
 /// Throws an exception into the tasklet, and makes it the next one to run on its thread; with
-/// `pending`, when its turn comes. For the payload the same holds as in `hsw_tasklet_throw`.
-/// `HSW_ERR_STATE`: its thread is gone.
+/// `pending` it runs when its turn comes. The rules for the payload are those of
+/// `hsw_tasklet_throw`. `HSW_ERR_STATE`: its thread is gone.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_throw(
     remote: hsw_remote,
@@ -169,7 +171,7 @@ pub unsafe extern "C" fn hsw_remote_throw(
     pending: bool,
 ) -> hsw_status {
     entry(|| {
-        // SAFETY: the contract of the interface.
+        // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
         let error = unsafe { status::thrown(payload, destroy, message) };
         let remote = get(remote)?;
         let posted = if pending {
@@ -182,8 +184,8 @@ pub unsafe extern "C" fn hsw_remote_throw(
 }
 
 /// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. It is the next one to run on its
-/// thread; with `pending`, when its turn comes. Nothing to do when its thread is gone: so is the
-/// tasklet.
+/// thread; with `pending` it runs when its turn comes. No-op when its thread is gone, since the
+/// tasklet is gone with it.
 #[no_mangle]
 pub extern "C" fn hsw_remote_kill(remote: hsw_remote, pending: bool) -> hsw_status {
     entry(|| {
@@ -197,8 +199,8 @@ pub extern "C" fn hsw_remote_kill(remote: hsw_remote, pending: bool) -> hsw_stat
     })
 }
 
-/// What is true of the tasklet on its thread: an or of `HSW_TASKLET_ALIVE` and the others. Waits
-/// and fails as `hsw_remote_with` does; 0 when its thread is gone.
+/// The state of the tasklet on its thread: the sum of the bits `HSW_TASKLET_ALIVE` and so on that
+/// hold. Waits and fails as `hsw_remote_with` does; 0 when its thread is gone.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_state(remote: hsw_remote, state: *mut u32) -> hsw_status {
     ask_or_fail(remote, state, "state", |remote| {
@@ -206,34 +208,36 @@ pub unsafe extern "C" fn hsw_remote_state(remote: hsw_remote, state: *mut u32) -
     })
 }
 
-/// The id of the tasklet, as `hsw_tasklet_id`. Another one when it has moved to another thread.
+/// The id of the tasklet, as `hsw_tasklet_id` says it. It changes when the tasklet moves to another
+/// thread.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_tasklet_id(remote: hsw_remote, id: *mut usize) -> hsw_status {
     ask(remote, id, "id", |remote| remote.tasklet_id())
 }
 
-/// The tasklet's thread, as `hsw_thread_id` says there; 0 when that is gone.
+/// The tasklet's thread, as `hsw_thread_id` says it there; 0 when that thread is gone.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_thread_id(remote: hsw_remote, id: *mut u64) -> hsw_status {
     ask(remote, id, "id", |remote| remote.thread().unwrap_or(0))
 }
 
-/// What `hsw_remote_with` calls, with a handle of the tasklet that is lent for the time of the
-/// call: `hsw_tasklet_retain` one to keep there. It runs on whatever tasklet is running on that
-/// thread, should not block, and must not unwind.
+/// A function that `hsw_remote_with` calls. It gets a handle of the tasklet that is lent for the
+/// time of the call; `hsw_tasklet_retain` makes one to keep there. It runs on whatever tasklet is
+/// running on that thread. It should not block, and must not unwind.
 pub type hsw_remote_function =
     Option<unsafe extern "C" fn(tasklet: hsw_tasklet, argument: *mut c_void)>;
 
-/// Has the tasklet's thread call `function(tasklet, argument)`, and waits until it has: until that
-/// thread switches or pumps. On its own thread it is called at once.
+/// Has the tasklet's thread call `function(tasklet, argument)`, and waits for the end of that call:
+/// that thread makes it when it switches or pumps next. On the tasklet's own thread the function is
+/// called at once.
 ///
 /// The argument is the runtime's from now on, also when this call fails: `destroy_argument` frees
 /// it, on whatever thread, when the function has returned or will not be called. It must not point
 /// to a sliced stack, the caller's own included.
 ///
-/// `HSW_ERR_STATE`: the thread is gone, or ended before it came to it. The call may also fail as
-/// any that waits (`HSW_ERR_EXIT`, `HSW_ERR_DEADLOCK`, `HSW_ERR_BLOCK_TRAP`, ...); the function may
-/// be called all the same then.
+/// `HSW_ERR_STATE`: the thread is gone, or ended before it made the call. It may also fail as any
+/// call that waits (`HSW_ERR_EXIT`, `HSW_ERR_DEADLOCK`, `HSW_ERR_BLOCK_TRAP`, ...); the function
+/// may be called all the same then.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_remote_with(
     remote: hsw_remote,
@@ -247,8 +251,8 @@ pub unsafe extern "C" fn hsw_remote_with(
         get(remote)?.with_or(move |tasklet| {
             let argument = Owned::from(argument);
             let lent = Lent::new(Some(tasklet));
-            // SAFETY: the contract of the interface: a function of this type, which does not
-            // unwind, and the argument for it.
+            // SAFETY: `function` has this type, does not unwind, and accepts this argument
+            // (contract of the interface).
             thread_state::call_back(|| unsafe { function(lent.handle(), argument.peek().0) });
         })?;
         Ok(())

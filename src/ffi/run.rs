@@ -1,4 +1,4 @@
-//! Runs with a budget, order, the clock, and what is measured.
+//! Runs with a budget, the order of tasklets, the clock, and measurements.
 
 use core::ffi::c_void;
 use core::time::Duration;
@@ -9,15 +9,15 @@ use super::tasklet::{hsw_entry, hsw_tasklet};
 use super::{entry, hsw_status, out, quietly, set_if_wanted, thread_state, time_limit};
 use crate::{Budget, Error, StateError};
 
-/// How long a run may take, in turns of tasklets and in time, whichever is used up first.
-/// `HSW_NO_LIMIT` is no limit.
+/// How long a run may take, in turns of tasklets and in time; the limit that is reached first
+/// counts. `HSW_NO_LIMIT` is no limit.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_budget {
-    /// How often a tasklet may be switched to. A tasklet that is alone and schedules has a turn as
-    /// well. With 0 nobody runs.
+    /// How often a tasklet may be switched to. A tasklet that schedules while no other can run uses
+    /// a turn as well. With 0 nobody runs.
     pub switches: u64,
-    /// Nanoseconds. 0 is one turn.
+    /// Nanoseconds. 0 allows one turn.
     pub time_ns: u64,
 }
 
@@ -35,10 +35,10 @@ pub struct hsw_run_report {
     pub completed: u64,
     /// What is left of the budget; `HSW_NO_LIMIT` where there was no limit.
     pub left: hsw_budget,
-    /// Was the budget used up?
+    /// Whether the budget was used up.
     pub used_up: bool,
-    /// Who was giving way when it was, if still queued; else the handle of nothing. The caller owns
-    /// the handle.
+    /// The tasklet that was giving way at that moment, if it is still queued; else the null handle.
+    /// The caller owns the handle.
     pub interrupted: hsw_tasklet,
 }
 
@@ -66,8 +66,8 @@ impl hsw_budget {
     }
 }
 
-/// As `hsw_run`, but comes back at once when the budget is used up; the others stay queued, and the
-/// next run goes on with them. Budgets are checked when tasklets switch: one that never gives way
+/// As `hsw_run`, but comes back when the budget is used up; the other tasklets stay queued, and the
+/// next run goes on with them. The budget is checked when tasklets switch: one that never gives way
 /// keeps its turn. Atomic tasklets are not interrupted. `report` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_run_with(
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn hsw_run_with(
     report: *mut hsw_run_report,
 ) -> hsw_status {
     entry(|| {
-        // SAFETY: null, or as the contract of the interface says.
+        // SAFETY: `budget` is null or points to a readable budget (contract of the interface).
         let budget = unsafe { budget.as_ref() }.ok_or(Failure::Null("budget"))?;
         let done = crate::core::run::run_with_or(budget.read()?)?;
         if report.is_null() {
@@ -97,15 +97,15 @@ pub unsafe extern "C" fn hsw_run_with(
     })
 }
 
-/// Whether `hsw_tasklet_run` nests, as in Stackless (the default), or puts its target first and
-/// leaves the order of all others. Of the calling thread; answers the old setting.
+/// Sets for the calling thread whether `hsw_tasklet_run` nests, as in Stackless (the default), or
+/// puts its target first and leaves the order of all others. Returns the old setting.
 #[no_mangle]
 pub extern "C" fn hsw_set_use_nested_tasklets(nested: bool) -> bool {
     quietly(true, || crate::set_use_nested_tasklets(nested))
 }
 
-/// Whether the run times of the calling thread's tasklets are measured; answers the old setting.
-/// Off at first.
+/// Sets whether the run times of the calling thread's tasklets are measured; not by default.
+/// Returns the old setting.
 #[no_mangle]
 pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
     quietly(false, || crate::set_statistics(on))
@@ -117,15 +117,15 @@ pub type hsw_clock = Option<unsafe extern "C" fn() -> u64>;
 fn ask_clock_of_c() -> u64 {
     let clock = thread_state::with(|local| Ok(local.hooks.clock.get()));
     match clock {
-        // SAFETY: the contract of the interface: a clock of this type.
+        // SAFETY: `clock` is an `hsw_clock` that does not unwind (contract of the interface).
         Ok(Some(clock)) => unsafe { clock() },
         _ => 0,
     }
 }
 
 /// Gives the calling thread a clock for budgets, timeouts and measurements; null: the system's.
-/// Without std there is none, and budgets in time and timeouts fail with `HSW_ERR_STATE` until one
-/// is given.
+/// Without std there is no clock of the system: budgets in time and timeouts fail with
+/// `HSW_ERR_STATE` until the host gives one.
 #[no_mangle]
 pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
     entry(|| {
@@ -138,7 +138,7 @@ pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
     })
 }
 
-/// What the calling thread's clock says, in nanoseconds.
+/// The time of the calling thread's clock, in nanoseconds.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_now_ns(now: *mut u64) -> hsw_status {
     entry(|| {
@@ -149,20 +149,20 @@ pub unsafe extern "C" fn hsw_now_ns(now: *mut u64) -> hsw_status {
     })
 }
 
-/// Ends the waits of the calling thread whose time has come; answers how many. For hosts that do
-/// not pump the main loop: `hsw_pump` does it as well.
+/// Ends the waits of the calling thread whose time has come; returns how many. For hosts that do
+/// not pump the main loop: `hsw_pump` does the same.
 #[no_mangle]
 pub extern "C" fn hsw_fire_due() -> usize {
     quietly(0, crate::time::fire_due)
 }
 
-/// Calls `function(argument)` with a time limit for whatever it waits for: when `timeout_ns`
-/// nanoseconds are over, the wait that it is in, of any kind, fails with `HSW_ERR_THROWN`, and if
-/// the function passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`. Otherwise
-/// it returns what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that
-/// does not wait is not interrupted. `argument` may point to the caller's stack.
+/// Calls `function(argument)` with a time limit for all its waits. When `timeout_ns` nanoseconds
+/// are over, the wait that it is in, of any kind, fails with `HSW_ERR_THROWN`; if the function
+/// passes that on (`return status`), this call fails with `HSW_ERR_TIMEOUT`. Otherwise it returns
+/// what the function returned. `HSW_NO_LIMIT`: no limit. Calls nest. A function that does not wait
+/// is not interrupted. `argument` may point to the caller's stack.
 ///
-/// Who looks at the clock: as in `hsw_channel_send_timeout`.
+/// The clock is looked at as in `hsw_channel_send_timeout`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timeout(
     timeout_ns: u64,
@@ -172,8 +172,8 @@ pub unsafe extern "C" fn hsw_timeout(
     entry(|| {
         let time = time_limit(timeout_ns)?;
         let function = function.ok_or(Failure::Null("function"))?;
-        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind, and the
-        // argument for it.
+        // SAFETY: `function` is an `hsw_entry` that accepts this argument (contract of the
+        // interface); if it is unwound, the process ends (`thread_state::returning`).
         let call = || {
             status::passed_on(thread_state::inside(|| unsafe {
                 thread_state::unwindable(function)(argument)
@@ -191,7 +191,7 @@ pub unsafe extern "C" fn hsw_timeout(
         });
         match (ended, passed) {
             (Ok(()), _) => Ok(()),
-            // The limit's own exception has become its timeout.
+            // The limit's own exception has become the timeout of this call.
             (Err(error @ Error::Timeout), Some((true, _))) => Err(Failure::own(error)),
             (Err(_), Some((_, failure))) => Err(failure),
             (Err(error), None) => Err(Failure::own(error)),
@@ -220,7 +220,7 @@ pub struct hsw_counters {
     pub last_run_completed: u64,
     /// Channels and queues of the host that exist.
     pub channels: usize,
-    /// Waits with a timeout.
+    /// Waits with a timeout that are going on.
     pub timeouts: usize,
 }
 

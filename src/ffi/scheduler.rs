@@ -17,14 +17,14 @@ use crate::core::value::Slot;
 use crate::error::WaitError;
 use crate::{Error, Value};
 
-/// Called before each switch: `previous` (the handle of nothing when main starts) is still current.
-/// The handles are lent for the time of the call: `hsw_tasklet_retain` those to keep. It must
-/// neither switch nor unwind.
+/// Called before each switch: `previous` (the null handle when main starts) is still the current
+/// tasklet. The handles are lent for the time of the call; `hsw_tasklet_retain` makes one to keep.
+/// It must neither switch nor unwind.
 pub type hsw_schedule_callback =
     Option<unsafe extern "C" fn(previous: hsw_tasklet, next: hsw_tasklet, user: *mut c_void)>;
 
-/// Called at the begin of each channel operation, also of one that then fails. The handle of the
-/// tasklet is lent for the time of the call. It must neither use the channel nor unwind.
+/// Called at the beginning of each channel operation, also of one that then fails. The handle of
+/// the tasklet is lent for the time of the call. It must neither use the channel nor unwind.
 pub type hsw_channel_callback = Option<
     unsafe extern "C" fn(
         channel_id: usize,
@@ -35,11 +35,11 @@ pub type hsw_channel_callback = Option<
     ),
 >;
 
-/// An error that a tasklet ended with, as the error handler sees it. All of it is lent for the time
-/// of the call.
+/// An error that a tasklet ended with, for the error handler. All of it is lent for the time of the
+/// call.
 #[repr(C)]
 pub struct hsw_uncaught {
-    /// What it is.
+    /// The status of the error.
     pub status: hsw_status,
     /// Its words; never null.
     pub message: *const c_char,
@@ -49,13 +49,14 @@ pub struct hsw_uncaught {
     pub destroy: hsw_destroy,
 }
 
-/// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. `HSW_OK` means that the
-/// error has been dealt with; with any other answer it goes on to the innermost `hsw_run`. While it
-/// runs the error is the tasklet's last one: `hsw_error_last` keeps it. It must not unwind.
+/// Called in a tasklet that ends with an error other than `HSW_ERR_EXIT`. To return `HSW_OK` means
+/// that the error has been dealt with; after any other answer the error goes on to the innermost
+/// `hsw_run`. During the call the error is the tasklet's last one, and `hsw_error_last` can keep
+/// it. The handler must not unwind.
 pub type hsw_error_handler =
     Option<unsafe extern "C" fn(error: *const hsw_uncaught, user: *mut c_void) -> RawStatus>;
 
-/// The callbacks that are set, to answer with the previous one.
+/// The callbacks that are set: the next call that sets one returns the previous one.
 #[derive(Default)]
 pub(super) struct Hooks {
     schedule: Cell<(hsw_schedule_callback, usize)>,
@@ -65,7 +66,7 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// None is set any more.
+    /// Forgets all of them.
     pub(super) fn clear(&self) {
         self.schedule.take();
         self.channel.take();
@@ -74,8 +75,8 @@ impl Hooks {
     }
 }
 
-/// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled:
-/// the remaining ones stay queued, and calling again goes on with them.
+/// Runs all tasklets until none is runnable. Fails with the error of a tasklet that nobody handled;
+/// the other tasklets stay queued, and the next call goes on with them.
 #[no_mangle]
 pub extern "C" fn hsw_run() -> hsw_status {
     entry(|| Ok(crate::core::run::run_or::<WaitError>()?))
@@ -87,7 +88,7 @@ pub extern "C" fn hsw_schedule() -> hsw_status {
     entry(|| Ok(schedule_or::<WaitError>()?))
 }
 
-/// Pauses the caller and lets the others run. It goes on when somebody inserts or runs it.
+/// Pauses the caller and lets the others run. The caller goes on when somebody inserts or runs it.
 #[no_mangle]
 pub extern "C" fn hsw_schedule_remove() -> hsw_status {
     entry(|| Ok(reschedule(Slot::EMPTY, true).map(drop)?))
@@ -113,9 +114,9 @@ fn schedule_with(
     })
 }
 
-/// As `hsw_schedule`, with a value in the caller's transfer slot, which comes back in `*returned`
-/// unless somebody has put another there. The value is the runtime's during the call, also when it
-/// fails (`destroy` frees it then), and the caller's after it.
+/// As `hsw_schedule`, with a value in the caller's transfer slot. The value comes back in
+/// `*returned`, unless somebody has put another one there. It is the runtime's during the call,
+/// also when that fails (then `destroy` frees it), and the caller's after it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_schedule_with(
     value: *mut c_void,
@@ -159,13 +160,13 @@ pub extern "C" fn hsw_thread_id() -> u64 {
     super::quietly(0, crate::thread_id)
 }
 
-/// Adds to the level of the thread's switch trap and returns the old level. While it is not 0,
-/// every switch fails with `HSW_ERR_SWITCH_TRAP`, and changes nothing.
+/// Adds to the level of the thread's switch trap and returns the old level. While the level is not
+/// 0, every switch fails with `HSW_ERR_SWITCH_TRAP` and changes nothing.
 ///
-/// For code in which a switch would break what is not this library's. Above all for initialisers of
-/// what is made at its first use (a `static` or `thread_local` of a C++ function, `pthread_once`,
-/// `call_once`): these are guarded by thread, and other tasklets are on the same one. So one that
-/// switches makes the process end or wait for ever.
+/// It is for code of others that a switch would break; above all for initialisers that run at the
+/// first use of something (a `static` or `thread_local` of a C++ function, `pthread_once`,
+/// `call_once`). The guards of these tell threads apart, but not the tasklets of one thread. If
+/// such an initialiser switches, the process ends or waits for ever.
 #[no_mangle]
 pub extern "C" fn hsw_switch_trap(delta: i32) -> i32 {
     super::quietly(0, || crate::switch_trap(delta))
@@ -188,7 +189,8 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if self.0.handle != 0 {
-            // A callback that released what it was only lent has done our work.
+            // The callback may have released the handle that was only lent to it: then nothing is
+            // left to do.
             drop(object::take_back(self.0));
         }
     }
@@ -207,8 +209,8 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
         let hook = callback.map(|callback| -> crate::ScheduleCallback {
             Rc::new(move |previous, next| {
                 let (previous, next) = (Lent::new(previous), Lent::new(Some(next)));
-                // SAFETY: the contract of the interface: a callback of this type, which does not
-                // unwind.
+                // SAFETY: `callback` has this type, does not unwind, and accepts `user` (contract
+                // of the interface).
                 thread_state::call_back(|| unsafe {
                     callback(previous.handle(), next.handle(), user)
                 });
@@ -236,8 +238,8 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
         let hook = callback.map(|callback| -> crate::ChannelCallback {
             Rc::new(move |channel, tasklet, sending, will_block| {
                 let tasklet = Lent::new(Some(tasklet));
-                // SAFETY: the contract of the interface: a callback of this type, which does not
-                // unwind.
+                // SAFETY: `callback` has this type, does not unwind, and accepts `user` (contract
+                // of the interface).
                 thread_state::call_back(|| unsafe {
                     callback(channel, tasklet.handle(), sending, will_block, user)
                 });
@@ -268,7 +270,8 @@ pub(super) fn error_hook(
             payload,
             destroy,
         };
-        // SAFETY: the contract of the interface: a handler of this type, which does not unwind.
+        // SAFETY: `handler` has this type, does not unwind, and accepts `user` (contract of the
+        // interface).
         let answer = thread_state::call_back(|| {
             // The same status as in `hsw_uncaught`.
             status::record(Failure::own(error.clone()));
@@ -301,13 +304,15 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     })
 }
 
-/// Ends the calling thread's part of the runtime: kills its tasklets, whose code unwinds and frees
-/// what it has, cancels its timers, frees what was posted to its loop and has not run, and the
-/// `user` of abandoned calls, and makes every handle of its objects stale; what destructors make on
-/// the way ends too, after ten rounds at the latest. Others' posts are refused from then on. The
-/// thread keeps its number, if it attaches again. From main only, and not in a function that the
-/// library has called there, as that of a timer
-/// (`HSW_ERR_STATE`). A thread that ends without it does the same; without std it is the one way.
+/// Ends the calling thread's part of the runtime. It kills the tasklets, whose code unwinds and
+/// frees what it has; cancels the timers; frees what was posted to the loop and has not run, and
+/// the `user` of abandoned calls; and makes every handle of the thread's objects stale. Objects
+/// that destructors make meanwhile end too, after ten rounds at the latest. From then on posts of
+/// other threads are refused. The thread keeps its number, if it attaches again.
+///
+/// `HSW_ERR_STATE`: the caller is not the main tasklet, or is in a function that the library has
+/// called there, as that of a timer. A thread that ends without this call does the same; without
+/// std this call is the only way.
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {

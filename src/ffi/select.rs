@@ -1,4 +1,4 @@
-//! Waiting for several channels, and for a time.
+//! Waiting for several channels, with a time limit.
 
 use core::ffi::c_void;
 use core::time::Duration;
@@ -32,44 +32,45 @@ pub enum hsw_direction {
     HSW_SEND = 1,
 }
 
-/// One of the operations of `hsw_select`.
+/// One of the operations of `hsw_select`. Exactly one of `channel`, `queue`, `join` and
+/// `thread_channel` is set; the others are null handles.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_case {
-    /// The channel; or the handle of nothing, and
+    /// A channel.
     pub channel: hsw_channel,
-    /// the queue, which can be sent to when it has room, and received from when it has a value; or
-    /// `join`; or `thread_channel`.
+    /// A queue. It can be sent to when it has room, and received from when it has a value.
     pub queue: hsw_queue,
     /// One of `hsw_direction`.
     pub direction: i32,
     /// The value to send; or where the received value is written.
     pub value: *mut c_void,
-    /// Or, with the others the handles of nothing, a tasklet's result, to be received: as
-    /// `hsw_join_wait`.
+    /// A tasklet's result, which can only be received, as with `hsw_join_wait`.
     pub join: hsw_join,
-    /// Or a channel between threads: a partner on another thread is made runnable there, and nobody
+    /// A channel between threads: a partner on another thread is made runnable there, and nobody
     /// switches because of it. The library needs an operating system for that.
     pub thread_channel: hsw_thread_channel,
 }
 
-/// Does the first of the operations that can be done; waits until there is one, for at most
-/// `timeout_ns` nanoseconds (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If
-/// several can be done, the choice is fair, or, `in_order`, the first of the array.
+/// Does one of the operations that can be done. Waits until there is one, for at most `timeout_ns`
+/// nanoseconds (`HSW_ERR_TIMEOUT`; 0 does not wait; `HSW_NO_LIMIT` is no limit). If several can be
+/// done, the choice is fair; with `in_order`, it is the first one of the array.
 ///
-/// `chosen` gets which one it was: its value was sent, or received into its `value`. If it found
-/// its channel closed (`HSW_ERR_CLOSED`) or was sent an exception (`HSW_ERR_THROWN`), the call
-/// fails and `chosen` says whose failure it is; it is `SIZE_MAX` when the failure belongs to no
-/// case. After a failure the values to send are still the caller's, but for one at most, whose
-/// `value` is null. The channel's `destroy` has freed that one, if `hsw_channel_close_and_wake`
-/// ended the wait or the switch to a receiver failed. (With a channel between threads, whose
-/// `hsw_thread_channel_close_and_wake` did so, it is still the caller's.) Or a receiver has it, and
+/// `chosen` gets the index of the case that was done: its value was sent, or received into its
+/// `value`. If a case found its channel closed (`HSW_ERR_CLOSED`) or was sent an exception
+/// (`HSW_ERR_THROWN`), the call fails and `chosen` is the index of that case; `chosen` is
+/// `SIZE_MAX` when the failure belongs to no case.
+///
+/// After a failure the values to send are still the caller's, except for one at most, whose `value`
+/// is null then. Either the channel's `destroy` has freed it, because `hsw_channel_close_and_wake`
+/// ended the wait or the switch to a receiver failed. (With a channel between threads and
+/// `hsw_thread_channel_close_and_wake` the value is still the caller's.) Or a receiver has it, and
 /// the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before
 /// its turn came.
 ///
 /// While it waits the tasklet is in the queue of each channel and counts in its balance. `cases`
-/// must not lie on a sliced stack other than the caller's own. A select cannot send and receive on
-/// the same channel.
+/// must not lie on a sliced stack other than the caller's own. A select cannot both send and
+/// receive on the same channel.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_select(
     cases: *mut hsw_case,
@@ -86,7 +87,8 @@ pub unsafe extern "C" fn hsw_select(
         let mut select = Select::new();
         let mut carried = Vec::with_capacity(count);
         for i in 0..count {
-            // SAFETY: `cases` has `count` elements (contract of the interface).
+            // SAFETY: `i` is less than `count`, and `cases` has `count` elements (contract of the
+            // interface).
             let case = unsafe { cases.add(i).read() };
             carried.push(add(&mut select, i, &case)?);
         }
@@ -97,24 +99,26 @@ pub unsafe extern "C" fn hsw_select(
         for (i, case) in select.cases().iter_mut().enumerate() {
             let unsent = carried[i].take(case).map(|owned| owned.take().0);
             if case.direction() == SEND && Some(i) != chosen_case.filter(|_| outcome.is_ok()) {
-                // SAFETY: as above.
+                // SAFETY: `i` is the index of a case, so less than `count`, and `cases` is writable
+                // (contract of the interface).
                 unsafe { (*cases.add(i)).value = unsent.unwrap_or(core::ptr::null_mut()) };
             }
         }
         chosen.set(chosen_case.unwrap_or(usize::MAX));
         let received = outcome?;
         if let (Some(i), Some(value)) = (chosen_case, received) {
-            // SAFETY: as above.
+            // SAFETY: `i` is the index of a case, so less than `count`, and `cases` is writable
+            // (contract of the interface).
             unsafe { (*cases.add(i)).value = value };
         }
         Ok(())
     })
 }
 
-/// What is known of a case's values.
+/// What is known about the values of a case.
 struct Carried {
     destroy: hsw_destroy,
-    /// They go to other threads: `Sent`s.
+    /// The values go to other threads, so they are `Sent`s.
     #[cfg(feature = "std")]
     crosses: bool,
 }
@@ -145,7 +149,7 @@ impl Carried {
         case.put(value);
     }
 
-    /// What was received.
+    /// The value that was received.
     fn received(&self, slot: Slot) -> Result<Owned, WaitError> {
         #[cfg(feature = "std")]
         if self.crosses {
@@ -239,12 +243,12 @@ where
 {
     match direction {
         hsw_direction::HSW_RECEIVE => drop(select.receive::<Owned>(on)),
-        // Not freed from here on until all cases are known to be good.
+        // The value is not freed from here on until all cases are known to be good.
         hsw_direction::HSW_SEND => drop(select.send(on, Owned::new(value, None))),
     }
 }
 
-/// Which case it was, and what was received, if it was a receive.
+/// The case that was done, and the received value if it was a receive.
 type Outcome = (Option<usize>, Result<Option<*mut c_void>, WaitError>);
 
 #[inline(never)] // keeps the frames of blocking calls small

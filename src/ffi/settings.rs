@@ -9,31 +9,33 @@ use crate::Settings;
 /// `hsw_settings_console`, change what you like, and pass it to `hsw_init`. Sizes in bytes.
 #[repr(C)]
 pub struct hsw_settings {
-    /// Windows that sliced tasklets share, 1 to 1024. A hot set of as many tasklets is never
-    /// copied.
+    /// How many windows sliced tasklets share, 1 to 1024. As long as no more tasklets than that are
+    /// switched between, nothing is copied.
     pub windows: usize,
-    /// Size of a window: what a sliced tasklet has for a stack, except by spilling.
+    /// Size of a window: the stack of a sliced tasklet, which it can only exceed by spilling.
     pub window_size: usize,
-    /// Stack in use above which a spill puts frames away; 0: always.
+    /// How much of its stack a tasklet must have in use before a spill moves frames to the heap; 0:
+    /// it always does.
     pub watermark: usize,
     /// Size of an own stack, unless its tasklet asks for another.
     pub stack_size: usize,
     /// How many used own stacks are kept for new tasklets.
     pub stack_pool: usize,
-    /// Bytes below each window and stack that fault when they are touched; a page at least. Address
-    /// space alone, no memory. A frame that is larger and was compiled without stack probes
-    /// (`-fstack-clash-protection`) can step over them.
+    /// Size of the guard below each window and stack, which faults when it is touched; at least a
+    /// page. It takes address space, but no memory. A frame that is larger and was compiled without
+    /// stack probes (`-fstack-clash-protection`) can step over it.
     pub guard_size: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
-    /// What control blocks, slices and stacks may take together; beyond it `hsw_spawn`, and
-    /// switches that need more, fail with `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
+    /// What control blocks, slices and stacks may take together. Beyond it `hsw_spawn`, and
+    /// switches that need more memory, fail with `HSW_ERR_OUT_OF_MEMORY`. `SIZE_MAX`: no ceiling.
     pub memory_ceiling: usize,
-    /// Report an overflow with the tasklet's name. Installs a handler for SIGSEGV and SIGBUS; the
-    /// one that was there is called as well, after the report and for all other faults.
+    /// Whether a stack overflow is reported with the tasklet's name. Installs a handler for SIGSEGV
+    /// and SIGBUS; the previous handler is called as well, after the report and for all other
+    /// faults.
     pub overflow_report: bool,
-    /// Nanoseconds for which the last tasklet of the thread that can run looks for its partner on
-    /// another thread before the thread goes to sleep. It is processor time. 0: never; a library
+    /// How long the last runnable tasklet of the thread spins for its partner on another thread
+    /// before the thread goes to sleep, in nanoseconds of processor time. 0: never; a library
     /// without threads never does.
     pub spin_ns: u64,
 }
@@ -76,20 +78,20 @@ pub unsafe extern "C" fn hsw_settings_console(settings: *mut hsw_settings) -> hs
     })
 }
 
-/// Gives the calling thread its runtime. Optional: the first call that needs one makes it, with the
-/// default settings. Null means these, too. `HSW_ERR_SETTINGS`: a value cannot be, or the thread
-/// has a runtime already; nothing has changed then, so that others can be tried. (To fail makes no
-/// runtime by itself, except without std.)
+/// Gives the calling thread its runtime. It is optional: the first call that needs a runtime makes
+/// it, with the default settings, which null stands for, too. `HSW_ERR_SETTINGS`: a value is out of
+/// range, or the thread has a runtime already; nothing has changed then, so other settings can be
+/// tried. (A failure does not make a runtime by itself, except without std.)
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init(settings: *const hsw_settings) -> hsw_status {
-    // SAFETY: the contract of the interface.
+    // SAFETY: `settings` is null or points to readable settings (contract of the interface).
     entry(|| unsafe { wanted(settings) }.apply().map_err(Failure::own))
 }
 
-/// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes and 32
-/// for alignment. It must stay the thread's alone until the thread has ended. There are no guard
-/// pages then: an overflow is found when the tasklet is switched away, and ends the process with a
-/// message that names the tasklet.
+/// As `hsw_init`, with the windows in memory of the host's: `windows * window_size` bytes, and 32
+/// more for alignment. The memory must stay the thread's alone until the thread has ended. There
+/// are no guard pages then: an overflow is found when the tasklet is switched away from, and ends
+/// the process with a message that names the tasklet.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_init_in(
     settings: *const hsw_settings,
@@ -100,7 +102,8 @@ pub unsafe extern "C" fn hsw_init_in(
         if memory.is_null() {
             return Err(Failure::Null("memory"));
         }
-        // SAFETY: the contract of the interface; for the memory, what is said above.
+        // SAFETY: `settings` is null or readable, and the `bytes` bytes at `memory` are the
+        // thread's alone until it has ended (contract of the interface and of this function).
         let applied = unsafe { wanted(settings).apply_in(memory.cast(), bytes) };
         applied.map_err(Failure::own)
     })
@@ -108,10 +111,10 @@ pub unsafe extern "C" fn hsw_init_in(
 
 /// The settings that C asks for.
 ///
-/// SAFETY: null, or as the contract of the interface says.
+/// SAFETY: `settings` is null or points to readable settings.
 unsafe fn wanted(settings: *const hsw_settings) -> Settings {
     let mut wanted = Settings::default();
-    // SAFETY: as above.
+    // SAFETY: null, or readable, as the caller has promised.
     if let Some(settings) = unsafe { settings.as_ref() } {
         wanted.windows = settings.windows;
         wanted.window_size = settings.window_size;
@@ -130,12 +133,12 @@ unsafe fn wanted(settings: *const hsw_settings) -> Settings {
     wanted
 }
 
-/// Figures of a thread's runtime. Bytes unless the name says otherwise.
+/// Figures of a thread's runtime. Sizes are in bytes.
 #[repr(C)]
 pub struct hsw_stats {
     /// Switches so far.
     pub switches: u64,
-    /// Bytes copied out of and into windows so far.
+    /// Bytes copied out of windows and back into them so far.
     pub copied_bytes: u64,
     /// How often a slice had to come from the allocator.
     pub slice_allocations: u64,

@@ -1,12 +1,14 @@
-//! Where the objects of the process lie, which any thread may use.
+//! The tables of objects that belong to the process, so that any thread may use them.
 //!
 //! To look one up takes no lock: a table's slots never move, and are never freed, only used again.
-//! A call pins its object, so another thread may release the handle meanwhile; what was released is
-//! dropped by the last call that works on it, outside of anything of the table's.
+//! A call pins its object, so another thread may release the handle meanwhile. A released object is
+//! dropped by the last call that works on it, when that has nothing of the table any more.
 //!
 //! ```text
-//!   blocks:  [0] ─► 64 slots    [1] ─► 128 slots    [2] ─► 256 slots ...     made when the first of them is needed
-//!   free:    ─► slot ─► slot ─► ...                                          a stack; with a count against its being the same by chance
+//!   blocks:  [0] ─► 64 slots    [1] ─► 128 slots    [2] ─► 256 slots ...
+//!            each is made when the first of its slots is needed
+//!   free:    ─► slot ─► slot ─► ...
+//!            a stack; a count tells its states apart when the same slot is on top again
 //! ```
 
 use alloc::boxed::Box;
@@ -20,7 +22,7 @@ use super::slot::Slot;
 use super::status::Failure;
 
 const FIRST_BLOCK: u32 = 64;
-/// As many as it takes for all indices that a handle can have.
+/// Enough blocks for all indices that a handle can have.
 const BLOCKS: usize = (handle::INDEX_BITS - FIRST_BLOCK.ilog2() + 1) as usize;
 const NO_PLACE: u32 = 0;
 
@@ -29,7 +31,8 @@ pub(super) struct Shared<T: 'static> {
     kind: Kind,
     blocks: [AtomicPtr<Place<T>>; BLOCKS],
     made: AtomicU32,
-    /// How often it has changed, and the first free place: its index + 1.
+    /// In the upper half a count of the changes; in the lower half the first free place, as its
+    /// index + 1 (0: there is none).
     free: AtomicU64,
 }
 
@@ -38,14 +41,14 @@ struct Place<T: 'static> {
     slot: Slot<T>,
     table: &'static Shared<T>,
     index: u32,
-    /// As `Shared::free`.
+    /// The next free place, as in `Shared::free`.
     next: AtomicU32,
 }
 
 /// An object that a call works on.
 pub(super) struct Pinned<T: 'static>(&'static Place<T>);
 
-/// Which block an index is in, and where there.
+/// The block that holds an index, and the position in that block.
 fn position(index: u32) -> (usize, usize) {
     let block = (index / FIRST_BLOCK + 1).ilog2();
     let before = FIRST_BLOCK * ((1 << block) - 1);
@@ -69,8 +72,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
             Ok(place) => place,
             Err(fault) => return Ok(Err(fault)),
         };
-        // SAFETY: it is new, or comes from the free ones, where it got when it was empty; and it is
-        // ours alone.
+        // SAFETY: the place is empty: it is new, or was on the list of free ones, which only empty
+        // places are put on. We have taken it, so it is ours alone.
         let generation = unsafe { place.slot.fill(object) };
         let parts = Parts {
             generation,
@@ -98,8 +101,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
         Ok((pinned, generation))
     }
 
-    /// Ends a handle: it is stale from now on. The object goes with what this returns, or with the
-    /// last call that works on it.
+    /// Ends a handle: it is stale from now on. The object is dropped together with the returned
+    /// value, or by the last call that works on it.
     pub(super) fn remove(&'static self, id: u64) -> Result<Result<Pinned<T>, Fault>, Failure> {
         alone()?;
         Ok(self.pin(id).and_then(|(pinned, generation)| {
@@ -112,7 +115,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
     fn place(&'static self, index: u32) -> Option<&'static Place<T>> {
         let (block, at) = position(index);
         let block = self.blocks[block].load(Ordering::Acquire);
-        // SAFETY: a block has as many places as `position` may say, and stays for ever.
+        // SAFETY: `position` says at most as many places as the block has, and a block is never
+        // freed.
         (!block.is_null()).then(|| unsafe { &*block.add(at) })
     }
 
@@ -146,12 +150,13 @@ impl<T: Send + Sync + 'static> Shared<T> {
         let block = match installed {
             Ok(_) => fresh.cast(),
             Err(theirs) => {
-                // SAFETY: made above, and nobody has seen it.
+                // SAFETY: it comes from `Box::into_raw` above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
                 theirs
             }
         };
-        // SAFETY: as in `place`.
+        // SAFETY: `position` says at most as many places as the block has, and a block is never
+        // freed.
         Ok(unsafe { &*block.add(at) })
     }
 
@@ -160,7 +165,8 @@ impl<T: Send + Sync + 'static> Shared<T> {
         loop {
             let index = (top as u32).checked_sub(1)?;
             let place = self.place(index)?;
-            // Another may have taken it meanwhile, and changed this: then the count is another.
+            // Another thread may have taken the place meanwhile and changed its `next`. Then the
+            // count is another one, and the exchange fails.
             let next = after(top, place.next.load(Ordering::Relaxed));
             match self
                 .free
@@ -201,8 +207,8 @@ impl<T: 'static> Deref for Pinned<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: pinned successfully, or it would be stale and looked at by nobody
-        // (`Shared::pin`).
+        // SAFETY: this value exists, so its pin succeeded: `Shared::pin` hands out no other. The
+        // object stays until the `unpin` in `drop`.
         unsafe { self.0.slot.object() }
     }
 }
@@ -222,11 +228,12 @@ impl<T: 'static> Drop for Pinned<T> {
     }
 }
 
-/// The last one who worked on a released object.
+/// Called by the last call that worked on a released object.
 #[cold]
 #[inline(never)]
 fn leave<T>(place: &'static Place<T>, object: T) {
-    // With its generations used up it is never used again: a stale handle is always found out.
+    // A place whose generations are used up is never used again: so a stale handle is always
+    // detected.
     if place.slot.generation() <= handle::LAST_GENERATION {
         place.table.give_free(place);
     }
@@ -234,14 +241,14 @@ fn leave<T>(place: &'static Place<T>, object: T) {
     drop(object);
 }
 
-/// With std, any thread may come.
+/// With std, the calling thread may be any.
 #[cfg(feature = "std")]
 #[inline]
 fn alone() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Without, one thread has the interface to itself, as `local` makes sure.
+/// Without std, one thread has the interface to itself, which `thread_state` checks.
 #[cfg(not(feature = "std"))]
 fn alone() -> Result<(), Failure> {
     super::thread_state::with(|_| Ok(()))
@@ -253,7 +260,8 @@ mod tests {
     use alloc::sync::Arc;
     use alloc::vec::Vec;
 
-    /// A table for ever, as the real ones are; a leak detector finds it in the list.
+    /// A table that lives for ever, as the real ones do. The list is where a leak detector finds
+    /// it.
     fn table<T: Send + Sync>() -> &'static Shared<T> {
         static TABLES: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
         let table: &'static Shared<T> = Box::leak(Box::new(Shared::new(Kind::Lock)));
@@ -340,7 +348,7 @@ mod tests {
         assert_eq!(look(table, last), Err(Fault::Stale));
     }
 
-    /// An object that knows whether it is gone.
+    /// An object that records when it is dropped.
     struct Checked {
         gone: Arc<AtomicU32>,
         number: u64,
@@ -365,7 +373,7 @@ mod tests {
             2_000
         };
         let table = table();
-        // Handles that all threads know, some of them stale.
+        // Handles that all threads know; some of them become stale.
         let known: Arc<[AtomicU64; 8]> = Arc::default();
         let mut drops = Vec::new();
         let threads: Vec<_> = (1..=4u64)
@@ -420,7 +428,7 @@ mod tests {
             drop(remove(table, place.load(Ordering::Relaxed)));
         }
         assert!(drops.iter().all(|gone| gone.load(Ordering::Relaxed) == 1));
-        // Those that were known, and what each thread worked on.
+        // The slots of the known handles, and those that each thread worked on.
         let slots = table.made.load(Ordering::Relaxed);
         assert!((1..=8 + 2 * 4).contains(&slots), "{slots}");
     }

@@ -18,12 +18,12 @@ use super::{out, set_if_wanted, thread_state};
 use crate::core::runtime::Runtime;
 use crate::error::{Error, StateError, Thrown, WaitError};
 
-/// What a call came to. `hsw_last_error_message` has the words.
+/// The outcome of a call. `hsw_last_error_message` has words for it.
 ///
-/// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime; those from
-/// `HSW_ERR_NULL` on are mistakes of the caller, found before anything was changed (but for
-/// `HSW_ERR_INTERNAL`). What a function takes over *also when it fails* it takes over with each of
-/// them, unless its own words say that after a mistake it does not.
+/// The codes from `HSW_ERR_EXIT` to below `HSW_ERR_NULL` are events of the runtime. Those from
+/// `HSW_ERR_NULL` on are mistakes of the caller, found before anything was changed (except for
+/// `HSW_ERR_INTERNAL`). What a function takes over *also when it fails*, it takes over with each of
+/// these codes, unless its own description says that after a mistake it does not.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum hsw_status {
@@ -34,10 +34,11 @@ pub enum hsw_status {
     /// blocking gets this again.
     HSW_ERR_EXIT = 1,
     /// Somebody threw something at the calling tasklet, or sent it an exception; or another tasklet
-    /// has failed, and nobody handled that. `hsw_last_error_payload` has what an exception carries,
-    /// `hsw_last_error_cause` what the failure was. All calls that wait tell it so, *whatever it
-    /// was*: any other status but the two beside this one is the call's own end. If somebody's
-    /// socket has timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
+    /// has failed, and nobody handled that. `hsw_last_error_payload` has the payload of an
+    /// exception, `hsw_last_error_cause` tells what the failure was. All calls that wait report it
+    /// with this code, *whatever was thrown*: any other status, except for `HSW_ERR_EXIT` and
+    /// `HSW_ERR_PANICKED`, is the outcome of the call itself. If the socket of another tasklet has
+    /// timed out, that is no `HSW_ERR_TIMEOUT` of a call that waits meanwhile.
     HSW_ERR_THROWN = 2,
     /// A tasklet of the Rust side panicked, and nobody handled it.
     HSW_ERR_PANICKED = 3,
@@ -53,7 +54,7 @@ pub enum hsw_status {
     HSW_ERR_BLOCK_TRAP = 8,
     /// A switch where none is allowed: under `hsw_switch_trap`, in a callback, during unwinding.
     HSW_ERR_SWITCH_TRAP = 9,
-    /// The time is over that the call was given. (A connection that the system found dead is
+    /// The time that the call was given is over. (A connection that the system has found dead is
     /// `HSW_ERR_IO`, also with `ETIMEDOUT`.)
     HSW_ERR_TIMEOUT = 10,
     /// The object is in a state in which this call makes no sense ("You cannot run a blocked
@@ -70,18 +71,18 @@ pub enum hsw_status {
     HSW_ERR_IO = 15,
     /// A value of another type than expected.
     HSW_ERR_WRONG_TYPE = 16,
-    /// A call that must not wait would have to.
+    /// The call would have to wait, and must not.
     HSW_ERR_WOULD_BLOCK = 17,
-    /// Settings that contradict themselves or come too late.
+    /// Settings that contradict each other or come too late.
     HSW_ERR_SETTINGS = 18,
-    /// The value that a waiting sender had to hand over was lost to somebody else's deadlock.
+    /// The value of a waiting sender was lost, because another tasklet was in a deadlock.
     HSW_ERR_VALUE_LOST = 19,
-    /// Somebody gave up waiting at the barrier, or broke it.
+    /// A tasklet gave up waiting at the barrier, or broke it.
     HSW_ERR_BROKEN = 20,
     /// Another error of the runtime.
     HSW_ERR_OTHER = 31,
 
-    /// A pointer or handle that must not be null is.
+    /// A pointer or handle is null that must not be.
     HSW_ERR_NULL = 32,
     /// The handle was released, or never was one.
     HSW_ERR_STALE = 33,
@@ -93,11 +94,11 @@ pub enum hsw_status {
     HSW_ERR_ARGUMENT = 36,
     /// A limit of the interface has been reached.
     HSW_ERR_LIMIT = 37,
-    /// The calling thread has ended its use of the library for good: there its handles name nothing
-    /// any more.
+    /// The calling thread has ended its use of the library for good; its handles name nothing any
+    /// more.
     HSW_ERR_THREAD_ENDING = 38,
-    /// The library has failed within (a bug of it, or of a callback in Rust). The message has the
-    /// words of the panic. A value that the call was to hand over has been freed, or a receiver has
+    /// The library itself has failed (by a bug of it, or of a callback in Rust). The message is
+    /// that of the panic. A value that the call was to hand over has been freed, or a receiver has
     /// it.
     HSW_ERR_INTERNAL = 39,
 }
@@ -139,12 +140,12 @@ const ALL: &[(hsw_status, &str)] = &[
     (HSW_ERR_INTERNAL, "HSW_ERR_INTERNAL\0"),
 ];
 
-/// A status that C returns to us: any number may come. The header calls it `hsw_status`.
+/// A status that C returns to us, which may be any number. The header calls it `hsw_status`.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct RawStatus(pub i32);
 
-/// What made an entry fail.
+/// The reason why an entry failed.
 pub(super) enum Failure {
     Null(&'static str),
     Handle(Kind, Fault),
@@ -152,15 +153,16 @@ pub(super) enum Failure {
     Limit(&'static str),
     ThreadEnding,
     StopIteration,
-    /// A failure of one entry alone, with its words.
+    /// A failure of this entry only, with its words.
     Told(hsw_status, String),
     #[cfg(feature = "std")]
     Panic(String),
-    /// An error of the runtime that is the call's own, and the object the call was about.
+    /// An error of the runtime that is the call's own, and the object that the call was about.
     Core(Error, Subject),
-    /// What somebody threw at the calling tasklet, or sent to it, whatever that is: not the call's.
+    /// An error, of whatever kind, that somebody threw at the calling tasklet, or sent to it. It is
+    /// not the call's own.
     Thrown(Error),
-    /// What a function of C's has failed with, as it was: it is passed on.
+    /// The failure of a function of C's, which is passed on as it was.
     Passed(LastError),
 }
 
@@ -170,7 +172,7 @@ pub(super) enum Subject {
     Named(Kind, String),
 }
 
-/// Not for any `Error`: of those nobody knows any more whether they were thrown.
+/// This is not implemented for `Error`: of an `Error` nobody knows any more whether it was thrown.
 impl From<WaitError> for Failure {
     fn from(ended: WaitError) -> Self {
         match ended {
@@ -190,12 +192,12 @@ impl Failure {
         )
     }
 
-    /// An error of a call that does not wait, or the own end of one that does.
+    /// An error of a call that does not wait, or a wait's own error, which nobody threw.
     pub(super) fn own(error: impl Into<Error>) -> Self {
         Failure::Core(error.into(), Subject::None)
     }
 
-    /// The same; an error of the call's own is about that object.
+    /// The same failure; if the error is the call's own, its message names that object.
     pub(super) fn about(self, subject: impl FnOnce() -> Subject) -> Self {
         match self {
             Failure::Core(error, Subject::None) => Failure::Core(error, subject()),
@@ -277,12 +279,12 @@ impl Failure {
 pub(super) struct LastError {
     status: hsw_status,
     message: CString,
-    /// Kept so that a tasklet which returns the status ends with the very error, payload and all.
+    /// Kept so that a tasklet which returns the status ends with this very error, payload included.
     error: Option<Error>,
 }
 
 impl LastError {
-    /// As an error of the runtime.
+    /// The error of the runtime that it stands for.
     fn error(&self) -> Error {
         let words_alone = || words(self.message.to_string_lossy().into_owned());
         self.error.clone().unwrap_or_else(words_alone)
@@ -293,8 +295,9 @@ impl LastError {
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn record(failure: Failure) -> hsw_status {
     let status = failure.status();
+    // Set for the case that there is no room for more: then static words must do.
     #[cfg(feature = "std")]
-    UNTOLD.set((status, failure.is_of_the_end())); // for the case that there is no room for more: static words must do
+    UNTOLD.set((status, failure.is_of_the_end()));
     let last = match failure {
         Failure::Passed(last) => last,
         failure => LastError {
@@ -317,12 +320,13 @@ pub(super) fn record(failure: Failure) -> hsw_status {
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The status of the thread's last failure, and whether it failed because it is ending. For
-    /// threads that have no part of the interface: because they are ending, or there are too many.
+    /// The status of the thread's last failure, and whether it failed because the thread is ending.
+    /// It serves threads without a part of the interface: those that are ending, and those beyond
+    /// the limit of threads.
     static UNTOLD: core::cell::Cell<(hsw_status, bool)> = const { core::cell::Cell::new((HSW_OK, false)) };
 }
 
-/// The status of the last failure of a thread that has no room for its words.
+/// The status of the last failure of a thread that has no room for the words of it.
 fn untold(why: &Failure) -> hsw_status {
     let _ = why;
     #[cfg(feature = "std")]
@@ -331,7 +335,7 @@ fn untold(why: &Failure) -> hsw_status {
     why.status()
 }
 
-/// The words for it. They end in a zero byte.
+/// General words for a status. They end in a zero byte.
 fn static_words(status: hsw_status) -> &'static str {
     #[cfg(feature = "std")]
     if UNTOLD.get().1 {
@@ -351,7 +355,7 @@ fn static_words(status: hsw_status) -> &'static str {
 /// Makes a kept error the last one of the calling tasklet; returns its status.
 pub(super) fn set(last: LastError) -> hsw_status {
     let status = last.status;
-    drop(exchange(Some(last))); // with no borrow held, as above
+    drop(exchange(Some(last))); // may run a destructor of C's, with no borrow held
     status
 }
 
@@ -363,7 +367,7 @@ pub(super) fn last() -> Result<Option<LastError>, Failure> {
     thread_state::with(|local| Ok(local.errors.borrow().get(&current_id()).cloned()))
 }
 
-/// By what the last error of the calling tasklet is found: where its control block is. 0 is main,
+/// The key of the calling tasklet's last error: the address of its control block. It is 0 for main,
 /// also where there is no runtime yet: settings may still come after a mistake.
 fn current_id() -> usize {
     match Runtime::existing() {
@@ -372,7 +376,7 @@ fn current_id() -> usize {
     }
 }
 
-/// Sets or takes away the last error of the calling tasklet. Returns what was there.
+/// Replaces the last error of the calling tasklet, and returns the old one.
 fn exchange(last: Option<LastError>) -> Option<LastError> {
     if last.is_none() && !thread_state::is_made() {
         return None; // on a worker's thread, say, which is no part of the interface for that
@@ -403,18 +407,19 @@ pub(super) fn forget() {
     }
 }
 
-/// A kill that a tasklet was told of.
+/// The last kill that a tasklet was told of.
 #[derive(Default)]
 pub(super) struct Told {
-    /// That no other kill in the process has.
+    /// A number that no other kill in the process has.
     number: u64,
-    /// How often it has been swallowed.
+    /// How often this kill has been swallowed.
     swallowed: u32,
 }
 
-/// For languages with exceptions: a call has failed with `HSW_ERR_EXIT`, and that becomes an
-/// exception, whose number this is. When the exception is destroyed without having got to the end
-/// of the tasklet's function, `hsw_exit_swallowed` says so. `hardswitch.hpp` does this.
+/// For languages with exceptions: tells that a call has failed with `HSW_ERR_EXIT` and that this
+/// becomes an exception. Returns the number of that exception. If the exception is destroyed before
+/// it has reached the end of the tasklet's function, `hsw_exit_swallowed` reports that.
+/// `hardswitch.hpp` does this.
 #[no_mangle]
 pub extern "C" fn hsw_exit_told() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -433,9 +438,10 @@ pub extern "C" fn hsw_exit_told() -> u64 {
     })
 }
 
-/// The exception with this number is gone, and its tasklet runs on. If that is the calling tasklet,
-/// and this the last kill that it was told of, its next wait fails with `HSW_ERR_EXIT` again; after
-/// ten times nothing more is done. Otherwise this does nothing.
+/// Reports that the exception with this number is gone, and its tasklet runs on. If that is the
+/// calling tasklet, and this was the last kill that it was told of, its next wait fails with
+/// `HSW_ERR_EXIT` again; after ten times nothing more is done. In all other cases this does
+/// nothing.
 #[no_mangle]
 pub extern "C" fn hsw_exit_swallowed(number: u64) {
     super::quietly((), || {
@@ -457,8 +463,8 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
     });
 }
 
-/// Calls a function of C's that the calling tasklet has not called itself, and that may fail in
-/// ways of its own: the tasklet's last error is the same after it.
+/// Calls a function of C's that the calling tasklet has not called itself. Its failures do not
+/// count: after it the tasklet's last error is the same as before.
 pub(super) fn aside<R>(function: impl FnOnce() -> R) -> R {
     let kept = exchange(None);
     let result = function();
@@ -466,8 +472,8 @@ pub(super) fn aside<R>(function: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The error that a status returned by C stands for: the last error of the calling tasklet, if it
-/// has that status.
+/// The error for a status that a function of C's returned: the last error of the calling tasklet,
+/// if it has that status.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     if status.0 == HSW_OK as i32 {
@@ -481,8 +487,8 @@ pub(super) fn returned(status: RawStatus) -> Result<(), Error> {
     Err(made_up(status))
 }
 
-/// As [`returned`], for a caller that passes on what it is: with the error it is told as the very
-/// failure, whoever's it was.
+/// As [`returned`], for a caller that passes the failure on as its own. Beside the error it gets
+/// the failure as it was recorded, which still says whether it was thrown.
 pub(super) fn passed_on(status: RawStatus) -> Result<(), (Error, Failure)> {
     if status.0 == HSW_OK as i32 {
         return Ok(());
@@ -500,7 +506,7 @@ pub(super) fn passed_on(status: RawStatus) -> Result<(), (Error, Failure)> {
     Err((last.error(), Failure::Passed(last)))
 }
 
-/// The error for a status that C returned by itself.
+/// An error for a status that C returned without a failed call.
 fn made_up(status: RawStatus) -> Error {
     match ALL.iter().find(|(known, _)| *known as i32 == status.0) {
         Some((HSW_ERR_EXIT, _)) => Error::Exit,
@@ -514,8 +520,8 @@ fn made_up(status: RawStatus) -> Error {
     }
 }
 
-/// The name of a status, like "HSW_ERR_CLOSED"; "unknown status" for a number that is none. Never
-/// null, never freed.
+/// The name of a status, such as "HSW_ERR_CLOSED"; "unknown status" for a number that is none.
+/// Never null, never freed.
 #[no_mangle]
 pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
     let known = ALL.iter().find(|(known, _)| *known as i32 == status.0);
@@ -525,13 +531,13 @@ pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
         .cast()
 }
 
-/// The words of the calling tasklet's last error; "" when it had none. Never null.
+/// The message of the calling tasklet's last error; "" when it had none. Never null.
 ///
-/// The last error belongs to the tasklet, not just to the thread: what other tasklets do meanwhile
-/// does not change it. Only calls that fail set it. What the library calls meanwhile on this
-/// tasklet (callbacks, timers' functions, destructors) has its own while it runs. The text stays
-/// valid until the tasklet's next call that fails, or its end. A thread that is ending, or one too
-/// many, has no room for words of its own; then they are general ones.
+/// The last error belongs to the tasklet, not just to the thread: it does not change by what other
+/// tasklets do meanwhile. Only calls that fail set it. Functions that the library calls on this
+/// tasklet (callbacks, functions of timers, destructors) have a last error of their own while they
+/// run. The text stays valid until the tasklet's next call that fails, or its end. A thread that is
+/// ending, or is beyond the limit of threads, gets a general text for the status.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_message() -> *const c_char {
     let empty: *const c_char = "\0".as_ptr().cast();
@@ -561,10 +567,10 @@ pub extern "C" fn hsw_last_error_status() -> hsw_status {
     })
 }
 
-/// What the calling tasklet's last error is by itself. As `hsw_last_error_status`; but of an
-/// `HSW_ERR_THROWN`, whatever was thrown: the status of the call that failed with it first, in
-/// whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), or again `HSW_ERR_THROWN` for an
-/// exception. It is for messages: whose a value is says the status of the call.
+/// The status of the calling tasklet's last error as such. It differs from `hsw_last_error_status`
+/// for an `HSW_ERR_THROWN`: then it is the status of the call that failed with the error first, in
+/// whatever tasklet (`HSW_ERR_TIMEOUT`, `HSW_ERR_IO`, ...), and again `HSW_ERR_THROWN` if that was
+/// an exception. It is for messages: only the status of the call tells whose a value is.
 #[no_mangle]
 pub extern "C" fn hsw_last_error_cause() -> hsw_status {
     super::quietly(HSW_OK, || {
@@ -596,11 +602,11 @@ pub extern "C" fn hsw_last_error_errno() -> i32 {
     })
 }
 
-/// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: what
-/// `hsw_fail`, `hsw_tasklet_throw` or `hsw_channel_send_throw` were given. It stays valid until the
-/// calling tasklet's next call that fails, or its end; the copies of an exception share one
-/// payload, and the last of them frees it. `destroy` may be null; the function is as good as a
-/// type: a host that sees its own function there knows what `data` points to.
+/// Lends the payload of the exception that the last call reported with `HSW_ERR_THROWN`: the one
+/// given to `hsw_fail`, `hsw_tasklet_throw` or `hsw_channel_send_throw`. It stays valid until the
+/// calling tasklet's next call that fails, or its end. The copies of an exception share one
+/// payload, and the last of them frees it. `destroy` may be null. The function can serve as a type:
+/// a host that finds its own function there knows what `data` points to.
 ///
 /// `HSW_ERR_STATE`: the last error is no exception of C's.
 #[no_mangle]
@@ -608,7 +614,7 @@ pub unsafe extern "C" fn hsw_last_error_payload(
     data: *mut *mut c_void,
     destroy: *mut hsw_destroy,
 ) -> hsw_status {
-    // Not `entry`: a failure must not overwrite the error it asks about.
+    // Not `entry`: a failure must not overwrite the error that is asked about.
     super::quietly(HSW_ERR_INTERNAL, || {
         let found = out(data, "data").and_then(|data| {
             let payload = thread_state::with(|local| {
@@ -632,9 +638,9 @@ pub unsafe extern "C" fn hsw_last_error_payload(
 }
 
 /// Makes an exception the last error of the calling tasklet and returns `HSW_ERR_THROWN`: an entry
-/// function that ends with `return hsw_fail(...)` ends its tasklet with that exception, which goes
-/// the way of all uncaught ones. `message` may be null. The payload is freed with `destroy` when
-/// the last copy of the exception has gone.
+/// function that ends with `return hsw_fail(...)` ends its tasklet with that exception, which is
+/// then treated as any uncaught one. `message` may be null. The payload is freed with `destroy`
+/// when the last copy of the exception has gone.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_fail(
     data: *mut c_void,
@@ -642,21 +648,21 @@ pub unsafe extern "C" fn hsw_fail(
     message: *const c_char,
 ) -> hsw_status {
     super::entry(|| {
-        // SAFETY: the contract of the interface.
+        // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
         Err(Failure::Thrown(unsafe { thrown(data, destroy, message) }))
     })
 }
 
 /// An exception of C's as an error of the runtime.
 ///
-/// SAFETY: `message` is null or a string, by the contract of the interface.
+/// SAFETY: `message` is null or a string that ends in a zero byte.
 pub(super) unsafe fn thrown(
     data: *mut c_void,
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> Error {
     let payload = Common(Owned::new(data, destroy));
-    // SAFETY: as above.
+    // SAFETY: `message` is null or ends in a zero byte, as the caller has promised.
     let message = unsafe { super::string(message, "message") }
         .unwrap_or_else(|_| "an exception of the host".to_string());
     Error::Thrown(Thrown::with_message(Box::new(payload), Cow::Owned(message)))
@@ -672,7 +678,7 @@ pub(super) fn payload_of(error: &Error) -> Option<(*mut c_void, hsw_destroy)> {
     }
 }
 
-/// An exception with words alone.
+/// An exception without a payload.
 fn words(message: String) -> Error {
     Error::Thrown(Thrown::with_message(Box::new(()), Cow::Owned(message)))
 }
@@ -691,8 +697,8 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
         Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
-        // `ThreadEnding` too: a wait that is refused is no mistake, and has taken over what it was
-        // to take over.
+        // This includes `ThreadEnding`: a wait that is refused is no mistake, and has taken over
+        // the value that it was to take over.
         Error::State(_) => HSW_ERR_STATE,
         Error::ValueLost => HSW_ERR_VALUE_LOST,
         Error::WrongType => HSW_ERR_WRONG_TYPE,
@@ -703,13 +709,14 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::Settings(_) => HSW_ERR_SETTINGS,
         #[cfg(feature = "std")]
         Error::Io(_) => HSW_ERR_IO,
-        // Error grows without a new major version; C must not see a number it has no name for.
+        // New kinds of `Error` may come without a new major version. C must not see a number that
+        // it has no name for.
         #[allow(unreachable_patterns)]
         _ => HSW_ERR_OTHER,
     }
 }
 
-/// The system's number in an error, or in one that it stands for.
+/// The system's number in an error, or in an error that this one stands for.
 fn errno_of(error: &Error) -> i32 {
     #[cfg(feature = "std")]
     {

@@ -1,7 +1,7 @@
 //! Locks, conditions and their kin: for tasklets of all threads, and for plain threads.
 //!
-//! Objects and handles belong to no thread. A call that waits keeps its object, so a handle may be
-//! released meanwhile.
+//! Objects and handles belong to no thread. A call that waits keeps its object, so its handle may
+//! be released meanwhile.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,8 @@ use crate::sync::{
 };
 use crate::Error;
 
-/// A handle of a lock. As all handles of this part: any thread may use it, and it has one owner,
-/// who gives it back with `hsw_lock_release`.
+/// A handle of a lock. It follows the rules of all handles of this part: any thread may use it, and
+/// it has one owner, who gives it back with `hsw_lock_release`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_lock {
@@ -75,11 +75,11 @@ pub struct hsw_sync_queue {
     pub handle: u64,
 }
 
-/// A lock that knows its holder, so that a wait without the lock is found out: C has no guards.
+/// A lock that knows its holder, so that a wait without the lock is detected: C has no guards.
 pub(super) struct CLock {
     lock: Lock<()>,
-    /// The number of the tasklet that took it; 0 without one. Written by who holds it, or gives it
-    /// back.
+    /// The number of the tasklet that took the lock; 0 if none has. It is written by the holder,
+    /// and by whoever gives the lock back.
     holder: AtomicU64,
 }
 
@@ -89,7 +89,7 @@ impl CLock {
     }
 }
 
-/// The two kinds, which C tells apart when it makes one.
+/// The two kinds of semaphores; C chooses when it makes one.
 pub(super) enum CSemaphore {
     Free(Semaphore),
     Bounded(BoundedSemaphore),
@@ -129,25 +129,26 @@ pub unsafe extern "C" fn hsw_lock_retain(lock: hsw_lock, other: *mut hsw_lock) -
     object::retain(lock, other)
 }
 
-/// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+/// Gives a handle back; it is stale from now on. Tasklets that hold the lock or wait for it go on.
 #[no_mangle]
 pub extern "C" fn hsw_lock_release(lock: hsw_lock) -> hsw_status {
     object::release(lock)
 }
 
-/// Takes the lock, when it is the caller's turn: first come, first served. Blocks the calling
-/// tasklet alone; from a main tasklet, and so from a plain thread, it drives the thread's main loop
-/// meanwhile.
+/// Takes the lock when it is the caller's turn: first come, first served. Blocks only the calling
+/// tasklet. A main tasklet, and so a plain thread, drives its thread's main loop meanwhile.
 ///
 /// Waits for at most `timeout_ns` nanoseconds: 0 tries once and lets nobody else run;
-/// `HSW_NO_LIMIT` as long as it takes. More than `INT64_MAX` otherwise, as negative numbers become,
-/// is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of this part.
+/// `HSW_NO_LIMIT` waits as long as it takes. Any other number above `INT64_MAX`, which negative
+/// numbers become, is `HSW_ERR_ARGUMENT` (-1 is `HSW_NO_LIMIT`). The same holds for all waits of
+/// this part.
 ///
-/// `HSW_ERR_TIMEOUT`; `HSW_ERR_EXIT` and `HSW_ERR_THROWN`: the tasklet was killed or thrown at
-/// while it waited; `HSW_ERR_BLOCK_TRAP`, `HSW_ERR_SWITCH_TRAP`: it may not wait. The lock is not
-/// held then. It is not reentrant: who holds it waits for itself.
+/// `HSW_ERR_TIMEOUT`: the time is over. `HSW_ERR_EXIT`, `HSW_ERR_THROWN`: the tasklet was killed or
+/// thrown at while it waited. `HSW_ERR_BLOCK_TRAP`, `HSW_ERR_SWITCH_TRAP`: it may not wait. The
+/// lock is not held then. The lock is not reentrant: a holder that takes it again waits for itself.
 ///
-/// Who ends without giving it back leaves it taken, until somebody does.
+/// If a tasklet ends without giving the lock back, the lock stays taken until somebody else gives
+/// it back.
 #[no_mangle]
 pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
     entry(|| {
@@ -159,19 +160,19 @@ pub extern "C" fn hsw_lock_lock(lock: hsw_lock, timeout_ns: u64) -> hsw_status {
     })
 }
 
-/// Gives the lock back, whoever took it: to who has waited longest, if anybody waits. Does not
+/// Gives the lock back, whoever took it. The waiter that has waited longest gets it. Does not
 /// switch. `HSW_ERR_STATE`: nobody held it.
 #[no_mangle]
 pub extern "C" fn hsw_lock_unlock(lock: hsw_lock) -> hsw_status {
     entry(|| {
         let found = get(lock)?;
-        // Before it is somebody else's.
+        // This is done before the lock can be somebody else's.
         found.holder.store(0, Ordering::Relaxed);
         found.lock.release().map_err(Failure::own)
     })
 }
 
-/// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+/// Whether it is held, whether by the calling tasklet, and how many wait for it. Each may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_lock_state(
     lock: hsw_lock,
@@ -200,16 +201,16 @@ pub unsafe extern "C" fn hsw_rlock_retain(lock: hsw_rlock, other: *mut hsw_rlock
     object::retain(lock, other)
 }
 
-/// Gives a handle back. It is stale from now on; who holds the lock, or waits for it, goes on.
+/// Gives a handle back; it is stale from now on. Tasklets that hold the lock or wait for it go on.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_release(lock: hsw_rlock) -> hsw_status {
     object::release(lock)
 }
 
-/// As `hsw_lock_lock`; a tasklet that holds the lock gets it at once, once more.
+/// As `hsw_lock_lock`; but a tasklet that holds the lock already gets it at once, once more.
 ///
-/// It belongs to the tasklet that took it: if that ends without giving it back, it stays taken for
-/// good.
+/// The lock belongs to the tasklet that took it: if that ends without giving it back, it stays
+/// taken for good.
 #[no_mangle]
 pub extern "C" fn hsw_rlock_lock(lock: hsw_rlock, timeout_ns: u64) -> hsw_status {
     entry(|| Ok(get(lock)?.acquire_or(time_limit(timeout_ns)?)?))
@@ -222,7 +223,7 @@ pub extern "C" fn hsw_rlock_unlock(lock: hsw_rlock) -> hsw_status {
     entry(|| get(lock)?.release().map_err(Failure::own))
 }
 
-/// Is it held, and by the calling tasklet; how many wait for it. Each may be null.
+/// Whether it is held, whether by the calling tasklet, and how many wait for it. Each may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_rlock_state(
     lock: hsw_rlock,
@@ -239,8 +240,8 @@ pub unsafe extern "C" fn hsw_rlock_state(
 
 // --- Semaphore
 
-/// Makes a semaphore with so many permits that are free. `bounded`: it never has more than those.
-/// `HSW_ERR_ARGUMENT`: more than half of `SIZE_MAX`.
+/// Makes a semaphore with `permits` free permits. If it is `bounded`, it never has more than those.
+/// `HSW_ERR_ARGUMENT`: `permits` is more than half of `SIZE_MAX`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_semaphore_new(
     permits: usize,
@@ -271,13 +272,13 @@ pub unsafe extern "C" fn hsw_semaphore_retain(
     object::retain(semaphore, other)
 }
 
-/// Gives a handle (not a permit) back. It is stale from now on; who waits goes on.
+/// Gives a handle (not a permit) back; it is stale from now on. Tasklets that wait go on.
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_release(semaphore: hsw_semaphore) -> hsw_status {
     object::release(semaphore)
 }
 
-/// Takes a permit, when it is the caller's turn. Waits and fails as `hsw_lock_lock`.
+/// Takes a permit when it is the caller's turn. Waits and fails as `hsw_lock_lock` does.
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u64) -> hsw_status {
     entry(|| {
@@ -291,8 +292,9 @@ pub extern "C" fn hsw_semaphore_acquire(semaphore: hsw_semaphore, timeout_ns: u6
     })
 }
 
-/// Gives `count` permits back, all or none: to those who have waited longest, first. Any thread
-/// may, whoever took them. Does not switch. `HSW_ERR_STATE`: more than there can be.
+/// Gives `count` permits back, all or none. Those that have waited longest get them first. Any
+/// thread may give back a permit that another one took. Does not switch. `HSW_ERR_STATE`: there
+/// would be more permits than there may be.
 #[no_mangle]
 pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize) -> hsw_status {
     entry(|| {
@@ -304,7 +306,7 @@ pub extern "C" fn hsw_semaphore_give_back(semaphore: hsw_semaphore, count: usize
     })
 }
 
-/// Permits that are free, and how many wait for one. Each may be null.
+/// How many permits are free, and how many wait for one. Each may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_semaphore_state(
     semaphore: hsw_semaphore,
@@ -338,20 +340,21 @@ pub unsafe extern "C" fn hsw_condition_retain(
     object::retain(condition, other)
 }
 
-/// Gives a handle back. It is stale from now on; who waits goes on.
+/// Gives a handle back; it is stale from now on. Tasklets that wait go on.
 #[no_mangle]
 pub extern "C" fn hsw_condition_release(condition: hsw_condition) -> hsw_status {
     object::release(condition)
 }
 
-/// Gives the lock up, waits to be notified, and takes the lock again. Nobody comes back who was not
-/// notified, but for the errors here; what was waited for may still have been undone by who had the
-/// lock in between.
+/// Gives the lock up, waits to be notified, and takes the lock again. It returns only after a
+/// notification or with one of the errors below: there are no spurious wake-ups. But another
+/// tasklet may have had the lock in between, so the condition that was waited for may be false
+/// again.
 ///
 /// * `HSW_ERR_TIMEOUT`: it was not notified within `timeout_ns` nanoseconds (see `hsw_lock_lock`;
 ///   with 0 the lock is given up and taken again). **The lock is held**, however long it took to
 ///   get it.
-/// * `HSW_ERR_STATE`: the calling tasklet did not take the lock. As with all mistakes, nothing has
+/// * `HSW_ERR_STATE`: the calling tasklet did not hold the lock. As with all mistakes, nothing has
 ///   changed.
 /// * Any other error (killed, thrown at, a trap): **the lock is not held.**
 #[no_mangle]
@@ -377,9 +380,9 @@ pub extern "C" fn hsw_condition_wait(
     })
 }
 
-/// Notifies the `count` who have waited longest; `SIZE_MAX`: all. With or without the lock; with
-/// it, nothing can come between a waiter's look and its wait. Does not switch, and wakes nobody who
-/// would have to wait for the lock.
+/// Notifies the `count` tasklets that have waited longest; `SIZE_MAX`: all. The caller may hold the
+/// lock or not; if it does, nothing can happen between a waiter's test of the condition and its
+/// wait. Does not switch, and wakes nobody who would have to wait for the lock first.
 #[no_mangle]
 pub extern "C" fn hsw_condition_notify(condition: hsw_condition, count: usize) -> hsw_status {
     tell(condition, |condition| condition.notify(count))
@@ -410,32 +413,32 @@ pub unsafe extern "C" fn hsw_event_retain(event: hsw_event, other: *mut hsw_even
     object::retain(event, other)
 }
 
-/// Gives a handle back. It is stale from now on; who waits goes on.
+/// Gives a handle back; it is stale from now on. Tasklets that wait go on.
 #[no_mangle]
 pub extern "C" fn hsw_event_release(event: hsw_event) -> hsw_status {
     object::release(event)
 }
 
-/// Sets it: all who wait go on, even if it is cleared again before their turn comes. Does not
-/// switch.
+/// Sets the event: all that wait for it go on, even if it is cleared again before their turn comes.
+/// Does not switch.
 #[no_mangle]
 pub extern "C" fn hsw_event_set(event: hsw_event) -> hsw_status {
     tell(event, |event| event.set())
 }
 
-/// Clears it: who comes from now on waits.
+/// Clears the event: new callers wait.
 #[no_mangle]
 pub extern "C" fn hsw_event_clear(event: hsw_event) -> hsw_status {
     tell(event, |event| event.clear())
 }
 
-/// Waits until it is set. Waits and fails as `hsw_lock_lock`.
+/// Waits until the event is set. Waits and fails as `hsw_lock_lock` does.
 #[no_mangle]
 pub extern "C" fn hsw_event_wait(event: hsw_event, timeout_ns: u64) -> hsw_status {
     entry(|| Ok(get(event)?.wait_or(time_limit(timeout_ns)?)?))
 }
 
-/// Is it set; how many wait for it. Each may be null.
+/// Whether it is set, and how many wait for it. Each may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_event_state(
     event: hsw_event,
@@ -450,7 +453,7 @@ pub unsafe extern "C" fn hsw_event_state(
 
 // --- Barrier
 
-/// Makes a barrier where `parties` wait for each other; with 0 or 1, nobody waits.
+/// Makes a barrier where `parties` tasklets wait for each other; with 0 or 1, nobody waits.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_barrier_new(parties: usize, barrier: *mut hsw_barrier) -> hsw_status {
     object::make(barrier, "barrier", || Ok(Arc::new(Barrier::new(parties))))
@@ -465,18 +468,18 @@ pub unsafe extern "C" fn hsw_barrier_retain(
     object::retain(barrier, other)
 }
 
-/// Gives a handle back. It is stale from now on; who waits goes on.
+/// Gives a handle back; it is stale from now on. Tasklets that wait go on.
 #[no_mangle]
 pub extern "C" fn hsw_barrier_release(barrier: hsw_barrier) -> hsw_status {
     object::release(barrier)
 }
 
-/// Waits until all have come; `last` (may be null) is true for the one that came last. Waits and
-/// fails as `hsw_lock_lock`; with a time of 0, only who comes last passes.
+/// Waits until all parties have come; `last` (may be null) is true for the one that came last.
+/// Waits and fails as `hsw_lock_lock` does; with a time of 0, only the last party passes.
 ///
-/// Who gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all others, and
-/// who comes later, get `HSW_ERR_BROKEN`, until `hsw_barrier_reset`. Mistakes of the caller do not
-/// break it.
+/// A party that gives up (`HSW_ERR_TIMEOUT`, killed, thrown at, a trap) breaks the barrier: all
+/// others, also later ones, get `HSW_ERR_BROKEN` until `hsw_barrier_reset`. Mistakes of the caller
+/// do not break it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_barrier_wait(
     barrier: hsw_barrier,
@@ -490,19 +493,19 @@ pub unsafe extern "C" fn hsw_barrier_wait(
     })
 }
 
-/// Breaks it: those who wait and those who come get `HSW_ERR_BROKEN`.
+/// Breaks the barrier: present and later parties get `HSW_ERR_BROKEN`.
 #[no_mangle]
 pub extern "C" fn hsw_barrier_abort(barrier: hsw_barrier) -> hsw_status {
     tell(barrier, |barrier| barrier.abort())
 }
 
-/// As new. Those who wait get `HSW_ERR_BROKEN`.
+/// Makes the barrier as new. Present parties get `HSW_ERR_BROKEN`.
 #[no_mangle]
 pub extern "C" fn hsw_barrier_reset(barrier: hsw_barrier) -> hsw_status {
     tell(barrier, |barrier| barrier.reset())
 }
 
-/// How many it takes, how many wait, and is it broken. Each may be null.
+/// How many parties it has, how many of them wait, and whether it is broken. Each may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_barrier_state(
     barrier: hsw_barrier,
@@ -542,15 +545,15 @@ pub unsafe extern "C" fn hsw_sync_queue_retain(
     object::retain(queue, other)
 }
 
-/// Gives a handle back. It is stale from now on; who waits goes on. Values that are in the queue
-/// are freed with its last handle.
+/// Gives a handle back; it is stale from now on. Tasklets that wait go on. Values that are in the
+/// queue are freed with its last handle.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_release(queue: hsw_sync_queue) -> hsw_status {
     object::release(queue)
 }
 
-/// Puts a value in at the end, when there is room. Waits and fails as `hsw_lock_lock`, and
-/// `HSW_ERR_CLOSED`.
+/// Appends a value when there is room. Waits and fails as `hsw_lock_lock` does. `HSW_ERR_CLOSED`:
+/// the queue is closed.
 ///
 /// After `HSW_ERR_TIMEOUT` and after mistakes the value is still the caller's; after any other
 /// failure it has been freed.
@@ -578,7 +581,7 @@ pub extern "C" fn hsw_sync_queue_put(
 }
 
 /// Takes the first value, which is the caller's; waits while there is none. Waits and fails as
-/// `hsw_lock_lock`; `HSW_ERR_CLOSED`: it is closed and empty.
+/// `hsw_lock_lock` does. `HSW_ERR_CLOSED`: the queue is closed and empty.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_sync_queue_get(
     queue: hsw_sync_queue,
@@ -594,14 +597,15 @@ pub unsafe extern "C" fn hsw_sync_queue_get(
     })
 }
 
-/// Closes it: nothing more comes in, and who waits to put something in gets `HSW_ERR_CLOSED`. What
-/// is in it can still be got; then that ends with `HSW_ERR_CLOSED` as well. Twice is fine.
+/// Closes the queue: no more values come in, and tasklets that wait to put one in get
+/// `HSW_ERR_CLOSED`. Values that are in it can still be taken; then that fails with
+/// `HSW_ERR_CLOSED` as well. To call it twice is fine.
 #[no_mangle]
 pub extern "C" fn hsw_sync_queue_close(queue: hsw_sync_queue) -> hsw_status {
     tell(queue, |queue| queue.queue.close())
 }
 
-/// How many values are in it, and is it closed. Each may be null.
+/// How many values are in it, and whether it is closed. Each may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_sync_queue_state(
     queue: hsw_sync_queue,

@@ -19,7 +19,7 @@ use crate::error::WaitError;
 use crate::{Error, Site, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back
-/// with `hsw_tasklet_release`. All zero is the handle of nothing.
+/// with `hsw_tasklet_release`. All zero is the null handle, which names nothing.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_tasklet {
@@ -27,10 +27,10 @@ pub struct hsw_tasklet {
     pub handle: u64,
 }
 
-/// What a tasklet runs. It ends the tasklet by returning: `HSW_OK`, or the failure it met.
-/// Returning the status of a failed call passes that error on, with its payload: `HSW_ERR_EXIT`
-/// ends the tasklet silently, any other goes to the error handler, or arrives as the failure of the
-/// innermost `hsw_run`.
+/// The function that a tasklet runs. It ends the tasklet by returning `HSW_OK`, or the failure it
+/// met. To return the status of a failed call passes that error on, with its payload.
+/// `HSW_ERR_EXIT` ends the tasklet silently; any other error goes to the error handler, or arrives
+/// as the failure of the innermost `hsw_run`.
 pub type hsw_entry = Option<unsafe extern "C" fn(argument: *mut c_void) -> RawStatus>;
 
 /// Where a tasklet's frames live.
@@ -39,9 +39,9 @@ pub type hsw_entry = Option<unsafe extern "C" fn(argument: *mut c_void) -> RawSt
 pub enum hsw_stack {
     /// The default: in a stack window that it shares with others. While it does not run, its live
     /// bytes may be on the heap, and *its stack addresses hold somebody else's bytes*. So nothing
-    /// outside of the tasklet may touch its stack while it is not running: no pointer to one of its
-    /// locals in another tasklet, another thread, a queue, a list or a pending system call. What
-    /// others shall see goes to the heap.
+    /// outside of the tasklet may touch its stack while it is not running: there must be no pointer
+    /// to one of its locals in another tasklet, another thread, a queue, a list or a pending system
+    /// call. Data that others shall see goes to the heap.
     HSW_STACK_SLICED = 0,
     /// A stack of its own, with a guard page. Pointers into it stay good for as long as its frames
     /// live.
@@ -51,27 +51,27 @@ pub enum hsw_stack {
 /// How to make a tasklet. Set all to zero for the defaults.
 #[repr(C)]
 pub struct hsw_tasklet_options {
-    /// A name for messages and tools; copied. May be null.
+    /// A name for messages and tools; it is copied. May be null.
     pub name: *const c_char,
     /// One of `hsw_stack`.
     pub stack: i32,
-    /// Bytes of an own stack; 0: the default of the settings. A sliced tasklet has its window's
-    /// size, and 0 must stand here.
+    /// Bytes of an own stack; 0: the default of the settings. For a sliced tasklet it must be 0:
+    /// its stack is its window.
     pub stack_size: usize,
-    /// Floating-point control words (rounding mode, exception masks) of its own, instead of the
-    /// thread's.
+    /// Whether it has floating-point control words (rounding mode, exception masks) of its own,
+    /// instead of the thread's.
     pub fp_env: bool,
-    /// Where in the host's source the tasklet is made, for `hsw_tasklet_site`: a string that stays
-    /// for ever, as `__FILE__`, in UTF-8. Null: it is not told.
+    /// The file of the host's source where the tasklet is made, for `hsw_tasklet_site`: a string in
+    /// UTF-8 that lives for ever, such as `__FILE__`. Null: not known.
     pub file: *const c_char,
-    /// The line there, as `__LINE__`.
+    /// The line in that file, such as `__LINE__`.
     pub line: u32,
-    /// Frees the argument: called once, when the entry function has returned or it is sure that it
-    /// will never run. May be null.
+    /// Frees the argument: called once, when the entry function has returned or will certainly
+    /// never run. May be null.
     pub destroy_argument: hsw_destroy,
 }
 
-/// What is true of a tasklet: bits of `hsw_tasklet_state`.
+/// The state of a tasklet: bits of `hsw_tasklet_state`.
 pub const HSW_TASKLET_ALIVE: u32 = 1;
 /// Alive, and neither queued nor blocked.
 pub const HSW_TASKLET_PAUSED: u32 = 2;
@@ -99,7 +99,7 @@ pub(super) fn label(tasklet: &Tasklet) -> String {
         .unwrap_or_else(|| format!("#{}", tasklet.id()))
 }
 
-/// Runs an operation of a tasklet; an error gets its name.
+/// Runs an operation of a tasklet; an error of it gets the tasklet's name.
 fn with_tasklet<R>(
     tasklet: hsw_tasklet,
     operation: impl FnOnce(&Tasklet) -> Result<R, WaitError>,
@@ -111,7 +111,7 @@ fn with_tasklet<R>(
     })
 }
 
-/// An entry function with its argument, as the runtime calls it.
+/// An entry function with its argument.
 pub(super) struct Call {
     function: unsafe extern "C" fn(*mut c_void) -> RawStatus,
     argument: Owned,
@@ -130,18 +130,18 @@ impl Call {
 
     pub(super) fn run(self) -> Result<(), Error> {
         let function = self.function;
-        // SAFETY: the contract of the interface: an `hsw_entry`, which does not unwind; and the
-        // argument given with it.
+        // SAFETY: `function` is an `hsw_entry` that accepts this argument (contract of the
+        // interface); if it is unwound, the process ends (`thread_state::returning`).
         at_root(self.argument, |argument| unsafe {
             thread_state::unwindable(function)(argument)
         })
     }
 
-    /// Calls the function within whatever tasklet drives the main loop.
+    /// Calls the function on whatever tasklet drives the main loop.
     #[cfg(feature = "std")]
     pub(super) fn call_back(&self) {
         let failure = status::aside(|| {
-            // SAFETY: as in `run`.
+            // SAFETY: as in `run`: an `hsw_entry` that accepts this argument.
             status::returned(thread_state::inside(|| unsafe {
                 thread_state::unwindable(self.function)(self.argument.peek().0)
             }))
@@ -149,23 +149,23 @@ impl Call {
         let Err(error) = failure else {
             return;
         };
-        // Whoever pumps is not to blame: a tasklet fails with it.
+        // The tasklet that pumps is not to blame: a new one fails with the error.
         if let Err(no_room) = crate::spawn(move || Err::<(), _>(error)) {
             log::error!("the failure of a function called by the main loop is lost: {no_room}");
         }
     }
 }
 
-/// Calls C at the root of a tasklet, with an argument that lives as long.
+/// Calls C at the root of a tasklet, with an argument that lives as long as the call.
 #[inline(always)] // a frame of its own would lie in every parked tasklet
 pub(super) fn at_root(
     argument: Owned,
     function: impl FnOnce(*mut c_void) -> RawStatus,
 ) -> Result<(), Error> {
-    // An earlier tasklet may have had this one's id, and ended without coming by.
+    // An earlier tasklet may have had the same id, and ended without clearing its last error.
     status::forget();
     let status = thread_state::returning(|| function(argument.peek().0));
-    // Before the argument is freed: its destructor may make calls that fail.
+    // This comes before the argument is freed: its destructor may make calls that fail.
     let ended = status::returned(status);
     drop(argument);
     status::forget();
@@ -201,13 +201,15 @@ pub(super) struct Options {
     site: Site,
 }
 
-/// No line of any file: what C does not tell is not a line of this library.
+/// The site of a tasklet of C's without one: no line of any file, since a line of this library
+/// would be wrong.
 const NOWHERE: Site = Site::new("", 0);
 
 impl Options {
-    /// SAFETY: null, or as the contract of the interface says.
+    /// SAFETY: `options` is null or points to readable options, whose `name` and `file` are null or
+    /// end in a zero byte; `file` lives for ever.
     pub(super) unsafe fn read(options: *const hsw_tasklet_options) -> Result<Options, Failure> {
-        // SAFETY: as above.
+        // SAFETY: null, or readable, as the caller has promised.
         let Some(options) = (unsafe { options.as_ref() }) else {
             return Ok(Options {
                 name: None,
@@ -233,13 +235,14 @@ impl Options {
         let name = if options.name.is_null() {
             None
         } else {
-            // SAFETY: as above.
+            // SAFETY: `name` is not null, so it ends in a zero byte, as the caller has promised.
             Some(unsafe { super::string(options.name, "options.name") }?)
         };
         let site = if options.file.is_null() {
             NOWHERE
         } else {
-            // SAFETY: as above; the string stays for ever.
+            // SAFETY: `file` is not null, so it ends in a zero byte and lives for ever, as the
+            // caller has promised.
             let file: &'static CStr = unsafe { CStr::from_ptr(options.file) };
             let file = file
                 .to_str()
@@ -267,7 +270,8 @@ impl Options {
             builder = builder.fp_env();
         }
         if !self.own {
-            // SAFETY: the caller of C's `hsw_spawn` has promised what `HSW_STACK_SLICED` says.
+            // SAFETY: the C caller that asks for `HSW_STACK_SLICED` has promised what the header
+            // says there: nothing outside touches the stack while the tasklet is not running.
             builder = unsafe { builder.sliced() };
         }
         builder
@@ -283,9 +287,9 @@ impl Options {
 
 /// The function of `options` that frees the argument, also when the options are wrong otherwise.
 ///
-/// SAFETY: null, or as the contract of the interface says.
+/// SAFETY: `options` is null or points to readable options.
 pub(super) unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destroy {
-    // SAFETY: as above.
+    // SAFETY: null, or readable, as the caller has promised.
     unsafe { options.as_ref() }.and_then(|options| options.destroy_argument)
 }
 
@@ -295,7 +299,7 @@ pub(super) unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destr
 /// The argument is the tasklet's from now on, also when this call fails:
 /// `options->destroy_argument` frees it. It must not point to a sliced stack, the caller's own
 /// included. `options` may be null. `tasklet` may be null: then nobody holds a handle, and the
-/// tasklet lives on until it ends.
+/// tasklet lives until it ends.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_spawn(
     function: hsw_entry,
@@ -304,7 +308,8 @@ pub unsafe extern "C" fn hsw_spawn(
     tasklet: *mut hsw_tasklet,
 ) -> hsw_status {
     entry(|| {
-        // SAFETY: the contract of the interface, for this block and the next.
+        // SAFETY: `options` is null, or as `Options::read` asks (contract of the interface); the
+        // same for the next block.
         let call = Call::new(function, argument, unsafe { destroyer(options) })?;
         let options = unsafe { Options::read(options) }?;
         let spawned = options
@@ -325,14 +330,14 @@ pub unsafe extern "C" fn hsw_spawn(
     })
 }
 
-/// Makes a tasklet that has nothing to run yet: see `hsw_tasklet_bind`.
+/// Makes a tasklet that has no function yet: see `hsw_tasklet_bind`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_new(
     options: *const hsw_tasklet_options,
     tasklet: *mut hsw_tasklet,
 ) -> hsw_status {
     object::make(tasklet, "tasklet", || {
-        // SAFETY: the contract of the interface.
+        // SAFETY: `options` is null, or as `Options::read` asks (contract of the interface).
         let options = unsafe { Options::read(options) }?;
         options
             .builder()
@@ -350,15 +355,15 @@ pub unsafe extern "C" fn hsw_tasklet_retain(
     object::retain(tasklet, other)
 }
 
-/// Gives a handle back. It is stale from now on; the tasklet lives on while it is queued, runs, or
-/// others have handles. The last handle of a tasklet that is paused kills it.
+/// Gives a handle back; it is stale from now on. The tasklet lives on while it is queued or runs,
+/// or there are other handles of it. If it is paused, the release of its last handle kills it.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_release(tasklet: hsw_tasklet) -> hsw_status {
     object::release(tasklet)
 }
 
-/// Binds, and keeps the site that the tasklet was made at: the caller of `bind` is a line of this
-/// library.
+/// Binds a function, and keeps the site that the tasklet was made at: the caller of `bind` is only
+/// a line of this library.
 fn bind_without_site(
     tasklet: &Tasklet,
     bind: impl FnOnce(&Tasklet) -> Result<(), Error>,
@@ -366,13 +371,13 @@ fn bind_without_site(
     let site = tasklet.stats().spawned_at;
     bind(tasklet)?;
     if crate::statistics() {
-        // SAFETY: the handle keeps the task.
+        // SAFETY: the handle keeps the task alive.
         unsafe { measure::bound_at(tasklet.as_ptr(), site.unwrap_or(NOWHERE)) };
     }
     Ok(())
 }
 
-/// Gives a tasklet that is not alive a function to run: *bound*, not alive until
+/// Gives a tasklet that is not alive a function to run. It is *bound* then, and alive after
 /// `hsw_tasklet_setup`. The argument is the tasklet's from now on, also when this call fails;
 /// `destroy_argument` frees it.
 #[no_mangle]
@@ -407,8 +412,8 @@ pub unsafe extern "C" fn hsw_tasklet_bind_paused(
     })
 }
 
-/// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread: so the tasklet
-/// may move to another one before it starts (`hsw_tasklet_bind_thread`).
+/// As `hsw_tasklet_bind`, with an argument that may be used and freed on any thread. So the tasklet
+/// may move to another thread before it starts (`hsw_tasklet_bind_thread`).
 #[cfg(feature = "std")]
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_bind_send(
@@ -462,9 +467,9 @@ pub extern "C" fn hsw_tasklet_switch(tasklet: hsw_tasklet) -> hsw_status {
 }
 
 /// Throws an exception into the tasklet: the call it waits in returns `HSW_ERR_THROWN`. With
-/// `pending` it is only made runnable, else it runs at once. The payload is the runtime's from now
-/// on, also when this call fails; the last copy of the exception frees it with `destroy`, on
-/// whatever thread that is. `message` may be null.
+/// `pending` the tasklet is only made runnable, otherwise it runs at once. The payload is the
+/// runtime's from now on, also when this call fails; the last copy of the exception frees it with
+/// `destroy`, on whatever thread that is. `message` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_throw(
     tasklet: hsw_tasklet,
@@ -474,14 +479,15 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
     pending: bool,
 ) -> hsw_status {
     entry(|| {
-        // SAFETY: the contract of the interface.
+        // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
         let error = unsafe { status::thrown(payload, destroy, message) };
         with_tasklet(tasklet, |t| throw(t, error, pending))
     })
 }
 
-/// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` it is only made
-/// runnable, else it runs at once, to its end if it obeys. No-op for a tasklet that is dead.
+/// Kills the tasklet: the call it waits in returns `HSW_ERR_EXIT`. With `pending` the tasklet is
+/// only made runnable, otherwise it runs at once, to its end if it obeys. No-op for a tasklet that
+/// is dead.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_status {
     entry(|| with_tasklet(tasklet, |t| throw(t, Error::Exit, pending)))
@@ -503,7 +509,7 @@ pub(super) fn state_bits(t: &Tasklet) -> u32 {
     set.fold(0, |sum, (_, bit)| sum | bit)
 }
 
-/// What is true of the tasklet: an or of `HSW_TASKLET_ALIVE` and the others.
+/// The state of the tasklet: the sum of the bits `HSW_TASKLET_ALIVE` and so on that hold.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_state(tasklet: hsw_tasklet, state: *mut u32) -> hsw_status {
     ask(tasklet, state, "state", state_bits)
@@ -532,7 +538,7 @@ pub unsafe extern "C" fn hsw_tasklet_set_atomic(
 }
 
 /// Sets or clears Stackless' flag that allows interrupts in nested interpreter calls. Native code
-/// has none: it is kept, and changes nothing. `old` may be null.
+/// has no such calls: the flag is kept, and changes nothing. `old` may be null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     tasklet: hsw_tasklet,
@@ -542,10 +548,11 @@ pub unsafe extern "C" fn hsw_tasklet_set_ignore_nesting(
     object::exchange(tasklet, old, |t| t.set_ignore_nesting(on))
 }
 
-/// The next tasklet in the run queue; or, of one that is blocked on a channel and waits for nothing
-/// else, in that channel's queue. The handle of nothing at the end, and for one that waits in a
-/// select or with a time limit. (Who drives the main loop while it waits, as main does, is in the
-/// run queue. All who wait on a channel: `hsw_channel_waiting`.) The caller owns the handle.
+/// The next tasklet in the run queue; or, of a tasklet that is blocked on a channel and waits for
+/// nothing else, in that channel's queue. The null handle at the end, and for a tasklet that waits
+/// in a select or with a time limit. (A tasklet that drives the main loop while it waits, as main
+/// does, is in the run queue. `hsw_channel_waiting` tells all that wait on a channel.) The caller
+/// owns the handle.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_next(
     tasklet: hsw_tasklet,
@@ -563,7 +570,7 @@ pub unsafe extern "C" fn hsw_tasklet_prev(
     object::ask_or_fail(tasklet, prev, "prev", |t| hand_out_or_none(t.prev()))
 }
 
-/// A number that is the tasklet's alone while it lives: equal ids are the same tasklet. Never 0.
+/// A number that is the tasklet's alone while it lives: equal ids name the same tasklet. Never 0.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_id(tasklet: hsw_tasklet, id: *mut usize) -> hsw_status {
     ask(tasklet, id, "id", |t| t.id())
@@ -581,14 +588,15 @@ pub unsafe extern "C" fn hsw_tasklet_name(
 ) -> hsw_status {
     entry(|| {
         let name = get(tasklet)?.name().unwrap_or_default();
-        // SAFETY: the contract of the interface.
+        // SAFETY: `buffer` is null or has `capacity` writable bytes (contract of the interface).
         unsafe { write_text(&name, buffer, capacity, length) }
     })
 }
 
-/// Where in the host's source the tasklet was made: the file as `hsw_tasklet_name` writes the name
-/// ("" when it is not known), and the line (`line` may be null; 0 when it is not known). Known of
-/// those that were made while `hsw_set_statistics` was on, if `hsw_tasklet_options` said it.
+/// The place in the host's source where the tasklet was made: the file, written to `buffer` as by
+/// `hsw_tasklet_name` ("" when it is not known), and the line (`line` may be null; 0 when it is not
+/// known). It is known for tasklets that were made while `hsw_set_statistics` was on, with a site
+/// in their `hsw_tasklet_options`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_site(
     tasklet: hsw_tasklet,
@@ -599,16 +607,16 @@ pub unsafe extern "C" fn hsw_tasklet_site(
 ) -> hsw_status {
     entry(|| {
         let site = get(tasklet)?.stats().spawned_at.unwrap_or(NOWHERE);
-        // SAFETY: the contract of the interface.
+        // SAFETY: `buffer` is null or has `capacity` writable bytes (contract of the interface).
         unsafe { write_text(site.file(), buffer, capacity, length) }?;
         set_if_wanted(line, site.line());
         Ok(())
     })
 }
 
-/// Takes the value out of a tasklet's transfer slot: what its `hsw_schedule_with`, or its pending
-/// receive, would return. Null when the slot is empty. The value is the caller's.
-/// `HSW_ERR_WRONG_TYPE`: something of the Rust side is in it, and stays there.
+/// Takes the value out of a tasklet's transfer slot: the one that its `hsw_schedule_with`, or its
+/// pending receive, would return. Null when the slot is empty. The value is the caller's.
+/// `HSW_ERR_WRONG_TYPE`: it is a value of the Rust side, and stays there.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_take_tempval(
     tasklet: hsw_tasklet,
@@ -627,7 +635,7 @@ pub unsafe extern "C" fn hsw_tasklet_take_tempval(
 }
 
 /// Puts a value into a tasklet's transfer slot. It is the runtime's from now on, also when this
-/// call fails; `destroy` frees it. What was there is freed.
+/// call fails; `destroy` frees it. The old value is freed.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_set_tempval(
     tasklet: hsw_tasklet,
@@ -638,9 +646,9 @@ pub extern "C" fn hsw_tasklet_set_tempval(
     tell(tasklet, |t| drop(t.set_tempval(value)))
 }
 
-/// Keeps a pointer of the host's with the tasklet. What was there is freed with the function that
-/// came with it; so is this one, with `destroy` (may be null), when the last handle and the tasklet
-/// are gone, or when this call fails.
+/// Keeps a pointer of the host's with the tasklet. The previous pointer is freed with the function
+/// that came with it. This one is freed with `destroy` (may be null) when it is replaced, when the
+/// tasklet and its last handle are gone, or when this call fails.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_set_user_data(
     tasklet: hsw_tasklet,
@@ -663,8 +671,8 @@ pub unsafe extern "C" fn hsw_tasklet_user_data(
     })
 }
 
-/// Sets an error handler for this tasklet; null clears it. It is asked before the thread's
-/// (`hsw_set_error_handler`), which gets what this one does not answer with `HSW_OK`.
+/// Sets an error handler for this tasklet; null clears it. It is asked before the thread's handler
+/// (`hsw_set_error_handler`), which is asked if this one does not return `HSW_OK`.
 #[no_mangle]
 pub extern "C" fn hsw_tasklet_set_error_handler(
     tasklet: hsw_tasklet,
@@ -677,17 +685,17 @@ pub extern "C" fn hsw_tasklet_set_error_handler(
     })
 }
 
-/// The thread the tasklet belongs to, as `hsw_thread_id` says there.
+/// The thread that the tasklet belongs to, as `hsw_thread_id` says it there.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tasklet_thread_id(tasklet: hsw_tasklet, id: *mut u64) -> hsw_status {
     ask(tasklet, id, "id", |t| t.thread_id())
 }
 
-/// When a tasklet ran, by the thread's clock, in nanoseconds; measured while `hsw_set_statistics`
-/// is on.
+/// When a tasklet ran, in nanoseconds of the thread's clock; measured while `hsw_set_statistics` is
+/// on.
 #[repr(C)]
 pub struct hsw_tasklet_times {
-    /// How long it has run, all turns together.
+    /// How long it has run, the sum of all turns.
     pub run_ns: u64,
     /// When it was first switched to; `HSW_NO_LIMIT`: not yet, or not measured.
     pub started_ns: u64,
@@ -712,12 +720,12 @@ pub unsafe extern "C" fn hsw_tasklet_get_times(
     })
 }
 
-/// What is measured about a tasklet.
+/// Measurements of a tasklet.
 #[repr(C)]
 pub struct hsw_tasklet_stats {
     /// How often it was switched to.
     pub switches: u64,
-    /// Bytes of live stack while parked; 0 while it runs and when it has none.
+    /// Bytes of live stack while parked; 0 while it runs and when it has no stack.
     pub stack_bytes: usize,
     /// Bytes of the heap buffer that holds its slice.
     pub slice_bytes: usize,

@@ -1,4 +1,4 @@
-//! Values that each tasklet has one of.
+//! Values of which each tasklet has its own.
 
 use core::cell::RefCell;
 use core::ffi::c_void;
@@ -50,8 +50,8 @@ pub extern "C" fn hsw_local_release(local: hsw_local) -> hsw_status {
     object::release(local)
 }
 
-/// Gives the calling tasklet a value, which is the tasklet's from now on. The one that it had is
-/// freed; null leaves it without. When this fails the value is still the caller's.
+/// Gives the calling tasklet a value, which is the tasklet's from now on. The old one is freed;
+/// null leaves the tasklet without a value. When this fails the new value is still the caller's.
 #[no_mangle]
 pub extern "C" fn hsw_local_set(local: hsw_local, value: *mut c_void) -> hsw_status {
     entry(|| {

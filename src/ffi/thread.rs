@@ -13,9 +13,9 @@ use crate::thread::{self, Channel};
 use crate::Preference;
 
 /// Counts the calling thread among those that use the library, and gives it a runtime with the
-/// default settings if it has none (`hsw_init` before this, for others). Optional: the first call
-/// that needs one does the same. `hsw_thread_exit`, or the thread's end, is the opposite. A thread
-/// that has ended its part attaches again with this or any other call.
+/// default settings if it has none (call `hsw_init` first for other settings). It is optional: the
+/// first call that needs a runtime does the same. The opposite is `hsw_thread_exit`, or the
+/// thread's end. A thread that has ended its part attaches again with this or any other call.
 #[no_mangle]
 pub extern "C" fn hsw_thread_attach() -> hsw_status {
     entry(|| {
@@ -26,8 +26,8 @@ pub extern "C" fn hsw_thread_attach() -> hsw_status {
 }
 
 /// The numbers of the threads that use the library, in the order they came: at most `capacity` of
-/// them are written to `ids`, which may be null when `capacity` is 0. `count` gets how many there
-/// are.
+/// them are written to `ids`, which may be null when `capacity` is 0. `count` gets how many threads
+/// there are.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_threads(
     ids: *mut u64,
@@ -50,15 +50,15 @@ pub unsafe extern "C" fn hsw_threads(
     })
 }
 
-/// What is known of a thread.
+/// Figures of a thread.
 #[repr(C)]
 pub struct hsw_thread_info {
-    /// Its name, cut to what fits in here; "" when it has none. Threads that were not made in Rust
-    /// have none.
+    /// Its name, cut to the size of this array; "" when it has none, as threads that were not made
+    /// in Rust.
     pub name: [c_char; 64],
     /// Its main tasklet. The caller owns the handle.
     pub main_tasklet: hsw_remote,
-    /// The tasklet that ran when it answered. The caller owns the handle.
+    /// The tasklet that was running when the thread answered. The caller owns the handle.
     pub current: hsw_remote,
     /// Tasklets in its run queue, the running one included.
     pub run_count: usize,
@@ -66,9 +66,9 @@ pub struct hsw_thread_info {
     pub tasklets: usize,
 }
 
-/// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches
-/// or pumps. `HSW_ERR_STATE`: there is no such thread, or it ended before it answered; otherwise as
-/// `hsw_remote_with`.
+/// Asks a thread about itself. The calling tasklet waits for the answer, which the thread gives
+/// when it switches or pumps next. `HSW_ERR_STATE`: there is no such thread, or it ended before it
+/// answered. Otherwise fails as `hsw_remote_with` does.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_get_info(id: u64, info: *mut hsw_thread_info) -> hsw_status {
     entry(|| {
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn hsw_thread_get_info(id: u64, info: *mut hsw_thread_info
         let info = thread::info_or(id)?;
         let mut name = [0; 64];
         let text = info.name.unwrap_or_default();
-        // SAFETY: an array of our own.
+        // SAFETY: `name` is an array of our own, and `name.len()` is its length.
         unsafe { write_text(&text, name.as_mut_ptr(), name.len(), core::ptr::null_mut()) }?;
         let main_tasklet: hsw_remote = hand_out(Arc::new(info.main))?;
         let current = hand_out(Arc::new(info.current)).inspect_err(|_| {
@@ -101,8 +101,8 @@ handle_of_process!(
     ThreadChannel
 );
 
-/// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees those
-/// that nobody will receive, on whatever thread that is found.
+/// Makes a channel between threads. Its values are pointers. `destroy` (may be null) frees values
+/// that nobody will receive, on any thread.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_new(
     destroy: hsw_destroy,
@@ -123,8 +123,8 @@ pub unsafe extern "C" fn hsw_thread_channel_retain(
     object::retain_own(channel, other)
 }
 
-/// Gives a handle back. It is stale from now on, for all threads. The channel lives on while others
-/// have handles or a tasklet is in a call of it.
+/// Gives a handle back; it is stale from now on, for all threads. The channel lives on while there
+/// are other handles or a tasklet is in a call of it.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_release(channel: hsw_thread_channel) -> hsw_status {
     object::release(channel)
@@ -161,7 +161,7 @@ pub extern "C" fn hsw_thread_channel_send_timeout(
     carry::send_within(channel, value, timeout_ns)
 }
 
-/// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds; otherwise as
+/// As `hsw_thread_channel_receive`, but waits for at most `timeout_ns` nanoseconds, by the rules of
 /// `hsw_thread_channel_send_timeout`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_receive_timeout(
@@ -191,8 +191,8 @@ pub unsafe extern "C" fn hsw_thread_channel_try_receive(
     carry::receive(channel, value, Carrier::try_receive)
 }
 
-/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. For the payload the same holds
-/// as in `hsw_tasklet_throw`.
+/// Sends an exception: the receiver's call returns `HSW_ERR_THROWN`. The rules for the payload are
+/// those of `hsw_tasklet_throw`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_send_throw(
     channel: hsw_thread_channel,
@@ -200,11 +200,11 @@ pub unsafe extern "C" fn hsw_thread_channel_send_throw(
     destroy: hsw_destroy,
     message: *const c_char,
 ) -> hsw_status {
-    // SAFETY: the contract of the interface.
+    // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
     unsafe { carry::send_throw(channel, payload, destroy, message) }
 }
 
-/// Sends `count` values one after the other. For all of them the same holds as in
+/// Sends `count` values one after the other. The rules for each value are those of
 /// `hsw_thread_channel_send`. `sent` (may be null) gets how many were sent, also on failure; the
 /// others have been freed then.
 ///
@@ -216,7 +216,7 @@ pub unsafe extern "C" fn hsw_thread_channel_send_sequence(
     count: usize,
     sent: *mut usize,
 ) -> hsw_status {
-    // SAFETY: the contract of the interface.
+    // SAFETY: `values` is null or has `count` elements (contract of the interface).
     unsafe { carry::send_sequence(channel, values, count, sent) }
 }
 
@@ -230,7 +230,7 @@ pub unsafe extern "C" fn hsw_thread_channel_next(
     carry::next(channel, value)
 }
 
-/// Who goes on first when two of the same thread meet, as one of `hsw_preference`.
+/// Which side goes on first when two tasklets of the same thread meet, as one of `hsw_preference`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_preference(
     channel: hsw_thread_channel,
@@ -241,7 +241,8 @@ pub unsafe extern "C" fn hsw_thread_channel_preference(
     })
 }
 
-/// Sets who goes on first when two of the same thread meet. Only the sign of the number counts.
+/// Sets which side goes on first when two tasklets of the same thread meet. Only the sign of the
+/// number counts.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_set_preference(
     channel: hsw_thread_channel,
@@ -252,7 +253,7 @@ pub extern "C" fn hsw_thread_channel_set_preference(
     })
 }
 
-/// Whether every rendezvous of two of the same thread also lets all others of it run.
+/// Whether every rendezvous of two tasklets of the same thread also lets all others of it run.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_schedule_all(
     channel: hsw_thread_channel,
@@ -261,7 +262,7 @@ pub unsafe extern "C" fn hsw_thread_channel_schedule_all(
     ask(channel, on, "on", |c| c.channel.schedule_all())
 }
 
-/// Sets whether every rendezvous of two of the same thread also lets all others of it run.
+/// Sets whether every rendezvous of two tasklets of the same thread also lets all others of it run.
 #[no_mangle]
 pub extern "C" fn hsw_thread_channel_set_schedule_all(
     channel: hsw_thread_channel,
@@ -277,9 +278,9 @@ pub extern "C" fn hsw_thread_channel_close(channel: hsw_thread_channel) -> hsw_s
     tell(channel, |c| c.channel.close())
 }
 
-/// Closes the channel and ends the waits of all who wait on it, on whatever thread, with
-/// `HSW_ERR_CLOSED`; `woken` (may be null) gets how many. What senders were about to send is
-/// treated as by any send that fails.
+/// Closes the channel and ends with `HSW_ERR_CLOSED` all waits on it, on whatever thread; `woken`
+/// (may be null) gets how many. A value that a sender had to hand over is treated as by any send
+/// that fails.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_close_and_wake(
     channel: hsw_thread_channel,
@@ -312,8 +313,8 @@ pub unsafe extern "C" fn hsw_thread_channel_is_closed(
     ask(channel, closed, "closed", |c| c.channel.is_closed())
 }
 
-/// How many tasklets wait: senders count up, receivers down. Other threads may change it at any
-/// time.
+/// How many tasklets wait: a positive number of senders, or a negative number of receivers. Other
+/// threads may change it at any time.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_balance(
     channel: hsw_thread_channel,
@@ -322,7 +323,7 @@ pub unsafe extern "C" fn hsw_thread_channel_balance(
     ask(channel, balance, "balance", |c| c.channel.balance())
 }
 
-/// A number that is the channel's alone while it lives: equal ids are the same channel. Never 0.
+/// A number that is the channel's alone while it lives: equal ids name the same channel. Never 0.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_thread_channel_id(
     channel: hsw_thread_channel,

@@ -16,14 +16,14 @@ macro_rules! tables {
     ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
         pub(super) struct Local {
             $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
-            /// The last error of each tasklet that had one, as `status` finds it. Removed when the
-            /// tasklet ends.
+            /// The last error of each tasklet that had one, under the key that `status` uses.
+            /// Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             /// The kill that each tasklet was told of last. Removed when the tasklet ends.
             pub(super) exits: RefCell<BTreeMap<usize, super::status::Told>>,
             pub(super) hooks: super::scheduler::Hooks,
-            /// Functions of C's that the library has called in the main tasklet and that have not
-            /// returned.
+            /// How many functions of C's the library has called in the main tasklet that have not
+            /// returned yet.
             inside: Cell<usize>,
             tag: u16,
         }
@@ -42,7 +42,7 @@ macro_rules! tables {
                 }
             }
 
-            /// The thread's number, for the next one that has it.
+            /// The thread's number, to be given to another thread.
             fn number(&self) -> Number {
                 let generations = alloc::vec![$($(#[$when])* self.$field.borrow().generations(),)*];
                 Number { tag: self.tag, generations }
@@ -57,8 +57,9 @@ macro_rules! tables {
                 sum
             }
 
-            /// Makes every handle stale and forgets errors and hooks. What goes with them may come
-            /// back here: nothing is borrowed meanwhile. Answers whether there was anything.
+            /// Makes every handle stale and forgets errors and hooks. Destructors that this runs
+            /// may come back here, so nothing is borrowed meanwhile. Returns whether there was
+            /// anything.
             fn clear(&self) -> bool {
                 let mut any = false;
                 $($(#[$when])* {
@@ -89,8 +90,9 @@ tables! {
     tasklets: Tasklet of crate::Tasklet,
 }
 
-/// Calls a function of C's out of the library. While one runs in the main tasklet, frames of the
-/// library lie below it, so the thread's part must not end there: see [`is_inside`].
+/// Calls a function of C's from within the library. While one runs in the main tasklet, there are
+/// frames of the library between it and main's own code, so the thread's part must not end there:
+/// see [`is_inside`].
 pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
     struct Inside(bool);
     impl Drop for Inside {
@@ -114,10 +116,10 @@ pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
     returning(function)
 }
 
-/// Calls a function of C's that must come back by returning. If it is unwound, by an exception that
-/// it let out, by `pthread_exit` or by the cancellation of its thread, that would go on through
-/// frames of the library, and end at the end of a tasklet's stack instead of the thread's: the
-/// process ends here, with words.
+/// Calls a function of C's that must come back by returning. An exception that it lets out,
+/// `pthread_exit`, or the cancellation of its thread would unwind it. That would go on through
+/// frames of the library, and reach the end of a tasklet's stack instead of the thread's. So the
+/// process ends here, with a message.
 pub(super) fn returning<R>(function: impl FnOnce() -> R) -> R {
     struct Returns;
     impl Drop for Returns {
@@ -149,14 +151,16 @@ type Unwindable<A, R> = unsafe extern "C" fn(A) -> R;
 #[cfg(not(panic = "unwind"))]
 type UnwindableWithResult<A, B, R> = unsafe extern "C" fn(A, B) -> R;
 
-/// As a function that may be unwound, so that it is found out: see [`returning`].
+/// The same function, of a type that may be unwound, so that an unwinding is detected: see
+/// [`returning`].
 pub(super) fn unwindable<A, R>(function: unsafe extern "C" fn(A) -> R) -> Unwindable<A, R> {
-    // SAFETY: the two conventions differ in what happens to who unwinds through a call, alone.
+    // SAFETY: the two calling conventions are the same, except for what happens if the call is
+    // unwound.
     unsafe { core::mem::transmute(function) }
 }
 
-/// As [`inside`], for a function that the calling tasklet did not mean to call just now: it may
-/// have failures of its own.
+/// As [`inside`], for a function that the calling tasklet did not call itself: its failures do not
+/// change the tasklet's last error.
 pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
     super::status::aside(|| inside(function))
 }
@@ -165,20 +169,21 @@ pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
 pub(super) fn unwindable_with_result<A, B, R>(
     function: unsafe extern "C" fn(A, B) -> R,
 ) -> UnwindableWithResult<A, B, R> {
-    // SAFETY: as there.
+    // SAFETY: as in `unwindable`, the two calling conventions differ only in what happens if the
+    // call is unwound.
     unsafe { core::mem::transmute(function) }
 }
 
-/// Has the library called what the main tasklet is in?
+/// Is the main tasklet in a function that the library has called?
 pub(super) fn is_inside() -> bool {
     with(|local| Ok(local.inside.get() > 0)).unwrap_or(false)
 }
 
-/// What tells the handles of a thread from those of others, and from those of the threads that had
-/// the tag before: see `handle`.
+/// The part of a handle that tells the handles of a thread from those of other threads, and from
+/// those of earlier threads with the same tag: see `handle`.
 struct Number {
     tag: u16,
-    /// Of each table, in their order.
+    /// The generations of each table, in the order of the tables.
     generations: Vec<Vec<u32>>,
 }
 
@@ -191,8 +196,8 @@ mod storage {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     std::thread_local! {
-        /// Made by the first call, ended by `AT_EXIT`. Without a destructor of its own: tasklets
-        /// that end with the thread still find it.
+        /// Made by the first call, ended by `AT_EXIT`. It has no destructor of its own, so that
+        /// tasklets which end with the thread still find it.
         static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
         static AT_EXIT: AtExit = const { AtExit };
     }
@@ -202,7 +207,7 @@ mod storage {
     impl Drop for AtExit {
         fn drop(&mut self) {
             if crate::core::runtime::abandons() {
-                // Also the handles: to give one back might run somebody.
+                // The handles stay as well: to give one back might run a tasklet.
                 return crate::core::runtime::thread_ends(clear);
             }
             let local = LOCAL.get();
@@ -211,8 +216,8 @@ mod storage {
             }
             crate::core::runtime::thread_exit(clear);
             LOCAL.set(ptr::null());
-            // SAFETY: as above; nobody has a reference: those that `with` gives out end with its
-            // call.
+            // SAFETY: `begin` made it with `Box::into_raw`, and only this destructor frees it,
+            // once. Nobody has a reference: those that `with` gives out end with its call.
             let local = unsafe { Box::from_raw(local.cast_mut()) };
             let number = local.number();
             drop(local);
@@ -220,7 +225,7 @@ mod storage {
         }
     }
 
-    /// The numbers of threads. That of one that has ended is given again.
+    /// The numbers of threads. When a thread has ended, its number is given to another one.
     struct Numbers {
         last: u16,
         given: Mutex<Given>,
@@ -275,16 +280,18 @@ mod storage {
         !LOCAL.get().is_null()
     }
 
-    /// Empties the calling thread's part. Answers whether there was anything.
+    /// Empties the calling thread's part. Returns whether there was anything.
     pub(super) fn clear() -> bool {
-        // SAFETY: made by `begin`, and freed outside of any call.
+        // SAFETY: null, or made by `begin`; it is freed by the destructor of `AT_EXIT` alone, after
+        // this call.
         unsafe { LOCAL.get().as_ref() }.is_some_and(Local::clear)
     }
 
     #[cold]
     #[inline(never)]
     fn begin() -> Result<*const Local, Failure> {
-        // Whichever comes first at the thread's end, this one's or that of the runtime, ends all.
+        // Two destructors may come first at the thread's end, this one's or that of the runtime.
+        // Whichever does ends both.
         if !crate::machine::os::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
             return Err(Failure::ThreadEnding);
         }
@@ -306,7 +313,8 @@ mod storage {
         if local.is_null() {
             local = begin()?;
         }
-        // SAFETY: made by `begin`, and freed with the thread, outside of any call.
+        // SAFETY: made by `begin`, and freed by the destructor of `AT_EXIT` alone, which runs in no
+        // call of this function.
         f(unsafe { &*local })
     }
 
@@ -340,7 +348,7 @@ pub(super) fn leave() {
 }
 
 /// Without std there are no thread-locals: the first thread that calls has the interface to itself.
-/// Others are told apart by their runtime.
+/// Other threads are detected by their runtime.
 #[cfg(not(feature = "std"))]
 mod storage {
     use super::*;
@@ -348,14 +356,16 @@ mod storage {
     use core::sync::atomic::{AtomicU64, Ordering};
 
     struct Storage {
-        /// The number of the owner; 0 without one. Never given twice, as an address is.
+        /// The number of the runtime that owns it; 0 if none does. Unlike an address, it is never
+        /// given twice.
         owner: AtomicU64,
         local: UnsafeCell<Option<Local>>,
         /// The number of the last owner.
         number: UnsafeCell<Option<Number>>,
     }
 
-    // SAFETY: `local` and `number` are touched by the owner alone, as `with` checks.
+    // SAFETY: only the owner touches `local` and `number`: `with` and `leave` compare `owner` with
+    // the caller's runtime first.
     unsafe impl Sync for Storage {}
 
     static STORAGE: Storage = Storage {
@@ -364,7 +374,7 @@ mod storage {
         number: UnsafeCell::new(None),
     };
 
-    /// As with std: the owner is known by its runtime.
+    /// As with std; the owner is recognised by its runtime.
     pub(in super::super) fn is_made() -> bool {
         Runtime::existing().is_some()
     }
@@ -378,7 +388,8 @@ mod storage {
             .owner
             .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
         {
-            // SAFETY: just made ours; nobody has a reference to the content yet.
+            // SAFETY: the exchange has just made it ours, and nobody has a reference to the content
+            // yet.
             Ok(_) => unsafe {
                 let first = Number {
                     tag: 1,
@@ -394,38 +405,40 @@ mod storage {
                 ))
             }
         }
-        // SAFETY: ours; only shared references from here on.
+        // SAFETY: it is ours, and from here on there are only shared references to it, until
+        // `leave`.
         match unsafe { &*STORAGE.local.get() } {
             Some(local) => f(local),
             None => Err(Failure::ThreadEnding),
         }
     }
 
-    /// Is the interface that of the calling thread?
+    /// Does the interface belong to the calling thread?
     fn is_ours() -> bool {
         Runtime::existing()
             .is_some_and(|runtime| runtime.thread_id == STORAGE.owner.load(Ordering::Relaxed))
     }
 
     fn clear() -> bool {
-        // SAFETY: called by `leave` for the owner alone.
+        // SAFETY: only `leave` calls this, for the owner, and a shared reference is all that is
+        // made.
         unsafe { &*STORAGE.local.get() }
             .as_ref()
             .is_some_and(Local::clear)
     }
 
-    /// As with std; after it another thread may have the interface.
+    /// As with std. Afterwards another thread may have the interface.
     pub(in super::super) fn leave() {
         if !is_ours() {
             return crate::core::runtime::thread_exit(|| false);
         }
         crate::core::runtime::thread_exit(clear);
-        // SAFETY: ours still: `owner` has the number of the runtime that has ended. Nobody has a
-        // reference.
+        // SAFETY: it is still ours, since `owner` has the number of the runtime that has just
+        // ended. No call of `with` is under way, so nobody has a reference.
         let local = unsafe { (*STORAGE.local.get()).take() };
         let number = local.as_ref().map(Local::number);
         drop(local);
-        // SAFETY: as above.
+        // SAFETY: still ours, until `owner` is set to 0 below.
         unsafe { *STORAGE.number.get() = number };
         STORAGE.owner.store(0, Ordering::Release);
     }

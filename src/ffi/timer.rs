@@ -14,9 +14,9 @@ use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
 use crate::timer::{Clock, SimClock, Timer};
 use crate::Error;
 
-/// A handle of a clock that has timers; for its owner and thread the same holds as for
-/// `hsw_tasklet`. (The function of `hsw_set_clock` is another thing: the source of time for budgets
-/// and for the timeouts of channels.)
+/// A handle of a clock that has timers; the rules for its owner and thread are those of
+/// `hsw_tasklet`. (The function of `hsw_set_clock` is a different thing: the source of time for
+/// budgets and for the timeouts of channels.)
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_timer_clock {
@@ -24,7 +24,7 @@ pub struct hsw_timer_clock {
     pub handle: u64,
 }
 
-/// A handle of a timer; for its owner and thread the same holds as for `hsw_tasklet`.
+/// A handle of a timer; the rules for its owner and thread are those of `hsw_tasklet`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct hsw_timer {
@@ -32,7 +32,7 @@ pub struct hsw_timer {
     pub handle: u64,
 }
 
-/// What a handle of a clock names.
+/// The clock that a handle names.
 #[derive(Clone)]
 pub(super) enum CClock {
     Wall(Clock),
@@ -62,12 +62,12 @@ fn simulated(clock: hsw_timer_clock) -> Result<SimClock, Failure> {
     }
 }
 
-/// A stretch of time, or a moment: as patience, with for ever as long as can be.
+/// A duration or a moment of C's; `HSW_NO_LIMIT` becomes the longest there is.
 fn stretch(time_ns: u64) -> Result<Duration, Failure> {
     Ok(time_limit(time_ns)?.unwrap_or(Duration::MAX))
 }
 
-/// Hands the timer out, to who wants a handle. Cancelled if that fails.
+/// Hands the timer out, if a handle is wanted. If that fails the timer is cancelled.
 fn armed(timer: Result<Timer, Error>, wanted: *mut hsw_timer) -> Done {
     let timer = timer.map_err(Failure::own)?;
     if wanted.is_null() {
@@ -94,8 +94,8 @@ pub unsafe extern "C" fn hsw_timer_clock_wall(clock: *mut hsw_timer_clock) -> hs
     })
 }
 
-/// Gets the calling thread's clock of simulated time: the same with each call. It runs as wall time
-/// does until it is told otherwise.
+/// Gets the calling thread's clock of simulated time: the same clock with each call. It runs as
+/// wall time does until the host changes that.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) -> hsw_status {
     object::make(clock, "clock", || {
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn hsw_timer_clock_simulated(clock: *mut hsw_timer_clock) 
     })
 }
 
-/// Makes another clock of simulated time, at zero.
+/// Makes another clock of simulated time, which shows zero.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_new(clock: *mut hsw_timer_clock) -> hsw_status {
     object::make(clock, "clock", || Ok(CClock::Sim(SimClock::new())))
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn hsw_timer_clock_retain(
     object::retain(clock, other)
 }
 
-/// Gives a handle back. It is stale from now on. The clock's timers still come.
+/// Gives a handle back; it is stale from now on. The clock's timers still fire.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_release(clock: hsw_timer_clock) -> hsw_status {
     object::release(clock)
@@ -133,8 +133,8 @@ pub unsafe extern "C" fn hsw_timer_clock_now(
     object::ask(clock, now_ns, "now_ns", |clock| nanoseconds(clock.now()))
 }
 
-/// Stops a clock of simulated time. Twice is fine. `HSW_ERR_ARGUMENT`, of this and the next four:
-/// it is the clock of wall time.
+/// Stops a clock of simulated time. To stop it twice is fine. `HSW_ERR_ARGUMENT`, here and in the
+/// next four functions: it is the clock of wall time.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_pause(clock: hsw_timer_clock) -> hsw_status {
     entry(|| {
@@ -143,7 +143,7 @@ pub extern "C" fn hsw_timer_clock_pause(clock: hsw_timer_clock) -> hsw_status {
     })
 }
 
-/// Lets it run again. Twice is fine.
+/// Lets a stopped clock run again. To call it twice is fine.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_resume(clock: hsw_timer_clock) -> hsw_status {
     entry(|| {
@@ -152,7 +152,7 @@ pub extern "C" fn hsw_timer_clock_resume(clock: hsw_timer_clock) -> hsw_status {
     })
 }
 
-/// Lets it run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`:
+/// Lets the clock run `scale` times as fast as wall time; at 0 it stands still. `HSW_ERR_ARGUMENT`:
 /// `scale` is negative, infinite or no number.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_set_scale(clock: hsw_timer_clock, scale: f64) -> hsw_status {
@@ -167,8 +167,8 @@ pub extern "C" fn hsw_timer_clock_set_scale(clock: hsw_timer_clock, scale: f64) 
     })
 }
 
-/// Puts it forward, paused or not. What becomes due is called in the next pump. `HSW_ERR_ARGUMENT`:
-/// more than `INT64_MAX`.
+/// Puts the clock forward, paused or not. Functions that become due are called in the next pump.
+/// `HSW_ERR_ARGUMENT`: `by_ns` is more than `INT64_MAX`.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_advance(clock: hsw_timer_clock, by_ns: u64) -> hsw_status {
     entry(|| {
@@ -178,8 +178,8 @@ pub extern "C" fn hsw_timer_clock_advance(clock: hsw_timer_clock, by_ns: u64) ->
     })
 }
 
-/// Sets what it shows, forward or back; `HSW_NO_LIMIT` is as far as can be. Timers keep their
-/// moments. `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`.
+/// Sets the time that the clock shows, forward or back; `HSW_NO_LIMIT` is the latest there is.
+/// Timers keep their moments. `HSW_ERR_ARGUMENT`: any other number above `INT64_MAX`.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_set(clock: hsw_timer_clock, now_ns: u64) -> hsw_status {
     entry(|| {
@@ -188,10 +188,10 @@ pub extern "C" fn hsw_timer_clock_set(clock: hsw_timer_clock, now_ns: u64) -> hs
     })
 }
 
-/// What is to be known of a clock.
+/// Figures of a clock.
 #[repr(C)]
 pub struct hsw_timer_clock_info {
-    /// Simulated time, not wall time.
+    /// Whether it shows simulated time, not wall time.
     pub simulated: bool,
     /// Does it stand still because it was paused?
     pub paused: bool,
@@ -199,12 +199,12 @@ pub struct hsw_timer_clock_info {
     pub scale: f64,
     /// Timers and sleepers that wait.
     pub pending: usize,
-    /// When the next of them is due, as the clock shows it; `HSW_NO_LIMIT` when there is none, or
-    /// later than can be told.
+    /// When the next of them is due, by this clock; `HSW_NO_LIMIT` when there is none, or the
+    /// moment is too late for this number.
     pub next_due_ns: u64,
 }
 
-/// What is to be known of a clock.
+/// The figures of a clock.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_clock_get_info(
     clock: hsw_timer_clock,
@@ -230,9 +230,9 @@ pub unsafe extern "C" fn hsw_timer_clock_get_info(
     })
 }
 
-/// Blocks the calling tasklet for at least so many nanoseconds of this clock; the others run
-/// meanwhile. 0 lets them run once, `HSW_NO_LIMIT` is as long as it takes to be killed.
-/// `HSW_ERR_ARGUMENT`: otherwise more than `INT64_MAX`, as negative numbers become.
+/// Blocks the calling tasklet for at least this many nanoseconds of this clock; the others run
+/// meanwhile. 0 lets them run once; `HSW_NO_LIMIT` sleeps until the tasklet is killed.
+/// `HSW_ERR_ARGUMENT`: any other number above `INT64_MAX`, which negative numbers become.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) -> hsw_status {
     entry(|| {
@@ -241,8 +241,8 @@ pub extern "C" fn hsw_timer_clock_sleep(clock: hsw_timer_clock, time_ns: u64) ->
     })
 }
 
-/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. What is past lets the others run
-/// once; `HSW_NO_LIMIT` never comes.
+/// As `hsw_timer_clock_sleep`, until the clock shows `at_ns`. If that is past, the others run once;
+/// `HSW_NO_LIMIT` never comes.
 #[no_mangle]
 pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64) -> hsw_status {
     entry(|| {
@@ -251,17 +251,18 @@ pub extern "C" fn hsw_timer_clock_sleep_until(clock: hsw_timer_clock, at_ns: u64
     })
 }
 
-/// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock: never early, in
-/// the pump of the thread's main loop (`hsw_tick`, `hsw_pump`), by the tasklet that pumps; in the
-/// order of the moments. What takes long, or blocks, belongs into a tasklet that it spawns. A
-/// status other than `HSW_OK` that it returns is the failure of a tasklet made for that: it goes to
-/// the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
+/// Has `function(argument)` called once, after `delay_ns` nanoseconds of the clock and never
+/// before. It is called in a pump of the thread's main loop (`hsw_tick`, `hsw_pump`), on the
+/// tasklet that pumps; several due functions are called in the order of their moments. Work that
+/// takes long, or blocks, belongs in a tasklet that the function spawns. If the function returns
+/// something other than `HSW_OK`, that is the failure of a tasklet made for this purpose: it goes
+/// to the error handler, or arrives from the next `hsw_run` or `hsw_tick`.
 ///
 /// The argument is the timer's from now on, also when this call fails: `destroy_argument` (may be
 /// null) frees it when the function has returned, the timer is cancelled, or the thread ends.
-/// `timer` may be null: then it cannot be cancelled.
+/// `timer` may be null: then the timer cannot be cancelled.
 ///
-/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, as negative numbers become, and not
+/// `HSW_ERR_ARGUMENT`: the delay is more than `INT64_MAX`, which negative numbers become, and not
 /// `HSW_NO_LIMIT`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_call_later(
@@ -282,8 +283,8 @@ pub unsafe extern "C" fn hsw_timer_call_later(
     })
 }
 
-/// As `hsw_timer_call_later`, when the clock shows `at_ns`; in the next pump if that is past, and
-/// never at `HSW_NO_LIMIT`.
+/// As `hsw_timer_call_later`, when the clock shows `at_ns`: in the next pump if that is past, and
+/// never with `HSW_NO_LIMIT`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_call_at(
     clock: hsw_timer_clock,
@@ -303,9 +304,9 @@ pub unsafe extern "C" fn hsw_timer_call_at(
     })
 }
 
-/// As `hsw_timer_call_later`, each `period_ns` nanoseconds, until it is cancelled or the thread
-/// ends; failures do not end it. It keeps its beat: what was missed is called for once.
-/// `HSW_ERR_ARGUMENT`: also for a period of zero.
+/// As `hsw_timer_call_later`, every `period_ns` nanoseconds, until the timer is cancelled or the
+/// thread ends; failures do not end it. It keeps its beat: however many periods were missed, it is
+/// called once for them. `HSW_ERR_ARGUMENT`: also for a period of zero.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_repeat(
     clock: hsw_timer_clock,
@@ -334,15 +335,16 @@ pub unsafe extern "C" fn hsw_timer_retain(timer: hsw_timer, other: *mut hsw_time
     object::retain(timer, other)
 }
 
-/// Gives a handle back. It is stale from now on. The timer still comes: to stop it,
-/// `hsw_timer_cancel` first.
+/// Gives a handle back; it is stale from now on. The timer still fires: call `hsw_timer_cancel`
+/// first to stop it.
 #[no_mangle]
 pub extern "C" fn hsw_timer_release(timer: hsw_timer) -> hsw_status {
     object::release(timer)
 }
 
-/// The function will not be called (again). `was_pending` (may be null): it would have been. Twice
-/// is fine, and so is a timer that has come; both say no.
+/// Cancels a timer: the function will not be called (again). `was_pending` (may be null) tells
+/// whether it would have been. To cancel a timer twice, or one that has fired, is fine; then
+/// `was_pending` is false.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bool) -> hsw_status {
     entry(|| {
@@ -351,9 +353,8 @@ pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bo
     })
 }
 
-/// Will the function be called (again), and if so when, as the timer's clock shows it
-/// (`UINT64_MAX`: later than can be told). Each may be null; without a call to come `due_ns` is
-/// left alone.
+/// Whether the function will be called (again), and if so when, by the timer's clock (`UINT64_MAX`:
+/// too late for this number). Each may be null; `due_ns` is left alone if no call is to come.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_state(
     timer: hsw_timer,

@@ -1,4 +1,4 @@
-//! What C gives us to keep: values, arguments and payloads, each a pointer with the function that
+//! Pointers that C gives us to keep: values, arguments and payloads, each with the function that
 //! frees it.
 
 use core::ffi::c_void;
@@ -9,8 +9,8 @@ use super::thread_state;
 /// unwind. It may call this library, also in ways that switch.
 pub type hsw_destroy = Option<unsafe extern "C" fn(data: *mut c_void)>;
 
-/// A pointer of C's together with the duty to free it: dropping it calls the function, unless it
-/// was given away with `take`.
+/// A pointer of C's together with the duty to free it: the drop calls the function, unless `take`
+/// gave the pointer away.
 pub(super) struct Owned {
     data: *mut c_void,
     destroy: hsw_destroy,
@@ -27,7 +27,7 @@ impl Owned {
         (this.data, this.destroy)
     }
 
-    /// The pointer and its function, which stay ours.
+    /// The pointer and its function, which remain ours.
     pub(super) fn peek(&self) -> (*mut c_void, hsw_destroy) {
         (self.data, self.destroy)
     }
@@ -36,8 +36,8 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(destroy) = self.destroy {
-            // SAFETY: C gave the two together and asked for this call; it happens once, since
-            // `take` forgets `self`.
+            // SAFETY: C gave the two together and asked for this call (contract of the interface).
+            // It happens once, since `take` forgets `self`.
             thread_state::call_back(|| unsafe { thread_state::unwindable(destroy)(self.data) });
         }
     }
@@ -71,9 +71,9 @@ impl From<Sent> for Owned {
 /// with.
 pub(super) struct Common(pub(super) Owned);
 
-// SAFETY: an exception may end on another thread than it began on, and its copies may be looked at
-// from several; so may what a hook of many threads is called with. The header says so: pointer and
-// function must bear that. The runtime itself only ever passes the pointer on.
+// SAFETY: an exception may end on another thread than it began on, and its copies may be used on
+// several; the same holds for the argument of a hook of many threads. The header says so: pointer
+// and function must allow that. The runtime itself only ever passes the pointer on.
 unsafe impl Send for Common {}
-// SAFETY: as above.
+// SAFETY: as for `Send`: the header says that several threads may use the pointer at a time.
 unsafe impl Sync for Common {}

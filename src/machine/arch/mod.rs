@@ -37,7 +37,9 @@ use ppc64_elfv1 as port;
     all(target_arch = "x86_64", not(windows)),
     all(target_arch = "powerpc64", target_endian = "big")
 )))]
-compile_error!("hardswitch has no port for this ABI: see src/machine/arch/mod.rs for what one consists of");
+compile_error!(
+    "hardswitch has no port for this ABI: see src/machine/arch/mod.rs for what one consists of"
+);
 
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
