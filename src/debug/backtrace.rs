@@ -1,10 +1,9 @@
 //! Backtraces of tasklets, parked ones too.
 //!
-//! An unwinder starts where it is called and believes what the CFI says of the
-//! caller. So `hsw_asm_walk` calls it with CFI that names the parked tasklet's
-//! save area as the caller's frame, and the unwinder walks straight into the
-//! tasklet. It reads stack memory, so the tasklet's bytes must lie where they
-//! lie when it runs:
+//! An unwinder starts where it is called and believes what the CFI says of the caller. So
+//! `hsw_asm_walk` calls it with CFI that names the parked tasklet's save area as the caller's
+//! frame, and the unwinder walks straight into the tasklet. It reads stack memory, so the tasklet's
+//! bytes must lie where they lie when it runs:
 //!
 //! ```text
 //!   window          1. keep       2. overlay     3. walk     4. put back
@@ -15,13 +14,13 @@
 //!   +----------+    +--------+    +----------+               +----------+
 //! ```
 //!
-//! The bytes in between may be those of the caller, so all of this happens on a
-//! segment and touches only that and the heap. Frames that a spill moved to the
-//! heap are walked in the same way, one part after the other.
+//! The bytes that are kept may be those of the caller, so all of this happens on a segment and
+//! touches only that and the heap. Frames that a spill moved to the heap are walked in the same
+//! way, one part after the other.
 //!
-//! Addresses come from the system's unwinder (`_Unwind_Backtrace`). Names come
-//! from std's `Backtrace`, captured in the same place: it has no stable way to
-//! get at its frames, so they are matched by address in what it prints.
+//! Addresses come from the system's unwinder (`_Unwind_Backtrace`). Names come from std's
+//! `Backtrace`, captured in the same place. That offers no stable access to its frames, so they are
+//! matched by address in the text that it prints.
 
 use std::backtrace::Backtrace as Symbols;
 use std::boxed::Box;
@@ -37,20 +36,19 @@ use crate::machine::arch;
 use crate::machine::stack::slice;
 use crate::tasklet::{flag, Task, Tasklet};
 
-/// What an unwinder and what looking up names may need of stack.
+/// How much stack the unwinder, and the look-up of names, may need, in bytes.
 const WALK_STACK: usize = 256 * 1024;
 
 /// Where a tasklet was: its frames, innermost first.
 ///
-/// `Display` looks up names, files and lines, as far as the program has them,
-/// and prints a frame per entry; `{:#}` prints addresses, too. The lookup is
-/// slow (milliseconds), taking a backtrace is not.
+/// `Display` looks up names, files and lines, as far as the program has them, and prints a frame
+/// per entry; `{:#}` prints addresses, too. The look-up is slow (milliseconds); to take a backtrace
+/// is not.
 pub struct Backtrace {
     parts: Vec<Part>,
 }
 
-/// Frames that lie on one stack at one time: those of the window, then those of
-/// each spill.
+/// Frames that lie on one stack at one time: those of the window, then those of each spill.
 struct Part {
     frames: Vec<Frame>,
     symbols: Symbols,
@@ -60,20 +58,20 @@ struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Frame {
-    /// Where it goes on: a return address.
+    /// The return address, where the frame goes on.
     pub ip: usize,
     /// The first instruction of its function; 0 if that is not known.
     pub function: usize,
 }
 
 impl Tasklet {
-    /// Where the tasklet is. Of a parked one: where it switched, down to its
+    /// Where the tasklet is. For a parked tasklet that is the place where it switched, down to its
     /// root, whether its stack is its own, in a window or in a slice; frames that
-    /// [`spill::call`](crate::core::spill::call) put away come last. Empty when the
+    /// [`spill::call`](crate::core::spill::call) moved to the heap come last. Empty when the
     /// tasklet has not started or has ended.
     ///
-    /// Takes a temporary stack and memory for two copies of the tasklet's; runs
-    /// no code of the tasklet and switches to nobody.
+    /// Takes a temporary stack, and memory for two copies of the tasklet's stack. It runs no code
+    /// of the tasklet and switches to nobody.
     ///
     /// # Errors
     /// [`Error::MemoryCeiling`](crate::Error::MemoryCeiling),
@@ -81,13 +79,14 @@ impl Tasklet {
     #[inline(never)]
     pub fn backtrace(&self) -> Result<Backtrace> {
         let task = self.as_ptr();
-        // SAFETY: the handle keeps the task; nobody else runs meanwhile.
+        // SAFETY: the handle keeps the task alive, and nothing else of this thread runs meanwhile.
         let plan = Box::new(unsafe { Plan::new(task) });
         if plan.walks.is_empty() {
             return Ok(Backtrace { parts: Vec::new() });
         }
-        // Moved in and out by value: while it runs, this frame may be away.
-        // SAFETY: the plan describes `task` as it is now.
+        // The plan is moved in and the parts out by value: meanwhile this frame may be away.
+        // SAFETY: we are on a segment there, and the plan describes `task` as it is now: nothing
+        // has run since.
         let parts = spill::on_segment(move || unsafe { plan.follow() }, WALK_STACK)?;
         Ok(Backtrace { parts })
     }
@@ -101,7 +100,7 @@ struct Overlay {
 }
 
 struct Walk {
-    /// The save area; `None` for the running tasklet: from here.
+    /// The save area to start from; `None` for the running tasklet, whose walk starts here.
     sp: Option<usize>,
     overlay: Option<Overlay>,
 }
@@ -116,8 +115,8 @@ impl Plan {
     /// # Safety
     /// `task` is a live task of this thread.
     unsafe fn new(task: *mut Task) -> Plan {
-        // SAFETY: the caller's promise; windows and runtimes outlive tasks, and
-        // spilled frames belong to the task.
+        // SAFETY: `task` is live, as the caller has promised; windows and runtimes outlive tasks,
+        // and the spilled frames belong to the task.
         unsafe {
             let running = core::ptr::eq((*(*task).runtime).current(), task);
             let task = &*task;
@@ -152,9 +151,8 @@ impl Plan {
         let low = self.walks.iter().filter_map(|walk| walk.overlay);
         let low = low.map(|overlay| overlay.low).min().unwrap_or(self.top);
         let mut kept = Vec::<u8>::with_capacity(self.top - low);
-        // SAFETY: [low, top) is part of a window, in which nobody runs: we are
-        // on a segment. It is put back below, and nothing can unwind or switch
-        // before: `walk` only reads.
+        // SAFETY: [low, top) is part of a window in which nobody runs, since we are on a segment.
+        // The bytes are put back below, and nothing can unwind or switch before: `walk` only reads.
         unsafe {
             slice::copy(low as *const u8, kept.as_mut_ptr(), self.top - low);
             for walk in &self.walks {
@@ -173,8 +171,8 @@ impl Plan {
     }
 }
 
-/// Appends the backtrace of whoever the CFI says has called it to a
-/// `Vec<Part>`. With a second argument: of who called `backtrace`.
+/// Appends to a `Vec<Part>` the backtrace of the frame that the CFI names as the caller. With a
+/// second argument, the backtrace of the caller of `backtrace`.
 unsafe extern "C" fn collect(parts: *mut (), from_here: *mut ()) {
     let mut frames = Vec::new();
     let caller = if from_here.is_null() {
@@ -183,8 +181,8 @@ unsafe extern "C" fn collect(parts: *mut (), from_here: *mut ()) {
         Tasklet::backtrace as *const ()
     };
     let caller = arch::code_address(caller);
-    // SAFETY: `trace` gets the vector; `parts` is what `follow` passes. A panic
-    // here cannot happen, short of a failing allocator, which aborts.
+    // SAFETY: `parts` is the vector that `follow` passes, and `trace` gets `frames`, as it expects.
+    // Nothing here panics; a failing allocator aborts.
     unsafe {
         unwind::_Unwind_Backtrace(trace, (&raw mut frames).cast());
         if let Some(at) = frames.iter().position(|f: &Frame| f.function == caller) {
@@ -198,7 +196,8 @@ unsafe extern "C" fn collect(parts: *mut (), from_here: *mut ()) {
 }
 
 unsafe extern "C" fn trace(context: *mut unwind::Context, frames: *mut ()) -> i32 {
-    // SAFETY: called by the unwinder, with what `collect` passes.
+    // SAFETY: the unwinder calls this with a valid context and with the pointer that `collect`
+    // passes, to a live `Vec<Frame>`.
     unsafe {
         let ip = unwind::_Unwind_GetIP(context);
         // Unwinders end with a frame without an address.
@@ -222,7 +221,8 @@ pub(crate) fn is_called_by(function: usize) -> bool {
         found: bool,
     }
     unsafe extern "C" fn visit(context: *mut unwind::Context, search: *mut ()) -> i32 {
-        // SAFETY: called by the unwinder, with what it gets below.
+        // SAFETY: the unwinder calls this with a valid context and with the pointer below, to a
+        // live `Search`.
         unsafe {
             let search = &mut *search.cast::<Search>();
             search.frames += 1;
@@ -239,13 +239,12 @@ pub(crate) fn is_called_by(function: usize) -> bool {
         frames: 0,
         found: false,
     };
-    // SAFETY: `visit` gets what it expects, while this frame is there.
+    // SAFETY: `visit` expects a pointer to a `Search`, and this one lives longer than the call.
     unsafe { unwind::_Unwind_Backtrace(visit, (&raw mut search).cast()) };
     search.found
 }
 
-/// The system's unwinder (Itanium C++ ABI, 1.4 to 1.6, and GCC's extension). std
-/// links it.
+/// The system's unwinder (Itanium C++ ABI, 1.4 to 1.6, and GCC's extension). std links it.
 mod unwind {
     #[repr(C)]
     pub(super) struct Context([u8; 0]);
@@ -271,16 +270,14 @@ impl Backtrace {
     }
 }
 
-/// A function, and where in which file; more than one per frame where the
-/// compiler has inlined.
+/// A function, with its file and line. A frame has several names where the compiler has inlined.
 struct Name {
     name: String,
     at: Option<String>,
 }
 
-/// Names by address, from std's alternate format: `N: 0xADDRESS - NAME`, and
-/// perhaps a line `at FILE:LINE:COLUMN`. An address that occurs in several frames
-/// has its names as often.
+/// Names by address, from std's alternate format: `N: 0xADDRESS - NAME`, and perhaps a line `at
+/// FILE:LINE:COLUMN`. An address that occurs in several frames has its names as often.
 fn names(text: &str) -> BTreeMap<usize, Vec<Name>> {
     let mut all = BTreeMap::<usize, Vec<Name>>::new();
     let mut last = None;
@@ -310,8 +307,8 @@ fn entry(line: &str) -> Option<(usize, &str)> {
     Some((usize::from_str_radix(ip, 16).ok()?, name))
 }
 
-/// Without the hashes that tell instances and crates apart: `NAME::h` or
-/// `[` and 16 digits.
+/// The name without the hashes that tell instances and crates apart: `NAME::h` or `[` and 16
+/// digits.
 fn without_hashes(name: &str) -> String {
     let name = match name.rsplit_once("::h") {
         Some((name, hash)) if hash.len() == 16 => name,
@@ -342,7 +339,7 @@ impl fmt::Display for Backtrace {
             if part > 0 {
                 f.write_str("      (spilled:)\n")?;
             }
-            // Without memory for a stack there are no names.
+            // If there is no memory for a stack there are no names.
             let text = spill::on_segment(|| format!("{symbols:#}"), WALK_STACK);
             let names = names(text.as_deref().unwrap_or_default());
             for frame in frames {

@@ -1,4 +1,4 @@
-//! Listings of tasklets, for people.
+//! Listings of tasklets for people to read.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -7,10 +7,10 @@ use crate::core::runtime::Runtime;
 use crate::error::Error;
 use crate::tasklet::{flag, Tasklet};
 
-/// Writes a line for each tasklet of the calling thread, main first: name,
-/// state, for a blocked one its channel's [id](crate::Channel::id) and
-/// direction, and where its stack is. With `backtraces`, each started one's
-/// [backtrace](Tasklet::backtrace) follows (not without std).
+/// Writes a line for each tasklet of the calling thread, main first. It tells the name, the state,
+/// for a blocked tasklet the channel's [id](crate::Channel::id) and the direction, and where the
+/// stack is. With `backtraces`, the [backtrace](Tasklet::backtrace) of each started tasklet follows
+/// (only with std).
 ///
 /// ```
 /// let channel = hardswitch::Channel::<u32>::new();
@@ -28,7 +28,7 @@ use crate::tasklet::{flag, Tasklet};
 /// ```
 ///
 /// # Errors
-/// What `out` answers.
+/// Those of `out`.
 pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
     let runtime = Runtime::get();
     let all = runtime.all_tasklets();
@@ -56,7 +56,7 @@ pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
 }
 
 fn line(out: &mut impl Write, runtime: &Runtime, tasklet: &Tasklet) -> fmt::Result {
-    // SAFETY: the handle keeps the task; nothing else runs meanwhile.
+    // SAFETY: the handle keeps the task alive, and nothing else of this thread runs meanwhile.
     let task = unsafe { &*tasklet.as_ptr() };
     match task.name() {
         Some(name) => write!(out, "{name:?} ")?,
@@ -108,8 +108,8 @@ fn line(out: &mut impl Write, runtime: &Runtime, tasklet: &Tasklet) -> fmt::Resu
     writeln!(out, ", switched to {} times", stats.switches)
 }
 
-/// The deadlock `error` is about to be returned: lists all tasklets, when log
-/// target `hardswitch::deadlock` is on at level debug; with backtraces, at trace.
+/// Called when the deadlock `error` is about to be returned. Lists all tasklets when the log target
+/// `hardswitch::deadlock` is on at level debug; with backtraces, at level trace.
 #[cold]
 pub(crate) fn report_deadlock(error: &Error) {
     const TARGET: &str = "hardswitch::deadlock";
@@ -118,7 +118,7 @@ pub(crate) fn report_deadlock(error: &Error) {
     }
     let backtraces = log::log_enabled!(target: TARGET, log::Level::Trace);
     let mut text = String::new();
-    // A `String` takes it all.
+    // Writing to a `String` does not fail.
     let _ = dump_tasklets(&mut text, backtraces);
     log::debug!(target: TARGET, "{error} {text}");
 }

@@ -1,5 +1,5 @@
-//! Looking at tasklets from outside: backtraces, listings, and what debuggers
-//! need to find them. Nothing here runs during a switch.
+//! Looking at tasklets from outside: backtraces, listings, and what debuggers need to find them.
+//! Nothing here runs during a switch.
 
 #[cfg(feature = "std")]
 mod backtrace;

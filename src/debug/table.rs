@@ -1,9 +1,8 @@
-//! What a debugger needs to find the tasklets of a process that is stopped, or of
-//! a core dump: `gdb/hardswitch.py` reads this table. It needs no debug
-//! information, and no help from the process.
+//! A table for debuggers: with it `gdb/hardswitch.py` finds the tasklets of a process that is
+//! stopped, or of a core dump. It needs no debug information, and no help from the process.
 //!
-//! The table is the symbol `hsw_debug`. It names the runtimes (one per thread)
-//! and where the fields lie that the script reads.
+//! The table is the symbol `hsw_debug`. It names the runtimes (one per thread) and the offsets of
+//! the fields that the script reads.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -21,9 +20,9 @@ const MAGIC: u64 = u64::from_be_bytes(*b"hswdebug");
 #[repr(C)]
 pub(crate) struct Table {
     magic: u64,
-    /// Changes whenever the meaning of a field does.
+    /// Changes whenever the meaning of a field changes.
     version: usize,
-    /// The latest runtime; the others follow by [`Link::next`].
+    /// The latest runtime; [`Link::next`] leads to the others.
     runtimes: AtomicPtr<Runtime>,
     /// Not 0 while a thread changes the list.
     lock: AtomicUsize,
@@ -89,7 +88,7 @@ pub(crate) struct Chunk {
     pub(crate) count: usize,
 }
 
-/// A runtime's place in the list, and what else the script wants of it.
+/// A runtime's place in the list, and other data of it that the script needs.
 #[repr(C)]
 pub(crate) struct Link {
     next: Cell<*mut Runtime>,
@@ -110,7 +109,7 @@ impl Link {
     }
 }
 
-/// Holds the table's lock: a few instructions, at the birth and end of threads.
+/// Holds the table's lock, for a few instructions at the beginning and end of threads.
 struct Locked;
 
 impl Locked {
@@ -134,7 +133,8 @@ impl Drop for Locked {
 /// `runtime` stays where it is until [`remove`].
 pub(crate) unsafe fn add(runtime: *mut Runtime) {
     let _locked = Locked::take();
-    // SAFETY: the caller's promise; links are touched under the lock only.
+    // SAFETY: `runtime` is live and stays where it is, as the caller has promised; links are
+    // touched under the lock only.
     unsafe {
         let first = hsw_debug.runtimes.load(Ordering::Relaxed);
         (*runtime).link.next.set(first);
@@ -142,11 +142,13 @@ pub(crate) unsafe fn add(runtime: *mut Runtime) {
     hsw_debug.runtimes.store(runtime, Ordering::Release);
 }
 
-/// Sets a hook of all runtimes of the process: there is something new to look at. Any thread may.
+/// Sets a hook of all runtimes of the process, so that they notice something new. Any thread may
+/// call this.
 pub(crate) fn set_hook_of_all(hook: u32) {
     let _locked = Locked::take();
     let mut at = hsw_debug.runtimes.load(Ordering::Relaxed);
-    // SAFETY: members of the list are alive until they are removed, under the lock.
+    // SAFETY: a member of the list is alive until it is removed, which needs the lock that is held
+    // here.
     while let Some(runtime) = unsafe { at.as_ref() } {
         runtime.hooks.fetch_or(hook, Ordering::Relaxed);
         at = runtime.link.next.get();
@@ -159,7 +161,8 @@ pub(crate) fn set_hook_of_all(hook: u32) {
 /// It was [added](add).
 pub(crate) unsafe fn remove(runtime: *mut Runtime) {
     let _locked = Locked::take();
-    // SAFETY: members of the list are alive until they are removed.
+    // SAFETY: `runtime` and the other members of the list are alive until they are removed, under
+    // the lock.
     unsafe {
         let next = (*runtime).link.next.get();
         let mut at = hsw_debug.runtimes.load(Ordering::Relaxed);

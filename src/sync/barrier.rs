@@ -7,10 +7,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Where so many tasklets wait for each other; then all go on, and it can be used again.
+/// Where a number of tasklets (its parties) wait for each other. When all have come they go on, and
+/// it can be used again.
 ///
-/// When one of those who wait gives up (time is up, killed), the others could wait for ever: the
-/// barrier is *broken*, and all get [`StateError::BarrierBroken`] until somebody
+/// When one of those that wait gives up (its time is up, or it is killed), the others could wait
+/// for ever. So the barrier is *broken* then: all get [`StateError::BarrierBroken`] until somebody
 /// [resets](Self::reset) it.
 ///
 /// ```
@@ -33,7 +34,7 @@ struct State {
 }
 
 impl Barrier {
-    /// For `parties` tasklets; with 0 or 1, nobody waits.
+    /// A barrier for `parties` tasklets; with 0 or 1, nobody waits.
     pub fn new(parties: usize) -> Barrier {
         Barrier {
             parties,
@@ -41,23 +42,23 @@ impl Barrier {
         }
     }
 
-    /// Waits until as many have come as it takes. True for the one that came last.
+    /// Waits until all parties have come. True for the one that came last.
     ///
     /// # Errors
-    /// [`StateError::BarrierBroken`]; what was thrown at the tasklet meanwhile and
-    /// [`Error::BlockTrap`]: those break it.
+    /// [`StateError::BarrierBroken`]; an error that was thrown at the tasklet meanwhile and
+    /// [`Error::BlockTrap`], which break it.
     pub fn wait(&self) -> Result<bool> {
         Ok(self.wait_or(None)?)
     }
 
-    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was
+    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error says whether it was
     /// thrown.
     pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<bool, WaitError> {
         self.wait_until(time.map_or(Until::Ever, Until::after))
     }
 
-    /// As [`wait`](Self::wait), for at most `time`. With zero, only who comes last passes; a time
-    /// that the clock cannot tell is for ever.
+    /// As [`wait`](Self::wait), for at most `time`. With zero, only the last party passes; a time
+    /// beyond the range of the clock is no limit.
     ///
     /// # Errors
     /// As [`wait`](Self::wait), and [`Error::Timeout`], which breaks it.
@@ -65,12 +66,12 @@ impl Barrier {
         Ok(self.wait_or(Some(time))?)
     }
 
-    /// Breaks it: those who wait and those who come get [`StateError::BarrierBroken`].
+    /// Breaks it: present and later parties get [`StateError::BarrierBroken`].
     pub fn abort(&self) {
         self.end(true);
     }
 
-    /// As new. Those who wait get [`StateError::BarrierBroken`].
+    /// Makes it as new. Present parties get [`StateError::BarrierBroken`].
     pub fn reset(&self) {
         self.end(false);
     }
@@ -84,12 +85,12 @@ impl Barrier {
         wait::wake_all(all);
     }
 
-    /// How many it takes.
+    /// How many parties it has.
     pub fn parties(&self) -> usize {
         self.parties
     }
 
-    /// How many wait now.
+    /// How many parties wait now.
     pub fn waiting(&self) -> usize {
         wait::lock(&self.state).list.len()
     }
@@ -99,7 +100,7 @@ impl Barrier {
         wait::lock(&self.state).broken
     }
 
-    /// The last one to come lets all go.
+    /// The last party to come lets all go.
     fn come(&self, waiter: Option<&Arc<Waiter>>) -> Result<bool, WaitError> {
         let all = {
             let mut state = wait::lock(&self.state);
@@ -117,7 +118,7 @@ impl Barrier {
     }
 
     fn wait_until(&self, until: Until) -> Result<bool, WaitError> {
-        // Without a wait, if it is the last one.
+        // The last party does not need a wait.
         if wait::lock(&self.state).list.len() + 1 >= self.parties || matches!(until, Until::Now) {
             if self.come(None)? {
                 return Ok(true);
@@ -156,7 +157,8 @@ impl Barrier {
     }
 }
 
-/// Leaves when dropped, which breaks the barrier, unless it was answered before.
+/// Takes its waiter off the list when dropped. That breaks the barrier, unless the waiter was
+/// answered before.
 struct Leaving<'a>(&'a Barrier, &'a Arc<Waiter>);
 
 impl Leaving<'_> {

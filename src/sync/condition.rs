@@ -1,4 +1,4 @@
-//! The condition variable: no polling, no herd, no wake-up in vain.
+//! The condition variable: it does not poll, wakes no crowd, and wakes nobody in vain.
 
 use super::lock::{Lock, LockGuard};
 use super::sem::Sem;
@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Where tasklets wait for what a [`Lock`] protects to become true.
+/// Where tasklets wait until the data under a [`Lock`] has changed as they need it.
 ///
-/// * A notification moves a waiter from the condition's list to the lock's. It is woken once, when
-///   the lock is its own; so [`notify_all`](Self::notify_all) wakes one tasklet, and each further
-///   one when the one before it gives the lock up.
-/// * No waiter comes back unless it was notified, its time is up, or something was thrown at it.
-///   What it waited for may still have been undone by who had the lock in between:
-///   [`wait_while`](Self::wait_while) looks again.
-/// * Waiters are notified in the order they came. A notified tasklet that is killed before it has
-///   the lock passes the notification on to the next of those who were waiting when it was given.
+/// * A notification moves a waiter from the condition's list to the lock's. The waiter is woken
+///   once, when it has the lock. So [`notify_all`](Self::notify_all) wakes one tasklet at once, and
+///   each further one when the one before it gives the lock up.
+/// * No waiter returns unless it was notified, its time is up, or something was thrown at it. But
+///   another tasklet may have had the lock in between, so the condition may be false again:
+///   [`wait_while`](Self::wait_while) tests it again.
+/// * Waiters are notified in the order they came. If a notified tasklet is killed before it has the
+///   lock, the notification goes to the next of the tasklets that were waiting when it was given.
 /// * Waits with a timeout sleep until then; nothing polls.
 ///
-/// Cost: to notify when nobody waits, one load. To wait, one allocation; with a time limit, three.
-/// A notification between tasklets of one thread is a few list operations; to another thread, a
-/// letter, and a system call if that thread is asleep.
+/// Cost: one load to notify when nobody waits. A wait takes one allocation; with a time limit,
+/// three. A notification between tasklets of one thread is a few list operations; to another thread
+/// it is a message, and a system call if that thread is asleep.
 ///
 /// ```
 /// use hardswitch::sync::{Condition, Lock};
@@ -44,7 +44,7 @@ use std::time::Duration;
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 pub struct Condition {
-    /// How long the list is: so that to notify nobody costs nothing.
+    /// The length of the list. It makes a notification cheap when nobody waits.
     count: AtomicUsize,
     queue: Mutex<Queue>,
 }
@@ -74,9 +74,8 @@ impl Condition {
 
     /// Gives the lock up, waits to be notified, and takes the lock again.
     ///
-    /// # Errors
-    /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`](crate::Error::BlockTrap). The
-    /// lock is *not* held then.
+    /// An error that was thrown at the tasklet meanwhile;
+    /// [`Error::BlockTrap`](crate::Error::BlockTrap). The lock is *not* held then.
     pub fn wait<'a, T: ?Sized>(&self, guard: LockGuard<'a, T>) -> Result<LockGuard<'a, T>> {
         Ok(self.wait_until(guard, Until::Ever)?.0)
     }
@@ -84,8 +83,8 @@ impl Condition {
     /// As [`wait`](Self::wait), for at most `time`; the answer says whether it was notified. The
     /// wait for the lock afterwards is not limited.
     ///
-    /// With a time of zero the lock is given up and taken again, behind those who wait for it. A
-    /// time that the clock cannot tell is for ever.
+    /// With a time of zero the lock is given up and taken again, behind those that wait for it. A
+    /// time beyond the range of the clock is no limit.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -97,7 +96,8 @@ impl Condition {
         Ok(self.wait_until(guard, Until::after(time))?)
     }
 
-    /// Waits until `waits` says no. It is asked with the lock held, before the first wait as well.
+    /// Waits until `waits` returns false. `waits` is called with the lock held, also before the
+    /// first wait.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -113,7 +113,7 @@ impl Condition {
     }
 
     /// As [`wait_while`](Self::wait_while), for at most `time` in all; the answer says whether
-    /// `waits` said no.
+    /// `waits` has returned false.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -135,8 +135,8 @@ impl Condition {
         Ok((guard, true))
     }
 
-    /// For who has no guards: waits with a lock taken by [`Lock::acquire`], for at most `time`;
-    /// answers whether it was notified. After an error the lock is not held.
+    /// For callers without guards: waits with a lock that was taken by [`Lock::acquire`], for at
+    /// most `time`; returns whether it was notified. After an error the lock is not held.
     pub(crate) fn wait_without_guard(
         &self,
         lock: &Lock<()>,
@@ -179,8 +179,8 @@ impl Condition {
                 std::mem::forget(leaving);
                 return Ok((lock.guard(), true));
             }
-            // Not woken: if it is not on the list any more, it was notified in time, and waits for
-            // the lock, or has it.
+            // The time is up. If the waiter is not on the condition's list any more, it was
+            // notified in time: it waits for the lock, or has it.
             if !woken {
                 if self.delist(wait.waiter()) {
                     std::mem::forget(leaving);
@@ -221,21 +221,21 @@ impl Condition {
         entry.is_some()
     }
 
-    /// Notifies who has waited longest. With or without the lock held; with it, no notification can
-    /// come between a waiter's look and its wait.
+    /// Notifies the tasklet that has waited longest. The caller may hold the lock or not; if it
+    /// does, no notification can come between a waiter's test of the condition and its wait.
     pub fn notify_one(&self) {
         self.notify(1);
     }
 
-    /// Notifies the `count` who have waited longest.
+    /// Notifies the `count` tasklets that have waited longest.
     pub fn notify(&self, count: usize) {
-        // Who enlisted with the lock held is seen by who holds it next.
+        // A waiter enlists with the lock held, so a later holder of the lock sees its count.
         if self.count.load(Ordering::Relaxed) != 0 {
             self.requeue(count, u64::MAX);
         }
     }
 
-    /// Notifies all who wait now.
+    /// Notifies all that wait now.
     pub fn notify_all(&self) {
         self.notify(usize::MAX);
     }
@@ -251,7 +251,7 @@ impl Condition {
     fn requeue(&self, mut count: usize, mut bound: u64) {
         while count > 0 {
             let mut queue = wait::lock(&self.queue);
-            // Those who come after the first look are not meant, however often it goes round.
+            // Waiters that come after the first round are not meant, however often this loops.
             bound = bound.min(queue.next_ticket);
             if queue.list.front().is_none_or(|e| e.ticket >= bound) {
                 return;
@@ -261,11 +261,13 @@ impl Condition {
             };
             self.count.store(queue.list.len(), Ordering::Relaxed);
             entry.waiter.bound.store(bound, Ordering::Relaxed);
-            // With the condition's mutex held: who leaves looks here first, then there.
+            // The condition's mutex is held here. A waiter that leaves looks at the condition's
+            // list first, then at the lock's, so it does not miss the move.
             let has_lock = entry.lock.come_for(&entry.waiter);
             drop(queue);
             if has_lock && !entry.waiter.wake() {
-                // Its thread is gone without taking it off: the next one is meant.
+                // The waiter's thread is gone, but it was still on the list: notify the next one
+                // instead.
                 let _ = entry.lock.release();
             } else {
                 count -= 1;
@@ -288,8 +290,8 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// Leaves condition and lock when dropped, and passes on what was given meanwhile: the lock, and
-/// the notification.
+/// Leaves condition and lock when dropped, and passes on the lock and the notification if the
+/// waiter has got them meanwhile.
 struct Leaving<'a> {
     condition: &'a Condition,
     lock: &'a Sem,
@@ -302,7 +304,7 @@ impl Drop for Leaving<'_> {
             return;
         }
         let has_lock = self.lock.leave(self.waiter) == Answer::Granted;
-        // First the next one behind the lock, so that it is the next to have it.
+        // The next waiter gets behind the lock first, so that it is the next to have it.
         self.condition
             .requeue(1, self.waiter.bound.load(Ordering::Relaxed));
         if has_lock {

@@ -1,4 +1,4 @@
-//! The event: a flag to wait for.
+//! The event: a flag that tasklets wait for.
 
 use super::wait::{self, Answer, List, Until, Wait, Waiter};
 use crate::error::WaitError;
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A flag that tasklets wait for. All who wait go on when it is set, even if it is cleared again
+/// A flag that tasklets wait for. When it is set all waiters go on, even if it is cleared again
 /// before their turn comes.
 ///
-/// Cost: a look, or a wait for a flag that is set, is one load.
+/// Cost: one load to test it, or to wait for it when it is set.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -38,12 +38,12 @@ impl Event {
         }
     }
 
-    /// Is it set? What was done before [`set`](Self::set) is visible then.
+    /// Is it set? If so, everything done before [`set`](Self::set) is visible.
     pub fn is_set(&self) -> bool {
         self.set.load(Ordering::Acquire)
     }
 
-    /// Sets it: all who wait go on, in the order they came.
+    /// Sets it: all waiters go on, in the order they came.
     pub fn set(&self) {
         let all = {
             let mut list = wait::lock(&self.list);
@@ -53,7 +53,7 @@ impl Event {
         wait::wake_all(all);
     }
 
-    /// Clears it: who comes from now on waits.
+    /// Clears it: new callers wait.
     pub fn clear(&self) {
         let _list = wait::lock(&self.list);
         self.set.store(false, Ordering::Release);
@@ -62,12 +62,12 @@ impl Event {
     /// Waits until it is set.
     ///
     /// # Errors
-    /// What was thrown at the tasklet meanwhile, [`Error::BlockTrap`].
+    /// An error that was thrown at the tasklet meanwhile; [`Error::BlockTrap`].
     pub fn wait(&self) -> Result<()> {
         Ok(self.wait_or(None)?)
     }
 
-    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error can tell what was
+    /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error says whether it was
     /// thrown.
     pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
         if self.is_set() {
@@ -76,8 +76,8 @@ impl Event {
         self.wait_until(time.map_or(Until::Ever, Until::after))
     }
 
-    /// As [`wait`](Self::wait), for at most `time`. Zero looks only; a time that the clock cannot
-    /// tell is for ever.
+    /// As [`wait`](Self::wait), for at most `time`. Zero only tests it; a time beyond the range of
+    /// the clock is no limit.
     ///
     /// # Errors
     /// As [`wait`](Self::wait), and [`Error::Timeout`].
@@ -85,7 +85,7 @@ impl Event {
         Ok(self.wait_or(Some(time))?)
     }
 
-    /// How many wait now.
+    /// How many tasklets wait now.
     pub fn waiting(&self) -> usize {
         wait::lock(&self.list).len()
     }
@@ -119,7 +119,7 @@ impl Event {
     }
 }
 
-/// Leaves the list when dropped.
+/// Takes its waiter off the list when dropped.
 struct Leaving<'a>(&'a Event, &'a Arc<Waiter>);
 
 impl Leaving<'_> {

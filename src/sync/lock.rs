@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// The part of a lock that conditions and waiters refer to; made on first use, so that locks can be
-/// statics.
+/// The part of a lock that conditions and waiters refer to. It is made on first use, so that locks
+/// can be statics.
 pub(super) struct Raw(OnceLock<Arc<Sem>>);
 
 impl Raw {
@@ -36,12 +36,13 @@ impl Raw {
     }
 }
 
-/// The calling tasklet's number: of the process, never 0, never given again. An address would come
-/// again with another tasklet, and a lock that was never given back would be that one's.
+/// The calling tasklet's number: unique in the process, never 0, never used again. An address would
+/// be used again for another tasklet, and a lock that was never given back would seem to be that
+/// tasklet's.
 pub(crate) fn this_tasklet() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    // SAFETY: the running tasklet is a live task; no code of the user runs while its box is
-    // borrowed.
+    // SAFETY: the running tasklet is a live task of this thread. No code of the user runs while its
+    // `extra` is borrowed, so nobody else borrows it.
     let number = unsafe { &mut (*Runtime::get().current()).extra().number };
     if *number == 0 {
         *number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
@@ -51,12 +52,12 @@ pub(crate) fn this_tasklet() -> u64 {
 
 /// Mutual exclusion of tasklets, whatever thread they are on.
 ///
-/// Who has to wait blocks its tasklet alone, or drives the thread's main loop if it is the main
-/// tasklet. Those who wait get the lock in the order they came, and nobody overtakes them. It is
-/// not reentrant, and not poisoned by panics.
+/// A tasklet that has to wait blocks only itself; the main tasklet drives the thread's main loop
+/// meanwhile. Waiters get the lock in the order they came, and nobody overtakes them. It is not
+/// reentrant, and not poisoned by panics.
 ///
-/// Cost: one compare-and-swap each to lock and to unlock a lock that is free; one allocation for
-/// the lock, on first use. Waiting: one allocation; with a time limit, three.
+/// Cost: one compare-and-swap to lock a free lock, and one to unlock it without waiters; one
+/// allocation for the lock, on first use. A wait takes one allocation; with a time limit, three.
 ///
 /// ```
 /// use hardswitch::sync::Lock;
@@ -78,10 +79,10 @@ pub struct Lock<T: ?Sized> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: the lock hands out the data to one holder at a time, so sharing the lock sends the data
-// at most.
+// SAFETY: the lock hands out the data to one holder at a time, on whatever thread, so sharing the
+// lock does no more than send the data.
 unsafe impl<T: ?Sized + Send> Send for Lock<T> {}
-// SAFETY: as above.
+// SAFETY: one holder at a time, as above.
 unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
@@ -93,14 +94,14 @@ impl<T> Lock<T> {
         }
     }
 
-    /// The data; the lock is no more.
+    /// Consumes the lock and returns the data.
     pub fn into_inner(self) -> T {
         self.data.into_inner()
     }
 }
 
 impl<T: ?Sized> Lock<T> {
-    /// Takes the lock, when it is its turn.
+    /// Takes the lock when it is the tasklet's turn.
     ///
     /// # Errors
     /// What was thrown at the tasklet while it waited ([`Error::Exit`](crate::Error::Exit) when it
@@ -119,7 +120,7 @@ impl<T: ?Sized> Lock<T> {
     }
 
     /// As [`lock`](Self::lock), for at most `time`. Zero tries once and lets nobody else run; a
-    /// time that the clock cannot tell is for ever.
+    /// time beyond the range of the clock is no limit.
     ///
     /// # Errors
     /// As [`lock`](Self::lock), and [`Error::Timeout`](crate::Error::Timeout).
@@ -136,17 +137,17 @@ impl<T: ?Sized> Lock<T> {
         self.raw.is_locked()
     }
 
-    /// How many wait for it now.
+    /// How many tasklets wait for it now.
     pub fn waiting(&self) -> usize {
         self.raw.waiting()
     }
 
-    /// The data, which nobody else can be using.
+    /// The data: the exclusive borrow shows that nobody else is using it.
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
     }
 
-    /// For who has just got the permit.
+    /// For a caller that has just got the permit.
     #[inline]
     pub(super) fn guard(&self) -> LockGuard<'_, T> {
         LockGuard {
@@ -160,7 +161,7 @@ impl<T: ?Sized> Lock<T> {
     }
 }
 
-/// Without data there is nothing to guard: the two halves by themselves, as C and scripts call
+/// Without data there is nothing to guard: lock and unlock by themselves, as C and scripts call
 /// them.
 impl Lock<()> {
     /// As [`lock`](Self::lock), without a guard.
@@ -171,7 +172,7 @@ impl Lock<()> {
         Ok(self.acquire_or(None)?)
     }
 
-    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what
+    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says whether it
     /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
         if self.raw.sem().try_acquire() {
@@ -193,7 +194,7 @@ impl Lock<()> {
     /// Gives the lock back, whoever took it.
     ///
     /// # Errors
-    /// [`StateError::NotHeld`].
+    /// [`StateError::NotHeld`]: nobody holds the lock.
     pub fn release(&self) -> Result<()> {
         self.raw
             .sem()
@@ -219,18 +220,19 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Lock<T> {
     }
 }
 
-/// A held [`Lock`], given back when dropped. It stays on its thread.
+/// The right to use the data of a [`Lock`]; the lock is given back when this is dropped. It stays
+/// on its thread.
 #[must_use = "the lock is given back at once"]
 pub struct LockGuard<'a, T: ?Sized> {
     lock: &'a Lock<T>,
     stays_here: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives shared access to the data, nothing else.
+// SAFETY: a shared guard gives shared access to the data, and nothing else.
 unsafe impl<T: ?Sized + Sync> Sync for LockGuard<'_, T> {}
 
 impl<'a, T: ?Sized> LockGuard<'a, T> {
-    /// The lock that it holds.
+    /// The lock that this guard holds.
     pub fn lock(guard: &LockGuard<'a, T>) -> &'a Lock<T> {
         guard.lock
     }
@@ -241,7 +243,7 @@ impl<T: ?Sized> Deref for LockGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard holds the one permit: nobody else has access.
+        // SAFETY: the guard holds the one permit, so nobody else has access to the data.
         unsafe { &*self.lock.data.get() }
     }
 }
@@ -249,7 +251,8 @@ impl<T: ?Sized> Deref for LockGuard<'_, T> {
 impl<T: ?Sized> DerefMut for LockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as `deref`; the guard is borrowed mutably.
+        // SAFETY: the guard holds the one permit, and is borrowed mutably, so this is the only
+        // reference.
         unsafe { &mut *self.lock.data.get() }
     }
 }
@@ -271,11 +274,11 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 
 /// A lock that its holder may take again: the owner is a tasklet.
 ///
-/// As [`Lock`], except that the data is shared with all of the holder's guards, so what changes
-/// must be in a `Cell` or `RefCell`.
+/// As [`Lock`], except that all of the holder's guards share the data, so data that changes must be
+/// in a `Cell` or `RefCell`.
 ///
-/// Cost: as [`Lock`]; to take it again, no atomic read-modify-write. One allocation for each
-/// tasklet, when it first takes one.
+/// Cost: as for [`Lock`]; to take it again, no atomic read-modify-write. One allocation for each
+/// tasklet, when it takes its first `RLock`.
 ///
 /// ```
 /// use hardswitch::sync::RLock;
@@ -291,15 +294,15 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 /// ```
 pub struct RLock<T: ?Sized> {
     raw: Raw,
-    /// The number of the tasklet that holds it, 0 without one. Written by the owner alone.
+    /// The number of the tasklet that holds it; 0 if none does. Only the holder writes it.
     owner: AtomicU64,
     depth: AtomicUsize,
     data: UnsafeCell<T>,
 }
 
-// SAFETY: the data is handed out to one tasklet at a time, hence to one thread.
+// SAFETY: the data is handed out to one tasklet at a time, and so to one thread.
 unsafe impl<T: ?Sized + Send> Send for RLock<T> {}
-// SAFETY: as above.
+// SAFETY: one tasklet at a time, as above.
 unsafe impl<T: ?Sized + Send> Sync for RLock<T> {}
 
 impl<T> RLock<T> {
@@ -313,14 +316,14 @@ impl<T> RLock<T> {
         }
     }
 
-    /// The data; the lock is no more.
+    /// Consumes the lock and returns the data.
     pub fn into_inner(self) -> T {
         self.data.into_inner()
     }
 }
 
 impl<T: ?Sized> RLock<T> {
-    /// Takes the lock, when it is its turn; at once if the calling tasklet holds it.
+    /// Takes the lock when it is the tasklet's turn; at once if the calling tasklet holds it.
     ///
     /// # Errors
     /// As [`Lock::lock`].
@@ -329,7 +332,7 @@ impl<T: ?Sized> RLock<T> {
         Ok(self.guard())
     }
 
-    /// Takes the lock if it is free, or the calling tasklet's.
+    /// Takes the lock if it is free, or if the calling tasklet holds it.
     pub fn try_lock(&self) -> Option<RLockGuard<'_, T>> {
         self.enter(|sem| sem.try_acquire().then_some(()).ok_or(()))
             .ok()?;
@@ -350,14 +353,14 @@ impl<T: ?Sized> RLock<T> {
         self.raw.is_locked()
     }
 
-    /// How many wait for it now.
+    /// How many tasklets wait for it now.
     pub fn waiting(&self) -> usize {
         self.raw.waiting()
     }
 
     /// Does the calling tasklet hold it?
     pub fn is_mine(&self) -> bool {
-        // Nobody but the caller writes the caller's number there.
+        // Only the tasklet itself writes its number there.
         self.owner.load(Ordering::Relaxed) == this_tasklet()
     }
 
@@ -366,7 +369,7 @@ impl<T: ?Sized> RLock<T> {
             take(self.raw.sem())?;
             self.owner.store(this_tasklet(), Ordering::Relaxed);
         }
-        // The owner's alone.
+        // Only the owner reads and writes the depth.
         let depth = self.depth.load(Ordering::Relaxed) + 1;
         self.depth.store(depth, Ordering::Relaxed);
         Ok(())
@@ -393,7 +396,7 @@ impl<T: ?Sized> RLock<T> {
     }
 }
 
-/// Without data: the two halves by themselves.
+/// Without data there is nothing to guard: lock and unlock by themselves.
 impl RLock<()> {
     /// As [`lock`](Self::lock), without a guard.
     ///
@@ -411,7 +414,7 @@ impl RLock<()> {
         self.lock_timeout(time).map(std::mem::forget)
     }
 
-    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can tell what
+    /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says whether it
     /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
         self.enter(|sem| sem.acquire(time.map_or(Until::Ever, Until::after)))
@@ -440,22 +443,22 @@ impl<T: ?Sized> fmt::Debug for RLock<T> {
     }
 }
 
-/// One hold of an [`RLock`], given back when dropped. It stays with its tasklet.
+/// One hold of an [`RLock`], which is given back when this is dropped. It stays with its tasklet.
 #[must_use = "the lock is given back at once"]
 pub struct RLockGuard<'a, T: ?Sized> {
     lock: &'a RLock<T>,
     stays_here: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives shared access to the data, nothing else.
+// SAFETY: a shared guard gives shared access to the data, and nothing else.
 unsafe impl<T: ?Sized + Sync> Sync for RLockGuard<'_, T> {}
 
 impl<T: ?Sized> Deref for RLockGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the guard holds the lock; other guards of its thread give out shared references
-        // as well, nobody unique ones.
+        // SAFETY: the tasklet holds the lock, so no other tasklet has access. All guards of the
+        // holder give out shared references only.
         unsafe { &*self.lock.data.get() }
     }
 }

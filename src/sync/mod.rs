@@ -4,30 +4,30 @@
 //! |---|---|
 //! | keep others out | [`Lock`], [`RLock`] |
 //! | wait until something under a lock has changed | [`Condition`] |
-//! | let so many in | [`Semaphore`], [`BoundedSemaphore`] |
+//! | let a limited number in | [`Semaphore`], [`BoundedSemaphore`] |
 //! | wait for a flag | [`Event`] |
 //! | wait for each other | [`Barrier`] |
 //! | hand values over | [`Queue`]; within a thread, [`Channel`](crate::Channel) |
 //!
-//! All of them can be used from any thread and be statics or in an `Arc`. **Who waits** blocks its
-//! tasklet alone: the others of the thread run on. The main tasklet drives the thread's [main
+//! All of them can be used from any thread and be statics or in an `Arc`. **A wait** blocks only
+//! its tasklet: the others of the thread run on. The main tasklet drives the thread's [main
 //! loop](crate::main_loop) while it waits, so a plain thread without other tasklets sleeps in the
 //! operating system. Nobody polls.
 //!
-//! **Order**: first come, first served, and nobody overtakes: what is given back goes straight to
-//! who has waited longest.
+//! **Order**: first come, first served, and nobody overtakes: a permit that is given back goes
+//! straight to the waiter that has waited longest.
 //!
-//! **Time**: each wait has a form with a timeout. Zero tries once without letting anybody run; what
-//! the clock cannot tell is for ever. Who gets what it waits for in the moment in which its time is
-//! up has it.
+//! **Time**: each wait has a form with a timeout. Zero tries once without letting anybody run; a
+//! time beyond the range of the clock is no limit. If a waiter gets what it waits for just as its
+//! time is up, it has it.
 //!
-//! **Killed or thrown at while waiting**: the tasklet leaves the list with that error; what it had
-//! been given already goes to the next.
+//! **Killed or thrown at while waiting**: the tasklet leaves the list with that error; if it had
+//! been given something already, that goes to the next waiter.
 //!
 //! A tasklet that waits here keeps [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle)
 //! running: another thread may wake it.
 //!
-//! `docs/sync.md` has the guarantees in full, and what was measured.
+//! `docs/sync.md` has the guarantees in full, and measurements.
 
 mod barrier;
 mod condition;

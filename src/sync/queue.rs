@@ -11,10 +11,10 @@ use std::time::Duration;
 
 /// Values on their way from any tasklets to any others, first in, first out.
 ///
-/// Bounded, `put` waits for room. Who waits is served in the order of coming, at both ends. A value
-/// belongs to the queue or to one getter: a getter that is killed takes none with it.
+/// If it is bounded, `put` waits for room. At both ends waiters are served in the order they came.
+/// A value belongs to the queue or to one getter: a getter that is killed takes none with it.
 ///
-/// Cost: to put or get without waiting, two compare-and-swaps and one short lock.
+/// Cost: two compare-and-swaps and one short lock to put or get a value without waiting.
 ///
 /// ```
 /// let jobs = std::sync::Arc::new(hardswitch::sync::Queue::bounded(2));
@@ -35,7 +35,7 @@ use std::time::Duration;
 /// ```
 pub struct Queue<T> {
     values: Mutex<Values<T>>,
-    /// A permit for each value, and for each free place.
+    /// A permit for each value; `room` has one for each free place.
     full: Sem,
     room: Sem,
 }
@@ -45,10 +45,10 @@ struct Values<T> {
     closed: bool,
 }
 
-/// A value that was not put, and why.
+/// A value that was not put into the queue, and the reason.
 #[derive(Clone, Debug)]
 pub struct Refused<T> {
-    /// Why.
+    /// The reason.
     pub error: Error,
     /// The value.
     pub value: T,
@@ -90,16 +90,16 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts `value` in at the end, when there is room.
+    /// Appends `value` when there is room.
     ///
     /// # Errors
-    /// With the value: [`Error::Closed`], what was thrown at the tasklet while it waited,
-    /// [`Error::BlockTrap`].
+    /// They come with the value: [`Error::Closed`], an error that was thrown at the tasklet while
+    /// it waited, [`Error::BlockTrap`].
     pub fn put(&self, value: T) -> Result<(), Refused<T>> {
         self.put_or(value, Until::Ever).map_err(Refused::new)
     }
 
-    /// As [`put_timeout`](Self::put_timeout), or without a limit; the error can tell what was
+    /// As [`put_timeout`](Self::put_timeout), or without a limit; the error says whether it was
     /// thrown.
     pub(crate) fn put_within(
         &self,
@@ -109,17 +109,17 @@ impl<T> Queue<T> {
         self.put_or(value, time.map_or(Until::Ever, Until::after))
     }
 
-    /// Puts `value` in if there is room now.
+    /// Appends `value` if there is room now.
     ///
     /// # Errors
-    /// With the value: [`Error::WouldBlock`], [`Error::Closed`].
+    /// They come with the value: [`Error::WouldBlock`], [`Error::Closed`].
     pub fn try_put(&self, value: T) -> Result<(), Refused<T>> {
         self.put_or(value, Until::Now)
             .map_err(|(ended, value)| Refused::new((at_once(ended), value)))
     }
 
-    /// As [`put`](Self::put), for at most `time`. Zero tries once; a time that the clock cannot
-    /// tell is for ever.
+    /// As [`put`](Self::put), for at most `time`. Zero tries once; a time beyond the range of the
+    /// clock is no limit.
     ///
     /// # Errors
     /// As [`put`](Self::put), and [`Error::Timeout`].
@@ -138,8 +138,8 @@ impl<T> Queue<T> {
                 return Err((WaitError::own(Error::Closed), value));
             }
             values.list.push_back(value);
-            // Under the same mutex: a getter that is told `Closed` must not miss a value that is
-            // in.
+            // This happens under the same mutex: a getter that is told `Closed` must not miss a
+            // value that is in the queue.
             self.full.grant()
         };
         if let Some(waiter) = getter {
@@ -148,16 +148,16 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Takes the first value, when there is one.
+    /// Takes the first value when there is one.
     ///
     /// # Errors
-    /// [`Error::Closed`] once the queue is closed and empty, what was thrown at the tasklet while
-    /// it waited, [`Error::BlockTrap`].
+    /// [`Error::Closed`] once the queue is closed and empty, an error that was thrown at the
+    /// tasklet while it waited, [`Error::BlockTrap`].
     pub fn get(&self) -> Result<T> {
         Ok(self.get_until(Until::Ever)?)
     }
 
-    /// As [`get_timeout`](Self::get_timeout), or without a limit; the error can tell what was
+    /// As [`get_timeout`](Self::get_timeout), or without a limit; the error says whether it was
     /// thrown.
     pub(crate) fn get_within(&self, time: Option<Duration>) -> Result<T, WaitError> {
         self.get_until(time.map_or(Until::Ever, Until::after))
@@ -171,8 +171,8 @@ impl<T> Queue<T> {
         Ok(self.get_until(Until::Now).map_err(at_once)?)
     }
 
-    /// As [`get`](Self::get), for at most `time`. Zero tries once; a time that the clock cannot
-    /// tell is for ever.
+    /// As [`get`](Self::get), for at most `time`. Zero tries once; a time beyond the range of the
+    /// clock is no limit.
     ///
     /// # Errors
     /// As [`get`](Self::get), and [`Error::Timeout`].
@@ -187,8 +187,8 @@ impl<T> Queue<T> {
         Ok(value.expect("a permit stands for a value"))
     }
 
-    /// No more values come in: `put` fails, waiting ones too. Those that are in can be got; after
-    /// them `get` fails. Twice is fine.
+    /// Closes the queue. No more values come in: `put` fails, also where it waits already. Values
+    /// that are in it can still be taken; after them `get` fails. To close it twice is fine.
     pub fn close(&self) {
         wait::lock(&self.values).closed = true;
         self.room.close();

@@ -1,12 +1,14 @@
-//! The counter that locks, semaphores and queues are made of: permits, and who waits for one.
+//! Permits: the counter that locks, semaphores and queues are made of, with the list of its
+//! waiters.
 //!
 //! ```text
-//!   word:  [ free permits | QUEUED ]     QUEUED says that the list is not empty; there are no free permits then
+//!   word:  [ free permits | QUEUED ]
+//!          QUEUED says that the list is not empty; there are no free permits then
 //! ```
 //!
-//! Without contention, taking and giving back are one compare-and-swap each. With it, a permit that
-//! is given back goes straight to who has waited longest: it never becomes free, so nobody can
-//! overtake, and nobody wakes up in vain.
+//! Without contention, taking and giving back are one compare-and-swap each. With contention, a
+//! permit that is given back goes straight to the waiter that has waited longest: it never becomes
+//! free, so nobody can overtake, and nobody wakes up in vain.
 
 use super::wait::{self, Answer, List, Until, Wait, Waiter};
 use crate::error::WaitError;
@@ -33,7 +35,7 @@ struct Queue {
 #[derive(Debug)]
 pub(super) struct TooMany;
 
-/// What became of somebody who came for a permit.
+/// What happened to a waiter that came for a permit.
 enum Came {
     Took,
     Waits,
@@ -43,7 +45,7 @@ enum Came {
 impl Sem {
     pub const MOST: usize = usize::MAX / PERMIT;
 
-    /// `permits` are free; there can be `max`, at most [`Sem::MOST`].
+    /// `permits` of them are free; there can be `max`, which is at most [`Sem::MOST`].
     pub fn new(permits: usize, max: usize) -> Sem {
         let max = max.min(Sem::MOST);
         Sem {
@@ -78,7 +80,8 @@ impl Sem {
         false
     }
 
-    /// Errors: `Timeout`, `Closed`, `BlockTrap`; what was thrown at the tasklet while it waited.
+    /// Errors: `Timeout`, `Closed`, `BlockTrap`; an error that was thrown at the tasklet while it
+    /// waited.
     #[inline]
     pub fn acquire(&self, until: Until) -> Result<(), WaitError> {
         if self.try_acquire() {
@@ -114,7 +117,7 @@ impl Sem {
                 self.leave(wait.waiter())
             };
             let result = match answer {
-                // Given in the moment in which the time was up: counts as in time.
+                // The permit came just as the time was up: that counts as in time.
                 Answer::Granted => Ok(()),
                 Answer::Refused => Err(WaitError::own(Error::Closed)),
                 Answer::None if woken => continue,
@@ -129,7 +132,7 @@ impl Sem {
     fn come(&self, waiter: &Arc<Waiter>) -> Came {
         let mut queue = wait::lock(&self.queue);
         loop {
-            // The word cannot change from QUEUED without the mutex.
+            // Only a holder of the mutex changes the word from QUEUED.
             if self.try_acquire() {
                 return Came::Took;
             }
@@ -146,10 +149,10 @@ impl Sem {
         }
     }
 
-    /// As `come`, for a waiter of a condition, which is not told by a return value: true when it
-    /// has the permit and is to be woken.
+    /// As `come`, for a waiter that a condition moves here and that cannot get a return value. True
+    /// when it has the permit and is to be woken.
     pub fn come_for(&self, waiter: &Arc<Waiter>) -> bool {
-        // A free permit says that nobody is on the list: it need not be looked at.
+        // A free permit means that nobody is on the list, which need not be looked at then.
         let took = self.try_acquire()
             || match self.come(waiter) {
                 Came::Took => true,
@@ -157,7 +160,7 @@ impl Sem {
                 Came::Closed => unreachable!("locks are never closed"),
             };
         if took {
-            // Nobody else can be looking: the caller holds the condition's mutex.
+            // Nobody else reads the answer now: the caller holds the condition's mutex.
             waiter.set_answer(Answer::Granted);
         }
         took
@@ -174,10 +177,10 @@ impl Sem {
         answer
     }
 
-    /// Under the mutex: the list has become shorter.
+    /// Called under the mutex when the list has become shorter.
     fn unqueue(&self, list: &List) {
         if list.is_empty() {
-            // Without QUEUED it was empty before, and there may be permits.
+            // Without QUEUED the list was empty before, and there may be free permits.
             self.word.fetch_and(!QUEUED, Ordering::Relaxed);
         }
     }
@@ -188,7 +191,7 @@ impl Sem {
         self.release_many(1)
     }
 
-    /// Gives back all of `count` permits, or none.
+    /// Gives back `count` permits, all or none.
     #[inline]
     pub fn release_many(&self, count: usize) -> Result<(), TooMany> {
         match self.put_back(count)? {
@@ -197,7 +200,7 @@ impl Sem {
         }
     }
 
-    /// Makes `count` permits free. False: somebody waits for them.
+    /// Makes `count` permits free. False: there are waiters, which must get them.
     #[inline]
     fn put_back(&self, count: usize) -> Result<bool, TooMany> {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -221,11 +224,11 @@ impl Sem {
     #[cold]
     #[inline(never)]
     fn hand_over(&self, mut count: usize) -> Result<(), TooMany> {
-        // While somebody waits all permits are out: no more can come back than there are.
+        // While there are waiters all permits are taken, so no more than `max` can come back.
         if count > self.max {
             return Err(TooMany);
         }
-        // A loop: those whose threads are gone may be many.
+        // It is a loop because there may be many waiters whose threads are gone.
         loop {
             count = match count {
                 1 => self.hand_over_one(),
@@ -237,7 +240,8 @@ impl Sem {
         }
     }
 
-    /// The usual case, without a list of its own. Answers what nobody took: 1 or 0.
+    /// The usual case, which needs no list of its own. Returns how many permits nobody took: 1 or
+    /// 0.
     fn hand_over_one(&self) -> usize {
         match self.pop() {
             Some(waiter) => usize::from(!waiter.wake()),
@@ -245,8 +249,8 @@ impl Sem {
         }
     }
 
-    /// Gives `count` permits to those who wait. Answers how many nobody took: nobody waits any
-    /// more, or their threads were gone.
+    /// Gives `count` permits to waiters. Returns how many permits nobody took, because there were
+    /// no more waiters or their threads were gone.
     fn hand_over_some(&self, count: usize) -> usize {
         let mut woken = List::new();
         let mut queue = wait::lock(&self.queue);
@@ -263,7 +267,7 @@ impl Sem {
         rest + gone
     }
 
-    /// Gives a permit to who has waited longest, if anybody waits.
+    /// Gives a permit to the waiter that has waited longest, if there is one.
     fn pop(&self) -> Option<Arc<Waiter>> {
         let mut queue = wait::lock(&self.queue);
         let waiter = queue.list.pop_front()?;
@@ -272,16 +276,17 @@ impl Sem {
         Some(waiter)
     }
 
-    /// Wakes who has been given a permit.
+    /// Wakes a waiter that has been given a permit.
     pub fn wake(&self, waiter: &Waiter) {
         if !waiter.wake() {
-            // Its thread is gone without taking it off: the next one. It cannot be one too many.
+            // The waiter's thread is gone, but it was still on the list: its permit goes to the
+            // next one. It cannot be one too many.
             let _ = self.release();
         }
     }
 
-    /// Gives back one permit, for who holds a mutex: who is answered is to be woken after it, with
-    /// [`wake`](Self::wake).
+    /// Gives back one permit, for a caller that holds a mutex. The answered waiter is to be woken
+    /// after that is released, with [`wake`](Self::wake).
     pub fn grant(&self) -> Option<Arc<Waiter>> {
         loop {
             let word = self.word.load(Ordering::Relaxed);
@@ -302,8 +307,8 @@ impl Sem {
         }
     }
 
-    /// From now on nobody waits: who does, and who would, gets `Closed`. Permits that are free can
-    /// still be taken.
+    /// From now on nobody waits: present waiters, and callers that would have to wait, get
+    /// `Closed`. Free permits can still be taken.
     pub fn close(&self) {
         let refused = {
             let mut queue = wait::lock(&self.queue);
@@ -316,8 +321,8 @@ impl Sem {
     }
 }
 
-/// Leaves the list when dropped, by whatever way; a permit that was handed over meanwhile goes to
-/// the next one.
+/// Takes its waiter off the list when dropped, for whatever reason the wait ends. If a permit was
+/// handed over meanwhile, it goes to the next waiter.
 struct Leaving<'a> {
     sem: &'a Sem,
     waiter: &'a Arc<Waiter>,

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 /// Permits that tasklets take and give back.
 ///
-/// Those who wait get theirs in the order they came. Whoever has a permit may give it back, on any
-/// thread; there may be more given back than were taken: see [`BoundedSemaphore`] for one that
-/// refuses that.
+/// Waiters get their permits in the order they came. Whoever has a permit may give it back, on any
+/// thread. More permits may be given back than were taken; [`BoundedSemaphore`] refuses that.
 ///
-/// Cost: one compare-and-swap to take and to give back what nobody waits for.
+/// Cost: one compare-and-swap to take a free permit, and one to give it back without waiters.
 ///
 /// ```
 /// let two = hardswitch::sync::Semaphore::new(2);
@@ -32,7 +31,7 @@ pub struct BoundedSemaphore {
     sem: Sem,
 }
 
-/// A permit of a [`Semaphore`] or [`BoundedSemaphore`], given back when dropped.
+/// A permit of a [`Semaphore`] or [`BoundedSemaphore`], which is given back when this is dropped.
 #[must_use = "the permit is given back at once"]
 pub struct Permit<'a> {
     sem: &'a Sem,
@@ -53,7 +52,7 @@ impl fmt::Debug for Permit<'_> {
 }
 
 impl Semaphore {
-    /// `permits` are free, half of `usize::MAX` at most.
+    /// A semaphore with `permits` free permits, at most half of `usize::MAX`.
     pub fn new(permits: usize) -> Semaphore {
         Semaphore {
             sem: Sem::new(permits, Sem::MOST),
@@ -62,7 +61,7 @@ impl Semaphore {
 }
 
 impl BoundedSemaphore {
-    /// `permits` are free, half of `usize::MAX` at most.
+    /// A semaphore with `permits` free permits, at most half of `usize::MAX`.
     pub fn new(permits: usize) -> BoundedSemaphore {
         BoundedSemaphore {
             sem: Sem::new(permits, permits),
@@ -73,11 +72,11 @@ impl BoundedSemaphore {
 macro_rules! semaphore {
     ($name:ident, $full:literal) => {
         impl $name {
-            /// The most permits that there can be.
+            /// The largest number of permits.
             #[allow(dead_code)] // one of the two is enough for the C interface
             pub(crate) const MOST: usize = Sem::MOST;
 
-            /// Takes a permit, when it is the tasklet's turn.
+            /// Takes a permit when it is the tasklet's turn.
             ///
             /// # Errors
             /// What was thrown at the tasklet while it waited,
@@ -86,8 +85,8 @@ macro_rules! semaphore {
                 Ok(self.sem.acquire(Until::Ever)?)
             }
 
-            /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error can
-            /// tell what was thrown.
+            /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says
+            /// whether it was thrown.
             #[allow(dead_code)] // for the C interface
             pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
                 if self.sem.try_acquire() {
@@ -101,18 +100,17 @@ macro_rules! semaphore {
                 self.sem.try_acquire()
             }
 
-            /// As [`acquire`](Self::acquire), for at most `time`. Zero tries
-            /// once; a time that the clock cannot tell is for ever.
+            /// As [`acquire`](Self::acquire), for at most `time`. Zero tries once; a time beyond
+            /// the range of the clock is no limit.
             ///
             /// # Errors
-            /// As [`acquire`](Self::acquire), and
-            /// [`Error::Timeout`](crate::Error::Timeout).
+            /// As [`acquire`](Self::acquire), and [`Error::Timeout`](crate::Error::Timeout).
             pub fn acquire_timeout(&self, time: Duration) -> Result<()> {
                 Ok(self.acquire_or(Some(time))?)
             }
 
-            /// As [`acquire`](Self::acquire); the permit is given back by
-            /// what this returns.
+            /// As [`acquire`](Self::acquire); the permit is given back when the returned value is
+            /// dropped.
             ///
             /// # Errors
             /// As [`acquire`](Self::acquire).
@@ -129,7 +127,7 @@ macro_rules! semaphore {
                 self.release_many(1)
             }
 
-            /// Gives `count` permits back: all, or none.
+            /// Gives `count` permits back, all or none.
             ///
             /// # Errors
             #[doc = $full]
@@ -144,7 +142,7 @@ macro_rules! semaphore {
                 self.sem.free()
             }
 
-            /// How many wait for a permit now.
+            /// How many tasklets wait for a permit now.
             pub fn waiting(&self) -> usize {
                 self.sem.waiting()
             }

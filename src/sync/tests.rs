@@ -1,4 +1,5 @@
-//! Waiters whose thread is gone without taking them off: it has ended in the middle of a tasklet.
+//! Waiters that are still on a list although their thread is gone: it has ended in the middle of a
+//! tasklet.
 
 use super::*;
 use crate::{Result, Tasklet};
@@ -7,28 +8,29 @@ use std::rc::Rc;
 use std::sync::{mpsc, Arc};
 use std::thread::{self, JoinHandle};
 
-/// Frames of so many would use up a stack of 16 KiB.
+/// As many recursive frames would use up a stack of 16 KiB.
 const MANY: usize = 2000;
 
-/// A thread that has abandoned its tasklets. Ends when dropped.
+/// A thread that has abandoned its tasklets. It ends when this is dropped.
 struct Gone {
     end: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Gone {
-    /// So many of its tasklets call `wait`.
+    /// A thread on which `count` tasklets call `wait`.
     fn with(count: usize, wait: impl Fn() -> Result<()> + Clone + Send + 'static) -> Gone {
         let (end, ends) = mpsc::channel();
         let (gone, is_gone) = mpsc::channel();
         let thread = thread::spawn(move || {
             for _ in 0..count {
-                // SAFETY: it owns what it uses, and what it waits for lies in the heap.
+                // SAFETY: the tasklet owns what it uses, and the object that it waits for lies in
+                // the heap: nobody points to its stack.
                 let sliced = unsafe { Tasklet::builder().sliced() };
                 sliced.spawn(wait.clone()).unwrap();
             }
             crate::run().unwrap();
-            // What the end of a thread in the middle of a tasklet does.
+            // The same as when a thread ends in the middle of a tasklet.
             crate::thread::detach(false);
             gone.send(()).unwrap();
             let _ = ends.recv();

@@ -1,18 +1,18 @@
 //! One wait of one tasklet, and how any thread ends it.
 //!
 //! ```text
-//!   who waits                              who wakes (any thread)
+//!   the waiting tasklet                    the tasklet that wakes it (any thread)
 //!   Wait::begin ── Waiter (heap) ──► a list of the object
-//!   Wait::block: a seat of its       takes it off, writes the answer
-//!      thread (thread::local)                  │
+//!   Wait::block: parks at a          takes it off, writes the answer
+//!      parking spot of its thread              │
 //!      ◄── same thread: made runnable ─────────┤ Waiter::wake
-//!      ◄── other thread: by mail there ────────┘
+//!      ◄── other thread: by a message ─────────┘
 //! ```
 //!
-//! The answer is written under the mutex of the list that the waiter is on, and whoever leaves a
-//! list early looks at it under the same mutex: so a waiter was either answered or has left, never
-//! both and never neither. The lists hold heap objects only; the frames of a waiting tasklet may be
-//! elsewhere.
+//! The answer is written under the mutex of the list that the waiter is on. A waiter that leaves a
+//! list early looks at its answer under the same mutex: so it was either answered or has left,
+//! never both and never neither. The lists hold heap objects only, since the frames of a waiting
+//! tasklet may be elsewhere.
 
 use crate::error::WaitError;
 use crate::machine::arch::fetch;
@@ -36,7 +36,7 @@ pub(super) enum Until {
 }
 
 impl Until {
-    /// A time too far to be told is as good as for ever.
+    /// A time beyond the range of the clock means no limit.
     pub fn after(time: Duration) -> Until {
         if time.is_zero() {
             return Until::Now;
@@ -47,25 +47,26 @@ impl Until {
     }
 }
 
-/// What a waiter was told.
+/// The answer that a waiter has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Answer {
-    /// Nothing yet.
+    /// No answer yet.
     None = 0,
-    /// It has what it waited for.
+    /// The waiter has what it waited for.
     Granted = 1,
-    /// It will never get it: the object was closed, or is broken.
+    /// The waiter will never get it: the object was closed, or is broken.
     Refused = 2,
 }
 
-/// Who waits, as the lists and the wakers see it.
+/// A waiting tasklet, for the lists and for those who wake it.
 pub(super) struct Waiter {
     answer: AtomicU8,
-    /// Of a waiter that a condition notified: those with a lower ticket were waiting then.
+    /// Set when a condition has notified the waiter: the waiters with lower tickets were waiting
+    /// then.
     pub bound: AtomicU64,
     seated: Seated,
-    /// What the waiter's thread sleeps on, to be fetched early.
+    /// The parker of the waiter's thread, to be fetched into the cache early.
     bell: Arc<Bell>,
 }
 
@@ -78,17 +79,17 @@ impl Waiter {
         }
     }
 
-    /// Under the mutex of the list that it was on.
+    /// Called under the mutex of the list that the waiter was on.
     pub fn set_answer(&self, answer: Answer) {
-        // Who answers wakes next. What that takes was written by another processor last: all of it
-        // comes at once, while there is something else to do.
+        // The caller wakes the waiter next. Another processor wrote last to the memory that this
+        // needs, so all of it is fetched at once, while there is something else to do.
         self.seated.fetch();
         fetch(&*self.bell);
         self.answer.store(answer as u8, Ordering::Release);
     }
 
-    /// Has it run on, which has been answered. Outside of all mutexes. False: its thread is gone,
-    /// and it with the thread.
+    /// Makes an answered waiter runnable. To be called without any mutex. False: its thread is
+    /// gone, and the waiter with it.
     pub fn wake(&self) -> bool {
         self.seated.wake(self.seated.call())
     }
@@ -97,7 +98,7 @@ impl Waiter {
 /// A list of waiters, first come first served.
 pub(super) type List = VecDeque<Arc<Waiter>>;
 
-/// Takes `waiter` off; true when it was there.
+/// Takes `waiter` off the list; true when it was there.
 pub(super) fn remove(list: &mut List, waiter: &Arc<Waiter>) -> bool {
     match list.iter().position(|w| Arc::ptr_eq(w, waiter)) {
         Some(at) => list.remove(at).is_some(),
@@ -105,7 +106,8 @@ pub(super) fn remove(list: &mut List, waiter: &Arc<Waiter>) -> bool {
     }
 }
 
-/// Answers all of the list; they must be woken next, outside of the mutex.
+/// Takes all waiters off the list and answers them. The caller must wake them next, without the
+/// mutex.
 #[must_use]
 pub(super) fn answer_all(list: &mut List, answer: Answer) -> List {
     let all = std::mem::take(list);
@@ -121,13 +123,13 @@ pub(super) fn wake_all(list: List) {
     }
 }
 
-/// No code of a user runs under these mutexes, so there is nothing that a panic could leave half
-/// done.
+/// Locks a mutex also after a panic: no code of a user runs under these mutexes, so a panic cannot
+/// leave anything half done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The waiting tasklet's end of a wait.
+/// The waiting tasklet's side of a wait.
 pub(super) struct Wait {
     waiter: Arc<Waiter>,
     sitting: Sitting,
@@ -145,7 +147,7 @@ impl Wait {
         let reactor = Reactor::current().map_err(WaitError::own)?;
         let local = thread::local().map_err(WaitError::own)?;
         let sitting = local.sit_down();
-        // Another thread may end it: a loop that waits for such is not idle.
+        // Another thread may end the wait: a loop with such a wait is not idle.
         reactor.count_outstanding(1);
         let waiter = Arc::new(Waiter {
             answer: AtomicU8::new(Answer::None as u8),
@@ -168,14 +170,14 @@ impl Wait {
         &self.waiter
     }
 
-    /// Blocks until somebody answers and wakes the waiter (true) or the time is up. Errors: what
-    /// was thrown at the tasklet meanwhile, what makes a pump fail.
+    /// Blocks until somebody answers and wakes the waiter (true) or the time is up (false). Errors:
+    /// an error that was thrown at the tasklet meanwhile, or one that makes a pump fail.
     pub fn block(&self) -> Result<bool, WaitError> {
         self.sitting.look(&self.waiter.seated);
         self.block_until(self.deadline)
     }
 
-    /// As [`block`](Self::block), once the time is up and the wait goes on all the same.
+    /// As [`block`](Self::block), without a limit: for a wait that goes on after the time is up.
     pub fn block_for_ever(&self) -> Result<bool, WaitError> {
         self.block_until(None)
     }
@@ -183,7 +185,7 @@ impl Wait {
     fn block_until(&self, deadline: Option<Instant>) -> Result<bool, WaitError> {
         let seated = &self.waiter.seated;
         match self.sitting.wait(seated, false, deadline, || None) {
-            // It has what it waited for, or is told that it never will.
+            // The waiter has what it waited for, or knows that it never will: it takes that first.
             Err(WaitError::Thrown(error)) if self.waiter.answer() != Answer::None => {
                 time::put_off(error).map(|()| true)
             }
