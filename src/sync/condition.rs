@@ -1,7 +1,7 @@
 //! The condition variable: it does not poll, wakes no crowd, and wakes nobody in vain.
 
 use super::lock::{Lock, LockGuard};
-use super::sem::Sem;
+use super::permits::Permits;
 use super::wait::{self, Answer, Until, Wait, Waiter};
 use crate::error::WaitError;
 use crate::Result;
@@ -56,7 +56,7 @@ struct Queue {
 
 struct Entry {
     waiter: Arc<Waiter>,
-    lock: Arc<Sem>,
+    lock: Arc<Permits>,
     ticket: u64,
 }
 
@@ -154,17 +154,17 @@ impl Condition {
         until: Until,
     ) -> Result<(LockGuard<'a, T>, bool), WaitError> {
         let lock: &'a Lock<T> = LockGuard::lock(&guard);
-        let sem = lock.raw().sem();
+        let permits = lock.raw().permits();
         if let Until::Now = until {
             drop(guard);
-            sem.acquire(Until::Ever)?;
+            permits.acquire(Until::Ever)?;
             return Ok((lock.guard(), false));
         }
         let wait = Wait::begin(until)?;
-        self.enlist(wait.waiter(), sem);
+        self.enlist(wait.waiter(), permits);
         let leaving = Leaving {
             condition: self,
-            lock: sem,
+            lock: permits,
             waiter: wait.waiter(),
         };
         drop(guard);
@@ -184,7 +184,7 @@ impl Condition {
             if !woken {
                 if self.delist(wait.waiter()) {
                     std::mem::forget(leaving);
-                    sem.acquire(Until::Ever)?;
+                    permits.acquire(Until::Ever)?;
                     return Ok((lock.guard(), false));
                 }
                 if wait.waiter().answer() == Answer::Granted {
@@ -196,7 +196,7 @@ impl Condition {
         }
     }
 
-    fn enlist(&self, waiter: &Arc<Waiter>, lock: &Arc<Sem>) {
+    fn enlist(&self, waiter: &Arc<Waiter>, lock: &Arc<Permits>) {
         let mut queue = wait::lock(&self.queue);
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
@@ -294,7 +294,7 @@ impl fmt::Debug for Condition {
 /// waiter has got them meanwhile.
 struct Leaving<'a> {
     condition: &'a Condition,
-    lock: &'a Sem,
+    lock: &'a Permits,
     waiter: &'a Arc<Waiter>,
 }
 

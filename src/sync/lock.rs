@@ -1,6 +1,6 @@
 //! Locks that tasklets and threads can hold.
 
-use super::sem::Sem;
+use super::permits::Permits;
 use super::wait::Until;
 use crate::core::runtime::Runtime;
 use crate::error::{StateError, WaitError};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The part of a lock that conditions and waiters refer to. It is made on first use, so that locks
 /// can be statics.
-pub(super) struct Raw(OnceLock<Arc<Sem>>);
+pub(super) struct Raw(OnceLock<Arc<Permits>>);
 
 impl Raw {
     const fn new() -> Raw {
@@ -23,16 +23,16 @@ impl Raw {
     }
 
     #[inline]
-    pub fn sem(&self) -> &Arc<Sem> {
-        self.0.get_or_init(|| Arc::new(Sem::new(1, 1)))
+    pub fn permits(&self) -> &Arc<Permits> {
+        self.0.get_or_init(|| Arc::new(Permits::new(1, 1)))
     }
 
     fn is_locked(&self) -> bool {
-        self.0.get().is_some_and(|sem| sem.free() == 0)
+        self.0.get().is_some_and(|permits| permits.free() == 0)
     }
 
     fn waiting(&self) -> usize {
-        self.0.get().map_or(0, |sem| sem.waiting())
+        self.0.get().map_or(0, |permits| permits.waiting())
     }
 }
 
@@ -109,14 +109,14 @@ impl<T: ?Sized> Lock<T> {
     /// [`Error::SwitchTrap`](crate::Error::SwitchTrap).
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>> {
-        self.raw.sem().acquire(Until::Ever)?;
+        self.raw.permits().acquire(Until::Ever)?;
         Ok(self.guard())
     }
 
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
-        self.raw.sem().try_acquire().then(|| self.guard())
+        self.raw.permits().try_acquire().then(|| self.guard())
     }
 
     /// As [`lock`](Self::lock), for at most `time`. Zero tries once and lets nobody else run; a
@@ -128,7 +128,7 @@ impl<T: ?Sized> Lock<T> {
         if let Some(guard) = self.try_lock() {
             return Ok(guard);
         }
-        self.raw.sem().acquire(Until::after(time))?;
+        self.raw.permits().acquire(Until::after(time))?;
         Ok(self.guard())
     }
 
@@ -175,11 +175,11 @@ impl Lock<()> {
     /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says whether it
     /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
-        if self.raw.sem().try_acquire() {
+        if self.raw.permits().try_acquire() {
             return Ok(());
         }
         self.raw
-            .sem()
+            .permits()
             .acquire(time.map_or(Until::Ever, Until::after))
     }
 
@@ -197,7 +197,7 @@ impl Lock<()> {
     /// [`StateError::NotHeld`]: nobody holds the lock.
     pub fn release(&self) -> Result<()> {
         self.raw
-            .sem()
+            .permits()
             .release()
             .map_err(|_| StateError::NotHeld.into())
     }
@@ -260,7 +260,7 @@ impl<T: ?Sized> DerefMut for LockGuard<'_, T> {
 impl<T: ?Sized> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.lock.raw.sem().release().is_err() {
+        if self.lock.raw.permits().release().is_err() {
             log::error!("a lock had been released behind the back of its guard");
         }
     }
@@ -328,13 +328,13 @@ impl<T: ?Sized> RLock<T> {
     /// # Errors
     /// As [`Lock::lock`].
     pub fn lock(&self) -> Result<RLockGuard<'_, T>> {
-        self.enter(|sem| sem.acquire(Until::Ever))?;
+        self.enter(|permits| permits.acquire(Until::Ever))?;
         Ok(self.guard())
     }
 
     /// Takes the lock if it is free, or if the calling tasklet holds it.
     pub fn try_lock(&self) -> Option<RLockGuard<'_, T>> {
-        self.enter(|sem| sem.try_acquire().then_some(()).ok_or(()))
+        self.enter(|permits| permits.try_acquire().then_some(()).ok_or(()))
             .ok()?;
         Some(self.guard())
     }
@@ -344,7 +344,7 @@ impl<T: ?Sized> RLock<T> {
     /// # Errors
     /// As [`Lock::lock_timeout`].
     pub fn lock_timeout(&self, time: Duration) -> Result<RLockGuard<'_, T>> {
-        self.enter(|sem| sem.acquire(Until::after(time)))?;
+        self.enter(|permits| permits.acquire(Until::after(time)))?;
         Ok(self.guard())
     }
 
@@ -364,9 +364,9 @@ impl<T: ?Sized> RLock<T> {
         self.owner.load(Ordering::Relaxed) == this_tasklet()
     }
 
-    fn enter<E>(&self, take: impl FnOnce(&Sem) -> Result<(), E>) -> Result<(), E> {
+    fn enter<E>(&self, take: impl FnOnce(&Permits) -> Result<(), E>) -> Result<(), E> {
         if !self.is_mine() {
-            take(self.raw.sem())?;
+            take(self.raw.permits())?;
             self.owner.store(this_tasklet(), Ordering::Relaxed);
         }
         // Only the owner reads and writes the depth.
@@ -383,7 +383,7 @@ impl<T: ?Sized> RLock<T> {
         self.depth.store(depth, Ordering::Relaxed);
         if depth == 0 {
             self.owner.store(0, Ordering::Relaxed);
-            let _ = self.raw.sem().release(); // held, by us
+            let _ = self.raw.permits().release(); // held, by us
         }
         Ok(())
     }
@@ -417,7 +417,7 @@ impl RLock<()> {
     /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says whether it
     /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
-        self.enter(|sem| sem.acquire(time.map_or(Until::Ever, Until::after)))
+        self.enter(|permits| permits.acquire(time.map_or(Until::Ever, Until::after)))
     }
 
     /// Undoes one `acquire`.

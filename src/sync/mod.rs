@@ -33,8 +33,8 @@ mod barrier;
 mod condition;
 mod event;
 mod lock;
+mod permits;
 mod queue;
-mod sem;
 mod semaphore;
 mod wait;
 

@@ -1,6 +1,6 @@
 //! The queue.
 
-use super::sem::Sem;
+use super::permits::Permits;
 use super::wait::{self, Until};
 use crate::error::WaitError;
 use crate::{Error, Result};
@@ -36,8 +36,8 @@ use std::time::Duration;
 pub struct Queue<T> {
     values: Mutex<Values<T>>,
     /// A permit for each value; `room` has one for each free place.
-    full: Sem,
-    room: Sem,
+    full: Permits,
+    room: Permits,
 }
 
 struct Values<T> {
@@ -85,8 +85,8 @@ impl<T> Queue<T> {
                 list: VecDeque::new(),
                 closed: false,
             }),
-            full: Sem::new(0, Sem::MOST),
-            room: Sem::new(capacity.max(1), Sem::MOST),
+            full: Permits::new(0, Permits::MOST),
+            room: Permits::new(capacity.max(1), Permits::MOST),
         }
     }
 

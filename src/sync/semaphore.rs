@@ -1,6 +1,6 @@
 //! Semaphores.
 
-use super::sem::Sem;
+use super::permits::Permits;
 use super::wait::Until;
 use crate::error::{StateError, WaitError};
 use crate::Result;
@@ -23,23 +23,23 @@ use std::time::Duration;
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 pub struct Semaphore {
-    sem: Sem,
+    permits: Permits,
 }
 
 /// A [`Semaphore`] that never has more permits than it began with.
 pub struct BoundedSemaphore {
-    sem: Sem,
+    permits: Permits,
 }
 
 /// A permit of a [`Semaphore`] or [`BoundedSemaphore`], which is given back when this is dropped.
 #[must_use = "the permit is given back at once"]
 pub struct Permit<'a> {
-    sem: &'a Sem,
+    permits: &'a Permits,
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.sem.release().is_err() {
+        if self.permits.release().is_err() {
             log::error!("a permit had been released behind the back of its guard");
         }
     }
@@ -55,7 +55,7 @@ impl Semaphore {
     /// A semaphore with `permits` free permits, at most half of `usize::MAX`.
     pub fn new(permits: usize) -> Semaphore {
         Semaphore {
-            sem: Sem::new(permits, Sem::MOST),
+            permits: Permits::new(permits, Permits::MOST),
         }
     }
 }
@@ -64,7 +64,7 @@ impl BoundedSemaphore {
     /// A semaphore with `permits` free permits, at most half of `usize::MAX`.
     pub fn new(permits: usize) -> BoundedSemaphore {
         BoundedSemaphore {
-            sem: Sem::new(permits, permits),
+            permits: Permits::new(permits, permits),
         }
     }
 }
@@ -74,7 +74,7 @@ macro_rules! semaphore {
         impl $name {
             /// The largest number of permits.
             #[allow(dead_code)] // one of the two is enough for the C interface
-            pub(crate) const MOST: usize = Sem::MOST;
+            pub(crate) const MOST: usize = Permits::MOST;
 
             /// Takes a permit when it is the tasklet's turn.
             ///
@@ -82,22 +82,22 @@ macro_rules! semaphore {
             /// What was thrown at the tasklet while it waited,
             /// [`Error::BlockTrap`](crate::Error::BlockTrap).
             pub fn acquire(&self) -> Result<()> {
-                Ok(self.sem.acquire(Until::Ever)?)
+                Ok(self.permits.acquire(Until::Ever)?)
             }
 
             /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says
             /// whether it was thrown.
             #[allow(dead_code)] // for the C interface
             pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
-                if self.sem.try_acquire() {
+                if self.permits.try_acquire() {
                     return Ok(());
                 }
-                self.sem.acquire(time.map_or(Until::Ever, Until::after))
+                self.permits.acquire(time.map_or(Until::Ever, Until::after))
             }
 
             /// Takes a permit if one is free.
             pub fn try_acquire(&self) -> bool {
-                self.sem.try_acquire()
+                self.permits.try_acquire()
             }
 
             /// As [`acquire`](Self::acquire), for at most `time`. Zero tries once; a time beyond
@@ -116,7 +116,9 @@ macro_rules! semaphore {
             /// As [`acquire`](Self::acquire).
             pub fn permit(&self) -> Result<Permit<'_>> {
                 self.acquire()?;
-                Ok(Permit { sem: &self.sem })
+                Ok(Permit {
+                    permits: &self.permits,
+                })
             }
 
             /// Gives one permit back.
@@ -132,19 +134,19 @@ macro_rules! semaphore {
             /// # Errors
             #[doc = $full]
             pub fn release_many(&self, count: usize) -> Result<()> {
-                self.sem
+                self.permits
                     .release_many(count)
                     .map_err(|_| StateError::SemaphoreFull.into())
             }
 
             /// Permits that are free now.
             pub fn available(&self) -> usize {
-                self.sem.free()
+                self.permits.free()
             }
 
             /// How many tasklets wait for a permit now.
             pub fn waiting(&self) -> usize {
-                self.sem.waiting()
+                self.permits.waiting()
             }
         }
 

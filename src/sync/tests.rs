@@ -139,8 +139,8 @@ fn a_value_passes_getters_that_are_gone() {
 
 #[test]
 fn a_permit_that_was_given_before_the_time_was_up_is_had_though_nobody_has_been_woken() {
-    let sem = Rc::new(super::sem::Sem::new(0, 1));
-    let (waits, told) = (sem.clone(), Rc::new(RefCell::new(None)));
+    let permits = Rc::new(super::permits::Permits::new(0, 1));
+    let (waits, told) = (permits.clone(), Rc::new(RefCell::new(None)));
     let tell = told.clone();
     crate::spawn(move || {
         let until = super::wait::Until::after(std::time::Duration::from_millis(5));
@@ -148,13 +148,13 @@ fn a_permit_that_was_given_before_the_time_was_up_is_had_though_nobody_has_been_
     })
     .unwrap();
     crate::run().unwrap();
-    let given = sem.grant().expect("it waits");
+    let given = permits.grant().expect("it waits");
     crate::MainLoop::current()
         .unwrap()
         .run_until_idle()
         .unwrap();
     assert!(matches!(told.take(), Some(Ok(()))));
-    assert_eq!((sem.free(), sem.waiting()), (0, 0));
-    sem.wake(&given);
-    assert_eq!(sem.free(), 0, "it has come");
+    assert_eq!((permits.free(), permits.waiting()), (0, 0));
+    permits.wake(&given);
+    assert_eq!(permits.free(), 0, "it has come");
 }

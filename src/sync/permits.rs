@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 const QUEUED: usize = 1;
 const PERMIT: usize = 2;
 
-pub(super) struct Sem {
+pub(super) struct Permits {
     word: AtomicUsize,
     max: usize,
     queue: Mutex<Queue>,
@@ -42,13 +42,13 @@ enum Came {
     Closed,
 }
 
-impl Sem {
+impl Permits {
     pub const MOST: usize = usize::MAX / PERMIT;
 
-    /// `permits` of them are free; there can be `max`, which is at most [`Sem::MOST`].
-    pub fn new(permits: usize, max: usize) -> Sem {
-        let max = max.min(Sem::MOST);
-        Sem {
+    /// `permits` of them are free; there can be `max`, which is at most [`Permits::MOST`].
+    pub fn new(permits: usize, max: usize) -> Permits {
+        let max = max.min(Permits::MOST);
+        Permits {
             word: AtomicUsize::new(permits.min(max) * PERMIT),
             max,
             queue: Mutex::default(),
@@ -106,7 +106,7 @@ impl Sem {
             Came::Waits => {}
         }
         let leaving = Leaving {
-            sem: self,
+            permits: self,
             waiter: wait.waiter(),
         };
         loop {
@@ -324,14 +324,14 @@ impl Sem {
 /// Takes its waiter off the list when dropped, for whatever reason the wait ends. If a permit was
 /// handed over meanwhile, it goes to the next waiter.
 struct Leaving<'a> {
-    sem: &'a Sem,
+    permits: &'a Permits,
     waiter: &'a Arc<Waiter>,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        if self.sem.leave(self.waiter) == Answer::Granted {
-            let given = self.sem.release();
+        if self.permits.leave(self.waiter) == Answer::Granted {
+            let given = self.permits.release();
             debug_assert!(given.is_ok());
         }
     }
