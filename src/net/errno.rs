@@ -4,15 +4,13 @@
 //! whose network calls number errors as 4.4BSD did. [`Errno`] holds the Linux number;
 //! [`Errno::from_lv2`] and [`Errno::to_lv2`] translate. Pure tables: no allocation, no std.
 //!
-//! The one judgement in here is [`Errno::belongs_to_a_socket`], which the [shim](super::shim) rests
-//! on.
+//! Its one judgement is [`Errno::belongs_to_a_socket`], which the [shim](super::shim) relies on.
 
 use core::fmt;
 
 /// An operating system's error number, kept in Linux numbering.
 ///
-/// A number without a name here is kept as it is: [`Errno::name`] answers `None` for it, and
-/// nothing else changes.
+/// A number without a name here is kept as it is: only [`Errno::name`] returns `None` for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Errno(i32);
 
@@ -112,21 +110,24 @@ impl Errno {
     }
 
     /// Can this error, returned by `poll` or `select`, only be the pending error of one of the
-    /// sockets asked about?
+    /// sockets that were asked about?
     ///
-    /// Yes for what a TCP/IP stack stores in a socket for its owner to find, and for what tells the
-    /// state of a single connection. Neither call is specified to fail so, by POSIX or by any
-    /// manual, hence one of the sockets is meant:
+    /// Yes for errors that a TCP/IP stack stores in a socket for its owner to find, and for errors
+    /// that tell the state of a single connection. Neither call is specified to fail so, by POSIX
+    /// or by any manual, hence one of the sockets is meant. By the reason why the stack stores it:
     ///
-    /// | errors | who stores them in a socket |
-    /// |---|---|
-    /// | `ECONNRESET` `EPIPE` | a reset arrived: established, or after the peer's end of stream |
-    /// | `ECONNREFUSED` | a reset answered the SYN; an ICMP port-unreachable answered a datagram |
-    /// | `ETIMEDOUT` `ECONNABORTED` `ENETRESET` | retransmission or keep-alive gave up; the stack dropped the connection |
-    /// | `EHOSTUNREACH` `EHOSTDOWN` `ENETUNREACH` `ENETDOWN` | ICMP, the neighbour table or the interface said so |
-    /// | `EMSGSIZE` `ENOPROTOOPT` `EOPNOTSUPP` | ICMP fragmentation-needed, protocol-unreachable, source-route-failed |
-    /// | `EADDRNOTAVAIL` | the local address went away under the connection |
-    /// | `ENOTCONN` `EISCONN` `ESHUTDOWN` `EALREADY` `EINPROGRESS` | nobody; but they speak of one connection's state, not of a call |
+    /// * `ECONNRESET`, `EPIPE`: a reset arrived, on an established connection or after the peer's
+    ///   end of the stream.
+    /// * `ECONNREFUSED`: a reset answered the SYN, or an ICMP port-unreachable a datagram.
+    /// * `ETIMEDOUT`, `ECONNABORTED`, `ENETRESET`: retransmission or keep-alive gave up, or the
+    ///   stack dropped the connection.
+    /// * `EHOSTUNREACH`, `EHOSTDOWN`, `ENETUNREACH`, `ENETDOWN`: ICMP, the neighbour table or the
+    ///   interface said so.
+    /// * `EMSGSIZE`, `ENOPROTOOPT`, `EOPNOTSUPP`: the ICMP messages fragmentation-needed,
+    ///   protocol-unreachable and source-route-failed.
+    /// * `EADDRNOTAVAIL`: the local address went away under the connection.
+    /// * `ENOTCONN`, `EISCONN`, `ESHUTDOWN`, `EALREADY`, `EINPROGRESS`: no stack stores these, but
+    ///   they speak of one connection's state, not of a call.
     ///
     /// No for the errors of the call itself, `EBADF` `EINVAL` `EINTR` `ENOMEM` `EFAULT`; for those
     /// that POSIX or BSD allow it when resources are short, `EAGAIN` `ENOBUFS`; for the caller's
@@ -193,7 +194,7 @@ impl From<Errno> for std::io::Error {
 mod tests {
     use super::*;
 
-    /// The spec's own table of the PS3's numbers.
+    /// The table of the PS3's numbers from its specification.
     #[test]
     fn lv2_numbers_are_those_of_the_console() {
         let spec = [
@@ -236,7 +237,7 @@ mod tests {
         }
     }
 
-    /// libc's constants are the judge of the Linux column, on every target the tests run on.
+    /// libc's constants are the reference for the Linux column, on every target the tests run on.
     #[cfg(all(feature = "std", target_os = "linux"))]
     #[test]
     fn linux_numbers_are_those_of_the_c_library() {

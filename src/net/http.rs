@@ -1,13 +1,13 @@
 //! A small HTTP/1.1 client: one GET, one answer, over anything that is `Read + Write`.
 //!
-//! The parser knows no sockets: on a tasklet give it [`net::TcpStream`](super::TcpStream) (or call
+//! The parser knows no sockets. On a tasklet give it [`net::TcpStream`](super::TcpStream) (or call
 //! [`get`]), in a job of the worker pool `std::net::TcpStream` (or call [`get_blocking`]), in a
 //! test two byte strings.
 //!
-//! Bodies: by `Content-Length`, `chunked`, or until the connection ends. A body that ends too soon
-//! is an error, never a short success. Not here: redirects, compression, connections for more than
-//! one request, TLS. Every part of an answer that is kept is bounded, and so is the time it takes
-//! ([`Limits`]); the body is not kept at all but read by the caller.
+//! A body ends by `Content-Length`, by `chunked`, or with the connection. A body that ends too soon
+//! is an error, never a short success. Not supported: redirects, compression, connections for more
+//! than one request, TLS. Every part of an answer that is kept is bounded, and so is the time it
+//! takes ([`Limits`]); the body is not kept, but read by the caller.
 //!
 //! ```
 //! use hardswitch::net::http::{Request, Url};
@@ -23,7 +23,8 @@
 //! }
 //!
 //! let url = Url::parse("http://example.com/motd.txt")?;
-//! let mut answer = Request::get(&url).send(Canned(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"))?;
+//! let peer = Canned(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+//! let mut answer = Request::get(&url).send(peer)?;
 //! assert_eq!(answer.status(), 200);
 //! assert_eq!(answer.read_all(1 << 20)?, b"hello");
 //! # Ok::<(), hardswitch::net::http::HttpError>(())
@@ -36,18 +37,18 @@ use std::fmt;
 use std::io::{self, Cursor, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-/// What can go wrong with a request. Each message names the thing.
+/// What can go wrong with a request. Each message names the cause.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HttpError {
     /// The URL cannot be used.
     BadUrl {
-        /// As it was given.
+        /// The URL as it was given.
         url: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A header of the request contains what would end it.
+    /// A header of the request contains characters that would end it.
     BadHeader(String),
     /// There is no connection.
     Connect {
@@ -56,9 +57,9 @@ pub enum HttpError {
         /// Refused, timed out, unknown host...
         error: io::Error,
     },
-    /// The connection failed; or the tasklet was told to end while it waited.
+    /// The connection failed; or the tasklet was killed or thrown at while it waited.
     Io(io::Error),
-    /// What answers does not speak HTTP/1.
+    /// The peer does not speak HTTP/1.
     NotHttp,
     /// The connection ended before the answer's head did.
     ShortHead,
@@ -70,7 +71,7 @@ pub enum HttpError {
     TooSlow(&'static str),
     /// The answer breaks the protocol.
     BadAnswer(&'static str),
-    /// The answer uses a part of the protocol that this client has not.
+    /// The answer uses a part of the protocol that this client does not support.
     Unsupported(&'static str),
     /// The connection ended before the body did.
     ShortBody {
@@ -81,9 +82,9 @@ pub enum HttpError {
     },
     /// The body is longer than the caller allowed.
     BodyTooLong(usize),
-    /// The server answered, but not with what was asked for.
+    /// The server answered with a status other than success.
     Status {
-        /// 404, for instance.
+        /// The status code, for instance 404.
         status: u16,
         /// The server's word for it.
         reason: String,
@@ -148,8 +149,7 @@ impl std::error::Error for HttpError {
 }
 
 impl From<io::Error> for HttpError {
-    /// An `HttpError` that went through `io::Error` (as those of a body being read do) comes out as
-    /// itself.
+    /// An `HttpError` inside an `io::Error` (as `read` of a body returns it) comes out as itself.
     fn from(error: io::Error) -> HttpError {
         error.downcast::<HttpError>().unwrap_or_else(HttpError::Io)
     }
@@ -159,7 +159,7 @@ impl From<HttpError> for io::Error {
     fn from(error: HttpError) -> io::Error {
         let kind = match error {
             HttpError::Io(error) => return error,
-            // Told to end while connecting: that must stay recognisable.
+            // The tasklet was killed or thrown at while it connected: that must stay recognisable.
             HttpError::Connect { error, .. }
                 if error.get_ref().is_some_and(|e| e.is::<crate::Error>()) =>
             {
@@ -182,16 +182,16 @@ impl From<HttpError> for io::Error {
 }
 
 impl From<HttpError> for crate::Error {
-    /// [`Error::Exit`](crate::Error::Exit) and what else was thrown into the waiting tasklet come
-    /// out as themselves.
+    /// [`Error::Exit`](crate::Error::Exit) and other errors that were thrown at the waiting tasklet
+    /// come out as themselves.
     fn from(error: HttpError) -> crate::Error {
         io::Error::from(error).into()
     }
 }
 
 impl HttpError {
-    /// Is it only that a wait ended early (its time was up, or something was thrown at the
-    /// tasklet)? Then reading can go on. Everything else is final.
+    /// Did only a wait end early (its time was up, or something was thrown at the tasklet)? Then
+    /// reading can go on. Every other error is final.
     fn passes(&self) -> bool {
         let HttpError::Io(error) = self else {
             return false;
@@ -199,7 +199,7 @@ impl HttpError {
         is_time_up(error) || error.kind() == ErrorKind::Interrupted || carries_ours(error)
     }
 
-    /// A copy, to be told again.
+    /// A copy, to be returned again.
     fn again(&self) -> HttpError {
         match self {
             HttpError::Io(error) => HttpError::Io(same(error)),
@@ -215,19 +215,19 @@ impl HttpError {
     }
 }
 
-/// Has a wait taken as long as it may? The standard library's sockets call that `WouldBlock`. A
-/// connection that the system has given up (`ETIMEDOUT`) is lost; that is something else.
+/// Has a wait reached its time limit? The standard library's sockets call that `WouldBlock`. A
+/// connection that the system has given up (`ETIMEDOUT`) is lost, which is something else.
 fn is_time_up(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
         && error.raw_os_error() != Some(libc::ETIMEDOUT)
 }
 
-/// Does it come from a wait of this library, and not from the connection?
+/// Does the error come from a wait of this library, and not from the connection?
 fn carries_ours(error: &io::Error) -> bool {
     WaitError::was_thrown(error) || error.get_ref().is_some_and(|e| e.is::<crate::Error>())
 }
 
-/// An `http://` URL, taken apart.
+/// The parts of an `http://` URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {
     host: String,
@@ -236,11 +236,11 @@ pub struct Url {
 }
 
 impl Url {
-    /// Takes `http://host[:port][/path][?query]` apart; a `#fragment` is dropped, an IPv6 host
-    /// stands in brackets.
+    /// Splits `http://host[:port][/path][?query]` into its parts; a `#fragment` is dropped, an IPv6
+    /// host stands in brackets.
     ///
-    /// Errors: [`HttpError::BadUrl`] for another scheme, user names, an empty host, a port that is
-    /// none, blanks or control characters or anything else that is not ASCII (write those as
+    /// Errors: [`HttpError::BadUrl`] for another scheme, user names, an empty host, an invalid
+    /// port, blanks or control characters or anything else that is not ASCII (write those as
     /// `%..`).
     pub fn parse(url: &str) -> Result<Url, HttpError> {
         let bad = |why| HttpError::BadUrl {
@@ -316,11 +316,11 @@ impl Url {
     pub fn host(&self) -> &str {
         &self.host
     }
-    /// The port; 80 unless given.
+    /// The port; 80 by default.
     pub fn port(&self) -> u16 {
         self.port
     }
-    /// Path and query: what is asked for.
+    /// Path and query, which are sent in the request line.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -348,13 +348,13 @@ impl std::str::FromStr for Url {
     }
 }
 
-/// How long a request may wait for its peer. [`Limits`] has more: a time for the whole, and a least
+/// How long a request may wait for its peer. [`Limits`] has more: a time for all of it, and a least
 /// speed.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// To look the name up and to connect to one of its addresses, all together.
+    /// The time to look the name up and to connect to one of its addresses, all together.
     pub connect: Option<Duration>,
-    /// For each read and write.
+    /// The time for each read and write.
     pub io: Option<Duration>,
 }
 
@@ -368,8 +368,8 @@ impl Default for Timeouts {
     }
 }
 
-/// A GET of `url` on the calling tasklet, which waits; the thread does not. Answers when the head
-/// is there.
+/// A GET of `url` on the calling tasklet, which waits; the thread does not. Returns when the head
+/// of the answer has come.
 ///
 /// [`Request::fetch`] with a plain request. Errors: see [`HttpError`]. The status is not judged:
 /// see [`Response::success`].
@@ -377,7 +377,7 @@ pub fn get(url: &str, timeouts: Timeouts) -> Result<Response<TcpStream>, HttpErr
     Request::get(&Url::parse(url)?).fetch(timeouts)
 }
 
-/// A GET of `url` that blocks the thread: for jobs of the [worker pool](crate::offload). Otherwise
+/// A GET of `url` that blocks the thread, for jobs of the [worker pool](crate::offload). Otherwise
 /// as [`get`].
 pub fn get_blocking(
     url: &str,
@@ -386,20 +386,20 @@ pub fn get_blocking(
     Request::get(&Url::parse(url)?).fetch_blocking(timeouts)
 }
 
-/// When what begins now and may take the shorter of these times has to be over.
+/// The deadline of something that begins now and may take the shorter of these times.
 fn until(times: [Option<Duration>; 2]) -> Option<Instant> {
     let time = times.into_iter().flatten().min()?;
-    // A time too far to be told is as good as for ever.
+    // A time beyond the range of the clock is no limit.
     Instant::now().checked_add(time)
 }
 
 /// How much of an answer is kept, and how long it may take in all.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of status lines and header fields, those of interim answers included; also of a
-    /// chunked body's trailer, and of the extensions of its chunks.
+    /// Bytes of status lines and header fields, those of interim answers included. The same limit
+    /// holds separately for the trailer and the chunk extensions of a chunked body.
     pub head: usize,
-    /// Interim answers (1xx).
+    /// How many interim answers (1xx) there may be.
     pub interim: usize,
     /// Time from the beginning of the request to the end of the body, whatever it is spent on.
     pub total: Option<Duration>,
@@ -407,18 +407,18 @@ pub struct Limits {
     pub least: Option<Speed>,
 }
 
-/// A least speed: so many bytes may take so long.
+/// A least speed: `bytes` may take `time`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Speed {
     /// Bytes of the answer, head included.
     pub bytes: u64,
-    /// Time that may be spent waiting for them. What the caller does between its reads does not
-    /// count.
+    /// Time that may be spent waiting for these bytes. What the caller does between its reads does
+    /// not count.
     pub time: Duration,
 }
 
 impl Default for Limits {
-    /// 16 KiB of heads, 10 interim answers, no limit in time.
+    /// 16 KiB of heads, 10 interim answers, no limit of time.
     fn default() -> Limits {
         Limits {
             head: 16 * 1024,
@@ -462,13 +462,13 @@ impl Request {
         Ok(self)
     }
 
-    /// Other limits than the default ones.
+    /// Sets other limits than the default ones.
     pub fn limits(mut self, limits: Limits) -> Request {
         self.limits = limits;
         self
     }
 
-    /// The bytes that are sent.
+    /// The bytes of the request.
     pub fn to_bytes(&self) -> Vec<u8> {
         format!("{}\r\n", self.head).into_bytes()
     }
@@ -476,8 +476,8 @@ impl Request {
     /// Connects to the URL's host, sends the request and reads the head of the answer, all on the
     /// calling tasklet, which waits; the thread does not.
     ///
-    /// Names are [looked up](super::lookup) elsewhere; all their addresses are tried. Errors: all
-    /// but `ShortBody`, `BodyTooLong`, `Status`.
+    /// Names are [looked up](super::lookup) by other threads; all their addresses are tried.
+    /// Errors: all but `ShortBody`, `BodyTooLong`, `Status`.
     pub fn fetch(&self, timeouts: Timeouts) -> Result<Response<TcpStream>, HttpError> {
         let (over, connected) = self.times(timeouts);
         let (host, port) = (self.url.host(), self.url.port());
@@ -513,7 +513,7 @@ impl Request {
         )
     }
 
-    /// When all has to be over, and when it has to be connected.
+    /// The deadlines of the whole request and of the connecting.
     fn times(&self, timeouts: Timeouts) -> (Option<Instant>, Option<Instant>) {
         let total = self.limits.total;
         (until([total, None]), until([total, timeouts.connect]))
@@ -539,7 +539,7 @@ impl Request {
 
     fn no_connection(&self, failure: Failure) -> HttpError {
         let error = match failure {
-            // Killed while connecting, say: that must stay recognisable.
+            // The tasklet was killed or thrown at while it connected: that must stay recognisable.
             Failure::Wait(WaitError::Thrown(_)) => return HttpError::Io(failure.into()),
             _ => io::Error::from(failure),
         };
@@ -550,10 +550,10 @@ impl Request {
     }
 
     /// Sends the request over a fresh connection and reads the head of the answer. Interim answers
-    /// (1xx) are passed over.
+    /// (1xx) are skipped.
     ///
-    /// The connection stays inside the answer, and is dropped with it. How long a single read or
-    /// write may wait is the connection's own affair here; the times of [`Limits`] are looked at
+    /// The connection stays inside the answer, and is dropped with it. This function does not limit
+    /// a single read or write: that is up to the connection. The times of [`Limits`] are checked
     /// between them. Errors: all but `Connect`, `ShortBody`, `BodyTooLong`, `Status`.
     pub fn send<S: Read + Write>(&self, stream: S) -> Result<Response<S>, HttpError> {
         let over = until([self.limits.total, None]);
@@ -577,10 +577,11 @@ impl Request {
         };
         let head = match sent {
             Ok(()) => Head::read_final(&mut input, self.limits)?,
-            // The server may have answered before it had read all, and have gone: 413 and 431 come
-            // so.
+            // The server may have answered before it had read everything, and closed: 413 and 431
+            // come that way.
             Err(HttpError::Io(failure)) if ends_writing(&failure) => {
-                // What has told the writer of the loss tells the reader nothing any more.
+                // The loss has been reported to the writer, so the reader would not hear of it any
+                // more.
                 if failure.kind() != ErrorKind::BrokenPipe {
                     input.lost = Some(same(&failure));
                 }
@@ -607,7 +608,7 @@ impl Request {
     }
 }
 
-/// Says that the peer takes no more, though it may have answered?
+/// Does this error mean that the peer takes no more data, though it may have answered?
 fn ends_writing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -615,18 +616,18 @@ fn ends_writing(error: &io::Error) -> bool {
     )
 }
 
-/// How fast the answer has to come, and how it does.
+/// How fast the answer must come, and how fast it does come.
 struct Pace<S> {
-    /// When all has to be over.
+    /// The deadline of the whole request.
     until: Option<Instant>,
     least: Option<Speed>,
     /// Time spent waiting for the next `least.bytes`, and how many of them have come.
     waited: Duration,
     came: u64,
-    /// How long a read or a write may wait, and how the stream is told.
+    /// How long a read or a write may wait, and how that is set for the stream.
     io: Option<Duration>,
     set_wait: Option<SetWait<S>>,
-    /// What the stream was told last.
+    /// The limit that was set last.
     told: Option<Option<Duration>>,
 }
 
@@ -650,7 +651,8 @@ impl<S> Pace<S> {
         }
     }
 
-    /// Limits the stream's next wait. A time of less than a millisecond is none on some systems.
+    /// Sets how long the stream's next wait may take. Some systems take a time of less than a
+    /// millisecond for no limit.
     fn tell(
         &mut self,
         stream: &S,
@@ -666,7 +668,7 @@ impl<S> Pace<S> {
         Ok(())
     }
 
-    /// How long may be waited now, by the limits for the whole. Error: `TooSlow`.
+    /// How long the next wait may take, by the limits for the whole answer. Error: `TooSlow`.
     fn rest(&self, reads: bool) -> Result<Option<Duration>, HttpError> {
         let left = self
             .until
@@ -684,7 +686,7 @@ impl<S> Pace<S> {
         Ok([left, pause].into_iter().flatten().min())
     }
 
-    /// Does `op` on the stream, which answers a number of bytes, and minds the time.
+    /// Does `op` on the stream, which returns a number of bytes, and checks the time.
     fn attempt(
         &mut self,
         stream: &mut S,
@@ -711,7 +713,7 @@ impl<S> Pace<S> {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if is_time_up(&e) => {
                     self.rest(reads)?;
-                    // It was this wait alone that had less time, or all the time there is.
+                    // Only this wait had less time; or it has used up all the time there is.
                     let cut = rest.is_some() && self.set_wait.is_some();
                     if !cut || left == Some(Duration::ZERO) {
                         return Err(HttpError::Io(in_time(e)));
@@ -744,17 +746,17 @@ impl<S: Write> Pace<S> {
 
 const BUFFER: usize = 8 * 1024;
 
-/// A stream and what was read ahead of it. Whatever was read lies here until it is used: a wait may
-/// fail, and reading go on later.
+/// A stream, and the bytes that were read ahead of it. They stay here until they are used: a wait
+/// may fail, and reading go on later.
 struct Input<S> {
     stream: S,
     pace: Pace<S>,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    /// The line that is being read, as far as it has come.
+    /// The part of the current line that has come.
     line: Vec<u8>,
-    /// The connection is lost: its end is none, but this error.
+    /// The connection is lost: instead of an end of the stream there is this error.
     lost: Option<io::Error>,
 }
 
@@ -778,7 +780,7 @@ impl<S: Read> Input<S> {
         }
     }
 
-    /// Like `Read::read`; large reads do not go through the buffer.
+    /// As `Read::read`; large reads do not go through the buffer.
     fn read(&mut self, out: &mut [u8]) -> Result<usize, HttpError> {
         if self.start == self.end {
             if out.len() >= BUFFER {
@@ -796,9 +798,9 @@ impl<S: Read> Input<S> {
         Ok(n)
     }
 
-    /// The next line, with its end; none when the stream ends before the line does. Errors: the
-    /// line is longer than `limit`, of `all` bytes that were allowed; those of the stream, after
-    /// which the line can be asked for again.
+    /// The next line, with its end; `None` when the stream ends before the line does. Errors: the
+    /// line is longer than `limit`, the rest of the `all` bytes that were allowed; those of the
+    /// stream, after which the line can be asked for again.
     fn line(&mut self, limit: usize, all: usize) -> Result<Option<Vec<u8>>, HttpError> {
         loop {
             if self.start == self.end && !self.fill()? {
@@ -818,8 +820,8 @@ impl<S: Read> Input<S> {
         }
     }
 
-    /// Sees that the next line begins so, and leaves it to be read. What does not is refused at
-    /// once: it may never have an end.
+    /// Checks that the next line begins with `start`, and leaves it to be read. Any other line is
+    /// refused at once, since it may never end.
     fn begins_with(&mut self, start: &[u8]) -> Result<(), HttpError> {
         while self.line.len() < start.len() {
             if self.start == self.end && !self.fill()? {
@@ -850,7 +852,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads the head of the answer proper; those of interim answers are passed over.
+    /// Reads the head of the final answer; those of interim answers are skipped.
     fn read_final<S: Read>(input: &mut Input<S>, limits: Limits) -> Result<Head, HttpError> {
         let mut left = limits.head;
         let mut interim = 0;
@@ -868,7 +870,7 @@ impl Head {
         }
     }
 
-    /// `left`: bytes that this head and all others may have, of `all`.
+    /// `left`: how many of the `all` bytes are left for this head and all others.
     fn read<S: Read>(
         input: &mut Input<S>,
         left: &mut usize,
@@ -888,13 +890,14 @@ impl Head {
         }
     }
 
-    /// A head of so many lines.
+    /// Parses a head of this many lines.
     fn parse(bytes: &[u8], lines: usize) -> Result<Head, HttpError> {
-        // On the heap: tasklets' stacks are small.
+        // It is on the heap because tasklets' stacks are small.
         let mut fields = vec![httparse::EMPTY_HEADER; lines];
         let mut answer = httparse::Response::new(&mut fields);
         let mut parser = httparse::ParserConfig::default();
-        // A field may be folded: go on in the next line, which begins with a blank (RFC 9112, 5.2).
+        // A field may be folded: it continues in the next line, which begins with a blank (RFC
+        // 9112, 5.2).
         parser.allow_obsolete_multiline_headers_in_responses(true);
         match parser.parse_response(&mut answer, bytes) {
             Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
@@ -921,7 +924,7 @@ impl Head {
             .map(|field| field.1.as_str())
     }
 
-    /// How the body's end is told (RFC 9112, 6.3).
+    /// How the end of the body is recognised (RFC 9112, 6.3).
     fn body(&self) -> Result<Body, HttpError> {
         if matches!(self.status, 204 | 304) {
             return Ok(Body::Done);
@@ -972,7 +975,7 @@ fn is_empty(line: &[u8]) -> bool {
     matches!(line, b"\r\n" | b"\n")
 }
 
-/// The value of a field; a single space where it is folded.
+/// The value of a field, with a single space where it is folded.
 fn text(value: &[u8]) -> String {
     if !value.contains(&b'\n') {
         return String::from_utf8_lossy(value).into_owned();
@@ -989,7 +992,7 @@ enum Body {
     Done,
 }
 
-/// What comes next in a chunked body.
+/// The part of a chunked body that comes next.
 enum Chunk {
     Size,
     Data(u64),
@@ -999,25 +1002,25 @@ enum Chunk {
 
 /// An answer: its head, and its body to be read.
 ///
-/// `Read` reads the body; its end is told once everything that was announced has come. Errors of
-/// `read` are [`HttpError`]s inside `io::Error` (kind `UnexpectedEof` for a short body,
-/// `InvalidData` for a broken one, `TimedOut` for one that is too slow): `HttpError::from` brings
+/// `Read` reads the body, and returns its end once everything that was announced has come. Errors
+/// of `read` are [`HttpError`]s inside `io::Error` (kind `UnexpectedEof` for a short body,
+/// `InvalidData` for a broken one, `TimedOut` for one that is too slow): `HttpError::from` gets
 /// them back.
 ///
-/// **After an error.** A read that waited for as long as it may ([`Timeouts::io`]), or at whose
-/// tasklet something was thrown, has lost nothing: the next one goes on where it was. Every other
-/// error is final, and told again by each later read.
+/// **After an error.** A read whose time was up ([`Timeouts::io`]), or whose tasklet was thrown at,
+/// has lost nothing: the next one goes on where it was. Every other error is final, and each later
+/// read returns it again.
 pub struct Response<S> {
     input: Input<S>,
     head: Head,
     body: Body,
     got: u64,
-    /// Bytes that the extensions of chunks and the trailer may have, and how many of them are left.
+    /// How many bytes chunk extensions and the trailer may have, and how many of them are left.
     extra: usize,
     extra_left: usize,
-    /// What a [`read_all`](Response::read_all) that failed had read.
+    /// Bytes that a [`read_all`](Response::read_all) had read before it failed.
     kept: Cursor<Vec<u8>>,
-    /// Why nothing can be read any more.
+    /// The final error, after which nothing can be read any more.
     failed: Option<HttpError>,
 }
 
@@ -1030,7 +1033,7 @@ impl<S> Response<S> {
     pub fn reason(&self) -> &str {
         &self.head.reason
     }
-    /// The first header field of that name (in whatever case).
+    /// The first header field of that name (upper and lower case are the same).
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .fields
@@ -1053,7 +1056,7 @@ impl<S> Response<S> {
             _ => None,
         }
     }
-    /// Bytes of the body that were read so far.
+    /// How many bytes of the body were read so far.
     pub fn received(&self) -> u64 {
         self.got
     }
@@ -1061,7 +1064,7 @@ impl<S> Response<S> {
     pub fn stream(&self) -> &S {
         &self.input.stream
     }
-    /// Itself, if the status is a success (2xx). Error: [`HttpError::Status`].
+    /// The answer itself, if its status is a success (2xx). Error: [`HttpError::Status`].
     pub fn success(self) -> Result<Response<S>, HttpError> {
         match self.head.status {
             200..=299 => Ok(self),
@@ -1075,8 +1078,8 @@ impl<S> Response<S> {
 
 impl<S: Read> Response<S> {
     /// The rest of the body. Errors: [`HttpError::BodyTooLong`] as soon as it is known to be longer
-    /// than `limit` bytes; and those of `read`. What was read before an error is kept, and read
-    /// first by the next call, of this or of `read`.
+    /// than `limit` bytes; and those of `read`. Bytes that were read before an error are kept, and
+    /// the next call, of this or of `read`, returns them first.
     pub fn read_all(&mut self, limit: usize) -> Result<Vec<u8>, HttpError> {
         let mut body = std::mem::take(&mut self.kept);
         let read = usize::try_from(body.position()).unwrap_or(usize::MAX);
@@ -1159,7 +1162,7 @@ impl<S: Read> Response<S> {
 
     /// Reads one line between the chunks' data.
     fn between_chunks(&mut self) -> Result<(), HttpError> {
-        // The size of a chunk and its line's end: what every chunk needs.
+        // What every chunk needs: its size, and the end of the line.
         const NEEDED: usize = 16 + 2;
         let Body::Chunked(chunk) = &self.body else {
             return Ok(());
@@ -1172,8 +1175,7 @@ impl<S: Read> Response<S> {
         let Some(line) = self.input.line(limit, self.extra)? else {
             return Err(self.short());
         };
-        // Extensions of chunks and the trailer are read and forgotten, within the limit for all of
-        // them.
+        // Chunk extensions and the trailer are read and dropped, within the limit for all of them.
         self.extra_left -= line.len().saturating_sub(needed);
         let next = match chunk {
             // The parser takes a size without digits for 0, which would make a broken body look

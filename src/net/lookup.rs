@@ -1,25 +1,24 @@
-//! Names into addresses, on threads of their own.
+//! Looks names up, on threads of its own.
 //!
-//! The system's call for it blocks, for as long as it likes: a name server that does not answer
-//! costs half a minute. So it is made by workers, and only the tasklet waits. They are not those of
-//! the [worker pool](crate::offload): there, jobs would wait for dead names, and names for jobs.
+//! The system's call for it blocks for as long as it likes: a name server that does not answer
+//! costs half a minute. So workers make that call, and only the tasklet waits. They are not the
+//! workers of the [pool](crate::offload): there jobs would wait for dead names, and names for jobs.
 //!
 //! ```text
 //!   tasklet ─┐                  ┌─► worker: resolver(name)
 //!   tasklet ─┼─► one look-up ───┤        │
-//!   thread  ─┘   a name         └────────┴─► answers all who wait for that name
+//!   thread  ─┘   a name         └────────┴─► answers all that wait for that name
 //! ```
 //!
-//! * **Equal look-ups are one**, as long as it has not been answered. Nothing is kept after that:
-//!   how long an answer is good is the resolver's affair.
-//! * **There is room for all.** A look-up that no worker is free for waits. What bounds the queue
-//!   is that each one in it has somebody who waits for it, and is taken out when nobody does any
-//!   more.
-//! * **Who gives up holds nobody up.** A call that runs cannot be stopped; but once nobody waits
-//!   for it, its worker does not count, and others get another one, up to [`Settings::spare`].
+//! * **Equal look-ups are one** until it has been answered. Nothing is kept after that: how long an
+//!   answer stays valid is the resolver's business.
+//! * **There is room for all.** A look-up waits while no worker is free. The queue is bounded
+//!   because each entry has somebody who waits for it, and is taken out when nobody does any more.
+//! * **A caller that gives up delays nobody.** A system call cannot be stopped. But once nobody
+//!   waits for it, its worker does not count any more, and others get another one, up to
+//!   [`Settings::spare`].
 //!
-//! Workers are started when there is work for them, and end when they have had none for some
-//! seconds.
+//! Workers are started when there is work for them, and end after some seconds without work.
 
 use super::tcp::{same, Failure};
 use crate::error::WaitError;
@@ -36,14 +35,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What look-ups of a process may use.
+/// What the look-ups of a process may use at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Look-ups that are made at a time, each on a thread. At least 1.
+    /// Look-ups that are made at a time, each on a thread. 1 or more.
     pub threads: usize,
-    /// Further threads, that look-ups which nobody waits for any more may keep busy.
+    /// Further threads, for when look-ups that nobody waits for any more keep others busy.
     pub spare: usize,
-    /// Stack of each thread in bytes. The system's resolver needs 16 KiB.
+    /// Stack of each thread, in bytes. The system's resolver needs 16 KiB.
     pub stack_size: usize,
 }
 
@@ -69,8 +68,8 @@ impl Settings {
     }
 }
 
-/// Settings of the process's look-ups, at any time; threads that run stay as they are. Errors:
-/// [`Error::Io`] of kind `InvalidInput` for 0 threads.
+/// Sets what the process's look-ups may use. It may be called at any time; running threads stay as
+/// they are. Errors: [`Error::Io`] of kind `InvalidInput` for 0 threads.
 pub fn configure(settings: Settings) -> Result<()> {
     if settings.threads == 0 {
         let why = "look-ups need at least one thread";
@@ -82,13 +81,14 @@ pub fn configure(settings: Settings) -> Result<()> {
 
 /// Turns a name into addresses, in the order in which they are to be tried.
 ///
-/// Runs on a worker thread, several at a time, and may block it. A panic is an error of the
-/// look-up. It may not look names up by this library: that fails, since workers would wait for
-/// workers.
+/// It runs on a worker thread, several at a time, and may block that thread. A panic is an error of
+/// the look-up. It may not look names up through this library: that fails, since workers would wait
+/// for workers.
 pub type Resolver = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// Gives the process another resolver (`None`: the system's); returns the old one. For systems
-/// without one, for caches, and for tests. Look-ups that run go on with the old one.
+/// Gives the process another resolver (`None`: the system's); returns the old one. It serves
+/// systems without a resolver, caches, and tests. Look-ups that run already finish with the old
+/// one.
 ///
 /// ```
 /// use hardswitch::net::{lookup, resolve};
@@ -103,17 +103,16 @@ pub fn set_resolver(resolver: Option<Arc<Resolver>>) -> Option<Arc<Resolver>> {
     std::mem::replace(&mut LOOKUPS.lock().resolver, resolver)
 }
 
-/// The addresses of `host`, a name or an address. Only the tasklet waits while a name is looked up.
-/// For a time limit see [`time::timeout`](crate::time::timeout) and
+/// Returns the addresses of `host`, which is a name or an address. Only the tasklet waits while a
+/// name is looked up. For a time limit see [`time::timeout`](crate::time::timeout) and
 /// [`TcpStream::connect_host`](super::TcpStream::connect_host).
 ///
 /// Errors:
 ///
-/// | error | why |
-/// |---|---|
-/// | [`Error::Io`] | the name is unknown or has no address, the look-up failed, no thread can be had |
-/// | `Exit`, `Thrown`, ... | the tasklet was killed, or something was thrown at it, while it waited |
-/// | [`Error::BlockTrap`] | the tasklet must not block |
+/// * [`Error::Io`]: the name is unknown or has no address, the look-up failed, or there is no
+///   thread for it.
+/// * `Exit`, `Thrown`, ...: the tasklet was killed, or something was thrown at it, while it waited.
+/// * [`Error::BlockTrap`]: the tasklet must not block.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     Ok(io_of(waiting(host, port, None))?)
 }
@@ -122,7 +121,7 @@ fn io_of<R>(result: std::result::Result<R, Failure>) -> io::Result<R> {
     result.map_err(io::Error::from)
 }
 
-/// As [`resolve`], until then. Errors: also the time is up.
+/// As [`resolve`], with a deadline. Errors: also `Timeout`.
 pub(super) fn waiting(
     host: &str,
     port: u16,
@@ -143,14 +142,14 @@ pub(super) fn waiting(
         Err(hindered) => hindered,
         Ok(_) => WaitError::Hindered(Error::Timeout),
     };
-    // An answer that came together with the deadline is there.
+    // An answer that came together with the deadline counts.
     match asked.answer() {
         Some(answer) => with_port(host, port, &answer),
         None => Err(late.into()),
     }
 }
 
-/// As [`resolve`], until then; but the thread waits. Errors: also the time is up.
+/// As [`resolve`], with a deadline, but the thread waits. Errors: also `TimedOut`.
 pub(super) fn blocking(
     host: &str,
     port: u16,
@@ -188,7 +187,7 @@ fn with_port(
     Ok(found)
 }
 
-/// What a look-up has found; the ports mean nothing.
+/// The result of a look-up; the ports mean nothing.
 type Answer = Arc<io::Result<Vec<SocketAddr>>>;
 
 static LOOKUPS: Lookups = Lookups {
@@ -200,23 +199,24 @@ static LOOKUPS: Lookups = Lookups {
 struct Lookups {
     /// Made by the first use.
     state: Mutex<Option<State>>,
-    /// For workers: there is a look-up to make.
+    /// Tells workers that there is a look-up to make.
     work: Condvar,
-    /// For threads that wait for an answer: there is one.
+    /// Tells waiting threads that there is an answer.
     answered: Condvar,
 }
 
 struct State {
-    /// The process that the threads belong to: a forked one has none of them.
+    /// The process that the threads belong to: after a fork the child has none of them.
     process: u32,
     settings: Settings,
     resolver: Option<Arc<Resolver>>,
     /// Look-ups without an answer.
     open: HashMap<Arc<str>, Open>,
-    /// Those of them that no worker has begun, by age.
+    /// Those look-ups that no worker has begun, by age.
     queue: BTreeMap<u64, Arc<str>>,
     next: u64,
-    /// Threads; those of them that have nothing to do; those whose look-up nobody waits for.
+    /// How many threads there are, how many of them have nothing to do, and how many make a look-up
+    /// that nobody waits for.
     threads: usize,
     idle: usize,
     abandoned: usize,
@@ -224,12 +224,13 @@ struct State {
 
 /// A look-up without an answer.
 struct Open {
-    /// Its place in the queue; none: a worker makes it.
+    /// Its place in the queue; `None` when a worker makes it.
     queued: Option<u64>,
     waiting: BTreeMap<u64, Waiting>,
 }
 
-/// Somebody who waits: a tasklet, or (none) a thread. And where the answer is put.
+/// One who waits for an answer, and the place for the answer. A tasklet has a parking spot; a
+/// thread has none.
 struct Waiting {
     seated: Option<Arc<Seated>>,
     answer: Slot,
@@ -237,7 +238,7 @@ struct Waiting {
 
 type Slot = Arc<Mutex<Option<Answer>>>;
 
-/// The state, locked. None of a user's code runs meanwhile.
+/// The state, locked. No code of a user runs meanwhile.
 struct Locked(MutexGuard<'static, Option<State>>);
 
 impl std::ops::Deref for Locked {
@@ -277,7 +278,7 @@ impl State {
         self.next
     }
 
-    /// After a fork: the threads are the parent's. What they would have looked up is begun anew.
+    /// After a fork the threads are the parent's: the look-ups that they had begun are begun anew.
     fn see_to_fork(&mut self) {
         if self.process == std::process::id() {
             return;
@@ -300,12 +301,12 @@ impl State {
         }
     }
 
-    /// More workers than may be waited for?
+    /// Are there more workers than one may wait for?
     fn has_surplus(&self) -> bool {
         self.threads - self.abandoned > self.settings.threads
     }
 
-    /// Has a worker for what is in the queue, if there may be another one. Error: there is no
+    /// Sees that there is a worker for the queue, if there may be another one. Error: there is no
     /// worker at all.
     fn serve(&mut self) -> io::Result<()> {
         if self.queue.is_empty() {
@@ -324,7 +325,7 @@ impl State {
             .spawn(work);
         match started {
             Ok(_) => self.threads += 1,
-            // Those that are there will do it.
+            // No new thread can be had, but the present workers will do it.
             Err(_) if self.threads > 0 => {}
             Err(error) => return Err(error),
         }
@@ -333,16 +334,16 @@ impl State {
 }
 
 thread_local! {
-    /// The thread is a worker.
+    /// Is the calling thread a worker?
     static WORKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Somebody waits for a look-up; until dropped.
+/// A request for a look-up. It counts as waiting until it is dropped.
 struct Asked {
     name: Arc<str>,
     number: u64,
     answer: Slot,
-    /// The loop that is to wait for it.
+    /// The loop that counts this wait as outstanding.
     reactor: Option<Rc<Reactor>>,
 }
 
@@ -399,7 +400,7 @@ impl Asked {
         answer.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Blocks the thread until there is an answer; none if there is none by then.
+    /// Blocks the thread until there is an answer; `None` if there is none at the deadline.
     fn wait(&self, until: Option<Instant>) -> Option<Answer> {
         let mut state = LOOKUPS.lock().0;
         loop {
@@ -430,10 +431,10 @@ impl Drop for Asked {
 }
 
 impl State {
-    /// One who waited does so no more.
+    /// Takes one who waited off the look-up.
     fn leave(&mut self, name: &Arc<str>, number: u64) -> Option<Waiting> {
         let open = self.open.get_mut(name)?;
-        // None: it was answered, and this is another look-up of the same name.
+        // If there is none, the look-up was answered, and this is another one of the same name.
         let waited = open.waiting.remove(&number)?;
         if open.waiting.is_empty() {
             match open.queued {
@@ -443,7 +444,7 @@ impl State {
                 }
                 None => {
                     self.abandoned += 1;
-                    // There was a worker; there is no error to be told.
+                    // There was a worker already, so there is no error to tell.
                     let _ = self.serve();
                 }
             }
@@ -455,7 +456,7 @@ impl State {
 /// How long a worker waits for the next look-up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A worker's life.
+/// The main function of a worker.
 fn work() {
     WORKS.set(true);
     // A resolver may block, so it has the host lock only if it asks for it.
@@ -469,7 +470,7 @@ fn work() {
 
 fn look_up(name: &str, resolver: Option<Arc<Resolver>>) -> io::Result<Vec<SocketAddr>> {
     match resolver {
-        // Asked without a port: the answer is for all who want that name.
+        // It is asked without a port: the answer is for all that want that name.
         None => Ok((name, 0).to_socket_addrs()?.collect()),
         Some(resolver) => {
             let found = resolver(name)?;
@@ -481,7 +482,7 @@ fn look_up(name: &str, resolver: Option<Arc<Resolver>>) -> io::Result<Vec<Socket
 fn panicked(payload: Box<dyn Any + Send>) -> io::Result<Vec<SocketAddr>> {
     let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    // Its destructor is a user's code, too.
+    // The payload's destructor is code of a user, too.
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);
         log::error!("a destructor panicked in a look-up");
@@ -490,14 +491,15 @@ fn panicked(payload: Box<dyn Any + Send>) -> io::Result<Vec<SocketAddr>> {
     Err(io::Error::other(format!("the resolver panicked: {text}")))
 }
 
-/// Takes a look-up; none: the worker is to end.
+/// Takes a look-up; `None`: the worker is to end.
 fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>)> {
     let mut state = LOOKUPS.lock();
     let patient = Instant::now() + PATIENCE;
     loop {
         if state.has_surplus() {
             state.threads -= 1;
-            // It may have been told of a look-up that is another one's now.
+            // This worker may have been notified of a look-up that another one took: pass the
+            // notification on.
             LOOKUPS.work.notify_one();
             return None;
         }
@@ -519,7 +521,7 @@ fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>)> {
     }
 }
 
-/// Answers all who wait for the name.
+/// Answers all that wait for the name.
 fn told(name: &Arc<str>, answer: Answer) {
     let mut state = LOOKUPS.lock();
     let Some(open) = state.open.remove(name) else {
@@ -536,7 +538,7 @@ fn told(name: &Arc<str>, answer: Answer) {
     drop(state);
     LOOKUPS.answered.notify_all();
     for seated in open.waiting.into_values().filter_map(|waits| waits.seated) {
-        // False: the thread is gone, and nobody waits.
+        // `false` would mean that the thread is gone, and nobody waits.
         let _ = seated.tell(seated.call());
     }
 }

@@ -1,10 +1,10 @@
-//! The PS3's network structures as values: what a port to the console passes to the system's calls,
-//! testable anywhere.
+//! The PS3's network structures as values: what a port to the console passes to the system's calls.
+//! It can be tested anywhere.
 //!
 //! lv2's calls are mostly BSD: `struct pollfd` and its bits, an `fd_set` of 32-bit words, 64-bit
-//! `timeval`, a `sockaddr` that starts with its length, options in BSD numbering, errors of their
-//! own numbering ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). Byte order: the console is
-//! big-endian, so words are native there; what crosses the network is given as bytes.
+//! `timeval`, a `sockaddr` that starts with its length, options in BSD numbering, errors in a
+//! numbering of their own ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). The console is
+//! big-endian, so words are native there; data for the network is given as bytes.
 //!
 //! [`FdSet`] and [`PollFd`] of the shim have the console's layout already.
 
@@ -21,11 +21,12 @@ pub const SO_NBIO: i32 = 0x1100;
 /// Address family of IPv4.
 pub const AF_INET: u8 = 2;
 
-/// The event bits that lv2's `poll` knows: IN, PRI, OUT to ask, ERR, HUP, NVAL to answer besides.
+/// The event bits that lv2's `poll` knows: IN, PRI and OUT can be asked for; ERR, HUP and NVAL can
+/// be answered as well.
 pub const POLL_BITS: i16 = 0x3f;
 
-/// `events` as lv2's `poll` takes them. The six bits it knows have the numbers of Linux; `RDNORM`
-/// and `WRNORM` become `IN` and `OUT`, the rest is dropped.
+/// `events` in the form that lv2's `poll` takes. The six bits it knows have the numbers of Linux;
+/// `RDNORM` and `WRNORM` become `IN` and `OUT`, and the rest is dropped.
 pub const fn poll_bits(events: Events) -> i16 {
     let mut bits = events.bits();
     if events.intersects(Events::RDNORM) {
@@ -37,8 +38,8 @@ pub const fn poll_bits(events: Events) -> i16 {
     bits & POLL_BITS
 }
 
-/// What lv2's `poll` answered, for a descriptor of which `asked` was asked: also under the other
-/// names it was asked by.
+/// The events that lv2's `poll` answered for a descriptor that was `asked` about; also under the
+/// other names of the bits that were asked for.
 pub const fn poll_events(asked: Events, bits: i16) -> Events {
     let mut events = bits & POLL_BITS;
     let aliases = [
@@ -80,7 +81,7 @@ impl From<Duration> for Timeval {
     }
 }
 
-/// `poll`'s timeout in milliseconds: rounded up, saturating; -1 for ever.
+/// `poll`'s timeout in milliseconds, rounded up and saturating; -1 is no limit.
 pub fn poll_millis(timeout: Option<Duration>) -> i32 {
     timeout.map_or(-1, |t| {
         i32::try_from(t.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)

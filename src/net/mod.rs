@@ -1,11 +1,11 @@
-//! The network, for tasklets: what blocks is the tasklet, never the thread.
+//! The network, for tasklets: a call blocks the tasklet, never the thread.
 //!
 //! | module | what | needs |
 //! |---|---|---|
-//! | [`shim`] | `poll` and `select` that fail only when the call failed, over any system's quirky calls | core |
+//! | [`shim`] | `poll` and `select` that fail only when the call itself failed | core |
 //! | [`errno`] | error numbers by name, Linux and PS3 | core |
 //! | [`lv2`] | the PS3's network structures as values | core |
-//! | [`TcpStream`], [`TcpListener`] | sockets that read like `std::net` and block the tasklet | std |
+//! | [`TcpStream`], [`TcpListener`] | sockets like `std::net`'s that block the tasklet | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
 //! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
 //! | [`poll`], [`select`] | the operating system's calls, through the shim | std |

@@ -1,9 +1,10 @@
-//! Where the tasklets of a thread wait: for descriptors, for a time, for what other threads bring.
+//! The place where the tasklets of a thread wait: for descriptors, for a time, for what other
+//! threads send.
 //!
-//! One reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`] on the
-//! reactor's lists and blocks on the waiter's channel; [`Reactor::pump`] finds out what has
-//! happened and sends on the channels. The lists hold reference-counted heap objects only, never
-//! anything on a tasklet's stack, which may be somewhere else by then.
+//! There is one reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`]
+//! on the reactor's lists and blocks on the waiter's channel. [`Reactor::pump`] finds out what has
+//! happened and sends on the channels. The lists hold only reference-counted heap objects, never
+//! anything on a tasklet's stack, whose bytes may be elsewhere by then.
 //!
 //! ```text
 //!   tasklet                       reactor                                system
@@ -14,14 +15,15 @@
 //!              ◄── send on the channel (the tasklet is queued; the pump goes on)
 //! ```
 //!
-//! Whoever leaves a wait, by whatever way (woken, timed out, killed, an exception), takes its
-//! waiter off the lists: [`Registered`] does it when dropped.
+//! When a wait ends, for whatever reason (woken, timed out, killed, an exception), its waiter is
+//! taken off the lists: [`Registered`] does it when dropped.
 //!
 //! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When
 //! blocking would leave nobody to pump, the waiting tasklet pumps itself, and lets others run
 //! meanwhile: see [`drive`](crate::core::drive) and [`round`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll`
+//! is; a deadline is O(log deadlines).
 //! is; a deadline is O(log deadlines).
 
 use super::errno::Errno;
@@ -45,20 +47,20 @@ use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Why a wait is over.
+/// The reason why a wait is over.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Wake {
-    /// The descriptor has something, or an error; trying again tells which.
+    /// The descriptor is ready or has an error; a new try tells which.
     Ready,
     /// The deadline has passed.
     TimedOut,
     /// The descriptor was closed by another tasklet.
     Closed,
-    /// The descriptor is none: it was closed by somebody who did not say so.
+    /// The descriptor is not open: somebody has closed it without telling the reactor.
     Bad,
 }
 
-/// One tasklet's wait.
+/// A wait of a tasklet.
 pub(crate) struct Waiter {
     id: u64,
     interest: Option<(Fd, Events)>,
@@ -69,20 +71,20 @@ pub(crate) struct Waiter {
 
 pub(crate) struct Reactor {
     events: EventQueue,
-    /// `None` while it polls.
+    /// `None` during a poll.
     backend: Cell<Option<Box<dyn Backend>>>,
     polling: Cell<bool>,
-    /// The backend is not the system's: what sleeps elsewhere it would not know of, and it may be a
-    /// user's code.
+    /// Whether the backend is not the system's. Such a backend is not interrupted by sleepers
+    /// elsewhere, and it may be code of a user.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
-    /// Waiters for descriptors, by descriptor and, for the same one, in the order they came.
+    /// Waits for descriptors, by descriptor and, for the same descriptor, in the order they came.
     descriptors: RefCell<BTreeMap<(Fd, u64), Rc<Waiter>>>,
-    /// Waiters with a deadline, by it.
+    /// Waits with a deadline, by deadline.
     deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
-    /// Clocks with timers that wait.
+    /// Clocks that have timers.
     clocks: RefCell<Vec<Rc<dyn Timers>>>,
-    /// Calls and waits that other threads end.
+    /// How many calls and waits there are that other threads will end.
     outstanding: Cell<usize>,
     scratch: Cell<Scratch>,
     stop: Arc<AtomicBool>,
@@ -91,14 +93,14 @@ pub(crate) struct Reactor {
 
 /// A clock with timers (see [`timer`](crate::timer)), as the reactor sees it.
 pub(crate) trait Timers {
-    /// When it is to be looked at next.
+    /// When it needs attention next.
     fn next(&self) -> Option<Instant>;
-    /// Runs what is due and was asked for before the [id](Reactor::take_id) `limit`; answers how
-    /// much that was.
+    /// Runs the timers that are due and were made before the [id](Reactor::take_id) `limit`;
+    /// returns how many.
     fn expire(&self, reactor: &Reactor, limit: u64) -> usize;
-    /// Timers that wait.
+    /// How many timers it has.
     fn pending(&self) -> usize;
-    /// It had none, and has been let go.
+    /// Tells the clock that it had no timers, and that the reactor has let it go.
     fn detached(&self);
     /// Drops all timers.
     fn clear(&self);
@@ -107,18 +109,18 @@ pub(crate) trait Timers {
 /// Vectors that a pump reuses.
 #[derive(Default)]
 struct Scratch {
-    /// One entry a descriptor, however many wait for it: the system takes no more entries than a
-    /// process may have descriptors.
+    /// One entry per descriptor, however many tasklets wait for it: the system refuses more entries
+    /// than a process may have descriptors.
     fds: Vec<PollFd>,
-    /// Each with the number of its entry.
+    /// Each waiter with the index of its entry.
     waiters: Vec<(usize, Rc<Waiter>)>,
 }
 
 impl Waiter {
-    /// How what is true of its descriptor ends its wait, if it does.
+    /// The result of the wait if `is` holds for its descriptor; `None` if the wait goes on.
     fn wake_by(&self, is: Events) -> Option<Wake> {
         let wanted = self.interest.map_or(Events::NONE, |(_, events)| events);
-        // What concerns one direction alone is for those alone who wait for it.
+        // An event of one direction only concerns those that wait for that direction.
         let one_way = Events::IN | Events::OUT;
         let both_ways = Events::from_bits(!one_way.bits());
         if is.intersects(Events::NVAL) {
@@ -130,16 +132,16 @@ impl Waiter {
 }
 
 thread_local! {
-    // Without a destructor: its end is `end`, called by that of the thread's part.
+    // It has no destructor: `end` frees it, called when the thread's part ends.
     static REACTOR: Cell<*const Reactor> = const { Cell::new(ptr::null()) };
 }
 
 impl Reactor {
-    /// The calling thread's. Errors: the operating system has no descriptor left; the thread is
-    /// ending, and has none.
+    /// The calling thread's reactor. Errors: the operating system has no descriptor left; the
+    /// thread is ending, and has no reactor.
     ///
-    /// A tasklet of a thread that is ending is killed once more then: who carries on after each
-    /// error uses up its kills.
+    /// In a thread that is ending this also kills the tasklet once more: so a tasklet that carries
+    /// on after each error uses up its kills.
     pub fn current() -> Result<Rc<Reactor>> {
         match Reactor::existing() {
             Some(reactor) => Ok(reactor),
@@ -170,13 +172,14 @@ impl Reactor {
         Ok(reactor)
     }
 
-    /// The calling thread's, if it has one.
+    /// The calling thread's reactor, if it has one.
     pub fn existing() -> Option<Rc<Reactor>> {
         let reactor = REACTOR.get();
         if reactor.is_null() {
             return None;
         }
-        // SAFETY: the reference of `REACTOR` keeps it; counted once more.
+        // SAFETY: `REACTOR` holds a counted reference from `Rc::into_raw`, so the reactor is alive;
+        // one more is counted here and owned by the result.
         unsafe {
             Rc::increment_strong_count(reactor);
             Some(Rc::from_raw(reactor))
@@ -185,18 +188,19 @@ impl Reactor {
 
     fn take() -> Option<Rc<Reactor>> {
         let reactor = REACTOR.replace(ptr::null());
-        // SAFETY: from `make`, taken out once.
+        // SAFETY: the pointer comes from `Rc::into_raw` in `make`. It is taken out of `REACTOR`
+        // here, so this happens once.
         (!reactor.is_null()).then(|| unsafe { Rc::from_raw(reactor) })
     }
 
-    /// The thread is ending: refuses what others post, and drops what would have run later. Answers
-    /// whether there was anything.
+    /// The thread is ending: refuses posts of other threads, and drops what would have run later.
+    /// Returns whether there was anything.
     pub fn let_go(&self) -> bool {
         self.events.close() | self.drop_timers()
     }
 
-    /// The thread's part is over. Whoever has references to the reactor (a timer's function, a
-    /// handle, a tasklet that would not end), it holds nothing any more, and serves nobody.
+    /// The thread's part is over. References to the reactor may live on (in a timer's function, a
+    /// handle, a tasklet that would not end). It is empty from now on, and serves nobody.
     pub fn end() {
         let Some(reactor) = Reactor::take() else {
             return;
@@ -217,12 +221,12 @@ impl Reactor {
         }
     }
 
-    /// Set to end the loop's runs.
+    /// The flag that ends the loop's runs when it is set.
     pub fn stop(&self) -> &Arc<AtomicBool> {
         &self.stop
     }
 
-    /// Runs of the loop under way.
+    /// How many runs of the loop are under way.
     pub fn running(&self) -> &Cell<usize> {
         &self.running
     }
@@ -233,7 +237,7 @@ impl Reactor {
 
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.foreign.set(true);
-        // Not there: it polls just now, and goes when it comes back.
+        // `None` means that the backend polls just now; then it is dropped when it comes back.
         let before = self.backend.replace(Some(backend));
         before.unwrap_or_else(|| Box::new(Os))
     }
@@ -244,7 +248,8 @@ impl Reactor {
             .set(self.outstanding.get().wrapping_add_signed(delta));
     }
 
-    /// Are there calls on other threads, waits that those end, or promises of theirs to post?
+    /// Are there calls on other threads, waits that other threads end, or promises of theirs to
+    /// post?
     pub fn expects(&self) -> bool {
         self.outstanding.get() > 0 || self.events.is_promised()
     }
@@ -265,7 +270,7 @@ impl Reactor {
             && Runtime::get().timers.rest().is_none()
     }
 
-    /// Tasklets that wait for descriptors, and timers of all kinds.
+    /// How many tasklets wait for descriptors, and how many timers of all kinds there are.
     pub fn waiting(&self) -> (usize, usize) {
         let timers: usize = self.clocks.borrow().iter().map(|c| c.pending()).sum();
         (
@@ -279,7 +284,7 @@ impl Reactor {
         self.clocks.borrow_mut().push(clock);
     }
 
-    /// Drops all timers of all clocks. Answers whether there were any.
+    /// Drops all timers of all clocks. Returns whether there were any.
     fn drop_timers(&self) -> bool {
         let clocks = self.clocks.take();
         for clock in &clocks {
@@ -303,8 +308,7 @@ impl Reactor {
             .min()
     }
 
-    /// A number for each wait and each timer of the thread, in the order in which they are asked
-    /// for.
+    /// A number for each wait and each timer of the thread, in the order in which they are made.
     pub fn take_id(&self) -> u64 {
         self.next_id.replace(self.next_id.get() + 1)
     }
@@ -317,7 +321,7 @@ impl Reactor {
     ) -> Registered {
         let id = self.take_id();
         let channel = Channel::private();
-        // The pump goes on after a wake-up; who was woken runs when its turn comes.
+        // The pump goes on after a wake-up; the woken tasklet runs when its turn comes.
         channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {
             id,
@@ -341,8 +345,8 @@ impl Reactor {
 
     /// Registers, blocks the tasklet, and takes the wait off the lists again.
     ///
-    /// Errors: what was thrown at the tasklet while it waited; `BlockTrap`; what makes a pump fail
-    /// if it had to pump.
+    /// Errors: an error that was thrown at the tasklet while it waited; `BlockTrap`; if it had to
+    /// pump, the errors of a pump.
     pub fn wait(
         self: &Rc<Self>,
         interest: Option<(Fd, Events)>,
@@ -363,21 +367,21 @@ impl Reactor {
         }
     }
 
-    /// Ends a wait. Its tasklet is queued, if it is blocked in it.
+    /// Ends a wait. If its tasklet is blocked in it, it is queued.
     pub fn wake(&self, waiter: &Waiter, wake: Wake) {
         if waiter.wake.get().is_some() {
             return;
         }
         waiter.wake.set(Some(wake));
         self.forget(waiter);
-        // It may not be blocked there (any more): it pumps itself, or somebody killed it and it has
-        // not run yet. Not a `send`: that would raise what was thrown at the running tasklet, here,
-        // and wake nobody.
+        // The tasklet may not be blocked there (any more): it may pump itself, or have been killed
+        // and not have run yet. This is no `send`, which would raise an error that was thrown at
+        // the running tasklet, and wake nobody.
         waiter.channel.serve(());
     }
 
     fn forget(&self, waiter: &Waiter) {
-        // What a map gives up is dropped after its borrow: it may be the last reference.
+        // The entry of a map is dropped after the map's borrow: it may be the last reference.
         let by_descriptor = waiter
             .interest
             .and_then(|(fd, _)| self.descriptors.borrow_mut().remove(&(fd, waiter.id)));
@@ -387,7 +391,7 @@ impl Reactor {
         drop((by_descriptor, by_deadline));
     }
 
-    /// Wakes all who wait for `fd`, which is about to be closed.
+    /// Wakes all that wait for `fd`, which is about to be closed.
     pub fn cancel(&self, fd: Fd) {
         let waiters: Vec<_> = self
             .descriptors
@@ -400,27 +404,28 @@ impl Reactor {
         }
     }
 
-    /// Runs posted events, polls, wakes whom it concerns. Waits for at most `timeout` (`None`: as
-    /// long as it takes), and not at all when there was something to do or tasklets are runnable.
-    /// Answers how much was done: events run plus waits ended.
+    /// Runs posted events, polls, and ends the waits for what has happened. Waits for at most
+    /// `timeout` (`None`: no limit), and not at all when there was something to do or tasklets are
+    /// runnable. Returns how much was done: events run plus waits ended.
     pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
         Ok(self.pump_and_rest(timeout, Sake::Own)?)
     }
 
-    /// As [`pump`](Self::pump) without a limit, for who waits for what there is on this thread: it
-    /// does not sleep when its wait is `over`, nor when all that has gone.
+    /// As [`pump`](Self::pump) without a limit, for a wait that something on this thread will end.
+    /// It does not sleep when the wait is `over`, nor when nothing is left that could end it.
     pub fn pump_until(&self, over: &dyn Fn() -> bool) -> Result<usize> {
         Ok(self.pump_and_rest(None, Sake::Wait(over))?)
     }
 
-    /// As [`pump_until`](Self::pump_until), for who waits for other threads of the library and for
-    /// nothing else. Errors: also `Deadlock`, when none of them can run.
+    /// As [`pump_until`](Self::pump_until), for a wait that only other threads of the library can
+    /// end. Errors: also `Deadlock`, when none of them can run.
     pub fn pump_for_threads(&self, over: &dyn Fn() -> bool) -> Result<usize, PumpError> {
         self.pump_and_rest(None, Sake::Threads(over))
     }
 
     fn pump_and_rest(&self, timeout: Option<Duration>, sake: Sake<'_>) -> Result<usize, PumpError> {
-        // A backend, or what it calls: the thread has lain down.
+        // We are called from a backend, or from something that it calls: the thread counts as
+        // asleep.
         if self.polling.get() {
             return Err(PumpError::Failed(Error::SwitchTrap));
         }
@@ -445,8 +450,8 @@ impl Reactor {
             Sake::Threads(_) => wait != Some(Duration::ZERO) && self.is_idle(),
             _ => false,
         };
-        // The clock may be a host's, and may have done anything: whoever called looks again before
-        // it sleeps.
+        // The clock may be the host's, and may have done anything: so the caller's wait is tested
+        // again before the thread sleeps.
         let vain = match sake {
             Sake::Own => false,
             Sake::Wait(over) => {
@@ -464,16 +469,16 @@ impl Reactor {
         Ok(done)
     }
 
-    /// Where a thread sleeps, and the only place. Then sees to what has come meanwhile, also when
-    /// it failed.
+    /// The only place where a thread sleeps. Afterwards takes in what has come meanwhile, also when
+    /// the poll failed.
     fn poll(&self, mut timeout: Option<Duration>, stuck: bool) -> Result<usize, PumpError> {
         let alone = self.descriptors.borrow().is_empty();
         if timeout == Some(Duration::ZERO) && alone {
             return Ok(crate::thread::read_mail());
         }
-        // Dropped after the rest is over.
+        // It is dropped after the thread counts as awake again.
         let mut replaced = None;
-        // Asleep from here on; who sends us something rings.
+        // The thread counts as asleep from here on; whoever sends something to it unparks it.
         let bell = self.events.bell();
         let rest = Rest::begin(&mut timeout, bell, stuck)?;
         let waits = timeout != Some(Duration::ZERO);
@@ -487,7 +492,8 @@ impl Reactor {
         if waits && !bell.listen() {
             timeout = Some(Duration::ZERO);
         }
-        // Taken out, not borrowed: whom this wakes may pump. Then that pump has vectors of its own.
+        // They are taken out, not borrowed: a tasklet that this wakes may pump, and that pump then
+        // has vectors of its own.
         let Scratch {
             mut fds,
             mut waiters,
@@ -510,7 +516,7 @@ impl Reactor {
         let mut done = self.take_in();
         if answer.is_ok() {
             waiters.retain(|(entry, waiter)| waiter.wake_by(fds[*entry].revents).is_some());
-            // Who came first is woken first.
+            // The waits end in the order in which they began.
             waiters.sort_unstable_by_key(|(_, waiter)| waiter.id);
             for (entry, waiter) in &waiters {
                 if let Some(wake) = waiter.wake_by(fds[*entry].revents) {
@@ -528,12 +534,12 @@ impl Reactor {
         }
     }
 
-    /// Reads the mail and runs the events that are there; answers how many.
+    /// Reads the inbox and runs the events that are there; returns how many.
     fn take_in(&self) -> usize {
         crate::thread::read_mail() + self.events.run_pending()
     }
 
-    /// Wakes those whose time has come.
+    /// Ends the waits whose time has come.
     fn expire(&self) -> usize {
         let mut done = 0;
         if self.deadlines.borrow().is_empty() {
@@ -551,13 +557,13 @@ impl Reactor {
     }
 }
 
-/// For whose sake a pump may sleep.
+/// The purpose of a pump, which decides whether it may sleep.
 enum Sake<'a> {
-    /// The caller's, who has its reasons.
+    /// The caller's own, which it does not tell.
     Own,
-    /// Of a wait that may be over, for what there is on this thread.
+    /// A wait that may be over already, and that something on this thread will end.
     Wait(&'a dyn Fn() -> bool),
-    /// Of one for other threads of the library and for nothing else.
+    /// A wait that only other threads of the library can end.
     Threads(&'a dyn Fn() -> bool),
 }
 
@@ -577,13 +583,13 @@ impl From<PumpError> for Error {
     }
 }
 
-/// The backend polls; the thread may have lain down, so a user's is not to switch, wait or pump.
-/// Over when dropped.
+/// Exists while the backend polls. The thread may count as asleep, so a user's backend must not
+/// switch, wait or pump.
 struct Polling<'a> {
     reactor: &'a Reactor,
     backend: Option<Box<dyn Backend>>,
-    /// Where it goes if it was replaced meanwhile: not dropped here, since its destructor may do
-    /// what it may not, and panic.
+    /// Takes the backend if it was replaced meanwhile. It is not dropped during the poll, since its
+    /// destructor may switch or wait, or panic.
     replaced: &'a mut Option<Box<dyn Backend>>,
     _refuses: Option<(crate::guard::SwitchTrap, crate::guard::BlockTrap)>,
 }
@@ -610,20 +616,20 @@ impl<'a> Polling<'a> {
     }
 }
 
-/// Says a `poll` that fails so that it does not take these entries, be it all of them together or
-/// one of them?
+/// Does this error of a `poll` mean that it does not accept these entries, either all of them
+/// together or one of them?
 fn is_about_entries(error: Errno) -> bool {
     matches!(error, Errno::EINVAL | Errno::EBADF)
 }
 
-/// How long it takes until a socket is noticed when `poll` does not take all of them at once.
+/// How long it takes until a socket is noticed when `poll` does not accept all of them at once.
 const PART_WAIT: Duration = Duration::from_millis(5);
 
-/// Asks a system about entries that it does not take in one call: there are more than a process may
-/// have descriptors, or one of them is none. It is asked about parts, down to single entries, and
-/// waits for the first one alone.
+/// Polls entries that the system does not accept in one call: there are more than a process may
+/// have descriptors, or one of them is not open. The system is asked about parts, down to single
+/// entries, and waits only for the first entry.
 ///
-/// Error: that first one, by which the thread is woken, is not taken.
+/// Error: it does not accept that first one, by which the thread is woken.
 fn poll_in_parts(
     backend: &mut dyn Backend,
     fds: &mut [PollFd],
@@ -646,7 +652,8 @@ fn poll_in_parts(
     }
 }
 
-/// What is true of these entries now; what is not taken alone is no descriptor.
+/// The present events of these entries. An entry that is not accepted by itself is not an open
+/// descriptor.
 fn ask_parts(backend: &mut dyn Backend, fds: &mut [PollFd]) -> Result<usize, Errno> {
     match shim::poll(backend, fds, Some(Duration::ZERO)) {
         Err(error) if is_about_entries(error) => match fds {
@@ -677,13 +684,13 @@ impl Drop for Polling<'_> {
     }
 }
 
-/// The thread is asleep, as other threads see it, and has given its host lock up. Over when
-/// dropped; then its mail has been taken, and can be read.
+/// While this exists, the thread counts as asleep, and has given its host lock up. When it is
+/// dropped, the thread's inbox has been taken, and can be read.
 struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
 
 impl Rest {
-    /// Lies down, unless there is mail: then `timeout` becomes nought. `stuck`: can only other
-    /// threads of the library wake it?
+    /// Puts the thread to sleep, unless there are messages: then `timeout` becomes zero. `stuck`:
+    /// can only other threads of the library wake it?
     fn begin(
         timeout: &mut Option<Duration>,
         bell: &Arc<Bell>,
@@ -713,7 +720,7 @@ impl Drop for Rest {
     fn drop(&mut self) {
         if let Some((local, _away)) = &self.0 {
             local.get_up();
-            // The pump unwinds, and reads nothing any more.
+            // The pump unwinds, and will not read the inbox.
             if std::thread::panicking() {
                 local.remind();
             }
@@ -722,11 +729,12 @@ impl Drop for Rest {
 }
 
 impl Reactor {
-    /// Runs the timers that are due. One limit for all clocks: what their timers ask for waits for
-    /// the next pump, also if it is of another clock.
+    /// Runs the timers that are due. There is one limit for all clocks: timers that are made
+    /// meanwhile wait for the next pump, also if they are of another clock.
     fn expire_clocks(&self) -> usize {
         let limit = self.next_id.get();
-        // By number: what a timer runs may attach clocks, or pump and so let go of some.
+        // The clocks are visited by index: a timer may attach clocks, or pump and so let some of
+        // them go.
         let (mut at, mut done) = (0, 0);
         loop {
             let clock = match self.clocks.borrow().get(at) {
@@ -744,7 +752,7 @@ impl Reactor {
     }
 }
 
-/// A wait on the lists; taken off when dropped.
+/// A wait on the lists, which is taken off when this is dropped.
 pub(crate) struct Registered {
     reactor: Rc<Reactor>,
     waiter: Rc<Waiter>,
@@ -767,12 +775,12 @@ impl Drop for Registered {
     }
 }
 
-/// One round of the running tasklet's wait: blocks it by `block`; or, when that would leave nobody
-/// to pump, pumps and lets others run unless it is `over`. Then look again. `for_threads`: as
-/// [`Reactor::pump_for_threads`].
+/// One round of the running tasklet's wait. Blocks it by `block`; or, when that would leave nobody
+/// to pump, pumps and lets others run unless the wait is `over`. The caller tests its condition
+/// again after each round. `for_threads`: as [`Reactor::pump_for_threads`].
 ///
-/// Errors: what was thrown at the tasklet; `BlockTrap`; `Deadlock`, if nothing could end the wait;
-/// what makes a pump fail.
+/// Errors: an error that was thrown at the tasklet; `BlockTrap`; `Deadlock`, if nothing could end
+/// the wait; the errors of a pump.
 pub(crate) fn round(
     for_threads: bool,
     over: impl Fn() -> bool,
@@ -783,11 +791,11 @@ pub(crate) fn round(
     if !must_drive(runtime, me) {
         return block();
     }
-    // The loop is not for who is in the middle of a switch.
+    // A tasklet in the middle of a switch must not drive the loop.
     if runtime.hooks() & HOOK_LOCKED != 0 {
         return Err(WaitError::Hindered(scheduler::refused(runtime)));
     }
-    // SAFETY: the running tasklet is live.
+    // SAFETY: `me` is the running tasklet of this thread, so it is live.
     if unsafe { (*me).is(flag::BLOCK_TRAP) } {
         return Err(WaitError::Hindered(Error::BlockTrap));
     }
@@ -832,7 +840,8 @@ mod tests {
             })
             .unwrap();
             crate::run().unwrap();
-            // SAFETY: main is running; its slot is empty and is emptied again.
+            // SAFETY: main is the running tasklet, so it is live; its slot is empty here and is
+            // emptied again below.
             let slot = unsafe { &mut (*Runtime::get().current()).slot };
             slot.fill(Slot::bomb(Error::Exit));
             reactor.wake(registered.waiter(), Wake::Ready);

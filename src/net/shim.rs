@@ -1,27 +1,33 @@
 //! `poll` and `select` that fail only when the call failed.
 //!
 //! Some systems, the PS3's among them, let the pending error of *one* socket fail the whole call:
-//! somebody's connection is reset, and `poll` over two hundred sockets answers -1 with
+//! somebody's connection is reset, and `poll` over two hundred sockets returns -1 with
 //! `ECONNRESET`. Callers written for POSIX take that for a broken call. The filter in this module
-//! gives them what plain Linux would have answered: a success, with the broken socket marked as
-//! such among the others.
+//! gives them the answer of plain Linux: a success, with the broken socket marked as such among the
+//! others.
 //!
 //! ```text
-//!   caller ── poll() / select() ──►  filter (this file: pure logic, no std)  ── Backend ──►  the system's own, quirky calls
+//!   caller ── poll() / select() ──►  filter  ── Backend ──►  the system's own, quirky calls
+//!                         (this file: pure logic, no std)
 //! ```
 //!
 //! What the filter does with a failing call:
 //!
 //! | the backend answers | the caller gets |
 //! |---|---|
-//! | an error of the call ([`Errno::belongs_to_a_socket`] is false: `EBADF` `EINVAL` `EINTR` `ENOMEM` `EFAULT` ...) | that error; `revents` are empty, sets are as they were passed |
-//! | a socket's error, with `revents` or sets filled in | success; n recounted by walking them |
-//! | a socket's error, with `revents` or sets untouched | success; each socket is asked alone, with timeout 0, what is true of it |
-//! | a socket's error that no socket owns up to | the call again, with the time that is left; after [`ROUNDS`] such answers that error |
+//! | an error of the call (see below) | that error; `revents` are empty, sets are unchanged |
+//! | a socket's error, `revents` or sets filled in | success; n recounted from them |
+//! | a socket's error, `revents` or sets untouched | success; each socket is probed |
+//! | a socket's error, but no probe finds its socket | the call again; at last that error |
 //!
-//! Nobody has to say which of the two quirks a system has: filled and untouched are told apart by
-//! what came back. Sets that come back equal to what was asked could be either, so they are probed;
-//! that costs calls, never truth.
+//! * An error of the call is one for which [`Errno::belongs_to_a_socket`] is false: `EBADF`,
+//!   `EINVAL`, `EINTR`, `ENOMEM`, `EFAULT`, ...
+//! * A probe asks about one socket alone, with timeout 0.
+//! * A call is repeated with the time that is left, [`ROUNDS`] times at most.
+//!
+//! Nobody has to say which of the two quirks a system has: the filter sees whether `revents` or
+//! sets were filled in. If the sets come back equal to those that were passed it could be either,
+//! so the sockets are probed; that costs calls, but the answer is right.
 //!
 //! A socket that fails a call of its own has a pending error for certain. When the system says
 //! nothing more about it, it is reported as Linux reports such a socket: readable, writable,
@@ -29,26 +35,26 @@
 //! readable and writable, not exceptional. An operation on it then does not block and finds the
 //! error.
 //!
-//! **Time.** `None` waits for ever, zero does not wait. A call that was repeated waits only for the
-//! rest of its time. `EINTR` ends the call, as it does on Linux, except in a probe, which is simply
-//! done again.
+//! **Time.** `None` is no limit, zero does not wait. A repeated call waits only for the rest of its
+//! time. `EINTR` ends the call, as it does on Linux; but a probe that gets it is repeated.
 //!
 //! **Cost** of a call that succeeds: one pass over the descriptors to clear `revents`; for `select`
-//! one copy of the sets (384 bytes); and one look at the clock when there is a finite timeout. Of
-//! one that is probed: a system call per descriptor.
+//! one copy of the sets (384 bytes); and one reading of the clock when there is a finite timeout. A
+//! call that is probed costs a system call per descriptor.
 
 use super::errno::Errno;
 use core::fmt;
 use core::ops::{BitAnd, BitOr, BitOrAssign};
 use core::time::Duration;
 
-/// How often a call, or a probe, is done again before its error is believed.
+/// How often a call, or a probe, is made before its error is passed on.
 pub const ROUNDS: usize = 8;
 
 /// A descriptor as the operating system numbers it. Negative ones are skipped by `poll`.
 pub type Fd = i32;
 
-/// What `poll` is asked and what it answers: the bits of `struct pollfd`, numbered as Linux does.
+/// The events that `poll` is asked for and answers: the bits of `struct pollfd`, numbered as Linux
+/// does.
 ///
 /// The first six have the same numbers on the PS3 ([`lv2::poll_bits`](super::lv2::poll_bits)).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -58,7 +64,7 @@ pub struct Events(i16);
 impl Events {
     /// Nothing.
     pub const NONE: Events = Events(0);
-    /// There is something to read, or the end, or an error.
+    /// There is data to read, or the end of the stream, or an error.
     pub const IN: Events = Events(0x1);
     /// Urgent data.
     pub const PRI: Events = Events(0x2);
@@ -151,11 +157,11 @@ impl fmt::Debug for Events {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct PollFd {
-    /// The descriptor; a negative one is skipped and answers nothing.
+    /// The descriptor; a negative one is skipped.
     pub fd: Fd,
-    /// What is asked.
+    /// The events that are asked for.
     pub events: Events,
-    /// What is true. Overwritten by every call.
+    /// The events that hold. Overwritten by every call.
     pub revents: Events,
 }
 
@@ -188,7 +194,7 @@ impl FdSet {
             words: [0; Self::WORDS],
         }
     }
-    /// From the PS3's words.
+    /// A set from the PS3's words.
     pub const fn from_words(words: [u32; 32]) -> FdSet {
         FdSet { words }
     }
@@ -196,20 +202,20 @@ impl FdSet {
     pub const fn words(&self) -> &[u32; 32] {
         &self.words
     }
-    /// Puts `fd` in. Error: [`Errno::EINVAL`] when it is negative or not below
+    /// Adds `fd`. Error: [`Errno::EINVAL`] when it is negative or not below
     /// [`CAPACITY`](Self::CAPACITY); nothing is changed then.
     pub fn insert(&mut self, fd: Fd) -> Result<(), Errno> {
         let (word, bit) = Self::place(fd).ok_or(Errno::EINVAL)?;
         self.words[word] |= bit;
         Ok(())
     }
-    /// Takes `fd` out.
+    /// Removes `fd`.
     pub fn remove(&mut self, fd: Fd) {
         if let Some((word, bit)) = Self::place(fd) {
             self.words[word] &= !bit;
         }
     }
-    /// Is `fd` in?
+    /// Is `fd` in the set?
     pub fn contains(&self, fd: Fd) -> bool {
         Self::place(fd).is_some_and(|(word, bit)| self.words[word] & bit != 0)
     }
@@ -217,7 +223,7 @@ impl FdSet {
     pub fn len(&self) -> usize {
         self.words.iter().map(|w| w.count_ones() as usize).sum()
     }
-    /// Is nothing in it?
+    /// Is the set empty?
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|w| *w == 0)
     }
@@ -240,20 +246,20 @@ impl FdSet {
             })
         })
     }
-    /// Keeps only what is in `other` too.
+    /// Keeps only the members that are in `other`, too.
     pub fn intersect(&mut self, other: &FdSet) {
         for (word, other) in self.words.iter_mut().zip(other.words) {
             *word &= other;
         }
     }
-    /// Adds what is in `other`.
+    /// Adds the members of `other`.
     pub fn unite(&mut self, other: &FdSet) {
         for (word, other) in self.words.iter_mut().zip(other.words) {
             *word |= other;
         }
     }
 
-    /// Takes out what is in `other`.
+    /// Removes the members of `other`.
     pub fn subtract(&mut self, other: &FdSet) {
         for (word, other) in self.words.iter_mut().zip(other.words) {
             *word &= !other;
@@ -279,7 +285,7 @@ impl fmt::Debug for FdSet {
     }
 }
 
-/// The three sets of a `select`: in, what is asked; out, what is true.
+/// The three sets of a `select`: the descriptors that are asked about, then those that are ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sets {
     /// Descriptors that can be read.
@@ -307,7 +313,7 @@ impl Sets {
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && self.write.is_empty() && self.except.is_empty()
     }
-    /// One more than the highest descriptor of any.
+    /// One more than the highest descriptor in any of them.
     pub fn nfds(&self) -> i32 {
         self.read
             .nfds()
@@ -343,40 +349,40 @@ impl Sets {
     }
 }
 
-/// A system's own calls, quirks and all. Implement this to port the shim.
+/// A system's own calls, with their quirks. Implement this to port the shim.
 pub trait Backend {
-    /// The system's `poll`: fills in `revents`, answers how many are not empty, 0 after `timeout`.
-    /// Must not return before the timeout (round up). On an error `revents` may hold anything that
-    /// could be true, or be left as passed (which is empty).
+    /// The system's `poll`: fills in `revents`, returns how many are not empty, 0 after `timeout`.
+    /// It must not return before the timeout (round up). On an error `revents` may hold anything
+    /// that could be true, or be left as passed (which is empty).
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno>;
 
-    /// The system's `select`: leaves in the sets what is true, answers how many members are left.
-    /// On an error the sets may hold what is true, or be as passed.
+    /// The system's `select`: leaves in the sets the members that are ready, and returns how many
+    /// are left. On an error the sets may hold the members that are ready, or be as passed.
     fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno>;
 
     /// A clock that never goes back, from any origin. Read only for calls with a finite timeout.
     fn now(&mut self) -> Duration;
 
-    /// Is `fd` a stream socket (TCP)? Only asked about a descriptor with a pending error of which
-    /// the system says nothing else: a stream with an error is over, in both directions; a datagram
-    /// socket is not.
+    /// Is `fd` a stream socket (TCP)? It is only asked about a descriptor with a pending error of
+    /// which the system says nothing else. After an error a stream is over in both directions; a
+    /// datagram socket is not.
     fn is_stream(&mut self, fd: Fd) -> bool {
         let _ = fd;
         true
     }
 }
 
-/// When a call has to be over.
+/// The deadline of a call.
 struct Limit {
     at: Option<Duration>,
-    /// No clock is needed: zero or for ever.
+    /// A timeout that needs no clock: zero, or no limit.
     fixed: Option<Duration>,
 }
 
 impl Limit {
     fn new<B: Backend + ?Sized>(backend: &mut B, timeout: Option<Duration>) -> Limit {
         match timeout {
-            // A time too far to be told is as good as for ever.
+            // A time beyond the range of the clock is no limit.
             Some(t) if !t.is_zero() => Limit {
                 at: backend.now().checked_add(t),
                 fixed: None,
@@ -392,10 +398,10 @@ impl Limit {
     }
 }
 
-/// `poll`: fills in `revents` and answers how many descriptors have any; 0 means that `timeout` has
+/// `poll`: fills in `revents` and returns how many descriptors have any; 0 means that `timeout` has
 /// passed.
 ///
-/// The [module](self) says what becomes of errors. After one, all `revents` are empty.
+/// The [module](self) says what happens to errors. After one, all `revents` are empty.
 pub fn poll<B: Backend + ?Sized>(
     backend: &mut B,
     fds: &mut [PollFd],
@@ -442,10 +448,10 @@ pub fn poll<B: Backend + ?Sized>(
     }
 }
 
-/// `select`: leaves in the sets what is true and answers how many members that is; 0 means that
-/// `timeout` has passed.
+/// `select`: leaves in the sets the members that are ready, and returns how many they are; 0 means
+/// that `timeout` has passed.
 ///
-/// The [module](self) says what becomes of errors. After one, the sets are as they were passed.
+/// The [module](self) says what happens to errors. After one, the sets are as they were passed.
 pub fn select<B: Backend + ?Sized>(
     backend: &mut B,
     sets: &mut Sets,
@@ -471,9 +477,9 @@ pub fn select<B: Backend + ?Sized>(
             match select_each(backend, &waiting) {
                 Ok(each) => {
                     *sets = each.found;
-                    // A broken socket of which only exceptional conditions were asked: nothing can
-                    // come of it any more. Linux just goes on waiting for the others; here it must
-                    // be left out, or it would fail every call.
+                    // This is a broken socket that was only asked about exceptional conditions,
+                    // which cannot come any more. Linux just goes on waiting for the others. Here
+                    // the socket must be left out, or it would make every call fail.
                     waiting.except.subtract(&each.mute);
                     if !each.mute.is_empty() {
                         round = 0; // somebody owned it
@@ -511,7 +517,7 @@ fn ready(fds: &[PollFd]) -> usize {
     fds.iter().filter(|fd| !fd.revents.is_empty()).count()
 }
 
-/// What is true of one descriptor now.
+/// The present events of one descriptor.
 fn poll_alone<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Result<Events, Errno> {
     if asked.fd < 0 {
         return Ok(Events::NONE);
@@ -540,14 +546,14 @@ fn poll_alone<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Result<Eve
     Err(Errno::EINTR)
 }
 
-/// What asking one by one has found.
+/// The result of probing one by one.
 struct Each {
     found: Sets,
     /// Descriptors with a pending error and yet nothing to report.
     mute: FdSet,
 }
 
-/// What is true of each descriptor now, asked one by one.
+/// Probes each descriptor.
 fn select_each<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<Each, Errno> {
     let mut each = Each {
         found: Sets::new(),
@@ -566,7 +572,8 @@ fn select_each<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<Eac
     Ok(each)
 }
 
-/// What is true of the one descriptor that is in `asked`, and whether it has a pending error.
+/// Probes the one descriptor that is in `asked`: its present events, and whether it has a pending
+/// error.
 fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(Sets, bool), Errno> {
     for _ in 0..ROUNDS {
         let mut one = *asked;
@@ -574,8 +581,8 @@ fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(S
             Ok(_) => return Ok((one, false)),
             Err(Errno::EINTR) => continue,
             Err(e) if e.belongs_to_a_socket() => {
-                // An error is readable and writable. Whether there is urgent data too, only sets
-                // that were changed can tell.
+                // A socket with an error is readable and writable. Whether there is urgent data too
+                // can only be seen in sets that were changed.
                 one.intersect(asked);
                 let except = if one == *asked {
                     FdSet::new()

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 /// The operating system's own calls.
 ///
-/// Timeouts are exact to the clock's resolution (`ppoll`, `pselect`) and of any length.
+/// Timeouts are exact to the clock's resolution (`ppoll`, `pselect`) and may have any length.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Os;
 
-/// [`shim::poll`] over the operating system: fills in `revents`, answers how many descriptors have
-/// any, 0 after `timeout` (`None`: wait for ever).
+/// [`shim::poll`] over the operating system. It fills in `revents`, and returns how many
+/// descriptors have any: 0 after `timeout` (`None`: no limit).
 ///
 /// Blocks the *thread*; on a tasklet use the sockets of [`net`](super), which block the tasklet.
 /// Errors: those of the call itself.
@@ -36,14 +36,14 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errn
     waiting(timeout, || shim::poll(&mut Os, fds, timeout))
 }
 
-/// [`shim::select`] over the operating system: leaves in the sets what is true, answers how many
-/// members that is, 0 after `timeout` (`None`: wait for ever). Blocks the *thread*. Errors: those
-/// of the call itself.
+/// [`shim::select`] over the operating system. It leaves in the sets the members that are ready,
+/// and returns how many they are: 0 after `timeout` (`None`: no limit). Blocks the *thread*.
+/// Errors: those of the call itself.
 pub fn select(sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
     waiting(timeout, || shim::select(&mut Os, sets, timeout))
 }
 
-/// Calls what may block for `timeout`: without the thread's host lock.
+/// Makes a call that may block for `timeout`, without the thread's host lock.
 fn waiting<R>(timeout: Option<Duration>, call: impl FnOnce() -> R) -> R {
     if timeout == Some(Duration::ZERO) {
         return call();
@@ -55,9 +55,9 @@ impl Backend for Os {
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
         let timeout = timeout.map(timespec);
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        // SAFETY: PollFd is repr(C) with the fields of struct pollfd (asserted below), and the
-        // slice is writable for its whole length; `timeout` is null or points to a timespec that
-        // outlives the call; a null signal mask changes no mask.
+        // SAFETY: `PollFd` is `repr(C)` with the fields of `struct pollfd` (asserted below), and
+        // the slice is writable for its whole length; `timeout` is null or points to a timespec
+        // that outlives the call; a null signal mask changes no mask.
         check(unsafe {
             libc::ppoll(
                 fds.as_mut_ptr().cast(),
@@ -77,8 +77,8 @@ impl Backend for Os {
             native(&sets.write),
             native(&sets.except),
         );
-        // SAFETY: three live fd_sets, each with room for FD_SETSIZE = 1024 descriptors, and `nfds`
-        // is at most that; the rest as for ppoll.
+        // SAFETY: the three fd_sets are live, each with room for FD_SETSIZE = 1024 descriptors, and
+        // `nfds` is at most that; `timeout` and the mask are as in `poll` above.
         let n = check(unsafe {
             libc::pselect(
                 nfds,
@@ -108,7 +108,7 @@ impl Backend for Os {
         let mut kind: libc::c_int = 0;
         let mut size = size_of::<libc::c_int>() as libc::socklen_t;
         // SAFETY: `kind` and `size` are live and writable, and `size` says how large `kind` is. Any
-        // number may be asked for as a descriptor.
+        // number is allowed as a descriptor.
         let answer = unsafe {
             libc::getsockopt(
                 fd,
@@ -141,7 +141,7 @@ fn last() -> Errno {
     Errno::from_linux(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }
 
-/// A timeout of more seconds than there are is for ever in all but name.
+/// A timeout that does not fit becomes the longest that does, which is practically no limit.
 pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -149,8 +149,8 @@ pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
     }
 }
 
-/// The set as the C library lays it out (words of another size than the shim's). Cost: one step per
-/// member.
+/// The set in the layout of the C library (whose words have another size than the shim's). Cost:
+/// one step per member.
 fn native(set: &FdSet) -> libc::fd_set {
     // SAFETY: fd_set is an array of integers; all zero is the empty set.
     let mut native: libc::fd_set = unsafe { std::mem::zeroed() };
@@ -161,7 +161,7 @@ fn native(set: &FdSet) -> libc::fd_set {
     native
 }
 
-/// Removes what the system removed.
+/// Removes the members that the system removed.
 fn keep(set: &mut FdSet, native: &libc::fd_set) {
     let asked = *set;
     for fd in asked.iter() {

@@ -1,10 +1,9 @@
 //! TCP sockets that block the tasklet, not the thread.
 //!
-//! They read like `std::net`: `connect`, `accept`, `read`, `write`, timeouts. Underneath, the
+//! They are used like those of `std::net`: `connect`, `accept`, `read`, `write`, timeouts. The
 //! sockets are non-blocking; a call that would block puts its tasklet on the thread's
-//! [reactor](super::reactor) and lets the others run. What waits is woken by the thread's [main
-//! loop](crate::main_loop); called from the main tasklet, a call runs that loop itself until it is
-//! done.
+//! [reactor](super::reactor) and lets the others run. The thread's [main loop](crate::main_loop)
+//! wakes it; a call from the main tasklet runs that loop itself until it is done.
 //!
 //! Buffers are touched only while their tasklet runs, never by the system in its absence: they may
 //! lie on a sliced stack.
@@ -28,11 +27,11 @@ use std::time::{Duration, Instant};
 /// After this many bytes without a wait, a socket's next operation waits for the loop once, ready
 /// or not.
 ///
-/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and with
-/// it the tick. Bounds the work of a tick to this much per socket; an operation counts as at least
-/// 1 KiB, an `accept` as 8 KiB, and one that fails as all of it: an `accept` without a descriptor
-/// left fails at once as often as it is tried, and who tries again must let those run who could
-/// give one back.
+/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and the
+/// tick with it. This bounds the work of a tick to so many bytes per socket. An operation counts as
+/// at least 1 KiB, and an `accept` as 8 KiB. An operation that fails counts as all of it: an
+/// `accept` without a free descriptor fails at once as often as it is tried, and a tasklet that
+/// tries again must let others run, which could give a descriptor back.
 pub const BURST: usize = 1024 * 1024;
 
 const SMALLEST: usize = 1024;
@@ -40,14 +39,14 @@ const ACCEPT: usize = 8 * 1024;
 
 /// A non-blocking socket, shared by its handles.
 struct Source<T> {
-    /// `None` once closed. Borrowed during a system call only, never while a tasklet waits.
+    /// `None` once closed. It is borrowed only during a system call, never while a tasklet waits.
     io: RefCell<Option<T>>,
     read_timeout: Cell<Option<Duration>>,
     write_timeout: Cell<Option<Duration>>,
     /// Bytes since the last wait.
     burst: Cell<usize>,
-    /// Why the connection was lost. The system tells it once, to whoever asks first; to all others
-    /// it would show the end of the stream.
+    /// The reason why the connection was lost. The system tells it once, to the first operation;
+    /// all others would see the end of the stream.
     lost: RefCell<Option<io::Error>>,
 }
 
@@ -55,7 +54,7 @@ struct Source<T> {
 pub(crate) enum Failure {
     /// The socket's own reason.
     Socket(io::Error),
-    /// The wait ended without what it was for.
+    /// The wait ended before the socket was ready.
     Wait(WaitError),
 }
 
@@ -80,9 +79,9 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// Can a connection not go on after this error? `EPIPE` is not among them: it tells a writer that
-/// this side has ended writing, or that a reset came after the end of the peer's stream, which was
-/// whole then.
+/// Is the connection unusable after this error? `EPIPE` is not such an error: it tells a writer
+/// that this side has ended writing, or that a reset came after the end of the peer's stream, which
+/// was complete then.
 fn is_loss(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -115,7 +114,7 @@ fn closed() -> io::Error {
 }
 
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    // A time too far to be told is as good as for ever.
+    // A time beyond the range of the clock is no limit.
     timeout.and_then(|t| Instant::now().checked_add(t))
 }
 
@@ -138,8 +137,8 @@ impl<T: AsRawFd> Source<T> {
         self.io.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Tries `op` until it does not want to block, waiting in between. `cost`: bytes that a result
-    /// stands for.
+    /// Tries `op` until it does not want to block, waiting in between. `cost`: how many bytes a
+    /// result counts as.
     fn attempt<R>(
         &self,
         interest: Events,
@@ -149,12 +148,12 @@ impl<T: AsRawFd> Source<T> {
     ) -> Result<R, Failure> {
         let mut until = None;
         let mut wait = |source: &Self| -> Result<(), Failure> {
-            // The time runs from the first wait; what is ready needs no clock.
+            // The time starts with the first wait: a socket that is ready needs no clock.
             let until = *until.get_or_insert_with(|| deadline(timeout));
             source.wait(interest, until)
         };
-        // Also if it need not wait: what was thrown, and time that is up, must not wait for data to
-        // run out.
+        // This comes before any wait: thrown errors, and time that is up, must not be delayed until
+        // no more data comes.
         crate::thread::raise().map_err(WaitError::Thrown)?;
         if self.burst.get() >= BURST {
             match self.loss() {
@@ -182,7 +181,7 @@ impl<T: AsRawFd> Source<T> {
         }
     }
 
-    /// [`attempt`](Self::attempt), of what answers a number of bytes that were read.
+    /// [`attempt`](Self::attempt) for an operation that returns how many bytes were read.
     fn attempt_read(&self, mut op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
         let timeout = self.read_timeout.get();
         self.attempt(
@@ -197,7 +196,8 @@ impl<T: AsRawFd> Source<T> {
         )
     }
 
-    /// Remembers a loss, and tells it instead of what the system says after it has told it once.
+    /// Remembers a loss, and returns it again where the system says something else after it has
+    /// told it once.
     fn failed(&self, error: io::Error) -> io::Error {
         let mut lost = self.lost.borrow_mut();
         if lost.is_none() && is_loss(&error) {
@@ -209,13 +209,13 @@ impl<T: AsRawFd> Source<T> {
         }
     }
 
-    /// Why the connection was lost, if it was. Nothing will come on it that could be waited for,
-    /// whatever the system says of it by now.
+    /// The reason for the loss of the connection, if it was lost. It makes no sense to wait then,
+    /// whatever the system says about the socket.
     fn loss(&self) -> Option<io::Error> {
         self.lost.borrow().as_ref().map(same)
     }
 
-    /// Waits for the next pump, which nothing else need end.
+    /// Waits for the next pump. No other event is needed to end this wait.
     fn let_the_loop_run(&self) -> Result<(), Failure> {
         self.burst.set(0);
         let reactor = Reactor::current().map_err(WaitError::Hindered)?;
@@ -226,7 +226,8 @@ impl<T: AsRawFd> Source<T> {
     fn wait(&self, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
         let fd = self.with(|io| Ok(io.as_raw_fd()))?;
         self.burst.set(0);
-        // Who was woken in vain, again and again, has no more time for that than for waiting.
+        // A tasklet that was woken in vain, again and again, has no more time for that than for
+        // waiting.
         if until.is_some_and(|until| until <= Instant::now()) {
             return Err(WaitError::Hindered(Error::Timeout).into());
         }
@@ -241,7 +242,8 @@ impl<T: AsRawFd> Source<T> {
 
     fn close(&self) {
         let Some(io) = self.io.take() else { return };
-        // First those who wait: the number may belong to another socket as soon as it is closed.
+        // First the waiting tasklets are woken: the number may belong to another socket as soon as
+        // it is closed.
         if let Some(reactor) = Reactor::existing() {
             reactor.cancel(io.as_raw_fd());
         }
@@ -261,22 +263,22 @@ fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
 /// A TCP connection.
 ///
 /// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can
+/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can
 /// read while another writes: share it by reference, by `Rc`, or by [`try_clone`](Self::try_clone).
-/// Several tasklets may wait in the same direction; whoever comes first gets what there is, and the
-/// `write_all`s of two tasklets may mix. The connection is closed when the last handle is dropped,
-/// or by [`close`](Self::close).
+/// Several tasklets may wait in the same direction; the first one gets the data that has come, and
+/// the `write_all`s of two tasklets may mix. The connection is closed when the last handle is
+/// dropped, or by [`close`](Self::close).
 ///
-/// **Errors** of everything that waits, besides the connection's own:
+/// **Errors** of everything that waits, besides those of the connection:
 ///
-/// | `io::Error` | why |
-/// |---|---|
-/// | converts to [`hardswitch::Error`](crate::Error): `Exit`, `Thrown`, ... | the tasklet was killed, or something was thrown at it, while it waited |
-/// | `TimedOut` | the time set is up; the connection is as good as before |
-/// | `ConnectionAborted` | the socket was [closed](Self::close) here, before or meanwhile |
+/// * An error that converts to [`hardswitch::Error`](crate::Error) (`Exit`, `Thrown`, ...): the
+///   tasklet was killed, or something was thrown at it, while it waited.
+/// * `TimedOut`: the time limit has passed; the connection is as good as before.
+/// * `ConnectionAborted`: the socket was [closed](Self::close) here, before or meanwhile.
 ///
 /// **A connection that is lost** (reset, given up by the system) stays lost: all handles remember
-/// why. What came before is read first; then every read of every tasklet fails with that error.
-/// None of them sees the end of the stream, which half a file would look whole by.
+/// the reason. Data that came before is read first; then every read of every tasklet fails with
+/// that error. None of them sees the end of the stream, which would make half a file look complete.
 ///
 /// ```
 /// use hardswitch::net::{TcpListener, TcpStream};
@@ -289,7 +291,8 @@ fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
 ///     Ok(stream.write_all(b"hello")?)
 /// })?;
 /// let mut text = String::new();
-/// TcpStream::connect(addr)?.read_to_string(&mut text)?; // the main tasklet waits: the loop runs meanwhile
+/// // The main tasklet waits: the loop runs meanwhile.
+/// TcpStream::connect(addr)?.read_to_string(&mut text)?;
 /// assert_eq!(text, "hello");
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
@@ -298,8 +301,8 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; see
-    /// the [type](Self) for waiting.
+    /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; and
+    /// those of all waits, see the [type](Self).
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         Ok(Self::connect_until(addr, None)?)
     }
@@ -311,9 +314,9 @@ impl TcpStream {
         Ok(Self::connect_until(addr, until)?)
     }
 
-    /// [Looks](super::lookup) the name (or address) `host` up, and connects to the first of its
-    /// addresses that answers, for at most `timeout` in all: what the look-up and the first
-    /// addresses take, the later ones have not.
+    /// [Looks up](super::lookup) the name (or address) `host`, and connects to the first of its
+    /// addresses that answers, for at most `timeout` in all: the look-up and the first addresses
+    /// use time that the later ones do not have any more.
     ///
     /// Errors: as [`connect_timeout`](Self::connect_timeout), of the last address that was tried;
     /// those of [`resolve`](super::resolve).
@@ -357,7 +360,8 @@ impl TcpStream {
         };
         match begun {
             Ok(()) => return Ok(stream),
-            // Interrupted, it goes on in the background too (POSIX, connect).
+            // If the call is interrupted, the connection is still made in the background (POSIX,
+            // connect).
             Err(nix::Error::EINPROGRESS | nix::Error::EINTR) => {}
             Err(e) => return Err(io::Error::from(e).into()),
         }
@@ -366,7 +370,7 @@ impl TcpStream {
             if let Some(error) = stream.source.with(|io| io.take_error())? {
                 return Err(error.into());
             }
-            // Being woken means to look: it may have been too early.
+            // The wake-up may have been too early, so test whether the connection is there.
             match stream.peer_addr() {
                 Err(e) if e.kind() == ErrorKind::NotConnected => {}
                 Err(e) => return Err(e.into()),
@@ -375,7 +379,7 @@ impl TcpStream {
         }
     }
 
-    /// Takes a connected socket of the standard library over, and makes it non-blocking.
+    /// Takes over a connected socket of the standard library, and makes it non-blocking.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
         Ok(TcpStream {
@@ -383,16 +387,16 @@ impl TcpStream {
         })
     }
 
-    /// Another handle of the same socket, timeouts included. No system call; cannot fail once
-    /// connected, the name is that of `std`.
+    /// Another handle of the same socket, timeouts included. It makes no system call and cannot
+    /// fail once connected; the name is that of `std`.
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         Ok(TcpStream {
             source: self.source.clone(),
         })
     }
 
-    /// As `write_all`, and counts in `sent`, from zero, the bytes that the system has taken: also
-    /// when it fails. So who finds the time up goes on with the rest.
+    /// As `write_all`, and counts in `sent`, from zero, the bytes that the system has taken, also
+    /// when it fails. So a caller whose time is up can go on with the rest.
     ///
     /// Errors: as `write`.
     pub fn write_all_counted(&self, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
@@ -408,23 +412,23 @@ impl TcpStream {
     }
 
     /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get
-    /// `ConnectionAborted`. Twice is fine.
+    /// `ConnectionAborted`. To close it twice is fine.
     pub fn close(&self) {
         self.source.close();
     }
 
-    /// Ends reading, writing or both; the peer sees the end of the stream, and readers here do.
+    /// Ends reading, writing or both. The peer sees the end of the stream, and so do readers here.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.source.with(|io| io.shutdown(how))
     }
 
-    /// How long a read may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
+    /// How long a read may wait; `None`, the default: no limit. Errors: `InvalidInput` for zero.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.source.read_timeout.set(check_timeout(timeout)?);
         Ok(())
     }
 
-    /// How long a write may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
+    /// How long a write may wait; `None`, the default: no limit. Errors: `InvalidInput` for zero.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.source.write_timeout.set(check_timeout(timeout)?);
         Ok(())
@@ -450,9 +454,9 @@ impl TcpStream {
         self.source.with(|io| io.nodelay())
     }
 
-    /// With `Some(0 s)`, dropping the connection resets it, and what was not sent is lost; with a
-    /// longer time, the system may wait as long. Default: what was not sent is sent in the
-    /// background. Whole seconds; fractions count as one.
+    /// With `Some(0 s)`, dropping the connection resets it, and unsent data is lost; with a longer
+    /// time, the system may wait that long. By default unsent data is sent in the background. The
+    /// unit is whole seconds; fractions are rounded up.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         let seconds = linger.map_or(0, |l| {
             l.as_secs().saturating_add(u64::from(l.subsec_nanos() > 0))
@@ -482,13 +486,13 @@ impl TcpStream {
         Ok(error.map(|error| self.source.failed(error)))
     }
 
-    /// As `read`, but what was read stays to be read again.
+    /// As `read`, but the data stays to be read again.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.source.attempt_read(|io| io.peek(buf))?)
     }
 
     pub(crate) fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
-        // Linux waits for data even when none is wanted.
+        // Linux waits for data even when the buffer is empty.
         if buf.is_empty() {
             return Ok(0);
         }
@@ -568,7 +572,7 @@ impl fmt::Debug for TcpStream {
     }
 }
 
-/// A socket that takes connections.
+/// A socket that accepts connections.
 ///
 /// Several tasklets may wait in `accept`; each connection wakes one after the other until it is
 /// taken. Errors of waiting: as for [`TcpStream`].
@@ -583,7 +587,7 @@ impl TcpListener {
         Self::from_std(std::net::TcpListener::bind(addr)?)
     }
 
-    /// Takes a listening socket of the standard library over, and makes it non-blocking.
+    /// Takes over a listening socket of the standard library, and makes it non-blocking.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         Ok(TcpListener {
@@ -591,9 +595,9 @@ impl TcpListener {
         })
     }
 
-    /// Waits for a connection, which comes with its peer's address. Connections that were given up
-    /// before they were taken are passed over. Errors: no descriptor is left (the connection stays
-    /// to be taken); see [`TcpStream`] for waiting.
+    /// Waits for a connection, which comes with its peer's address. Connections that their peers
+    /// gave up before they were taken are skipped. Errors: no descriptor is left (the connection
+    /// can be taken later); see [`TcpStream`] for waiting.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         Ok(self.take()?)
     }
@@ -612,7 +616,7 @@ impl TcpListener {
         Ok((TcpStream::from_std(stream)?, peer))
     }
 
-    /// How long `accept` may wait; `None`, the default: for ever. Errors: `InvalidInput` for zero.
+    /// How long `accept` may wait; `None`, the default: no limit. Errors: `InvalidInput` for zero.
     pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.source.read_timeout.set(check_timeout(timeout)?);
         Ok(())
@@ -631,7 +635,7 @@ impl TcpListener {
         self.source.close();
     }
 
-    /// The address listened at; tells the port that the system chose.
+    /// The address of the socket, with the port that the system chose.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.with(|io| io.local_addr())
     }
@@ -652,8 +656,8 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-/// The first address that answers; the last one's error if none does. An error that is not a
-/// socket's ends it: whoever was killed, or has no time left, is not to try another address.
+/// Tries the addresses in turn, and returns the first connection, or the last error. An error of
+/// the wait ends it: a tasklet that was killed, or whose time is up, must not try another address.
 pub(super) fn first_of<S>(
     addrs: impl IntoIterator<Item = SocketAddr>,
     mut to: impl FnMut(SocketAddr) -> Result<S, Failure>,
@@ -668,11 +672,11 @@ pub(super) fn first_of<S>(
     Err(error.into())
 }
 
-/// Connects `once`, or again if that connected a socket to itself.
+/// Connects by `once`, and tries again if that connected a socket to itself.
 ///
-/// A port of this machine that nobody listens at may be the one that the system gives to the
+/// If nobody listens at a port of this machine, the system may give that very port to the
 /// connecting socket. TCP lets such a socket connect to itself, and it reads what it writes; the
-/// next try has another port. Error: refused, as it is.
+/// next try gets another port. Error: `ConnectionRefused`, which is the truth about that port.
 pub(super) fn not_to_itself<S>(
     mut once: impl FnMut() -> Result<S, Failure>,
     ends: impl Fn(&S) -> io::Result<(SocketAddr, SocketAddr)>,
@@ -681,7 +685,7 @@ pub(super) fn not_to_itself<S>(
         let stream = once()?;
         match ends(&stream) {
             Ok((local, peer)) if local == peer => {}
-            // Who has gone already was there.
+            // A peer that has gone already was there, so it was another socket.
             _ => return Ok(stream),
         }
     }

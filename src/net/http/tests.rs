@@ -1,4 +1,4 @@
-//! Answers written after RFC 9112, arriving in pieces of every size.
+//! Answers after RFC 9112, arriving in pieces of every size.
 
 use super::*;
 
@@ -8,12 +8,12 @@ struct Peer {
     at: usize,
     piece: usize,
     sent: Vec<u8>,
-    /// Bytes of the answer from which on there is a read that ends too late before each piece.
+    /// From this byte of the answer on, each piece is preceded by a read whose wait ends too early.
     slow_from: usize,
     late: bool,
-    /// Takes so many bytes of the request, then fails so.
+    /// How many bytes of the request it takes, and the error after that.
     takes: (usize, Option<ErrorKind>),
-    /// What comes after the answer: the end, or this error.
+    /// The error after the answer, or the end of the stream.
     then: Option<ErrorKind>,
     interrupted: bool,
 }
@@ -71,7 +71,7 @@ fn request() -> Request {
     Request::get(&Url::parse("http://origin.test/file").unwrap())
 }
 
-/// Status and body, the same for pieces of every size.
+/// Status and body, which must be the same for pieces of every size.
 fn exchange(answer: &[u8]) -> Result<(u16, Vec<u8>), HttpError> {
     let once = |piece| {
         let mut response = request().send(peer(answer, piece))?;
@@ -317,20 +317,20 @@ fn a_folded_field_is_one_with_a_space() {
         assert_eq!(answer.header("x-empty"), Some(""));
         assert_eq!(answer.read_all(100).unwrap(), b"ok");
     }
-    // There is nothing that it could go on with.
+    // It is the first field, so there is nothing that it could continue.
     assert_eq!(
         error("HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 2\r\n\r\nok"),
         "the answer breaks the protocol: its header fields"
     );
-    // Digits in two lines are no number.
+    // Digits in two lines are not a number.
     assert_eq!(
         error("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 0\r\n\r\n0123456789"),
         "the answer breaks the protocol: its Content-Length"
     );
 }
 
-/// Reads the body to its end, in spite of waits that end too early: by `read`, into `room` bytes at
-/// a time, or by `read_all`.
+/// Reads the body to its end, in spite of waits that end too early: with `read`, into `room` bytes
+/// at a time, or with `read_all`.
 fn read_patiently(response: &mut Response<Peer>, room: Option<usize>) -> Vec<u8> {
     let mut body = vec![];
     loop {
@@ -444,7 +444,7 @@ fn an_error_is_final() {
 
 #[test]
 fn a_connection_that_was_lost_has_no_end() {
-    // Its first user gets the error; to the next one the system shows the end of the stream.
+    // The first reader gets the error; to the next one the system shows the end of the stream.
     let mut reset = peer(b"HTTP/1.0 200 OK\r\n\r\nhalf of it", 100);
     reset.then = Some(ErrorKind::ConnectionReset);
     let mut response = request().send(reset).unwrap();
@@ -464,20 +464,20 @@ fn an_answer_that_came_before_the_request_was_sent_is_read() {
         let mut response = request().send(early).unwrap();
         assert_eq!(response.status(), 431);
         assert_eq!(response.read_all(10).unwrap(), b"no");
-        // Without an answer it is the writer's error.
+        // Without an answer the error is the writer's.
         let mut none = peer(b"", 100);
         none.takes = (20, Some(kind));
         let error = request().send(none).unwrap_err();
         assert!(matches!(error, HttpError::Io(e) if e.kind() == kind));
     }
-    // A reset has been told by now: the end that is shown next may be none.
+    // The reset has been reported once, so the end of the stream that comes next may be false.
     let mut early = peer(b"HTTP/1.0 431 Too Large\r\n\r\nhalf", 100);
     early.takes = (20, Some(ErrorKind::ConnectionReset));
     let error = request().send(early).unwrap().read_all(10).unwrap_err();
     assert!(matches!(error, HttpError::Io(e) if e.kind() == ErrorKind::ConnectionReset));
 }
 
-/// A peer for which each byte takes its time.
+/// A peer that takes some time for each byte.
 struct Drip(Peer, Duration);
 
 impl Read for Drip {
@@ -526,7 +526,7 @@ fn an_answer_that_trickles_is_given_up() {
         drip(least, 1).unwrap_err().to_string(),
         "the answer is too slow: fewer bytes came than must"
     );
-    // Fast enough: ten bytes may take a minute.
+    // This is fast enough: ten bytes may take a minute.
     let slow = Limits {
         least: Some(Speed {
             bytes: 10,

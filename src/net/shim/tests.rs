@@ -1,11 +1,11 @@
-//! The promise: quirky system + filter = plain Linux. A model of Linux answers what is right; the
-//! same model with a quirk goes under the filter.
+//! The promise: a quirky system behind the filter looks like plain Linux. A model of Linux gives
+//! the right answer; the same model with a quirk is put behind the filter.
 
 use super::*;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What a socket is in, and with it what Linux says of it.
+/// The state of a socket, which decides what Linux says of it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Socket {
     Quiet,
@@ -52,7 +52,7 @@ impl Socket {
     }
 }
 
-/// What the sets hold after -1.
+/// What the sets contain after -1.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Quirk {
     None,
@@ -65,7 +65,7 @@ enum Quirk {
 struct Model {
     sockets: Vec<Socket>,
     quirk: Quirk,
-    /// Every third call is interrupted, when it is a probe.
+    /// Whether every third call is interrupted, if it is a probe.
     interrupts: bool,
     calls: usize,
     clock: Duration,
@@ -410,7 +410,7 @@ fn an_error_of_the_call_in_a_probe_is_the_calls() {
 fn an_error_nobody_owns_waits_on_for_the_time_that_is_left() {
     let ms = Duration::from_millis;
     let mut fds = [PollFd::new(3, Events::IN)];
-    // The error went away before the probe could see it; then there is nothing until the time is
+    // The error is gone before the probe can see it. After that nothing happens until the time is
     // over.
     let mut script = Script {
         cost: ms(10),
@@ -424,12 +424,11 @@ fn an_error_nobody_owns_waits_on_for_the_time_that_is_left() {
         ..Script::new(&[Err(Errno::ECONNRESET), Ok(0), Err(Errno::ECONNRESET), Ok(0)])
     };
     assert_eq!(poll(&mut script, &mut fds, Some(ms(35))), Ok(0));
-    // Not waiting means not waiting again.
+    // A call that must not wait is not repeated with a wait either.
     let mut script = Script::new(&[Err(Errno::ECONNRESET), Ok(0)]);
     assert_eq!(poll(&mut script, &mut fds, Some(ms(0))), Ok(0));
     let mut sets = reading(3);
-    // A probe that is interrupted is done again; one that finds the descriptor closed ends the
-    // call.
+    // A probe that is interrupted is repeated; one that finds the descriptor closed ends the call.
     let mut script = Script::new(&[Err(Errno::ETIMEDOUT), Err(Errno::EINTR), Err(Errno::EBADF)]);
     assert_eq!(
         select(&mut script, &mut sets, Some(ms(100))),
