@@ -1,12 +1,12 @@
-//! Closures that other threads post, and their owner runs.
+//! Closures that other threads post, and that the owner of the queue runs.
 //!
 //! Each thread with a [main loop](crate::main_loop) owns one queue. Any thread posts through a
-//! [`Poster`]; the owner runs what was posted when its loop pumps, on its own stack, in the order
-//! it came. Posting interrupts the owner's wait: the queue has a descriptor (an `eventfd` on Linux)
-//! that becomes readable, and the loop polls it with its sockets.
+//! [`Poster`]. The owner runs the posted closures when its loop pumps, on its own stack, in the
+//! order they came. Posting interrupts the owner's wait: the queue has a descriptor (an `eventfd`
+//! on Linux) that becomes readable, and the loop polls it with its sockets.
 //!
-//! Nothing is lost on the way: a closure is run, or handed over to nobody because [`Poster::post`]
-//! said so, or, when the queue's owner goes first, dropped with a line in the log.
+//! No closure is lost: it is run; or [`Poster::post`] refuses it; or, if the owner ends first, it
+//! is dropped with a line in the log.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,10 +23,10 @@ use crate::thread::prim::Signal;
 
 type Event = Box<dyn FnOnce() + Send>;
 
-/// How many events a queue holds unless told otherwise.
+/// How many events a queue holds by default.
 pub const DEFAULT_LIMIT: usize = 16 * 1024;
 
-/// Why an event was not posted. The closure has been dropped, on the thread that tried.
+/// The reason why an event was not posted. The closure has been dropped, on the thread that posted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PostError {
@@ -47,13 +47,13 @@ impl fmt::Display for PostError {
 
 impl std::error::Error for PostError {}
 
-/// The owner's end. It stays on its thread.
+/// The owner's side of the queue. It stays on its thread.
 pub struct EventQueue {
     shared: Arc<Shared>,
     stays_here: PhantomData<*const ()>,
 }
 
-/// The end for everybody else: cheap to clone, usable from any thread.
+/// The side for all others: cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct Poster {
     shared: Arc<Shared>,
@@ -61,9 +61,9 @@ pub struct Poster {
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Are there events? Written under the lock; whoever has been rung sees it.
+    /// Are there events? Written under the lock; the owner sees it after it was unparked.
     any: AtomicBool,
-    /// Those who will post: see [`Promise`].
+    /// How many [`Promise`]s to post there are.
     promises: AtomicUsize,
     limit: usize,
     bell: Arc<Bell>,
@@ -77,7 +77,7 @@ struct Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that can panic runs under the lock but the growth of the deque, which leaves it
+        // The only thing under the lock that can panic is the growth of the deque, which leaves it
         // whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,7 +97,7 @@ impl EventQueue {
         Ok(EventQueue::with_bell(limit, Bell::polled(Signal::new()?)))
     }
 
-    /// The queue of a thread that sleeps on the bell itself.
+    /// The queue of a thread that sleeps on the parker itself.
     pub(crate) fn of_loop(limit: usize) -> io::Result<EventQueue> {
         Ok(EventQueue::with_bell(limit, Bell::new(Signal::new()?)))
     }
@@ -120,20 +120,20 @@ impl EventQueue {
         }
     }
 
-    /// What ends the owner's sleep.
+    /// The parker that ends the owner's sleep.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.shared.bell
     }
 
-    /// An end to post through.
+    /// Another side to post through.
     pub fn poster(&self) -> Poster {
         Poster {
             shared: self.shared.clone(),
         }
     }
 
-    /// Runs the events that are there now; what they post waits for the next call, so this ends.
-    /// Answers how many ran.
+    /// Runs the events that are there now. Events that they post wait for the next call, so this
+    /// ends. Returns how many ran.
     ///
     /// When an event panics, the panic goes on to the caller; the events behind it stay and are run
     /// by the next call.
@@ -143,14 +143,14 @@ impl EventQueue {
         }
         let count = {
             let queue = self.shared.lock();
-            // Without events it was an interrupt, which is for the wait to come.
+            // Without events it was an interrupt, which is to end the next wait.
             if !queue.events.is_empty() && self.shared.bell.is_rung() {
                 self.shared.bell.silence();
             }
             queue.events.len()
         };
         for i in 0..count {
-            // Not held while the event runs.
+            // The lock is not held while the event runs.
             match self.shared.pop() {
                 Some(event) => thrown::guest(event),
                 None => return i, // an event has pumped
@@ -159,12 +159,12 @@ impl EventQueue {
         count
     }
 
-    /// Events that wait.
+    /// How many events wait.
     pub fn len(&self) -> usize {
         self.shared.lock().events.len()
     }
 
-    /// Does no event wait?
+    /// Are there no events?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -174,8 +174,8 @@ impl EventQueue {
         self.shared.promises.load(Ordering::Acquire) > 0
     }
 
-    /// Silences the descriptor: to be called when it is readable, before
-    /// [`run_pending`](Self::run_pending). What is posted from then on makes it readable again.
+    /// Makes the descriptor not readable any more: to be called when it is readable, before
+    /// [`run_pending`](Self::run_pending). A post after this makes it readable again.
     pub fn acknowledge(&self) {
         self.shared.bell.silence();
     }
@@ -189,7 +189,7 @@ impl AsRawFd for EventQueue {
 }
 
 impl EventQueue {
-    /// From now on posts are refused. Answers whether there were events; they are dropped.
+    /// From now on posts are refused. The events are dropped; returns whether there were any.
     pub(crate) fn close(&self) -> bool {
         let left = {
             let mut queue = self.shared.lock();
@@ -216,13 +216,14 @@ impl Poster {
     /// Has the owner run `event` when it pumps next, and ends its wait. Errors: [`PostError`];
     /// `event` is dropped then.
     ///
-    /// Cost: one allocation, a short lock, and a system call when the owner sleeps (or polls the
-    /// descriptor itself, and has not been told yet).
+    /// Cost: one allocation, a short lock, and a system call when the owner sleeps (or when it
+    /// polls the descriptor itself, which is not readable yet).
     pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
         self.push(Box::new(event), self.shared.limit)
     }
 
-    /// As [`post`](Self::post), beyond the limit: for what is bounded elsewhere and must arrive.
+    /// As [`post`](Self::post), beyond the limit: for events that are bounded elsewhere and must
+    /// arrive.
     pub(crate) fn post_always(
         &self,
         event: impl FnOnce() + Send + 'static,
@@ -230,21 +231,22 @@ impl Poster {
         self.push(Box::new(event), usize::MAX)
     }
 
-    /// The owner is to count on something being posted, until the promise is dropped.
+    /// Tells the owner to expect a post, until the promise is dropped.
     pub(crate) fn promise(&self) -> Promise {
         self.shared.promises.fetch_add(1, Ordering::Relaxed);
         Promise(self.clone())
     }
 
-    /// Ends the owner's wait, or its next one, with nothing to do.
+    /// Ends the owner's wait, or its next one, without an event.
     pub fn interrupt(&self) {
         self.shared.bell.ring();
     }
 
     fn push(&self, event: Event, limit: usize) -> Result<(), PostError> {
-        // What is refused is dropped after the lock: a destructor may post.
+        // A refused event is dropped after the lock is released: its destructor may post.
         let refused = if self.shared.origin.is_lost() {
-            // A thread of another process, which may have kept the lock.
+            // The owner is a thread of the parent process, which may have held the lock at the
+            // fork.
             Some((event, PostError::Closed))
         } else {
             let mut queue = self.shared.lock();
@@ -255,7 +257,7 @@ impl Poster {
                     queue.events.push_back(event);
                     self.shared.any.store(true, Ordering::Relaxed);
                     drop(queue);
-                    // Not under the lock: the owner wakes up and wants it.
+                    // The lock is not held here, since the owner wakes up and takes it.
                     self.shared.bell.ring();
                     None
                 }
@@ -265,7 +267,7 @@ impl Poster {
     }
 }
 
-/// Somebody will post. Dropped, it ends the owner's wait, so that it looks whether there is
+/// A promise to post. Its drop ends the owner's wait, so that the owner looks whether there is
 /// anything left to wait for.
 pub(crate) struct Promise(Poster);
 
@@ -277,7 +279,7 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        // Release: what was posted before is seen by who finds that nobody promises any more.
+        // Release: an owner that finds no promise any more sees all that was posted before.
         self.0.shared.promises.fetch_sub(1, Ordering::Release);
         self.0.interrupt();
     }
@@ -367,7 +369,7 @@ mod tests {
                 })
             })
             .collect();
-        // Always waits first: an event without a ring would leave this waiting.
+        // It always waits first: an event that does not end the wait would leave this waiting.
         while ran.load(Ordering::Relaxed) < 4 * EACH {
             assert!(
                 readable(&queue, Duration::from_secs(10)),

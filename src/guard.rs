@@ -1,6 +1,6 @@
 //! Flags that are set for a scope.
 //!
-//! A guard puts back what it found, so guards nest. None can be sent to another
+//! A guard restores the state that it found, so guards nest. No guard can be sent to another
 //! thread.
 
 use core::marker::PhantomData;
@@ -16,14 +16,13 @@ pub struct Atomic {
     _not_send: PhantomData<*mut ()>,
 }
 
-/// Makes the running tasklet atomic until the guard is dropped: no budget of a
-/// [`run_with`](crate::run_with) interrupts it, and its thread's host lock
-/// (`thread::HostLock`) is not given up because its turn is up. It still switches
-/// when it blocks or schedules, and a wait gives the lock up.
+/// Makes the running tasklet atomic until the guard is dropped. No budget of a
+/// [`run_with`](crate::run_with) interrupts it, and the end of its turn does not make it give up
+/// its thread's host lock (`thread::HostLock`). It still switches when it blocks or schedules, and
+/// a wait gives the lock up.
 ///
-/// As in Stackless, the guard puts the flag back on the tasklet that is running
-/// *when it is dropped*: a guard that is moved to another tasklet ends there.
-/// Costs a few instructions.
+/// As in Stackless, the guard restores the flag of the tasklet that is running *when it is
+/// dropped*, also if the guard was moved to that tasklet. It costs a few instructions.
 ///
 /// ```
 /// let me = hardswitch::current();
@@ -56,11 +55,11 @@ pub struct BlockTrap {
     before: bool,
 }
 
-/// Forbids the running tasklet to block until the guard is dropped: what would
-/// block fails with [`Error::BlockTrap`](crate::Error::BlockTrap) and changes
-/// nothing. For callbacks that must come back.
+/// Forbids the running tasklet to block until the guard is dropped: an operation that would block
+/// fails with [`Error::BlockTrap`](crate::Error::BlockTrap) and changes nothing. It is for
+/// callbacks that must come back.
 ///
-/// The guard puts the flag back on the same tasklet.
+/// The guard restores the flag of the same tasklet.
 pub fn block_trap() -> BlockTrap {
     let tasklet = current();
     let before = tasklet.set_block_trap(true);
@@ -80,14 +79,14 @@ pub struct SwitchTrap {
     _not_send: PhantomData<*mut ()>,
 }
 
-/// Forbids every switch of the thread until the guard is dropped: what would
-/// switch fails with [`Error::SwitchTrap`](crate::Error::SwitchTrap) and changes
-/// nothing. Adds a level to [`switch_trap`].
+/// Forbids every switch of the thread until the guard is dropped: an operation that would switch
+/// fails with [`Error::SwitchTrap`](crate::Error::SwitchTrap) and changes nothing. It adds a level
+/// to [`switch_trap`].
 ///
-/// For code in which a switch would break what is not this library's. Above all the
-/// initialisers of thread-locals and of what is made once (`thread_local!`, `OnceLock`,
-/// `LazyLock`, `Once`): another tasklet of the thread would find the value half made, or wait
-/// for ever for itself. If an initialiser calls code that might switch, hold this guard in it:
+/// It is for code of others that a switch would break; above all for initialisers of thread-locals
+/// and of values that are made once (`thread_local!`, `OnceLock`, `LazyLock`, `Once`). Another
+/// tasklet of the thread would find the value half made, or wait for ever for its own thread. If an
+/// initialiser calls code that might switch, hold this guard in it:
 ///
 /// ```
 /// thread_local! {

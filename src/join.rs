@@ -1,4 +1,4 @@
-//! Tasklets with a result that somebody waits for.
+//! Tasklets with a result that another tasklet waits for.
 //!
 //! | to wait for | |
 //! |---|---|
@@ -33,18 +33,18 @@ use crate::tasklet::{Builder, Tasklet};
 
 /// A tasklet's result, once it has ended. Dropping the handle changes nothing.
 ///
-/// What ends the tasklet with an error, or a panic, is the result of who joins it; it
-/// does not come out of [`run`](crate::run), and no error handler is asked. That it was
-/// killed is [`StateError::Killed`]: [`Error::Exit`] always means the one who gets it.
+/// An error or a panic of the tasklet is the result of the `join`; it does not come out of
+/// [`run`](crate::run), and no error handler is asked. If the tasklet was killed the result is
+/// [`StateError::Killed`]: [`Error::Exit`] always means the tasklet that gets it.
 ///
-/// Who comes first has the result; then others who wait get [`Error::Closed`]. It stays
-/// until somebody has it: who is killed before it is back from `join` leaves it to the next.
+/// The first `join` gets the result; then others that wait get [`Error::Closed`]. The result stays
+/// until a `join` has returned it: a tasklet that is killed in `join` leaves it to the next one.
 pub struct JoinHandle<T: 'static> {
     tasklet: Tasklet,
     outcome: QueueChannel<T>,
 }
 
-/// The end of the tasklet: says how it was, also when the function never ran.
+/// Tells the result when the tasklet ends, also when its function never ran.
 struct Ending<T: 'static>(QueueChannel<T>);
 
 impl<T: 'static> Drop for Ending<T> {
@@ -55,8 +55,7 @@ impl<T: 'static> Drop for Ending<T> {
     }
 }
 
-/// Makes a tasklet that runs `f`, as [`spawn`](crate::spawn) does. Costs two allocations
-/// more.
+/// Makes a tasklet that runs `f`, as [`spawn`](crate::spawn) does. It costs two allocations more.
 ///
 /// # Errors
 /// As [`spawn`](crate::spawn).
@@ -64,7 +63,7 @@ pub fn spawn<T: 'static>(f: impl FnOnce() -> Result<T> + 'static) -> Result<Join
     spawn_with(Tasklet::builder(), f)
 }
 
-/// As [`spawn`], as the builder says.
+/// As [`spawn`], with the settings of the builder.
 ///
 /// # Errors
 /// As [`Builder::spawn`].
@@ -81,7 +80,7 @@ pub fn spawn_with<T: 'static>(
             Ok(())
         });
         if matches!(ended, Err(Error::Exit)) {
-            // It is told so as one that never ran is.
+            // The drop of `Ending` tells that it was killed, as for a tasklet that never ran.
             return Err(Error::Exit);
         }
         let outcome = ended.and_then(|()| value.ok_or(Error::ValueLost));
@@ -92,7 +91,7 @@ pub fn spawn_with<T: 'static>(
 }
 
 impl<T: 'static> JoinHandle<T> {
-    /// The tasklet: to name, kill or look at.
+    /// The tasklet, for its name, its state or a kill.
     pub fn tasklet(&self) -> &Tasklet {
         &self.tasklet
     }
@@ -102,17 +101,17 @@ impl<T: 'static> JoinHandle<T> {
         self.outcome.is_concluded()
     }
 
-    /// Waits until it has ended, and takes its result.
+    /// Waits until the tasklet has ended, and takes its result.
     ///
     /// # Errors
-    /// What the tasklet ended with: its own error, [`Error::Panicked`],
-    /// [`StateError::Killed`]. What a [wait](QueueChannel::receive) can fail with.
+    /// Those of the tasklet: its own error, [`Error::Panicked`], [`StateError::Killed`]. Those of
+    /// the [wait](QueueChannel::receive).
     pub fn join(self) -> Result<T> {
         self.outcome.receive()
     }
 
-    /// As [`JoinHandle::join`] or, with a time, [`JoinHandle::join_timeout`]. What the tasklet
-    /// ended with is told from why the wait has ended.
+    /// As [`JoinHandle::join`] or, with a time, [`JoinHandle::join_timeout`]. It distinguishes an
+    /// error of the tasklet from an error of the wait.
     pub(crate) fn wait(&self, time: Option<Duration>) -> Result<T, WaitError> {
         match time {
             Some(time) => self.outcome.receive_timeout_or(time),
@@ -120,7 +119,7 @@ impl<T: 'static> JoinHandle<T> {
         }
     }
 
-    /// Has somebody had its result?
+    /// Has its result been taken?
     pub(crate) fn is_taken(&self) -> bool {
         self.outcome.is_closing()
     }
@@ -155,31 +154,31 @@ impl<T: 'static> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Waits for all; their results, in the order of the handles.
+/// Waits for all tasklets, and returns their results in the order of the handles.
 ///
 /// # Errors
-/// That of the first, in this order, that has failed; the others go on. As
+/// The error of the first tasklet, in this order, that has failed; the others go on. Otherwise as
 /// [`JoinHandle::join`].
 pub fn all<T: 'static>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Result<Vec<T>> {
     handles.into_iter().map(JoinHandle::join).collect()
 }
 
-/// Waits for each, as they end.
+/// Waits for each tasklet, in the order in which they end.
 pub fn each<T: 'static>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Each<T> {
     Each {
         left: handles.into_iter().enumerate().collect(),
     }
 }
 
-/// See [`each`]. An item is a tasklet's number among the handles, and its result; or why
-/// the wait has failed, which changes nothing. Those that have ended already come first,
-/// in the order of the handles. Costs O(those left) for each.
+/// See [`each`]. An item is a tasklet's number among the handles, and its result; or an error of
+/// the wait, which changes nothing. Tasklets that have ended already come first, in the order of
+/// the handles. Each item costs O(tasklets left).
 pub struct Each<T: 'static> {
     left: Vec<(usize, JoinHandle<T>)>,
 }
 
 impl<T: 'static> Each<T> {
-    /// The handles of those that are left.
+    /// The handles of the tasklets that are left.
     pub fn into_rest(self) -> impl Iterator<Item = JoinHandle<T>> {
         self.left.into_iter().map(|(_, handle)| handle)
     }

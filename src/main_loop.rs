@@ -1,35 +1,37 @@
-//! The loop that a thread's tasklets live on: events from other threads, sockets, timers, and
-//! running who is runnable.
+//! The loop that serves a thread's tasklets: events from other threads, sockets, timers, and runs
+//! of runnable tasklets.
 //!
-//! Two ways to drive it:
+//! There are two ways to drive it:
 //!
-//! | | for | call |
-//! |---|---|---|
-//! | tick-driven | a game, which has a frame to draw: never waits | [`MainLoop::tick`] or [`MainLoop::tick_for`] once a frame |
-//! | free-running | a server, a tool, a test: sleeps in the system while there is nothing to do | [`MainLoop::run_until_idle`], [`MainLoop::run`] |
+//! * Tick-driven, for a game, which has a frame to draw: [`MainLoop::tick`] or
+//!   [`MainLoop::tick_for`] once a frame. It never waits.
+//! * Free-running, for a server, a tool, a test: [`MainLoop::run_until_idle`] or [`MainLoop::run`].
+//!   It sleeps in the system while there is nothing to do.
 //!
 //! ```text
-//!   pump:  run posted events ─► poll the sockets (wait ≤ next timer, wake-up or limit) ─► wake whose time has come, run timers
+//!   pump:  run posted events
+//!          ─► poll the sockets (wait ≤ next timer, wake-up or limit)
+//!          ─► end the waits whose time has come, run timers
 //!   then:  run the tasklets that were woken
 //! ```
 //!
 //! A socket operation, [`sleep`] or a wait in [`sync`](crate::sync) called *from the main tasklet*
-//! drives the loop itself until it is done, and so does whoever blocks on a channel as the last one
-//! that can run; so a program that never makes a `MainLoop` works too. Tasklets that wait while
-//! main is busy elsewhere wait for main's next pump.
+//! drives the loop itself until it is done. So does a tasklet that blocks on a channel when no
+//! other can run. So a program that never makes a `MainLoop` works too. While main is busy
+//! elsewhere, tasklets that wait depend on main's next pump.
 //!
 //! The loop may be driven from any tasklet of its thread, also nested: an event or a tasklet may
 //! pump.
 //!
-//! **Who never waits starves nobody.** A free-running loop pumps after 256 turns of tasklets at the
-//! latest, so those who only give way, or hand values to and fro, keep no timer, socket or event
-//! waiting (a [`run`](crate::run) of a tasklet is not cut short: it comes back first). Main pumps
-//! after each round of the others while it waits itself. A tick pumps once, then runs all who can
-//! run: [`MainLoop::tick_for`] has a limit. A socket whose data never ends lets the others run
-//! [every MiB](crate::net::BURST), and after each operation that failed. What need not wait does
-//! not give way: channels whose partner is there go by their preference; a free lock, a permit, a
-//! value in a queue are taken at once, however often. No tasklet is interrupted between two calls
-//! of the library.
+//! **Tasklets that never wait do not starve the others.** A free-running loop pumps after 256 turns
+//! of tasklets at the latest. So tasklets that only give way, or hand values to and fro, keep no
+//! timer, socket or event waiting. (A [`run`](crate::run) of a tasklet is not cut short: it comes
+//! back first.) Main pumps after each round of the others while it waits itself. A tick pumps once,
+//! then runs all that can run; [`MainLoop::tick_for`] has a limit. A socket whose data never ends
+//! lets the others run [every MiB](crate::net::BURST), and after each operation that failed. An
+//! operation that need not wait does not give way: a channel whose partner is there goes by its
+//! preference; a free lock, a permit, a value in a queue are taken at once, however often. No
+//! tasklet is interrupted between two calls of the library.
 
 use crate::core::run::{run_or, run_with_or};
 use crate::core::scheduler::schedule_or;
@@ -46,13 +48,13 @@ use std::time::{Duration, Instant};
 
 /// Blocks the calling tasklet for at least `time`; the others run meanwhile.
 ///
-/// Zero lets the others run once, as `schedule()` does. A time beyond what the clock can tell is
-/// for ever. Errors: what was thrown at the tasklet while it slept ([`Error::Exit`] when it was
-/// killed), [`Error::BlockTrap`]; [`Error::Deadlock`] for ever alone, when nothing could wake
-/// anybody.
+/// Zero lets the others run once, as `schedule()` does. A time beyond the range of the clock is no
+/// limit. Errors: an error that was thrown at the tasklet while it slept ([`Error::Exit`] when it
+/// was killed), [`Error::BlockTrap`]; only without a limit, [`Error::Deadlock`] when nothing could
+/// wake anybody.
 ///
-/// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. Woken by the
-/// [pump](MainLoop::pump) after its time.
+/// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. The [pump](MainLoop::pump)
+/// after its time wakes it.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -66,7 +68,7 @@ pub fn sleep(time: Duration) -> Result<()> {
     Ok(sleep_or(time)?)
 }
 
-/// As [`sleep`]; the error can tell what was thrown.
+/// As [`sleep`]; the error says whether it was thrown.
 pub(crate) fn sleep_or(time: Duration) -> Result<(), WaitError> {
     if time.is_zero() {
         return schedule_or();
@@ -80,7 +82,7 @@ pub(crate) fn sleep_or(time: Duration) -> Result<(), WaitError> {
     }
 }
 
-/// As [`sleep`], until a moment; a past one lets the others run once.
+/// As [`sleep`], until a moment. If that is past, the others run once.
 pub fn sleep_until(until: Instant) -> Result<()> {
     Ok(sleep_until_or(until)?)
 }
@@ -95,7 +97,7 @@ fn sleep_until_or(until: Instant) -> Result<(), WaitError> {
     Ok(())
 }
 
-/// The calling thread's loop. A handle; it stays on its thread.
+/// The calling thread's loop. It is a handle, and stays on its thread.
 ///
 /// ```
 /// use hardswitch::MainLoop;
@@ -113,11 +115,11 @@ pub struct MainLoop {
 }
 
 /// How many turns tasklets have at most before a free-running loop pumps again. A pump that finds
-/// nothing costs about as much as ten of them, or a hundred if sockets are waited for.
+/// nothing costs about as much as ten turns, or a hundred if there are waits for sockets.
 const TURNS: u64 = 256;
 
 impl MainLoop {
-    /// The calling thread's; made on first use. Errors: the operating system has no descriptor
+    /// The calling thread's loop, made on first use. Errors: the operating system has no descriptor
     /// left; the thread is ending.
     pub fn current() -> Result<MainLoop> {
         Ok(MainLoop {
@@ -133,15 +135,15 @@ impl MainLoop {
         }
     }
 
-    /// Runs posted events, polls the sockets, wakes tasklets whose wait is over; runs none of them.
-    /// Answers how much was done: events run plus waits ended.
+    /// Runs posted events, polls the sockets, ends the waits that are over; but does not run the
+    /// tasklets. Returns how much was done: events run plus waits ended.
     ///
-    /// Waits for at most `limit` (`None`: as long as it takes), no longer than until the next
-    /// timer, and not at all while tasklets are runnable or events are there. An interrupt ends the
-    /// wait, so does a signal.
+    /// Waits for at most `limit` (`None`: no limit), no longer than until the next timer, and not
+    /// at all while tasklets are runnable or events are there. An interrupt ends the wait, and so
+    /// does a signal.
     ///
-    /// Errors: those of the system's `poll` itself (out of memory); what was thrown at the caller
-    /// meanwhile: by another thread, or by a [time](crate::time::timeout) that is up.
+    /// Errors: those of the system's `poll` itself (out of memory); an error that was thrown at the
+    /// caller meanwhile, by another thread or by a [time limit](crate::time::timeout).
     ///
     /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does
     /// not wait.
@@ -149,7 +151,7 @@ impl MainLoop {
         Ok(self.pump_or(limit)?)
     }
 
-    /// As [`pump`](Self::pump); the error can tell what was thrown.
+    /// As [`pump`](Self::pump); the error says whether it was thrown.
     pub(crate) fn pump_or(&self, limit: Option<Duration>) -> Result<usize, WaitError> {
         let done = self.reactor.pump(limit).map_err(WaitError::Hindered)?;
         crate::thread::raise().map_err(WaitError::Thrown)?;
@@ -160,8 +162,8 @@ impl MainLoop {
     /// or done (`hardswitch::run()`).
     ///
     /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see
-    /// [`tick_for`](Self::tick_for). Errors: those of `pump`; the uncaught error of a tasklet, the
-    /// others stay queued for the next tick.
+    /// [`tick_for`](Self::tick_for). Errors: those of `pump`; the uncaught error of a tasklet,
+    /// after which the others stay queued for the next tick.
     pub fn tick(&self) -> Result<()> {
         Ok(self.tick_or()?)
     }
@@ -171,12 +173,12 @@ impl MainLoop {
         run_or()
     }
 
-    /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Answers whether
+    /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Returns whether
     /// all were run until they blocked.
     ///
-    /// The clock is looked at on every switch ([`run_with`](crate::run_with)), after one turn at
-    /// least. Who did not get a turn is first in the next tick, so nobody starves; a tasklet that
-    /// never gives way keeps its turn.
+    /// The clock is looked at on every switch ([`run_with`](crate::run_with)), but at least one
+    /// tasklet has its turn. Tasklets that got no turn are first in the next tick, so nobody
+    /// starves. A tasklet that never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
         Ok(self.tick_for_or(budget)?)
     }
@@ -188,13 +190,14 @@ impl MainLoop {
         Ok(run_with_or(crate::Budget::time(left))?.runnable == 0)
     }
 
-    /// Pumps, waits and runs tasklets until none of them is runnable, sleeping, at a socket, in an
-    /// offload call or in a wait of [`sync`](crate::sync), no timer waits and nobody has a [`Work`]
-    /// guard, or until [stopped](Remote::stop). Tasklets that are blocked on channels alone are
-    /// left so, and so is what waits for a simulated clock that stands still; those on channels
-    /// between threads are waited for as long as another thread that uses the library can run.
+    /// Pumps, waits and runs tasklets until it is idle, or until it is [stopped](Remote::stop). It
+    /// is idle when no tasklet is runnable, sleeping, at a socket, in an offload call or in a wait
+    /// of [`sync`](crate::sync), there is no timer, and nobody has a [`Work`] guard. It does not
+    /// wait for tasklets that are blocked on local channels, nor for a simulated clock that stands
+    /// still. It waits for tasklets on channels between threads as long as another thread that uses
+    /// the library can run.
     ///
-    /// Errors: those of [`tick`](Self::tick). Calling it again goes on; a stop that came meanwhile
+    /// Errors: those of [`tick`](Self::tick). To call it again goes on; a stop that came meanwhile
     /// ends that call.
     pub fn run_until_idle(&self) -> Result<()> {
         Ok(self.free_run(true)?)
@@ -206,8 +209,8 @@ impl MainLoop {
         Ok(self.free_run(false)?)
     }
 
-    /// [`run_until_idle`](Self::run_until_idle) or [`run`](Self::run); the error can tell what was
-    /// thrown.
+    /// [`run_until_idle`](Self::run_until_idle) or [`run`](Self::run); the error says whether it
+    /// was thrown.
     pub(crate) fn free_run(&self, until_idle: bool) -> Result<(), WaitError> {
         let running = Running::begin(&self.reactor);
         self.run_on(until_idle)?;
@@ -217,7 +220,7 @@ impl MainLoop {
 
     fn run_on(&self, until_idle: bool) -> Result<(), WaitError> {
         loop {
-            // Those who can still run after that wait for a pump that does not wait.
+            // If tasklets can still run after these turns, the next pump does not wait.
             crate::core::run::run_for(TURNS)?;
             if self.reactor.stop().load(Ordering::Acquire) {
                 return Ok(());
@@ -254,19 +257,19 @@ impl MainLoop {
         self.reactor.next_deadline()
     }
 
-    /// Tasklets that wait for sockets, and timers (sleepers, timeouts, those of
-    /// [`timer`](crate::timer)).
+    /// How many tasklets wait for sockets, and how many timers there are (sleepers, timeouts, those
+    /// of [`timer`](crate::timer)).
     pub fn waiting(&self) -> (usize, usize) {
         self.reactor.waiting()
     }
 
-    /// Polls through `backend` from now on, under the [shim](crate::net::shim), instead of the
-    /// operating system's `poll`; answers the one that was there. For ports and for tests.
+    /// From now on polls through `backend`, under the [shim](crate::net::shim), instead of the
+    /// operating system's `poll`; returns the previous backend. It is for ports and for tests.
     ///
-    /// While it polls, the loop is at rest: what the backend calls must not switch, wait or pump,
-    /// and fails with [`Error::SwitchTrap`] or [`Error::BlockTrap`] where it would. It may replace
-    /// itself; then it is dropped when it has come back, and the answer is the system's. A panic of
-    /// a backend goes on to who pumps.
+    /// While the backend polls, the loop counts as asleep: code that the backend calls must not
+    /// switch, wait or pump. If it tries, that fails with [`Error::SwitchTrap`] or
+    /// [`Error::BlockTrap`]. The backend may replace itself; then it is dropped after its call, and
+    /// this returns the system's. A panic of a backend goes on to the caller of the pump.
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.reactor.set_backend(backend)
     }
@@ -282,8 +285,8 @@ impl fmt::Debug for MainLoop {
     }
 }
 
-/// The outermost free run forgets a stop when it is over; nested ones leave it for the outer ones,
-/// and one that fails for the next.
+/// A free run. The outermost one clears the stop flag when it is over. A nested one leaves it set
+/// for the outer ones, and one that fails leaves it set for the next run.
 struct Running<'a>(&'a Reactor);
 
 impl<'a> Running<'a> {
@@ -307,10 +310,10 @@ impl Drop for Running<'_> {
     }
 }
 
-/// A loop, for other threads: cheap to clone, usable from anywhere.
+/// A reference to a loop for other threads: cheap to clone, usable from anywhere.
 ///
-/// To have one promises nothing: a loop whose `Remote`s are all that is left is idle, and who
-/// blocks there is told of the deadlock. Who will post says so by a [`Work`] guard.
+/// It promises nothing: a loop that only has `Remote`s left is idle, and a tasklet that blocks
+/// there is told of the deadlock. A thread that will post says so by a [`Work`] guard.
 #[derive(Clone, Debug)]
 pub struct Remote {
     poster: Poster,
@@ -322,8 +325,8 @@ impl Remote {
     /// gone, or has not pumped for [`DEFAULT_LIMIT`](crate::event::DEFAULT_LIMIT) events; `event`
     /// is dropped then.
     ///
-    /// An event runs on the tasklet that pumps: it may send on channels with a waiting receiver and
-    /// spawn tasklets; what blocks for long belongs into a tasklet.
+    /// An event runs on the tasklet that pumps. It may send on channels with a waiting receiver and
+    /// spawn tasklets; work that blocks for long belongs in such a tasklet.
     pub fn post(&self, event: impl FnOnce() + Send + 'static) -> Result<(), PostError> {
         self.poster.post(event)
     }
@@ -342,19 +345,20 @@ impl Remote {
     }
 
     /// Ends [`MainLoop::run`] or [`MainLoop::run_until_idle`] once the tasklets that are runnable
-    /// have run until they wait, or have had 256 turns; before the next one if none is under way.
+    /// have run until they wait, or have had 256 turns. If neither is under way, ends the next one.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.poster.interrupt();
     }
 }
 
-/// Says that its holder, on any thread, will post to a loop: until it is dropped the loop is not
-/// idle. So [`MainLoop::run_until_idle`] goes on, and who is the last one to block there, on a
-/// channel say, sleeps instead of getting [`Error::Deadlock`] (if the process has other threads).
+/// A promise that its holder, on any thread, will post to a loop: until it is dropped the loop is
+/// not idle. So [`MainLoop::run_until_idle`] goes on. And if the last runnable tasklet of the
+/// thread blocks, on a channel say, the thread sleeps instead of failing with [`Error::Deadlock`]
+/// (if the process has other threads).
 ///
-/// For threads that the library knows nothing of, as long as they have work for the loop. A
-/// [`Remote`] is free to be kept by anybody.
+/// It is for threads that the library knows nothing of, as long as they have work for the loop. A
+/// [`Remote`] may be kept by anybody.
 ///
 /// ```
 /// use hardswitch::MainLoop;
@@ -377,7 +381,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// The loop.
+    /// A reference to the loop.
     pub fn remote(&self) -> Remote {
         Remote {
             poster: self.promise.poster().clone(),
@@ -387,7 +391,7 @@ impl Work {
 }
 
 impl Clone for Work {
-    /// One more promise: the loop waits until both are dropped.
+    /// Makes one more promise: the loop waits until both are dropped.
     fn clone(&self) -> Work {
         self.remote().work()
     }

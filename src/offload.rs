@@ -2,26 +2,28 @@
 //!
 //! ```text
 //!   tasklet ─ call(f) ─►  job queue (bounded) ─►  worker thread: f()
-//!      │ blocks                                         │ result, or panic, is put into the job
-//!      ▼                                                ▼
-//!   other tasklets run                    the tasklet waits still:   a letter to its thread, unless it has seen the result already
-//!      ▲                                  it has abandoned the call: an event for its thread, which calls the callback
+//!      │ blocks                                         │ puts the result, or the panic,
+//!      ▼                                                ▼ into the job
+//!   other tasklets run                    if the tasklet still waits and has not seen the
+//!      ▲                                     result yet: a message to its thread
+//!      │                                  if it has abandoned the call: an event for its
+//!      │                                     thread, which calls the callback
 //!      └──────────── woken by the main loop's pump ◄────┘
 //! ```
 //!
-//! The result, or the panic, of the closure is claimed by the tasklet that asked, on its thread. A
-//! tasklet that does not wait any more (killed, timed out) abandons its call: the closure still
-//! runs to its end on the worker, since nothing can stop a blocked thread, and its result goes to
-//! the [abandonment callback](Call::on_abandoned), through the [event queue](crate::event) of the
-//! thread that asked.
+//! The tasklet that made the call claims the result, or the panic, of the closure, on its thread. A
+//! tasklet that does not wait any more (killed, timed out) abandons its call. The closure still
+//! runs to its end on the worker, since nothing can stop a blocked thread; its result goes to the
+//! [abandonment callback](Call::on_abandoned), through the [event queue](crate::event) of the
+//! thread that made the call.
 //!
-//! Threads are started when there is work for them, up to the pool's number, and stay. No thread is
-//! started by a program that never calls.
+//! Threads are started when there is work for them, up to the pool's number, and stay. A program
+//! that never calls starts none.
 //!
 //! Most calls that are worth a thread take long; but those that do not should not cost two wake-ups
-//! of threads. So a worker that has done its job looks for the next one for a while before it
-//! sleeps, and a tasklet that has nobody else to run looks for the result. Both for no longer than
-//! the `spin` of the caller's [settings](crate::Settings), and both learn when it is in vain.
+//! of threads. So a worker that has done its job spins for the next one before it sleeps, and a
+//! tasklet spins for the result if no other tasklet of its thread can run. Both spin no longer than
+//! the `spin` of the caller's [settings](crate::Settings), and both do it less when it was in vain.
 
 use crate::core::runtime::Runtime;
 use crate::core::scheduler;
@@ -43,14 +45,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What a pool may use.
+/// What a pool may use at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Threads, at most. At least 1.
+    /// Threads, at most. 1 or more.
     pub threads: usize,
-    /// Stack of each thread in bytes; the system's minimum if that is more.
+    /// Stack of each thread, in bytes; if the system's minimum is larger, that.
     pub stack_size: usize,
-    /// Calls that may wait for a thread. At least 1.
+    /// Calls that may wait for a thread. 1 or more.
     pub queue: usize,
 }
 
@@ -76,26 +78,27 @@ impl Settings {
     }
 }
 
-/// Runs `f` on a worker of the process's pool, blocks the tasklet meanwhile, and answers what `f`
-/// returns.
+/// Runs `f` on a worker of the process's pool, blocks the tasklet meanwhile, and returns the result
+/// of `f`.
 ///
-/// A job may call a pool, also the one that makes it: if none of its workers is free, `f` runs at
-/// once on the caller's thread, and no time limit is looked at meanwhile. What a job spawns runs on
-/// the worker before the call is over, until it ends or waits; what still waits is killed then, and
-/// timers and events of the job's own are dropped.
+/// A job may call a pool, also its own: if no worker of that pool is free, `f` runs at once on the
+/// caller's thread, without a time limit. Tasklets that a job spawns run on the worker before the
+/// call is over, until they end or wait. Those that wait then are killed, and the job's own timers
+/// and events are dropped.
 ///
 /// From the main tasklet, the wait runs the [main loop](crate::main_loop). Errors:
 ///
-/// | error | why |
-/// |---|---|
-/// | [`Error::Panicked`] | `f` panicked |
-/// | `Exit`, `Thrown`, ... | the tasklet was killed, or something was thrown at it, while it waited; `f` runs on, its result is dropped |
-/// | [`Error::BlockTrap`] | the tasklet must not block; `f` was not run |
-/// | [`Error::Io`] | the pool's queue is full (`WouldBlock`), the pool was shut down (`NotConnected`), no thread can be made (`Other`, with the system's error as its source); `f` was not run |
+/// * [`Error::Panicked`]: `f` panicked.
+/// * `Exit`, `Thrown`, ...: the tasklet was killed, or something was thrown at it, while it waited;
+///   `f` runs on, and its result is dropped.
+/// * [`Error::BlockTrap`]: the tasklet must not block; `f` was not run.
+/// * [`Error::Io`]: the pool's queue is full (`WouldBlock`), the pool was shut down
+///   (`NotConnected`), or the system makes no more threads (`Other`, with the system's error as its
+///   source); `f` was not run.
 ///
 /// ```
-/// let length = hardswitch::offload::call(|| std::fs::read("/etc/hostname").map_or(0, |text| text.len()))?;
-/// assert!(length < 1000);
+/// let read = || std::fs::read("/etc/hostname").map_or(0, |text| text.len());
+/// assert!(hardswitch::offload::call(read)? < 1000);
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 pub fn call<F, R>(f: F) -> Result<R>
@@ -106,7 +109,7 @@ where
     Call::new(f).wait()
 }
 
-/// Settings of the process's pool, before its first use. Errors: [`Error::Io`], of kind
+/// Sets what the process's pool may use, before its first use. Errors: [`Error::Io`], of kind
 /// `AlreadyExists` when it is in use already, of kind `InvalidInput` for settings that
 /// [`Pool::new`] refuses.
 pub fn configure(settings: Settings) -> Result<()> {
@@ -114,13 +117,14 @@ pub fn configure(settings: Settings) -> Result<()> {
     POOL.set(pool).map_err(|_| Refusal::InUse.into())
 }
 
-/// The process's pool; made, with default settings, by its first use.
+/// The process's pool. Its first use makes it, with default settings unless [`configure`] came
+/// before.
 pub fn pool() -> &'static Pool {
     POOL.get_or_init(|| Pool::new(Settings::default()).expect("the default settings are good"))
 }
 
-/// What a pool refuses by itself: inside of the `io::Error`, whose kind the system's errors have as
-/// well.
+/// A refusal by the pool itself. It is inside of the `io::Error`, since errors of the system may
+/// have the same kind.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     InUse,
@@ -128,14 +132,14 @@ pub(crate) enum Refusal {
     Full(usize),
     Shut,
     Cancelled,
-    /// The call's worker is one of the parent's.
+    /// The call's worker is one of the parent process.
     Forked,
     /// The system makes no thread.
     NoThread(io::Error),
 }
 
 impl Refusal {
-    /// That in an error of a call.
+    /// The refusal in an error of a call, if it is one.
     #[allow(dead_code)] // for the C interface
     pub(crate) fn of(error: &Error) -> Option<&Refusal> {
         match error {
@@ -179,7 +183,7 @@ impl From<Refusal> for Error {
             Refusal::Settings(_) => ErrorKind::InvalidInput,
             Refusal::Full(_) => ErrorKind::WouldBlock,
             Refusal::Shut | Refusal::Cancelled | Refusal::Forked => ErrorKind::NotConnected,
-            // Not the system's kind: that of EAGAIN is that of a full queue.
+            // This is not the system's kind: the kind of EAGAIN means a full queue here.
             Refusal::NoThread(_) => ErrorKind::Other,
         };
         io::Error::new(kind, why).into()
@@ -188,8 +192,8 @@ impl From<Refusal> for Error {
 
 static POOL: OnceLock<Pool> = OnceLock::new();
 
-/// A call that is not made yet: with a timeout, a pool of its own, a callback for an abandoned
-/// result.
+/// A call that has not been made yet: with a timeout, a pool of its own, a callback for an
+/// abandoned result.
 ///
 /// ```
 /// use hardswitch::offload::{Call, Pool, Settings};
@@ -226,14 +230,14 @@ where
         }
     }
 
-    /// On this pool instead of the process's.
+    /// Makes the call on this pool instead of the process's.
     pub fn pool(mut self, pool: &Pool) -> Self {
         self.pool = Some(pool.clone());
         self
     }
 
-    /// Waits no longer than this; then [`Error::Timeout`], and the call is abandoned. Zero: until
-    /// the next pump.
+    /// Waits no longer than this; then the call fails with [`Error::Timeout`] and is abandoned.
+    /// Zero: until the next pump.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -241,9 +245,9 @@ where
 
     /// If the tasklet does not wait to the end, `callback` gets the outcome when there is one.
     ///
-    /// It runs once, on the tasklet's thread, inside a pump of its main loop (or, when the outcome
-    /// had arrived already, as the tasklet leaves the wait). Should the thread end before, it is
-    /// dropped.
+    /// It runs once, on the tasklet's thread, inside a pump of its main loop (or, if the outcome
+    /// has arrived already, when the tasklet leaves the wait). If the thread ends before that, the
+    /// callback is dropped.
     pub fn on_abandoned(mut self, callback: impl FnOnce(Result<R>) + 'static) -> Self {
         self.on_abandoned = Some(Box::new(callback));
         self
@@ -255,13 +259,13 @@ where
         Ok(self.wait_or()?)
     }
 
-    /// As [`wait`](Self::wait); the error can tell what was thrown.
+    /// As [`wait`](Self::wait); the error says whether it was thrown.
     pub(crate) fn wait_or(self) -> Result<R, WaitError> {
         if crate::current().block_trap() {
             return Err(WaitError::own(Error::BlockTrap));
         }
         let reactor = Reactor::current().map_err(WaitError::own)?;
-        // A time too far to be told is as good as for ever.
+        // A time beyond the range of the clock is no limit.
         let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
         let local = threads::local().map_err(WaitError::own)?;
         let sitting = local.sit_down();
@@ -300,12 +304,12 @@ where
                 WaitError::own(Error::Timeout)
             }
             Err(thrown @ WaitError::Thrown(_)) => return Err(thrown),
-            // Not what somebody threw, but why it could not go on waiting: the outcome may be
-            // there.
+            // Nobody threw this error: it is the reason why the tasklet could not go on waiting,
+            // and the outcome may be there.
             Err(hindered) => hindered,
         };
         if sitting.is_orphan() {
-            // There will be none.
+            // There will be no outcome.
             drop(waiting.on_abandoned.take());
         }
         waiting.claim().ok_or(late)?.map_err(WaitError::own)
@@ -320,7 +324,7 @@ impl<F, R> fmt::Debug for Call<F, R> {
     }
 }
 
-/// What a worker sends home.
+/// What a worker returns for a call.
 type Outcome<R> = Result<R, Failure>;
 
 enum Failure {
@@ -337,24 +341,25 @@ impl From<Failure> for Error {
     }
 }
 
-/// A call under way: what the tasklet that waits and the worker share.
+/// A call under way: the state that the waiting tasklet and the worker share.
 struct Asked<F, R> {
     seated: Seated,
     stage: Mutex<Stage<F, R>>,
 }
 
 struct Stage<F, R> {
-    /// Until a worker begins.
+    /// The closure, until a worker begins.
     f: Option<F>,
     end: End<R>,
 }
 
 enum End<R> {
-    /// The tasklet waits.
+    /// The tasklet waits for the outcome.
     Open,
-    /// The tasklet has not claimed it yet.
+    /// The outcome is there, and the tasklet has not claimed it yet.
     Done(Outcome<R>),
-    /// The tasklet waits no more. With a callback: where it is kept, and under which number.
+    /// The tasklet does not wait any more. If there is a callback: the thread that keeps it, and
+    /// its number there.
     Abandoned(Option<(Poster, u64)>),
     Over,
 }
@@ -370,9 +375,10 @@ impl<F, R> Asked<F, R> {
     }
 }
 
-/// What a worker sees of a call.
+/// A call as workers see it.
 trait Work: Send + Sync {
-    /// Makes it, or cancels it. `soon` is called when nothing is left but to tell the tasklet.
+    /// Makes the call, or cancels it. `soon` is called when the only thing left is to tell the
+    /// tasklet.
     fn run(&self, go: Go, soon: &dyn Fn());
 }
 
@@ -425,8 +431,8 @@ fn warn_of_loss() {
     log::warn!("the thread that made an offload call has ended; the call's outcome is dropped");
 }
 
-/// The tasklet's end of a call. Whatever way the tasklet leaves, it claims the outcome or abandons
-/// the call.
+/// The tasklet's side of a call. However the tasklet leaves, it claims the outcome or abandons the
+/// call.
 struct Waiting<'a, F, R: 'static> {
     job: &'a Asked<F, R>,
     reactor: Rc<Reactor>,
@@ -435,8 +441,8 @@ struct Waiting<'a, F, R: 'static> {
 }
 
 impl<F, R> Waiting<'_, F, R> {
-    /// The end of the wait. None: the outcome has not come in time. One that arrived together with
-    /// the deadline has.
+    /// Takes the outcome at the end of the wait; `None`: it has not come in time. An outcome that
+    /// came together with the deadline is in time.
     fn claim(&mut self) -> Option<Outcome<R>> {
         self.over = true;
         self.reactor.count_outstanding(-1);
@@ -450,13 +456,14 @@ impl<F, R> Waiting<'_, F, R> {
         }
     }
 
-    /// For the outcome to come. Where it is to be sent, and the callback's number there.
+    /// Keeps the callback until the outcome comes. Returns where the outcome is to be posted, and
+    /// the callback's number there.
     fn keep_callback(&mut self) -> Option<(Poster, u64)> {
         if Runtime::get().is_ending() {
             return None;
         }
         let callback = self.on_abandoned.take()?;
-        // Somebody wants the outcome still: the loop is not idle.
+        // Somebody still wants the outcome, so the loop is not idle.
         self.reactor.count_outstanding(1);
         let expected = Expected(self.reactor.clone());
         let expecting: Expecting = Box::new(move |outcome| {
@@ -483,14 +490,14 @@ impl<F, R> Drop for Waiting<'_, F, R> {
     }
 }
 
-/// The callbacks of this thread's abandoned calls. Workers know them by number: they must not leave
-/// their thread.
+/// The callbacks of this thread's abandoned calls. They must not leave their thread, so workers
+/// know only their numbers.
 struct Calls {
     next: Cell<u64>,
     by_number: RefCell<BTreeMap<u64, Expecting>>,
 }
 
-/// An outcome that somebody wants; until this is dropped the loop is not idle.
+/// An outcome that somebody still wants; until this is dropped the loop is not idle.
 struct Expected(Rc<Reactor>);
 
 impl Drop for Expected {
@@ -499,15 +506,15 @@ impl Drop for Expected {
     }
 }
 
-/// Gets an outcome, whatever its type.
+/// A callback that gets an outcome, whatever its type.
 type Expecting = Box<dyn FnOnce(Box<dyn Any>)>;
 
 thread_local! {
-    // Without a destructor: the thread's end drops what is in there (`let_go`).
+    // It has no destructor: `let_go` drops the content when the thread ends.
     static CALLS: ManuallyDrop<Calls> = const { ManuallyDrop::new(Calls::new()) };
 }
 
-/// The thread is ending: drops the callbacks of its abandoned calls. Answers whether there were
+/// The thread is ending: drops the callbacks of its abandoned calls. Returns whether there were
 /// any.
 pub(crate) fn let_go() -> bool {
     let calls = CALLS.with(|calls| calls.by_number.take());
@@ -519,7 +526,7 @@ pub(crate) fn next_call() -> u64 {
     CALLS.with(|calls| calls.next.get())
 }
 
-/// There will be no outcome of abandoned calls with lower numbers: drops their callbacks.
+/// Drops the callbacks of abandoned calls with lower numbers, which will have no outcome.
 pub(crate) fn forget_calls_before(number: u64) {
     let forgotten = CALLS.with(|calls| {
         let mut by_number = calls.by_number.borrow_mut();
@@ -555,7 +562,7 @@ fn come_home(number: u64, outcome: Box<dyn Any>) {
     }
 }
 
-/// A job is told whether to run or to say that it will not.
+/// Tells a job whether to run, or to report that it will not.
 #[derive(Clone, Copy)]
 enum Go {
     Run,
@@ -568,7 +575,7 @@ enum Works {
     No,
     /// It makes a job.
     Makes,
-    /// It has made one, and counts as coming for the next.
+    /// It has made a job, and counts as coming for the next one.
     Comes,
 }
 
@@ -579,14 +586,14 @@ thread_local! {
 /// A call that no worker has begun.
 struct Job {
     work: Arc<dyn Work>,
-    /// How long its caller would look for the outcome; the worker does so for the next job.
+    /// How long its caller would spin for the outcome; the worker spins as long for the next job.
     spin: Duration,
 }
 
-/// Worker threads and their queue. A handle: clones share the threads; any thread may use it.
+/// Worker threads and their queue. It is a handle: clones share the threads; any thread may use it.
 ///
-/// The last handle's drop shuts the pool down as [`shutdown`](Self::shutdown) does, and waits as
-/// long.
+/// The drop of the last handle shuts the pool down as [`shutdown`](Self::shutdown) does, and waits
+/// as long as that.
 #[derive(Clone)]
 pub struct Pool {
     owner: Arc<Owner>,
@@ -600,7 +607,8 @@ struct Shared {
     settings: Settings,
     state: Mutex<State>,
     work: Condvar,
-    /// What a worker that looks sees: jobs, or the end. Written under the lock.
+    /// What a spinning worker looks at: it is set when there are jobs, or at the end. Written under
+    /// the lock.
     beckons: AtomicBool,
 }
 
@@ -608,15 +616,16 @@ struct Shared {
 struct State {
     jobs: VecDeque<Job>,
     workers: Vec<JoinHandle<()>>,
-    /// Workers that sleep.
+    /// How many workers sleep.
     idle: usize,
-    /// Workers that look at the queue next, without being told: each takes a job, or sleeps.
+    /// How many workers are about to look at the queue without a notification: each takes a job, or
+    /// sleeps.
     coming: usize,
     shut: bool,
 }
 
 impl State {
-    /// Are there more jobs than workers that come for them by themselves?
+    /// Are there more jobs than workers that come for them without a notification?
     fn lacks_workers(&self) -> bool {
         self.jobs.len() > self.coming
     }
@@ -629,9 +638,9 @@ fn pools() -> MutexGuard<'static, Vec<Weak<Shared>>> {
     POOLS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nobody uses any pool.
+/// While this exists, nobody else uses any pool.
 pub(crate) struct Held {
-    /// Before the pools, which they borrow from.
+    /// Declared before `pools`, from which they borrow, so that they are dropped first.
     states: Vec<MutexGuard<'static, State>>,
     pools: Vec<Arc<Shared>>,
     _all: MutexGuard<'static, Vec<Weak<Shared>>>,
@@ -640,7 +649,8 @@ pub(crate) struct Held {
 pub(crate) fn hold() -> Held {
     let all = pools();
     let pools: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
-    // SAFETY: `Held` keeps the pools for longer; their states lie in the heap.
+    // SAFETY: `Held` keeps a reference to each pool and drops the guards first, and the states lie
+    // in the heap; so the guards do not outlive what they borrow.
     let state = |pool: &Arc<Shared>| unsafe {
         std::mem::transmute::<MutexGuard<'_, State>, MutexGuard<'static, State>>(pool.lock())
     };
@@ -652,12 +662,12 @@ pub(crate) fn hold() -> Held {
 }
 
 impl Held {
-    /// In a child process: the pools have no workers, and start others. What was asked for before
-    /// stays the parent's.
+    /// In a child process: the pools have no workers, and will start new ones. Calls that were made
+    /// before remain the parent's.
     pub(crate) fn forked(&mut self) {
         for (state, pool) in self.states.iter_mut().zip(&self.pools) {
-            // Neither joined nor dropped: there are no such threads, and the calls may be of
-            // threads that are not there.
+            // These are neither joined nor dropped: there are no such threads here, and the calls
+            // may belong to threads that do not exist either.
             std::mem::forget(std::mem::take(&mut state.workers));
             std::mem::forget(std::mem::take(&mut state.jobs));
             (state.idle, state.coming) = (0, 0);
@@ -667,7 +677,7 @@ impl Held {
     }
 }
 
-/// Why a call that was made before a fork has no outcome in the child.
+/// The error of a call that was made before a fork and so has no outcome in the child.
 pub(crate) fn lost_in_a_fork() -> Error {
     Refusal::Forked.into()
 }
@@ -680,7 +690,7 @@ impl Shared {
 }
 
 impl Pool {
-    /// A pool of its own; no thread is started yet. Errors: [`Error::Io`] of kind `InvalidInput`
+    /// Makes another pool; no thread is started yet. Errors: [`Error::Io`] of kind `InvalidInput`
     /// for 0 threads or a queue of 0.
     pub fn new(settings: Settings) -> Result<Pool> {
         if settings.threads == 0 {
@@ -717,33 +727,33 @@ impl Pool {
         Call::new(f).pool(self).wait()
     }
 
-    /// The settings it was made with.
+    /// The settings that the pool was made with.
     pub fn settings(&self) -> Settings {
         self.owner.shared.settings
     }
 
-    /// Threads started so far, and calls that wait for one.
+    /// How many threads were started so far, and how many calls wait for one.
     pub fn load(&self) -> (usize, usize) {
         let state = self.owner.shared.lock();
         (state.workers.len(), state.jobs.len())
     }
 
-    /// Takes no more calls, finishes those it has, and ends the threads. Blocks the *thread* until
-    /// then. The outcomes have been sent to those who called; they come home with the next pump.
-    /// Twice is fine.
+    /// Refuses new calls, finishes those it has, and ends the threads. Blocks the *thread* until
+    /// then. The outcomes have been sent by then; they arrive with the next pump of the threads
+    /// that called. To call it twice is fine.
     pub fn shutdown(&self) {
         self.owner.shared.end(false);
     }
 
-    /// As [`shutdown`](Self::shutdown), but calls that no thread has begun are given back: their
+    /// As [`shutdown`](Self::shutdown), but calls that no worker has begun are given back: their
     /// tasklets get an [`Error::Io`] of kind `NotConnected`.
     pub fn shutdown_now(&self) {
         self.owner.shared.end(true);
     }
 
-    /// Queues a job. Gives it back where a worker, of whatever pool, asks and none would come for
-    /// it at once: the caller is to make it then. So no worker waits for a place, and workers that
-    /// ask each other's pools never wait in a circle.
+    /// Queues a job. If a worker, of whatever pool, makes the call and no worker of this pool would
+    /// come for the job at once, the job is returned: then the caller must make it. So no worker
+    /// waits for a place, and workers that call each other's pools never wait in a circle.
     fn submit(&self, job: Job) -> Result<Option<Job>> {
         let shared = &self.owner.shared;
         let works = WORKS.get();
@@ -773,15 +783,15 @@ impl Pool {
         if wake {
             shared.work.notify_one();
         }
-        // Not under the lock: a logger may ask for the load.
+        // The lock is not held here: a logger may ask for the load.
         if let Some(error) = lacks {
             log::warn!("a worker thread cannot be started, {workers} go on: {error}");
         }
         Ok(None)
     }
 
-    /// There is a call that nobody has begun, though somebody came for it: another worker is to
-    /// have it, if one sleeps.
+    /// A job has not been begun though a worker came for it: if another worker sleeps, that one
+    /// gets it.
     fn hurry(&self) {
         let shared = &self.owner.shared;
         let state = shared.lock();
@@ -794,7 +804,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// Answers why there is none more, if those that are there will do.
+    /// Returns the reason why there is no new worker, if the present ones will do.
     fn start_worker(self: Arc<Self>, state: &mut State) -> Result<Option<io::Error>> {
         let started = thread::Builder::new()
             .name(format!("hsw-worker-{}", state.workers.len()))
@@ -802,7 +812,7 @@ impl Shared {
             .spawn(move || self.work());
         match started {
             Ok(worker) => {
-                // It comes for a job before it sleeps.
+                // The new worker looks for a job before it sleeps.
                 state.coming += 1;
                 state.workers.push(worker);
                 Ok(None)
@@ -812,13 +822,13 @@ impl Shared {
         }
     }
 
-    /// After each change of the queue.
+    /// To be called after each change of the queue.
     fn beckon(&self, state: &State) {
         let beckons = state.shut || !state.jobs.is_empty();
         self.beckons.store(beckons, Ordering::Relaxed);
     }
 
-    /// A worker's life.
+    /// The main function of a worker.
     fn work(&self) {
         // A job blocks, so it has the host lock only if it asks for it.
         host_lock::stay_out();
@@ -829,7 +839,7 @@ impl Shared {
         }
     }
 
-    /// Makes the call; the worker is counted as coming then.
+    /// Makes the call; the worker counts as coming afterwards.
     fn make(&self, job: Job) {
         WORKS.set(Works::Makes);
         let comes = Cell::new(false);
@@ -845,7 +855,7 @@ impl Shared {
         come();
     }
 
-    /// Takes a job for a worker that is counted as coming; none, when there will be no more.
+    /// Takes a job for a worker that counts as coming; `None` when no more will come.
     fn next_job(&self, pace: &Pace) -> Option<Job> {
         let mut may_look = true;
         let mut state = self.lock();
@@ -859,7 +869,7 @@ impl Shared {
                 state.coming -= 1;
                 return None;
             }
-            // One at a time: the others would take processors away for nothing.
+            // Only one worker spins at a time: others would use processors for nothing.
             if may_look && state.coming == 1 {
                 may_look = false;
                 drop(state);
@@ -899,14 +909,15 @@ impl Shared {
         for worker in workers {
             // A worker that shuts its own pool down cannot wait for itself; it ends after this job.
             if worker.thread().id() != thread::current().id() {
-                let _ = allow_threads(|| worker.join()); // jobs' panics have gone home with their outcomes
+                // Panics of jobs have been returned with their outcomes.
+                let _ = allow_threads(|| worker.join());
             }
         }
     }
 }
 
-/// A job has been made; what it has begun on its worker ends with it, since nobody runs that later:
-/// tasklets run until they end or wait, and those that still wait are killed.
+/// A job has been made. Tasklets that it has left on its worker end with it, since nobody would run
+/// them later: they run until they end or wait, and those that still wait are killed.
 fn end_part() {
     let Some(runtime) = Runtime::existing() else {
         return;
@@ -926,7 +937,7 @@ fn end_part() {
     crate::machine::os::end_part();
 }
 
-/// What is left to panic here are destructors.
+/// Runs a job. Only destructors can still panic here.
 fn run(job: Job, go: Go, soon: &dyn Fn()) {
     scheduler::contain("a job of a worker pool", move || {
         job.work.run(go, soon);

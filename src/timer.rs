@@ -4,24 +4,27 @@
 //!   Clock::wall()      ──┐ call_later, call_at, repeat, sleep
 //!   SimClock::current()──┤        │
 //!   SimClock::new()    ──┘        ▼
-//!                          entries by time ──► next deadline of the main loop ──► pump: runs what is due
+//!                          entries by time ──► next deadline of the main loop
+//!                                          ──► pump: runs entries that are due
 //! ```
 //!
-//! A moment of a clock is a [`Duration`] since its start. What is due runs in the
+//! A moment of a clock is a [`Duration`] since its start. Timers that are due run in the
 //! [pump](crate::MainLoop::pump) of the thread's main loop, on the tasklet that pumps, in the order
-//! of the moments, those of one moment in the order in which they were asked for. Nothing runs
-//! early. What a timer's function asks for, of whatever clock, runs in the next pump at the
+//! of their moments; timers of the same moment run in the order in which they were made. Nothing
+//! runs early. Timers that a timer's function makes, of whatever clock, run in the next pump at the
 //! earliest, so a pump ends.
 //!
-//! Simulated clocks stand still or run at another pace; the loop computes its wait anew each time,
+//! Simulated clocks stand still or run at another pace. The loop computes its wait anew each time,
 //! so nothing has to be moved when the pace changes, and nothing polls. A change of pace loses no
-//! time. What waits for a clock that stands still does not keep
-//! [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running, and is no hope: who
-//! blocks as the last one that could run, if only at such a clock, is told
-//! [`Error::Deadlock`](crate::Error::Deadlock), whatever the order in which main and the others
-//! have blocked.
+//! time.
 //!
-//! Cost: two allocations for a timer, O(log timers) to ask for one, to cancel it and to run it.
+//! A wait for a clock that stands still does not keep
+//! [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) running, and does not count as
+//! something that could wake a tasklet. If all tasklets are blocked, and only such waits are left,
+//! the last one that blocked gets [`Error::Deadlock`](crate::Error::Deadlock), whatever the order
+//! in which main and the others have blocked.
+//!
+//! Cost: two allocations for a timer, O(log timers) to make one, to cancel it and to run it.
 
 use crate::core::drive;
 use crate::core::runtime::Runtime;
@@ -62,18 +65,18 @@ pub fn call_at(at: Instant, f: impl FnOnce() + 'static) -> Result<Timer> {
     clock.call_at(at.saturating_duration_since(clock.inner.since.get()), f)
 }
 
-/// Each `period` of wall time, calls `f`: see [`Clock::repeat`].
+/// Calls `f` each `period` of wall time: see [`Clock::repeat`].
 pub fn repeat(period: Duration, f: impl FnMut() + 'static) -> Result<Timer> {
     Clock::wall()?.repeat(period, f)
 }
 
-/// A clock of the calling thread, and its timers. A handle; it stays on its thread.
+/// A clock of the calling thread, and its timers. It is a handle, and stays on its thread.
 #[derive(Clone)]
 pub struct Clock {
     inner: Rc<Inner>,
 }
 
-/// A clock of simulated time. As a [`Clock`], and it can be paused, scaled and set.
+/// A clock of simulated time: a [`Clock`] that can be paused, scaled and set.
 ///
 /// ```
 /// use hardswitch::timer::SimClock;
@@ -102,29 +105,29 @@ impl Deref for SimClock {
     }
 }
 
-/// A call that was asked for. Dropping it changes nothing; clones are the same timer.
+/// A call that is to be made. Dropping it changes nothing; clones are the same timer.
 #[derive(Clone)]
 pub struct Timer {
     clock: Rc<Inner>,
     key: Rc<Cell<Option<Key>>>,
 }
 
-/// When, and the how-manieth of its reactor.
+/// The moment, and the number that its reactor gave it.
 type Key = (Duration, u64);
 
 struct Inner {
-    /// It was `base` at `since`, and has run at `rate` since then (0: it stands still).
+    /// The clock showed `base` at `since`, and has run at `rate` since then (0: it stands still).
     base: Cell<Duration>,
     since: Cell<Instant>,
     rate: Cell<f64>,
     paused: Cell<bool>,
     entries: RefCell<BTreeMap<Key, Entry>>,
-    /// Is it among the reactor's clocks?
+    /// Is the clock on the reactor's list?
     attached: Cell<bool>,
 }
 
 struct Entry {
-    /// The key, as its timer knows it.
+    /// The key, shared with the timer.
     key: Rc<Cell<Option<Key>>>,
     action: Action,
 }
@@ -136,14 +139,14 @@ enum Action {
 }
 
 thread_local! {
-    // Without destructors: the thread's end takes them out (`end`).
+    // They have no destructors: `end` takes the clocks out when the thread ends.
     static WALL: Kept<Clock> = const { Kept::new(RefCell::new(None)) };
     static SIM: Kept<SimClock> = const { Kept::new(RefCell::new(None)) };
 }
 
 type Kept<C> = ManuallyDrop<RefCell<Option<C>>>;
 
-/// The calling thread's clock of a kind. Errors: the thread is ending.
+/// The calling thread's clock of one kind. Errors: the thread is ending.
 fn kept<C: Clone>(clock: &'static LocalKey<Kept<C>>, make: fn() -> C) -> Result<C> {
     if let Some(clock) = clock.with(|kept| kept.borrow().clone()) {
         return Ok(clock);
@@ -156,7 +159,7 @@ fn kept<C: Clone>(clock: &'static LocalKey<Kept<C>>, make: fn() -> C) -> Result<
     Ok(made)
 }
 
-/// The thread's part is over: its clocks go. Their timers have gone before.
+/// The thread's part is over: drops its clocks. Their timers have been dropped before.
 pub(crate) fn end() {
     let (wall, sim) = (WALL.with(|kept| kept.take()), SIM.with(|kept| kept.take()));
     drop((wall, sim));
@@ -181,7 +184,7 @@ impl Clock {
         }
     }
 
-    /// What it shows: the time since its start.
+    /// The time that the clock shows: the time since its start.
     pub fn now(&self) -> Duration {
         self.inner.now()
     }
@@ -195,21 +198,21 @@ impl Clock {
     /// Calls `f` once, when the clock shows `at`; in the next pump if that is past. Errors: as
     /// [`call_later`](Self::call_later).
     ///
-    /// `f` is called by the tasklet that pumps the main loop: what takes long belongs into a
-    /// tasklet that it spawns. A panic goes on to who pumps; the other timers stay.
+    /// The tasklet that pumps the main loop calls `f`: work that takes long belongs in a tasklet
+    /// that `f` spawns. A panic goes on to the caller of the pump; the other timers stay.
     pub fn call_at(&self, at: Duration, f: impl FnOnce() + 'static) -> Result<Timer> {
         self.arm(at, Action::Once(Box::new(f)))
     }
 
-    /// Calls `f` each `period`, for the first time after one, until cancelled.
+    /// Calls `f` each `period`, for the first time after one period, until cancelled.
     ///
     /// The beats are multiples of the period from now on: they do not drift. If the loop comes
     /// late, `f` is called once for all the beats that were missed. If `f` pumps itself, beats that
-    /// come up meanwhile are left out. When the next beat lies beyond what a `Duration` can tell,
+    /// come up meanwhile are left out. When the next beat lies beyond the range of a `Duration`,
     /// the timer is over.
     ///
-    /// Errors: [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for a period of zero; as
-    /// [`call_later`](Self::call_later).
+    /// Errors: [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for a period of zero;
+    /// otherwise as [`call_later`](Self::call_later).
     pub fn repeat(&self, period: Duration, f: impl FnMut() + 'static) -> Result<Timer> {
         if period.is_zero() {
             return Err(refuse("a period of zero").into());
@@ -220,14 +223,14 @@ impl Clock {
 
     /// Blocks the calling tasklet for at least `time` of this clock. Zero lets the others run once.
     ///
-    /// Errors: what was thrown at the tasklet while it slept,
+    /// Errors: an error that was thrown at the tasklet while it slept,
     /// [`Error::BlockTrap`](crate::Error::BlockTrap); [`Error::Deadlock`](crate::Error::Deadlock)
     /// when the clock stands still, nobody else can run, and nothing else could wake anybody.
     pub fn sleep(&self, time: Duration) -> Result<()> {
         Ok(self.sleep_or(time)?)
     }
 
-    /// As [`sleep`](Self::sleep); the error can tell what was thrown.
+    /// As [`sleep`](Self::sleep); the error says whether it was thrown.
     pub(crate) fn sleep_or(&self, time: Duration) -> Result<(), WaitError> {
         self.sleep_until_or(self.now().saturating_add(time))
     }
@@ -248,13 +251,13 @@ impl Clock {
         reactor.block(wait.waiter()).map(drop)
     }
 
-    /// When the next timer or sleeper is due, as the clock shows it.
+    /// When the next timer or sleeper is due, by this clock.
     pub fn next_due(&self) -> Option<Duration> {
         let entries = self.inner.entries.borrow();
         entries.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Timers and sleepers that wait.
+    /// How many timers and sleepers there are.
     pub fn pending(&self) -> usize {
         self.inner.entries.borrow().len()
     }
@@ -282,24 +285,24 @@ impl Clock {
 }
 
 impl SimClock {
-    /// A clock of its own, at zero, that runs as wall time does.
+    /// Makes another clock, at zero, that runs as wall time does.
     pub fn new() -> SimClock {
         SimClock {
             clock: Clock::start(),
         }
     }
 
-    /// The thread's, made on first use. Errors: the thread is ending.
+    /// The thread's clock of simulated time, made on first use. Errors: the thread is ending.
     pub fn current() -> Result<SimClock> {
         kept(&SIM, SimClock::new)
     }
 
-    /// Stops it. Twice is fine.
+    /// Stops it. To stop it twice is fine.
     pub fn pause(&self) {
         self.inner.change(|inner| inner.paused.set(true));
     }
 
-    /// Lets it run again. Twice is fine.
+    /// Lets it run again. To call it twice is fine.
     pub fn resume(&self) {
         self.inner.change(|inner| inner.paused.set(false));
     }
@@ -310,7 +313,7 @@ impl SimClock {
     }
 
     /// Lets it run `scale` times as fast as wall time; at 0 it stands still. Errors:
-    /// [`Error::Io`](crate::Error::Io) of kind `InvalidInput` for what is negative, not a number,
+    /// [`Error::Io`](crate::Error::Io) of kind `InvalidInput` if `scale` is negative, not a number,
     /// or infinite.
     pub fn set_scale(&self, scale: f64) -> Result<()> {
         if !(scale.is_finite() && scale >= 0.0) {
@@ -325,7 +328,7 @@ impl SimClock {
         self.inner.rate.get()
     }
 
-    /// Puts it forward, paused or not. What becomes due runs in the next pump.
+    /// Puts it forward, paused or not. Timers that become due run in the next pump.
     pub fn advance(&self, by: Duration) {
         self.inner.change(|inner| {
             let base = &inner.base;
@@ -333,7 +336,7 @@ impl SimClock {
         });
     }
 
-    /// Sets what it shows, forward or back. Timers keep their moments.
+    /// Sets the time that it shows, forward or back. Timers keep their moments.
     pub fn set(&self, now: Duration) {
         self.inner.change(|inner| inner.base.set(now));
     }
@@ -371,9 +374,9 @@ impl Inner {
         self.base.get().saturating_add(passed)
     }
 
-    /// Changes the pace: what it shows is the same before and after, except if that is what
-    /// changes. One moment ends the old pace and begins the new one: with two, the time between
-    /// them would be lost.
+    /// Changes the pace. The clock shows the same before and after, unless that is the change. One
+    /// moment ends the old pace and begins the new one: with two, the time between them would be
+    /// lost.
     fn change(&self, f: impl FnOnce(&Inner)) {
         let now = Instant::now();
         self.base.set(self.shows(now));
@@ -386,7 +389,7 @@ impl Inner {
         self.entries.borrow_mut().insert(key, entry);
     }
 
-    /// Takes out the first that is due and was asked for before number `limit`.
+    /// Takes out the first entry that is due and whose number is less than `limit`.
     fn take_due(&self, now: Duration, limit: u64) -> Option<(Duration, Entry)> {
         let mut entries = self.entries.borrow_mut();
         let mut due = entries.range(..=(now, u64::MAX));
@@ -407,7 +410,7 @@ impl Timers for Inner {
             _ if left.is_zero() => Duration::ZERO,
             0.0 => return None,
             1.0 => left,
-            // Rounded up: rather late than once more.
+            // Rounded up: it is better to be a little late than to poll once more.
             rate => scaled(left, 1.0 / rate).saturating_add(Duration::from_nanos(1)),
         };
         Instant::now().checked_add(wait)
@@ -423,7 +426,7 @@ impl Timers for Inner {
                 Action::Wake(waiter) => reactor.wake(&waiter, Wake::TimedOut),
                 Action::Once(f) => thrown::guest(f),
                 Action::Repeat(period, f) => {
-                    // First armed anew: it may cancel itself, or panic.
+                    // It is armed again before the call, in which it may cancel itself, or panic.
                     let action = Action::Repeat(period, f.clone());
                     let key = entry.key;
                     if let Some(next) = next_beat(at, period, now) {
@@ -434,7 +437,7 @@ impl Timers for Inner {
                     }
                 }
             }
-            // It may have put the clock back.
+            // The function may have put the clock back.
             now = self.now().min(begun);
         }
         done
@@ -453,11 +456,11 @@ impl Timers for Inner {
         for entry in entries.values() {
             entry.key.set(None);
         }
-        // Dropped here, with nothing borrowed: functions may own anything.
+        // The entries are dropped here, with nothing borrowed: their functions may own anything.
     }
 }
 
-/// The first multiple of `period` from `at` on that lies after `now`; none if no clock will show
+/// The first multiple of `period` from `at` on that lies after `now`; `None` if no clock will show
 /// it.
 fn next_beat(at: Duration, period: Duration, now: Duration) -> Option<Duration> {
     const SECOND: u128 = 1_000_000_000;
@@ -468,28 +471,29 @@ fn next_beat(at: Duration, period: Duration, now: Duration) -> Option<Duration> 
 }
 
 impl Timer {
-    /// It will not be called (again). True if it would have been; twice is fine.
+    /// Cancels the timer: `f` will not be called (again). True if it would have been; to call it
+    /// twice is fine.
     pub fn cancel(&self) -> bool {
         let Some(key) = self.key.take() else {
             return false;
         };
         let entry = self.clock.entries.borrow_mut().remove(&key);
-        // Dropped here, with nothing borrowed: its function may own anything.
+        // The entry is dropped here, with nothing borrowed: its function may own anything.
         entry.is_some()
     }
 
-    /// Will it be called (again)?
+    /// Will the function be called (again)?
     pub fn is_pending(&self) -> bool {
         self.key.get().is_some()
     }
 
-    /// When, as its clock shows it.
+    /// When the function will be called, by the timer's clock.
     pub fn due(&self) -> Option<Duration> {
         self.key.get().map(|(at, _)| at)
     }
 }
 
-/// Cancelled when dropped: a sleeper that leaves.
+/// A sleeper's timer, which is cancelled when the sleeper leaves and drops this.
 struct Armed(Timer);
 
 impl Drop for Armed {
