@@ -25,11 +25,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::builder::Builder;
 use crate::channel::queue::QueueChannel;
+use crate::core::references::Tasklet;
 use crate::error::{Error, Result, StateError, WaitError};
 use crate::machine::os;
 use crate::select::{Receivable, Select, Target, Targeted};
-use crate::tasklet::{Builder, Tasklet};
 
 /// A tasklet's result, once it has ended. Dropping the handle changes nothing.
 ///

@@ -42,6 +42,7 @@
 
 extern crate alloc;
 
+mod builder;
 mod channel;
 mod core;
 mod debug;
@@ -68,6 +69,7 @@ pub mod time;
 #[cfg(feature = "std")]
 pub mod timer;
 
+pub use self::core::body::Outcome;
 pub use self::core::measure::{set_statistics, statistics, Site, TaskletStats};
 pub use self::core::run::{
     run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport,
@@ -82,6 +84,7 @@ pub use self::core::scheduler::{
 };
 pub use self::core::spill;
 pub use self::core::value::Value;
+pub use builder::{spawn, Builder};
 pub use channel::queue::{QueueChannel, QueueIter};
 pub use channel::{Channel, Iter, Preference, TryIter};
 pub use debug::dump_tasklets;
@@ -92,7 +95,7 @@ pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTra
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
-pub use tasklet::{spawn, Builder, Outcome, Tasklet};
+pub use tasklet::Tasklet;
 pub use tasklet_local::Local;
 
 /// The README's examples are tests.

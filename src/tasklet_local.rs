@@ -10,7 +10,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::core::runtime::Runtime;
-use crate::tasklet::Task;
+use crate::core::task::Task;
 
 /// A key under which each tasklet has a value of its own, made when it first asks.
 ///
@@ -121,7 +121,7 @@ fn with_values<R>(f: impl FnOnce(&mut Values) -> R) -> R {
 /// `task` is the running tasklet, with nothing borrowed from it.
 #[cold]
 pub(crate) unsafe fn drop_values(task: *mut Task) -> bool {
-    for round in 0..crate::tasklet::KILLS {
+    for round in 0..crate::core::references::KILLS {
         // SAFETY: a live task; taken out, so that destructors find a list of their own.
         let values = unsafe {
             match &mut (*task).extra {

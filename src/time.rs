@@ -32,14 +32,15 @@ use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 use core::time::Duration;
 
+use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{self, current};
+use crate::core::task::Task;
 use crate::core::thrown;
 #[cfg(feature = "std")]
 use crate::error::WaitError;
 use crate::error::{Error, Result, StateError, Thrown};
 use crate::select;
-use crate::tasklet::{Task, Tasklet};
 
 /// A monotonic clock: nanoseconds since any fixed moment.
 pub type Clock = fn() -> u64;

@@ -12,17 +12,18 @@ use core::ptr;
 use core::time::Duration;
 
 use crate::core::drive::{self, WaitError};
+use crate::core::references::{release, Tasklet};
 use crate::core::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED, HOOK_THROWN};
 use crate::core::scheduler::{
     call_locked, contain, drop_used, fail, go, lose, may_switch, prepare, refused, revive,
     when_empty,
 };
+use crate::core::task::{flag, Task};
 use crate::core::transfer::{arrive, arrive_unit, arrive_with, opened, plain, swap};
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError};
 use crate::machine::arch::transfer;
 use crate::select;
-use crate::tasklet::{flag, release, Task, Tasklet};
 
 /// Who goes on first when a sender and a receiver meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

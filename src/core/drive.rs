@@ -14,11 +14,11 @@
 //! If nothing could wake anybody there is no point in it: that is a deadlock.
 
 use crate::core::runtime::Runtime;
+use crate::core::task::Task;
 #[cfg(feature = "std")]
 use crate::error::Error;
 use crate::error::Result;
 pub(crate) use crate::error::WaitError;
-use crate::tasklet::Task;
 
 /// Is the running tasklet the last one: nobody else is in the queue, and nobody
 /// waits for the queue to be empty?

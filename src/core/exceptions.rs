@@ -17,9 +17,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::core::runtime::{Runtime, HOOK_RUNTIMES};
+use crate::core::task::{flag, Task};
 use crate::debug::table;
 use crate::machine::arch::EhGlobals;
-use crate::tasklet::{flag, Task};
 
 /// `__cxa_get_globals` of a C++ runtime.
 pub(crate) type Globals = unsafe extern "C" fn() -> *mut EhGlobals;

@@ -7,7 +7,7 @@ use core::panic::Location;
 use core::time::Duration;
 
 use crate::core::runtime::{Runtime, HOOK_STATS};
-use crate::tasklet::{flag, Task};
+use crate::core::task::{flag, Task};
 
 /// Measurements of one tasklet. Times are those of the thread's clock
 /// ([`time::now`](crate::time::now)); they and the spawn site are there if

@@ -11,15 +11,16 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
+use crate::core::references::Tasklet;
 use crate::core::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
 #[cfg(feature = "std")]
 use crate::core::runtime::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
 use crate::core::scheduler::{fail, go, prepare};
+use crate::core::task::{flag, Task};
 use crate::core::transfer::{arrive, arrive_turn, arrive_unit, plain, plan, swap};
 use crate::core::value::Slot;
 use crate::error::{Result, WaitError};
 use crate::machine::arch::transfer;
-use crate::tasklet::{flag, Task, Tasklet};
 
 /// How long a run may take: in switches, in time, or both (whichever comes first).
 ///

@@ -13,8 +13,12 @@ use core::{mem, ptr};
 
 use crate::channel;
 use crate::core::exceptions;
+use crate::core::references::{release, Tasklet};
 use crate::core::run::Runs;
 use crate::core::scheduler;
+#[cfg(feature = "std")]
+use crate::core::task::Overflow;
+use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 #[cfg(feature = "std")]
 use crate::debug;
@@ -27,9 +31,6 @@ use crate::machine::stack::slice::SliceStore;
 use crate::machine::stack::window::Window;
 use crate::machine::stack::Budget;
 use crate::select;
-#[cfg(feature = "std")]
-use crate::tasklet::Overflow;
-use crate::tasklet::{flag, release, Task, Tasklet};
 use crate::time::Timers;
 
 /// Limits and sizes of a thread's runtime. Apply them before the thread's
@@ -331,7 +332,7 @@ pub(crate) const HOOK_ENDED: u32 = 512;
 /// Another C++ runtime is known to the process, or one less: see `exceptions`.
 pub(crate) const HOOK_RUNTIMES: u32 = 1024;
 /// The running tasklet has floating-point control words of its own: to leave it is
-/// [special](crate::tasklet::flag::SPECIAL).
+/// [special](crate::core::task::flag::SPECIAL).
 pub(crate) const HOOK_FP: u32 = 1 << 12;
 /// Nobody may switch; but with [`HOOK_RUNTIMES`] alone, after a look.
 pub(crate) const HOOK_REFUSE: u32 = HOOK_TRAPPED | HOOK_LOCKED | HOOK_ENDED | HOOK_RUNTIMES;
@@ -960,7 +961,7 @@ impl Runtime {
     fn shut_down(&self) {
         // Tasklets may make new ones while they die; ten rounds, as with one
         // that refuses.
-        for _ in 0..crate::tasklet::KILLS {
+        for _ in 0..crate::core::references::KILLS {
             let alive: Vec<Tasklet> = self
                 .all_tasklets()
                 .into_iter()
@@ -1177,7 +1178,7 @@ pub(crate) fn thread_exit(above: fn() -> bool) {
         return Runtime::get().abandon();
     }
     // What goes may make things again, and so a runtime.
-    for _ in 0..crate::tasklet::KILLS {
+    for _ in 0..crate::core::references::KILLS {
         match Runtime::existing() {
             Some(runtime) if !runtime.is_ending() => runtime.end(above),
             // Asked for by what is dropped in the end.
@@ -1193,7 +1194,7 @@ impl Runtime {
         self.end.set(End::Under);
         self.set_trap(0);
         // User code runs in each round, and may make what the next one ends.
-        for _ in 0..crate::tasklet::KILLS {
+        for _ in 0..crate::core::references::KILLS {
             #[cfg(feature = "std")]
             drop(crate::thread::set_free());
             self.shut_down();

@@ -11,11 +11,13 @@ use crate::channel;
 use crate::core::drive;
 use crate::core::exceptions;
 use crate::core::measure;
+use crate::core::references::Tasklet;
 use crate::core::run;
 use crate::core::runtime::{
     after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED,
     HOOK_MAIL, HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
 };
+use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
     arrive, arrive_turn, arrive_unit, clear, commit, go_away, leave, plain, plan, plan_away, swap,
@@ -25,7 +27,6 @@ use crate::error::{Error, Result, StateError, WaitError};
 use crate::machine::arch::transfer;
 use crate::machine::os;
 use crate::select;
-use crate::tasklet::{flag, Task, Tasklet};
 
 /// Is switching possible at all now?
 #[inline(always)]
@@ -225,7 +226,7 @@ fn report(what: core::fmt::Arguments<'_>, error: Error) {
         Ok(())
     });
     // A logger that panics has nowhere to say so, and the end of a payload can panic as well.
-    for _ in 0..crate::tasklet::KILLS {
+    for _ in 0..crate::core::references::KILLS {
         if left.is_ok() {
             return;
         }

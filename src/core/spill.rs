@@ -26,13 +26,13 @@ use core::ptr;
 
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::fail;
+use crate::core::task::{flag, Task};
 use crate::error::Result;
 use crate::machine::arch::{self, hsw_asm_call_on, transfer, Copying};
 use crate::machine::os;
 use crate::machine::sanitizer;
 use crate::machine::stack::slice::{self, Buffer};
 use crate::machine::valgrind;
-use crate::tasklet::{flag, Task};
 
 /// The frames of a tasklet that a spill moved to the heap; the latest first.
 pub(crate) struct Spilled {

@@ -18,11 +18,12 @@
 use alloc::vec::Vec;
 use core::mem;
 
+use crate::core::references::Tasklet;
 use crate::core::runtime::{Runtime, HOOK_THROWN};
 use crate::core::scheduler;
+use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 use crate::error::{Error, Result};
-use crate::tasklet::{flag, Task, Tasklet};
 
 /// Part of a tasklet's `Extra`.
 pub(crate) struct Pending {

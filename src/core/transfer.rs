@@ -14,8 +14,10 @@
 //!    like: the slot they find is empty.
 
 use crate::core::exceptions;
+use crate::core::references::{bury, let_go, release, vacate};
 use crate::core::runtime::{after, Runtime, HOOK_ANY, HOOK_FP};
 use crate::core::scheduler::contain;
+use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::value::{Slot, TaskSlot};
 use crate::debug;
@@ -25,7 +27,6 @@ use crate::machine::os;
 use crate::machine::sanitizer;
 use crate::machine::stack::window::Window;
 use crate::machine::valgrind;
-use crate::tasklet::{bury, flag, let_go, release, vacate, Task};
 
 /// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
 /// `next` needs. Fails with nothing changed.

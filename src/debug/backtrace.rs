@@ -30,11 +30,12 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+use crate::core::references::Tasklet;
 use crate::core::spill;
+use crate::core::task::{flag, Task};
 use crate::error::Result;
 use crate::machine::arch;
 use crate::machine::stack::slice;
-use crate::tasklet::{flag, Task, Tasklet};
 
 /// How much stack the unwinder, and the look-up of names, may need, in bytes.
 const WALK_STACK: usize = 256 * 1024;

@@ -3,9 +3,10 @@
 use alloc::string::String;
 use core::fmt::{self, Write};
 
+use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
+use crate::core::task::flag;
 use crate::error::Error;
-use crate::tasklet::{flag, Tasklet};
 
 /// Writes a line for each tasklet of the calling thread, main first. It tells the name, the state,
 /// for a blocked tasklet the channel's [id](crate::Channel::id) and the direction, and where the

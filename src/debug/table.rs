@@ -8,10 +8,11 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use crate::core::extra::Extra;
 use crate::core::runtime::Runtime;
+use crate::core::task::Task;
 use crate::machine::stack::slice::Buffer;
 use crate::machine::stack::window::Window;
-use crate::tasklet::{Extra, Task};
 
 /// First field of the table; also tells the byte order.
 const MAGIC: u64 = u64::from_be_bytes(*b"hswdebug");

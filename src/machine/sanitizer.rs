@@ -23,8 +23,8 @@ pub(crate) const OWN_STACKS: bool = cfg!(any(feature = "asan", feature = "tsan")
 #[cfg(not(any(feature = "asan", feature = "tsan")))]
 mod hooks {
     use crate::core::runtime::Runtime;
+    use crate::core::task::Task;
     use crate::machine::arch::TransferOp;
-    use crate::tasklet::Task;
 
     /// What a runtime keeps for the tools.
     pub(crate) struct Fibers;
@@ -96,8 +96,8 @@ mod hooks {
     use core::ptr;
 
     use crate::core::runtime::Runtime;
+    use crate::core::task::{flag, Task};
     use crate::machine::arch::TransferOp;
-    use crate::tasklet::{flag, Task};
 
     /// See LLVM's `sanitizer/common_interface_defs.h` and `tsan_interface.h`.
     mod tool {

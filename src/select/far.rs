@@ -24,9 +24,9 @@ use alloc::vec::Vec;
 
 use crate::channel::SEND;
 use crate::core::runtime::{Runtime, HOOK_CHANNEL};
+use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};
-use crate::tasklet::{flag, Task};
 use crate::thread::claim::Claim;
 use crate::thread::{self, Leave, Local, Seated, Sitting};
 

@@ -34,13 +34,13 @@ use crate::channel::{Channel, Core, RECEIVE, SEND};
 use crate::core::drive::{self, WaitError};
 use crate::core::runtime::{after, Runtime};
 use crate::core::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
+use crate::core::task::{flag, Task};
 use crate::core::transfer::{arrive, opened};
 use crate::core::value::Slot;
 #[cfg(feature = "std")]
 use crate::core::value::TaskSlot;
 use crate::error::{Error, Result, StateError};
 use crate::machine::arch::transfer;
-use crate::tasklet::{flag, Task};
 #[cfg(feature = "std")]
 use crate::time;
 use crate::time::Key;

@@ -6,14 +6,15 @@
 
 use crate::channel;
 use crate::core::drive::{self, WaitError};
+use crate::core::references::Tasklet;
 use crate::core::runtime::{after, Runtime, HOOK_MAIL};
 use crate::core::scheduler;
+use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::offload;
 use crate::select;
-use crate::tasklet::{flag, Task, Tasklet};
 use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};

@@ -6,11 +6,11 @@
 use crate::core::drive::WaitError;
 use crate::core::runtime::{Runtime, HOOK_CHANNEL};
 use crate::core::scheduler::{give_way, may_switch};
+use crate::core::task::flag;
 use crate::core::thrown;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 use crate::error::{Error, Result};
-use crate::tasklet::flag;
 use crate::time;
 use crate::Preference;
 use std::fmt;

@@ -23,8 +23,8 @@
 //! switches, and the clock, are looked at only while somebody waits.
 
 use crate::core::runtime::{Runtime, HOOK_LOCK};
+use crate::core::task::flag;
 use crate::error::{Error, Result, StateError};
-use crate::tasklet::flag;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,10 +1,12 @@
 //! References to tasklets of other threads, and the list of threads.
 
+use crate::core::body::{body, Body, Outcome};
+use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::run_tasklet;
+use crate::core::task::flag;
 use crate::core::thrown;
 use crate::error::{Error, Result, StateError, Thrown, WaitError};
-use crate::tasklet::{self, flag, Body, Outcome, Tasklet};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -291,7 +293,7 @@ impl Remote {
         F: FnOnce() -> R + Send + 'static,
         R: Outcome,
     {
-        let mut body = Some(tasklet::body(f));
+        let mut body = Some(body(f));
         if let Some(done) = self.lent.rebind(&mut body) {
             return done.map(drop).map_err(WaitError::Hindered);
         }
@@ -316,7 +318,7 @@ impl Remote {
         F: FnOnce() -> R + Send + 'static,
         R: Outcome,
     {
-        let body = tasklet::body(f);
+        let body = body(f);
         self.with_or(move |tasklet| tasklet.bind_body_paused(body))?
             .map_err(WaitError::Hindered)
     }

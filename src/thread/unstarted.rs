@@ -1,9 +1,11 @@
 //! A tasklet that has not started, between two threads: all of it that is `Send`.
 
+use crate::core::body::Body;
 use crate::core::measure::{self, Site};
+use crate::core::references::{release, Tasklet};
 use crate::core::runtime::Runtime;
+use crate::core::task::{flag, Task};
 use crate::error::{Error, Result, StateError};
-use crate::tasklet::{flag, release, Body, Task, Tasklet};
 
 /// What becomes a tasklet of the thread that [makes](Unstarted::make) it.
 pub(super) struct Unstarted {

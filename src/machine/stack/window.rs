@@ -7,10 +7,10 @@
 
 use core::cell::Cell;
 
+use crate::core::task::{flag, Task};
 use crate::machine::os::StackMemory;
 use crate::machine::stack::limit;
 use crate::machine::valgrind;
-use crate::tasklet::{flag, Task};
 
 /// Written at the lower end of windows that have no guard page.
 pub(crate) const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];

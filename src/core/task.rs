@@ -1,0 +1,270 @@
+//! The control block of a tasklet: what its runtime, its queue and its switches know of it.
+//!
+//! A [`Task`] is 128 bytes in a slab of its runtime: queue links, the transfer slot, where its
+//! stack is. Handles, the run queue, a channel's queue and the stack of nested `run`s count
+//! references to it.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::mem;
+use core::ops::Range;
+use core::ptr;
+
+use crate::channel::Core;
+use crate::core::extra::Extra;
+use crate::core::runtime::Runtime;
+use crate::core::value::TaskSlot;
+use crate::machine::arch;
+use crate::machine::os;
+use crate::machine::stack::own::OwnStack;
+use crate::machine::stack::slice::Buffer;
+use crate::machine::stack::window::Window;
+
+/// Flags of a [`Task`].
+pub(crate) mod flag {
+    /// It has a function to run: bound or more.
+    pub(crate) const BOUND: u32 = 1 << 0;
+    /// Prepared to run or running: Stackless' "has a frame".
+    pub(crate) const ALIVE: u32 = 1 << 1;
+    /// It has run: its stack holds live frames.
+    pub(crate) const STARTED: u32 = 1 << 2;
+    /// Linked in the run queue.
+    pub(crate) const QUEUED: u32 = 1 << 3;
+    /// Linked in a channel's queue, as sender or as receiver.
+    pub(crate) const SENDING: u32 = 1 << 4;
+    pub(crate) const RECEIVING: u32 = 1 << 5;
+    /// In a select, which has stand-ins on channels: `next` is the first of them.
+    pub(crate) const SELECTING: u32 = 1 << 17;
+    pub(crate) const BLOCKED: u32 = SENDING | RECEIVING | SELECTING;
+    pub(crate) const MAIN: u32 = 1 << 6;
+    /// It lives in a window (else on a stack of its own, or it is main).
+    pub(crate) const SLICED: u32 = 1 << 7;
+    /// Its stack bytes are in the slice, not in the window. In one byte with [`SPECIAL`]: every
+    /// switch tests them together.
+    pub(crate) const AWAY: u32 = 1 << 8;
+    pub(crate) const BLOCK_TRAP: u32 = 1 << 9;
+    pub(crate) const ATOMIC: u32 = 1 << 10;
+    pub(crate) const IGNORE_NESTING: u32 = 1 << 11;
+    /// It refused to die; kept forever.
+    pub(crate) const ZOMBIE: u32 = 1 << 12;
+    /// Its C++ exception globals are saved in `Extra`.
+    pub(crate) const EH_SAVED: u32 = 1 << 13;
+    /// It has floating-point control words of its own.
+    pub(crate) const FP_ENV: u32 = 1 << 14;
+    /// A slab cell that is free.
+    pub(crate) const FREE: u32 = 1 << 15;
+    /// It runs, or was parked, on a segment (see `spill::grow`).
+    pub(crate) const SEGMENT: u32 = 1 << 16;
+    /// No tasklet, but the stand-in of one in a channel's queue (see `select`).
+    pub(crate) const STAND_IN: u32 = 1 << 18;
+    /// A stand-in that has met a partner.
+    pub(crate) const MET: u32 = 1 << 19;
+    /// The first stand-in of a select whose time is up.
+    pub(crate) const EXPIRED: u32 = 1 << 20;
+
+    /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
+    #[cfg(feature = "std")]
+    pub(crate) const SENDABLE: u32 = 1 << 21;
+    /// A stand-in that is as good as met: its partner has the [claim](crate::select::claim).
+    pub(crate) const HELD: u32 = 1 << 22;
+    /// The first stand-in of a select that must begin anew.
+    pub(crate) const ANEW: u32 = 1 << 23;
+    /// Of a held one: by an operation in the channel callback of another one, which may hold what is held already.
+    pub(crate) const HELD_INSIDE: u32 = 1 << 24;
+
+    /// Code that is not its own runs on its stack: see [`thrown`](crate::core::thrown).
+    pub(crate) const HOST: u32 = 1 << 25;
+    /// It lives in a window that has a canary instead of a guard.
+    pub(crate) const LENT: u32 = 1 << 28;
+
+    /// A switch from or to it has more to do than to change stacks.
+    pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
+}
+
+/// The control block. `repr(C)`: debugger scripts read it.
+#[repr(C, align(128))]
+pub(crate) struct Task {
+    /// Address of the save area while parked.
+    pub(crate) sp: usize,
+    pub(crate) flags: u32,
+    pub(crate) refs: u32,
+    /// Neighbours in the run queue (a ring) or in a channel's queue (a list).
+    pub(crate) next: *mut Task,
+    pub(crate) prev: *mut Task,
+    pub(crate) slot: TaskSlot,
+    /// The channel it is blocked on.
+    pub(crate) channel: *const Core,
+    /// The window it belongs to (sliced, bound).
+    pub(crate) window: *const Window,
+    pub(crate) buffer: Buffer,
+    pub(crate) own: Option<Box<OwnStack>>,
+    /// Below this its stack pointer must not be when it switches; see
+    /// [`stack::limit`](crate::machine::stack::limit). 0 for main, whose stack is the thread's.
+    pub(crate) limit: usize,
+    pub(crate) runtime: *const Runtime,
+    pub(crate) extra: Option<Box<Extra>>,
+    /// How often it was switched to.
+    pub(crate) switches: u64,
+}
+
+const _: () = assert!(
+    mem::size_of::<Task>() == 128,
+    "a control block is one or two cache lines"
+);
+
+impl Task {
+    pub(crate) fn new(runtime: *const Runtime, flags: u32) -> Task {
+        Task {
+            sp: 0,
+            flags,
+            refs: 1,
+            next: ptr::null_mut(),
+            prev: ptr::null_mut(),
+            slot: TaskSlot::EMPTY,
+            channel: ptr::null(),
+            window: ptr::null(),
+            buffer: Buffer::NONE,
+            own: None,
+            limit: 0,
+            runtime,
+            extra: None,
+            switches: 0,
+        }
+    }
+
+    /// Of a control block that is given back: is all that it owned gone?
+    pub(crate) fn is_blank(&self) -> bool {
+        self.slot.is_empty()
+            && self.channel.is_null()
+            && self.window.is_null()
+            && self.buffer.ptr().is_null()
+            && self.own.is_none()
+            && self.extra.is_none()
+            && self.next.is_null()
+            && self.prev.is_null()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is(&self, flags: u32) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub(crate) fn has_all(&self, flags: u32) -> bool {
+        self.flags & flags == flags
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&mut self, flags: u32) {
+        self.write_flags(self.flags | flags);
+    }
+
+    #[inline(always)]
+    pub(crate) fn clear(&mut self, flags: u32) {
+        self.write_flags(self.flags & !flags);
+    }
+
+    /// Stores all of the word. Left alone the compiler stores the one byte that
+    /// changes, and the next test of the word, an instant later, has to wait until
+    /// that byte is in the cache: the store buffer cannot serve it.
+    #[inline(always)]
+    pub fn write_flags(&mut self, flags: u32) {
+        // SAFETY: a field of our own.
+        unsafe { ptr::write_volatile(&mut self.flags, flags) };
+    }
+
+    /// Neither queued nor blocked.
+    pub(crate) fn floating(&self) -> bool {
+        !self.is(flag::QUEUED | flag::BLOCKED)
+    }
+
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_with(|| Box::new(Extra::new()))
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.extra.as_ref()?.name.as_deref()
+    }
+
+    /// Top of the stack it runs on; 0 for main and for what has none.
+    pub(crate) fn stack_top(&self) -> usize {
+        if let Some(own) = &self.own {
+            own.memory.top()
+        } else if !self.window.is_null() {
+            // SAFETY: windows live as long as their runtime.
+            unsafe { (*self.window).top }
+        } else {
+            0
+        }
+    }
+
+    /// The stack that it runs on, and what to call it; `None` for main and for what has none.
+    pub(crate) fn stack(&self) -> Option<(Range<usize>, &'static str)> {
+        match (&self.extra, &self.own) {
+            (Some(extra), _) if self.is(flag::SEGMENT) => Some((extra.segment.clone(), "segment")),
+            (_, Some(own)) => Some((own.memory.bottom()..own.memory.top(), "own stack")),
+            _ if self.window.is_null() => None,
+            // SAFETY: windows live as long as their runtime.
+            _ => unsafe { Some(((*self.window).bottom..(*self.window).top, "window")) },
+        }
+    }
+
+    /// Is its stack pointer so low that no save area fits? Exactly, for the caller's frame.
+    #[inline(always)]
+    pub(crate) unsafe fn is_low(this: *const Task) -> bool {
+        // SAFETY: the caller says that it is a live task.
+        unsafe { arch::below::<{ mem::offset_of!(Task, limit) }>(this.cast()) }
+    }
+
+    /// Ends the process if the save area at `sp`, or whatever lies there, is no more on the
+    /// stack that the tasklet runs on: a frame has stepped over the guard, or there is none.
+    #[inline(always)]
+    pub(crate) fn check_room(&self, sp: usize) {
+        if sp < self.limit {
+            self.check_exactly(sp);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_exactly(&self, sp: usize) {
+        // The limit is a save area higher.
+        if sp < self.limit - arch::SAVE_AREA {
+            self.overflowed();
+        }
+    }
+
+    /// Memory is damaged: stop.
+    #[cold]
+    pub(crate) fn overflowed(&self) -> ! {
+        os::fatal(format_args!("{}", Overflow(self, "")))
+    }
+
+    /// Bytes of live stack while it is parked; 0 for main.
+    pub(crate) fn live_stack(&self) -> usize {
+        match self.stack_top() {
+            0 => 0,
+            top => top - self.low(self.sp),
+        }
+    }
+}
+
+/// The words for a stack overflow of a tasklet, and more of them.
+pub(crate) struct Overflow<'a>(pub(crate) &'a Task, pub(crate) &'a str);
+
+impl fmt::Display for Overflow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overflow(task, more) = self;
+        let unnamed = if task.is(flag::MAIN) {
+            "main"
+        } else {
+            "(unnamed)"
+        };
+        let (stack, kind) = task.stack().unwrap_or((0..0, "stack"));
+        write!(
+            f,
+            "stack overflow in tasklet '{}': it used up its {kind} of {} KiB{more}",
+            task.name().unwrap_or(unnamed),
+            stack.len() / 1024
+        )
+    }
+}
