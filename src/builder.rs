@@ -4,12 +4,14 @@ use alloc::string::String;
 use core::panic::Location;
 
 use crate::core::body::Outcome;
-use crate::core::measure::{self, Site};
+use crate::core::extra::Site;
+use crate::core::hooks::HOOK_STATS;
+use crate::core::measure;
 use crate::core::references::Tasklet;
-use crate::core::runtime::{Runtime, HOOK_STATS};
+use crate::core::runtime::Runtime;
+use crate::core::sanitizer;
 use crate::core::task::{flag, Task};
 use crate::error::Result;
-use crate::machine::sanitizer;
 
 /// How a tasklet shall be made.
 #[derive(Clone, Debug)]
@@ -165,7 +167,7 @@ impl Builder {
             let task = tasklet.as_ptr();
             (*task).set(flag::ALIVE);
             (*task).refs += 1;
-            (*(*task).runtime).ring_append(task);
+            Runtime::of(task).queue.append(task);
         }
         Ok(tasklet)
     }

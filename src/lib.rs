@@ -50,8 +50,10 @@ mod error;
 #[cfg(feature = "std")]
 pub mod event;
 pub mod ffi;
+mod floors;
 mod guard;
 pub mod join;
+mod lifecycle;
 mod machine;
 #[cfg(feature = "std")]
 pub mod main_loop;
@@ -70,19 +72,20 @@ pub mod time;
 pub mod timer;
 
 pub use self::core::body::Outcome;
-pub use self::core::measure::{set_statistics, statistics, Site, TaskletStats};
+pub use self::core::extra::{ErrorHandler, Site};
+pub use self::core::measure::{set_statistics, statistics, TaskletStats};
 pub use self::core::run::{
     run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport,
 };
-#[cfg(not(feature = "std"))]
-pub use self::core::runtime::end_thread;
-pub use self::core::runtime::{stats, Settings, Stats};
+pub use self::core::runtime::{ChannelCallback, ScheduleCallback};
 pub use self::core::scheduler::{
     current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
     schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, thread_id, ChannelCallback, ErrorHandler, ScheduleCallback,
+    tasklets, thread_id,
 };
+pub use self::core::settings::Settings;
 pub use self::core::spill;
+pub use self::core::stats::{stats, Stats};
 pub use self::core::value::Value;
 pub use builder::{spawn, Builder};
 pub use channel::queue::{QueueChannel, QueueIter};
@@ -92,6 +95,8 @@ pub use debug::dump_tasklets;
 pub use debug::{Backtrace, Frame};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
 pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTrap};
+#[cfg(not(feature = "std"))]
+pub use lifecycle::end_thread;
 #[cfg(feature = "std")]
 pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};

@@ -25,8 +25,8 @@
 //! tasklet spins for the result if no other tasklet of its thread can run. Both spin no longer than
 //! the `spin` of the caller's [settings](crate::Settings), and both do it less when it was in vain.
 
+use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
-use crate::core::scheduler;
 use crate::error::WaitError;
 use crate::event::Poster;
 use crate::net::reactor::Reactor;
@@ -394,7 +394,7 @@ where
         let outcome: Outcome<R> = match go {
             Go::Run => catch_unwind(AssertUnwindSafe(f)).map_err(Failure::Panic),
             Go::Cancel => {
-                scheduler::contain("the end of a job that does not run", || drop(f));
+                contain("the end of a job that does not run", || drop(f));
                 Err(Failure::Cancelled)
             }
         };
@@ -845,7 +845,7 @@ impl Shared {
         let comes = Cell::new(false);
         let come = || {
             if !comes.replace(true) {
-                scheduler::contain("the end of a worker's part", end_part);
+                contain("the end of a worker's part", end_part);
                 WORKS.set(Works::Comes);
                 self.lock().coming += 1;
             }
@@ -934,12 +934,12 @@ fn end_part() {
     if left() {
         log::warn!("a job of a worker pool has ended before its tasklets: they are killed");
     }
-    crate::machine::os::end_part();
+    crate::lifecycle::end_part();
 }
 
 /// Runs a job. Only destructors can still panic here.
 fn run(job: Job, go: Go, soon: &dyn Fn()) {
-    scheduler::contain("a job of a worker pool", move || {
+    contain("a job of a worker pool", move || {
         job.work.run(go, soon);
         drop(job);
     });

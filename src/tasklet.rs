@@ -12,11 +12,12 @@ use crate::builder::Builder;
 #[cfg(feature = "std")]
 use crate::core::body::{body, Body};
 use crate::core::body::{Outcome, Unbound};
+use crate::core::ends::release;
+use crate::core::extra::ErrorHandler;
+use crate::core::hooks::HOOK_STATS;
 use crate::core::measure::{self, TaskletStats};
-use crate::core::references::release;
 pub use crate::core::references::Tasklet;
-use crate::core::runtime::HOOK_STATS;
-use crate::core::scheduler::{self, ErrorHandler};
+use crate::core::scheduler;
 use crate::core::task::{flag, Task};
 use crate::core::value::Value;
 use crate::error::{Error, Result, StateError};
@@ -167,7 +168,7 @@ impl Tasklet {
             let task = self.as_ptr();
             (*task).set(flag::ALIVE);
             (*task).refs += 1;
-            self.runtime().ring_append(task);
+            self.runtime().queue.append(task);
         }
         Ok(())
     }
@@ -185,7 +186,7 @@ impl Tasklet {
             // SAFETY: alive and floating; the queue gets a reference.
             unsafe {
                 (*self.as_ptr()).refs += 1;
-                self.runtime().ring_append(self.as_ptr());
+                self.runtime().queue.append(self.as_ptr());
             }
         }
         Ok(())
@@ -206,7 +207,7 @@ impl Tasklet {
         if self.task().is(flag::QUEUED) {
             // SAFETY: queued; the queue's reference is given up, ours remains.
             unsafe {
-                self.runtime().ring_remove(self.as_ptr());
+                self.runtime().queue.remove(self.as_ptr());
                 release(self.as_ptr());
             }
         }

@@ -4,13 +4,11 @@
 //! of a thread share them.
 
 use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::any::Any;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::core::locals::Values;
 use crate::core::runtime::Runtime;
-use crate::core::task::Task;
 
 /// A key under which each tasklet has a value of its own, made when it first asks.
 ///
@@ -38,9 +36,6 @@ pub struct Local<T: 'static> {
     key: AtomicUsize,
     init: fn() -> T,
 }
-
-/// The values of a tasklet, by key.
-pub(crate) type Values = Vec<(usize, Rc<dyn Any>)>;
 
 impl<T: 'static> Local<T> {
     /// A key whose values begin as `init` makes them.
@@ -112,26 +107,6 @@ impl<T: 'static> Local<T> {
 fn with_values<R>(f: impl FnOnce(&mut Values) -> R) -> R {
     // SAFETY: the running tasklet is a live task; `f` is ours and runs no code of the user.
     unsafe { f(&mut (*Runtime::get().current()).extra().locals) }
-}
-
-/// Drops the values of a tasklet that ends. A destructor may make new ones: it goes round ten times, what is made then goes with the control
-/// block. Answers whether there were any.
-///
-/// # Safety
-/// `task` is the running tasklet, with nothing borrowed from it.
-#[cold]
-pub(crate) unsafe fn drop_values(task: *mut Task) -> bool {
-    for round in 0..crate::core::references::KILLS {
-        // SAFETY: a live task; taken out, so that destructors find a list of their own.
-        let values = unsafe {
-            match &mut (*task).extra {
-                Some(extra) if !extra.locals.is_empty() => core::mem::take(&mut extra.locals),
-                _ => return round > 0,
-            }
-        };
-        drop(values);
-    }
-    true
 }
 
 impl<T: 'static> fmt::Debug for Local<T> {

@@ -26,54 +26,23 @@
 //! [`Work`](crate::main_loop::Work) guard, or moves it more often than that.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 use core::time::Duration;
 
+pub use crate::core::deadlines::Clock;
+#[cfg(feature = "std")]
+pub use crate::core::deadlines::STANDS;
+use crate::core::deadlines::{Deadlines, Due, Key};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{self, current};
-use crate::core::task::Task;
 use crate::core::thrown;
+#[allow(unused_imports)] // for the documentation
+use crate::error::StateError;
 #[cfg(feature = "std")]
 use crate::error::WaitError;
-use crate::error::{Error, Result, StateError, Thrown};
-use crate::select;
-
-/// A monotonic clock: nanoseconds since any fixed moment.
-pub type Clock = fn() -> u64;
-
-/// The clock and the queue of a thread.
-pub(crate) struct Timers {
-    clock: Cell<Option<Clock>>,
-    /// What the host's clock said last.
-    last: Cell<u64>,
-    /// What ends, by deadline (nanoseconds) and, among equals, by age.
-    queue: RefCell<BTreeMap<Key, Entry>>,
-    made: Cell<u64>,
-    #[cfg(feature = "std")]
-    still: Cell<Option<Still>>,
-}
-
-/// What the host's clock has shown, and since when.
-#[cfg(feature = "std")]
-#[derive(Clone, Copy)]
-struct Still {
-    shows: u64,
-    since: std::time::Instant,
-}
-
-/// A host's clock that has shown the same for so long counts as one that stands still.
-#[cfg(feature = "std")]
-pub const STANDS: Duration = Duration::from_secs(1);
-
-enum Entry {
-    /// A wait: its first stand-in.
-    Wait(*mut Task),
-    Scope(Rc<Scope>),
-}
+use crate::error::{Error, Result, Thrown};
 
 /// A scope with a time limit.
 struct Scope {
@@ -90,136 +59,14 @@ struct TimeUp {
     scope: u64,
 }
 
-/// Where an entry is in the queue.
-pub(crate) type Key = (u64, u64);
-
-impl Timers {
-    pub(crate) fn new() -> Timers {
-        Timers {
-            clock: Cell::new(None),
-            last: Cell::new(0),
-            queue: RefCell::new(BTreeMap::new()),
-            made: Cell::new(0),
-            #[cfg(feature = "std")]
-            still: Cell::new(None),
-        }
-    }
-
-    /// Nanoseconds; an error when there is no clock.
-    pub(crate) fn now(&self) -> Result<u64> {
-        match self.clock.get() {
-            Some(clock) => Ok(self.ask(clock)),
-            None => system().ok_or(StateError::NoClock.into()),
-        }
-    }
-
-    /// A host's clock is a user's code, and asked in the middle of switches: nothing in it may
-    /// switch, and when it panics it stands still.
-    #[cold]
-    fn ask(&self, clock: Clock) -> u64 {
-        let mut now = self.last.get();
-        let mut ask = || scheduler::contain("the clock", || now = clock());
-        match Runtime::existing() {
-            Some(runtime) => runtime.locked(&mut ask),
-            None => ask(),
-        }
-        self.last.set(now);
-        now
-    }
-
-    /// When `time` from now is; `None` when the clock cannot tell: never.
-    pub(crate) fn after(&self, time: Duration) -> Result<Option<u64>> {
-        let now = self.now()?;
-        let time = u64::try_from(time.as_nanos()).ok();
-        Ok(time.and_then(|time| now.checked_add(time)))
-    }
-
-    /// `first` is the first stand-in of a wait, which cancels the entry before
-    /// it goes.
-    pub(crate) fn add(&self, deadline: u64, first: *mut Task) -> Key {
-        let key = self.key(deadline);
-        self.queue.borrow_mut().insert(key, Entry::Wait(first));
-        key
-    }
-
-    fn key(&self, deadline: u64) -> Key {
-        (deadline, self.made.replace(self.made.get() + 1))
-    }
-
-    pub(crate) fn cancel(&self, key: Key) {
-        let entry = self.queue.borrow_mut().remove(&key);
-        // It may hold a tasklet's last handle.
-        drop(entry);
-    }
-
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.borrow().len()
-    }
-
-    /// Until the next deadline.
-    pub(crate) fn next(&self) -> Option<Duration> {
-        let at = self.queue.borrow().first_key_value()?.0 .0;
-        let now = self.now().ok()?;
-        Some(Duration::from_nanos(at.saturating_sub(now)))
-    }
-
-    /// For how long the main loop may sleep, as far as deadlines go; `None`: none will come up while the clock
-    /// stands still.
-    #[cfg(feature = "std")]
-    pub(crate) fn rest(&self) -> Option<Duration> {
-        let left = self.next()?;
-        if left.is_zero() || self.clock.get().is_none() {
-            return Some(left);
-        }
-        let shows = self.now().ok()?;
-        match self.still.get() {
-            Some(still) if still.shows == shows => {
-                let stood = still.since.elapsed();
-                (stood < STANDS).then_some(left.max(stood))
-            }
-            _ => {
-                let since = std::time::Instant::now();
-                self.still.set(Some(Still { shows, since }));
-                Some(left)
-            }
-        }
-    }
-
-    /// Ends the waits whose time has come; none of their tasklets runs yet.
-    pub(crate) fn fire(&self, runtime: &Runtime) -> usize {
-        if self.queue.borrow().is_empty() {
-            return 0;
-        }
-        let Ok(now) = self.now() else {
-            return 0;
-        };
-        let mut fired = 0;
-        loop {
-            let mut queue = self.queue.borrow_mut();
-            let Some(first) = queue.first_entry().filter(|first| first.key().0 <= now) else {
-                return fired;
-            };
-            let entry = first.remove();
-            // User code runs from here on, and may end waits and scopes.
-            drop(queue);
-            match entry {
-                // SAFETY: a wait cancels its entry before its stand-ins go.
-                Entry::Wait(first) => unsafe { select::expire(runtime, first) },
-                Entry::Scope(scope) => scope.expire(),
-            }
-            fired += 1;
-        }
-    }
-}
-
-impl Scope {
+impl Due for Scope {
     /// The wait that the tasklet is in fails, or, if that is over, the next one.
-    fn expire(&self) {
+    fn is_due(&self) {
         let up = Error::Thrown(Thrown::with_message(
             Box::new(self.up),
             "the time of an enclosing scope is up".into(),
         ));
-        if let Err(error) = thrown::throw_at(&self.tasklet, self.level, up) {
+        if let Err(error) = scheduler::throw_at(&self.tasklet, self.level, up) {
             log::error!("the time of a tasklet's scope is up, but it cannot be told: {error}");
         }
     }
@@ -259,7 +106,7 @@ impl Deadline {
     /// # Errors
     /// [`StateError::NoClock`].
     pub fn after(time: Duration) -> Result<Deadline> {
-        let at = Runtime::get().timers.after(time)?.unwrap_or(u64::MAX);
+        let at = Runtime::get().deadlines.after(time)?.unwrap_or(u64::MAX);
         Ok(Deadline {
             at,
             _stays_here: PhantomData,
@@ -269,7 +116,7 @@ impl Deadline {
     /// Until then; zero when it is past, `None` when it is never (or there is no clock
     /// any more).
     pub fn left(&self) -> Option<Duration> {
-        let now = Runtime::get().timers.now().ok()?;
+        let now = Runtime::get().deadlines.now().ok()?;
         (self.at != u64::MAX).then(|| Duration::from_nanos(self.at.saturating_sub(now)))
     }
 
@@ -282,7 +129,7 @@ impl Deadline {
             return f();
         }
         let runtime = Runtime::get();
-        let timers = &runtime.timers;
+        let timers = &runtime.deadlines;
         let key = timers.key(self.at);
         let up = TimeUp {
             thread: runtime.thread_id,
@@ -294,7 +141,7 @@ impl Deadline {
             // SAFETY: the running tasklet.
             level: unsafe { thrown::level_of(runtime.current()) },
         });
-        timers.queue.borrow_mut().insert(key, Entry::Scope(scope));
+        timers.tell(key, scope);
         let result = {
             let _limit = Limit { timers, key, up };
             f()
@@ -330,7 +177,7 @@ pub(crate) fn put_off(error: Error) -> Result<(), WaitError> {
 
 /// Ends a scope's limit, whatever way the scope is left.
 struct Limit<'a> {
-    timers: &'a Timers,
+    timers: &'a Deadlines,
     key: Key,
     up: TimeUp,
 }
@@ -383,27 +230,16 @@ pub fn timeout<R>(time: Duration, f: impl FnOnce() -> Result<R>) -> Result<R> {
     Deadline::after(time)?.limit(f)
 }
 
-#[cfg(feature = "std")]
-fn system() -> Option<u64> {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = *START.get_or_init(Instant::now);
-    // 584 years.
-    Some(Instant::now().saturating_duration_since(start).as_nanos() as u64)
-}
-
-#[cfg(not(feature = "std"))]
-fn system() -> Option<u64> {
-    None
-}
-
 /// What the calling thread's clock says; `None` without a clock.
 ///
 /// The moment of zero is any, but the same for all threads that use the system's
 /// clock. Timestamps of [`TaskletStats`](crate::TaskletStats) are of this clock.
 pub fn now() -> Option<Duration> {
-    Runtime::get().timers.now().ok().map(Duration::from_nanos)
+    Runtime::get()
+        .deadlines
+        .now()
+        .ok()
+        .map(Duration::from_nanos)
 }
 
 /// Gives the calling thread another clock (`None`: the system's, if there is
@@ -416,7 +252,7 @@ pub fn now() -> Option<Duration> {
 /// would fails with [`StateError::RecursiveSchedule`]. A panic of it is logged and ignored: the
 /// clock stands still then.
 pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
-    Runtime::get().timers.clock.replace(clock)
+    Runtime::get().deadlines.set_clock(clock)
 }
 
 /// Ends the waits and scopes of the calling thread whose time has come; returns how many.
@@ -431,16 +267,16 @@ pub fn fire_due() -> usize {
     let runtime = Runtime::get();
     #[cfg(feature = "std")]
     crate::thread::read_mail();
-    runtime.timers.fire(runtime)
+    runtime.deadlines.fire(runtime)
 }
 
 /// How long until the next timeout of the calling thread is due: what a host may
 /// sleep. `None` when no timeout runs.
 pub fn until_next() -> Option<Duration> {
-    Runtime::get().timers.next()
+    Runtime::get().deadlines.next()
 }
 
 /// Timeouts of the calling thread that run.
 pub fn timeouts() -> usize {
-    Runtime::get().timers.waiting()
+    Runtime::get().deadlines.waiting()
 }

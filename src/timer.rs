@@ -26,7 +26,6 @@
 //!
 //! Cost: two allocations for a timer, O(log timers) to make one, to cancel it and to run it.
 
-use crate::core::drive;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::schedule_or;
 use crate::core::thrown;
@@ -152,7 +151,7 @@ fn kept<C: Clone>(clock: &'static LocalKey<Kept<C>>, make: fn() -> C) -> Result<
         return Ok(clock);
     }
     if Runtime::get().is_ending() {
-        return Err(drive::refuse_in_end());
+        return Err(reactor::refuse_in_end());
     }
     let made = make();
     clock.with(|kept| kept.replace(Some(made.clone())));

@@ -11,18 +11,21 @@ use core::marker::PhantomData;
 use core::ptr;
 use core::time::Duration;
 
-use crate::core::drive::{self, WaitError};
-use crate::core::references::{release, Tasklet};
-use crate::core::runtime::{after, Runtime, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED, HOOK_THROWN};
+use crate::core::contain::{contain, drop_used};
+use crate::core::ends::release;
+use crate::core::hooks::{after, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED, HOOK_THROWN};
+use crate::core::idle;
+use crate::core::references::Tasklet;
+use crate::core::runtime::Runtime;
 use crate::core::scheduler::{
-    call_locked, contain, drop_used, fail, go, lose, may_switch, prepare, refused, revive,
-    when_empty,
+    call_locked, fail, go, may_switch, prepare, refused, revive, when_empty,
 };
 use crate::core::task::{flag, Task};
-use crate::core::transfer::{arrive, arrive_unit, arrive_with, opened, plain, swap};
+use crate::core::thrown;
+use crate::core::transfer::{arrive, arrive_unit, arrive_with, enter, opened, plain, swap};
 use crate::core::value::{Slot, TaskSlot};
+use crate::error::WaitError;
 use crate::error::{Error, Result, StateError};
-use crate::machine::arch::transfer;
 use crate::select;
 
 /// Who goes on first when a sender and a receiver meet.
@@ -196,7 +199,7 @@ impl Core {
                 (*tail).next = task;
             }
             self.tail.set(task);
-            (*task).channel = self;
+            (*task).channel = ptr::from_ref(self).cast();
             (*task).set(if dir == SEND {
                 flag::SENDING
             } else {
@@ -318,7 +321,7 @@ impl Core {
                 select::met(head)
             };
             if woken {
-                runtime.ring_append(task);
+                runtime.queue.append(task);
             }
         }
     }
@@ -408,7 +411,7 @@ impl Core {
         unsafe {
             let next = now::<DIR>(self, runtime, me);
             if next == me {
-                transfer(op::<DIR>, self as *const Core as *mut ());
+                enter(op::<DIR>, self as *const Core as *mut ());
             } else if !next.is_null() {
                 swap(runtime, me, next);
             }
@@ -493,7 +496,7 @@ fn aside<T, E: From<WaitError>>(
     if leaves(runtime, me) {
         return Err(WaitError::Hindered(refused(runtime)).into());
     }
-    drive::raise(me).map_err(WaitError::Thrown)?;
+    thrown::raise(me).map_err(WaitError::Thrown)?;
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
@@ -532,7 +535,7 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
                 fail(runtime, error, after::FAILED | after::UNSENT);
                 return ptr::null_mut();
             }
-            if let Err(error) = drive::raise(me) {
+            if let Err(error) = thrown::raise(me) {
                 fail(
                     runtime,
                     error,
@@ -554,10 +557,10 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
                     TaskSlot::raw(&raw mut (*partner).slot),
                 );
                 if stay {
-                    runtime.ring_append(partner);
+                    runtime.queue.append(partner);
                     return ptr::null_mut();
                 }
-                runtime.ring_insert_after(me, partner);
+                runtime.queue.insert_after(me, partner);
                 return partner;
             }
             // Else another thread has met the last of them.
@@ -577,7 +580,7 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
             if !plain(runtime, me, next) {
                 return me;
             }
-            runtime.ring_remove(me);
+            runtime.queue.remove(me);
             core.push(me, DIR);
             return next;
         };
@@ -591,14 +594,14 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
 /// [the last one](drive): a partner may come meanwhile.
 #[inline(never)]
 unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
-    if !drive::is_last(runtime) || !may_switch(runtime) {
+    if !idle::is_last(runtime) || !may_switch(runtime) {
         return me;
     }
     // SAFETY: `me` is running, and its frames hold the channel.
     unsafe {
         let (slot, outcome) = select::alone(core, DIR, (*me).slot.take());
         // What somebody put there by hand, and what was not sent, is dropped on arrival.
-        lose(runtime, (*me).slot.take());
+        runtime.lose((*me).slot.take());
         match outcome {
             Ok(over) => {
                 (*me).slot.fill(slot);
@@ -609,7 +612,7 @@ unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
                 }
             }
             Err(ended) => {
-                lose(runtime, slot);
+                runtime.lose(slot);
                 match ended {
                     WaitError::Hindered(error) => fail(runtime, error, after::FAILED),
                     WaitError::Thrown(error) => {
@@ -644,7 +647,7 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
                 TaskSlot::raw(&raw mut (*me).slot),
                 TaskSlot::raw(&raw mut (*partner).slot),
             );
-            runtime.ring_insert_after(me, partner);
+            runtime.queue.insert_after(me, partner);
             return go(runtime, me, sp, partner);
         }
         let mut next = (*me).next;
@@ -664,7 +667,7 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
             return sp;
         }
         // The queue's reference moves to the channel.
-        runtime.ring_remove(me);
+        runtime.queue.remove(me);
         core.push(me, DIR);
         if woken {
             revive(runtime, me, next);
@@ -713,12 +716,12 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
         };
         let at_once = !all && next == partner && partner != me;
         if !woken && at_once {
-            runtime.ring_remove(partner);
+            runtime.queue.remove(partner);
         }
         if at_once {
-            runtime.ring_insert_after(me, partner);
+            runtime.queue.insert_after(me, partner);
         } else if woken {
-            runtime.ring_append(partner);
+            runtime.queue.append(partner);
         }
         if next == me {
             return sp;
@@ -799,7 +802,7 @@ pub(crate) unsafe fn unlink(task: *mut Task) {
         if (*task).is(flag::SELECTING) {
             select::withdraw(task);
         } else {
-            (*(*task).channel).take(task);
+            (*(*task).channel.cast::<Core>()).take(task);
         }
     }
 }

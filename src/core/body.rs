@@ -6,18 +6,18 @@ use core::marker::PhantomData;
 use core::mem;
 use core::ptr;
 
-use crate::core::references::KILLS;
+use crate::core::contain::contain;
+use crate::core::ends::KILLS;
 use crate::core::runtime::Runtime;
-use crate::core::task::{flag, Task};
+use crate::core::sanitizer;
+use crate::core::task::{flag, Task, Window};
 use crate::core::value::Slot;
-use crate::core::{scheduler, thrown, transfer};
+use crate::core::{locals, scheduler, thrown, transfer};
 use crate::error::{Error, Result};
 use crate::machine::arch;
 use crate::machine::os;
-use crate::machine::sanitizer;
 use crate::machine::stack::own::OwnStack;
 use crate::machine::stack::slice::Buffer;
-use crate::machine::stack::window::Window;
 
 /// What is known of a body without its type. `repr(C)`: what to run comes first, for the port.
 #[repr(C)]
@@ -75,7 +75,7 @@ where
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
     // that nobody else moves out (BOUND is cleared by `started`).
     unsafe {
-        let runtime = &*(*task).runtime;
+        let runtime = Runtime::of(task);
         sanitizer::arrived(runtime);
         (*task).started();
         // What ends the tasklet goes into its slot, not into this frame, which
@@ -104,7 +104,7 @@ unsafe fn end_locals(task: *mut Task) {
     unsafe {
         let error = (*task).slot.take();
         os::catch_into(task, keep_error, || {
-            crate::tasklet_local::drop_values(task);
+            locals::drop_values(task);
         });
         #[cfg(feature = "std")]
         {
@@ -115,9 +115,9 @@ unsafe fn end_locals(task: *mut Task) {
             fill_last(task, error);
         }
         // What it was never told ends it, unless something else has.
-        if let Some(error) = thrown::at_end(&*(*task).runtime, task) {
+        if let Some(error) = thrown::at_end(Runtime::of(task), task) {
             match (*task).slot.is_bomb() {
-                true => scheduler::lose(&*(*task).runtime, Slot::bomb(error)),
+                true => Runtime::of(task).lose(Slot::bomb(error)),
                 false => keep_error(task, error),
             }
         }
@@ -143,9 +143,9 @@ unsafe fn fill_last(task: *mut Task, error: Slot) {
             if left.is_empty() {
                 break;
             }
-            scheduler::contain("a destructor in a tasklet that ended", || drop(left));
+            contain("a destructor in a tasklet that ended", || drop(left));
         }
-        scheduler::lose(&*(*task).runtime, (*task).slot.put(error));
+        Runtime::of(task).lose((*task).slot.put(error));
     }
 }
 
@@ -177,7 +177,7 @@ impl Task {
     pub(crate) unsafe fn reclaim(task: *mut Task) {
         // SAFETY: the caller's promise; nothing refers to the memory given back.
         unsafe {
-            let runtime = &*(*task).runtime;
+            let runtime = Runtime::of(task);
             sanitizer::gone(task);
             if let Some(own) = (*task).own.take() {
                 // So it has no window.
@@ -224,7 +224,7 @@ impl Task {
                 own: (*task).own.take(),
                 buffer: mem::replace(&mut (*task).buffer, Buffer::NONE),
                 window: mem::replace(&mut (*task).window, ptr::null()),
-                runtime: (*task).runtime,
+                runtime: Runtime::of(task),
             };
             Some(Unbound {
                 drop: entry.drop,
@@ -267,7 +267,7 @@ impl Task {
     unsafe fn take_stack(task: *mut Task, needed: usize) -> Result<(usize, isize)> {
         // SAFETY: the task is ours to change.
         unsafe {
-            let runtime = &*(*task).runtime;
+            let runtime = Runtime::of(task);
             if (*task).is(flag::SLICED) {
                 let window = runtime.assign_window()?;
                 if needed > (*window).size() / 2 {
@@ -279,7 +279,10 @@ impl Task {
                 (*window).members.set((*window).members.get() + 1);
                 (*task).window = window;
                 (*task).limit = (*window).limit;
-                (*task).set((*window).newborn);
+                (*task).set(match (*window).guarded {
+                    true => flag::AWAY,
+                    false => flag::AWAY | flag::LENT,
+                });
                 let top = (*window).top;
                 let image = (*task).buffer.ptr() as usize;
                 Ok((top, image.wrapping_sub(top - needed) as isize))

@@ -2,16 +2,24 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::any::Any;
+use core::fmt;
 use core::ops::Range;
+use core::panic::Location;
+use core::ptr;
 
-use crate::core::exceptions::Exceptions;
-use crate::core::measure::Measured;
-use crate::core::scheduler::ErrorHandler;
-use crate::core::spill::{self, Spilled};
-use crate::core::thrown::Pending;
+use crate::machine::stack::slice::Buffer;
+
+use crate::error::{Error, Result};
 use crate::machine::arch::FpEnv;
-use crate::machine::sanitizer;
+use crate::machine::exceptions::Exceptions;
+use crate::machine::fiber::Fiber;
+
+/// Called with the uncaught error of a tasklet, in that tasklet. `Ok` swallows
+/// the error; an error goes on to main or the innermost [`run`](crate::run).
+/// The tasklet's [own handler](Tasklet::set_error_handler) is asked first.
+pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
 /// What few tasklets need.
 pub(crate) struct Extra {
@@ -28,13 +36,13 @@ pub(crate) struct Extra {
     pub(crate) low: usize,
     pub(crate) segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
-    pub(crate) locals: crate::tasklet_local::Values,
+    pub(crate) locals: Vec<(usize, Rc<dyn Any>)>,
     /// Its number in `sync`; 0: it has none yet. Not a value like those: their destructors
     /// need it, in whatever order.
     #[cfg(feature = "std")]
     pub(crate) number: u64,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
-    pub(crate) fiber: sanitizer::Fiber,
+    pub(crate) fiber: Fiber,
     pub(crate) user_data: Option<Rc<dyn Any>>,
     pub(crate) on_error: Option<ErrorHandler>,
     pub(crate) measured: Option<Box<Measured>>,
@@ -48,18 +56,92 @@ impl Extra {
             exceptions: Exceptions::NONE,
             fp: FpEnv::DEFAULT,
             stack_size: 0,
-            spilled: spill::NOTHING,
+            spilled: ptr::null_mut(),
             spilled_bytes: 0,
             low: 0,
             segment: 0..0,
-            locals: crate::tasklet_local::Values::new(),
+            locals: Vec::new(),
             #[cfg(feature = "std")]
             number: 0,
-            fiber: sanitizer::Fiber::NEW,
+            fiber: Fiber::NEW,
             user_data: None,
             on_error: None,
             measured: None,
             pending: Pending::NONE,
         }
     }
+}
+
+/// What is [thrown](crate::core::thrown) at a tasklet and waits to be told.
+pub(crate) struct Pending {
+    /// How many guests run on its stack, one inside the other.
+    pub(crate) guests: u32,
+    /// What it has not been told yet, and which level shall be; in the order it came.
+    pub(crate) errors: Vec<(u32, Error)>,
+}
+
+impl Pending {
+    pub(crate) const NONE: Pending = Pending {
+        guests: 0,
+        errors: Vec::new(),
+    };
+}
+
+/// A line of the host's source: of Rust, or of what it was told with [`Builder::site`](crate::Builder::site).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    file: &'static str,
+    line: u32,
+}
+
+impl Site {
+    /// Line `line` of `file`.
+    pub const fn new(file: &'static str, line: u32) -> Site {
+        Site { file, line }
+    }
+
+    /// The file, as its compiler calls it.
+    pub const fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// The line, from 1 on.
+    pub const fn line(&self) -> u32 {
+        self.line
+    }
+}
+
+impl From<&'static Location<'static>> for Site {
+    fn from(location: &'static Location<'static>) -> Site {
+        Site::new(location.file(), location.line())
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Part of a tasklet's `Extra`; nanoseconds of the thread's clock.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Measured {
+    pub(crate) run_time: u64,
+    pub(crate) started: Option<u64>,
+    pub(crate) ended: Option<u64>,
+    pub(crate) site: Option<Site>,
+}
+
+/// The frames of a tasklet that a spill moved to the heap; the latest first.
+pub(crate) struct Spilled {
+    pub(crate) before: *mut Spilled,
+    pub(crate) buffer: Buffer,
+    pub(crate) sp: usize,
+}
+
+impl Spilled {
+    /// For debuggers: where the fields lie.
+    pub(crate) const BEFORE: usize = core::mem::offset_of!(Spilled, before);
+    pub(crate) const BUFFER: usize = core::mem::offset_of!(Spilled, buffer);
+    pub(crate) const SP: usize = core::mem::offset_of!(Spilled, sp);
 }

@@ -2,11 +2,11 @@
 //! ended, how long it ran. Off until asked for; costs nothing then.
 
 use alloc::boxed::Box;
-use core::fmt;
-use core::panic::Location;
 use core::time::Duration;
 
-use crate::core::runtime::{Runtime, HOOK_STATS};
+use crate::core::extra::{Measured, Site};
+use crate::core::hooks::HOOK_STATS;
+use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 
 /// Measurements of one tasklet. Times are those of the thread's clock
@@ -33,51 +33,6 @@ pub struct TaskletStats {
     pub spawned_at: Option<Site>,
 }
 
-/// A line of the host's source: of Rust, or of what it was told with [`Builder::site`](crate::Builder::site).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Site {
-    file: &'static str,
-    line: u32,
-}
-
-impl Site {
-    /// Line `line` of `file`.
-    pub const fn new(file: &'static str, line: u32) -> Site {
-        Site { file, line }
-    }
-
-    /// The file, as its compiler calls it.
-    pub const fn file(&self) -> &'static str {
-        self.file
-    }
-
-    /// The line, from 1 on.
-    pub const fn line(&self) -> u32 {
-        self.line
-    }
-}
-
-impl From<&'static Location<'static>> for Site {
-    fn from(location: &'static Location<'static>) -> Site {
-        Site::new(location.file(), location.line())
-    }
-}
-
-impl fmt::Display for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
-/// Part of a tasklet's `Extra`; nanoseconds of the thread's clock.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Measured {
-    pub(crate) run_time: u64,
-    pub(crate) started: Option<u64>,
-    pub(crate) ended: Option<u64>,
-    pub(crate) site: Option<Site>,
-}
-
 /// Measures, from now on, the run times of the calling thread's tasklets, their
 /// first and last moment, and where they are spawned; returns the old setting.
 ///
@@ -88,7 +43,7 @@ pub fn set_statistics(on: bool) -> bool {
     let runtime = Runtime::get();
     let old = statistics();
     if on && !old {
-        runtime.since.set(runtime.timers.now().unwrap_or(0));
+        runtime.since.set(runtime.deadlines.now().unwrap_or(0));
     }
     runtime.set_hook(HOOK_STATS, on);
     old
@@ -105,7 +60,7 @@ pub fn statistics() -> bool {
 /// Live tasks.
 #[cold]
 pub(crate) unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Task, ending: bool) {
-    let Ok(now) = runtime.timers.now() else {
+    let Ok(now) = runtime.deadlines.now() else {
         return;
     };
     let passed = now.saturating_sub(runtime.since.replace(now));
@@ -143,7 +98,7 @@ pub(crate) fn of(task: &Task, runtime: &Runtime, current: bool) -> TaskletStats 
     };
     let mut run_time = measured.run_time;
     if current && runtime.hooks() & HOOK_STATS != 0 {
-        let now = runtime.timers.now().unwrap_or(0);
+        let now = runtime.deadlines.now().unwrap_or(0);
         run_time += now.saturating_sub(runtime.since.get());
     }
     TaskletStats {

@@ -1,15 +1,29 @@
 //! The core: who runs, and how one tasklet goes on after the other.
 
+pub(crate) mod above;
 pub(crate) mod body;
-pub(crate) mod drive;
+pub(crate) mod budgets;
+pub(crate) mod contain;
+pub(crate) mod deadlines;
+pub(crate) mod ends;
 pub(crate) mod exceptions;
 pub(crate) mod extra;
+pub(crate) mod hooks;
+pub(crate) mod idle;
+pub(crate) mod locals;
 pub(crate) mod measure;
+pub(crate) mod overflow;
 pub(crate) mod references;
 pub(crate) mod run;
+pub(crate) mod run_queue;
 pub(crate) mod runtime;
+pub(crate) mod sanitizer;
 pub(crate) mod scheduler;
+pub(crate) mod settings;
+pub(crate) mod slab;
 pub mod spill;
+pub(crate) mod stats;
+pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod thrown;
 pub(crate) mod transfer;

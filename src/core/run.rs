@@ -7,20 +7,18 @@
 //! are looked at on switches only, and only while there is one: `scheduler::go`
 //! tests a bit for all that switches may have to do beside switching.
 
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
+use crate::core::budgets::Entry;
+use crate::core::hooks::{after, HOOK_BUDGET, HOOK_FLAT};
+use crate::core::hooks::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
 use crate::core::references::Tasklet;
-use crate::core::runtime::{after, Runtime, HOOK_BUDGET, HOOK_FLAT};
-#[cfg(feature = "std")]
-use crate::core::runtime::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
+use crate::core::runtime::Runtime;
 use crate::core::scheduler::{fail, go, prepare};
 use crate::core::task::{flag, Task};
-use crate::core::transfer::{arrive, arrive_turn, arrive_unit, plain, plan, swap};
+use crate::core::transfer::{arrive, arrive_turn, arrive_unit, enter, plain, plan, swap};
 use crate::core::value::Slot;
 use crate::error::{Result, WaitError};
-use crate::machine::arch::transfer;
 
 /// How long a run may take: in switches, in time, or both (whichever comes first).
 ///
@@ -96,43 +94,6 @@ pub struct RunReport {
     pub interrupted: Option<Tasklet>,
 }
 
-/// A budget that runs.
-struct Entry {
-    owner: *mut Task,
-    /// Index of the owner's place among the watchdogs.
-    level: usize,
-    /// The count of turns at which it is used up.
-    turns: Option<u64>,
-    /// The time (of the thread's clock, nanoseconds) at which it is.
-    deadline: Option<u64>,
-    /// The runs inside this one come to their end first.
-    patient: bool,
-    used_up: bool,
-    victim: Option<Tasklet>,
-}
-
-/// What belongs to the runs of a thread.
-pub(crate) struct Runs {
-    budgets: RefCell<Vec<Entry>>,
-    /// Turns that were none: a tasklet alone in the queue gave way.
-    alone: Cell<u64>,
-    /// Tasklets that have ended.
-    pub(crate) completed: Cell<u64>,
-    /// Turns and ends of the last run with a budget.
-    pub(crate) last: Cell<(u64, u64)>,
-}
-
-impl Runs {
-    pub(crate) fn new() -> Runs {
-        Runs {
-            budgets: RefCell::new(Vec::new()),
-            alone: Cell::new(0),
-            completed: Cell::new(0),
-            last: Cell::new((0, 0)),
-        }
-    }
-}
-
 /// Turns that the thread's tasklets have had.
 fn turns(runtime: &Runtime) -> u64 {
     runtime.switches.get() + runtime.runs.alone.get()
@@ -160,7 +121,7 @@ pub(crate) unsafe fn divert(
         // The clock may be the host's: asked before anything is borrowed or decided.
         let timed = (runtime.runs.budgets.borrow().iter()).any(|entry| entry.deadline.is_some());
         let now = match timed {
-            true => runtime.timers.now().unwrap_or(0),
+            true => runtime.deadlines.now().unwrap_or(0),
             false => 0,
         };
         for entry in runtime.runs.budgets.borrow_mut().iter_mut() {
@@ -188,7 +149,7 @@ pub(crate) unsafe fn divert(
                 entry.victim = Some(Tasklet::from_ref(prev));
             }
             (*owner).refs += 1;
-            runtime.ring_insert_after((*next).prev, owner);
+            runtime.queue.insert_after((*next).prev, owner);
             return owner;
         }
     }
@@ -267,9 +228,8 @@ pub fn run() -> Result<()> {
 #[inline(always)]
 pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
-    #[cfg(feature = "std")]
     if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
-        crate::thread::attend(runtime).map_err(WaitError::Thrown)?;
+        (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     }
     let me = runtime.current();
     // SAFETY: our own op; the caller's task is live while it runs.
@@ -279,7 +239,7 @@ pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
             wait(runtime, me);
             swap(runtime, me, next);
         } else {
-            transfer(op_run, core::ptr::null_mut());
+            enter(op_run, core::ptr::null_mut());
             if runtime.after.get() & after::FAILED != 0 {
                 return arrive_unit(runtime, me);
             }
@@ -299,9 +259,9 @@ pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
 #[cfg(feature = "std")]
 pub(crate) fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
     let runtime = Runtime::get();
-    crate::thread::attend(runtime).map_err(WaitError::Thrown)?;
+    (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     let me = runtime.current();
-    if runtime.run_count.get() <= 1 {
+    if runtime.queue.len() <= 1 {
         return Ok(());
     }
     let mut limits = Limits {
@@ -311,7 +271,7 @@ pub(crate) fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
     };
     // SAFETY: as `run`; `limits` outlives the call and is read by our own op only.
     unsafe {
-        transfer(op_run, (&raw mut limits).cast());
+        enter(op_run, (&raw mut limits).cast());
         if runtime.after.get() & after::FAILED != 0 {
             return arrive_unit(runtime, me);
         }
@@ -328,7 +288,7 @@ pub(crate) fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
 unsafe fn wait(runtime: &Runtime, me: *mut Task) {
     runtime.watchdogs.borrow_mut().push(me);
     // SAFETY: the running tasklet is queued.
-    unsafe { runtime.ring_remove(me) };
+    unsafe { runtime.queue.remove(me) };
 }
 
 /// As [`run`], but comes back at once when `budget` is used up; the others stay
@@ -367,15 +327,14 @@ pub fn run_with(budget: Budget) -> Result<RunReport> {
 
 pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     let runtime = Runtime::get();
-    #[cfg(feature = "std")]
     if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
-        crate::thread::attend(runtime).map_err(WaitError::Thrown)?;
+        (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     }
     let runs = &runtime.runs;
     let me = runtime.current();
     let (start, completed) = (turns(runtime), runs.completed.get());
     let deadline = match budget.time {
-        Some(time) => runtime.timers.after(time).map_err(WaitError::Hindered)?,
+        Some(time) => runtime.deadlines.after(time).map_err(WaitError::Hindered)?,
         None => None,
     };
     let mut limits = Limits {
@@ -384,7 +343,7 @@ pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
         patient: false,
     };
     let mut report = RunReport {
-        runnable: runtime.run_count.get() - 1,
+        runnable: runtime.queue.len() - 1,
         left: budget,
         switches: 0,
         completed: 0,
@@ -395,11 +354,11 @@ pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
         runs.last.set((0, 0));
         return Ok(report);
     }
-    let now = || runtime.timers.now().map_err(WaitError::Hindered);
+    let now = || runtime.deadlines.now().map_err(WaitError::Hindered);
     let begun = budget.time.map(|_| now()).transpose()?;
     // SAFETY: as `run`; `limits` outlives the call and is read by our own op only.
     let result = unsafe {
-        transfer(op_run, (&raw mut limits).cast());
+        enter(op_run, (&raw mut limits).cast());
         if runtime.after.get() & after::FAILED != 0 {
             return match arrive(runtime, me) {
                 Ok(_) => unreachable!("the failure was just seen"),
@@ -410,7 +369,7 @@ pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
         // The switch back to us is no turn of a tasklet.
         report.switches = turns(runtime) - start - 1;
         report.completed = runs.completed.get() - completed;
-        report.runnable = runtime.run_count.get() - 1;
+        report.runnable = runtime.queue.len() - 1;
         if let Some((used_up, victim)) = ours {
             report.used_up = used_up;
             report.interrupted = victim;
@@ -475,7 +434,7 @@ unsafe fn unwind_deeper(runtime: &Runtime, me: *mut Task) -> Option<usize> {
         };
         for task in popped.into_iter().rev() {
             if (*task).floating() {
-                runtime.ring_append(task);
+                runtime.queue.append(task);
             } else {
                 debug_assert!((*task).refs > 1);
                 (*task).refs -= 1;
@@ -534,11 +493,11 @@ pub fn use_nested_tasklets() -> bool {
 pub(crate) unsafe fn flatten(runtime: &Runtime, me: *mut Task, task: *mut Task, behind: bool) {
     // SAFETY: taken out of the queue and put back: the references stay.
     unsafe {
-        runtime.ring_remove(task);
-        runtime.ring_insert_after(me, task);
+        runtime.queue.remove(task);
+        runtime.queue.insert_after(me, task);
         if behind && me != runtime.main() {
-            runtime.ring_remove(me);
-            runtime.ring_insert_after(task, me);
+            runtime.queue.remove(me);
+            runtime.queue.insert_after(task, me);
         }
     }
 }

@@ -1,32 +1,32 @@
 //! The scheduler: who runs next. Stackless' rules, to the event.
 //!
 //! Each public operation checks its own conditions, then enters
-//! `arch::transfer` with an *op* that plans, changes the queues and commits.
+//! `transfer::enter` with an *op* that plans, changes the queues and commits.
 //! An op that fails has changed nothing.
 
-use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use crate::channel;
-use crate::core::drive;
+use crate::core::contain::{contain_as, drop_used};
 use crate::core::exceptions;
+use crate::core::extra::ErrorHandler;
+use crate::core::hooks::{
+    after, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
+    HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
+};
+use crate::core::idle;
 use crate::core::measure;
 use crate::core::references::Tasklet;
 use crate::core::run;
-use crate::core::runtime::{
-    after, Runtime, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED,
-    HOOK_MAIL, HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
-};
+use crate::core::runtime::{ChannelCallback, Runtime, ScheduleCallback};
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
-    arrive, arrive_turn, arrive_unit, clear, commit, go_away, leave, plain, plan, plan_away, swap,
+    arrive, arrive_turn, arrive_unit, clear, commit, enter, go_away, leave, plain, plan, plan_away,
+    swap,
 };
 use crate::core::value::{Slot, Value};
 use crate::error::{Error, Result, StateError, WaitError};
-use crate::machine::arch::transfer;
 use crate::machine::os;
-use crate::select;
 
 /// Is switching possible at all now?
 #[inline(always)]
@@ -102,7 +102,7 @@ pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
 /// Nobody has taken an earlier one, as a rule; it is not dropped here, where no user code may run.
 fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
     if let Some(before) = runtime.error.replace(error) {
-        lose(runtime, Slot::bomb(before));
+        runtime.lose(Slot::bomb(before));
     }
 }
 
@@ -163,8 +163,7 @@ fn note(runtime: &Runtime, hooks: u32) {
     if hooks & HOOK_MAIL != 0 {
         runtime.later(after::MAIL);
     }
-    #[cfg(feature = "std")]
-    if hooks & HOOK_LOCK != 0 && crate::thread::host_lock::turn_is_up() {
+    if hooks & HOOK_LOCK != 0 && (runtime.above.turn_is_up)() {
         runtime.later(after::TURN);
     }
 }
@@ -189,53 +188,6 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
 /// the log, and loggers, payloads and the callback's end are a user's code as well.
 pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
     runtime.locked(|| contain_as(format_args!("the {which} callback"), callback));
-}
-
-/// Drops what was in a slot that an operation has used: its panic is not the business of who waited.
-pub(crate) fn drop_used(slot: Slot) {
-    if !slot.is_empty() {
-        contain("a destructor of what was in a transfer slot", || drop(slot));
-    }
-}
-
-/// Runs code of a user's where its panic is nobody's to catch: the panic goes to the log.
-///
-/// So are destructors of what one operation lost while it has something of somebody else's to return.
-/// If they may panic, they run before that is returned, not at the end of the scope: Rust leaks what a
-/// function returns if the destructor of a local panics then.
-pub(crate) fn contain(what: &str, f: impl FnOnce()) {
-    contain_as(format_args!("{what}"), f);
-}
-
-fn contain_as(what: core::fmt::Arguments<'_>, f: impl FnOnce()) {
-    let called = os::catch(|| {
-        f();
-        Ok(())
-    });
-    if let Err(error) = called {
-        report(what, error);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn report(what: core::fmt::Arguments<'_>, error: Error) {
-    let mut left = os::catch(|| {
-        log::error!("error in {what}: {error}");
-        drop(error);
-        Ok(())
-    });
-    // A logger that panics has nowhere to say so, and the end of a payload can panic as well.
-    for _ in 0..crate::core::references::KILLS {
-        if left.is_ok() {
-            return;
-        }
-        left = os::catch(|| {
-            drop(left);
-            Ok(())
-        });
-    }
-    core::mem::forget(left);
 }
 
 /// Who runs when `prev` leaves the queue and nobody else is in it.
@@ -265,17 +217,9 @@ pub(crate) unsafe fn when_empty(
         // What Stackless does as well: the slot of the one who should have
         // been woken is emptied.
         if wakeup != prev {
-            lose(runtime, (*wakeup).slot.take());
+            runtime.lose((*wakeup).slot.take());
         }
         Err(Error::Deadlock)
-    }
-}
-
-/// Keeps a value that nobody will get until a tasklet can drop it.
-pub(crate) fn lose(runtime: &Runtime, value: Slot) {
-    if !value.is_empty() {
-        runtime.lost.borrow_mut().push(value);
-        runtime.later(after::LOST);
     }
 }
 
@@ -289,10 +233,10 @@ pub(crate) unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Tas
     // SAFETY: live tasks; the queue gets a reference of its own.
     unsafe {
         if let Some(error) = (*prev).slot.peek_bomb() {
-            lose(runtime, (*wakeup).slot.put(Slot::bomb(error)));
+            runtime.lose((*wakeup).slot.put(Slot::bomb(error)));
         }
         (*wakeup).refs += 1;
-        runtime.ring_append(wakeup);
+        runtime.queue.append(wakeup);
     }
 }
 
@@ -306,11 +250,11 @@ pub(crate) unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
     // gets a new one.
     unsafe {
         if (*task).is(flag::BLOCKED) {
-            channel::unlink(task);
-            runtime.ring_append(task);
+            (runtime.above.unlink)(task);
+            runtime.queue.append(task);
         } else if !(*task).is(flag::QUEUED) {
             (*task).refs += 1;
-            runtime.ring_append(task);
+            runtime.queue.append(task);
         }
     }
 }
@@ -379,7 +323,7 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
             return alone(runtime, me, sp);
         }
         if args.remove {
-            runtime.ring_remove(me);
+            runtime.queue.remove(me);
             release_after(runtime, me);
             if woken {
                 revive(runtime, me, next);
@@ -392,14 +336,14 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 pub(crate) fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    drive::raise(me).map_err(WaitError::Thrown)?;
-    if remove && drive::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
-        drive::until_company(runtime, || false)?;
+    thrown::raise(me).map_err(WaitError::Thrown)?;
+    if remove && idle::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
+        idle::until_company(runtime, || false)?;
     }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.
     unsafe {
-        transfer(op_schedule, (&raw mut args).cast());
+        enter(op_schedule, (&raw mut args).cast());
         let result = arrive(runtime, me);
         drop_used(args.value);
         result
@@ -431,7 +375,7 @@ pub(crate) fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
         if next != me && plain(runtime, me, next) {
             swap(runtime, me, next);
         } else {
-            transfer(op_yield, runtime as *const Runtime as *mut ());
+            enter(op_yield, runtime as *const Runtime as *mut ());
         }
         arrive_turn(runtime, me)
     }
@@ -441,14 +385,14 @@ pub(crate) fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
 pub(crate) fn give_way() -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    drive::raise(me).map_err(WaitError::Thrown)?;
+    thrown::raise(me).map_err(WaitError::Thrown)?;
     // SAFETY: as `schedule`. What somebody put into the slot by hand is dropped on arrival.
     unsafe {
         let next = (*me).next;
         if next != me && plain(runtime, me, next) {
             swap(runtime, me, next);
         } else {
-            transfer(op_yield, runtime as *const Runtime as *mut ());
+            enter(op_yield, runtime as *const Runtime as *mut ());
         }
         arrive_unit(runtime, me)
     }
@@ -544,7 +488,7 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     // it; no user code runs between `prepare` and `go`.
     unsafe {
         let task = task.cast::<Task>();
-        let runtime = &*(*task).runtime;
+        let runtime = Runtime::of(task);
         let me = runtime.current();
         if let Err(error) = prepare(runtime, me, sp, task) {
             fail(runtime, error, after::FAILED);
@@ -555,7 +499,7 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
             run::flatten(runtime, me, task, !REMOVE);
         }
         if REMOVE {
-            runtime.ring_remove(me);
+            runtime.queue.remove(me);
             release_after(runtime, me);
         }
         go(runtime, me, sp, task)
@@ -578,16 +522,16 @@ unsafe fn take_turn<const REMOVE: bool>(
             (false, true) => {}
             (false, false) => {
                 (*task).refs += 1;
-                runtime.ring_append(task);
+                runtime.queue.append(task);
             }
             (true, true) => {
                 (*me).refs -= 1;
-                runtime.ring_unlink(me);
+                runtime.queue.unlink(me);
             }
             (true, false) => {
                 (*me).refs -= 1;
                 (*task).refs += 1;
-                runtime.ring_replace(me, task);
+                runtime.queue.replace(me, task);
             }
         }
     }
@@ -598,7 +542,7 @@ unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -
     // SAFETY: as `op_run_tasklet`.
     unsafe {
         let next = task.cast::<Task>();
-        let runtime = &*(*next).runtime;
+        let runtime = Runtime::of(next);
         let me = runtime.current();
         let Some(away) = plan_away(me, sp, next) else {
             return op_run_tasklet::<REMOVE>(task, sp);
@@ -627,7 +571,7 @@ pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
-        let runtime = &*(*task).runtime;
+        let runtime = Runtime::of(task);
         let me = runtime.current();
         let flags = (*task).flags;
         if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
@@ -638,9 +582,9 @@ pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
             take_turn::<REMOVE>(runtime, me, task, flags);
             swap(runtime, me, task);
         } else if clear && flags & (flag::SPECIAL | flag::AWAY) == flag::AWAY {
-            transfer(op_bring_in::<REMOVE>, task.cast());
+            enter(op_bring_in::<REMOVE>, task.cast());
         } else {
-            transfer(op_run_tasklet::<REMOVE>, task.cast());
+            enter(op_run_tasklet::<REMOVE>, task.cast());
         }
         arrive_turn(runtime, me)
     }
@@ -725,7 +669,7 @@ pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitErro
         return result;
     }
     let (runtime, task) = (Runtime::get(), target.as_ptr());
-    select::interrupt(runtime, task);
+    (runtime.above.interrupt)(runtime, task);
     // SAFETY: the handle keeps the task.
     unsafe {
         let lost = (*task).slot.put(Slot::bomb(error));
@@ -733,6 +677,26 @@ pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitErro
         drop_used(lost);
     }
     Ok(())
+}
+
+/// Throws `error` at code of `target` that runs at `level`, at its turn: ends its wait. Whose
+/// wait is over already, and who has perhaps what it was for, is told by the next one. (Not so
+/// [`Tasklet::throw_pending`], which is Stackless' and takes its place.)
+///
+/// # Errors
+/// As [`Tasklet::throw_pending`].
+pub(crate) fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()> {
+    // SAFETY: the handle keeps the task.
+    unsafe {
+        let task = target.as_ptr();
+        let runtime = Runtime::of(task);
+        let goes_on = runtime.current() == task || (*task).has_all(flag::QUEUED | flag::STARTED);
+        if goes_on || thrown::level_of(task) > level {
+            thrown::keep(runtime, task, level, error);
+            return Ok(());
+        }
+    }
+    Ok(throw_there(target, error)?)
 }
 
 /// Throws `error` at another tasklet, wherever it is, and switches there.
@@ -747,7 +711,7 @@ pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitE
     };
     // SAFETY: the handle keeps the task; `args` outlives the call.
     unsafe {
-        transfer(op_throw, (&raw mut args).cast());
+        enter(op_throw, (&raw mut args).cast());
         let result = arrive(runtime, runtime.current()).and_then(Slot::into_unit);
         drop_used(args.bomb);
         result
@@ -765,12 +729,12 @@ pub(crate) unsafe fn end(me: *mut Task) -> usize {
     // code runs on this stack. All tasks are live; the queue's reference to `me` becomes
     // `left`, released after the switch.
     unsafe {
-        let runtime = &*(*me).runtime;
+        let runtime = Runtime::of(me);
         let failed = !(*me).slot.is_empty() && settle(runtime, me);
         let completed = &runtime.runs.completed;
         completed.set(completed.get() + 1);
-        runtime.ring_remove(me);
-        let mut next = runtime.ring();
+        runtime.queue.remove(me);
+        let mut next = runtime.queue.head();
         if failed || next.is_null() {
             next = runtime.wakeup();
             if failed || (*next).is(flag::BLOCKED) {
@@ -802,7 +766,7 @@ unsafe fn leaves(runtime: &Runtime, me: *mut Task, mut next: *mut Task) -> *mut 
             next = observed(runtime, me, 0, next, true);
         }
         if let Some(error) = thrown::at_end(runtime, me) {
-            lose(runtime, Slot::bomb(error));
+            runtime.lose(Slot::bomb(error));
         }
         next
     }
@@ -853,7 +817,7 @@ unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
         };
         if let Some(told) = told {
             next = runtime.wakeup();
-            lose(runtime, (*next).slot.put(told));
+            runtime.lose((*next).slot.put(told));
         }
         next
     }
@@ -872,12 +836,12 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<S
     // SAFETY: the running tasklet; the reference goes with it. Its slot has been
     // taken: what somebody puts there by hand nobody will take.
     unsafe {
-        runtime.ring_append(me);
+        runtime.queue.append(me);
         let mut uncaught = None;
         if may_switch(runtime) {
             let settled = os::catch(|| {
                 let stayed = os::catch(|| {
-                    drive::until_company(runtime, || false)?;
+                    idle::until_company(runtime, || false)?;
                     Ok(())
                 });
                 let thrown = (*me).slot.take().into_unit();
@@ -889,9 +853,9 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<S
             });
             uncaught = settled.err().or(uncaught);
         }
-        runtime.ring_remove(me);
+        runtime.queue.remove(me);
         let uncaught = uncaught.map(Slot::bomb);
-        let next = runtime.ring();
+        let next = runtime.queue.head();
         if !next.is_null() {
             return (next, uncaught);
         }
@@ -958,7 +922,7 @@ pub fn thread_id() -> u64 {
 
 /// Tasklets in the run queue of the calling thread, the running one included.
 pub fn run_count() -> usize {
-    Runtime::get().run_count.get()
+    Runtime::get().queue.len()
 }
 
 /// Handles of all tasklets of the calling thread that are referred to.
@@ -977,24 +941,6 @@ pub fn switch_trap(delta: i32) -> i32 {
     let level = runtime.trap().checked_add(delta);
     runtime.set_trap(level.expect("the switch trap has as many levels as it can have"))
 }
-
-/// Called before each switch with the leaving (still current) and the next
-/// tasklet. It may look, but what would switch fails with
-/// [`StateError::RecursiveSchedule`]; a panic is logged and ignored.
-pub type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
-
-/// Called before each channel operation with the channel's
-/// [id](crate::Channel::id), the calling tasklet (the value to send is in its
-/// transfer slot), whether it sends, and whether nobody waits at the other end.
-/// It may look, but what would switch fails with
-/// [`StateError::RecursiveSchedule`], and channel calls fail with
-/// [`StateError::RecursiveChannel`]; a panic is logged and ignored.
-pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
-
-/// Called with the uncaught error of a tasklet, in that tasklet. `Ok` swallows
-/// the error; an error goes on to main or the innermost [`run`](crate::run).
-/// The tasklet's [own handler](Tasklet::set_error_handler) is asked first.
-pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
 /// Sets the schedule callback of the thread; returns the old one.
 pub fn set_schedule_callback(callback: Option<ScheduleCallback>) -> Option<ScheduleCallback> {

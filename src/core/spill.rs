@@ -22,31 +22,18 @@
 
 use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
-use core::ptr;
 
+use crate::core::extra::Spilled;
 use crate::core::runtime::Runtime;
+use crate::core::sanitizer;
 use crate::core::scheduler::fail;
 use crate::core::task::{flag, Task};
+use crate::core::transfer::enter;
 use crate::error::Result;
-use crate::machine::arch::{self, hsw_asm_call_on, transfer, Copying};
+use crate::machine::arch::{self, hsw_asm_call_on, Copying};
 use crate::machine::os;
-use crate::machine::sanitizer;
 use crate::machine::stack::slice::{self, Buffer};
 use crate::machine::valgrind;
-
-/// The frames of a tasklet that a spill moved to the heap; the latest first.
-pub(crate) struct Spilled {
-    before: *mut Spilled,
-    buffer: Buffer,
-    sp: usize,
-}
-
-impl Spilled {
-    /// For debuggers: where the fields lie.
-    pub(crate) const BEFORE: usize = core::mem::offset_of!(Spilled, before);
-    pub(crate) const BUFFER: usize = core::mem::offset_of!(Spilled, buffer);
-    pub(crate) const SP: usize = core::mem::offset_of!(Spilled, sp);
-}
 
 /// Bytes of its stack or window that the running tasklet has used, spilled
 /// frames not counted; `None` for main, whose stack is the thread's, and on a
@@ -197,7 +184,7 @@ where
     let runtime = Runtime::get();
     // SAFETY: our own op; `job` is taken back here and nowhere else.
     let job = unsafe {
-        transfer(op_spill, (&raw mut args).cast());
+        enter(op_spill, (&raw mut args).cast());
         Box::from_raw(job)
     };
     if let Some(error) = runtime.take_failure() {
@@ -224,7 +211,7 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
         let len = window.top - sp;
         let mut buffer = Buffer::NONE;
         if let Err(error) = runtime.slices.fit(&mut buffer, len, &runtime.budget) {
-            fail(runtime, error, crate::core::runtime::after::FAILED);
+            fail(runtime, error, crate::core::hooks::after::FAILED);
             return sp;
         }
         slice::copy(sp as *const u8, buffer.ptr(), len);
@@ -260,7 +247,7 @@ unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
     unsafe {
         let args = *body.cast::<SpillArgs>();
         (args.run)(args.job);
-        let runtime = &*(*me).runtime;
+        let runtime = Runtime::of(me);
         let spilled = &*(*me).extra().spilled;
         let len = (*(*me).window).top - spilled.sp;
         let into = Copying::new(spilled.buffer.ptr() as usize, spilled.sp, len);
@@ -375,7 +362,10 @@ impl Task {
     /// and where the bytes from there to the window's top are now.
     #[cfg(feature = "std")]
     pub(crate) fn spilled_parts(&self) -> impl Iterator<Item = (usize, *const u8)> + '_ {
-        let first = self.extra.as_ref().map_or(NOTHING, |extra| extra.spilled);
+        let first = self
+            .extra
+            .as_ref()
+            .map_or(core::ptr::null_mut(), |extra| extra.spilled);
         // SAFETY: the list is the tasklet's own and ends in null.
         let parts = core::iter::successors(unsafe { first.as_ref() }, |spilled| unsafe {
             spilled.before.as_ref()
@@ -408,6 +398,3 @@ impl Runtime {
         bottom + RESERVE
     }
 }
-
-/// No spilled frames.
-pub(crate) const NOTHING: *mut Spilled = ptr::null_mut();

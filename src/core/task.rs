@@ -10,15 +10,13 @@ use core::mem;
 use core::ops::Range;
 use core::ptr;
 
-use crate::channel::Core;
 use crate::core::extra::Extra;
-use crate::core::runtime::Runtime;
 use crate::core::value::TaskSlot;
 use crate::machine::arch;
 use crate::machine::os;
 use crate::machine::stack::own::OwnStack;
 use crate::machine::stack::slice::Buffer;
-use crate::machine::stack::window::Window;
+use crate::machine::stack::window;
 
 /// Flags of a [`Task`].
 pub(crate) mod flag {
@@ -81,6 +79,9 @@ pub(crate) mod flag {
     pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
 }
 
+/// A window of tasklets.
+pub type Window = window::Window<Task>;
+
 /// The control block. `repr(C)`: debugger scripts read it.
 #[repr(C, align(128))]
 pub(crate) struct Task {
@@ -93,7 +94,7 @@ pub(crate) struct Task {
     pub(crate) prev: *mut Task,
     pub(crate) slot: TaskSlot,
     /// The channel it is blocked on.
-    pub(crate) channel: *const Core,
+    pub(crate) channel: *const (),
     /// The window it belongs to (sliced, bound).
     pub(crate) window: *const Window,
     pub(crate) buffer: Buffer,
@@ -101,7 +102,8 @@ pub(crate) struct Task {
     /// Below this its stack pointer must not be when it switches; see
     /// [`stack::limit`](crate::machine::stack::limit). 0 for main, whose stack is the thread's.
     pub(crate) limit: usize,
-    pub(crate) runtime: *const Runtime,
+    /// See `Runtime::of`.
+    pub(crate) runtime: *const (),
     pub(crate) extra: Option<Box<Extra>>,
     /// How often it was switched to.
     pub(crate) switches: u64,
@@ -113,7 +115,7 @@ const _: () = assert!(
 );
 
 impl Task {
-    pub(crate) fn new(runtime: *const Runtime, flags: u32) -> Task {
+    pub(crate) fn new(runtime: *const (), flags: u32) -> Task {
         Task {
             sp: 0,
             flags,

@@ -15,50 +15,15 @@
 //! Cost: nothing until something is thrown; then `HOOK_THROWN` takes all switches of the
 //! thread off the fast path until it has been told.
 
-use alloc::vec::Vec;
 use core::mem;
 
-use crate::core::references::Tasklet;
-use crate::core::runtime::{Runtime, HOOK_THROWN};
-use crate::core::scheduler;
+#[cfg(feature = "std")]
+use crate::core::contain::contain;
+use crate::core::hooks::HOOK_THROWN;
+use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 use crate::error::{Error, Result};
-
-/// Part of a tasklet's `Extra`.
-pub(crate) struct Pending {
-    /// How many guests run on its stack, one inside the other.
-    guests: u32,
-    /// What it has not been told yet, and which level shall be; in the order it came.
-    errors: Vec<(u32, Error)>,
-}
-
-impl Pending {
-    pub(crate) const NONE: Pending = Pending {
-        guests: 0,
-        errors: Vec::new(),
-    };
-}
-
-/// Throws `error` at code of `target` that runs at `level`, at its turn: ends its wait. Whose
-/// wait is over already, and who has perhaps what it was for, is told by the next one. (Not so
-/// [`Tasklet::throw_pending`], which is Stackless' and takes its place.)
-///
-/// # Errors
-/// As [`Tasklet::throw_pending`].
-pub(crate) fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()> {
-    // SAFETY: the handle keeps the task.
-    unsafe {
-        let task = target.as_ptr();
-        let runtime = &*(*task).runtime;
-        let goes_on = runtime.current() == task || (*task).has_all(flag::QUEUED | flag::STARTED);
-        if goes_on || level_of(task) > level {
-            keep(runtime, task, level, error);
-            return Ok(());
-        }
-    }
-    Ok(scheduler::throw_there(target, error)?)
-}
 
 /// The level of what runs on its stack now.
 ///
@@ -97,7 +62,7 @@ pub(crate) unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error:
 #[inline(always)]
 pub(crate) fn raise(me: *mut Task) -> Result<()> {
     // SAFETY: the running tasklet; a runtime outlives its tasks.
-    let runtime = unsafe { &*(*me).runtime };
+    let runtime = unsafe { Runtime::of(me) };
     if runtime.hooks() & HOOK_THROWN == 0 {
         return Ok(());
     }
@@ -111,7 +76,7 @@ pub(crate) fn waits(me: *mut Task) -> bool {
     // SAFETY: as `raise`.
     unsafe {
         let level = level_of(me);
-        (*(*me).runtime).hooks() & HOOK_THROWN != 0
+        Runtime::of(me).hooks() & HOOK_THROWN != 0
             && (*me).extra.as_ref().is_some_and(|extra| {
                 let errors = &extra.pending.errors;
                 errors.iter().any(|(of, _)| *of >= level)
@@ -155,7 +120,7 @@ pub(crate) unsafe fn at_end(runtime: &Runtime, task: *mut Task) -> Option<Error>
     told(runtime, errors.len());
     let mut errors = errors.into_iter().map(|(_, error)| error);
     let first = errors.next();
-    errors.for_each(|error| scheduler::lose(runtime, Slot::bomb(error)));
+    errors.for_each(|error| runtime.lose(Slot::bomb(error)));
     first
 }
 
@@ -208,7 +173,7 @@ impl Drop for Guest {
         unsafe {
             let left = (*self.task).slot.take();
             if !left.is_empty() {
-                scheduler::contain("a destructor of what an event left behind", || drop(left));
+                contain("a destructor of what an event left behind", || drop(left));
             }
             let pending = &mut (*self.task).extra().pending;
             pending.guests -= 1;

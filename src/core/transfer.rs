@@ -13,20 +13,32 @@
 //!    switch left behind. Those destructors may send, spill and switch as they
 //!    like: the slot they find is empty.
 
+use crate::core::above::above;
+use crate::core::contain::contain;
+use crate::core::ends::{bury, let_go, release, vacate};
 use crate::core::exceptions;
-use crate::core::references::{bury, let_go, release, vacate};
-use crate::core::runtime::{after, Runtime, HOOK_ANY, HOOK_FP};
-use crate::core::scheduler::contain;
-use crate::core::task::{flag, Task};
+use crate::core::hooks::{after, HOOK_ANY, HOOK_FP};
+use crate::core::runtime::Runtime;
+use crate::core::sanitizer;
+use crate::core::task::{flag, Task, Window};
 use crate::core::thrown;
 use crate::core::value::{Slot, TaskSlot};
-use crate::debug;
 use crate::error::{Error, Result, WaitError};
 use crate::machine::arch::{self, Copying};
 use crate::machine::os;
-use crate::machine::sanitizer;
-use crate::machine::stack::window::Window;
 use crate::machine::valgrind;
+
+/// Runs `op` on the caller's stack, below what it is about to leave there, and goes on where `op`
+/// says. Comes back when the caller is resumed.
+///
+/// # Safety
+/// The caller is the running tasklet. `op` returns a save area of a live task, or the exchange
+/// that brings one in, and does not unwind.
+#[inline(always)]
+pub(crate) unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
+    // SAFETY: what the caller has promised is what the port asks for.
+    unsafe { sanitizer::transfer(op, arg) };
+}
 
 /// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
 /// `next` needs. Fails with nothing changed.
@@ -501,7 +513,7 @@ fn raise(slot: Slot) -> WaitError {
         Err(ended) => {
             if let WaitError::Hindered(error @ (Error::MainReceiving | Error::MainSending)) = &ended
             {
-                contain(REPORT, || debug::report_deadlock(error));
+                contain(REPORT, || (above().report_deadlock)(error));
             }
             ended
         }
@@ -551,16 +563,12 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
                 contain("the end of a forgotten tasklet", || release(task));
             }
         }
-        #[cfg(feature = "std")]
         if after & after::TURN != 0 {
-            crate::thread::host_lock::turn_over();
+            (runtime.above.turn_over)();
         }
-        #[cfg(feature = "std")]
         if after & after::MAIL != 0 {
             // What it throws at the running tasklet is told by the next wait: this one is over.
-            contain("what another thread asked for", || {
-                crate::thread::read_mail();
-            });
+            contain("what another thread asked for", runtime.above.read_mail);
         }
         // A test's switch: the historical order, claim after the destructors. The
         // second flag needs it, too: a spill can clobber only what still waits.
@@ -573,7 +581,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
         match failed {
             Some(error) => {
                 if matches!(error, Error::Deadlock) {
-                    contain(REPORT, || debug::report_deadlock(&error));
+                    contain(REPORT, || (runtime.above.report_deadlock)(&error));
                 }
                 Err(match after & after::RAISED {
                     0 => WaitError::Hindered(error),

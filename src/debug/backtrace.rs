@@ -31,6 +31,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use crate::core::references::Tasklet;
+use crate::core::runtime::Runtime;
 use crate::core::spill;
 use crate::core::task::{flag, Task};
 use crate::error::Result;
@@ -119,7 +120,7 @@ impl Plan {
         // SAFETY: `task` is live, as the caller has promised; windows and runtimes outlive tasks,
         // and the spilled frames belong to the task.
         unsafe {
-            let running = core::ptr::eq((*(*task).runtime).current(), task);
+            let running = core::ptr::eq(Runtime::of(task).current(), task);
             let task = &*task;
             let mut plan = Plan {
                 walks: Vec::new(),

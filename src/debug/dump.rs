@@ -37,7 +37,7 @@ pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
         out,
         "{} tasklets, {} can run, {} bytes in slices",
         all.len(),
-        runtime.run_count.get(),
+        runtime.queue.len(),
         runtime.slices.in_use()
     )?;
     for (number, tasklet) in all.iter().enumerate() {

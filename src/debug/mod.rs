@@ -4,7 +4,6 @@
 #[cfg(feature = "std")]
 mod backtrace;
 mod dump;
-pub(crate) mod table;
 
 #[cfg(feature = "std")]
 pub(crate) use backtrace::is_called_by;

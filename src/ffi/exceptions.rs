@@ -3,7 +3,8 @@
 use core::ffi::c_void;
 
 use super::{entry, hsw_status, Failure};
-use crate::core::exceptions::{self, Globals, MOST};
+use crate::core::exceptions;
+use crate::machine::exceptions::{Globals, MOST};
 
 /// `__cxa_get_globals` of a C++ runtime (Itanium C++ ABI, 2.2.2).
 pub type hsw_cxa_get_globals = Option<unsafe extern "C" fn() -> *mut c_void>;

@@ -316,7 +316,7 @@ pub unsafe extern "C" fn hsw_set_error_handler(
 #[no_mangle]
 pub extern "C" fn hsw_thread_exit() -> hsw_status {
     entry(|| {
-        if crate::core::runtime::inside_tasklet() {
+        if crate::lifecycle::inside_tasklet() {
             let words = "only the main tasklet may end the thread's runtime";
             return Err(Failure::Told(hsw_status::HSW_ERR_STATE, words.into()));
         }

@@ -455,7 +455,7 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
             };
             told.number = 0;
             told.swallowed += 1;
-            Ok(told.swallowed <= crate::core::references::KILLS)
+            Ok(told.swallowed <= crate::core::ends::KILLS)
         });
         if again.unwrap_or(false) {
             crate::core::scheduler::exit_again(Runtime::get());

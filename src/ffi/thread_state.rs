@@ -206,15 +206,15 @@ mod storage {
 
     impl Drop for AtExit {
         fn drop(&mut self) {
-            if crate::core::runtime::abandons() {
+            if crate::lifecycle::abandons() {
                 // The handles stay as well: to give one back might run a tasklet.
-                return crate::core::runtime::thread_ends(clear);
+                return crate::lifecycle::ends_now(clear);
             }
             let local = LOCAL.get();
             if local.is_null() {
                 return;
             }
-            crate::core::runtime::thread_exit(clear);
+            crate::lifecycle::thread_exit(clear);
             LOCAL.set(ptr::null());
             // SAFETY: `begin` made it with `Box::into_raw`, and only this destructor frees it,
             // once. Nobody has a reference: those that `with` gives out end with its call.
@@ -292,7 +292,7 @@ mod storage {
     fn begin() -> Result<*const Local, Failure> {
         // Two destructors may come first at the thread's end, this one's or that of the runtime.
         // Whichever does ends both.
-        if !crate::machine::os::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
+        if !crate::lifecycle::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
             return Err(Failure::ThreadEnding);
         }
         let number = NUMBERS.take();
@@ -344,7 +344,7 @@ mod storage {
 /// Ends all that the library keeps for the calling thread.
 #[cfg(feature = "std")]
 pub(super) fn leave() {
-    crate::core::runtime::thread_exit(storage::clear);
+    crate::lifecycle::thread_exit(storage::clear);
 }
 
 /// Without std there are no thread-locals: the first thread that calls has the interface to itself.
@@ -430,9 +430,9 @@ mod storage {
     /// As with std. Afterwards another thread may have the interface.
     pub(in super::super) fn leave() {
         if !is_ours() {
-            return crate::core::runtime::thread_exit(|| false);
+            return crate::lifecycle::thread_exit(|| false);
         }
-        crate::core::runtime::thread_exit(clear);
+        crate::lifecycle::thread_exit(clear);
         // SAFETY: it is still ours, since `owner` has the number of the runtime that has just
         // ended. No call of `with` is under way, so nobody has a reference.
         let local = unsafe { (*STORAGE.local.get()).take() };

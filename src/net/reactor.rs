@@ -20,7 +20,7 @@
 //!
 //! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When
 //! blocking would leave nobody to pump, the waiting tasklet pumps itself, and lets others run
-//! meanwhile: see [`drive`](crate::core::drive) and [`round`].
+//! meanwhile: see [`idle`](crate::core::idle) and [`round`].
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll`
 //! is; a deadline is O(log deadlines).
@@ -29,11 +29,13 @@
 use super::errno::Errno;
 use super::shim::{self, Backend, Events, Fd, PollFd};
 use super::Os;
-use crate::core::drive::{self, must_drive, WaitError};
-use crate::core::runtime::{Runtime, HOOK_LOCKED};
+use crate::core::hooks::HOOK_LOCKED;
+use crate::core::idle::must_drive;
+use crate::core::runtime::Runtime;
 use crate::core::scheduler;
 use crate::core::task::flag;
 use crate::core::thrown;
+use crate::error::WaitError;
 use crate::event::EventQueue;
 use crate::thread::bell::Bell;
 use crate::thread::{host_lock, StayUp};
@@ -152,7 +154,7 @@ impl Reactor {
     #[cold]
     fn make() -> Result<Rc<Reactor>> {
         if Runtime::get().is_ending() {
-            return Err(drive::refuse_in_end());
+            return Err(refuse_in_end());
         }
         let reactor = Rc::new(Reactor {
             events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
@@ -267,7 +269,7 @@ impl Reactor {
             && !self.events.is_promised()
             && !self.has_work()
             && !crate::thread::has_mail()
-            && Runtime::get().timers.rest().is_none()
+            && Runtime::get().deadlines.rest().is_none()
     }
 
     /// How many tasklets wait for descriptors, and how many timers of all kinds there are.
@@ -430,7 +432,7 @@ impl Reactor {
             return Err(PumpError::Failed(Error::SwitchTrap));
         }
         if Runtime::get().is_ending() {
-            return Err(PumpError::Failed(drive::refuse_in_end()));
+            return Err(PumpError::Failed(refuse_in_end()));
         }
         host_lock::may_pump().map_err(PumpError::Failed)?;
         host_lock::offer(Runtime::get());
@@ -441,7 +443,7 @@ impl Reactor {
             let until = self
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            [timeout, until, Runtime::get().timers.rest()]
+            [timeout, until, Runtime::get().deadlines.rest()]
                 .into_iter()
                 .flatten()
                 .min()
@@ -799,7 +801,7 @@ pub(crate) fn round(
     if unsafe { (*me).is(flag::BLOCK_TRAP) } {
         return Err(WaitError::Hindered(Error::BlockTrap));
     }
-    drive::raise(me).map_err(WaitError::Thrown)?;
+    thrown::raise(me).map_err(WaitError::Thrown)?;
     let pumped = match for_threads {
         true => {
             let reactor = Reactor::current().map_err(WaitError::own)?;
@@ -808,7 +810,7 @@ pub(crate) fn round(
                 .map(drop)
                 .map_err(Error::from)
         }
-        false => match drive::turn(runtime, &over) {
+        false => match turn(runtime, &over) {
             Ok(false) if crate::run_count() <= 1 && !over() => Err(Error::Deadlock),
             pumped => pumped.map(drop),
         },
@@ -818,6 +820,52 @@ pub(crate) fn round(
         return scheduler::give_way();
     }
     Ok(())
+}
+
+/// Pumps once, for as long as that takes, unless the caller's wait is `over`. False: nothing
+/// could come of it.
+pub(crate) fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
+    if runtime.is_ending() {
+        return Ok(false);
+    }
+    let reactor = Reactor::existing();
+    let reactor = reactor.as_ref();
+    let has_work = || {
+        runtime.has_mail()
+            || runtime.deadlines.rest().is_some()
+            || reactor.is_some_and(|reactor| reactor.has_work())
+    };
+    if has_work() {
+        Reactor::current()?.pump_until(over)?;
+        return Ok(true);
+    }
+    // Only other threads can help.
+    let expected = reactor.is_some_and(|reactor| reactor.expects()) || crate::thread::is_known();
+    if !expected || !crate::thread::has_company() {
+        // Looked for once more: they help first, and take their promise back, or end, after it.
+        return Ok(has_work());
+    }
+    match Reactor::current()?.pump_for_threads(over) {
+        Ok(_) => Ok(true),
+        Err(PumpError::Deadlock) => Ok(false),
+        Err(PumpError::Failed(error)) => Err(error),
+    }
+}
+
+/// In a thread that is ending nothing can be waited for that others must bring. A tasklet
+/// that wants to waits for its next kill instead: so who carries on after each error uses
+/// up its kills, and is given up. Main, which cannot be killed, is refused.
+#[cold]
+pub(crate) fn refuse_in_end() -> Error {
+    let runtime = Runtime::get();
+    if runtime.is_dying() {
+        let never = Channel::<()>::private();
+        // Nobody sends there.
+        if let Err(error) = never.park(false) {
+            return error.into();
+        }
+    }
+    crate::StateError::ThreadEnding.into()
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::channel::SEND;
-use crate::core::runtime::{Runtime, HOOK_CHANNEL};
+use crate::core::hooks::HOOK_CHANNEL;
+use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};

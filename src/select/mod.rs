@@ -31,19 +31,22 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use crate::channel::{Channel, Core, RECEIVE, SEND};
-use crate::core::drive::{self, WaitError};
-use crate::core::runtime::{after, Runtime};
+use crate::core::contain::drop_used;
+use crate::core::deadlines::Key;
+use crate::core::hooks::after;
+use crate::core::idle;
+use crate::core::runtime::Runtime;
 use crate::core::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
 use crate::core::task::{flag, Task};
-use crate::core::transfer::{arrive, opened};
+use crate::core::thrown;
+use crate::core::transfer::{arrive, enter, opened};
 use crate::core::value::Slot;
 #[cfg(feature = "std")]
 use crate::core::value::TaskSlot;
+use crate::error::WaitError;
 use crate::error::{Error, Result, StateError};
-use crate::machine::arch::transfer;
 #[cfg(feature = "std")]
 use crate::time;
-use crate::time::Key;
 
 #[cfg(feature = "std")]
 pub(crate) mod far;
@@ -138,7 +141,7 @@ pub(crate) unsafe fn claim(task: *mut Task) -> bool {
         };
         let won = claim.take();
         if won {
-            let inside = (*(*task).runtime).in_channel_callback.get();
+            let inside = Runtime::of(task).in_channel_callback.get();
             (*task).set(if inside {
                 flag::HELD | flag::HELD_INSIDE
             } else {
@@ -177,7 +180,7 @@ pub(crate) unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
     unsafe {
         (*first_of(stand_in)).set(flag::ANEW);
         if end(stand_in) {
-            runtime.ring_append(whose(stand_in));
+            runtime.queue.append(whose(stand_in));
         }
     }
 }
@@ -187,7 +190,7 @@ unsafe fn leave_channels(first: *mut Task) {
     unsafe {
         for i in 0..(*first).refs as usize {
             let stand_in = first.add(i);
-            if let Some(channel) = (*stand_in).channel.as_ref() {
+            if let Some(channel) = (*stand_in).channel.cast::<Core>().as_ref() {
                 channel.take_stand_in(stand_in);
             }
         }
@@ -238,7 +241,8 @@ unsafe fn end(stand_in: *mut Task) -> bool {
 ///
 /// # Safety
 /// The first stand-in of a select that is not over.
-pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
+unsafe fn expire(runtime: &Runtime, first: *mut ()) {
+    let first = first.cast::<Task>();
     // SAFETY: the caller's promise; the reference moves to the run queue.
     unsafe {
         if !close_claim(first) {
@@ -246,7 +250,7 @@ pub(crate) unsafe fn expire(runtime: &Runtime, first: *mut Task) {
         }
         (*first).set(flag::EXPIRED);
         if end(first) {
-            runtime.ring_append(whose(first));
+            runtime.queue.append(whose(first));
         }
     }
 }
@@ -409,7 +413,7 @@ impl<'a> StandIns<'a> {
         let count = cases.len().max(1);
         let tasks: Box<[Task]> = (0..count)
             .map(|index| {
-                let mut task = Task::new(runtime, flag::STAND_IN);
+                let mut task = Task::new(core::ptr::from_ref(runtime).cast(), flag::STAND_IN);
                 task.sp = me as usize;
                 task.switches = index as u64;
                 task.refs = if index == 0 { count as u32 } else { 0 };
@@ -508,12 +512,16 @@ impl<'a> StandIns<'a> {
 
     /// From now on the select ends at the deadline.
     fn limit(&mut self, deadline: u64) {
-        self.timeout = Some(self.runtime.timers.add(deadline, self.first()));
+        // SAFETY: the entry is cancelled before the stand-ins go.
+        self.timeout = Some(unsafe {
+            let first = self.first().cast();
+            self.runtime.deadlines.call(deadline, expire, first)
+        });
     }
 
     fn leave(&mut self) {
         if let Some(key) = self.timeout.take() {
-            self.runtime.timers.cancel(key);
+            self.runtime.deadlines.cancel(key);
         }
         // SAFETY: ours.
         unsafe { leave_channels(self.first()) };
@@ -589,7 +597,7 @@ fn check(cases: &[Case]) -> Result<(), WaitError> {
 /// it fails, the values that were not sent are in the cases again.
 fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     check(cases)?;
-    drive::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
+    thrown::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
     while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
         if cases[ready].secure() {
             return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
@@ -625,7 +633,7 @@ fn deadline(
     let until = match patience {
         Patience::None => Err(Error::WouldBlock),
         Patience::For(Duration::ZERO) => Err(Error::Timeout),
-        Patience::For(time) => runtime.timers.after(time),
+        Patience::For(time) => runtime.deadlines.after(time),
         Patience::Endless if cases.is_empty() => Err(StateError::SelectNothing.into()),
         Patience::Endless => Ok(None),
     };
@@ -639,7 +647,7 @@ fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
         if (*me).is(flag::BLOCK_TRAP) {
             return Err(WaitError::own(Error::BlockTrap));
         }
-        drive::raise(me).map_err(WaitError::Thrown)?;
+        thrown::raise(me).map_err(WaitError::Thrown)?;
         Ok((*me).slot.take())
     }
 }
@@ -652,7 +660,7 @@ fn put_back(me: *mut Task, kept: Slot, failed: bool) {
         if failed && (*me).slot.is_empty() {
             (*me).slot.fill(kept);
         } else {
-            scheduler::drop_used(kept);
+            drop_used(kept);
         }
     }
 }
@@ -666,7 +674,7 @@ fn wait(
     deadline: Option<u64>,
 ) -> Result<(), WaitError> {
     let driven = match deadline {
-        Some(deadline) if drive::must_drive(runtime, me) => {
+        Some(deadline) if idle::must_drive(runtime, me) => {
             drive(runtime, stand_ins, cases, deadline)
         }
         _ => Ok(false),
@@ -751,7 +759,7 @@ unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
             return sp;
         }
         // The queue's reference moves to the select.
-        runtime.ring_remove(me);
+        runtime.queue.remove(me);
         (*me).set(flag::SELECTING);
         (*me).next = args.stand_ins.first();
         args.stand_ins.enter(args.cases);
@@ -773,9 +781,9 @@ fn block(
     if let Some(deadline) = deadline {
         stand_ins.limit(deadline);
     }
-    if drive::is_last(runtime) && may_switch(runtime) {
+    if idle::is_last(runtime) && may_switch(runtime) {
         stand_ins.enter(cases);
-        drive::until_company(runtime, || stand_ins.is_over())?;
+        idle::until_company(runtime, || stand_ins.is_over())?;
         if stand_ins.is_over() {
             return Ok(());
         }
@@ -785,7 +793,7 @@ fn block(
     let mut args = Args { stand_ins, cases };
     // SAFETY: our own op, which reads `args` at once; `me` is running.
     unsafe {
-        transfer(op_select, (&raw mut args).cast());
+        enter(op_select, (&raw mut args).cast());
         // Before any destructor runs: the timeout must not hit what those wait for.
         stand_ins.leave();
         arrive(runtime, me).map(drop)
@@ -812,18 +820,19 @@ fn drive(
         if stand_ins.is_over() {
             return Ok(true);
         }
-        drive::raise(me).map_err(WaitError::Thrown)?;
-        let hope = drive::turn(runtime, &|| stand_ins.is_over()).map_err(WaitError::Hindered)?;
+        thrown::raise(me).map_err(WaitError::Thrown)?;
+        let hope =
+            (runtime.above.pump)(runtime, &|| stand_ins.is_over()).map_err(WaitError::Hindered)?;
         if stand_ins.is_over() {
             continue;
         }
-        if runtime.run_count.get() > 1 {
+        if runtime.queue.len() > 1 {
             let interrupted = let_run(runtime, stand_ins.first())?;
             if interrupted {
                 return Ok(true);
             }
             // Two who drive would let each other run all the time.
-            if !stand_ins.is_over() && !drive::must_drive(runtime, me) {
+            if !stand_ins.is_over() && !idle::must_drive(runtime, me) {
                 stand_ins.leave();
                 return Ok(false);
             }
@@ -898,7 +907,7 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
         (*first).slot.fill(slot);
         core.push_stand_in(first, direction);
     }
-    let waited = drive::until_company(runtime, || stand_ins.met().is_some());
+    let waited = idle::until_company(runtime, || stand_ins.met().is_some());
     stand_ins.leave();
     // SAFETY: ours, in no queue any more.
     let slot = unsafe { (*first).slot.take() };

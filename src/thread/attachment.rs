@@ -5,12 +5,13 @@
 //! elsewhere, in the heap; being woken only means to look there.
 
 use crate::channel;
-use crate::core::drive::{self, WaitError};
+use crate::core::contain::contain;
+use crate::core::hooks::{after, HOOK_MAIL};
 use crate::core::references::Tasklet;
-use crate::core::runtime::{after, Runtime, HOOK_MAIL};
-use crate::core::scheduler;
+use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
+use crate::error::WaitError;
 use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::offload;
@@ -214,7 +215,7 @@ pub(crate) fn read_mail() -> usize {
 
 /// Raises what a letter threw at the running tasklet, which has read it itself.
 pub(crate) fn raise() -> Result<()> {
-    drive::raise(Runtime::get().current())
+    thrown::raise(Runtime::get().current())
 }
 
 impl Local {
@@ -244,7 +245,7 @@ impl Local {
                         Runtime::get().later(after::MAIL);
                     }
                     // Not the business of the tasklet that happens to read it.
-                    scheduler::contain("what another thread asked for", || {
+                    contain("what another thread asked for", || {
                         thrown::guest(|| what(self));
                     });
                 }
@@ -390,9 +391,9 @@ impl Local {
                 channel::unlink(task);
             }
             if next {
-                runtime.ring_insert_after(runtime.current(), task);
+                runtime.queue.insert_after(runtime.current(), task);
             } else {
-                runtime.ring_append(task);
+                runtime.queue.append(task);
             }
         }
         true

@@ -3,13 +3,14 @@
 //! A value never passes through a tasklet's transfer slot here: it waits in the heap, in the sender's or the receiver's *wait*, and is moved from one
 //! to the other under the channel's lock. No destructor runs under the lock. As a case of a select: `case`.
 
-use crate::core::drive::WaitError;
-use crate::core::runtime::{Runtime, HOOK_CHANNEL};
+use crate::core::hooks::HOOK_CHANNEL;
+use crate::core::runtime::Runtime;
 use crate::core::scheduler::{give_way, may_switch};
 use crate::core::task::flag;
 use crate::core::thrown;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
+use crate::error::WaitError;
 use crate::error::{Error, Result};
 use crate::time;
 use crate::Preference;

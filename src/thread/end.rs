@@ -1,6 +1,6 @@
 //! What a thread keeps besides its runtime, in the one order in which it ends: see
 //! `docs/threads.md`. Whatever ends the thread's part, its own end or a call of the host's, comes
-//! through here ([`thread_exit`](crate::core::runtime::thread_exit)). So per-thread state has no
+//! through here ([`thread_exit`](crate::lifecycle::thread_exit)). So per-thread state has no
 //! destructor of its own.
 
 use crate::net::reactor::Reactor;

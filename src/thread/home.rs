@@ -3,7 +3,7 @@
 //! Letters: `mail`. Sleep: `bell`. Here is what a thread is besides, and the list of all. A thread that does not use the library yet, but will, is
 //! known by the handle that is under way to it: see [`Mark`].
 
-use crate::core::runtime::HOOK_MAIL;
+use crate::core::hooks::HOOK_MAIL;
 use crate::error::StateError;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};

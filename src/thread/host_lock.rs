@@ -22,7 +22,8 @@
 //! **How the owner hears of others.** Who starts to wait sets a bit in the `hooks` of the owner's runtime, which every switch tests anyway. So the count of
 //! switches, and the clock, are looked at only while somebody waits.
 
-use crate::core::runtime::{Runtime, HOOK_LOCK};
+use crate::core::hooks::HOOK_LOCK;
+use crate::core::runtime::Runtime;
 use crate::core::task::flag;
 use crate::error::{Error, Result, StateError};
 use std::cell::Cell;

@@ -3,9 +3,9 @@
 use crate::core::body::{body, Body, Outcome};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
+use crate::core::scheduler;
 use crate::core::scheduler::run_tasklet;
 use crate::core::task::flag;
-use crate::core::thrown;
 use crate::error::{Error, Result, StateError, Thrown, WaitError};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -522,7 +522,7 @@ impl Remote {
 
     fn throw_when(&self, error: Error, next: bool) -> Result<()> {
         self.post("throw", move |tasklet| {
-            thrown::throw_at(tasklet, 0, error)?;
+            scheduler::throw_at(tasklet, 0, error)?;
             if next {
                 make_next(tasklet);
             }
@@ -560,8 +560,8 @@ fn make_next(tasklet: &Tasklet) {
     // SAFETY: a live task of this thread; the queue's reference stays the queue's.
     unsafe {
         if task != runtime.current() && (*task).is(flag::QUEUED) {
-            runtime.ring_remove(task);
-            runtime.ring_insert_after(runtime.current(), task);
+            runtime.queue.remove(task);
+            runtime.queue.insert_after(runtime.current(), task);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A tasklet that has not started, between two threads: all of it that is `Send`.
 
 use crate::core::body::Body;
-use crate::core::measure::{self, Site};
-use crate::core::references::{release, Tasklet};
+use crate::core::ends::release;
+use crate::core::extra::Site;
+use crate::core::measure;
+use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::error::{Error, Result, StateError};
@@ -60,7 +62,7 @@ impl Unstarted {
         unsafe {
             if (*task).is(flag::QUEUED) && (*task).is(flag::SENDABLE) && !(*task).is(flag::STARTED)
             {
-                (*(*task).runtime).ring_remove(task);
+                Runtime::of(task).queue.remove(task);
                 release(task);
             }
         }

@@ -44,19 +44,9 @@ compile_error!(
 #[cfg(feature = "std")]
 pub(crate) use port::code_address;
 pub(crate) use port::{
-    below, exact_stack_pointer, exchange, newborn_entry, swap, write_newborn, FpEnv, COPY_ALIGN,
-    NEWBORN, SAVE_AREA, SLICE_ODD, STACK_ALIGN,
+    below, exact_stack_pointer, exchange, newborn_entry, swap, transfer, write_newborn, FpEnv,
+    COPY_ALIGN, NEWBORN, SAVE_AREA, SLICE_ODD, STACK_ALIGN,
 };
-
-/// Enters `hsw_asm_transfer`.
-///
-/// # Safety
-/// As `hsw_asm_transfer`.
-#[inline(always)]
-pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
-    // SAFETY: the caller's promise.
-    unsafe { crate::machine::sanitizer::transfer(port::transfer, op, arg) };
-}
 
 /// Runs between the save of the leaving tasklet and the restore of the next.
 /// Gets the argument of the transfer and the address of the save area; returns

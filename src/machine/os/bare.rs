@@ -6,7 +6,6 @@ use core::fmt;
 
 use alloc::alloc::{alloc, dealloc, Layout};
 
-use crate::core::runtime::Runtime;
 use crate::error::{Error, Result};
 
 extern "C" {
@@ -17,19 +16,24 @@ extern "C" {
 }
 
 #[inline(always)]
-pub(crate) fn runtime() -> *const Runtime {
+pub(crate) fn runtime() -> *const () {
     // SAFETY: the host's promise, see above.
     unsafe { (*hsw_host_thread_cell()).cast() }
 }
 
-pub(crate) fn set_runtime(runtime: *const Runtime) {
+pub(crate) fn set_runtime(runtime: *const ()) {
     // SAFETY: as above.
     unsafe { *hsw_host_thread_cell() = runtime.cast() };
 }
 
 /// Threads of a console end through `hsw_thread_exit` or [`end_thread`](crate::end_thread).
-pub(crate) fn at_thread_exit() -> bool {
+pub(crate) fn at_thread_exit(_: fn()) -> bool {
     true
+}
+
+/// Whoever ends a thread of a console says what ends with it.
+pub(crate) fn outer_end() -> fn() -> bool {
+    || false
 }
 
 /// The number of the calling thread: one for each runtime that it makes.
@@ -86,6 +90,11 @@ impl Drop for StackMemory {
     }
 }
 
+/// There are no guards.
+pub(crate) fn guard(_: usize) -> usize {
+    0
+}
+
 /// Without std a panic does not unwind.
 #[inline(always)]
 pub(crate) fn unwinding() -> bool {
@@ -130,4 +139,7 @@ pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
     unsafe { hsw_host_fatal(line.as_ptr(), line.len()) }
 }
 
-pub(crate) fn watch_overflow() {}
+/// As on Linux.
+pub(crate) type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
+
+pub(crate) fn watch_overflow(_: Report) {}

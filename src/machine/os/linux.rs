@@ -10,14 +10,14 @@ use std::sync::OnceLock;
 use context::stack::FixedSizeStack;
 use nix::libc;
 
-use crate::core::runtime::Runtime;
 use crate::error::{Error, Result, Thrown};
 use crate::machine::valgrind;
 
 thread_local! {
-    static RUNTIME: Cell<*const Runtime> = const { Cell::new(core::ptr::null()) };
+    static RUNTIME: Cell<*const ()> = const { Cell::new(core::ptr::null()) };
     static AT_EXIT: AtExit = const { AtExit };
-    static ABOVE: Cell<fn() -> bool> = const { Cell::new(|| false) };
+    static END: Cell<fn()> = const { Cell::new(|| ()) };
+    static OUTER_END: Cell<fn() -> bool> = const { Cell::new(|| false) };
     static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -25,7 +25,7 @@ struct AtExit;
 
 impl Drop for AtExit {
     fn drop(&mut self) {
-        crate::core::runtime::thread_ends(ABOVE.get());
+        END.get()();
     }
 }
 
@@ -42,29 +42,32 @@ pub(crate) fn exit_address() -> usize {
 }
 
 #[inline(always)]
-pub(crate) fn runtime() -> *const Runtime {
+pub(crate) fn runtime() -> *const () {
     RUNTIME.with(|cell| cell.get())
 }
 
-pub(crate) fn set_runtime(runtime: *const Runtime) {
+pub(crate) fn set_runtime(runtime: *const ()) {
     RUNTIME.with(|cell| cell.set(runtime));
 }
 
-/// Returns false when the thread is already past the point where its end can
-/// be noticed.
-pub(crate) fn at_thread_exit() -> bool {
+/// Has `end` called when the thread ends, while its thread-locals are destroyed. False when the
+/// thread is past that point.
+pub(crate) fn at_thread_exit(end: fn()) -> bool {
+    END.set(end);
     AT_EXIT.try_with(|_| ()).is_ok()
 }
 
-/// As [`at_thread_exit`]; the end of the thread calls `above` for what a higher floor
-/// keeps for it: see [`thread_exit`](crate::core::runtime::thread_exit).
-pub(crate) fn ends_with_thread(above: fn() -> bool) -> bool {
-    ABOVE.set(above);
-    at_thread_exit()
+/// What ends with the thread beside the runtime; answers whether there was anything to drop.
+pub(crate) fn outer_end() -> fn() -> bool {
+    OUTER_END.get()
+}
+
+pub(crate) fn set_outer_end(end: fn() -> bool) {
+    OUTER_END.set(end);
 }
 
 /// Has `end` called with `runtime` once the thread's destructors have run.
-pub(crate) fn at_the_very_end(runtime: *const Runtime, end: extern "C" fn(*mut libc::c_void)) {
+pub(crate) fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::c_void)) {
     static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let mut key = 0;
@@ -75,11 +78,6 @@ pub(crate) fn at_the_very_end(runtime: *const Runtime, end: extern "C" fn(*mut l
         // SAFETY: a key of ours. If there is no room the runtime stays.
         unsafe { libc::pthread_setspecific(key, runtime.cast()) };
     }
-}
-
-/// Ends the calling thread's part, as its end does; it may begin another one.
-pub(crate) fn end_part() {
-    crate::core::runtime::thread_exit(ABOVE.get());
 }
 
 /// The number of the calling thread, which it keeps for life; `fresh` makes one.
@@ -269,7 +267,7 @@ pub(crate) use overflow::watch as watch_overflow;
 mod overflow {
     use core::cell::UnsafeCell;
     use core::mem::MaybeUninit;
-    use std::sync::Once;
+    use std::sync::{Once, OnceLock};
 
     use nix::libc;
 
@@ -334,12 +332,19 @@ mod overflow {
     unsafe impl Sync for Previous {}
     static PREVIOUS: Previous = Previous(UnsafeCell::new(MaybeUninit::uninit()));
     static INSTALLED: Once = Once::new();
+    static REPORT: OnceLock<Report> = OnceLock::new();
+
+    /// Called in the signal handler: was it an overflow of a tasklet's stack when this address
+    /// faulted, and the stack pointer was this (0: unknown)? If so, the third argument has been
+    /// given a line that says so.
+    pub(crate) type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
 
     /// Installs the handler (once per process) and a signal stack (for this
     /// thread). What handled the signals before is called as well: after the report of an
     /// overflow, and for all other faults.
-    pub(crate) fn watch() {
+    pub(crate) fn watch(report: Report) {
         let _ = STACK.try_with(|_| ());
+        let _ = REPORT.set(report);
         INSTALLED.call_once(|| {
             // SAFETY: the old actions are stored before the new ones are set.
             unsafe {
@@ -365,13 +370,12 @@ mod overflow {
         unsafe {
             let sent = (*info).si_code <= 0;
             let overflow = !sent
-                && crate::core::runtime::report_overflow(
-                    (*info).si_addr() as usize,
-                    stack_pointer(context),
-                    |bytes| {
+                && REPORT.get().is_some_and(|report| {
+                    let sp = stack_pointer(context);
+                    report((*info).si_addr() as usize, sp, &|bytes| {
                         libc::write(2, bytes.as_ptr().cast(), bytes.len());
-                    },
-                );
+                    })
+                });
             let old = (*PREVIOUS.0.get()).as_ptr().cast::<libc::sigaction>();
             let old = &*old.add(usize::from(signal == libc::SIGBUS));
             match old.sa_sigaction {

@@ -11,15 +11,14 @@
 //! | `catch_into(c, keep, f)` | the same for the first frame of a tasklet |
 //! | `catch_panic(f)`, `resume_panic(p)` | the same, to go on elsewhere |
 //! | `thread_stack_bottom()` | lowest address of the thread's stack, 0 if unknown |
-//! | `at_thread_exit()` | have the runtime of this thread shut down with it |
+//! | `at_thread_exit(end)` | call `end` when the thread ends |
+//! | `outer_end()`, `set_outer_end(f)` | what a floor above ends with the thread; set with std only |
 //! | `thread_id(fresh)` | the number that the calling thread has for life, made by `fresh` where it has none |
-//! | `ends_with_thread(above)` | with std: as `at_thread_exit()`, with something more to end then |
 //! | `at_the_very_end(p, f)` | with std: call `f(p)` when the thread's destructors have run |
-//! | `end_part()` | with std: have the runtime of this thread shut down now |
 //! | `is_first_thread()`, `exit_address()` | with std: to tell the end of the process from that of a thread |
 //! | `thread_number()` | the number by which debuggers know the thread, 0 if none |
 //! | `fatal(message)` | print one line and end the process |
-//! | `watch_overflow()` | report overflows into guard pages by name |
+//! | `watch_overflow(report)` | ask `report` about faults: it names the tasklet whose stack overflowed |
 
 #[cfg(feature = "std")]
 mod linux;
@@ -35,9 +34,9 @@ mod bare;
 use bare as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{at_the_very_end, end_part, ends_with_thread, guard, mappings};
+pub(crate) use sys::{at_the_very_end, mappings, set_outer_end};
 pub(crate) use sys::{
-    at_thread_exit, catch, catch_into, catch_panic, fatal, resume_panic, runtime, set_runtime,
-    thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory,
-    NO_PANIC,
+    at_thread_exit, catch, catch_into, catch_panic, fatal, guard, outer_end, resume_panic, runtime,
+    set_runtime, thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic,
+    StackMemory, NO_PANIC,
 };

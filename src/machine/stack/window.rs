@@ -1,13 +1,11 @@
-//! Windows: small stacks that many tasklets share, one after the other.
+//! Windows: small stacks that many members share, one after the other.
 //!
-//! A window remembers its *resident*, the tasklet whose bytes lie in it.
-//! Switching to a resident copies nothing; another tasklet of the same window
-//! must evict it first. A tasklet belongs to one window for all of a run, since
-//! its bytes must come back to the addresses they left.
+//! A window remembers its *resident*, the member whose bytes lie in it. Switching to a resident
+//! copies nothing; another member of the same window must evict it first. A member belongs to one
+//! window for all of a run, since its bytes must come back to the addresses they left.
 
 use core::cell::Cell;
 
-use crate::core::task::{flag, Task};
 use crate::machine::os::StackMemory;
 use crate::machine::stack::limit;
 use crate::machine::valgrind;
@@ -21,25 +19,24 @@ enum Memory {
     Lent(#[allow(dead_code)] valgrind::Stack),
 }
 
-pub(crate) struct Window {
+/// A window of members `M`, which it never looks at.
+pub(crate) struct Window<M> {
     /// The address just above the window, on a boundary of `STACK_ALIGN`.
     pub(crate) top: usize,
     pub(crate) bottom: usize,
     /// See [`limit`].
     pub(crate) limit: usize,
-    /// What a newborn member's flags get.
-    pub(crate) newborn: u32,
-    /// The tasklet whose bytes lie here; null when nobody's do.
-    pub(crate) resident: Cell<*mut Task>,
-    /// Tasklets that belong to the window.
+    /// The member whose bytes lie here; null when nobody's do.
+    pub(crate) resident: Cell<*mut M>,
+    /// How many belong to the window.
     pub(crate) members: Cell<usize>,
     /// True when running off the end faults; otherwise a canary is there.
     pub(crate) guarded: bool,
     _memory: Memory,
 }
 
-impl Window {
-    pub(crate) fn mapped(size: usize, guard: usize) -> crate::Result<Window> {
+impl<M> Window<M> {
+    pub(crate) fn mapped(size: usize, guard: usize) -> crate::Result<Window<M>> {
         let memory = StackMemory::new(size, guard)?;
         let (bottom, top) = (memory.bottom(), memory.top());
         Ok(Window::over(
@@ -55,12 +52,12 @@ impl Window {
     /// # Safety
     /// `[bottom, top)` is writable and nobody else's for as long as the
     /// runtime lives.
-    pub(crate) unsafe fn lent(bottom: usize, top: usize) -> Window {
+    pub(crate) unsafe fn lent(bottom: usize, top: usize) -> Window<M> {
         let stack = valgrind::Stack::register(bottom, top);
         Window::over(bottom, top, false, Memory::Lent(stack))
     }
 
-    fn over(bottom: usize, top: usize, guarded: bool, memory: Memory) -> Window {
+    fn over(bottom: usize, top: usize, guarded: bool, memory: Memory) -> Window<M> {
         let top = top & !(crate::machine::arch::STACK_ALIGN - 1);
         let bottom = bottom.next_multiple_of(crate::machine::arch::STACK_ALIGN);
         if !guarded {
@@ -73,7 +70,6 @@ impl Window {
             top,
             bottom,
             limit: limit(lowest),
-            newborn: flag::AWAY | if guarded { 0 } else { flag::LENT },
             resident: Cell::new(core::ptr::null_mut()),
             members: Cell::new(0),
             guarded,

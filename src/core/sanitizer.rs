@@ -24,36 +24,16 @@ pub(crate) const OWN_STACKS: bool = cfg!(any(feature = "asan", feature = "tsan")
 mod hooks {
     use crate::core::runtime::Runtime;
     use crate::core::task::Task;
-    use crate::machine::arch::TransferOp;
-
-    /// What a runtime keeps for the tools.
-    pub(crate) struct Fibers;
-
-    impl Fibers {
-        pub(crate) fn new() -> Fibers {
-            Fibers
-        }
-    }
-
-    /// What a tasklet keeps for the tools.
-    pub(crate) struct Fiber;
-
-    impl Fiber {
-        pub(crate) const NEW: Fiber = Fiber;
-    }
+    use crate::machine::arch::{self, TransferOp};
 
     /// Calls the port's `transfer`.
     ///
     /// # Safety
     /// As the port's.
     #[inline(always)]
-    pub(crate) unsafe fn transfer(
-        transfer: unsafe fn(TransferOp, *mut ()),
-        op: TransferOp,
-        arg: *mut (),
-    ) {
+    pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
         // SAFETY: the caller's promise.
-        unsafe { transfer(op, arg) };
+        unsafe { arch::transfer(op, arg) };
     }
 
     #[inline(always)]
@@ -92,12 +72,13 @@ mod hooks {
 
 #[cfg(any(feature = "asan", feature = "tsan"))]
 mod hooks {
-    use core::cell::Cell;
     use core::ptr;
+
+    use crate::machine::fiber::{Bounds, Fiber};
 
     use crate::core::runtime::Runtime;
     use crate::core::task::{flag, Task};
-    use crate::machine::arch::TransferOp;
+    use crate::machine::arch::{self, TransferOp};
 
     /// See LLVM's `sanitizer/common_interface_defs.h` and `tsan_interface.h`.
     mod tool {
@@ -135,56 +116,6 @@ mod hooks {
             pub(super) fn __tsan_destroy_fiber(fiber: *mut ());
             pub(super) fn __tsan_switch_to_fiber(fiber: *mut (), flags: u32);
         }
-    }
-
-    /// Bounds of a stack; nothing known: size 0.
-    #[derive(Clone, Copy)]
-    struct Bounds {
-        bottom: *const (),
-        size: usize,
-    }
-
-    impl Bounds {
-        const UNKNOWN: Bounds = Bounds {
-            bottom: ptr::null(),
-            size: 0,
-        };
-    }
-
-    pub(crate) struct Fibers {
-        /// Who is leaving, until the next has arrived.
-        leaves: Cell<*mut Task>,
-        /// For TSan: whom the assembly is to announce.
-        #[cfg(feature = "tsan")]
-        next: Cell<*mut ()>,
-    }
-
-    impl Fibers {
-        pub(crate) fn new() -> Fibers {
-            Fibers {
-                leaves: Cell::new(ptr::null_mut()),
-                #[cfg(feature = "tsan")]
-                next: Cell::new(ptr::null_mut()),
-            }
-        }
-    }
-
-    pub(crate) struct Fiber {
-        /// ASan's stack of frames that may be used after their return.
-        fake: *mut (),
-        /// Of a segment, while it runs on one; of main's stack.
-        bounds: Bounds,
-        #[cfg(feature = "tsan")]
-        tsan: *mut (),
-    }
-
-    impl Fiber {
-        pub(crate) const NEW: Fiber = Fiber {
-            fake: ptr::null_mut(),
-            bounds: Bounds::UNKNOWN,
-            #[cfg(feature = "tsan")]
-            tsan: ptr::null_mut(),
-        };
     }
 
     unsafe fn bounds(task: *mut Task) -> Bounds {
@@ -226,7 +157,7 @@ mod hooks {
                 }
                 runtime.fibers.next.set((*next).extra().fiber.tsan);
             }
-            runtime.fibers.leaves.set(prev);
+            runtime.fibers.leaves.set(prev.cast());
             if !for_good {
                 let Bounds { bottom, size } = bounds(next);
                 let keep = &raw mut (*prev).extra().fiber.fake;
@@ -258,7 +189,11 @@ mod hooks {
     /// # Safety
     /// Called first on its stack.
     pub(crate) unsafe fn arrived(runtime: &Runtime) {
-        let prev = runtime.fibers.leaves.replace(ptr::null_mut());
+        let prev = runtime
+            .fibers
+            .leaves
+            .replace(ptr::null_mut())
+            .cast::<Task>();
         if prev.is_null() {
             return;
         }
@@ -300,21 +235,17 @@ mod hooks {
     /// # Safety
     /// As the port's.
     #[inline(always)]
-    pub(crate) unsafe fn transfer(
-        transfer: unsafe fn(TransferOp, *mut ()),
-        op: TransferOp,
-        arg: *mut (),
-    ) {
+    pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
         // SAFETY: the caller's promise.
         unsafe {
             #[cfg(feature = "tsan")]
             {
                 let next = Runtime::get().fibers.next.as_ptr();
                 let mut call = announce::Call { op, arg, next };
-                transfer(announce::hsw_asm_announce, (&raw mut call).cast());
+                arch::transfer(announce::hsw_asm_announce, (&raw mut call).cast());
             }
             #[cfg(not(feature = "tsan"))]
-            transfer(op, arg);
+            arch::transfer(op, arg);
             arrived(Runtime::get());
         }
     }

@@ -10,9 +10,9 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::core::extra::Extra;
 use crate::core::runtime::Runtime;
-use crate::core::task::Task;
+use crate::core::slab::Chunk;
+use crate::core::task::{Task, Window};
 use crate::machine::stack::slice::Buffer;
-use crate::machine::stack::window::Window;
 
 /// First field of the table; also tells the byte order.
 const MAGIC: u64 = u64::from_be_bytes(*b"hswdebug");
@@ -76,18 +76,10 @@ pub(crate) static hsw_debug: Table = Table {
     extra_name: offset_of!(Extra, name),
     extra_low: offset_of!(Extra, low),
     extra_spilled: offset_of!(Extra, spilled),
-    spilled_before: crate::core::spill::Spilled::BEFORE,
-    spilled_buffer: crate::core::spill::Spilled::BUFFER,
-    spilled_sp: crate::core::spill::Spilled::SP,
+    spilled_before: crate::core::extra::Spilled::BEFORE,
+    spilled_buffer: crate::core::extra::Spilled::BUFFER,
+    spilled_sp: crate::core::extra::Spilled::SP,
 };
-
-/// A chunk of control blocks.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Chunk {
-    pub(crate) cells: *mut Task,
-    pub(crate) count: usize,
-}
 
 /// A runtime's place in the list, and other data of it that the script needs.
 #[repr(C)]
@@ -95,8 +87,8 @@ pub(crate) struct Link {
     next: Cell<*mut Runtime>,
     /// The system's number of the thread; 0 if there is none.
     thread: usize,
-    pub(crate) chunks: Cell<*const Chunk>,
-    pub(crate) chunk_count: Cell<usize>,
+    chunks: Cell<*const Chunk>,
+    chunk_count: Cell<usize>,
 }
 
 impl Link {
@@ -107,6 +99,12 @@ impl Link {
             chunks: Cell::new(core::ptr::null()),
             chunk_count: Cell::new(0),
         }
+    }
+
+    /// Shows debuggers where the control blocks are.
+    pub(crate) fn show(&self, (chunks, count): (*const Chunk, usize)) {
+        self.chunks.set(chunks);
+        self.chunk_count.set(count);
     }
 }
 

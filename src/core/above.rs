@@ -1,0 +1,71 @@
+//! What the core calls on the floors above it: one table of functions. Each runtime is given it when
+//! it is made, so the core names nobody who stands on it.
+//!
+//! Most of these calls are rare. The hot ones (a channel's operations, the scheduler) need none.
+
+use crate::core::runtime::Runtime;
+use crate::core::task::Task;
+use crate::error::{Error, Result};
+
+/// Who is above, for this build: see [`above`].
+pub struct Above {
+    /// The calling thread has no runtime and needs one: makes it.
+    pub create: fn() -> &'static Runtime,
+    /// A runtime was made, and is that of the calling thread.
+    pub attached: fn(&Runtime),
+    /// The thread's part ends: see [`Ending`]. Answers whether something was dropped.
+    pub ending: fn(Ending) -> bool,
+
+    /// Before others run: does what other threads want.
+    ///
+    /// Errors: what one of them has thrown at the running tasklet.
+    pub attend: fn(&Runtime) -> Result<()>,
+    /// Reads what other threads have sent. Runs code of theirs.
+    pub read_mail: fn(),
+    /// Does the host lock go to another thread now? Asked in the middle of a switch.
+    pub turn_is_up: fn() -> bool,
+    /// Gives the host lock to another thread, and waits until it is back.
+    pub turn_over: fn(),
+    /// Nobody can run: waits once for whatever could wake somebody, as long as that takes, unless
+    /// the function says that it need not. False: nothing could.
+    pub pump: fn(&Runtime, &dyn Fn() -> bool) -> Result<bool>,
+
+    /// Takes a blocked task out of what it is blocked on; its reference is the caller's.
+    pub unlink: unsafe fn(*mut Task),
+    /// Something is thrown at a task: ends its wait, if it waits without being blocked.
+    pub interrupt: fn(&Runtime, *mut Task),
+    /// Nobody refers to a task any more: its end. Runs user code.
+    pub last_reference: unsafe fn(*mut Task),
+    /// Tells the log about a deadlock. Runs user code: loggers.
+    pub report_deadlock: fn(&Error),
+}
+
+/// How far the end of a thread's part has come, in this order (or [`Abandon`](Ending::Abandon) alone).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Functions that have not started and may run elsewhere can be taken over, or are dropped.
+    SetFree,
+    /// Drops what would have run later. Tasklets that are left are killed, and this is asked again
+    /// while something was dropped.
+    LetGo,
+    /// Nothing of the thread runs any more: other threads hear so.
+    Close,
+    /// The last: the thread is no more.
+    Leave,
+    /// The thread ends where its tasklets cannot be ended. Other threads hear so, nothing is dropped.
+    Abandon,
+}
+
+extern "Rust" {
+    /// Defined once, by the file that knows all floors.
+    fn hsw_above() -> &'static Above;
+}
+
+/// The table of this build.
+///
+/// It is found by the linker, as a program's global allocator is: a runtime is made by whatever the
+/// thread calls first, on any floor, and must not name the top.
+pub fn above() -> &'static Above {
+    // SAFETY: the one definition has this type (`src/floors.rs`), and no conditions.
+    unsafe { hsw_above() }
+}

@@ -1,0 +1,204 @@
+//! The clock of a thread, and the queue of what is to happen at a time by that clock.
+
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+
+use crate::core::contain::contain;
+use crate::core::runtime::Runtime;
+use crate::error::{Result, StateError};
+
+/// A monotonic clock: nanoseconds since any fixed moment.
+pub type Clock = fn() -> u64;
+
+/// The clock and the queue of a thread.
+pub(crate) struct Deadlines {
+    clock: Cell<Option<Clock>>,
+    /// What the host's clock said last.
+    last: Cell<u64>,
+    /// What ends, by deadline (nanoseconds) and, among equals, by age.
+    queue: RefCell<BTreeMap<Key, Entry>>,
+    made: Cell<u64>,
+    #[cfg(feature = "std")]
+    still: Cell<Option<Still>>,
+}
+
+/// What the host's clock has shown, and since when.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy)]
+struct Still {
+    shows: u64,
+    since: std::time::Instant,
+}
+
+/// A host's clock that has shown the same for so long counts as one that stands still.
+#[cfg(feature = "std")]
+pub const STANDS: Duration = Duration::from_secs(1);
+
+/// What is to happen when a deadline has come. None of it lets anybody run.
+enum Entry {
+    /// Calls the function with the address.
+    Call(unsafe fn(&Runtime, *mut ()), *mut ()),
+    Tell(Rc<dyn Due>),
+}
+
+/// Who is told when a deadline has come.
+pub(crate) trait Due {
+    fn is_due(&self);
+}
+
+/// Where an entry is in the queue.
+pub(crate) type Key = (u64, u64);
+
+impl Deadlines {
+    pub(crate) fn new() -> Deadlines {
+        Deadlines {
+            clock: Cell::new(None),
+            last: Cell::new(0),
+            queue: RefCell::new(BTreeMap::new()),
+            made: Cell::new(0),
+            #[cfg(feature = "std")]
+            still: Cell::new(None),
+        }
+    }
+
+    /// Nanoseconds; an error when there is no clock.
+    pub(crate) fn now(&self) -> Result<u64> {
+        match self.clock.get() {
+            Some(clock) => Ok(self.ask(clock)),
+            None => system().ok_or(StateError::NoClock.into()),
+        }
+    }
+
+    /// A host's clock is a user's code, and asked in the middle of switches: nothing in it may
+    /// switch, and when it panics it stands still.
+    #[cold]
+    fn ask(&self, clock: Clock) -> u64 {
+        let mut now = self.last.get();
+        let mut ask = || contain("the clock", || now = clock());
+        match Runtime::existing() {
+            Some(runtime) => runtime.locked(&mut ask),
+            None => ask(),
+        }
+        self.last.set(now);
+        now
+    }
+
+    /// When `time` from now is; `None` when the clock cannot tell: never.
+    pub(crate) fn after(&self, time: Duration) -> Result<Option<u64>> {
+        let now = self.now()?;
+        let time = u64::try_from(time.as_nanos()).ok();
+        Ok(time.and_then(|time| now.checked_add(time)))
+    }
+
+    /// Has `f` called with `what` at the deadline.
+    ///
+    /// # Safety
+    /// `f` may be called with it until the entry is cancelled.
+    pub(crate) unsafe fn call(
+        &self,
+        deadline: u64,
+        f: unsafe fn(&Runtime, *mut ()),
+        what: *mut (),
+    ) -> Key {
+        let key = self.key(deadline);
+        self.queue.borrow_mut().insert(key, Entry::Call(f, what));
+        key
+    }
+
+    /// Has somebody told at the deadline, under a [key](Deadlines::key) that is not in use.
+    pub(crate) fn tell(&self, key: Key, whom: Rc<dyn Due>) {
+        self.queue.borrow_mut().insert(key, Entry::Tell(whom));
+    }
+
+    /// Gives the thread another clock; returns the old one.
+    pub(crate) fn set_clock(&self, clock: Option<Clock>) -> Option<Clock> {
+        self.clock.replace(clock)
+    }
+
+    /// A key that nobody has yet.
+    pub(crate) fn key(&self, deadline: u64) -> Key {
+        (deadline, self.made.replace(self.made.get() + 1))
+    }
+
+    pub(crate) fn cancel(&self, key: Key) {
+        let entry = self.queue.borrow_mut().remove(&key);
+        // It may hold a tasklet's last handle.
+        drop(entry);
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// Until the next deadline.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        let at = self.queue.borrow().first_key_value()?.0 .0;
+        let now = self.now().ok()?;
+        Some(Duration::from_nanos(at.saturating_sub(now)))
+    }
+
+    /// For how long the main loop may sleep, as far as deadlines go; `None`: none will come up while the clock
+    /// stands still.
+    #[cfg(feature = "std")]
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let left = self.next()?;
+        if left.is_zero() || self.clock.get().is_none() {
+            return Some(left);
+        }
+        let shows = self.now().ok()?;
+        match self.still.get() {
+            Some(still) if still.shows == shows => {
+                let stood = still.since.elapsed();
+                (stood < STANDS).then_some(left.max(stood))
+            }
+            _ => {
+                let since = std::time::Instant::now();
+                self.still.set(Some(Still { shows, since }));
+                Some(left)
+            }
+        }
+    }
+
+    /// Ends the waits whose time has come; none of their tasklets runs yet.
+    pub(crate) fn fire(&self, runtime: &Runtime) -> usize {
+        if self.queue.borrow().is_empty() {
+            return 0;
+        }
+        let Ok(now) = self.now() else {
+            return 0;
+        };
+        let mut fired = 0;
+        loop {
+            let mut queue = self.queue.borrow_mut();
+            let Some(first) = queue.first_entry().filter(|first| first.key().0 <= now) else {
+                return fired;
+            };
+            let entry = first.remove();
+            // User code runs from here on, and may end waits and scopes.
+            drop(queue);
+            match entry {
+                // SAFETY: `call` was promised so, and the entry was not cancelled.
+                Entry::Call(f, what) => unsafe { f(runtime, what) },
+                Entry::Tell(whom) => whom.is_due(),
+            }
+            fired += 1;
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+fn system() -> Option<u64> {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    // 584 years.
+    Some(Instant::now().saturating_duration_since(start).as_nanos() as u64)
+}
+
+#[cfg(not(feature = "std"))]
+fn system() -> Option<u64> {
+    None
+}

@@ -1,0 +1,33 @@
+//! The values that a tasklet has of [`Local`](crate::Local) keys.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+use crate::core::task::Task;
+
+/// The values of a tasklet, by key.
+pub(crate) type Values = Vec<(usize, Rc<dyn Any>)>;
+
+/// How often destructors of values may make new ones.
+const ROUNDS: u32 = 10;
+
+/// Drops the values of a tasklet that ends. A destructor may make new ones: it goes round ten times, what is made then goes with the control
+/// block. Answers whether there were any.
+///
+/// # Safety
+/// `task` is the running tasklet, with nothing borrowed from it.
+#[cold]
+pub(crate) unsafe fn drop_values(task: *mut Task) -> bool {
+    for round in 0..ROUNDS {
+        // SAFETY: a live task; taken out, so that destructors find a list of their own.
+        let values = unsafe {
+            match &mut (*task).extra {
+                Some(extra) if !extra.locals.is_empty() => core::mem::take(&mut extra.locals),
+                _ => return round > 0,
+            }
+        };
+        drop(values);
+    }
+    true
+}

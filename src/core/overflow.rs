@@ -1,0 +1,50 @@
+//! Telling the name of a tasklet that has overflowed its stack.
+
+use crate::core::runtime::Runtime;
+use crate::core::task::Overflow;
+use crate::machine::os;
+
+/// Called out of a signal handler: has this thread's running tasklet overflowed its stack,
+/// when `address` faulted and the stack pointer was `sp`? If so, `write` gets a line that says
+/// so. `sp` is 0 where it is not known.
+pub(crate) fn report(address: usize, sp: usize, write: &dyn Fn(&[u8])) -> bool {
+    /// A stack pointer that is farther below a stack has come there in another way.
+    const FAR: usize = 64 * 1024 * 1024;
+    /// What a frame touches is above its stack pointer, but for a red zone and what a call
+    /// pushes.
+    const NEAR: usize = 4 * 1024;
+    let Some(runtime) = Runtime::existing() else {
+        return false;
+    };
+    // SAFETY: this thread's runtime, interrupted at any point: plain reads of
+    // fields that are always initialised.
+    unsafe {
+        let task = &*runtime.current();
+        let Some((stack, _)) = task.stack() else {
+            return false;
+        };
+        // What does not fit is cut off.
+        let mut more = heapless::String::<64>::new();
+        if address >= stack.start {
+            return false;
+        }
+        if stack.start - address > os::guard(runtime.settings.guard_size) {
+            let stepped_over = (1..FAR).contains(&stack.start.wrapping_sub(sp));
+            if !stepped_over || address < sp - NEAR {
+                return false;
+            }
+            let _ = core::fmt::Write::write_fmt(
+                &mut more,
+                format_args!("; a frame went {} KiB beyond it", (stack.start - sp) / 1024),
+            );
+        }
+        // One write, so that lines of several threads do not mix.
+        let mut line = heapless::String::<320>::new();
+        let _ = core::fmt::Write::write_fmt(
+            &mut line,
+            format_args!("hardswitch: {}\n", Overflow(task, &more)),
+        );
+        write(line.as_bytes());
+        true
+    }
+}

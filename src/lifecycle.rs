@@ -1,0 +1,366 @@
+//! The life of a thread's runtime: how it is made, and the one way in which it ends.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr;
+
+use crate::core::above::Ending;
+use crate::core::ends::{release, KILLS};
+use crate::core::exceptions;
+use crate::core::hooks::{HOOK_CHANNEL, HOOK_ENDED, HOOK_SCHEDULE};
+use crate::core::overflow;
+use crate::core::references::Tasklet;
+use crate::core::runtime::{End, Runtime};
+use crate::core::scheduler;
+use crate::core::settings::Settings;
+use crate::core::table;
+use crate::core::task::flag;
+#[cfg(feature = "std")]
+use crate::debug;
+use crate::error::{Error, Result, SettingsError, StateError};
+use crate::machine::arch::STACK_ALIGN;
+use crate::machine::os;
+
+impl Settings {
+    /// Makes them those of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when a value cannot be or the thread has a runtime
+    /// already; nothing has changed then.
+    pub fn apply(self) -> Result<()> {
+        if Runtime::existing().is_some() {
+            return Err(SettingsError::TooLate.into());
+        }
+        if !os::at_thread_exit(thread_ends) {
+            return Err(StateError::ThreadEnding.into());
+        }
+        self.check()?;
+        create(self, None);
+        Ok(())
+    }
+
+    /// As [`Settings::apply`], with the windows in memory that the host hands in:
+    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then; every switch checks
+    /// the stack pointer, every eviction a canary at the lower end of the window, and an
+    /// overflow ends the process with a message that names the tasklet.
+    ///
+    /// # Errors
+    /// As [`Settings::apply`]; [`SettingsError::Memory`] when it is too small, or no memory that can be:
+    /// it would end beyond the address space.
+    ///
+    /// # Safety
+    /// `[memory, memory + bytes)` is writable and nobody else's until the
+    /// thread has ended and its last tasklet and channel are gone.
+    pub unsafe fn apply_in(self, memory: *mut u8, bytes: usize) -> Result<()> {
+        if Runtime::existing().is_some() {
+            return Err(SettingsError::TooLate.into());
+        }
+        if !os::at_thread_exit(thread_ends) {
+            return Err(StateError::ThreadEnding.into());
+        }
+        self.check()?;
+        let needed = self.windows * self.window_size + 2 * STACK_ALIGN;
+        let end = (memory as usize).checked_add(bytes);
+        if memory.is_null() || bytes < needed || end.is_none() {
+            return Err(SettingsError::Memory.into());
+        }
+        create(self, Some(memory as usize));
+        Ok(())
+    }
+}
+
+/// The runtime of a thread that has none and has asked for no settings.
+pub(crate) fn create_default() -> &'static Runtime {
+    create(Settings::default(), None)
+}
+
+/// The runtime of a thread that has none. One that is past its end gets one where nothing can be
+/// made and nobody runs.
+#[cold]
+fn create(settings: Settings, memory: Option<usize>) -> &'static Runtime {
+    let lives = os::at_thread_exit(thread_ends);
+    let end = if lives { End::Not } else { End::Over };
+    let runtime = Box::into_raw(Box::new(Runtime::new(settings, memory, end)));
+    // SAFETY: just allocated, this thread's alone.
+    let runtime = unsafe {
+        table::add(runtime);
+        &*runtime
+    };
+    // After that: who makes another C++ runtime known meanwhile finds this one.
+    exceptions::look(runtime);
+    os::set_runtime(ptr::from_ref(runtime).cast());
+    if !lives {
+        stand_down(runtime);
+        // Until the last object and the thread itself are gone.
+        runtime.channel_made();
+        #[cfg(feature = "std")]
+        os::at_the_very_end(ptr::from_ref(runtime).cast(), let_go);
+        return runtime;
+    }
+    if runtime.settings.overflow_report {
+        os::watch_overflow(overflow::report);
+    }
+    // Main is needed whatever the ceiling says.
+    let Ok(main) = runtime.new_task(flag::MAIN | flag::ALIVE | flag::STARTED) else {
+        os::fatal(format_args!("no memory for the main tasklet"));
+    };
+    // SAFETY: a fresh task. One reference is the queue's, one the thread's.
+    unsafe {
+        (*main).refs += 1;
+        runtime.queue.append(main);
+    }
+    runtime.set_main(main);
+    (runtime.above.attached)(runtime);
+    runtime
+}
+
+/// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
+fn shut_down(runtime: &Runtime) {
+    // Tasklets may make new ones while they die; ten rounds, as with one
+    // that refuses.
+    for _ in 0..KILLS {
+        let alive: Vec<Tasklet> = runtime
+            .all_tasklets()
+            .into_iter()
+            .filter(|t| t.is_alive() && !t.is_main() && !t.is_zombie())
+            .collect();
+        if alive.is_empty() {
+            break;
+        }
+        // Nobody gets a turn because another one ends.
+        for tasklet in &alive {
+            if !tasklet.is_blocked() {
+                let _ = tasklet.remove();
+            }
+        }
+        for tasklet in alive {
+            if tasklet.is_alive() {
+                let _ = scheduler::throw_in_place(&tasklet, Error::Exit);
+            }
+        }
+    }
+}
+
+fn is_anybody_left(runtime: &Runtime) -> bool {
+    let ends = |t: &Tasklet| t.is_alive() && !t.is_main() && !t.is_zombie();
+    runtime.all_tasklets().iter().any(ends)
+}
+
+/// Takes those who would not end out of all queues. Their references stay: they are
+/// kept for ever, and no code that comes later can have them run.
+fn give_up(runtime: &Runtime) {
+    for tasklet in runtime.all_tasklets() {
+        if tasklet.is_main() {
+            continue;
+        }
+        let task = tasklet.as_ptr();
+        // SAFETY: live tasks of this thread; the queue's reference is nobody's now.
+        unsafe {
+            (runtime.above.interrupt)(runtime, task);
+            if (*task).is(flag::BLOCKED) {
+                (runtime.above.unlink)(task);
+            } else if (*task).is(flag::QUEUED) {
+                runtime.queue.remove(task);
+            }
+            if (*task).is(flag::ALIVE) && !(*task).is(flag::ZOMBIE) {
+                (*task).set(flag::ZOMBIE);
+                runtime.zombies.set(runtime.zombies.get() + 1);
+            }
+        }
+    }
+}
+
+/// The thread ends: `nobody` takes the place of main, which has left the queue, as the
+/// only one there. Code that runs later still, of thread-locals that were made earlier, may
+/// have handles: what would run a tasklet, or block in the name of one, is refused.
+fn stand_down(runtime: &Runtime) {
+    debug_assert!(runtime.queue.head().is_null());
+    runtime.set_end(End::Over);
+    runtime.slab.forget_free();
+    let nobody = runtime.nobody();
+    // SAFETY: a task of our own, in no queue.
+    unsafe {
+        (*nobody).runtime = ptr::from_ref(runtime).cast();
+        runtime.queue.append(nobody);
+    }
+    runtime.watchdogs.borrow_mut().clear();
+    runtime.set_main(nobody);
+    runtime.end_hooks();
+}
+
+/// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
+/// std nobody else does it at the end of a thread. From main; inside another tasklet
+/// it does nothing.
+///
+/// # Safety
+/// What is left of the thread's tasklets and channels is dropped on this thread, and
+/// not used in any other way.
+#[cfg(not(feature = "std"))]
+pub unsafe fn end_thread() {
+    thread_exit(|| false);
+}
+
+/// Asked at the end of a thread: are its tasklets left as they are?
+///
+/// They are where another one than main is running: nothing can be run in order any more. And they
+/// are at the end of the process, as those of all other threads: nobody has killed them. (If they
+/// were unwound then, code that was in the middle of its work would have to bear it: a destructor in
+/// C++ that waits lets the kill out, and the process would end with `std::terminate`.)
+pub(crate) fn abandons() -> bool {
+    inside_tasklet() || process_ends()
+}
+
+/// As [`thread_exit`], where thread-locals are destroyed: the thread ends by itself, or the process
+/// does.
+fn thread_ends() {
+    if !abandons() {
+        end_part();
+    } else if let Some(runtime) = Runtime::existing() {
+        abandon(runtime);
+    }
+}
+
+/// [`thread_exit`] with what has asked to be [ended as well](ends_with_thread).
+pub(crate) fn end_part() {
+    thread_exit(os::outer_end());
+}
+
+/// Has `above` called at the end of the calling thread, as [`thread_exit`] does. False when the
+/// thread is past that.
+#[cfg(feature = "std")]
+pub(crate) fn ends_with_thread(above: fn() -> bool) -> bool {
+    os::set_outer_end(above);
+    os::at_thread_exit(thread_ends)
+}
+
+/// As the end of a thread where thread-locals are destroyed, for who is destroyed before or after
+/// the library's own.
+#[cfg(feature = "std")]
+pub(crate) fn ends_now(above: fn() -> bool) {
+    os::set_outer_end(above);
+    thread_ends();
+}
+
+/// Is it the process that ends, and not this thread alone? Asked where thread-locals are destroyed:
+/// that is the first thing that `exit` does, on the thread that calls it. Those of the first thread
+/// are destroyed at no other time.
+#[cfg(feature = "std")]
+fn process_ends() -> bool {
+    os::is_first_thread() || debug::is_called_by(os::exit_address())
+}
+
+/// Nobody can tell.
+#[cfg(not(feature = "std"))]
+fn process_ends() -> bool {
+    false
+}
+
+/// Is another tasklet than main running? Then its thread cannot end in order.
+pub(crate) fn inside_tasklet() -> bool {
+    Runtime::existing().is_some_and(|runtime| runtime.current() != runtime.main())
+}
+
+/// The last of a thread: no code of its own runs any more that could use its runtime.
+#[cfg(feature = "std")]
+extern "C" fn let_go(runtime: *mut core::ffi::c_void) {
+    os::set_runtime(ptr::null());
+    // SAFETY: a runtime of this thread that stands for one that has ended: see `create`.
+    unsafe {
+        let runtime = &*runtime.cast::<Runtime>();
+        // Whoever has a handle of the running tasklet refers to the runtime itself.
+        if (*runtime.nobody()).refs == 1 {
+            runtime.let_go();
+        }
+    }
+}
+
+/// Ends all that the library keeps for the calling thread, in the order that
+/// `docs/threads.md` gives: the one way in which a part of a thread ends. Runs by itself
+/// at the end of a thread, and when a host asks for it.
+///
+/// `above` drops what a higher floor keeps for the thread; it answers whether there was
+/// anything.
+pub(crate) fn thread_exit(above: fn() -> bool) {
+    if inside_tasklet() {
+        return abandon(Runtime::get());
+    }
+    // What goes may make things again, and so a runtime.
+    for _ in 0..KILLS {
+        match Runtime::existing() {
+            Some(runtime) if !runtime.is_ending() => end(runtime, above),
+            // Asked for by what is dropped in the end.
+            Some(runtime) if runtime.end() == End::Under => return,
+            _ if above() => {}
+            _ => return,
+        }
+    }
+}
+
+fn end(runtime: &Runtime, above: fn() -> bool) {
+    let ending = runtime.above.ending;
+    runtime.set_end(End::Under);
+    runtime.set_trap(0);
+    // User code runs in each round, and may make what the next one ends.
+    for _ in 0..KILLS {
+        ending(Ending::SetFree);
+        shut_down(runtime);
+        give_up(runtime);
+        let dropped = drop_what_main_has(runtime);
+        let dropped = ending(Ending::LetGo) | dropped;
+        if !(above() | dropped | is_anybody_left(runtime)) {
+            break;
+        }
+    }
+    give_up(runtime);
+    let main = runtime.main();
+    // SAFETY: main is live: the thread's reference is released below.
+    unsafe { runtime.queue.remove(main) };
+    stand_down(runtime);
+    // User code runs still, but whatever would make, run or wait for something is refused.
+    ending(Ending::Close);
+    above();
+    // SAFETY: live tasks; what they have is moved out first.
+    unsafe {
+        (*main).clear(flag::ALIVE | flag::STARTED);
+        for task in [main, runtime.nobody()] {
+            let left = ((*task).slot.take(), (*task).extra.take());
+            drop(left);
+        }
+    }
+    ending(Ending::Leave);
+    os::set_runtime(ptr::null());
+    // SAFETY: the queue's reference to main and the thread's. The runtime is kept until
+    // the last line.
+    unsafe {
+        runtime.channel_made();
+        release(main);
+        release(main);
+    }
+    runtime.let_go();
+}
+
+/// What the host has put into main, and the callbacks. Answers whether there was anything.
+fn drop_what_main_has(runtime: &Runtime) -> bool {
+    // SAFETY: main is the running tasklet.
+    let values = unsafe { crate::core::locals::drop_values(runtime.main()) };
+    let (schedule, channel) = (runtime.on_schedule.take(), runtime.on_channel.take());
+    let error = runtime.on_error.take();
+    let any = values || schedule.is_some() || channel.is_some() || error.is_some();
+    runtime.set_hook(HOOK_SCHEDULE | HOOK_CHANNEL, false);
+    drop((schedule, channel, error));
+    any
+}
+
+/// The thread ends inside a tasklet: its stack is about to go, and nobody can run
+/// safely any more. Or it ends with the process. Who comes later, with a handle, runs nobody.
+fn abandon(runtime: &Runtime) {
+    if runtime.set_end(End::Over) == End::Over {
+        return;
+    }
+    runtime.slab.forget_free();
+    if inside_tasklet() {
+        log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+    }
+    (runtime.above.ending)(Ending::Abandon);
+    runtime.set_hook(HOOK_ENDED, true);
+}

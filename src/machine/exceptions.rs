@@ -1,0 +1,159 @@
+//! The C++ runtimes of the process: which are known, and what each keeps for a thread.
+//!
+//! A process may have more than one C++ runtime: a plugin that was linked with a static one and
+//! shows nothing of it has that one to itself, and a program in C has none that its plugins would
+//! share. The weak reference of the ports (`hsw_asm_cxa_globals`) finds one at most: that of the
+//! file which the library is in. The others [add] themselves: `hardswitch.h` has each module in C++
+//! that includes it do so when it is loaded.
+
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::machine::arch::EhGlobals;
+
+/// `__cxa_get_globals` of a C++ runtime.
+pub(crate) type Globals = unsafe extern "C" fn() -> *mut EhGlobals;
+
+/// C++ runtimes that can be known at a time, beside the one that the library finds itself.
+pub(crate) const MOST: usize = 32;
+
+/// A runtime that was added, and how often.
+#[derive(Clone, Copy)]
+struct Added {
+    globals: Globals,
+    times: usize,
+}
+
+/// The runtimes of the process.
+struct Known {
+    /// Held for the time of a few loads and stores; and for as long as the runtimes are asked for
+    /// their words, so that none is unloaded meanwhile. That happens once for each thread and
+    /// change of the list.
+    lock: AtomicBool,
+    added: UnsafeCell<[Option<Added>; MOST]>,
+}
+
+// SAFETY: `added` is touched by who holds `lock`.
+unsafe impl Sync for Known {}
+
+static KNOWN: Known = Known {
+    lock: AtomicBool::new(false),
+    added: UnsafeCell::new([None; MOST]),
+};
+
+/// Calls `f` with the list. It may call nothing that comes back here.
+fn with_known<R>(f: impl FnOnce(&mut [Option<Added>; MOST]) -> R) -> R {
+    while KNOWN.lock.swap(true, Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
+    // SAFETY: the lock is held.
+    let result = f(unsafe { &mut *KNOWN.added.get() });
+    KNOWN.lock.store(false, Ordering::Release);
+    result
+}
+
+/// Makes a C++ runtime known, or counts once more. Answers whether it is new; `None` when there is
+/// no room for it.
+pub(crate) fn add(globals: Globals) -> Option<bool> {
+    let added = with_known(|known| {
+        if let Some(same) = known.iter_mut().flatten().find(|a| same(a, globals)) {
+            same.times += 1;
+            return Some(false);
+        }
+        let free = known.iter_mut().find(|place| place.is_none())?;
+        *free = Some(Added { globals, times: 1 });
+        Some(true)
+    });
+    added
+}
+
+/// Takes back what [`add`] has done. Answers whether that was the last time; `None` if it was not
+/// known.
+pub(crate) fn remove(globals: Globals) -> Option<bool> {
+    let left = with_known(|known| {
+        let place = known
+            .iter_mut()
+            .find(|place| place.as_ref().is_some_and(|a| same(a, globals)))?;
+        let times = place.as_ref().map_or(0, |added| added.times - 1);
+        *place = (times > 0).then_some(Added { globals, times });
+        Some(times)
+    });
+    left.map(|times| times == 0)
+}
+
+/// Two functions with one address are one; one function with two addresses is found by what it
+/// returns.
+fn same(added: &Added, globals: Globals) -> bool {
+    ptr::fn_addr_eq(added.globals, globals)
+}
+
+/// The words of one runtime, as they were put away.
+#[derive(Clone, Copy)]
+pub(crate) struct Saved {
+    pub(crate) of: *mut EhGlobals,
+    pub(crate) words: EhGlobals,
+}
+
+/// What code that does not run has in the C++ runtimes.
+pub(crate) struct Exceptions {
+    first: Saved,
+    /// Those of further runtimes: of who handles exceptions of several at a time.
+    rest: Vec<Saved>,
+}
+
+impl Exceptions {
+    pub(crate) const NONE: Exceptions = Exceptions {
+        first: Saved {
+            of: ptr::null_mut(),
+            words: EhGlobals::NONE,
+        },
+        rest: Vec::new(),
+    };
+
+    pub(crate) fn put(&mut self, saved: Saved) {
+        if self.first.of.is_null() {
+            self.first = saved;
+        } else {
+            self.rest.push(saved);
+        }
+    }
+
+    /// The words of one runtime, which are taken out.
+    pub(crate) fn take(&mut self, of: *mut EhGlobals) -> EhGlobals {
+        let all = core::iter::once(&mut self.first).chain(&mut self.rest);
+        let saved = all.into_iter().find(|saved| saved.of == of);
+        saved.map_or(EhGlobals::NONE, |saved| {
+            core::mem::replace(&mut saved.words, EhGlobals::NONE)
+        })
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.first.of = ptr::null_mut();
+        self.rest.clear();
+    }
+}
+
+/// Asks all runtimes for their words of the calling thread, and calls `f` with them.
+pub(crate) fn of_this_thread<R>(f: impl FnOnce(&[*mut EhGlobals]) -> R) -> R {
+    let mut found = [ptr::null_mut(); MOST + 1];
+    let mut count = 0;
+    let mut note = |words: *mut EhGlobals| {
+        if !words.is_null() && !found[..count].contains(&words) {
+            found[count] = words;
+            count += 1;
+        }
+    };
+    if let Some(words) = EhGlobals::of_this_thread() {
+        note(words.as_ptr());
+    }
+    with_known(|known| {
+        for added in known.iter().flatten() {
+            // SAFETY: takes no argument; its module is loaded, since it takes the function out of
+            // the list before it is not, for which it needs the lock.
+            note(unsafe { (added.globals)() });
+        }
+    });
+    f(&found[..count])
+}
