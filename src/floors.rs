@@ -1,9 +1,10 @@
 //! What the core calls above it: the one file that knows all floors, with std and without.
 
+use crate::channel::{self, wait};
 use crate::core::above::{Above, Ending};
 use crate::core::ends;
 use crate::core::runtime::Runtime;
-use crate::{channel, debug, lifecycle, select};
+use crate::{debug, lifecycle};
 
 static ABOVE: Above = Above {
     create: lifecycle::create_default,
@@ -15,7 +16,7 @@ static ABOVE: Above = Above {
     turn_over: build::turn_over,
     pump: build::pump,
     unlink: channel::unlink,
-    interrupt: select::interrupt,
+    interrupt: wait::interrupt,
     last_reference: ends::last_reference,
     report_deadlock: debug::report_deadlock,
 };

@@ -26,11 +26,12 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::builder::Builder;
+use crate::channel::case::{Receivable, Target, Targeted};
 use crate::channel::queue::QueueChannel;
 use crate::core::references::Tasklet;
 use crate::error::{Error, Result, StateError, WaitError};
 use crate::machine::os;
-use crate::select::{Receivable, Select, Target, Targeted};
+use crate::select::Select;
 
 /// A tasklet's result, once it has ended. Dropping the handle changes nothing.
 ///

@@ -37,6 +37,9 @@
 //! The behaviour is Stackless Python's; the documentation of each item says
 //! what differs. `docs/hard-switch.md` explains the switch.
 #![cfg_attr(not(feature = "std"), no_std)]
+// What only threads, sockets and the loop use has no users without std; there is one `cfg` a module
+// for those, and none here.
+#![cfg_attr(not(feature = "std"), allow(dead_code))]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 

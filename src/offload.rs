@@ -27,11 +27,12 @@
 
 use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
+use crate::core::thrown;
 use crate::error::WaitError;
 use crate::event::Poster;
 use crate::net::reactor::Reactor;
 use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
-use crate::{time, Error, Result, Thrown};
+use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -300,7 +301,7 @@ where
         let late = match sitting.wait_for_call(&job.seated, deadline, unanswered) {
             Ok(_) => WaitError::own(Error::Timeout),
             Err(WaitError::Thrown(error)) if job.seated.is_called() => {
-                time::put_off(error)?;
+                thrown::put_off(error)?;
                 WaitError::own(Error::Timeout)
             }
             Err(thrown @ WaitError::Thrown(_)) => return Err(thrown),

@@ -9,6 +9,7 @@ use core::panic::Location;
 use core::ptr;
 
 use crate::builder::Builder;
+use crate::channel::stand_in;
 #[cfg(feature = "std")]
 use crate::core::body::{body, Body};
 use crate::core::body::{Outcome, Unbound};
@@ -21,7 +22,6 @@ use crate::core::scheduler;
 use crate::core::task::{flag, Task};
 use crate::core::value::Value;
 use crate::error::{Error, Result, StateError};
-use crate::select;
 
 impl Tasklet {
     /// A tasklet with a stack of its own and without a function.
@@ -423,7 +423,7 @@ impl Tasklet {
         }
         // SAFETY: a neighbour in a queue is a live task of this thread, or the
         // stand-in of one.
-        Some(unsafe { Tasklet::from_ref(select::whose(task)) })
+        Some(unsafe { Tasklet::from_ref(stand_in::whose(task)) })
     }
 
     /// The name given to the builder.

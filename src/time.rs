@@ -37,11 +37,9 @@ use crate::core::deadlines::{Deadlines, Due, Key};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{self, current};
-use crate::core::thrown;
+use crate::core::thrown::{self, TimeUp};
 #[allow(unused_imports)] // for the documentation
 use crate::error::StateError;
-#[cfg(feature = "std")]
-use crate::error::WaitError;
 use crate::error::{Error, Result, Thrown};
 
 /// A scope with a time limit.
@@ -50,13 +48,6 @@ struct Scope {
     up: TimeUp,
     /// Of the code that is limited; see [`thrown`].
     level: u32,
-}
-
-/// What is thrown when the time of a scope is up: whose it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct TimeUp {
-    thread: u64,
-    scope: u64,
 }
 
 impl Due for Scope {
@@ -150,28 +141,6 @@ impl Deadline {
             Err(Error::Thrown(thrown)) if thrown.downcast_ref() == Some(&up) => Err(Error::Timeout),
             other => other,
         }
-    }
-}
-
-/// `error` was thrown at the running tasklet, and ended a wait whose partner has come all the
-/// same. If it is that the time of a scope is up, the tasklet has what came, and is told by its
-/// next wait.
-///
-/// # Errors
-/// `error`, if it is anything else.
-#[cfg(feature = "std")]
-pub(crate) fn put_off(error: Error) -> Result<(), WaitError> {
-    match &error {
-        Error::Thrown(thrown) if thrown.downcast_ref::<TimeUp>().is_some() => {
-            let runtime = Runtime::get();
-            // SAFETY: the running tasklet.
-            unsafe {
-                let me = runtime.current();
-                thrown::keep(runtime, me, thrown::level_of(me), error);
-            }
-            Ok(())
-        }
-        _ => Err(WaitError::Thrown(error)),
     }
 }
 

@@ -11,7 +11,7 @@
 
 #[path = "../../src/thread/bell.rs"]
 mod bell;
-#[path = "../../src/thread/claim.rs"]
+#[path = "../../src/channel/claim.rs"]
 mod claim;
 #[path = "../../src/thread/mail.rs"]
 mod mail;

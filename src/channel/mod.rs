@@ -1,32 +1,43 @@
 //! Channels: unbuffered rendezvous between the tasklets of a thread.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod` | the handle, and how to iterate |
+//! | `core` | a channel without its type: its queue, and the operations |
+//! | `stand_in` | who waits in several queues at once, or with a time limit |
+//! | `claim` | who of several threads ends such a wait |
+//! | `case`, `wait` | one of several operations: what it is about, and how to wait for it |
+//! | `queue` | channels with a queue of values |
 
+pub(crate) mod case;
+pub(crate) mod claim;
+mod core;
+/// What `claim` is made of; `models/` has others.
+mod prim {
+    pub(super) use ::core::sync::atomic::{AtomicU32, Ordering};
+}
 pub(crate) mod queue;
+pub(crate) mod stand_in;
+pub(crate) mod wait;
 
+use ::core::any::Any;
+use ::core::fmt;
+use ::core::marker::PhantomData;
+use ::core::time::Duration;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::any::Any;
-use core::cell::{Cell, RefCell};
-use core::fmt;
-use core::marker::PhantomData;
-use core::ptr;
-use core::time::Duration;
 
-use crate::core::contain::{contain, drop_used};
-use crate::core::ends::release;
-use crate::core::hooks::{after, HOOK_CHANNEL, HOOK_ENDED, HOOK_LOCKED, HOOK_THROWN};
-use crate::core::idle;
+use self::case::{Receivable, Sendable, Target, Targeted};
+#[cfg(feature = "std")]
+pub(crate) use self::core::call_back;
+use self::core::SCHEDULE_ALL;
+pub(crate) use self::core::{unlink, Core, RECEIVE, SEND};
 use crate::core::references::Tasklet;
-use crate::core::runtime::Runtime;
-use crate::core::scheduler::{
-    call_locked, fail, go, may_switch, prepare, refused, revive, when_empty,
-};
-use crate::core::task::{flag, Task};
-use crate::core::thrown;
-use crate::core::transfer::{arrive, arrive_unit, arrive_with, enter, opened, plain, swap};
-use crate::core::value::{Slot, TaskSlot};
-use crate::error::WaitError;
-use crate::error::{Error, Result, StateError};
-use crate::select;
+use crate::core::transfer::opened;
+use crate::core::value::Slot;
+#[allow(unused_imports)] // for the documentation
+use crate::error::StateError;
+use crate::error::{Error, Result, WaitError};
 
 /// Who goes on first when a sender and a receiver meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -48,796 +59,6 @@ impl Preference {
             0 => Preference::Neither,
             1..=i32::MAX => Preference::Sender,
         }
-    }
-}
-
-/// Directions, as in the balance.
-pub(crate) const SEND: i8 = 1;
-pub(crate) const RECEIVE: i8 = -1;
-
-/// Whoever comes second gives way to all.
-const SCHEDULE_ALL: u8 = 1;
-/// Some in the queue are stand-ins of selecting tasklets.
-const STAND_INS: u8 = 2;
-/// And some of those could be met by another thread first: whoever meets one must have its [claim](select::claim).
-const CLAIMS: u8 = 4;
-
-/// A channel without its type.
-pub(crate) struct Core {
-    runtime: *const Runtime,
-    head: Cell<*mut Task>,
-    tail: Cell<*mut Task>,
-    /// Blocked senders, or minus the number of blocked receivers.
-    balance: Cell<isize>,
-    preference: Cell<i8>,
-    /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`], [`CLAIMS`].
-    mode: Cell<u8>,
-    closing: Cell<bool>,
-    /// The library's own: the channel callback is not called for it.
-    private: Cell<bool>,
-    /// Stand-ins of selecting tasklets in the queue.
-    stand_ins: Cell<u32>,
-    user_data: RefCell<Option<Rc<dyn Any>>>,
-}
-
-impl Core {
-    fn new() -> Core {
-        let runtime = Runtime::get();
-        runtime.channel_made();
-        Core {
-            runtime,
-            head: Cell::new(ptr::null_mut()),
-            tail: Cell::new(ptr::null_mut()),
-            balance: Cell::new(0),
-            preference: Cell::new(Preference::Receiver as i8),
-            mode: Cell::new(0),
-            closing: Cell::new(false),
-            private: Cell::new(false),
-            stand_ins: Cell::new(0),
-            user_data: RefCell::new(None),
-        }
-    }
-
-    /// Has its thread ended?
-    #[inline(always)]
-    pub(crate) fn has_no_thread(&self) -> bool {
-        self.runtime().hooks() & HOOK_ENDED != 0
-    }
-
-    fn runtime(&self) -> &Runtime {
-        // SAFETY: a runtime outlives its channels (`channel_made`).
-        unsafe { &*self.runtime }
-    }
-
-    /// Does a partner wait for an operation of direction `dir`?
-    #[inline(always)]
-    pub(crate) fn partner_waits(&self, dir: i8) -> bool {
-        if dir == SEND {
-            self.balance.get() < 0
-        } else {
-            self.balance.get() > 0
-        }
-    }
-
-    /// Does a partner wait for an operation of direction `dir`? It is the caller's then: nobody else meets it any more. The operation
-    /// follows, or [`let_go`](Core::let_go) if it fails.
-    #[inline(always)]
-    pub(crate) fn secure(&self, dir: i8) -> bool {
-        self.partner_waits(dir) && (self.mode.get() & CLAIMS == 0 || self.claim_first(dir))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn claim_first(&self, dir: i8) -> bool {
-        while self.partner_waits(dir) {
-            let head = self.head.get();
-            // SAFETY: the first of a queue that is not empty; one without a claim is a stand-in.
-            unsafe {
-                if select::claim(head) {
-                    return true;
-                }
-                self.take_stand_in(head);
-            }
-        }
-        false
-    }
-
-    /// The operation that the first of the queue was [secured](Core::secure) for has failed, if that is so.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn let_go(&self) {
-        let (head, runtime) = (self.head.get(), self.runtime());
-        // What is refused in a channel callback lets go of what it has taken itself, not of what the operation outside has.
-        let mine = match runtime.in_channel_callback.get() {
-            true => flag::HELD_INSIDE,
-            false => flag::HELD,
-        };
-        // SAFETY: a member of the queue.
-        unsafe {
-            if !head.is_null() && (*head).is(mine) {
-                select::begin_anew(runtime, head);
-            }
-        }
-    }
-
-    /// Takes out those whom another thread has met, so that the balance is right.
-    #[inline]
-    pub(crate) fn settle(&self) {
-        if self.mode.get() & CLAIMS != 0 {
-            self.take_out_met();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_out_met(&self) {
-        let mut task = self.head.get();
-        while !task.is_null() {
-            // SAFETY: members of the queue; one whose claim is gone is a stand-in.
-            unsafe {
-                let next = (*task).next;
-                if !select::can_be_met(task) {
-                    self.take_stand_in(task);
-                }
-                task = next;
-            }
-        }
-    }
-
-    /// Appends `task`; the channel takes over a reference.
-    #[inline(always)]
-    unsafe fn push(&self, task: *mut Task, dir: i8) {
-        // SAFETY: list members are live tasks; `task` is floating.
-        unsafe {
-            debug_assert!((*task).floating());
-            let tail = self.tail.get();
-            (*task).prev = tail;
-            (*task).next = ptr::null_mut();
-            if tail.is_null() {
-                self.head.set(task);
-            } else {
-                (*tail).next = task;
-            }
-            self.tail.set(task);
-            (*task).channel = ptr::from_ref(self).cast();
-            (*task).set(if dir == SEND {
-                flag::SENDING
-            } else {
-                flag::RECEIVING
-            });
-        }
-        self.balance.set(self.balance.get() + isize::from(dir));
-    }
-
-    /// Takes `task` out; its reference is the caller's now.
-    #[inline(always)]
-    unsafe fn take(&self, task: *mut Task) {
-        // SAFETY: `task` is a member of the list.
-        unsafe {
-            let (next, prev) = ((*task).next, (*task).prev);
-            if prev.is_null() {
-                self.head.set(next);
-            } else {
-                (*prev).next = next;
-            }
-            if next.is_null() {
-                self.tail.set(prev);
-            } else {
-                (*next).prev = prev;
-            }
-            (*task).next = ptr::null_mut();
-            (*task).prev = ptr::null_mut();
-            (*task).channel = ptr::null();
-            let dir = if (*task).is(flag::SENDING) { 1 } else { -1 };
-            self.balance.set(self.balance.get() - dir);
-            (*task).clear(flag::BLOCKED);
-        }
-    }
-
-    /// Appends the stand-in of a selecting tasklet.
-    ///
-    /// # Safety
-    /// It is in no queue.
-    pub(crate) unsafe fn push_stand_in(&self, stand_in: *mut Task, dir: i8) {
-        // SAFETY: the caller's promise.
-        unsafe { self.push(stand_in, dir) };
-        self.stand_ins.set(self.stand_ins.get() + 1);
-        // SAFETY: as above.
-        let claims = if unsafe { select::has_claim(stand_in) } {
-            CLAIMS
-        } else {
-            0
-        };
-        self.mode.set(self.mode.get() | STAND_INS | claims);
-    }
-
-    /// Takes a stand-in out.
-    ///
-    /// # Safety
-    /// It is in this queue.
-    pub(crate) unsafe fn take_stand_in(&self, stand_in: *mut Task) {
-        // SAFETY: the caller's promise.
-        unsafe { self.take(stand_in) };
-        self.stand_ins.set(self.stand_ins.get() - 1);
-        if self.stand_ins.get() == 0 {
-            self.mode.set(self.mode.get() & !(STAND_INS | CLAIMS));
-        }
-    }
-
-    pub(crate) fn head(&self) -> *mut Task {
-        self.head.get()
-    }
-
-    pub(crate) fn closing(&self) -> bool {
-        self.closing.get()
-    }
-
-    /// Takes over the value of the sender that has waited longest, and queues the
-    /// sender; nobody switches, no callback is called. `None` when nobody sends.
-    pub(crate) fn collect(&self) -> Option<Slot> {
-        if !self.secure(RECEIVE) {
-            return None;
-        }
-        let runtime = self.runtime();
-        let head = self.head.get();
-        // SAFETY: a member of the queue; a sender's slot holds its value.
-        unsafe {
-            let value = (*head).slot.take();
-            self.wake_first(runtime);
-            Some(value)
-        }
-    }
-
-    /// Gives `value` to the receiver that has waited longest, and queues it; nobody
-    /// switches, no callback is called, and the caller's slot is left alone, whatever
-    /// was thrown at the caller meanwhile. False, and `value` is dropped: nobody waits.
-    pub(crate) fn serve(&self, value: Slot) -> bool {
-        if !self.secure(SEND) {
-            return false;
-        }
-        let runtime = self.runtime();
-        // SAFETY: a member of the queue. What somebody has put into its slot by hand is dropped
-        // when all is done.
-        let by_hand = unsafe {
-            let by_hand = (*self.head.get()).slot.put(value);
-            self.wake_first(runtime);
-            by_hand
-        };
-        drop(by_hand);
-        true
-    }
-
-    /// Puts the first of the queue, whose slot has been dealt with, into the run
-    /// queue.
-    unsafe fn wake_first(&self, runtime: &Runtime) {
-        // SAFETY: a member of the queue; its reference moves to the run queue.
-        unsafe {
-            let head = self.head.get();
-            let task = select::whose(head);
-            let woken = if task == head {
-                self.take(task);
-                true
-            } else {
-                select::met(head)
-            };
-            if woken {
-                runtime.queue.append(task);
-            }
-        }
-    }
-
-    /// Closes, and lets the waits of all who wait fail with [`Error::Closed`].
-    /// Returns how many.
-    fn close_and_wake(&self) -> usize {
-        self.closing.set(true);
-        let runtime = self.runtime();
-        let mut lost = Vec::new();
-        let mut woken = 0;
-        // SAFETY: members of the queue; what they were sending is dropped when
-        // all is done, since that is user code.
-        unsafe {
-            while !self.head.get().is_null() {
-                let head = self.head.get();
-                if !select::claim(head) {
-                    self.take_stand_in(head);
-                    continue;
-                }
-                let old = (*head).slot.put(Slot::end(Error::Closed));
-                if !old.is_empty() {
-                    lost.push(old);
-                }
-                self.wake_first(runtime);
-                woken += 1;
-            }
-        }
-        drop(lost);
-        woken
-    }
-
-    /// The channel callback, for who is about to [serve](Core::serve): sees `slot` as that of
-    /// the running tasklet; answers what is in it then.
-    pub(crate) fn show(&self, mut slot: Slot) -> (Result<()>, Slot) {
-        let runtime = self.runtime();
-        if runtime.hooks() & HOOK_CHANNEL == 0 {
-            return (Ok(()), slot);
-        }
-        let me = runtime.current();
-        // SAFETY: the running tasklet is live, and nobody switches in the callback.
-        unsafe {
-            slot = (*me).slot.put(slot);
-            let told = notify::<SEND>(self, runtime, me);
-            slot = (*me).slot.put(slot);
-            (told, slot)
-        }
-    }
-
-    /// The channel callback, for a select: before it blocks.
-    pub(crate) fn announce(&self, runtime: &Runtime, me: *mut Task, dir: i8) -> Result<()> {
-        if runtime.hooks() & HOOK_CHANNEL == 0 {
-            return Ok(());
-        }
-        if dir == SEND {
-            notify::<SEND>(self, runtime, me)
-        } else {
-            notify::<RECEIVE>(self, runtime, me)
-        }
-    }
-
-    /// An operation whose partner waits: `slot` is what to send (or empty, to
-    /// receive); returns what was received (or nothing).
-    pub(crate) fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
-        let runtime = self.runtime();
-        let me = runtime.current();
-        // SAFETY: as `send`.
-        unsafe {
-            if !(*me).slot.is_empty() {
-                return aside(runtime, me, || self.exchange(slot, dir));
-            }
-            (*me).slot.fill(slot);
-            if dir == SEND {
-                self.action::<SEND>(runtime, me);
-            } else {
-                self.action::<RECEIVE>(runtime, me);
-            }
-            arrive(runtime, me)
-        }
-    }
-
-    /// Does the operation for which the caller's slot has been filled. What
-    /// comes back is in the slot: one of the `arrive` functions follows.
-    #[inline(always)]
-    unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
-        // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
-        unsafe {
-            let next = now::<DIR>(self, runtime, me);
-            if next == me {
-                enter(op::<DIR>, self as *const Core as *mut ());
-            } else if !next.is_null() {
-                swap(runtime, me, next);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn send<T: 'static, E: From<WaitError>>(&self, value: T) -> Result<(), E> {
-        let runtime = self.runtime();
-        let me = runtime.current();
-        // SAFETY: `me` is running and its slot is empty when it is written.
-        unsafe {
-            if !(*me).slot.is_empty() {
-                return aside(runtime, me, || self.send(value));
-            }
-            Slot::put(TaskSlot::raw(&raw mut (*me).slot), value);
-            self.action::<SEND>(runtime, me);
-            arrive_unit(runtime, me)
-        }
-    }
-
-    fn send_bomb<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
-        let runtime = self.runtime();
-        let me = runtime.current();
-        // SAFETY: as `send`.
-        unsafe {
-            if !(*me).slot.is_empty() {
-                return aside(runtime, me, || self.send_bomb(error));
-            }
-            (*me).slot.fill(Slot::bomb(error));
-            self.action::<SEND>(runtime, me);
-            arrive_unit(runtime, me)
-        }
-    }
-
-    #[inline(always)]
-    fn receive<T: 'static, E: From<WaitError>>(&self) -> Result<T, E> {
-        let runtime = self.runtime();
-        let me = runtime.current();
-        // SAFETY: as `send`.
-        unsafe {
-            if !(*me).slot.is_empty() {
-                return aside(runtime, me, || self.receive());
-            }
-            self.action::<RECEIVE>(runtime, me);
-            arrive_with(runtime, me)
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl Core {
-    /// Blocks the running tasklet until somebody wakes it, as a sender or as a receiver.
-    /// Whether anything came with that does not matter.
-    fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
-        let runtime = self.runtime();
-        let me = runtime.current();
-        // SAFETY: as `send`.
-        unsafe {
-            if !(*me).slot.is_empty() {
-                return aside(runtime, me, || self.park::<DIR>());
-            }
-            if DIR == SEND {
-                Slot::put(TaskSlot::raw(&raw mut (*me).slot), ());
-            }
-            self.action::<DIR>(runtime, me);
-            arrive(runtime, me).map(drop)
-        }
-    }
-}
-
-/// Somebody put a value into the caller's slot by hand: it is dropped when the
-/// operation succeeds and put back when it fails. Or something was thrown at it while
-/// it was running: that is raised now.
-#[cold]
-#[inline(never)]
-fn aside<T, E: From<WaitError>>(
-    runtime: &Runtime,
-    me: *mut Task,
-    operation: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
-    if leaves(runtime, me) {
-        return Err(WaitError::Hindered(refused(runtime)).into());
-    }
-    thrown::raise(me).map_err(WaitError::Thrown)?;
-    // SAFETY: `me` is the running tasklet, before and after.
-    unsafe {
-        debug_assert_eq!(runtime.current(), me);
-        if (*me).slot.is_bomb() {
-            let bomb = (*me).slot.take().into_unit();
-            bomb.map_err(WaitError::Thrown)?;
-        }
-        let value = (*me).slot.take();
-        let result = operation();
-        // A test's switch: nothing is lost here, so that a spill alone loses it.
-        #[cfg(hsw_bug_spill_clobber)]
-        let keep = true;
-        #[cfg(not(hsw_bug_spill_clobber))]
-        // In a callback what is there is on its way, and not the callback's.
-        let keep = result.is_err() || runtime.hooks() & HOOK_LOCKED != 0;
-        if keep && (*me).slot.is_empty() {
-            (*me).slot.fill(value);
-        } else {
-            drop_used(value);
-        }
-        result
-    }
-}
-
-/// What can be done on the caller's stack: callback, checks, an exchange after
-/// which the caller goes on (then the operation is over: null), and all but the
-/// switch itself when that is a [plain](crate::core::transfer::plain) one (then who is
-/// next). Otherwise `me`: the op decides. Not inlined: its frame must not become
-/// part of a parked stack.
-#[inline(never)]
-unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
-    // SAFETY: the tasks of the channel and `me` are live.
-    unsafe {
-        if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0 {
-            if let Err(error) = before::<DIR>(core, runtime, me) {
-                fail(runtime, error, after::FAILED | after::UNSENT);
-                return ptr::null_mut();
-            }
-            if let Err(error) = thrown::raise(me) {
-                fail(
-                    runtime,
-                    error,
-                    after::FAILED | after::RAISED | after::UNSENT,
-                );
-                return ptr::null_mut();
-            }
-        }
-        if core.partner_waits(DIR) {
-            if core.mode.get() == 0 {
-                let partner = core.head.get();
-                let stay = core.preference.get() != -DIR;
-                if !stay && !plain(runtime, me, partner) {
-                    return me;
-                }
-                core.take(partner);
-                Slot::swap(
-                    TaskSlot::raw(&raw mut (*me).slot),
-                    TaskSlot::raw(&raw mut (*partner).slot),
-                );
-                if stay {
-                    runtime.queue.append(partner);
-                    return ptr::null_mut();
-                }
-                runtime.queue.insert_after(me, partner);
-                return partner;
-            }
-            // Else another thread has met the last of them.
-            if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
-                return me;
-            }
-        }
-        let error = if (*me).is(flag::BLOCK_TRAP) {
-            Error::BlockTrap
-        } else if core.closing.get() {
-            Error::Closed
-        } else {
-            let next = (*me).next;
-            if next == me {
-                return alone::<DIR>(core, runtime, me);
-            }
-            if !plain(runtime, me, next) {
-                return me;
-            }
-            runtime.queue.remove(me);
-            core.push(me, DIR);
-            return next;
-        };
-        fail(runtime, error, after::FAILED | after::UNSENT);
-        ptr::null_mut()
-    }
-}
-
-/// [`now`] for one that would block and is alone in the queue. If nobody else could
-/// be woken it waits here, in the channel's queue, for as long as it is
-/// [the last one](drive): a partner may come meanwhile.
-#[inline(never)]
-unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
-    if !idle::is_last(runtime) || !may_switch(runtime) {
-        return me;
-    }
-    // SAFETY: `me` is running, and its frames hold the channel.
-    unsafe {
-        let (slot, outcome) = select::alone(core, DIR, (*me).slot.take());
-        // What somebody put there by hand, and what was not sent, is dropped on arrival.
-        runtime.lose((*me).slot.take());
-        match outcome {
-            Ok(over) => {
-                (*me).slot.fill(slot);
-                if over {
-                    ptr::null_mut()
-                } else {
-                    me
-                }
-            }
-            Err(ended) => {
-                runtime.lose(slot);
-                match ended {
-                    WaitError::Hindered(error) => fail(runtime, error, after::FAILED),
-                    WaitError::Thrown(error) => {
-                        fail(runtime, error, after::FAILED | after::RAISED);
-                    }
-                }
-                ptr::null_mut()
-            }
-        }
-    }
-}
-
-/// Exchanges or blocks, and switches.
-unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
-    // SAFETY: `core` is the argument that `action` passes; all tasks are live;
-    // no user code runs between `prepare` and `go`.
-    unsafe {
-        let core = &*(core as *const Core);
-        let runtime = core.runtime();
-        let me = runtime.current();
-        if core.partner_waits(DIR) {
-            if core.mode.get() != 0 {
-                return meet::<DIR>(core, runtime, me, sp);
-            }
-            let partner = core.head.get();
-            if let Err(error) = prepare(runtime, me, sp, partner) {
-                fail(runtime, error, after::FAILED | after::UNSENT);
-                return sp;
-            }
-            core.take(partner);
-            Slot::swap(
-                TaskSlot::raw(&raw mut (*me).slot),
-                TaskSlot::raw(&raw mut (*partner).slot),
-            );
-            runtime.queue.insert_after(me, partner);
-            return go(runtime, me, sp, partner);
-        }
-        let mut next = (*me).next;
-        let mut woken = false;
-        if next == me {
-            match when_empty(runtime, me, true) {
-                Ok(wakeup) => next = wakeup,
-                Err(error) => {
-                    fail(runtime, error, after::FAILED | after::UNSENT);
-                    return sp;
-                }
-            }
-            woken = true;
-        }
-        if let Err(error) = prepare(runtime, me, sp, next) {
-            fail(runtime, error, after::FAILED | after::UNSENT);
-            return sp;
-        }
-        // The queue's reference moves to the channel.
-        runtime.queue.remove(me);
-        core.push(me, DIR);
-        if woken {
-            revive(runtime, me, next);
-        }
-        go(runtime, me, sp, next)
-    }
-}
-
-/// [`op`] where a partner waits on a channel with a special mode.
-#[cold]
-#[inline(never)]
-unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    // SAFETY: as `op`.
-    unsafe {
-        let head = core.head.get();
-        let partner = select::whose(head);
-        let all = core.mode.get() & SCHEDULE_ALL != 0;
-        // One that drives the loop while it waits is queued, or busy with something
-        // else out of the loop; it may even be the caller.
-        let can_run = partner == head
-            || select::waits(head)
-            || (partner != me && (*partner).is(flag::QUEUED));
-        let next = if all && (*me).next != me {
-            (*me).next
-        } else if can_run && (all || core.preference.get() == -DIR) {
-            partner
-        } else {
-            me
-        };
-        if next != me {
-            if let Err(error) = prepare(runtime, me, sp, next) {
-                fail(runtime, error, after::FAILED | after::UNSENT);
-                core.let_go();
-                return sp;
-            }
-        }
-        Slot::swap(
-            TaskSlot::raw(&raw mut (*me).slot),
-            TaskSlot::raw(&raw mut (*head).slot),
-        );
-        let woken = if partner == head {
-            core.take(partner);
-            true
-        } else {
-            select::met(head)
-        };
-        let at_once = !all && next == partner && partner != me;
-        if !woken && at_once {
-            runtime.queue.remove(partner);
-        }
-        if at_once {
-            runtime.queue.insert_after(me, partner);
-        } else if woken {
-            runtime.queue.append(partner);
-        }
-        if next == me {
-            return sp;
-        }
-        go(runtime, me, sp, next)
-    }
-}
-
-/// In the middle of a switch a callback or a clock of the host runs on who is about to leave. Its
-/// slot is in use then, and it may be in a queue: so it has no operations of its own.
-fn leaves(runtime: &Runtime, me: *mut Task) -> bool {
-    // SAFETY: the running tasklet.
-    runtime.hooks() & HOOK_LOCKED != 0 && unsafe { !(*me).is(flag::QUEUED) }
-}
-
-#[cold]
-#[inline(never)]
-fn before<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
-    if leaves(runtime, me) {
-        return Err(refused(runtime));
-    }
-    if runtime.hooks() & HOOK_CHANNEL == 0 {
-        return Ok(());
-    }
-    notify::<DIR>(core, runtime, me)
-}
-
-#[cold]
-#[inline(never)]
-fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
-    if core.private.get() {
-        return Ok(());
-    }
-    core.settle();
-    let (id, will_block) = (core as *const Core as usize, !core.partner_waits(DIR));
-    // SAFETY: the running tasklet is live.
-    unsafe { call_back(runtime, me, id, DIR == SEND, will_block) }
-}
-
-/// Calls the channel callback; the value to send is in the slot of `me`. Errors: it
-/// is being called.
-///
-/// # Safety
-/// `me` is the running tasklet.
-pub(crate) unsafe fn call_back(
-    runtime: &Runtime,
-    me: *mut Task,
-    id: usize,
-    sends: bool,
-    will_block: bool,
-) -> Result<()> {
-    if runtime.in_channel_callback.get() {
-        return Err(StateError::RecursiveChannel.into());
-    }
-    let Some(callback) = runtime.on_channel.borrow().clone() else {
-        return Ok(());
-    };
-    runtime.in_channel_callback.set(true);
-    // SAFETY: the caller's promise.
-    let tasklet = unsafe { Tasklet::from_ref(me) };
-    // The value is on its way: nothing may switch meanwhile.
-    call_locked(runtime, "channel", || {
-        let callback = callback;
-        callback(id, &tasklet, sends, will_block);
-    });
-    runtime.in_channel_callback.set(false);
-    Ok(())
-}
-
-/// Takes a blocked task out of its channel; the reference is the caller's.
-///
-/// # Safety
-/// `task` is blocked.
-#[inline(never)]
-pub(crate) unsafe fn unlink(task: *mut Task) {
-    // SAFETY: a blocked task's channel is alive: its frames hold it.
-    unsafe {
-        if (*task).is(flag::SELECTING) {
-            select::withdraw(task);
-        } else {
-            (*(*task).channel.cast::<Core>()).take(task);
-        }
-    }
-}
-
-impl Drop for Core {
-    /// Tasklets that are still blocked become paused; one that nobody else
-    /// refers to is killed.
-    fn drop(&mut self) {
-        // SAFETY: list members are live tasks whose reference is ours.
-        unsafe {
-            loop {
-                let head = self.head.get();
-                if head.is_null() {
-                    break;
-                }
-                let task = select::whose(head);
-                if task == head {
-                    self.take(task);
-                } else if select::waits(head) {
-                    select::withdraw(task);
-                } else {
-                    // It drives the loop while it waits, and has no reference here.
-                    self.take_stand_in(head);
-                    continue;
-                }
-                // All of them, whatever a user's code does.
-                contain("the end of a tasklet that waited on a channel", || {
-                    release(task)
-                });
-            }
-        }
-        if self.private.get() {
-            self.runtime().private_channels(-1);
-        }
-        self.runtime().channel_gone();
     }
 }
 
@@ -1011,7 +232,7 @@ impl<T: 'static> Channel<T> {
             return self.send_secured(value).map_err(|error| (error, None));
         }
         let mut slot = Slot::new(value);
-        select::one(&self.core, SEND, &mut slot, time)
+        wait::one(&self.core, SEND, &mut slot, time)
             .map(drop)
             .map_err(|error| (error, slot.into().ok().and_then(Result::ok)))
     }
@@ -1031,7 +252,7 @@ impl<T: 'static> Channel<T> {
             return self.receive_secured();
         }
         let mut nothing = Slot::EMPTY;
-        opened(select::one(&self.core, RECEIVE, &mut nothing, time)?)
+        opened(wait::one(&self.core, RECEIVE, &mut nothing, time)?)
     }
 
     /// As [`Core::serve`].
@@ -1159,7 +380,7 @@ impl<T: 'static> Channel<T> {
         self.core.settle();
         let head = self.core.head.get();
         // SAFETY: a member of the queue is a live task, or the stand-in of one.
-        (!head.is_null()).then(|| unsafe { Tasklet::from_ref(select::whose(head)) })
+        (!head.is_null()).then(|| unsafe { Tasklet::from_ref(stand_in::whose(head)) })
     }
 
     /// All who wait, in the order in which they came, whatever way they wait: in a select,
@@ -1171,7 +392,7 @@ impl<T: 'static> Channel<T> {
         while !task.is_null() {
             // SAFETY: as in `queue`.
             unsafe {
-                all.push(Tasklet::from_ref(select::whose(task)));
+                all.push(Tasklet::from_ref(stand_in::whose(task)));
                 task = (*task).next;
             }
         }
@@ -1259,3 +480,12 @@ impl<'a, T: 'static> IntoIterator for &'a Channel<T> {
         self.iter()
     }
 }
+
+impl<T: 'static> Targeted for Channel<T> {
+    fn target(&self) -> Target {
+        Target::near(self.core(), None)
+    }
+}
+
+impl<T: 'static> Receivable<T> for Channel<T> {}
+impl<T: 'static> Sendable<T> for Channel<T> {}

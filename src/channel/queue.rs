@@ -7,12 +7,12 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 
+use crate::channel::case::{Queue, Receivable, Sendable, Target, Targeted};
 use crate::channel::{Channel, Preference, SEND};
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;
 use crate::core::value::{Parcel, Sender, Slot};
 use crate::error::{Error, Result, WaitError};
-use crate::select::{Queue, Receivable, Sendable, Target, Targeted};
 
 /// A channel that keeps up to `bound` values nobody has received yet: a sender
 /// waits only when the queue is full, and nobody is switched to. Whoever is woken

@@ -23,7 +23,7 @@ use crate::core::hooks::HOOK_THROWN;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WaitError};
 
 /// The level of what runs on its stack now.
 ///
@@ -81,6 +81,34 @@ pub(crate) fn waits(me: *mut Task) -> bool {
                 let errors = &extra.pending.errors;
                 errors.iter().any(|(of, _)| *of >= level)
             })
+    }
+}
+
+/// What is thrown when the time of a scope is up: whose it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeUp {
+    pub(crate) thread: u64,
+    pub(crate) scope: u64,
+}
+
+/// `error` was thrown at the running tasklet, and ended a wait whose partner has come all the
+/// same. If it is that the time of a scope is up, the tasklet has what came, and is told by its
+/// next wait.
+///
+/// # Errors
+/// `error`, if it is anything else.
+pub(crate) fn put_off(error: Error) -> Result<(), WaitError> {
+    match &error {
+        Error::Thrown(thrown) if thrown.downcast_ref::<TimeUp>().is_some() => {
+            let runtime = Runtime::get();
+            // SAFETY: the running tasklet.
+            unsafe {
+                let me = runtime.current();
+                keep(runtime, me, level_of(me), error);
+            }
+            Ok(())
+        }
+        _ => Err(WaitError::Thrown(error)),
     }
 }
 

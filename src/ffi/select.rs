@@ -15,11 +15,11 @@ use super::status::Failure;
 use super::value::Sent;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit};
+use crate::channel::case::{Case, Receivable, Sendable};
 use crate::channel::{RECEIVE, SEND};
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 use crate::error::WaitError;
-use crate::select::{Case, Receivable, Sendable};
 use crate::Select;
 
 /// What a case of `hsw_select` does.

@@ -14,12 +14,13 @@
 //! never both and never neither. The lists hold heap objects only, since the frames of a waiting
 //! tasklet may be elsewhere.
 
+use crate::core::thrown;
 use crate::error::WaitError;
 use crate::machine::arch::fetch;
 use crate::net::reactor::Reactor;
 use crate::thread::bell::Bell;
 use crate::thread::{self, Seated, Sitting};
-use crate::{time, Error};
+use crate::Error;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
@@ -187,7 +188,7 @@ impl Wait {
         match self.sitting.wait(seated, false, deadline, || None) {
             // The waiter has what it waited for, or knows that it never will: it takes that first.
             Err(WaitError::Thrown(error)) if self.waiter.answer() != Answer::None => {
-                time::put_off(error).map(|()| true)
+                thrown::put_off(error).map(|()| true)
             }
             waited => waited,
         }

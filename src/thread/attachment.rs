@@ -4,6 +4,7 @@
 //! like any blocked tasklet. The other thread knows the seat's number and which wait it was ([`Place`]), never an address. What it brings lies
 //! elsewhere, in the heap; being woken only means to look there.
 
+use super::select;
 use crate::channel;
 use crate::core::contain::contain;
 use crate::core::hooks::{after, HOOK_MAIL};
@@ -15,7 +16,6 @@ use crate::error::WaitError;
 use crate::error::{Result, StateError};
 use crate::net::reactor::{self, Reactor, Waiter, Wake};
 use crate::offload;
-use crate::select;
 use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -382,7 +382,7 @@ impl Local {
         unsafe {
             let first = seat.select.get();
             if !first.is_null() {
-                if !select::far::called(first) {
+                if !select::called(first) {
                     return false;
                 }
             } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {

@@ -12,7 +12,6 @@ use crate::core::transfer::opened;
 use crate::core::value::Slot;
 use crate::error::WaitError;
 use crate::error::{Error, Result};
-use crate::time;
 use crate::Preference;
 use std::fmt;
 use std::rc::Rc;
@@ -23,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::attachment::{be_attached, local, Leave, Local, Seated, Sitting};
 use super::home::Mark;
 use super::meeting::{self, Meeting, Sent, Waiting};
-use crate::select::far::Joint;
+use super::select::Joint;
 
 mod case;
 
@@ -738,7 +737,7 @@ impl<T: Send + 'static> Queued<'_, T> {
         }
         // The partner came. Why we could not go on waiting does not matter then; what somebody threw does.
         let told = match ended {
-            WaitError::Thrown(error) => time::put_off(error),
+            WaitError::Thrown(error) => thrown::put_off(error),
             _ => Ok(()),
         };
         (told, wait)

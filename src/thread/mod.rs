@@ -19,7 +19,6 @@ use crate::error::Result;
 mod attachment;
 pub(crate) mod bell;
 mod channel;
-pub(crate) mod claim;
 pub(crate) mod end;
 pub(crate) mod fork;
 mod home;
@@ -29,6 +28,7 @@ mod mail;
 mod meeting;
 pub(crate) mod prim;
 mod remote;
+mod select;
 mod sitter;
 mod unstarted;
 

@@ -1,11 +1,11 @@
 //! A channel between threads as a case of a select.
 
 use super::{lock, Brought, Channel, Core, Locked, Wait, Whose};
+use crate::channel::case::{Receivable, Sendable, Target, Targeted};
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 use crate::error::{Result, WaitError};
-use crate::select::far::{Far, Held, Joined, Joint};
-use crate::select::{Receivable, Sendable, Target, Targeted};
+use crate::thread::select::{Between, Far, Held, Joined, Joint};
 use crate::thread::Local;
 use crate::Preference;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ impl<T: Send + 'static> Targeted for Channel<T> {
     fn target(&self) -> Target {
         // If the thread is ending, the select will say so.
         let _ = self.enter();
-        Target::far(Rc::new(self.core.clone()))
+        Target::far(Rc::new(Between(Rc::new(self.core.clone()))))
     }
 }
 

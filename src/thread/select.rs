@@ -11,7 +11,7 @@
 //! and before it has joined the others, and of two selects that want each other one finds the other. It does not look for a partner for a while, as the operations of one
 //! channel do.
 //!
-//! **End.** Who meets one of the waits, or of the stand-ins, must have the [claim](crate::thread::claim). A partner on another thread moves the value under its channel's
+//! **End.** Who meets one of the waits, or of the stand-ins, must have the [claim](crate::channel::claim). A partner on another thread moves the value under its channel's
 //! lock and sends a letter to the seat; read, that meets the case's stand-in, which is in no queue, as a local partner would. So the select waits like any other. When it goes
 //! on it leaves all queues; with each lock it takes for that it knows what was handed over there.
 //!
@@ -21,20 +21,19 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use std::any::Any;
 
+use super::{Leave, Local, Seated, Sitting};
+use crate::channel::case::{self, Case, Chosen, Patience};
+use crate::channel::claim::Claim;
+use crate::channel::stand_in::{self, StandIns};
+use crate::channel::wait::{check, conclude, deadline, exchange, may_wait, pick, put_back, wait};
 use crate::channel::SEND;
 use crate::core::hooks::HOOK_CHANNEL;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};
-use crate::thread::claim::Claim;
-use crate::thread::{self, Leave, Local, Seated, Sitting};
-
-use super::{
-    check, conclude, deadline, exchange, may_wait, met, pick, put_back, wait, Case, Chosen,
-    Patience, StandIns,
-};
 
 /// A channel between threads.
 pub(crate) trait Far {
@@ -46,6 +45,34 @@ pub(crate) trait Far {
     /// Calls the thread's channel callback, with this in the tasklet's slot; answers what there is to send then. What it has put there that is not is dropped: nothing
     /// is locked here.
     fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot);
+}
+
+/// A channel between threads, as the target of a case.
+pub(super) struct Between(pub(super) Rc<dyn Far>);
+
+impl case::Far for Between {
+    fn place(&self) -> usize {
+        self.0.place()
+    }
+
+    fn perform(
+        &self,
+        cases: &mut [Case],
+        ordered: bool,
+        patience: Patience,
+    ) -> Result<Chosen, WaitError> {
+        perform(cases, ordered, patience)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The channel of a case, if it is one between threads.
+fn far(case: &Case) -> Option<Rc<dyn Far>> {
+    let between = case.far()?.as_any().downcast_ref::<Between>()?;
+    Some(between.0.clone())
 }
 
 /// The same, locked.
@@ -163,16 +190,12 @@ enum Step<'a> {
     Again,
 }
 
-/// As [`perform`](super::perform), for cases with channels between threads.
-pub(super) fn perform(
-    cases: &mut [Case],
-    ordered: bool,
-    patience: Patience,
-) -> Result<Chosen, WaitError> {
-    let local = thread::local().map_err(WaitError::own)?;
+/// As [`perform`](crate::channel::wait::perform), for cases with channels between threads.
+fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
+    let local = super::local().map_err(WaitError::own)?;
     check(cases)?;
-    thread::raise().map_err(WaitError::Thrown)?;
-    let channels: Vec<_> = cases.iter().map(|case| case.far().cloned()).collect();
+    super::raise().map_err(WaitError::Thrown)?;
+    let channels: Vec<_> = cases.iter().map(far).collect();
     let runtime = Runtime::get();
     let mut select = Attempt {
         local: &local,
@@ -319,7 +342,8 @@ impl<'a> Attempt<'a> {
             seated: sitting.seated_for_letters(),
         });
         let mut stand_ins = StandIns::new(self.runtime, self.me, cases);
-        stand_ins.share(&joint);
+        // SAFETY: the claim is a part of `joint`.
+        unsafe { stand_ins.share(&raw const joint.claim, joint.clone()) };
         let waits = cases.iter().enumerate().map(|(i, case)| {
             let held = holds.get(i)?;
             let slot = stand_ins.slot(i).take();
@@ -419,7 +443,7 @@ impl Drop for Wait<'_> {
 pub(crate) unsafe fn called(first: *mut Task) -> bool {
     // SAFETY: the caller's promise: the number is that of a case.
     unsafe {
-        let case = super::claim_of(first).and_then(Claim::case);
-        case.is_some_and(|case| met(first.add(case)))
+        let case = stand_in::claim_of(first).and_then(Claim::case);
+        case.is_some_and(|case| stand_in::met(first.add(case)))
     }
 }

@@ -1,0 +1,167 @@
+//! One of several operations that somebody waits for: what it is about.
+
+use alloc::rc::Rc;
+use core::any::Any;
+use core::time::Duration;
+
+use super::Core;
+use crate::core::value::Slot;
+use crate::error::{Result, WaitError};
+
+/// The queue of a channel that has one, as a select sees it.
+pub(crate) trait Queue {
+    /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
+    fn is_ready(&self, direction: i8) -> bool;
+
+    /// Does it: with what to put in, or for what is taken out, which may be an error that
+    /// was sent. It is ready, and a partner that waits has been secured. After an error of
+    /// its own what was to be put in is in the slot still.
+    fn pass(&self, slot: &mut Slot, direction: i8) -> Result<Result<Slot, WaitError>, WaitError>;
+}
+
+/// A channel that is not of this thread alone. The operation knows how to wait for it.
+pub(crate) trait Far {
+    /// No other channel has the number.
+    fn place(&self) -> usize;
+
+    /// Does one of `cases`, of which this is about one: see [`perform`](super::wait::perform).
+    fn perform(
+        &self,
+        cases: &mut [Case],
+        ordered: bool,
+        patience: Patience,
+    ) -> Result<Chosen, WaitError>;
+
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// What a case operates on.
+#[doc(hidden)]
+pub struct Target(On);
+
+enum On {
+    /// A channel of this thread: where partners wait, and the queue of values, if any.
+    Near(Rc<Core>, Option<Rc<dyn Queue>>),
+    Far(Rc<dyn Far>),
+}
+
+impl Target {
+    pub(crate) fn near(core: &Rc<Core>, queue: Option<Rc<dyn Queue>>) -> Target {
+        Target(On::Near(Rc::clone(core), queue))
+    }
+
+    pub(crate) fn is_far(&self) -> bool {
+        matches!(self.0, On::Far(_))
+    }
+
+    /// A channel that other threads use, too.
+    pub(crate) fn far(channel: Rc<dyn Far>) -> Target {
+        Target(On::Far(channel))
+    }
+}
+
+mod sealed {
+    pub trait Select {
+        #[doc(hidden)]
+        fn target(&self) -> super::Target;
+    }
+}
+pub(crate) use sealed::Select as Targeted;
+
+/// What a [`Select`](crate::Select) can receive a `T` from: a [`Channel`](crate::Channel), a
+/// [`QueueChannel`](crate::QueueChannel), a `thread::Channel`, the end of a
+/// [joined](crate::join) tasklet.
+pub trait Receivable<T>: sealed::Select {}
+
+/// What a [`Select`](crate::Select) can send a `T` to: a [`Channel`](crate::Channel), a
+/// [`QueueChannel`](crate::QueueChannel), a `thread::Channel`.
+pub trait Sendable<T>: sealed::Select {}
+
+/// One operation of a select.
+pub(crate) struct Case {
+    pub(crate) target: Target,
+    pub(crate) direction: i8,
+    /// What to send.
+    pub(crate) slot: Slot,
+}
+
+impl Case {
+    /// The channel, if it is one of this thread.
+    pub(crate) fn near(&self) -> Option<&Core> {
+        match &self.target.0 {
+            On::Near(core, _) => Some(core),
+            On::Far(_) => None,
+        }
+    }
+
+    /// Of a case on a channel of this thread.
+    pub(crate) fn core(&self) -> &Core {
+        self.near().expect("a channel of this thread")
+    }
+
+    /// The queue, if the operation can be done on it at once.
+    pub(crate) fn ready_queue(&self) -> Option<&Rc<dyn Queue>> {
+        match &self.target.0 {
+            On::Near(_, Some(queue)) if queue.is_ready(self.direction) => Some(queue),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.partner_waits() || self.ready_queue().is_some()
+    }
+
+    pub(crate) fn partner_waits(&self) -> bool {
+        let core = self.core();
+        core.partner_waits(self.direction) && {
+            core.settle();
+            core.partner_waits(self.direction)
+        }
+    }
+
+    /// It was ready: is it still, and nobody else's now?
+    pub(crate) fn secure(&self) -> bool {
+        self.core().secure(self.direction) || self.ready_queue().is_some()
+    }
+
+    /// The channel, if it is one between threads.
+    pub(crate) fn far(&self) -> Option<&Rc<dyn Far>> {
+        match &self.target.0 {
+            On::Near(..) => None,
+            On::Far(channel) => Some(channel),
+        }
+    }
+
+    /// Where it takes place: no other channel has the number.
+    pub(crate) fn place(&self) -> usize {
+        match &self.target.0 {
+            On::Near(core, _) => Rc::as_ptr(core) as usize,
+            On::Far(channel) => channel.place(),
+        }
+    }
+
+    pub(crate) fn direction(&self) -> i8 {
+        self.direction
+    }
+
+    /// The value to send, while it is here.
+    pub(crate) fn take<T: 'static>(&mut self) -> Option<T> {
+        self.slot.take().into().ok()?.ok()
+    }
+
+    pub(crate) fn put<T: 'static>(&mut self, value: T) {
+        self.slot = Slot::new(value);
+    }
+}
+
+/// How long to wait.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    None,
+    For(Duration),
+    Endless,
+}
+
+/// Which case it was, and what came of it: what was received, nothing (sent), or
+/// the error that was sent or `Closed`.
+pub(crate) type Chosen = (usize, Result<Slot, WaitError>);

@@ -1,0 +1,432 @@
+//! Waiting for one of several operations, or for one with a time limit.
+
+use alloc::rc::Rc;
+use core::time::Duration;
+
+use super::case::{Case, Chosen, Patience, Target};
+use super::stand_in::{self, StandIns};
+use super::{Core, RECEIVE};
+use crate::core::contain::drop_used;
+use crate::core::hooks::after;
+use crate::core::idle;
+use crate::core::runtime::Runtime;
+use crate::core::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
+use crate::core::task::{flag, Task};
+use crate::core::thrown;
+use crate::core::transfer::{arrive, enter};
+use crate::core::value::Slot;
+use crate::error::{Error, Result, StateError, WaitError};
+
+/// A number below `count`, each as likely as the others; the same ones in each run
+/// of a program.
+fn roll(runtime: &Runtime, count: usize) -> usize {
+    // Marsaglia's xorshift, multiplied; the upper half is the good one.
+    let mut x = runtime.dice.get();
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    runtime.dice.set(x);
+    let upper = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+    ((upper * count as u64) >> 32) as usize
+}
+
+/// Of so many cases one that is `good`: the first, or any, with equal chances.
+pub(crate) fn pick(
+    count: usize,
+    ordered: bool,
+    mut good: impl FnMut(usize) -> bool,
+) -> Option<usize> {
+    if ordered {
+        return (0..count).find(|&i| good(i));
+    }
+    loop {
+        let which = match (0..count).filter(|&i| good(i)).count() {
+            0 => return None,
+            1 => 0,
+            found => roll(Runtime::get(), found),
+        };
+        if let Some(i) = (0..count).filter(|&i| good(i)).nth(which) {
+            return Some(i);
+        }
+        // Another thread has met one of them in between.
+    }
+}
+
+/// Errors: a channel has no thread any more, or is to be sent to and received from.
+pub(crate) fn check(cases: &[Case]) -> Result<(), WaitError> {
+    for (i, case) in cases.iter().enumerate() {
+        if case.near().is_some_and(Core::has_no_thread) {
+            return Err(WaitError::own(StateError::NoThread));
+        }
+        let other = |c: &Case| c.place() == case.place() && c.direction != case.direction;
+        if cases[..i].iter().any(other) {
+            return Err(WaitError::own(StateError::SelectBothWays));
+        }
+    }
+    Ok(())
+}
+
+/// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
+/// it fails, the values that were not sent are in the cases again.
+pub(crate) fn perform(
+    cases: &mut [Case],
+    ordered: bool,
+    patience: Patience,
+) -> Result<Chosen, WaitError> {
+    check(cases)?;
+    thrown::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
+    while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
+        if cases[ready].secure() {
+            return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
+        }
+    }
+    let runtime = Runtime::get();
+    let me = runtime.current();
+    if !matches!(patience, Patience::None) {
+        for case in cases.iter() {
+            let told = case.core().announce(runtime, me, case.direction);
+            told.map_err(WaitError::Hindered)?;
+        }
+    }
+    if let Some(closed) = pick(cases.len(), ordered, |i| cases[i].core().closing()) {
+        return Ok((closed, Err(WaitError::own(Error::Closed))));
+    }
+    let deadline = deadline(runtime, patience, cases)?;
+    let kept = may_wait(me)?;
+    let mut stand_ins = StandIns::new(runtime, me, cases);
+    let done = wait(runtime, me, &mut stand_ins, cases, deadline);
+    let outcome = stand_ins.close(cases);
+    let result = conclude(done, outcome, stand_ins.expired());
+    put_back(me, kept, result.is_err());
+    result
+}
+
+/// Until when it waits, if it may wait.
+pub(crate) fn deadline(
+    runtime: &Runtime,
+    patience: Patience,
+    cases: &[Case],
+) -> Result<Option<u64>, WaitError> {
+    let until = match patience {
+        Patience::None => Err(Error::WouldBlock),
+        Patience::For(Duration::ZERO) => Err(Error::Timeout),
+        Patience::For(time) => runtime.deadlines.after(time),
+        Patience::Endless if cases.is_empty() => Err(StateError::SelectNothing.into()),
+        Patience::Endless => Ok(None),
+    };
+    until.map_err(WaitError::Hindered)
+}
+
+/// May the running tasklet wait? Takes what somebody has put into its slot by hand.
+pub(crate) fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
+    // SAFETY: the running tasklet.
+    unsafe {
+        if (*me).is(flag::BLOCK_TRAP) {
+            return Err(WaitError::own(Error::BlockTrap));
+        }
+        thrown::raise(me).map_err(WaitError::Thrown)?;
+        Ok((*me).slot.take())
+    }
+}
+
+/// As with the other channel operations: what somebody had put into the slot by hand
+/// comes back when the operation fails.
+pub(crate) fn put_back(me: *mut Task, kept: Slot, failed: bool) {
+    // SAFETY: the running tasklet.
+    unsafe {
+        if failed && (*me).slot.is_empty() {
+            (*me).slot.fill(kept);
+        } else {
+            drop_used(kept);
+        }
+    }
+}
+
+/// Waits until the select is over.
+pub(crate) fn wait(
+    runtime: &Runtime,
+    me: *mut Task,
+    stand_ins: &mut StandIns<'_>,
+    cases: &[Case],
+    deadline: Option<u64>,
+) -> Result<(), WaitError> {
+    let driven = match deadline {
+        Some(deadline) if idle::must_drive(runtime, me) => {
+            drive(runtime, stand_ins, cases, deadline)
+        }
+        _ => Ok(false),
+    };
+    driven.and_then(|over| match over {
+        true => Ok(()),
+        false => block(runtime, me, stand_ins, cases, deadline),
+    })
+}
+
+/// What came of a wait, and of the case that was met.
+pub(crate) fn conclude(
+    done: Result<(), WaitError>,
+    outcome: Option<(usize, Slot)>,
+    expired: bool,
+) -> Result<Chosen, WaitError> {
+    let done = match done {
+        Err(WaitError::Thrown(error)) if outcome.is_some() => thrown::put_off(error),
+        done => done,
+    };
+    match (done, outcome) {
+        (Err(thrown @ WaitError::Thrown(_)), _) => Err(thrown),
+        // Also where it could not go on waiting, and then the partner came: that was told so.
+        (_, Some((case, slot))) if slot.is_bomb() => {
+            Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))
+        }
+        (_, Some((case, slot))) => Ok((case, Ok(slot))),
+        (Err(hindered), None) => Err(hindered),
+        (Ok(()), None) if expired => Err(WaitError::own(Error::Timeout)),
+        // Somebody else has woken it, as when its channel was dropped.
+        (Ok(()), None) => Err(WaitError::own(Error::ValueLost)),
+    }
+}
+
+/// `case` is ready, and [secured](Case::secure).
+pub(crate) fn exchange(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
+    if let Some(queue) = case.ready_queue().cloned() {
+        return queue.pass(&mut case.slot, case.direction);
+    }
+    let slot = case.slot.take();
+    let head = case.core().head();
+    // SAFETY: the first of a queue that is not empty.
+    let bomb = case.direction == RECEIVE && unsafe { (*head).slot.is_bomb() };
+    match case.core().exchange(slot, case.direction) {
+        Ok(slot) => Ok(Ok(slot)),
+        Err(error) if bomb && case.core().head() != head => Ok(Err(error)),
+        Err(error) => {
+            case.core().let_go();
+            Err(error)
+        }
+    }
+}
+
+/// What `op_select` is told; on the stack of the caller, which nobody else reads.
+struct Args<'a> {
+    stand_ins: &'a StandIns<'a>,
+    cases: &'a [Case],
+}
+
+unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
+    // SAFETY: `args` is what `block` passes; no user code runs between `prepare`
+    // and `go`.
+    unsafe {
+        let args = &*args.cast::<Args<'_>>();
+        let runtime = args.stand_ins.runtime;
+        let me = runtime.current();
+        let mut next = (*me).next;
+        let mut woken = false;
+        if next == me {
+            match when_empty(runtime, me, true) {
+                Ok(wakeup) => next = wakeup,
+                Err(error) => {
+                    fail(runtime, error, after::FAILED);
+                    return sp;
+                }
+            }
+            woken = true;
+        }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, after::FAILED);
+            return sp;
+        }
+        // The queue's reference moves to the select.
+        runtime.queue.remove(me);
+        (*me).set(flag::SELECTING);
+        (*me).next = args.stand_ins.first();
+        args.stand_ins.enter(args.cases);
+        if woken {
+            revive(runtime, me, next);
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+/// Blocks until a case is done, the time is up, or something is thrown.
+fn block(
+    runtime: &Runtime,
+    me: *mut Task,
+    stand_ins: &mut StandIns<'_>,
+    cases: &[Case],
+    deadline: Option<u64>,
+) -> Result<(), WaitError> {
+    if let Some(deadline) = deadline {
+        stand_ins.limit(deadline);
+    }
+    if idle::is_last(runtime) && may_switch(runtime) {
+        stand_ins.enter(cases);
+        idle::until_company(runtime, || stand_ins.is_over())?;
+        if stand_ins.is_over() {
+            return Ok(());
+        }
+        // SAFETY: ours. Nobody runs until they are there again.
+        unsafe { stand_in::leave_channels(stand_ins.first()) };
+    }
+    let mut args = Args { stand_ins, cases };
+    // SAFETY: our own op, which reads `args` at once; `me` is running.
+    unsafe {
+        enter(op_select, (&raw mut args).cast());
+        // Before any destructor runs: the timeout must not hit what those wait for.
+        stand_ins.leave();
+        arrive(runtime, me).map(drop)
+    }
+}
+
+/// Waits in the run queue: lets the loop and the others run until a case is done,
+/// the time is up, or something is thrown: true. False when another is there to drive
+/// the loop: the caller must block, and has left the channels.
+fn drive(
+    runtime: &Runtime,
+    stand_ins: &mut StandIns<'_>,
+    cases: &[Case],
+    deadline: u64,
+) -> Result<bool, WaitError> {
+    if !may_switch(runtime) {
+        return Err(WaitError::Hindered(refused(runtime)));
+    }
+    let me = runtime.current();
+    stand_ins.enter(cases);
+    // The pump ends it, as it does others: so what came before the time was up comes first.
+    stand_ins.limit(deadline);
+    loop {
+        if stand_ins.is_over() {
+            return Ok(true);
+        }
+        thrown::raise(me).map_err(WaitError::Thrown)?;
+        let hope =
+            (runtime.above.pump)(runtime, &|| stand_ins.is_over()).map_err(WaitError::Hindered)?;
+        if stand_ins.is_over() {
+            continue;
+        }
+        if runtime.queue.len() > 1 {
+            let interrupted = let_run(runtime, stand_ins.first())?;
+            if interrupted {
+                return Ok(true);
+            }
+            // Two who drive would let each other run all the time.
+            if !stand_ins.is_over() && !idle::must_drive(runtime, me) {
+                stand_ins.leave();
+                return Ok(false);
+            }
+        } else if !hope {
+            return Err(WaitError::Hindered(Error::Deadlock));
+        }
+    }
+}
+
+/// Something is thrown at `task`, which is another than the running one. If it drives
+/// the loop and lets the others run, its wait is over now, not only when its turn
+/// comes: nobody shall meet it any more.
+pub(crate) fn interrupt(runtime: &Runtime, task: *mut Task) {
+    let mut drives = runtime.drives.borrow_mut();
+    // The last of them: an earlier one waits for a later one to return.
+    // SAFETY: those in there are of selects that are not over.
+    let at = drives
+        .iter()
+        .rposition(|&first| unsafe { stand_in::whose(first) } == task);
+    if let Some(at) = at {
+        let first = drives.remove(at);
+        // SAFETY: as above.
+        unsafe {
+            stand_in::close_claim(first);
+            stand_in::leave_channels(first);
+        }
+    }
+}
+
+/// Lets the others run, for one who drives the loop. True when it was
+/// [interrupted](interrupt), and then somebody took back what was thrown.
+fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool, WaitError> {
+    runtime.drives.borrow_mut().push(first);
+    let driving = Driving { runtime, first };
+    let back = scheduler::give_way();
+    let interrupted = !driving.end();
+    back.map(|()| interrupted)
+}
+
+/// A select that is among those that drive. Ended when dropped: what its tasklet comes back to may panic.
+struct Driving<'a> {
+    runtime: &'a Runtime,
+    first: *mut Task,
+}
+
+impl Driving<'_> {
+    /// True when it was still among them.
+    fn end(&self) -> bool {
+        let mut drives = self.runtime.drives.borrow_mut();
+        // Not always the last one: another may have begun to drive meanwhile.
+        let at = drives.iter().rposition(|&other| other == self.first);
+        at.map(|at| drives.remove(at)).is_some()
+    }
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Waits in the queue of `core`, with `slot` for a partner, for a caller that is
+/// [the last one](drive). Returns the slot, and what to do with it: true, a partner has
+/// come, and brought it; false, the caller can or must block now. An error: what was
+/// thrown, or why it cannot wait.
+pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, WaitError>) {
+    let runtime = Runtime::get();
+    let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut []);
+    let first = stand_ins.first();
+    // SAFETY: ours, in no queue.
+    unsafe {
+        (*first).slot.fill(slot);
+        core.push_stand_in(first, direction);
+    }
+    let waited = idle::until_company(runtime, || stand_ins.met().is_some());
+    stand_ins.leave();
+    // SAFETY: ours, in no queue any more.
+    let slot = unsafe { (*first).slot.take() };
+    match stand_ins.met() {
+        Some(_) => (slot, Ok(true)),
+        None => (slot, waited.map(|_| false)),
+    }
+}
+
+/// One operation with a timeout. When it fails, what was not sent is in `slot`.
+#[cold]
+#[inline(never)]
+pub(crate) fn one(
+    core: &Rc<Core>,
+    direction: i8,
+    slot: &mut Slot,
+    time: Duration,
+) -> Result<Slot, WaitError> {
+    let mut cases = [Case {
+        target: Target::near(core, None),
+        direction,
+        slot: slot.take(),
+    }];
+    let result = perform(&mut cases, true, Patience::For(time)).and_then(|(_, outcome)| outcome);
+    let [case] = cases;
+    *slot = case.slot;
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What other threads do between two looks takes no case away from who waits for all of them.
+    #[test]
+    fn one_that_is_met_while_it_is_counted_hides_no_other() {
+        for _ in 0..100 {
+            let mut looks = 0;
+            let picked = pick(3, false, |i| {
+                looks += 1;
+                i == 2 || i == 0 && looks <= 3
+            });
+            assert_eq!(picked, Some(2));
+        }
+    }
+}
