@@ -24,7 +24,6 @@
 //!
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll`
 //! is; a deadline is O(log deadlines).
-//! is; a deadline is O(log deadlines).
 
 use super::errno::Errno;
 use super::shim::{self, Backend, Events, Fd, PollFd};
