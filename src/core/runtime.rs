@@ -577,11 +577,23 @@ impl Runtime {
     /// `task` is a live task of this thread and in no queue.
     #[inline]
     pub(crate) unsafe fn ring_append(&self, task: *mut Task) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            debug_assert!((*task).floating());
+            self.ring_append_of(task, 0);
+        }
+    }
+
+    /// [`ring_append`](Self::ring_append), and the flags `old` go.
+    ///
+    /// # Safety
+    /// As `ring_append`; but it may have a channel's flags if `old` are those.
+    #[inline(always)]
+    pub(crate) unsafe fn ring_append_of(&self, task: *mut Task, old: u32) {
         let head = self.ring.get();
         // SAFETY: ring members are live tasks with both links set.
         unsafe {
-            debug_assert!((*task).floating());
-            (*task).set(flag::QUEUED);
+            (*task).exchange(old, flag::QUEUED);
             if head.is_null() {
                 (*task).next = task;
                 (*task).prev = task;
@@ -599,10 +611,22 @@ impl Runtime {
     /// As [`Runtime::ring_append`]; `place` is queued.
     #[inline]
     pub(crate) unsafe fn ring_insert_after(&self, place: *mut Task, task: *mut Task) {
-        // SAFETY: as above.
+        // SAFETY: the caller's promise.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).set(flag::QUEUED);
+            self.ring_insert_after_of(place, task, 0);
+        }
+    }
+
+    /// [`ring_insert_after`](Self::ring_insert_after), and the flags `old` go.
+    ///
+    /// # Safety
+    /// As `ring_insert_after` and [`ring_append_of`](Self::ring_append_of).
+    #[inline(always)]
+    pub(crate) unsafe fn ring_insert_after_of(&self, place: *mut Task, task: *mut Task, old: u32) {
+        // SAFETY: as above.
+        unsafe {
+            (*task).exchange(old, flag::QUEUED);
             self.link_before((*place).next, task);
         }
         self.run_count.set(self.run_count.get() + 1);
