@@ -18,7 +18,7 @@ use crate::core::scheduler::{
 };
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
-use crate::core::transfer::{arrive, arrive_unit, arrive_with, enter, plain, swap};
+use crate::core::transfer::{arrive, arrive_unit, arrive_with, clear, enter, fits, swap};
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
 
@@ -205,6 +205,32 @@ impl Core {
         }
     }
 
+    /// Exchanges the slots of `me`, whose operation has direction `DIR`, and of the partner that
+    /// has waited longest, and takes that one out. Its neighbours and its flags are for the run
+    /// queue to write, at once.
+    #[inline(always)]
+    unsafe fn exchange_with_first<const DIR: i8>(&self, me: *mut Task) -> *mut Task {
+        // SAFETY: the caller says that one waits, and members of the list are live.
+        unsafe {
+            let partner = self.head.get();
+            debug_assert!((*partner).prev.is_null());
+            let next = (*partner).next;
+            self.head.set(next);
+            if next.is_null() {
+                self.tail.set(next);
+            } else {
+                (*next).prev = ptr::null_mut();
+            }
+            (*partner).channel = ptr::null();
+            self.balance.set(self.balance.get() + isize::from(DIR));
+            Slot::swap(
+                TaskSlot::raw(&raw mut (*me).slot),
+                TaskSlot::raw(&raw mut (*partner).slot),
+            );
+            partner
+        }
+    }
+
     /// Appends the stand-in of a selecting tasklet.
     ///
     /// # Safety
@@ -380,6 +406,11 @@ impl Core {
     unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
         // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
         unsafe {
+            if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0
+                && !admitted::<DIR>(self, runtime, me)
+            {
+                return;
+            }
             let next = now::<DIR>(self, runtime, me);
             if next == me {
                 enter(op::<DIR>, self as *const Core as *mut ());
@@ -492,72 +523,105 @@ fn aside<T, E: From<WaitError>>(
     }
 }
 
-/// What can be done on the caller's stack: callback, checks, an exchange after
+/// May the operation begin? Asks the channel callback, and looks for an error that was thrown at
+/// the caller. An error is kept for the arrival.
+#[cold]
+#[inline(never)]
+fn admitted<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> bool {
+    let ended = match before::<DIR>(core, runtime, me) {
+        Err(error) => Err((error, 0)),
+        Ok(()) => thrown::raise(me).map_err(|error| (error, after::RAISED)),
+    };
+    let Err((error, raised)) = ended else {
+        return true;
+    };
+    fail(runtime, error, after::FAILED | after::UNSENT | raised);
+    false
+}
+
+/// What can be done on the caller's stack: an exchange after
 /// which the caller goes on (then the operation is over: null), and all but the
 /// switch itself when that is a [plain](crate::core::transfer::plain) one (then who is
 /// next). Otherwise `me`: the op decides. Not inlined: its frame must not become
-/// part of a parked stack.
+/// part of a parked stack. It has none, as long as what it calls it calls last.
 #[inline(never)]
 unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
-        if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0 {
-            if let Err(error) = before::<DIR>(core, runtime, me) {
-                fail(runtime, error, after::FAILED | after::UNSENT);
-                return ptr::null_mut();
-            }
-            if let Err(error) = thrown::raise(me) {
-                fail(
-                    runtime,
-                    error,
-                    after::FAILED | after::RAISED | after::UNSENT,
-                );
-                return ptr::null_mut();
-            }
+        if !core.partner_waits(DIR) {
+            return block::<DIR>(core, runtime, me);
         }
-        if core.partner_waits(DIR) {
-            if core.mode.get() == 0 {
-                let partner = core.head.get();
-                let stay = core.preference.get() != -DIR;
-                if !stay && !plain(runtime, me, partner) {
-                    return me;
-                }
-                core.take(partner);
-                Slot::swap(
-                    TaskSlot::raw(&raw mut (*me).slot),
-                    TaskSlot::raw(&raw mut (*partner).slot),
-                );
-                if stay {
-                    runtime.queue.append(partner);
-                    return ptr::null_mut();
-                }
-                runtime.queue.insert_after(me, partner);
-                return partner;
-            }
-            // Else another thread has met the last of them.
-            if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
-                return me;
-            }
+        if core.mode.get() != 0 {
+            return now_special::<DIR>(core, runtime, me);
         }
-        let error = if (*me).is(flag::BLOCK_TRAP) {
-            Error::BlockTrap
-        } else if core.closing.get() {
-            Error::Closed
-        } else {
-            let next = (*me).next;
-            if next == me {
-                return alone::<DIR>(core, runtime, me);
-            }
-            if !plain(runtime, me, next) {
-                return me;
-            }
-            runtime.queue.remove(me);
-            core.push(me, DIR);
-            return next;
-        };
-        fail(runtime, error, after::FAILED | after::UNSENT);
+        if core.preference.get() == -DIR {
+            return hand_over::<DIR>(core, runtime, me);
+        }
+        let partner = core.exchange_with_first::<DIR>(me);
+        runtime.queue.append_of(partner, flag::BLOCKED);
         ptr::null_mut()
     }
+}
+
+/// [`now`] where a partner waits, who goes on first.
+#[inline(never)]
+unsafe fn hand_over<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: as `now`.
+    unsafe {
+        if !clear(runtime) || !fits(me, core.head.get()) {
+            return me;
+        }
+        let partner = core.exchange_with_first::<DIR>(me);
+        runtime.queue.insert_after_of(me, partner, flag::BLOCKED);
+        partner
+    }
+}
+
+/// [`now`] where no partner waits.
+#[inline(never)]
+unsafe fn block<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: as `now`.
+    unsafe {
+        if (*me).is(flag::BLOCK_TRAP) || core.closing.get() {
+            return must_not_block(runtime, me);
+        }
+        let is_clear = clear(runtime);
+        let next = (*me).next;
+        if next == me {
+            return alone::<DIR>(core, runtime, me);
+        }
+        if !is_clear || !fits(me, next) {
+            return me;
+        }
+        runtime.queue.unlink(me);
+        core.push(me, DIR);
+        next
+    }
+}
+
+/// [`now`] where a partner waits on a channel with a special mode.
+#[cold]
+#[inline(never)]
+unsafe fn now_special<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
+        return me;
+    }
+    // Another thread has met the last of them.
+    // SAFETY: as `now`.
+    unsafe { now::<DIR>(core, runtime, me) }
+}
+
+/// [`now`] for one that would block and must not.
+#[cold]
+#[inline(never)]
+unsafe fn must_not_block(runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: the running tasklet.
+    let error = match unsafe { (*me).is(flag::BLOCK_TRAP) } {
+        true => Error::BlockTrap,
+        false => Error::Closed,
+    };
+    fail(runtime, error, after::FAILED | after::UNSENT);
+    ptr::null_mut()
 }
 
 /// [`now`] for one that would block and is alone in the queue. If nobody else could

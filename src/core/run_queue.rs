@@ -46,11 +46,23 @@ impl RunQueue {
     /// `task` is a live task of this thread and in no queue.
     #[inline]
     pub unsafe fn append(&self, task: *mut Task) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            debug_assert!((*task).floating());
+            self.append_of(task, 0);
+        }
+    }
+
+    /// [`append`](Self::append), and the flags `old` go.
+    ///
+    /// # Safety
+    /// As `append`; but it may have a channel's flags if `old` are those.
+    #[inline(always)]
+    pub unsafe fn append_of(&self, task: *mut Task, old: u32) {
         let head = self.head.get();
         // SAFETY: ring members are live tasks with both links set.
         unsafe {
-            debug_assert!((*task).floating());
-            (*task).set(flag::QUEUED);
+            (*task).exchange(old, flag::QUEUED);
             if head.is_null() {
                 (*task).next = task;
                 (*task).prev = task;
@@ -68,10 +80,22 @@ impl RunQueue {
     /// As [`RunQueue::append`]; `place` is queued.
     #[inline]
     pub unsafe fn insert_after(&self, place: *mut Task, task: *mut Task) {
-        // SAFETY: as above.
+        // SAFETY: the caller's promise.
         unsafe {
             debug_assert!((*task).floating());
-            (*task).set(flag::QUEUED);
+            self.insert_after_of(place, task, 0);
+        }
+    }
+
+    /// [`insert_after`](Self::insert_after), and the flags `old` go.
+    ///
+    /// # Safety
+    /// As `insert_after` and [`append_of`](Self::append_of).
+    #[inline(always)]
+    pub unsafe fn insert_after_of(&self, place: *mut Task, task: *mut Task, old: u32) {
+        // SAFETY: as above.
+        unsafe {
+            (*task).exchange(old, flag::QUEUED);
             self.link_before((*place).next, task);
         }
         self.len.set(self.len.get() + 1);

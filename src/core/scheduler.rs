@@ -574,15 +574,18 @@ pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
         let runtime = Runtime::of(task);
         let me = runtime.current();
         let flags = (*task).flags;
-        if task == me || flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+        if task == me {
             return run_not(me, task);
         }
-        let clear = clear(runtime) && !(REMOVE && (*me).refs == 1);
-        if clear && flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(me) {
+        let how = flags & (flag::ALIVE | flag::BLOCKED | flag::SPECIAL | flag::AWAY);
+        let free = || clear(runtime) && !(REMOVE && (*me).refs == 1);
+        if how == flag::ALIVE && free() && !Task::is_low(me) {
             take_turn::<REMOVE>(runtime, me, task, flags);
             swap(runtime, me, task);
-        } else if clear && flags & (flag::SPECIAL | flag::AWAY) == flag::AWAY {
+        } else if how == flag::ALIVE | flag::AWAY && free() {
             enter(op_bring_in::<REMOVE>, task.cast());
+        } else if flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
+            return run_not(me, task);
         } else {
             enter(op_run_tasklet::<REMOVE>, task.cast());
         }

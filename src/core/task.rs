@@ -165,6 +165,12 @@ impl Task {
         self.write_flags(self.flags & !flags);
     }
 
+    /// The flags `old` go, `new` come: one store.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, old: u32, new: u32) {
+        self.write_flags(self.flags & !old | new);
+    }
+
     /// Stores all of the word. Left alone the compiler stores the one byte that
     /// changes, and the next test of the word, an instant later, has to wait until
     /// that byte is in the cache: the store buffer cannot serve it.

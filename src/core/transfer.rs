@@ -155,9 +155,8 @@ pub(crate) fn clear(runtime: &Runtime) -> bool {
     !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
 }
 
-/// Is the way [`clear`], `next` in place, and is nothing of its own to be exchanged; and is
-/// there room for the save area of `prev`, whose flags need not be asked? Then [`swap`] is the
-/// whole transfer: there is nothing to plan.
+/// Is the way [`clear`], and [fits](fits) `next`? Then [`swap`] is the whole transfer: there is
+/// nothing to plan.
 ///
 /// # Safety
 /// Both are live tasks of the runtime, `next` only where switching is possible;
@@ -165,11 +164,19 @@ pub(crate) fn clear(runtime: &Runtime) -> bool {
 #[inline(always)]
 pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
     // SAFETY: the caller's promise. Inside a schedule callback `prev` is not in the
-    // queue, and `next` not a task: so what forbids to switch comes first. Who runs is
-    // not away.
-    unsafe {
-        clear(runtime) && (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev)
-    }
+    // queue, and `next` not a task: so what forbids to switch comes first.
+    unsafe { clear(runtime) && fits(prev, next) }
+}
+
+/// Where the way is [`clear`]: is `next` in place, and is nothing of its own to be exchanged; and
+/// is there room for the save area of `prev`, whose flags need not be asked?
+///
+/// # Safety
+/// Both are live tasks of the runtime; `prev` is running.
+#[inline(always)]
+pub(crate) unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
+    // SAFETY: the caller's promise. Who runs is not away.
+    unsafe { (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev) }
 }
 
 /// Makes `next` the running tasklet and changes stacks; comes back when it is
@@ -420,7 +427,7 @@ pub(crate) unsafe fn arrive_unit<E: From<WaitError>>(
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
             return Ok(());
         }
-        arrive_unit_slow(runtime, me)
+        arrive_unit_slow::<false, E>(runtime, me)
     }
 }
 
@@ -439,19 +446,16 @@ pub(crate) unsafe fn arrive_turn<E: From<WaitError>>(
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
             return Ok(());
         }
-        arrive_turn_slow(runtime, me)
+        arrive_unit_slow::<true, E>(runtime, me)
     }
 }
 
+/// `TURN`: as [`arrive_turn`].
 #[inline(never)]
-unsafe fn arrive_turn_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
-    // SAFETY: as `arrive_turn`.
-    unsafe { arrive_unit_slow::<E>(runtime, me)? };
-    Ok(thrown::raise(me).map_err(WaitError::Thrown)?)
-}
-
-#[inline(never)]
-unsafe fn arrive_unit_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
+unsafe fn arrive_unit_slow<const TURN: bool, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<(), E> {
     // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
     // taken here.
     unsafe {
@@ -459,9 +463,13 @@ unsafe fn arrive_unit_slow<E: From<WaitError>>(runtime: &Runtime, me: *mut Task)
         if runtime.after.get() == after::LEFT && (*me).slot.is_empty() {
             runtime.after.set(0);
             bury(runtime.left.replace(core::ptr::null_mut()));
-            return Ok(());
+        } else {
+            arrive(runtime, me)?.into_unit::<E>()?;
         }
-        arrive(runtime, me)?.into_unit()
+        if TURN {
+            thrown::raise(me).map_err(WaitError::Thrown)?;
+        }
+        Ok(())
     }
 }
 

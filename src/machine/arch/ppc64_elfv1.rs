@@ -133,7 +133,7 @@ pub(crate) unsafe fn write_newborn(
     // SAFETY: the caller vouches for NEWBORN writable bytes; the offsets are
     // those of the drawings. A descriptor's first word is the code address.
     unsafe {
-        core::ptr::write_bytes(at.cast::<u8>(), 0, NEWBORN);
+        clear(at);
         at.write(root);
         at.cast::<u32>().add(8 / 4).write(VRSAVE_ALL);
         at.add(16 / 8).write(entry as usize);
@@ -144,6 +144,29 @@ pub(crate) unsafe fn write_newborn(
             .write(code_address(super::hsw_asm_start as *const ()) + 4);
     }
     sp
+}
+
+/// Clears the `NEWBORN` bytes at `at`. The C library's routine needs half as many instructions
+/// again, and more where `at` lies worse.
+///
+/// # Safety
+/// They are writable.
+#[inline(always)]
+unsafe fn clear(at: *mut usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            ".set .Lnewborn, 0",
+            ".rept {words}",
+            "std {zero}, .Lnewborn({at})",
+            ".set .Lnewborn, .Lnewborn + 8",
+            ".endr",
+            words = const NEWBORN / 8,
+            zero = in(reg) 0_usize,
+            at = in(reg_nonzero) at,
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
 /// The address in a save area to which the parked tasklet will return.
