@@ -50,8 +50,6 @@ mod channel;
 mod core;
 mod debug;
 mod error;
-#[cfg(feature = "std")]
-pub mod event;
 pub mod ffi;
 mod floors;
 mod guard;
@@ -63,6 +61,7 @@ pub mod main_loop;
 pub mod net;
 #[cfg(feature = "std")]
 pub mod offload;
+mod poll;
 mod select;
 #[cfg(feature = "std")]
 pub mod sync;
@@ -70,9 +69,9 @@ mod tasklet;
 mod tasklet_local;
 #[cfg(feature = "std")]
 pub mod thread;
-pub mod time;
 #[cfg(feature = "std")]
 pub mod timer;
+mod wait;
 
 pub use self::core::body::Outcome;
 pub use self::core::extra::{ErrorHandler, Site};
@@ -105,6 +104,9 @@ pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
 pub use tasklet::Tasklet;
 pub use tasklet_local::Local;
+#[cfg(feature = "std")]
+pub use wait::event;
+pub use wait::time;
 
 /// The README's examples are tests.
 #[cfg(doctest)]

@@ -30,8 +30,8 @@ use crate::core::runtime::Runtime;
 use crate::core::thrown;
 use crate::error::WaitError;
 use crate::event::Poster;
-use crate::net::reactor::Reactor;
 use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
+use crate::wait::reactor::Reactor;
 use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -298,7 +298,7 @@ where
                 pool.hurry();
             }
         };
-        let late = match sitting.wait_for_call(&job.seated, deadline, unanswered) {
+        let late = match sitting.wait_for_call(&job.seated, deadline, unanswered, lost_in_a_fork) {
             Ok(_) => WaitError::own(Error::Timeout),
             Err(WaitError::Thrown(error)) if job.seated.is_called() => {
                 thrown::put_off(error)?;
@@ -713,7 +713,7 @@ impl Pool {
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(&shared));
         drop(pools);
-        threads::fork::watch();
+        (crate::core::above::above().watch_forks)();
         Ok(Pool {
             owner: Arc::new(Owner { shared }),
         })

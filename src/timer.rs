@@ -30,7 +30,7 @@ use crate::core::runtime::Runtime;
 use crate::core::scheduler::schedule_or;
 use crate::core::thrown;
 use crate::error::WaitError;
-use crate::net::reactor::{self, Reactor, Timers, Wake};
+use crate::wait::reactor::{self, Reactor, Timers, Wake};
 use crate::Result;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

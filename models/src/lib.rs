@@ -9,14 +9,14 @@
 // What is not modelled is used by the library alone.
 #![allow(dead_code)]
 
-#[path = "../../src/thread/bell.rs"]
-mod bell;
 #[path = "../../src/channel/claim.rs"]
 mod claim;
-#[path = "../../src/thread/mail.rs"]
-mod mail;
+#[path = "../../src/thread/inbox.rs"]
+mod inbox;
 #[path = "../../src/thread/meeting.rs"]
 mod meeting;
+#[path = "../../src/wait/parker.rs"]
+mod parker;
 mod prim;
 #[path = "../../src/thread/sitter.rs"]
 mod sitter;

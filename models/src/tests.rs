@@ -1,9 +1,9 @@
 //! The models. Each is a few steps of two or three threads; all orders of them are tried.
 
-use crate::bell::Bell;
 use crate::claim::Claim;
-use crate::mail::{Census, Flag, Mailbox, StayUp};
+use crate::inbox::{Census, Flag, Mailbox, StayUp};
 use crate::meeting::{Meeting, Sent, Waiting};
+use crate::parker::Bell;
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
 use crate::sitter::Sitter;
 use crate::slot::Slot;

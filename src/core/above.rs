@@ -16,6 +16,9 @@ pub struct Above {
     /// The thread's part ends: see [`Ending`]. Answers whether something was dropped.
     pub ending: fn(Ending) -> bool,
 
+    /// From now on there is something that a fork of the process must not leave half done.
+    pub watch_forks: fn(),
+
     /// Before others run: does what other threads want.
     ///
     /// Errors: what one of them has thrown at the running tasklet.
@@ -66,6 +69,6 @@ extern "Rust" {
 /// It is found by the linker, as a program's global allocator is: a runtime is made by whatever the
 /// thread calls first, on any floor, and must not name the top.
 pub fn above() -> &'static Above {
-    // SAFETY: the one definition has this type (`src/floors.rs`), and no conditions.
+    // SAFETY: the one definition has this type (`src/floors/mod.rs`), and no conditions.
     unsafe { hsw_above() }
 }

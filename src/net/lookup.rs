@@ -22,8 +22,8 @@
 
 use super::tcp::{same, Failure};
 use crate::error::WaitError;
-use crate::net::reactor::Reactor;
 use crate::thread::{self as threads, allow_threads, host_lock, Seated};
+use crate::wait::reactor::Reactor;
 use crate::{Error, Result};
 use std::any::Any;
 use std::cell::Cell;

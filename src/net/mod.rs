@@ -10,26 +10,22 @@
 //! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
 //! | [`poll`], [`select`] | the operating system's calls, through the shim | std |
 
-pub mod errno;
-pub mod lv2;
-pub mod shim;
+pub use crate::poll::{errno, lv2, shim};
 
+#[cfg(feature = "std")]
+mod calls;
 #[cfg(feature = "std")]
 pub mod http;
 #[cfg(feature = "std")]
 pub mod lookup;
 #[cfg(feature = "std")]
-pub(crate) mod reactor;
-#[cfg(feature = "std")]
-mod sys;
-#[cfg(feature = "std")]
 pub(crate) mod tcp;
 
 #[cfg(feature = "std")]
+pub use crate::poll::Os;
+#[cfg(feature = "std")]
+pub use calls::{poll, select};
+#[cfg(feature = "std")]
 pub use lookup::resolve;
-#[cfg(feature = "std")]
-pub(crate) use sys::timespec;
-#[cfg(feature = "std")]
-pub use sys::{poll, select, Os};
 #[cfg(feature = "std")]
 pub use tcp::{TcpListener, TcpStream, BURST};

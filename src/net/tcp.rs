@@ -9,9 +9,9 @@
 //! lie on a sliced stack.
 
 use super::lookup;
-use super::reactor::{Reactor, Wake};
 use super::shim::Events;
 use crate::error::WaitError;
+use crate::wait::reactor::{Reactor, Wake};
 use crate::Error;
 use nix::sys::socket::{
     connect, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,

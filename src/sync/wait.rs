@@ -17,9 +17,9 @@
 use crate::core::thrown;
 use crate::error::WaitError;
 use crate::machine::arch::fetch;
-use crate::net::reactor::Reactor;
-use crate::thread::bell::Bell;
 use crate::thread::{self, Seated, Sitting};
+use crate::wait::parker::Bell;
+use crate::wait::reactor::Reactor;
 use crate::Error;
 use std::collections::VecDeque;
 use std::rc::Rc;

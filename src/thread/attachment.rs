@@ -4,7 +4,6 @@
 //! like any blocked tasklet. The other thread knows the seat's number and which wait it was ([`Place`]), never an address. What it brings lies
 //! elsewhere, in the heap; being woken only means to look there.
 
-use super::select;
 use crate::channel;
 use crate::core::contain::contain;
 use crate::core::hooks::{after, HOOK_MAIL};
@@ -12,10 +11,8 @@ use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
-use crate::error::WaitError;
-use crate::error::{Result, StateError};
-use crate::net::reactor::{self, Reactor, Waiter, Wake};
-use crate::offload;
+use crate::error::{Error, Result, StateError, WaitError};
+use crate::wait::reactor::{self, Reactor, Waiter, Wake};
 use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -24,15 +21,15 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::bell::Bell;
-use super::fork::forks;
 use super::home::{Home, Letter, Place};
 use super::host_lock;
-use super::look::Pace;
-use super::mail::StayUp;
+use super::inbox::StayUp;
+use super::parker::Bell;
 use super::remote::{Lent, There};
 use super::sitter::Sitter;
+use super::spin::Pace;
 use super::unstarted::Unstarted;
+use crate::wait::fork::forks;
 
 pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
@@ -65,16 +62,20 @@ struct Loan {
     lent: Weak<Lent>,
 }
 
+/// Ends the wait of a select, given its first stand-in: see `select::called`.
+pub(super) type Ends = unsafe fn(*mut Task) -> bool;
+
 struct Seat {
     channel: Channel<()>,
     turn: Cell<u32>,
     /// Who has the seat: blocked on the channel, or in a select.
     task: Cell<*mut Task>,
-    /// Of a select, which is blocked elsewhere: its first stand-in.
-    select: Cell<*mut Task>,
+    /// Of a select, which is blocked elsewhere: its first stand-in, and what ends its wait.
+    select: Cell<Option<(*mut Task, Ends)>>,
     waiter: RefCell<Option<Rc<Waiter>>>,
-    /// It waits for a worker; how often the process had been forked when it asked.
-    calls: Cell<Option<u32>>,
+    /// It waits for a worker: how often the process had been forked when it asked, and the error of
+    /// a call whose worker a fork has lost.
+    calls: Cell<Option<(u32, fn() -> Error)>>,
     /// Takes the wait out of the queue it is in, wherever that is.
     leave: RefCell<Option<Arc<dyn Leave>>>,
 }
@@ -82,7 +83,7 @@ struct Seat {
 impl Seat {
     /// Is the worker that it waits for none of this process?
     fn is_orphan(&self) -> bool {
-        self.calls.get().is_some_and(|of| of != forks())
+        self.calls.get().is_some_and(|(of, _)| of != forks())
     }
 }
 
@@ -99,7 +100,6 @@ thread_local! {
 
 /// The calling thread gets a runtime.
 pub(crate) fn attach(runtime: &Runtime) {
-    super::fork::watch();
     // SAFETY: `detach` closes the home before the runtime goes.
     let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
     let local = Rc::new(Local {
@@ -303,10 +303,9 @@ impl Local {
     }
 
     /// In a child process: has the waits for workers end, at the thread's next look at its mail.
-    pub(crate) fn forked(&self) {
-        let next_call = offload::next_call();
+    pub(crate) fn forked(&self, forget: impl FnOnce() + Send + 'static) {
         let letter = Letter::Do(Box::new(move |local: &Local| {
-            offload::forget_calls_before(next_call);
+            forget();
             let seats = local.seats.borrow().clone();
             for (number, seat) in seats.iter().enumerate() {
                 if seat.is_orphan() {
@@ -329,7 +328,7 @@ impl Local {
                 channel: Channel::private(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
-                select: Cell::new(ptr::null_mut()),
+                select: Cell::new(None),
                 waiter: RefCell::default(),
                 calls: Cell::new(None),
                 leave: RefCell::default(),
@@ -380,9 +379,8 @@ impl Local {
         // SAFETY: who has the seat is a live task of this thread: it gives the seat back before its frames go. Blocked on the seat's channel,
         // the reference moves from there to the run queue. The stand-ins of a select are there as long as the seat knows of them.
         unsafe {
-            let first = seat.select.get();
-            if !first.is_null() {
-                if !select::called(first) {
+            if let Some((first, called)) = seat.select.get() {
+                if !called(first) {
                     return false;
                 }
             } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {
@@ -524,14 +522,14 @@ impl Sitting {
     }
 
     /// Letters end the select with these stand-ins, which leaves by `leave` if its thread ends and it does not.
-    pub(crate) fn stand_for(&self, first: *mut Task, leave: Arc<dyn Leave>) {
-        self.seat.select.set(first);
+    pub(super) fn stand_for(&self, first: *mut Task, called: Ends, leave: Arc<dyn Leave>) {
+        self.seat.select.set(Some((first, called)));
         *self.seat.leave.borrow_mut() = Some(leave);
     }
 
     /// Letters come too late.
     pub(crate) fn stand_for_nothing(&self) {
-        self.seat.select.set(ptr::null_mut());
+        self.seat.select.set(None);
     }
 
     /// Makes `seated`, which nobody else knows any more, that of this wait.
@@ -578,6 +576,7 @@ impl Sitting {
         seated: &Seated,
         deadline: Option<Instant>,
         unanswered: impl FnOnce(),
+        lost: fn() -> Error,
     ) -> Result<bool, WaitError> {
         let local = &*self.local;
         let pace = &local.pace_of_calls;
@@ -587,7 +586,7 @@ impl Sitting {
                 unanswered();
             }
         }
-        self.seat.calls.set(Some(forks()));
+        self.seat.calls.set(Some((forks(), lost)));
         self.wait(seated, false, deadline, || None)
     }
 
@@ -598,9 +597,9 @@ impl Sitting {
 
     /// Errors: nobody can end the wait.
     fn may_go_on(&self) -> Result<(), WaitError> {
-        match self.is_orphan() {
-            true => Err(WaitError::Hindered(offload::lost_in_a_fork())),
-            false => Ok(()),
+        match self.seat.calls.get() {
+            Some((of, lost)) if of != forks() => Err(WaitError::Hindered(lost())),
+            _ => Ok(()),
         }
     }
 

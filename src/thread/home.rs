@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attachment::Local;
-use super::bell::Bell;
-use super::mail::{Census, Flag, Hold, Mailbox, StayUp};
+use super::inbox::{Census, Flag, Hold, Mailbox, StayUp};
+use super::parker::Bell;
 
 static CENSUS: Census = Census {
     awake: AtomicUsize::new(0),

@@ -537,32 +537,37 @@ pub(crate) fn offer(runtime: &Runtime) {
     }
 }
 
-/// The lock has been given up; dropped, it is taken again.
-pub(crate) struct Away(bool);
-
-/// Gives the lock up around a wait, if the thread has one.
-pub(crate) fn give_up() -> Away {
+/// Gives the lock up around a wait, if the thread has one; answers whether. [`come_back`] follows.
+pub(crate) fn give_up() -> bool {
     let Some(member) = member().filter(|_| !TELLS.get()) else {
-        return Away(false);
+        return false;
     };
     let depth = member.away.get();
     if depth == 0 {
         release(member);
     }
     member.away.set(depth + 1);
-    Away(true)
+    true
 }
+
+/// Takes the lock again, if it was given up.
+pub(crate) fn come_back(gave_up: bool) {
+    let Some(member) = member().filter(|_| gave_up) else {
+        return;
+    };
+    let depth = member.away.get() - 1;
+    member.away.set(depth);
+    if depth == 0 {
+        acquire();
+    }
+}
+
+/// The lock is away while this exists.
+struct Away(bool);
 
 impl Drop for Away {
     fn drop(&mut self) {
-        let Some(member) = member().filter(|_| self.0) else {
-            return;
-        };
-        let depth = member.away.get() - 1;
-        member.away.set(depth);
-        if depth == 0 {
-            acquire();
-        }
+        come_back(self.0);
     }
 }
 
@@ -625,7 +630,7 @@ pub fn allow_threads<R>(f: impl FnOnce() -> R) -> R {
     }
     let _switch = crate::switch_trapped();
     let _block = crate::block_trap();
-    let _away = give_up();
+    let _away = Away(give_up());
     f()
 }
 

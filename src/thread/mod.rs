@@ -15,33 +15,33 @@
 
 use crate::core::runtime::Runtime;
 use crate::error::Result;
+use crate::wait::company::{Company, Stay};
+use crate::wait::parker::{self, Bell};
+use crate::wait::prim;
+use std::sync::Arc;
+use std::time::Duration;
 
 mod attachment;
-pub(crate) mod bell;
 mod channel;
-pub(crate) mod end;
-pub(crate) mod fork;
-mod home;
+pub(crate) mod home;
 pub mod host_lock;
-mod look;
-mod mail;
+mod inbox;
 mod meeting;
-pub(crate) mod prim;
 mod remote;
 mod select;
 mod sitter;
+mod spin;
 mod unstarted;
 
 pub(crate) use attachment::{
     attach, detach, existing, local, raise, read_mail, set_free, Leave, Local, Seated, Sitting,
 };
 pub use channel::Channel;
-pub(crate) use home::has_company;
 pub use host_lock::{allow_threads, HostLock};
-pub(crate) use look::Pace;
-pub(crate) use mail::StayUp;
+use inbox::StayUp;
 pub(crate) use remote::info_or;
 pub use remote::{info, threads, Info, Remote};
+pub(crate) use spin::Pace;
 
 /// Before the calling tasklet runs others: what other threads want. Errors: what one of them threw at it.
 pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
@@ -52,11 +52,6 @@ pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
     raise()
 }
 
-/// Has anybody asked something of a tasklet of the calling thread, or woken one, that the thread has not come to yet?
-pub(crate) fn has_mail() -> bool {
-    Runtime::existing().is_some_and(Runtime::has_mail)
-}
-
 /// May other threads that use the library wake a tasklet of the calling thread: one that waits for them, or one that they refer to?
 pub(crate) fn is_known() -> bool {
     existing().is_some_and(|local| local.waiting() > 0 || local.lent_out() > 0)
@@ -65,4 +60,40 @@ pub(crate) fn is_known() -> bool {
 /// Does a tasklet of the calling thread wait for another thread?
 pub(crate) fn is_waiting() -> bool {
     existing().is_some_and(|local| local.waiting() > 0)
+}
+
+/// What the reactor asks about other threads.
+pub(crate) static COMPANY: Company = Company {
+    may_pump,
+    read_messages: read_mail,
+    fall_asleep,
+    wake_up,
+    is_known,
+    is_there: home::has_company,
+};
+
+fn may_pump(runtime: &Runtime) -> Result<()> {
+    host_lock::may_pump()?;
+    host_lock::offer(runtime);
+    Ok(())
+}
+
+fn fall_asleep(stuck: bool, bell: &Arc<Bell>) -> Result<(Option<Duration>, bool), Stay> {
+    let local = existing().ok_or(Stay::Alone)?;
+    let limit = local.lie_down(stuck, bell).map_err(|up| match up {
+        StayUp::Mail => Stay::Messages,
+        StayUp::Deadlock => Stay::Deadlock,
+    })?;
+    Ok((limit, host_lock::give_up()))
+}
+
+fn wake_up(away: bool) {
+    if let Some(local) = existing() {
+        local.get_up();
+        // The pump unwinds, and will not read the messages.
+        if std::thread::panicking() {
+            local.remind();
+        }
+    }
+    host_lock::come_back(away);
 }

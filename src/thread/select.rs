@@ -351,7 +351,7 @@ impl<'a> Attempt<'a> {
         });
         let waits = waits.collect();
         let waits = Arc::new(Waits { joint, waits });
-        sitting.stand_for(stand_ins.first(), waits.clone());
+        sitting.stand_for(stand_ins.first(), called, waits.clone());
         drop(holds);
         Wait {
             waits,
@@ -440,7 +440,7 @@ impl Drop for Wait<'_> {
 ///
 /// # Safety
 /// The first stand-in of a select.
-pub(crate) unsafe fn called(first: *mut Task) -> bool {
+unsafe fn called(first: *mut Task) -> bool {
     // SAFETY: the caller's promise: the number is that of a case.
     unsafe {
         let case = stand_in::claim_of(first).and_then(Claim::case);

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 use std::boxed::Box;
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
@@ -77,6 +78,14 @@ pub(crate) fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::
     if let Some(key) = *key {
         // SAFETY: a key of ours. If there is no room the runtime stays.
         unsafe { libc::pthread_setspecific(key, runtime.cast()) };
+    }
+}
+
+/// A timeout that does not fit becomes the longest that does, which is practically no limit.
+pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as libc::c_long,
     }
 }
 

@@ -34,7 +34,7 @@ mod bare;
 use bare as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{at_the_very_end, mappings, set_outer_end};
+pub(crate) use sys::{at_the_very_end, mappings, set_outer_end, timespec};
 pub(crate) use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, guard, outer_end, resume_panic, runtime,
     set_runtime, thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic,

@@ -1,6 +1,11 @@
 //! What the core calls above it: the one file that knows all floors, with std and without.
 
 use crate::channel::{self, wait};
+#[cfg(feature = "std")]
+mod end;
+#[cfg(feature = "std")]
+mod fork;
+
 use crate::core::above::{Above, Ending};
 use crate::core::ends;
 use crate::core::runtime::Runtime;
@@ -10,6 +15,7 @@ static ABOVE: Above = Above {
     create: lifecycle::create_default,
     attached: build::attached,
     ending: build::ending,
+    watch_forks: build::watch_forks,
     attend: build::attend,
     read_mail: build::read_mail,
     turn_is_up: build::turn_is_up,
@@ -29,9 +35,13 @@ extern "Rust" fn hsw_above() -> &'static Above {
 #[cfg(feature = "std")]
 mod build {
     use super::*;
-    use crate::thread::{self, end, host_lock};
+    use super::{end, fork};
+    use crate::thread::{self, host_lock};
+    use crate::wait::company::set_company;
 
     pub(super) fn attached(runtime: &Runtime) {
+        fork::watch();
+        set_company(&thread::COMPANY);
         thread::attach(runtime);
         host_lock::attached();
     }
@@ -55,9 +65,10 @@ mod build {
         false
     }
 
-    pub(super) use crate::net::reactor::turn as pump;
+    pub(super) use super::fork::watch as watch_forks;
     pub(super) use crate::thread::attend;
     pub(super) use crate::thread::host_lock::{turn_is_up, turn_over};
+    pub(super) use crate::wait::reactor::turn as pump;
 
     pub(super) fn read_mail() {
         thread::read_mail();
@@ -76,6 +87,8 @@ mod build {
         false
     }
 
+    pub(super) fn watch_forks() {}
+
     pub(super) fn attend(_: &Runtime) -> Result<()> {
         Ok(())
     }
@@ -93,7 +106,7 @@ mod build {
         if runtime.deadlines.waiting() == 0 {
             return Ok(false);
         }
-        crate::time::fire_due();
+        crate::wait::time::fire_due();
         core::hint::spin_loop();
         Ok(true)
     }

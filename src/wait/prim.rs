@@ -48,7 +48,7 @@ impl<V> Place<V> {
 
 /// Sleeps while `word` is `value`, at most for `timeout`. May come back early, for no reason.
 pub(crate) fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
-    let timeout = timeout.map(crate::net::timespec);
+    let timeout = timeout.map(crate::machine::os::timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: the word and the time live until the call is over. Its errors (the word was another, the time is up, a signal) all mean: look.
     unsafe {

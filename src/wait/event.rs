@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::thrown;
-use crate::thread::bell::Bell;
-use crate::thread::fork::Origin;
-use crate::thread::prim::Signal;
+use crate::wait::fork::Origin;
+use crate::wait::parker::Bell;
+use crate::wait::prim::Signal;
 
 type Event = Box<dyn FnOnce() + Send>;
 
@@ -302,7 +302,7 @@ impl fmt::Debug for Poster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::shim::{Events, PollFd};
+    use crate::poll::shim::{Events, PollFd};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 

@@ -11,41 +11,10 @@
 //! parent's rings.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Once;
 
-use super::home;
-use super::host_lock;
-use crate::offload;
-
-/// Forks that led to this process since the library was loaded.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-/// The number of the thread that the last one left.
-static SURVIVOR: AtomicU64 = AtomicU64::new(0);
-
-pub(crate) fn forks() -> u32 {
-    FORKS.load(Ordering::Relaxed)
-}
-
-/// When a thread made something, and which.
-pub(crate) struct Origin {
-    forks: u32,
-    thread: u64,
-}
-
-impl Origin {
-    pub(crate) fn here() -> Origin {
-        Origin {
-            forks: forks(),
-            thread: crate::machine::os::thread_id(crate::core::runtime::new_thread_id),
-        }
-    }
-
-    /// Was its thread lost in a fork?
-    pub(crate) fn is_lost(&self) -> bool {
-        self.forks != forks() && self.thread != SURVIVOR.load(Ordering::Relaxed)
-    }
-}
+use crate::thread::{self, home, host_lock};
+use crate::{offload, wait};
 
 /// What is held over a fork.
 struct Held {
@@ -88,17 +57,14 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
-    SURVIVOR.store(
-        crate::machine::os::thread_id(crate::core::runtime::new_thread_id),
-        Ordering::Relaxed,
-    );
+    wait::fork::forked();
     let Some(mut held) = take() else { return };
     held.homes.forked();
     held.pools.forked();
     held.host_lock.forked();
     drop(held);
-    if let Some(local) = super::existing() {
-        local.forked();
+    if let Some(local) = thread::existing() {
+        let next_call = offload::next_call();
+        local.forked(move || offload::forget_calls_before(next_call));
     }
 }

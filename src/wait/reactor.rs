@@ -25,9 +25,10 @@
 //! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll`
 //! is; a deadline is O(log deadlines).
 
-use super::errno::Errno;
-use super::shim::{self, Backend, Events, Fd, PollFd};
-use super::Os;
+use super::company::{company, Stay};
+use super::event::{self, EventQueue};
+use super::parker::Bell;
+use super::time;
 use crate::core::hooks::HOOK_LOCKED;
 use crate::core::idle::must_drive;
 use crate::core::runtime::Runtime;
@@ -35,9 +36,9 @@ use crate::core::scheduler;
 use crate::core::task::flag;
 use crate::core::thrown;
 use crate::error::WaitError;
-use crate::event::EventQueue;
-use crate::thread::bell::Bell;
-use crate::thread::{host_lock, StayUp};
+use crate::poll::errno::Errno;
+use crate::poll::shim::{self, Backend, Events, Fd, PollFd};
+use crate::poll::Os;
 use crate::{Channel, Error, Preference, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -156,7 +157,7 @@ impl Reactor {
             return Err(refuse_in_end());
         }
         let reactor = Rc::new(Reactor {
-            events: EventQueue::of_loop(crate::event::DEFAULT_LIMIT)?,
+            events: EventQueue::of_loop(event::DEFAULT_LIMIT)?,
             backend: Cell::new(Some(Box::new(Os))),
             polling: Cell::new(false),
             foreign: Cell::new(false),
@@ -267,7 +268,7 @@ impl Reactor {
         self.outstanding.get() == 0
             && !self.events.is_promised()
             && !self.has_work()
-            && !crate::thread::has_mail()
+            && !Runtime::get().has_mail()
             && Runtime::get().deadlines.rest().is_none()
     }
 
@@ -433,8 +434,7 @@ impl Reactor {
         if Runtime::get().is_ending() {
             return Err(PumpError::Failed(refuse_in_end()));
         }
-        host_lock::may_pump().map_err(PumpError::Failed)?;
-        host_lock::offer(Runtime::get());
+        (company().may_pump)(Runtime::get()).map_err(PumpError::Failed)?;
         let mut done = self.take_in();
         let mut wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
@@ -466,7 +466,7 @@ impl Reactor {
         done += self.poll(wait, stuck)?;
         done += self.expire();
         done += self.expire_clocks();
-        done += crate::time::fire_due();
+        done += time::fire_due();
         Ok(done)
     }
 
@@ -475,7 +475,7 @@ impl Reactor {
     fn poll(&self, mut timeout: Option<Duration>, stuck: bool) -> Result<usize, PumpError> {
         let alone = self.descriptors.borrow().is_empty();
         if timeout == Some(Duration::ZERO) && alone {
-            return Ok(crate::thread::read_mail());
+            return Ok((company().read_messages)());
         }
         // It is dropped after the thread counts as awake again.
         let mut replaced = None;
@@ -537,7 +537,7 @@ impl Reactor {
 
     /// Reads the inbox and runs the events that are there; returns how many.
     fn take_in(&self) -> usize {
-        crate::thread::read_mail() + self.events.run_pending()
+        (company().read_messages)() + self.events.run_pending()
     }
 
     /// Ends the waits whose time has come.
@@ -687,7 +687,11 @@ impl Drop for Polling<'_> {
 
 /// While this exists, the thread counts as asleep, and has given its host lock up. When it is
 /// dropped, the thread's inbox has been taken, and can be read.
-struct Rest(Option<(Rc<crate::thread::Local>, host_lock::Away)>);
+struct Rest {
+    sleeps: bool,
+    /// Has the thread given its host lock up?
+    away: bool,
+}
 
 impl Rest {
     /// Puts the thread to sleep, unless there are messages: then `timeout` becomes zero. `stuck`:
@@ -697,34 +701,34 @@ impl Rest {
         bell: &Arc<Bell>,
         stuck: bool,
     ) -> Result<Rest, PumpError> {
-        if *timeout == Some(Duration::ZERO) {
-            return Ok(Rest(None));
-        }
-        let Some(local) = crate::thread::existing() else {
-            return Ok(Rest(None));
+        let mut rest = Rest {
+            sleeps: false,
+            away: false,
         };
-        match local.lie_down(stuck, bell) {
-            Ok(limit) => {
+        if *timeout == Some(Duration::ZERO) {
+            return Ok(rest);
+        }
+        match (company().fall_asleep)(stuck, bell) {
+            Ok((limit, away)) => {
                 *timeout = (*timeout).into_iter().chain(limit).min();
-                Ok(Rest(Some((local, host_lock::give_up()))))
+                rest.sleeps = true;
+                rest.away = away;
+                Ok(rest)
             }
-            Err(StayUp::Mail) => {
+            Err(Stay::Alone) => Ok(rest),
+            Err(Stay::Messages) => {
                 *timeout = Some(Duration::ZERO);
-                Ok(Rest(None))
+                Ok(rest)
             }
-            Err(StayUp::Deadlock) => Err(PumpError::Deadlock),
+            Err(Stay::Deadlock) => Err(PumpError::Deadlock),
         }
     }
 }
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        if let Some((local, _away)) = &self.0 {
-            local.get_up();
-            // The pump unwinds, and will not read the inbox.
-            if std::thread::panicking() {
-                local.remind();
-            }
+        if self.sleeps {
+            (company().wake_up)(self.away);
         }
     }
 }
@@ -839,8 +843,8 @@ pub(crate) fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
         return Ok(true);
     }
     // Only other threads can help.
-    let expected = reactor.is_some_and(|reactor| reactor.expects()) || crate::thread::is_known();
-    if !expected || !crate::thread::has_company() {
+    let expected = reactor.is_some_and(|reactor| reactor.expects()) || (company().is_known)();
+    if !expected || !(company().is_there)() {
         // Looked for once more: they help first, and take their promise back, or end, after it.
         return Ok(has_work());
     }

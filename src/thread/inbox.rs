@@ -12,7 +12,7 @@
 //! nothing else) leaves the count; who posts to it counts it in again, before it may itself lie down. Who would leave a count of nought behind
 //! does not lie down: it has found the deadlock.
 
-use super::bell::Bell;
+use super::parker::Bell;
 use super::prim::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// How many threads can run.

@@ -3,7 +3,7 @@
 //! through here ([`thread_exit`](crate::lifecycle::thread_exit)). So per-thread state has no
 //! destructor of its own.
 
-use crate::net::reactor::Reactor;
+use crate::wait::reactor::Reactor;
 use crate::{offload, timer};
 
 /// The thread is ending; its tasklets have been killed, and may be once more. Drops what would have

@@ -1,8 +1,8 @@
-//! The operating system's `poll` and `select` on Linux, as a [`Backend`] for the shim, and the shim
-//! over it: [`poll`], [`select`].
+//! The operating system's `poll` and `select` on Linux, as a [`Backend`] for the shim.
 
 use super::errno::Errno;
-use super::shim::{self, Backend, Fd, FdSet, PollFd, Sets};
+use super::shim::{Backend, Fd, FdSet, PollFd, Sets};
+use crate::machine::os;
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -13,47 +13,9 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Os;
 
-/// [`shim::poll`] over the operating system. It fills in `revents`, and returns how many
-/// descriptors have any: 0 after `timeout` (`None`: no limit).
-///
-/// Blocks the *thread*; on a tasklet use the sockets of [`net`](super), which block the tasklet.
-/// Errors: those of the call itself.
-///
-/// ```
-/// use hardswitch::net::shim::{Events, PollFd};
-/// use std::os::fd::AsRawFd;
-/// use std::time::Duration;
-///
-/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// let mut fds = [PollFd::new(listener.as_raw_fd(), Events::IN)];
-/// assert_eq!(hardswitch::net::poll(&mut fds, Some(Duration::ZERO))?, 0);
-/// let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
-/// assert_eq!(hardswitch::net::poll(&mut fds, None)?, 1);
-/// assert_eq!(fds[0].revents, Events::IN);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-    waiting(timeout, || shim::poll(&mut Os, fds, timeout))
-}
-
-/// [`shim::select`] over the operating system. It leaves in the sets the members that are ready,
-/// and returns how many they are: 0 after `timeout` (`None`: no limit). Blocks the *thread*.
-/// Errors: those of the call itself.
-pub fn select(sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
-    waiting(timeout, || shim::select(&mut Os, sets, timeout))
-}
-
-/// Makes a call that may block for `timeout`, without the thread's host lock.
-fn waiting<R>(timeout: Option<Duration>, call: impl FnOnce() -> R) -> R {
-    if timeout == Some(Duration::ZERO) {
-        return call();
-    }
-    crate::thread::allow_threads(call)
-}
-
 impl Backend for Os {
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-        let timeout = timeout.map(timespec);
+        let timeout = timeout.map(os::timespec);
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         // SAFETY: `PollFd` is `repr(C)` with the fields of `struct pollfd` (asserted below), and
         // the slice is writable for its whole length; `timeout` is null or points to a timespec
@@ -69,7 +31,7 @@ impl Backend for Os {
     }
 
     fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
-        let timeout = timeout.map(timespec);
+        let timeout = timeout.map(os::timespec);
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         let nfds = sets.nfds();
         let (mut read, mut write, mut except) = (
@@ -139,14 +101,6 @@ fn check(answer: libc::c_int) -> Result<usize, Errno> {
 
 fn last() -> Errno {
     Errno::from_linux(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
-}
-
-/// A timeout that does not fit becomes the longest that does, which is practically no limit.
-pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
-    libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos() as libc::c_long,
-    }
 }
 
 /// The set in the layout of the C library (whose words have another size than the shim's). Cost:

@@ -1,0 +1,11 @@
+//! Which descriptors are ready: `poll` and `select` with POSIX's contract over calls that have
+//! another one. It knows no tasklet.
+
+pub mod errno;
+pub mod lv2;
+pub mod shim;
+#[cfg(feature = "std")]
+mod sys;
+
+#[cfg(feature = "std")]
+pub use sys::Os;

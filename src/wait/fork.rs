@@ -1,0 +1,41 @@
+//! What was made before a fork, and by which thread: the child process has one thread, the one that
+//! forked.
+
+use crate::core::runtime::new_thread_id;
+use crate::machine::os;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Forks that led to this process since the library was loaded.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// The number of the thread that the last one left.
+static SURVIVOR: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// When a thread made something, and which.
+pub(crate) struct Origin {
+    forks: u32,
+    thread: u64,
+}
+
+impl Origin {
+    pub(crate) fn here() -> Origin {
+        Origin {
+            forks: forks(),
+            thread: os::thread_id(new_thread_id),
+        }
+    }
+
+    /// Was its thread lost in a fork?
+    pub(crate) fn is_lost(&self) -> bool {
+        self.forks != forks() && self.thread != SURVIVOR.load(Ordering::Relaxed)
+    }
+}
+
+/// In the child process, by the thread that forked.
+pub(crate) fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    SURVIVOR.store(os::thread_id(new_thread_id), Ordering::Relaxed);
+}
