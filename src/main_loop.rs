@@ -37,7 +37,7 @@ use crate::core::run::{run_or, run_with_or};
 use crate::core::scheduler::schedule_or;
 use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
-use crate::net::shim::Backend;
+use crate::poll::shim::Backend;
 use crate::wait::reactor::{PumpError, Reactor, Wake};
 use crate::{Error, Result};
 use std::fmt;
@@ -263,7 +263,7 @@ impl MainLoop {
         self.reactor.waiting()
     }
 
-    /// From now on polls through `backend`, under the [shim](crate::net::shim), instead of the
+    /// From now on polls through `backend`, under the [shim](crate::poll::shim), instead of the
     /// operating system's `poll`; returns the previous backend. It is for ports and for tests.
     ///
     /// While the backend polls, the loop counts as asleep: code that the backend calls must not

@@ -39,6 +39,8 @@ expect 2 "--bogus" ci/cellcheck --bogus
 expect 2 "--bogus" ci/keeps-no-vectors --bogus
 expect 2 "--bogus" ci/cell970 --bogus
 expect 2 "--bogus" ci/watch --bogus
+expect 2 "--bogus" ci/floors --bogus
+expect 2 "no folder" ci/floors /nonexistent
 expect 1 "no-such-program" ci/watch no-such-program
 
 # A machine without the cross compiler: every command of this one, but for the powerpc64 ones.

@@ -234,8 +234,7 @@ pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
 /// that ends, and one look at the clock if there are any.
 pub fn fire_due() -> usize {
     let runtime = Runtime::get();
-    #[cfg(feature = "std")]
-    crate::thread::read_mail();
+    (runtime.above.read_mail)();
     runtime.deadlines.fire(runtime)
 }
 
