@@ -1,4 +1,5 @@
-//! `HSW_BUG=NAME` sets `--cfg NAME` for the models alone, so that what they depend on is not compiled anew.
+//! `HSW_BUG=NAME` sets `--cfg NAME` for the models only, so that their dependencies are not
+//! compiled anew.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -10,9 +10,11 @@
 //! that sends, receives, spills and spawns:
 //!
 //! ```text
-//!   worker thread      thread "net", console limits                   thread "game", console limits
-//!   make(chunk) ─► offload::call ─► downloader ─► thread::Channel ─► unpacker ─► Channel ─► reader: in order? checksum?
-//!                       doomed tasklets end and die all the time, each in the middle of somebody's switch
+//!   worker thread        thread "net", console limits        thread "game", console limits
+//!   make(chunk) ─► offload::call ─► downloader ─► thread::Channel ─► unpacker
+//!                                          ─► Channel ─► reader: in order? checksum?
+//!                        doomed tasklets end and die all the time,
+//!                        each in the middle of somebody's switch
 //! ```
 //!
 //! `RUSTFLAGS="--cfg hsw_bug_late_claim"` and `"--cfg hsw_bug_spill_clobber"` put the historical

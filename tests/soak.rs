@@ -6,13 +6,13 @@
 //! it is entered as bits ([`fate`]), each at most once; at the end of a round each value must have
 //! one of these fates, and been dropped once:
 //!
-//! | the sender was told | and | |
+//! | the sender was told | the value was | because |
 //! |---|---|---|
-//! | sent | received | as it should be |
-//! | an error | received | sent, then the sender was killed before it could go on |
-//! | an error | came back to the sender | not sent |
-//! | sent, or an error | dropped in the receive that it was handed to | the receiver was killed before it could take it |
-//! | sent | dropped in the send | the receiver, on another thread, was killed in the same moment |
+//! | sent | received | |
+//! | an error | received | it was sent, then the sender was killed |
+//! | an error | given back to the sender | it was not sent |
+//! | sent, or an error | dropped in the receive | the receiver was killed before it could take it |
+//! | sent | dropped in the send | a receiver on another thread was killed in that moment |
 //!
 //! The sums of these must equal what the operations themselves counted. In every second round
 //! nobody is killed: there only the first and the third row may occur, so what is sent is what is

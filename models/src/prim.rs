@@ -1,4 +1,5 @@
-//! What `src/thread/prim.rs` is in the library: here with loom's threads, and with the two calls of the system that put a thread to sleep.
+//! The primitives that `src/thread/prim.rs` is in the library: here with loom's threads, and with
+//! models of the two system calls that put a thread to sleep and wake it.
 
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
@@ -13,8 +14,8 @@ pub(crate) fn pause() {
     loom::thread::yield_now();
 }
 
-/// Room for a value; loom sees it when two threads use it at the same time. It remembers whether it is full, so a value that is put on another one, or taken
-/// twice, is seen as well.
+/// Room for a value; loom sees it when two threads use it at the same time. It remembers whether it
+/// is full, so a value that is put on another one, or taken twice, is seen as well.
 pub(crate) struct Place<V>(UnsafeCell<(MaybeUninit<V>, bool)>);
 
 // SAFETY: as in the library.
@@ -45,7 +46,8 @@ impl<V> Place<V> {
 }
 
 loom::lazy_static! {
-    /// The kernel's queue of sleepers: one for all words is enough, who is woken in vain looks again.
+    /// The kernel's queue of sleepers. One for all words is enough: a thread that is woken in vain
+    /// looks again.
     static ref SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 }
 

@@ -11,7 +11,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::Condvar;
 use loom::thread;
 
-/// All orders in which no more than three times a thread is interrupted where it need not be: each lost wake-up that these models were made for takes one.
+/// Tries all orders in which threads are interrupted at most three times where they need not be:
+/// each lost wake-up that these models were made for takes one such interruption.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -29,7 +30,7 @@ impl Flag for Hook {
     }
 }
 
-/// A thread of the library: its mailbox, what it sleeps on, and the flag that its switches look at.
+/// A thread of the library: its inbox, its parker, and the flag that its switches look at.
 struct Home {
     mail: Mailbox<u32, Hook>,
     bell: Arc<Bell>,
@@ -52,7 +53,8 @@ impl Home {
         }
     }
 
-    /// What a pump does that has nothing else to do: reads, and sleeps if there is nothing. Polls descriptors, too, if so desired.
+    /// What a pump does that has nothing else to do: reads, and sleeps if there is nothing. With
+    /// `polls` it waits for descriptors, too.
     fn pump(
         &self,
         census: &Census,
@@ -88,7 +90,7 @@ fn census() -> Census {
     }
 }
 
-/// Two threads post, the owner sleeps until it has both letters: each arrives once.
+/// Two threads post, and the owner sleeps until it has both messages: each arrives once.
 fn letters_arrive(polls: bool) {
     explore(move || {
         let census = Arc::new(census());
@@ -120,7 +122,8 @@ fn letters_arrive_at_a_thread_that_polls() {
     letters_arrive(true);
 }
 
-/// A switch of a thread that is awake finds the flag raised or, later, the letter when it lies down.
+/// A switch of a thread that is awake finds the flag raised; or the thread finds the message later,
+/// when it goes to sleep.
 #[test]
 fn who_is_awake_reads_its_mail_without_being_rung() {
     explore(|| {
@@ -141,8 +144,8 @@ fn who_is_awake_reads_its_mail_without_being_rung() {
     });
 }
 
-/// Two threads that wait for nothing but each other, with one letter between them: it arrives, and whoever is told of a deadlock then is the only one who can
-/// run.
+/// Two threads wait for nothing but each other, with one message between them: it arrives, and a
+/// thread that is told of a deadlock then is the only one that can run.
 #[test]
 fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
     explore(|| {
@@ -162,11 +165,11 @@ fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
                     }
                     got.clear();
                 }
-                // Now both wait for what never comes.
+                // Now both wait for a message that never comes.
                 let mut told = 0;
                 if homes[me].pump(&census, true, false, &mut got) == Err(StayUp::Deadlock) {
                     told = 1;
-                    // As the end of the thread would: the other one is to look again.
+                    // The end of the thread would do this: the other one must look again.
                     homes[me].mail.close();
                     assert!(census.leave());
                     assert!(homes[1 - me].mail.nudge(&census));
@@ -181,8 +184,8 @@ fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
     });
 }
 
-/// A tasklet's wait: it looks, then sits down and sleeps until a letter comes. It goes on, with what was written before the call, and no letter
-/// is sent to who did not sit.
+/// A tasklet's wait: it spins, then parks and sleeps until a message comes. It goes on with what
+/// was written before the end of the wait, and no message is sent to a tasklet that was not parked.
 #[test]
 fn who_is_called_goes_on_whether_it_looked_or_sat() {
     explore(|| {
@@ -202,7 +205,7 @@ fn who_is_called_goes_on_whether_it_looked_or_sat() {
         let mut sat = false;
         if !wait.0.is_called() {
             sat = wait.0.sit();
-            // Blocked: only a letter makes it runnable.
+            // It is blocked: only a message makes it runnable.
             while sat && got.is_empty() {
                 home.pump(&census, false, false, &mut got).unwrap();
             }
@@ -213,7 +216,8 @@ fn who_is_called_goes_on_whether_it_looked_or_sat() {
     });
 }
 
-/// An event queue: events under a lock, a flag that says whether there are any, and a bell. The owner silences, looks (at the flag first), sleeps.
+/// An event queue: events under a lock, a flag that says whether there are any, and a parker. The
+/// owner sets the parker to quiet, looks (at the flag first), and sleeps.
 fn events_are_seen(bell: fn(Signal) -> Bell, wait: fn(&Bell)) {
     explore(move || {
         let queue = Arc::new((Mutex::new(0), bell(Signal::new()), AtomicUsize::new(0)));
@@ -269,12 +273,13 @@ fn events_make_a_polled_signal_stay_raised_until_it_is_silenced() {
     });
 }
 
-/// A wait in the queue of a meeting: what it brings or gets, and whether its partner has come.
+/// A wait in the queue of a meeting: the value that it brings or gets, and whether its partner has
+/// come.
 struct Wait {
     value: Mutex<Option<u32>>,
     over: Mutex<bool>,
     changed: Condvar,
-    /// Of a select: its claim, and which case it is.
+    /// For a wait of a select: its claim, and the number of its case.
     claim: Option<(Arc<Claim>, u32)>,
 }
 
@@ -322,7 +327,7 @@ impl Waiting for Wait {
 
 type Place = Meeting<u32, Wait>;
 
-/// As `thread::Channel` does it; with a look, which ends at once, or without.
+/// As `thread::Channel` sends: with a spin, which ends at once, or without.
 fn send(place: &Place, value: u32, looks: bool) {
     let Err(value) = place.bring(value) else {
         return;
@@ -391,7 +396,7 @@ fn receive(place: &Place, looks: bool) -> u32 {
     value.unwrap()
 }
 
-/// A sender and a receiver, each with a look or without: they meet, and nothing is left.
+/// A sender and a receiver, each with a spin or without: they meet, and nothing is left.
 fn a_sender_and_a_receiver_meet(sender_looks: bool, receiver_looks: bool) {
     explore(move || {
         let place = Arc::new(Place::new());
@@ -419,7 +424,8 @@ fn a_receiver_that_looks_and_a_sender_that_does_not_meet() {
     a_sender_and_a_receiver_meet(false, true);
 }
 
-/// Two senders on threads of their own, and two receives: each value arrives once, whoever looks, joins the queue, or finds the place taken.
+/// Two senders on threads of their own, and two receives: each value arrives once, whether a
+/// tasklet spins, joins the queue, or finds the place taken.
 #[test]
 fn two_senders_and_a_receiver_lose_nothing() {
     explore(|| {
@@ -438,7 +444,8 @@ fn two_senders_and_a_receiver_lose_nothing() {
     });
 }
 
-/// A receiver in the queue gives up while a sender comes: it is still in the queue, or it has the value.
+/// A receiver in the queue gives up while a sender comes: it is still in the queue, or it has the
+/// value.
 #[test]
 fn who_gives_up_and_has_left_the_queue_has_been_served() {
     explore(|| {
@@ -460,7 +467,7 @@ fn who_gives_up_and_has_left_the_queue_has_been_served() {
     });
 }
 
-/// Sends if somebody waits.
+/// Sends if a receiver waits.
 fn try_send(place: &Place, value: u32) -> Result<(), u32> {
     let value = match place.bring(value) {
         Ok(()) => return Ok(()),
@@ -476,7 +483,7 @@ fn try_send(place: &Place, value: u32) -> Result<(), u32> {
     Ok(())
 }
 
-/// A select's receives, in the queues of two channels.
+/// The receives of a select, in the queues of two channels.
 fn joined(places: &[Place; 2]) -> (Arc<Claim>, [Arc<Wait>; 2]) {
     let claim = Arc::new(Claim::new());
     let waits = [0, 1].map(|case| Wait::of_select(None, Some((claim.clone(), case))));
@@ -488,7 +495,7 @@ fn joined(places: &[Place; 2]) -> (Arc<Claim>, [Arc<Wait>; 2]) {
     (claim, waits)
 }
 
-/// What the waits of a select have received, which has left all queues.
+/// The values that a select's waits have received. The select has left all queues.
 fn left(places: &[Place; 2], waits: &[Arc<Wait>; 2]) -> [Option<u32>; 2] {
     for (place, wait) in places.iter().zip(waits) {
         place.lock().remove(wait);
@@ -498,8 +505,9 @@ fn left(places: &[Place; 2], waits: &[Arc<Wait>; 2]) -> [Option<u32>; 2] {
         .map(|wait| wait.value.lock().unwrap().take())
 }
 
-/// A select waits to receive from two channels, and somebody comes to each, while its time is up: one of the three has it. A sender that came too late finds
-/// nobody, and keeps its value; nobody counts as waiting any more.
+/// A select waits to receive from two channels. A sender comes to each, while the select's time is
+/// up: one of the three ends it. A sender that came too late finds nobody, and keeps its value;
+/// nobody counts as waiting any more.
 #[test]
 fn a_select_is_ended_by_one_of_those_who_come_at_once() {
     explore(|| {
@@ -519,7 +527,7 @@ fn a_select_is_ended_by_one_of_those_who_come_at_once() {
             sent.iter().filter(|&&sent| sent).count() + usize::from(expired),
             1
         );
-        // Whoever has left knows what was handed over.
+        // A select that has left all queues knows what was handed over.
         for i in 0..2 {
             assert_eq!(got[i], sent[i].then_some(i as u32));
         }
@@ -530,7 +538,8 @@ fn a_select_is_ended_by_one_of_those_who_come_at_once() {
     });
 }
 
-/// A select: sends on one of two channels, receives from the other. It waits if nobody is there. What it received, if that is what it did.
+/// A select that sends on one of two channels and receives from the other. It waits if nobody is
+/// there. Returns the value, if it received one.
 fn cross(places: &[Place; 2], sends: usize, value: u32) -> Option<u32> {
     let mut held = places.each_ref().map(Meeting::lock);
     let receives = 1 - sends;
@@ -583,7 +592,8 @@ fn two_selects_that_cross_meet_once() {
     });
 }
 
-/// One who looks is closed upon: it stays, and is served by a thread that comes later.
+/// A channel is closed on a receiver that spins: it stays, and is served by a thread that comes
+/// later.
 #[test]
 fn a_close_leaves_who_looks() {
     explore(|| {
@@ -604,7 +614,7 @@ fn a_close_leaves_who_looks() {
     });
 }
 
-/// Who looks came before who is in the queue; and goes on to be the first, should it have looked in vain.
+/// A tasklet that spins came before the queue, and becomes the first there if it has spun in vain.
 #[test]
 fn who_looks_is_served_before_the_queue() {
     explore(|| {
@@ -637,7 +647,8 @@ fn who_looks_is_served_before_the_queue() {
     });
 }
 
-/// A channel is closed on a sender that looks, while a receiver comes: either gets the value, or the sender has it back.
+/// A channel is closed on a sender that spins, while a receiver comes: either the receiver gets the
+/// value, or the sender has it back.
 #[test]
 fn a_sender_is_refused_or_served() {
     explore(|| {
@@ -659,7 +670,8 @@ fn a_sender_is_refused_or_served() {
     });
 }
 
-/// A channel is closed on a receiver whose look ends: it is told, or has joined the queue, and is told there.
+/// A channel is closed on a receiver whose spin ends: it is told, or has joined the queue, and is
+/// told there.
 #[test]
 fn a_receiver_that_looks_in_vain_is_not_left_behind_by_a_close() {
     explore(|| {
@@ -689,7 +701,7 @@ fn a_receiver_that_looks_in_vain_is_not_left_behind_by_a_close() {
     });
 }
 
-/// An object whose end must come after every look at it: loom checks the cell.
+/// An object whose end must come after every use of it: loom checks the cell.
 struct Checked {
     number: u32,
     looked_at: UnsafeCell<()>,
@@ -724,34 +736,36 @@ impl Berth {
         })
     }
 
-    /// Only by who has made it or emptied it.
+    /// To be called only by the thread that has made the slot or emptied it.
     fn fill(&self, number: u32) -> u32 {
         let object = Checked {
             number,
             looked_at: UnsafeCell::new(()),
             ends: self.ends.clone(),
         };
-        // SAFETY: as above.
+        // SAFETY: the slot is empty and this thread's to fill, as the caller has promised.
         unsafe { self.slot.fill(object) }
     }
 
-    /// A call: what it sees, and whether it was the last one.
+    /// A call: the value that it sees, and whether its unpin was the last one.
     fn call(&self, generation: u32) -> (Option<u32>, bool) {
         let good = self.slot.pin(generation);
-        // SAFETY: pinned.
+        // SAFETY: the slot is pinned with success.
         let seen = good.then(|| unsafe { self.slot.object() }.look());
         (seen, self.slot.unpin().is_some())
     }
 
-    /// Gives a handle back: whether it was good, and whether nobody works on the object any more.
+    /// Gives a handle back: returns whether it was good, and whether nobody works on the object any
+    /// more.
     fn release(&self, generation: u32) -> (bool, bool) {
         let good = self.slot.pin(generation) && self.slot.release(generation);
         (good, self.slot.unpin().is_some())
     }
 }
 
-/// Two calls work on an object while its handle is given back, by two at a time: each sees it or is told that the handle is stale, one release is
-/// good, and the object leaves once, after all of them.
+/// Two calls work on an object while two threads give its handle back: each call sees the object or
+/// is told that the handle is stale, one release is good, and the object leaves once, after all
+/// calls.
 #[test]
 fn an_object_leaves_once_and_after_who_works_on_it() {
     explore(|| {
@@ -786,7 +800,8 @@ fn an_object_leaves_once_and_after_who_works_on_it() {
     });
 }
 
-/// Who empties the slot uses it again, while somebody calls with the old handle, and with the new one as soon as it is known.
+/// The thread that empties the slot uses it again, while others call with the old handle, and with
+/// the new one as soon as it is known.
 #[test]
 fn a_slot_is_used_again_and_an_old_handle_never_names_the_new_object() {
     explore(|| {

@@ -61,7 +61,7 @@ pub struct Poster {
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Are there events? Written under the lock; the owner sees it after it was unparked.
+    /// Are there events? Written under the lock; the owner sees it after a notification.
     any: AtomicBool,
     /// How many [`Promise`]s to post there are.
     promises: AtomicUsize,

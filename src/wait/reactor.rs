@@ -479,7 +479,8 @@ impl Reactor {
         }
         // It is dropped after the thread counts as awake again.
         let mut replaced = None;
-        // The thread counts as asleep from here on; whoever sends something to it unparks it.
+        // The thread counts as asleep from here on; whoever sends something to it notifies its
+        // parker.
         let bell = self.events.bell();
         let rest = Rest::begin(&mut timeout, bell, stuck)?;
         let waits = timeout != Some(Duration::ZERO);
