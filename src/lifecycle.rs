@@ -70,7 +70,7 @@ impl Settings {
 }
 
 /// The runtime of a thread that has none and has asked for no settings.
-pub(crate) fn create_default() -> &'static Runtime {
+pub fn create_default() -> &'static Runtime {
     create(Settings::default(), None)
 }
 
@@ -206,7 +206,7 @@ pub unsafe fn end_thread() {
 /// are at the end of the process, as those of all other threads: nobody has killed them. (If they
 /// were unwound then, code that was in the middle of its work would have to bear it: a destructor in
 /// C++ that waits lets the kill out, and the process would end with `std::terminate`.)
-pub(crate) fn abandons() -> bool {
+pub fn abandons() -> bool {
     inside_tasklet() || process_ends()
 }
 
@@ -221,14 +221,14 @@ fn thread_ends() {
 }
 
 /// [`thread_exit`] with what has asked to be [ended as well](ends_with_thread).
-pub(crate) fn end_part() {
+pub fn end_part() {
     thread_exit(os::outer_end());
 }
 
 /// Has `above` called at the end of the calling thread, as [`thread_exit`] does. False when the
 /// thread is past that.
 #[cfg(feature = "std")]
-pub(crate) fn ends_with_thread(above: fn() -> bool) -> bool {
+pub fn ends_with_thread(above: fn() -> bool) -> bool {
     os::set_outer_end(above);
     os::at_thread_exit(thread_ends)
 }
@@ -236,7 +236,7 @@ pub(crate) fn ends_with_thread(above: fn() -> bool) -> bool {
 /// As the end of a thread where thread-locals are destroyed, for who is destroyed before or after
 /// the library's own.
 #[cfg(feature = "std")]
-pub(crate) fn ends_now(above: fn() -> bool) {
+pub fn ends_now(above: fn() -> bool) {
     os::set_outer_end(above);
     thread_ends();
 }
@@ -256,7 +256,7 @@ fn process_ends() -> bool {
 }
 
 /// Is another tasklet than main running? Then its thread cannot end in order.
-pub(crate) fn inside_tasklet() -> bool {
+pub fn inside_tasklet() -> bool {
     Runtime::existing().is_some_and(|runtime| runtime.current() != runtime.main())
 }
 
@@ -280,7 +280,7 @@ extern "C" fn let_go(runtime: *mut core::ffi::c_void) {
 ///
 /// `above` drops what a higher floor keeps for the thread; it answers whether there was
 /// anything.
-pub(crate) fn thread_exit(above: fn() -> bool) {
+pub fn thread_exit(above: fn() -> bool) {
     if inside_tasklet() {
         return abandon(Runtime::get());
     }

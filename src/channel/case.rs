@@ -9,7 +9,7 @@ use crate::core::value::Slot;
 use crate::error::{Result, WaitError};
 
 /// The queue of a channel that has one, as a select sees it.
-pub(crate) trait Queue {
+pub trait Queue {
     /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
     fn is_ready(&self, direction: i8) -> bool;
 
@@ -20,7 +20,7 @@ pub(crate) trait Queue {
 }
 
 /// A channel that is not of this thread alone. The operation knows how to wait for it.
-pub(crate) trait Far {
+pub trait Far {
     /// No other channel has the number.
     fn place(&self) -> usize;
 
@@ -66,7 +66,7 @@ mod sealed {
         fn target(&self) -> super::Target;
     }
 }
-pub(crate) use sealed::Select as Targeted;
+pub use sealed::Select as Targeted;
 
 /// What a [`Select`](crate::Select) can receive a `T` from: a [`Channel`](crate::Channel), a
 /// [`QueueChannel`](crate::QueueChannel), a `thread::Channel`, the end of a
@@ -78,16 +78,16 @@ pub trait Receivable<T>: sealed::Select {}
 pub trait Sendable<T>: sealed::Select {}
 
 /// One operation of a select.
-pub(crate) struct Case {
-    pub(crate) target: Target,
-    pub(crate) direction: i8,
+pub struct Case {
+    pub target: Target,
+    pub direction: i8,
     /// What to send.
-    pub(crate) slot: Slot,
+    pub slot: Slot,
 }
 
 impl Case {
     /// The channel, if it is one of this thread.
-    pub(crate) fn near(&self) -> Option<&Core> {
+    pub fn near(&self) -> Option<&Core> {
         match &self.target.0 {
             On::Near(core, _) => Some(core),
             On::Far(_) => None,
@@ -95,23 +95,23 @@ impl Case {
     }
 
     /// Of a case on a channel of this thread.
-    pub(crate) fn core(&self) -> &Core {
+    pub fn core(&self) -> &Core {
         self.near().expect("a channel of this thread")
     }
 
     /// The queue, if the operation can be done on it at once.
-    pub(crate) fn ready_queue(&self) -> Option<&Rc<dyn Queue>> {
+    pub fn ready_queue(&self) -> Option<&Rc<dyn Queue>> {
         match &self.target.0 {
             On::Near(_, Some(queue)) if queue.is_ready(self.direction) => Some(queue),
             _ => None,
         }
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.partner_waits() || self.ready_queue().is_some()
     }
 
-    pub(crate) fn partner_waits(&self) -> bool {
+    pub fn partner_waits(&self) -> bool {
         let core = self.core();
         core.partner_waits(self.direction) && {
             core.settle();
@@ -120,12 +120,12 @@ impl Case {
     }
 
     /// It was ready: is it still, and nobody else's now?
-    pub(crate) fn secure(&self) -> bool {
+    pub fn secure(&self) -> bool {
         self.core().secure(self.direction) || self.ready_queue().is_some()
     }
 
     /// The channel, if it is one between threads.
-    pub(crate) fn far(&self) -> Option<&Rc<dyn Far>> {
+    pub fn far(&self) -> Option<&Rc<dyn Far>> {
         match &self.target.0 {
             On::Near(..) => None,
             On::Far(channel) => Some(channel),
@@ -133,30 +133,30 @@ impl Case {
     }
 
     /// Where it takes place: no other channel has the number.
-    pub(crate) fn place(&self) -> usize {
+    pub fn place(&self) -> usize {
         match &self.target.0 {
             On::Near(core, _) => Rc::as_ptr(core) as usize,
             On::Far(channel) => channel.place(),
         }
     }
 
-    pub(crate) fn direction(&self) -> i8 {
+    pub fn direction(&self) -> i8 {
         self.direction
     }
 
     /// The value to send, while it is here.
-    pub(crate) fn take<T: 'static>(&mut self) -> Option<T> {
+    pub fn take<T: 'static>(&mut self) -> Option<T> {
         self.slot.take().into().ok()?.ok()
     }
 
-    pub(crate) fn put<T: 'static>(&mut self, value: T) {
+    pub fn put<T: 'static>(&mut self, value: T) {
         self.slot = Slot::new(value);
     }
 }
 
 /// How long to wait.
 #[derive(Clone, Copy)]
-pub(crate) enum Patience {
+pub enum Patience {
     None,
     For(Duration),
     Endless,
@@ -164,4 +164,4 @@ pub(crate) enum Patience {
 
 /// Which case it was, and what came of it: what was received, nothing (sent), or
 /// the error that was sent or `Closed`.
-pub(crate) type Chosen = (usize, Result<Slot, WaitError>);
+pub type Chosen = (usize, Result<Slot, WaitError>);

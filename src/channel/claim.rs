@@ -16,29 +16,29 @@ const HERE: u32 = 1;
 /// Of case 0; those of the others follow.
 const FIRST: u32 = 2;
 
-pub(crate) struct Claim(AtomicU32);
+pub struct Claim(AtomicU32);
 
 impl Claim {
-    pub(crate) fn new() -> Claim {
+    pub fn new() -> Claim {
         Claim(AtomicU32::new(OPEN))
     }
 
     /// For the select's own thread. False: it is somebody else's.
-    pub(crate) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         self.turn_to(HERE)
     }
 
     /// For who meets the wait of this case, and holds the lock of its channel.
-    pub(crate) fn take_for(&self, case: u32) -> bool {
+    pub fn take_for(&self, case: u32) -> bool {
         self.turn_to(FIRST + case)
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.0.load(Ordering::Acquire) == OPEN
     }
 
     /// Which case was taken from another queue than the thread's own.
-    pub(crate) fn case(&self) -> Option<usize> {
+    pub fn case(&self) -> Option<usize> {
         let word = self.0.load(Ordering::Acquire);
         (word >= FIRST).then(|| (word - FIRST) as usize)
     }

@@ -23,36 +23,36 @@ use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
 
 /// Directions, as in the balance.
-pub(crate) const SEND: i8 = 1;
-pub(crate) const RECEIVE: i8 = -1;
+pub const SEND: i8 = 1;
+pub const RECEIVE: i8 = -1;
 
 /// Whoever comes second gives way to all.
-pub(super) const SCHEDULE_ALL: u8 = 1;
+pub const SCHEDULE_ALL: u8 = 1;
 /// Some in the queue are stand-ins of selecting tasklets.
 const STAND_INS: u8 = 2;
 /// And some of those could be met by another thread first: whoever meets one must have its [claim](stand_in::claim).
 const CLAIMS: u8 = 4;
 
 /// A channel without its type.
-pub(crate) struct Core {
+pub struct Core {
     runtime: *const Runtime,
-    pub(super) head: Cell<*mut Task>,
+    pub head: Cell<*mut Task>,
     tail: Cell<*mut Task>,
     /// Blocked senders, or minus the number of blocked receivers.
-    pub(super) balance: Cell<isize>,
-    pub(super) preference: Cell<i8>,
+    pub balance: Cell<isize>,
+    pub preference: Cell<i8>,
     /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`], [`CLAIMS`].
-    pub(super) mode: Cell<u8>,
-    pub(super) closing: Cell<bool>,
+    pub mode: Cell<u8>,
+    pub closing: Cell<bool>,
     /// The library's own: the channel callback is not called for it.
-    pub(super) private: Cell<bool>,
+    pub private: Cell<bool>,
     /// Stand-ins of selecting tasklets in the queue.
     stand_ins: Cell<u32>,
-    pub(super) user_data: RefCell<Option<Rc<dyn Any>>>,
+    pub user_data: RefCell<Option<Rc<dyn Any>>>,
 }
 
 impl Core {
-    pub(crate) fn new() -> Core {
+    pub fn new() -> Core {
         let runtime = Runtime::get();
         runtime.channel_made();
         Core {
@@ -71,18 +71,18 @@ impl Core {
 
     /// Has its thread ended?
     #[inline(always)]
-    pub(crate) fn has_no_thread(&self) -> bool {
+    pub fn has_no_thread(&self) -> bool {
         self.runtime().hooks() & HOOK_ENDED != 0
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
+    pub fn runtime(&self) -> &Runtime {
         // SAFETY: a runtime outlives its channels (`channel_made`).
         unsafe { &*self.runtime }
     }
 
     /// Does a partner wait for an operation of direction `dir`?
     #[inline(always)]
-    pub(crate) fn partner_waits(&self, dir: i8) -> bool {
+    pub fn partner_waits(&self, dir: i8) -> bool {
         if dir == SEND {
             self.balance.get() < 0
         } else {
@@ -93,7 +93,7 @@ impl Core {
     /// Does a partner wait for an operation of direction `dir`? It is the caller's then: nobody else meets it any more. The operation
     /// follows, or [`let_go`](Core::let_go) if it fails.
     #[inline(always)]
-    pub(crate) fn secure(&self, dir: i8) -> bool {
+    pub fn secure(&self, dir: i8) -> bool {
         self.partner_waits(dir) && (self.mode.get() & CLAIMS == 0 || self.claim_first(dir))
     }
 
@@ -116,7 +116,7 @@ impl Core {
     /// The operation that the first of the queue was [secured](Core::secure) for has failed, if that is so.
     #[cold]
     #[inline(never)]
-    pub(crate) fn let_go(&self) {
+    pub fn let_go(&self) {
         let (head, runtime) = (self.head.get(), self.runtime());
         // What is refused in a channel callback lets go of what it has taken itself, not of what the operation outside has.
         let mine = match runtime.in_channel_callback.get() {
@@ -133,7 +133,7 @@ impl Core {
 
     /// Takes out those whom another thread has met, so that the balance is right.
     #[inline]
-    pub(crate) fn settle(&self) {
+    pub fn settle(&self) {
         if self.mode.get() & CLAIMS != 0 {
             self.take_out_met();
         }
@@ -235,7 +235,7 @@ impl Core {
     ///
     /// # Safety
     /// It is in no queue.
-    pub(crate) unsafe fn push_stand_in(&self, stand_in: *mut Task, dir: i8) {
+    pub unsafe fn push_stand_in(&self, stand_in: *mut Task, dir: i8) {
         // SAFETY: the caller's promise.
         unsafe { self.push(stand_in, dir) };
         self.stand_ins.set(self.stand_ins.get() + 1);
@@ -252,7 +252,7 @@ impl Core {
     ///
     /// # Safety
     /// It is in this queue.
-    pub(crate) unsafe fn take_stand_in(&self, stand_in: *mut Task) {
+    pub unsafe fn take_stand_in(&self, stand_in: *mut Task) {
         // SAFETY: the caller's promise.
         unsafe { self.take(stand_in) };
         self.stand_ins.set(self.stand_ins.get() - 1);
@@ -261,17 +261,17 @@ impl Core {
         }
     }
 
-    pub(crate) fn head(&self) -> *mut Task {
+    pub fn head(&self) -> *mut Task {
         self.head.get()
     }
 
-    pub(crate) fn closing(&self) -> bool {
+    pub fn closing(&self) -> bool {
         self.closing.get()
     }
 
     /// Takes over the value of the sender that has waited longest, and queues the
     /// sender; nobody switches, no callback is called. `None` when nobody sends.
-    pub(crate) fn collect(&self) -> Option<Slot> {
+    pub fn collect(&self) -> Option<Slot> {
         if !self.secure(RECEIVE) {
             return None;
         }
@@ -288,7 +288,7 @@ impl Core {
     /// Gives `value` to the receiver that has waited longest, and queues it; nobody
     /// switches, no callback is called, and the caller's slot is left alone, whatever
     /// was thrown at the caller meanwhile. False, and `value` is dropped: nobody waits.
-    pub(crate) fn serve(&self, value: Slot) -> bool {
+    pub fn serve(&self, value: Slot) -> bool {
         if !self.secure(SEND) {
             return false;
         }
@@ -325,7 +325,7 @@ impl Core {
 
     /// Closes, and lets the waits of all who wait fail with [`Error::Closed`].
     /// Returns how many.
-    pub(crate) fn close_and_wake(&self) -> usize {
+    pub fn close_and_wake(&self) -> usize {
         self.closing.set(true);
         let runtime = self.runtime();
         let mut lost = Vec::new();
@@ -353,7 +353,7 @@ impl Core {
 
     /// The channel callback, for who is about to [serve](Core::serve): sees `slot` as that of
     /// the running tasklet; answers what is in it then.
-    pub(crate) fn show(&self, mut slot: Slot) -> (Result<()>, Slot) {
+    pub fn show(&self, mut slot: Slot) -> (Result<()>, Slot) {
         let runtime = self.runtime();
         if runtime.hooks() & HOOK_CHANNEL == 0 {
             return (Ok(()), slot);
@@ -369,7 +369,7 @@ impl Core {
     }
 
     /// The channel callback, for a select: before it blocks.
-    pub(crate) fn announce(&self, runtime: &Runtime, me: *mut Task, dir: i8) -> Result<()> {
+    pub fn announce(&self, runtime: &Runtime, me: *mut Task, dir: i8) -> Result<()> {
         if runtime.hooks() & HOOK_CHANNEL == 0 {
             return Ok(());
         }
@@ -382,7 +382,7 @@ impl Core {
 
     /// An operation whose partner waits: `slot` is what to send (or empty, to
     /// receive); returns what was received (or nothing).
-    pub(crate) fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
+    pub fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -421,7 +421,7 @@ impl Core {
     }
 
     #[inline(always)]
-    pub(crate) fn send<T: 'static, E: From<WaitError>>(&self, value: T) -> Result<(), E> {
+    pub fn send<T: 'static, E: From<WaitError>>(&self, value: T) -> Result<(), E> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: `me` is running and its slot is empty when it is written.
@@ -435,7 +435,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn send_bomb<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
+    pub fn send_bomb<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -450,7 +450,7 @@ impl Core {
     }
 
     #[inline(always)]
-    pub(crate) fn receive<T: 'static, E: From<WaitError>>(&self) -> Result<T, E> {
+    pub fn receive<T: 'static, E: From<WaitError>>(&self) -> Result<T, E> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -468,7 +468,7 @@ impl Core {
 impl Core {
     /// Blocks the running tasklet until somebody wakes it, as a sender or as a receiver.
     /// Whether anything came with that does not matter.
-    pub(crate) fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
+    pub fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: as `send`.
@@ -801,7 +801,7 @@ fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Resul
 ///
 /// # Safety
 /// `me` is the running tasklet.
-pub(crate) unsafe fn call_back(
+pub unsafe fn call_back(
     runtime: &Runtime,
     me: *mut Task,
     id: usize,
@@ -831,7 +831,7 @@ pub(crate) unsafe fn call_back(
 /// # Safety
 /// `task` is blocked.
 #[inline(never)]
-pub(crate) unsafe fn unlink(task: *mut Task) {
+pub unsafe fn unlink(task: *mut Task) {
     // SAFETY: a blocked task's channel is alive: its frames hold it.
     unsafe {
         if (*task).is(flag::SELECTING) {

@@ -9,16 +9,16 @@
 //! | `case`, `wait` | one of several operations: what it is about, and how to wait for it |
 //! | `queue` | channels with a queue of values |
 
-pub(crate) mod case;
-pub(crate) mod claim;
+pub mod case;
+pub mod claim;
 mod core;
 /// What `claim` is made of; `models/` has others.
 mod prim {
-    pub(super) use ::core::sync::atomic::{AtomicU32, Ordering};
+    pub use ::core::sync::atomic::{AtomicU32, Ordering};
 }
-pub(crate) mod queue;
-pub(crate) mod stand_in;
-pub(crate) mod wait;
+pub mod queue;
+pub mod stand_in;
+pub mod wait;
 
 use ::core::any::Any;
 use ::core::fmt;
@@ -29,9 +29,9 @@ use alloc::vec::Vec;
 
 use self::case::{Receivable, Sendable, Target, Targeted};
 #[cfg(feature = "std")]
-pub(crate) use self::core::call_back;
+pub use self::core::call_back;
 use self::core::SCHEDULE_ALL;
-pub(crate) use self::core::{unlink, Core, RECEIVE, SEND};
+pub use self::core::{unlink, Core, RECEIVE, SEND};
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;

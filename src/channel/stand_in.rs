@@ -39,7 +39,7 @@ use crate::core::value::{Slot, TaskSlot};
 /// # Safety
 /// A live task or stand-in.
 #[inline]
-pub(crate) unsafe fn whose(task: *mut Task) -> *mut Task {
+pub unsafe fn whose(task: *mut Task) -> *mut Task {
     // SAFETY: the caller's promise; a stand-in keeps its tasklet in `sp`.
     unsafe {
         if (*task).is(flag::STAND_IN) {
@@ -60,7 +60,7 @@ unsafe fn first_of(stand_in: *mut Task) -> *mut Task {
 ///
 /// # Safety
 /// A stand-in in a queue.
-pub(crate) unsafe fn waits(stand_in: *mut Task) -> bool {
+pub unsafe fn waits(stand_in: *mut Task) -> bool {
     // SAFETY: the caller's promise; the tasklet is live while its stand-ins are.
     unsafe {
         let task = whose(stand_in);
@@ -72,7 +72,7 @@ pub(crate) unsafe fn waits(stand_in: *mut Task) -> bool {
 ///
 /// # Safety
 /// A stand-in.
-pub(crate) unsafe fn claim_of<'a>(stand_in: *mut Task) -> Option<&'a Claim> {
+pub unsafe fn claim_of<'a>(stand_in: *mut Task) -> Option<&'a Claim> {
     // SAFETY: what a first stand-in has for a window is its select's claim, which `StandIns` keeps
     // until they are gone.
     unsafe { (*first_of(stand_in)).window.cast::<Claim>().as_ref() }
@@ -82,7 +82,7 @@ pub(crate) unsafe fn claim_of<'a>(stand_in: *mut Task) -> Option<&'a Claim> {
 ///
 /// # Safety
 /// A stand-in.
-pub(crate) unsafe fn has_claim(stand_in: *mut Task) -> bool {
+pub unsafe fn has_claim(stand_in: *mut Task) -> bool {
     // SAFETY: the caller's promise.
     unsafe { claim_of(stand_in).is_some() }
 }
@@ -91,7 +91,7 @@ pub(crate) unsafe fn has_claim(stand_in: *mut Task) -> bool {
 ///
 /// # Safety
 /// A task in a channel's queue.
-pub(crate) unsafe fn claim(task: *mut Task) -> bool {
+pub unsafe fn claim(task: *mut Task) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         if !(*task).is(flag::STAND_IN) || (*task).is(flag::HELD) {
@@ -117,7 +117,7 @@ pub(crate) unsafe fn claim(task: *mut Task) -> bool {
 ///
 /// # Safety
 /// A task in a channel's queue.
-pub(crate) unsafe fn can_be_met(task: *mut Task) -> bool {
+pub unsafe fn can_be_met(task: *mut Task) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         !(*task).is(flag::STAND_IN)
@@ -127,7 +127,7 @@ pub(crate) unsafe fn can_be_met(task: *mut Task) -> bool {
 }
 
 /// The select is over, if no other thread has met it. Nobody shall, from now on. False: one has.
-pub(super) unsafe fn close_claim(first: *mut Task) -> bool {
+pub unsafe fn close_claim(first: *mut Task) -> bool {
     // SAFETY: the first stand-in of a select.
     unsafe { claim_of(first).is_none_or(|claim| claim.take()) }
 }
@@ -136,7 +136,7 @@ pub(super) unsafe fn close_claim(first: *mut Task) -> bool {
 ///
 /// # Safety
 /// A stand-in in a queue.
-pub(crate) unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
+pub unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
     // SAFETY: the caller's promise; the reference moves to the run queue.
     unsafe {
         (*first_of(stand_in)).set(flag::ANEW);
@@ -146,7 +146,7 @@ pub(crate) unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
     }
 }
 
-pub(super) unsafe fn leave_channels(first: *mut Task) {
+pub unsafe fn leave_channels(first: *mut Task) {
     // SAFETY: `refs` elements; whatever is in a queue has its channel set.
     unsafe {
         for i in 0..(*first).refs as usize {
@@ -163,7 +163,7 @@ pub(super) unsafe fn leave_channels(first: *mut Task) {
 ///
 /// # Safety
 /// `SELECTING`.
-pub(crate) unsafe fn withdraw(task: *mut Task) {
+pub unsafe fn withdraw(task: *mut Task) {
     // SAFETY: the caller's promise: `next` is the first stand-in.
     unsafe {
         let first = core::mem::replace(&mut (*task).next, core::ptr::null_mut());
@@ -178,7 +178,7 @@ pub(crate) unsafe fn withdraw(task: *mut Task) {
 ///
 /// # Safety
 /// A stand-in in a queue.
-pub(crate) unsafe fn met(stand_in: *mut Task) -> bool {
+pub unsafe fn met(stand_in: *mut Task) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         (*stand_in).set(flag::MET);
@@ -202,7 +202,7 @@ unsafe fn end(stand_in: *mut Task) -> bool {
 ///
 /// # Safety
 /// The first stand-in of a select that is not over.
-pub(super) unsafe fn expire(runtime: &Runtime, first: *mut ()) {
+pub unsafe fn expire(runtime: &Runtime, first: *mut ()) {
     let first = first.cast::<Task>();
     // SAFETY: the caller's promise; the reference moves to the run queue.
     unsafe {
@@ -218,8 +218,8 @@ pub(super) unsafe fn expire(runtime: &Runtime, first: *mut ()) {
 
 /// The stand-ins of a select, and the entry of its timeout. They leave their
 /// queues when this is dropped.
-pub(crate) struct StandIns<'a> {
-    pub(crate) runtime: &'a Runtime,
+pub struct StandIns<'a> {
+    pub runtime: &'a Runtime,
     tasks: *mut [Task],
     timeout: Option<Key>,
     /// What other threads know of the select: its claim is in there.
@@ -228,7 +228,7 @@ pub(crate) struct StandIns<'a> {
 
 impl<'a> StandIns<'a> {
     /// Takes over the values to send.
-    pub(crate) fn new(runtime: &'a Runtime, me: *mut Task, cases: &mut [Case]) -> StandIns<'a> {
+    pub fn new(runtime: &'a Runtime, me: *mut Task, cases: &mut [Case]) -> StandIns<'a> {
         // At least one: the first knows the select.
         let count = cases.len().max(1);
         let tasks: Box<[Task]> = (0..count)
@@ -251,7 +251,7 @@ impl<'a> StandIns<'a> {
         }
     }
 
-    pub(crate) fn first(&self) -> *mut Task {
+    pub fn first(&self) -> *mut Task {
         self.tasks.cast()
     }
 
@@ -259,49 +259,49 @@ impl<'a> StandIns<'a> {
     ///
     /// # Safety
     /// `claim` lives as long as `shared` does.
-    pub(crate) unsafe fn share(&mut self, claim: *const Claim, shared: Arc<dyn Any>) {
+    pub unsafe fn share(&mut self, claim: *const Claim, shared: Arc<dyn Any>) {
         // SAFETY: ours, in no queue. `shared` stays until they are gone.
         unsafe { (*self.first()).window = claim.cast() };
         self.shared = Some(shared);
     }
 
     /// What the stand-in of a case holds.
-    pub(crate) fn slot(&mut self, case: usize) -> &mut TaskSlot {
+    pub fn slot(&mut self, case: usize) -> &mut TaskSlot {
         // SAFETY: ours; one for each case.
         unsafe { &mut (*self.tasks)[case].slot }
     }
 
-    pub(crate) fn flag(&mut self, case: usize, flag: u32) {
+    pub fn flag(&mut self, case: usize, flag: u32) {
         // SAFETY: as `slot`.
         unsafe { (*self.tasks)[case].set(flag) };
     }
 
     /// Which one has met a partner.
-    pub(crate) fn met(&self) -> Option<usize> {
+    pub fn met(&self) -> Option<usize> {
         // SAFETY: ours; only flags are read.
         unsafe { (0..self.tasks.len()).find(|&i| (*self.first().add(i)).is(flag::MET)) }
     }
 
-    pub(crate) fn expired(&self) -> bool {
+    pub fn expired(&self) -> bool {
         // SAFETY: as `met`.
         unsafe { (*self.first()).is(flag::EXPIRED) }
     }
 
     /// Must the select begin anew?
-    pub(crate) fn anew(&self) -> bool {
+    pub fn anew(&self) -> bool {
         // SAFETY: as `met`.
         unsafe { (*self.first()).is(flag::ANEW) }
     }
 
     /// Is there no more to wait for?
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         // SAFETY: as `met`.
         let first = unsafe { (*self.first()).flags };
         first & (flag::EXPIRED | flag::ANEW) != 0 || self.met().is_some()
     }
 
     /// Puts the stand-ins into the queues of the channels.
-    pub(crate) fn enter(&self, cases: &[Case]) {
+    pub fn enter(&self, cases: &[Case]) {
         for (i, case) in cases.iter().enumerate() {
             if let Some(core) = case.near() {
                 // SAFETY: ours, in no queue.
@@ -312,7 +312,7 @@ impl<'a> StandIns<'a> {
 
     /// The select is over: out of all queues, and the values that were not sent
     /// go back. Returns what the case that was met holds.
-    pub(crate) fn close(&mut self, cases: &mut [Case]) -> Option<(usize, Slot)> {
+    pub fn close(&mut self, cases: &mut [Case]) -> Option<(usize, Slot)> {
         self.leave();
         let met = self.met();
         let mut outcome = None;
@@ -329,7 +329,7 @@ impl<'a> StandIns<'a> {
     }
 
     /// From now on the select ends at the deadline.
-    pub(crate) fn limit(&mut self, deadline: u64) {
+    pub fn limit(&mut self, deadline: u64) {
         // SAFETY: the entry is cancelled before the stand-ins go.
         self.timeout = Some(unsafe {
             let first = self.first().cast();
@@ -337,7 +337,7 @@ impl<'a> StandIns<'a> {
         });
     }
 
-    pub(crate) fn leave(&mut self) {
+    pub fn leave(&mut self) {
         if let Some(key) = self.timeout.take() {
             self.runtime.deadlines.cancel(key);
         }

@@ -31,11 +31,7 @@ fn roll(runtime: &Runtime, count: usize) -> usize {
 }
 
 /// Of so many cases one that is `good`: the first, or any, with equal chances.
-pub(crate) fn pick(
-    count: usize,
-    ordered: bool,
-    mut good: impl FnMut(usize) -> bool,
-) -> Option<usize> {
+pub fn pick(count: usize, ordered: bool, mut good: impl FnMut(usize) -> bool) -> Option<usize> {
     if ordered {
         return (0..count).find(|&i| good(i));
     }
@@ -53,7 +49,7 @@ pub(crate) fn pick(
 }
 
 /// Errors: a channel has no thread any more, or is to be sent to and received from.
-pub(crate) fn check(cases: &[Case]) -> Result<(), WaitError> {
+pub fn check(cases: &[Case]) -> Result<(), WaitError> {
     for (i, case) in cases.iter().enumerate() {
         if case.near().is_some_and(Core::has_no_thread) {
             return Err(WaitError::own(StateError::NoThread));
@@ -68,11 +64,7 @@ pub(crate) fn check(cases: &[Case]) -> Result<(), WaitError> {
 
 /// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
-pub(crate) fn perform(
-    cases: &mut [Case],
-    ordered: bool,
-    patience: Patience,
-) -> Result<Chosen, WaitError> {
+pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     check(cases)?;
     thrown::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
     while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
@@ -102,7 +94,7 @@ pub(crate) fn perform(
 }
 
 /// Until when it waits, if it may wait.
-pub(crate) fn deadline(
+pub fn deadline(
     runtime: &Runtime,
     patience: Patience,
     cases: &[Case],
@@ -118,7 +110,7 @@ pub(crate) fn deadline(
 }
 
 /// May the running tasklet wait? Takes what somebody has put into its slot by hand.
-pub(crate) fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
+pub fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
     // SAFETY: the running tasklet.
     unsafe {
         if (*me).is(flag::BLOCK_TRAP) {
@@ -131,7 +123,7 @@ pub(crate) fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
 
 /// As with the other channel operations: what somebody had put into the slot by hand
 /// comes back when the operation fails.
-pub(crate) fn put_back(me: *mut Task, kept: Slot, failed: bool) {
+pub fn put_back(me: *mut Task, kept: Slot, failed: bool) {
     // SAFETY: the running tasklet.
     unsafe {
         if failed && (*me).slot.is_empty() {
@@ -143,7 +135,7 @@ pub(crate) fn put_back(me: *mut Task, kept: Slot, failed: bool) {
 }
 
 /// Waits until the select is over.
-pub(crate) fn wait(
+pub fn wait(
     runtime: &Runtime,
     me: *mut Task,
     stand_ins: &mut StandIns<'_>,
@@ -163,7 +155,7 @@ pub(crate) fn wait(
 }
 
 /// What came of a wait, and of the case that was met.
-pub(crate) fn conclude(
+pub fn conclude(
     done: Result<(), WaitError>,
     outcome: Option<(usize, Slot)>,
     expired: bool,
@@ -187,7 +179,7 @@ pub(crate) fn conclude(
 }
 
 /// `case` is ready, and [secured](Case::secure).
-pub(crate) fn exchange(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
+pub fn exchange(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
     if let Some(queue) = case.ready_queue().cloned() {
         return queue.pass(&mut case.slot, case.direction);
     }
@@ -321,7 +313,7 @@ fn drive(
 /// Something is thrown at `task`, which is another than the running one. If it drives
 /// the loop and lets the others run, its wait is over now, not only when its turn
 /// comes: nobody shall meet it any more.
-pub(crate) fn interrupt(runtime: &Runtime, task: *mut Task) {
+pub fn interrupt(runtime: &Runtime, task: *mut Task) {
     let mut drives = runtime.drives.borrow_mut();
     // The last of them: an earlier one waits for a later one to return.
     // SAFETY: those in there are of selects that are not over.
@@ -374,7 +366,7 @@ impl Drop for Driving<'_> {
 /// [the last one](drive). Returns the slot, and what to do with it: true, a partner has
 /// come, and brought it; false, the caller can or must block now. An error: what was
 /// thrown, or why it cannot wait.
-pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, WaitError>) {
+pub fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, WaitError>) {
     let runtime = Runtime::get();
     let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut []);
     let first = stand_ins.first();
@@ -396,7 +388,7 @@ pub(crate) fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<boo
 /// One operation with a timeout. When it fails, what was not sent is in `slot`.
 #[cold]
 #[inline(never)]
-pub(crate) fn one(
+pub fn one(
     core: &Rc<Core>,
     direction: i8,
     slot: &mut Slot,

@@ -30,11 +30,11 @@ struct Newborn {
 
 /// A function that may be sent to another thread before it has started.
 #[cfg(feature = "std")]
-pub(crate) type Body = Box<dyn FnOnce() -> Result<()> + Send>;
+pub type Body = Box<dyn FnOnce() -> Result<()> + Send>;
 
 /// The body of `f`.
 #[cfg(feature = "std")]
-pub(crate) fn body<F, R>(f: F) -> Body
+pub fn body<F, R>(f: F) -> Body
 where
     F: FnOnce() -> R + Send + 'static,
     R: Outcome,
@@ -174,7 +174,7 @@ impl Task {
     ///
     /// # Safety
     /// `task` is not alive and not the running tasklet.
-    pub(crate) unsafe fn reclaim(task: *mut Task) {
+    pub unsafe fn reclaim(task: *mut Task) {
         // SAFETY: the caller's promise; nothing refers to the memory given back.
         unsafe {
             let runtime = Runtime::of(task);
@@ -328,7 +328,7 @@ impl Task {
     /// # Safety
     /// `BOUND` and `SENDABLE`; in no queue.
     #[cfg(feature = "std")]
-    pub(crate) unsafe fn take_body(task: *mut Task) -> Body {
+    pub unsafe fn take_body(task: *mut Task) -> Body {
         // SAFETY: the flags say that a `Body` is there that never ran; it is moved
         // out once.
         unsafe {
@@ -344,7 +344,7 @@ impl Task {
     /// # Safety
     /// `task` is neither bound nor alive.
     #[cfg(feature = "std")]
-    pub(crate) unsafe fn put_body(task: *mut Task, body: &mut Option<Body>) -> Result<()> {
+    pub unsafe fn put_body(task: *mut Task, body: &mut Option<Body>) -> Result<()> {
         // SAFETY: the caller's promise.
         unsafe {
             if body.is_some() {
@@ -361,7 +361,7 @@ impl Task {
     /// The tasklet is about to run for the first time: the body is its own
     /// to drop from now on.
     #[inline(always)]
-    pub(crate) fn started(&mut self) {
+    pub fn started(&mut self) {
         self.write_flags(self.flags & !flag::BOUND | flag::STARTED);
     }
 }

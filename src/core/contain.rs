@@ -8,7 +8,7 @@ use crate::machine::os;
 const ROUNDS: u32 = 10;
 
 /// Drops what was in a slot that an operation has used: its panic is not the business of who waited.
-pub(crate) fn drop_used(slot: Slot) {
+pub fn drop_used(slot: Slot) {
     if !slot.is_empty() {
         contain("a destructor of what was in a transfer slot", || drop(slot));
     }
@@ -19,11 +19,11 @@ pub(crate) fn drop_used(slot: Slot) {
 /// So are destructors of what one operation lost while it has something of somebody else's to return.
 /// If they may panic, they run before that is returned, not at the end of the scope: Rust leaks what a
 /// function returns if the destructor of a local panics then.
-pub(crate) fn contain(what: &str, f: impl FnOnce()) {
+pub fn contain(what: &str, f: impl FnOnce()) {
     contain_as(format_args!("{what}"), f);
 }
 
-pub(crate) fn contain_as(what: core::fmt::Arguments<'_>, f: impl FnOnce()) {
+pub fn contain_as(what: core::fmt::Arguments<'_>, f: impl FnOnce()) {
     let called = os::catch(|| {
         f();
         Ok(())

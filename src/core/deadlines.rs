@@ -13,7 +13,7 @@ use crate::error::{Result, StateError};
 pub type Clock = fn() -> u64;
 
 /// The clock and the queue of a thread.
-pub(crate) struct Deadlines {
+pub struct Deadlines {
     clock: Cell<Option<Clock>>,
     /// What the host's clock said last.
     last: Cell<u64>,
@@ -44,15 +44,15 @@ enum Entry {
 }
 
 /// Who is told when a deadline has come.
-pub(crate) trait Due {
+pub trait Due {
     fn is_due(&self);
 }
 
 /// Where an entry is in the queue.
-pub(crate) type Key = (u64, u64);
+pub type Key = (u64, u64);
 
 impl Deadlines {
-    pub(crate) fn new() -> Deadlines {
+    pub fn new() -> Deadlines {
         Deadlines {
             clock: Cell::new(None),
             last: Cell::new(0),
@@ -64,7 +64,7 @@ impl Deadlines {
     }
 
     /// Nanoseconds; an error when there is no clock.
-    pub(crate) fn now(&self) -> Result<u64> {
+    pub fn now(&self) -> Result<u64> {
         match self.clock.get() {
             Some(clock) => Ok(self.ask(clock)),
             None => system().ok_or(StateError::NoClock.into()),
@@ -86,7 +86,7 @@ impl Deadlines {
     }
 
     /// When `time` from now is; `None` when the clock cannot tell: never.
-    pub(crate) fn after(&self, time: Duration) -> Result<Option<u64>> {
+    pub fn after(&self, time: Duration) -> Result<Option<u64>> {
         let now = self.now()?;
         let time = u64::try_from(time.as_nanos()).ok();
         Ok(time.and_then(|time| now.checked_add(time)))
@@ -96,7 +96,7 @@ impl Deadlines {
     ///
     /// # Safety
     /// `f` may be called with it until the entry is cancelled.
-    pub(crate) unsafe fn call(
+    pub unsafe fn call(
         &self,
         deadline: u64,
         f: unsafe fn(&Runtime, *mut ()),
@@ -108,32 +108,32 @@ impl Deadlines {
     }
 
     /// Has somebody told at the deadline, under a [key](Deadlines::key) that is not in use.
-    pub(crate) fn tell(&self, key: Key, whom: Rc<dyn Due>) {
+    pub fn tell(&self, key: Key, whom: Rc<dyn Due>) {
         self.queue.borrow_mut().insert(key, Entry::Tell(whom));
     }
 
     /// Gives the thread another clock; returns the old one.
-    pub(crate) fn set_clock(&self, clock: Option<Clock>) -> Option<Clock> {
+    pub fn set_clock(&self, clock: Option<Clock>) -> Option<Clock> {
         self.clock.replace(clock)
     }
 
     /// A key that nobody has yet.
-    pub(crate) fn key(&self, deadline: u64) -> Key {
+    pub fn key(&self, deadline: u64) -> Key {
         (deadline, self.made.replace(self.made.get() + 1))
     }
 
-    pub(crate) fn cancel(&self, key: Key) {
+    pub fn cancel(&self, key: Key) {
         let entry = self.queue.borrow_mut().remove(&key);
         // It may hold a tasklet's last handle.
         drop(entry);
     }
 
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.queue.borrow().len()
     }
 
     /// Until the next deadline.
-    pub(crate) fn next(&self) -> Option<Duration> {
+    pub fn next(&self) -> Option<Duration> {
         let at = self.queue.borrow().first_key_value()?.0 .0;
         let now = self.now().ok()?;
         Some(Duration::from_nanos(at.saturating_sub(now)))
@@ -142,7 +142,7 @@ impl Deadlines {
     /// For how long the main loop may sleep, as far as deadlines go; `None`: none will come up while the clock
     /// stands still.
     #[cfg(feature = "std")]
-    pub(crate) fn rest(&self) -> Option<Duration> {
+    pub fn rest(&self) -> Option<Duration> {
         let left = self.next()?;
         if left.is_zero() || self.clock.get().is_none() {
             return Some(left);
@@ -162,7 +162,7 @@ impl Deadlines {
     }
 
     /// Ends the waits whose time has come; none of their tasklets runs yet.
-    pub(crate) fn fire(&self, runtime: &Runtime) -> usize {
+    pub fn fire(&self, runtime: &Runtime) -> usize {
         if self.queue.borrow().is_empty() {
             return 0;
         }

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// The caller owns the reference, and user code may run now: with the last
 /// reference the transfer slot is dropped, and a tasklet that is alive is killed.
 #[inline]
-pub(crate) unsafe fn release(task: *mut Task) {
+pub unsafe fn release(task: *mut Task) {
     // SAFETY: a counted reference keeps the task's cell.
     unsafe {
         (*task).refs -= 1;
@@ -24,7 +24,7 @@ pub(crate) unsafe fn release(task: *mut Task) {
 }
 
 /// How often a forgotten tasklet is killed before it is given up.
-pub(crate) const KILLS: u32 = 10;
+pub const KILLS: u32 = 10;
 
 /// `CONTAIN`: no panic of a user's code comes out.
 #[inline(never)]
@@ -88,7 +88,7 @@ unsafe fn drop_unrun(task: *mut Task) {
 /// # Safety
 /// As [`release`]; `task` is not the running tasklet.
 #[inline]
-pub(crate) unsafe fn bury(task: *mut Task) {
+pub unsafe fn bury(task: *mut Task) {
     // SAFETY: the caller's promise.
     unsafe {
         vacate(task);
@@ -101,7 +101,7 @@ pub(crate) unsafe fn bury(task: *mut Task) {
 /// # Safety
 /// As [`release`].
 #[inline]
-pub(crate) unsafe fn let_go(task: *mut Task) {
+pub unsafe fn let_go(task: *mut Task) {
     // SAFETY: the caller's promise.
     unsafe {
         (*task).refs -= 1;
@@ -117,7 +117,7 @@ pub(crate) unsafe fn let_go(task: *mut Task) {
 /// # Safety
 /// A live task that is not running, and is on no stack of its own if it is not alive.
 #[inline]
-pub(crate) unsafe fn vacate(task: *mut Task) {
+pub unsafe fn vacate(task: *mut Task) {
     // SAFETY: the caller's promise.
     unsafe {
         if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
@@ -162,7 +162,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
 ///
 /// # Safety
 /// `task` was live, its count is 0, and user code may run now.
-pub(crate) unsafe fn last_reference(task: *mut Task) {
+pub unsafe fn last_reference(task: *mut Task) {
     // SAFETY: the caller's promise is that of `release_last`.
     unsafe { release_last::<false>(task) };
 }

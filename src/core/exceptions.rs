@@ -14,7 +14,7 @@ use crate::machine::arch::EhGlobals;
 use crate::machine::exceptions::{self, Globals, Saved};
 
 /// Makes a C++ runtime known, or counts once more. False when there is no room for it.
-pub(crate) fn add(globals: Globals) -> bool {
+pub fn add(globals: Globals) -> bool {
     let new = exceptions::add(globals);
     if new == Some(true) {
         table::set_hook_of_all(HOOK_RUNTIMES);
@@ -23,7 +23,7 @@ pub(crate) fn add(globals: Globals) -> bool {
 }
 
 /// Takes back what [`add`] has done. False if it has not.
-pub(crate) fn remove(globals: Globals) -> bool {
+pub fn remove(globals: Globals) -> bool {
     let last = exceptions::remove(globals);
     if last == Some(true) {
         table::set_hook_of_all(HOOK_RUNTIMES);
@@ -32,7 +32,7 @@ pub(crate) fn remove(globals: Globals) -> bool {
 }
 
 /// Asks all C++ runtimes for their words of the calling thread, whose runtime this is.
-pub(crate) fn look(runtime: &Runtime) {
+pub fn look(runtime: &Runtime) {
     // Before the list is read: who changes it later sets the hook again.
     runtime.set_hook(HOOK_RUNTIMES, false);
     exceptions::of_this_thread(|found| {
@@ -49,7 +49,7 @@ pub(crate) fn look(runtime: &Runtime) {
 /// When a word at [`Runtime::eh`] says so: is an exception of a C++ runtime on its way?
 #[cold]
 #[inline(never)]
-pub(crate) fn on_the_way(runtime: &Runtime) -> bool {
+pub fn on_the_way(runtime: &Runtime) -> bool {
     // SAFETY: words of this thread.
     runtime
         .words
@@ -62,7 +62,7 @@ pub(crate) fn on_the_way(runtime: &Runtime) -> bool {
 ///
 /// # Safety
 /// Live tasks of the runtime; `prev` gives way to `next`.
-pub(crate) unsafe fn exchange(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+pub unsafe fn exchange(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     // SAFETY: the caller's promise; words of this thread.
     unsafe {
         let all = runtime.words.borrow();

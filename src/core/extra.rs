@@ -22,31 +22,31 @@ use crate::machine::fiber::Fiber;
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
 /// What few tasklets need.
-pub(crate) struct Extra {
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) exceptions: Exceptions,
-    pub(crate) fp: FpEnv,
+pub struct Extra {
+    pub name: Option<Box<str>>,
+    pub exceptions: Exceptions,
+    pub fp: FpEnv,
     /// Size of the own stack in bytes; 0 is the default of the settings.
-    pub(crate) stack_size: usize,
+    pub stack_size: usize,
     /// Frames that spills moved to the heap, and how many bytes they are.
-    pub(crate) spilled: *mut Spilled,
-    pub(crate) spilled_bytes: usize,
+    pub spilled: *mut Spilled,
+    pub spilled_bytes: usize,
     /// With `SEGMENT`: the lowest address that is needed of the window, and the
     /// bounds of the segment.
-    pub(crate) low: usize,
-    pub(crate) segment: Range<usize>,
+    pub low: usize,
+    pub segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
-    pub(crate) locals: Vec<(usize, Rc<dyn Any>)>,
+    pub locals: Vec<(usize, Rc<dyn Any>)>,
     /// Its number in `sync`; 0: it has none yet. Not a value like those: their destructors
     /// need it, in whatever order.
     #[cfg(feature = "std")]
-    pub(crate) number: u64,
+    pub number: u64,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
-    pub(crate) fiber: Fiber,
-    pub(crate) user_data: Option<Rc<dyn Any>>,
-    pub(crate) on_error: Option<ErrorHandler>,
-    pub(crate) measured: Option<Box<Measured>>,
-    pub(crate) pending: Pending,
+    pub fiber: Fiber,
+    pub user_data: Option<Rc<dyn Any>>,
+    pub on_error: Option<ErrorHandler>,
+    pub measured: Option<Box<Measured>>,
+    pub pending: Pending,
 }
 
 impl Extra {
@@ -73,15 +73,15 @@ impl Extra {
 }
 
 /// What is [thrown](crate::core::thrown) at a tasklet and waits to be told.
-pub(crate) struct Pending {
+pub struct Pending {
     /// How many guests run on its stack, one inside the other.
-    pub(crate) guests: u32,
+    pub guests: u32,
     /// What it has not been told yet, and which level shall be; in the order it came.
-    pub(crate) errors: Vec<(u32, Error)>,
+    pub errors: Vec<(u32, Error)>,
 }
 
 impl Pending {
-    pub(crate) const NONE: Pending = Pending {
+    pub const NONE: Pending = Pending {
         guests: 0,
         errors: Vec::new(),
     };
@@ -125,23 +125,23 @@ impl fmt::Display for Site {
 
 /// Part of a tasklet's `Extra`; nanoseconds of the thread's clock.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Measured {
-    pub(crate) run_time: u64,
-    pub(crate) started: Option<u64>,
-    pub(crate) ended: Option<u64>,
-    pub(crate) site: Option<Site>,
+pub struct Measured {
+    pub run_time: u64,
+    pub started: Option<u64>,
+    pub ended: Option<u64>,
+    pub site: Option<Site>,
 }
 
 /// The frames of a tasklet that a spill moved to the heap; the latest first.
-pub(crate) struct Spilled {
-    pub(crate) before: *mut Spilled,
-    pub(crate) buffer: Buffer,
-    pub(crate) sp: usize,
+pub struct Spilled {
+    pub before: *mut Spilled,
+    pub buffer: Buffer,
+    pub sp: usize,
 }
 
 impl Spilled {
     /// For debuggers: where the fields lie.
-    pub(crate) const BEFORE: usize = core::mem::offset_of!(Spilled, before);
-    pub(crate) const BUFFER: usize = core::mem::offset_of!(Spilled, buffer);
-    pub(crate) const SP: usize = core::mem::offset_of!(Spilled, sp);
+    pub const BEFORE: usize = core::mem::offset_of!(Spilled, before);
+    pub const BUFFER: usize = core::mem::offset_of!(Spilled, buffer);
+    pub const SP: usize = core::mem::offset_of!(Spilled, sp);
 }

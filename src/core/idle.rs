@@ -21,13 +21,13 @@ use crate::error::WaitError;
 /// Is the running tasklet the last one: nobody else is in the queue, and nobody
 /// waits for the queue to be empty?
 #[inline]
-pub(crate) fn is_last(runtime: &Runtime) -> bool {
+pub fn is_last(runtime: &Runtime) -> bool {
     // SAFETY: whom to wake is a live task.
     runtime.queue.len() <= 1 && unsafe { !(*runtime.wakeup()).floating() }
 }
 
 /// Would blocking leave nobody to end the wait? Main cannot tell.
-pub(crate) fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
+pub fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
     me == runtime.main() || is_last(runtime)
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
 /// What was thrown into the caller; what makes a pump fail.
 #[cold]
 #[inline(never)]
-pub(crate) fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Result<bool, WaitError> {
+pub fn until_company(runtime: &Runtime, over: impl Fn() -> bool) -> Result<bool, WaitError> {
     let me = runtime.current();
     loop {
         if over() {

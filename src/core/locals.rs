@@ -7,7 +7,7 @@ use core::any::Any;
 use crate::core::task::Task;
 
 /// The values of a tasklet, by key.
-pub(crate) type Values = Vec<(usize, Rc<dyn Any>)>;
+pub type Values = Vec<(usize, Rc<dyn Any>)>;
 
 /// How often destructors of values may make new ones.
 const ROUNDS: u32 = 10;
@@ -18,7 +18,7 @@ const ROUNDS: u32 = 10;
 /// # Safety
 /// `task` is the running tasklet, with nothing borrowed from it.
 #[cold]
-pub(crate) unsafe fn drop_values(task: *mut Task) -> bool {
+pub unsafe fn drop_values(task: *mut Task) -> bool {
     for round in 0..ROUNDS {
         // SAFETY: a live task; taken out, so that destructors find a list of their own.
         let values = unsafe {

@@ -59,7 +59,7 @@ pub fn statistics() -> bool {
 /// # Safety
 /// Live tasks.
 #[cold]
-pub(crate) unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Task, ending: bool) {
+pub unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Task, ending: bool) {
     let Ok(now) = runtime.deadlines.now() else {
         return;
     };
@@ -81,7 +81,7 @@ pub(crate) unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Tas
 /// A live task.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn bound_at(task: *mut Task, site: Site) {
+pub unsafe fn bound_at(task: *mut Task, site: Site) {
     // SAFETY: the caller's promise.
     let measured = unsafe { (*task).measured() };
     *measured = Measured {
@@ -91,7 +91,7 @@ pub(crate) unsafe fn bound_at(task: *mut Task, site: Site) {
 }
 
 /// The figures of `task`.
-pub(crate) fn of(task: &Task, runtime: &Runtime, current: bool) -> TaskletStats {
+pub fn of(task: &Task, runtime: &Runtime, current: bool) -> TaskletStats {
     let measured = match &task.extra {
         Some(extra) => extra.measured.as_deref().copied().unwrap_or_default(),
         None => Measured::default(),

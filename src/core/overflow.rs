@@ -7,7 +7,7 @@ use crate::machine::os;
 /// Called out of a signal handler: has this thread's running tasklet overflowed its stack,
 /// when `address` faulted and the stack pointer was `sp`? If so, `write` gets a line that says
 /// so. `sp` is 0 where it is not known.
-pub(crate) fn report(address: usize, sp: usize, write: &dyn Fn(&[u8])) -> bool {
+pub fn report(address: usize, sp: usize, write: &dyn Fn(&[u8])) -> bool {
     /// A stack pointer that is farther below a stack has come there in another way.
     const FAR: usize = 64 * 1024 * 1024;
     /// What a frame touches is above its stack pointer, but for a red zone and what a call

@@ -106,7 +106,7 @@ fn turns(runtime: &Runtime) -> u64 {
 ///
 /// # Safety
 /// All live tasks; `next` is queued; `prev`'s save area is at `sp`.
-pub(crate) unsafe fn divert(
+pub unsafe fn divert(
     runtime: &Runtime,
     prev: *mut Task,
     sp: usize,
@@ -162,7 +162,7 @@ pub(crate) unsafe fn divert(
 /// # Safety
 /// `me` is running, alone in the queue, with its save area at `sp`; switching is
 /// allowed.
-pub(crate) unsafe fn divert_alone(runtime: &Runtime, me: *mut Task, sp: usize) -> *mut Task {
+pub unsafe fn divert_alone(runtime: &Runtime, me: *mut Task, sp: usize) -> *mut Task {
     // SAFETY: the caller's promise.
     let next = unsafe { divert(runtime, me, sp, me, false) };
     if next == me {
@@ -226,7 +226,7 @@ pub fn run() -> Result<()> {
 
 /// As [`run`]; the error can tell what was thrown, as by a tasklet that has failed.
 #[inline(always)]
-pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
+pub fn run_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
     if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
         (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
@@ -257,7 +257,7 @@ pub(crate) fn run_or<E: From<WaitError>>() -> Result<(), E> {
 /// # Errors
 /// As [`run`].
 #[cfg(feature = "std")]
-pub(crate) fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
+pub fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     let me = runtime.current();
@@ -325,7 +325,7 @@ pub fn run_with(budget: Budget) -> Result<RunReport> {
     Ok(run_with_or(budget)?)
 }
 
-pub(crate) fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
+pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     let runtime = Runtime::get();
     if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
         (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
@@ -490,7 +490,7 @@ pub fn use_nested_tasklets() -> bool {
 /// # Safety
 /// Both are queued; `me` is running, and another than `task`.
 #[cold]
-pub(crate) unsafe fn flatten(runtime: &Runtime, me: *mut Task, task: *mut Task, behind: bool) {
+pub unsafe fn flatten(runtime: &Runtime, me: *mut Task, task: *mut Task, behind: bool) {
     // SAFETY: taken out of the queue and put back: the references stay.
     unsafe {
         runtime.queue.remove(task);

@@ -46,56 +46,56 @@ pub type ChannelCallback = Rc<dyn Fn(usize, &Tasklet, bool, bool)>;
 /// Everything that belongs to one OS thread. The fields of the hot paths come
 /// first. `repr(C)`: debugger scripts read it.
 #[repr(C)]
-pub(crate) struct Runtime {
+pub struct Runtime {
     /// The running tasklet.
     current: Cell<*mut Task>,
-    pub(crate) queue: RunQueue,
+    pub queue: RunQueue,
     /// See [`after`].
-    pub(crate) after: Cell<u32>,
+    pub after: Cell<u32>,
     /// Which callbacks are set, what else switches have to do, and what forbids
     /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_MAIL`] and
     /// [`HOOK_LOCK`].
-    pub(crate) hooks: AtomicU32,
+    pub hooks: AtomicU32,
     /// The C++ exception globals of this thread, or a stand-in: see [`exceptions`](crate::core::exceptions).
-    pub(crate) eh: Cell<*mut EhGlobals>,
+    pub eh: Cell<*mut EhGlobals>,
     // Not beside the queue's length: compilers then change both as one double word, and that
     // load waits for the stores that were no such thing.
-    pub(crate) switches: Cell<u64>,
+    pub switches: Cell<u64>,
 
     /// Not 0: every switch fails with `SwitchTrap`; see [`HOOK_TRAPPED`].
     trap: Cell<i32>,
     /// Callbacks that are running, in which nobody may switch; see [`HOOK_LOCKED`].
     locked: Cell<u32>,
     /// Who is being switched to, while a schedule callback runs.
-    pub(crate) next: Cell<*mut Task>,
+    pub next: Cell<*mut Task>,
     /// A tasklet that was left for good; released by the next arrival ([`after::LEFT`]).
-    pub(crate) left: Cell<*mut Task>,
+    pub left: Cell<*mut Task>,
     /// Values that nobody will get; dropped by the next arrival ([`after::LOST`]).
-    pub(crate) lost: RefCell<Vec<Slot>>,
-    pub(crate) error: RefCell<Option<Error>>,
+    pub lost: RefCell<Vec<Slot>>,
+    pub error: RefCell<Option<Error>>,
     /// What the routines are to copy, see [`Runtime::exchange`].
     exchange: Cell<Exchange>,
 
     main: Cell<*mut Task>,
     /// The tasklets inside `run`, outermost first; each holds a reference.
-    pub(crate) watchdogs: RefCell<Vec<*mut Task>>,
+    pub watchdogs: RefCell<Vec<*mut Task>>,
     reap: RefCell<Vec<*mut Task>>,
-    pub(crate) zombies: Cell<usize>,
+    pub zombies: Cell<usize>,
 
-    pub(crate) slices: SliceStore,
-    pub(crate) stacks: StackPool,
-    pub(crate) budget: Budget,
+    pub slices: SliceStore,
+    pub stacks: StackPool,
+    pub budget: Budget,
     windows: OnceCell<Box<[Window]>>,
     /// The address of what the host handed in for them.
     lent: Option<usize>,
     next_window: Cell<usize>,
     /// Bytes that eviction and restoring have copied.
-    pub(crate) copied: Cell<u64>,
+    pub copied: Cell<u64>,
 
-    pub(crate) slab: Slab,
+    pub slab: Slab,
     /// For debuggers, which have nothing but memory to look at.
-    pub(crate) link: Link,
-    pub(crate) fibers: Fibers,
+    pub link: Link,
+    pub fibers: Fibers,
     channels: Cell<usize>,
     /// Of those, the library's own.
     private_channels: Cell<usize>,
@@ -103,37 +103,37 @@ pub(crate) struct Runtime {
     ended: Cell<bool>,
     end: Cell<End>,
 
-    pub(crate) thread_fp: Cell<FpEnv>,
-    pub(crate) on_schedule: RefCell<Option<ScheduleCallback>>,
-    pub(crate) on_channel: RefCell<Option<ChannelCallback>>,
-    pub(crate) in_channel_callback: Cell<bool>,
-    pub(crate) on_error: RefCell<Option<ErrorHandler>>,
-    pub(crate) settings: Settings,
+    pub thread_fp: Cell<FpEnv>,
+    pub on_schedule: RefCell<Option<ScheduleCallback>>,
+    pub on_channel: RefCell<Option<ChannelCallback>>,
+    pub in_channel_callback: Cell<bool>,
+    pub on_error: RefCell<Option<ErrorHandler>>,
+    pub settings: Settings,
     /// What is called on the floors above.
-    pub(crate) above: &'static Above,
+    pub above: &'static Above,
     thread_bottom: OnceCell<usize>,
-    pub(crate) thread_id: u64,
-    pub(crate) runs: Runs,
-    pub(crate) deadlines: Deadlines,
+    pub thread_id: u64,
+    pub runs: Runs,
+    pub deadlines: Deadlines,
     /// How much has been [thrown](crate::core::thrown) and not been told yet.
-    pub(crate) thrown: Cell<usize>,
+    pub thrown: Cell<usize>,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
-    pub(crate) since: Cell<u64>,
+    pub since: Cell<u64>,
     /// What selects throw dice with; never 0.
-    pub(crate) dice: Cell<u64>,
+    pub dice: Cell<u64>,
     /// The first stand-ins of those who drive the loop and let others run just now.
-    pub(crate) drives: RefCell<Vec<*mut Task>>,
+    pub drives: RefCell<Vec<*mut Task>>,
     /// Runs, as far as anybody can see, when the thread has ended.
     nobody: UnsafeCell<Task>,
     /// Stands in for the C++ runtime's globals where there is none, or several.
     no_eh: UnsafeCell<EhGlobals>,
     /// The exception globals of all C++ runtimes that are known.
-    pub(crate) words: RefCell<Vec<*mut EhGlobals>>,
+    pub words: RefCell<Vec<*mut EhGlobals>>,
 }
 
 /// How far the end of a thread has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     Not,
     /// Its tasklets are killed, and what it keeps is dropped: user code runs.
     Under,
@@ -144,17 +144,17 @@ pub(crate) enum End {
 /// Numbers of threads; 0 is none.
 static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) fn new_thread_id() -> u64 {
+pub fn new_thread_id() -> u64 {
     NEXT_THREAD.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Runtime {
     /// For debuggers: where `current` lies.
-    pub(crate) const CURRENT: usize = mem::offset_of!(Runtime, current);
+    pub const CURRENT: usize = mem::offset_of!(Runtime, current);
 
     /// The runtime of the calling thread.
     #[inline(always)]
-    pub(crate) fn get<'a>() -> &'a Runtime {
+    pub fn get<'a>() -> &'a Runtime {
         let runtime = os::runtime().cast::<Runtime>();
         if runtime.is_null() {
             return Runtime::made();
@@ -164,7 +164,7 @@ impl Runtime {
     }
 
     /// The runtime of the calling thread, if it has one.
-    pub(crate) fn existing<'a>() -> Option<&'a Runtime> {
+    pub fn existing<'a>() -> Option<&'a Runtime> {
         // SAFETY: as in `get`.
         unsafe { os::runtime().cast::<Runtime>().as_ref() }
     }
@@ -182,13 +182,13 @@ impl Runtime {
     /// # Safety
     /// A live task.
     #[inline(always)]
-    pub(crate) unsafe fn of<'a>(task: *mut Task) -> &'a Runtime {
+    pub unsafe fn of<'a>(task: *mut Task) -> &'a Runtime {
         // SAFETY: the caller says that the task is live, and a runtime outlives its tasks.
         unsafe { &*(*task).runtime.cast::<Runtime>() }
     }
 
     /// A runtime that nobody knows yet, with nobody in it.
-    pub(crate) fn new(settings: Settings, memory: Option<usize>, end: End) -> Runtime {
+    pub fn new(settings: Settings, memory: Option<usize>, end: End) -> Runtime {
         Runtime {
             current: Cell::new(ptr::null_mut()),
             queue: RunQueue::new(),
@@ -247,18 +247,18 @@ impl Runtime {
     }
 
     /// The thread has ended, and there is nothing else to say of it.
-    pub(crate) fn end_hooks(&self) {
+    pub fn end_hooks(&self) {
         self.hooks.store(HOOK_ENDED, Ordering::Relaxed);
     }
 
     /// Which hooks are set: one plain load.
     #[inline(always)]
-    pub(crate) fn hooks(&self) -> u32 {
+    pub fn hooks(&self) -> u32 {
         self.hooks.load(Ordering::Relaxed)
     }
 
     /// Sets or clears one of them; says whether it was set.
-    pub(crate) fn set_hook(&self, hook: u32, on: bool) -> bool {
+    pub fn set_hook(&self, hook: u32, on: bool) -> bool {
         let before = if on {
             self.hooks.fetch_or(hook, Ordering::Relaxed)
         } else {
@@ -268,24 +268,24 @@ impl Runtime {
     }
 
     /// Where the stand-in for a C++ runtime's globals lies, which says this.
-    pub(crate) fn stand_in(&self, globals: EhGlobals) -> *mut EhGlobals {
+    pub fn stand_in(&self, globals: EhGlobals) -> *mut EhGlobals {
         // SAFETY: a cell of our own.
         unsafe { *self.no_eh.get() = globals };
         self.no_eh.get()
     }
 
     /// Sets the level of the switch trap; returns the old one.
-    pub(crate) fn set_trap(&self, level: i32) -> i32 {
+    pub fn set_trap(&self, level: i32) -> i32 {
         self.set_hook(HOOK_TRAPPED, level != 0);
         self.trap.replace(level)
     }
 
-    pub(crate) fn trap(&self) -> i32 {
+    pub fn trap(&self) -> i32 {
         self.trap.get()
     }
 
     /// Calls `callback`, in which nobody may switch.
-    pub(crate) fn locked<R>(&self, callback: impl FnOnce() -> R) -> R {
+    pub fn locked<R>(&self, callback: impl FnOnce() -> R) -> R {
         self.locked.set(self.locked.get() + 1);
         self.set_hook(HOOK_LOCKED, true);
         // What is left to do is the matter of who arrives, not of operations in there.
@@ -299,13 +299,13 @@ impl Runtime {
 
     /// Leaves something to do for whoever arrives next: a bit of [`after`].
     #[inline(always)]
-    pub(crate) fn later(&self, what: u32) {
+    pub fn later(&self, what: u32) {
         // SAFETY: a cell of our own. All of the word is stored, as in `Task::set`.
         unsafe { ptr::write_volatile(self.after.as_ptr(), self.after.get() | what) };
     }
 
     /// Keeps a value that nobody will get until a tasklet can drop it.
-    pub(crate) fn lose(&self, value: Slot) {
+    pub fn lose(&self, value: Slot) {
         if !value.is_empty() {
             self.lost.borrow_mut().push(value);
             self.later(after::LOST);
@@ -315,34 +315,34 @@ impl Runtime {
     /// Has another thread sent something?
     #[cfg(feature = "std")]
     #[inline(always)]
-    pub(crate) fn has_mail(&self) -> bool {
+    pub fn has_mail(&self) -> bool {
         self.hooks() & HOOK_MAIL != 0
     }
 
     #[inline(always)]
-    pub(crate) fn current(&self) -> *mut Task {
+    pub fn current(&self) -> *mut Task {
         self.current.get()
     }
 
-    pub(crate) fn main(&self) -> *mut Task {
+    pub fn main(&self) -> *mut Task {
         self.main.get()
     }
 
     /// The tasklet that a running schedule callback announces.
-    pub(crate) fn is_next(&self, task: *mut Task) -> bool {
+    pub fn is_next(&self, task: *mut Task) -> bool {
         self.hooks() & HOOK_LOCKED != 0 && self.next.get() == task
     }
 
     /// Makes `task` the running tasklet and the head of the queue: a switch.
     #[inline(always)]
-    pub(crate) fn set_running(&self, task: *mut Task) {
+    pub fn set_running(&self, task: *mut Task) {
         self.switches.set(self.switches.get() + 1);
         self.current.set(task);
         self.queue.turn_to(task);
     }
 
     /// Whom to wake when nobody can run: the innermost `run`, else main.
-    pub(crate) fn wakeup(&self) -> *mut Task {
+    pub fn wakeup(&self) -> *mut Task {
         match self.watchdogs.borrow().last() {
             Some(&task) => task,
             None => self.main.get(),
@@ -352,7 +352,7 @@ impl Runtime {
     /// A window for a new sliced tasklet: the one with the fewest members, in
     /// turn among equals, so that partners that are made one after the other
     /// come to lie in different windows.
-    pub(crate) fn assign_window(&self) -> Result<*const Window> {
+    pub fn assign_window(&self) -> Result<*const Window> {
         let windows = match self.windows.get() {
             Some(windows) => windows,
             None => self.make_windows()?,
@@ -398,12 +398,12 @@ impl Runtime {
     }
 
     /// Lowest address of the thread's own stack; 0 when it is not known.
-    pub(crate) fn thread_bottom(&self) -> usize {
+    pub fn thread_bottom(&self) -> usize {
         *self.thread_bottom.get_or_init(os::thread_stack_bottom)
     }
 
     /// Why the operation that just returned failed, if it did.
-    pub(crate) fn take_failure(&self) -> Option<Error> {
+    pub fn take_failure(&self) -> Option<Error> {
         if self.after.get() & after::FAILED == 0 {
             return None;
         }
@@ -415,7 +415,7 @@ impl Runtime {
     /// Has slices copied before the save area at `sp` is gone on with: the answer of
     /// an op.
     #[inline(always)]
-    pub(crate) fn exchange(&self, out: Copying, into: Copying, sp: usize) -> usize {
+    pub fn exchange(&self, out: Copying, into: Copying, sp: usize) -> usize {
         self.count_copied(&out, &into);
         self.exchange.set(Exchange { out, into, sp });
         Exchange::tagged(self.exchange.as_ptr())
@@ -423,17 +423,17 @@ impl Runtime {
 
     /// Where [`Exchange::tagged`] may point to.
     #[inline(always)]
-    pub(crate) fn exchange_memory(&self) -> *mut Exchange {
+    pub fn exchange_memory(&self) -> *mut Exchange {
         self.exchange.as_ptr()
     }
 
     #[inline(always)]
-    pub(crate) fn count_copied(&self, out: &Copying, into: &Copying) {
+    pub fn count_copied(&self, out: &Copying, into: &Copying) {
         let copied = self.copied.get() + (out.len + into.len) as u64;
         self.copied.set(copied);
     }
 
-    pub(crate) fn windows(&self) -> &[Window] {
+    pub fn windows(&self) -> &[Window] {
         self.windows.get().map_or(&[], |made| made)
     }
 
@@ -442,7 +442,7 @@ impl Runtime {
     /// # Errors
     /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`]; [`StateError::ThreadEnding`].
     #[inline]
-    pub(crate) fn new_task(&self, flags: u32) -> Result<*mut Task> {
+    pub fn new_task(&self, flags: u32) -> Result<*mut Task> {
         loop {
             if let Some(task) = self.slab.take(flags) {
                 return Ok(task);
@@ -468,45 +468,45 @@ impl Runtime {
     /// # Safety
     /// Nobody refers to `task`, which is of this runtime.
     #[inline]
-    pub(crate) unsafe fn free_task(&self, task: *mut Task) {
+    pub unsafe fn free_task(&self, task: *mut Task) {
         // SAFETY: nobody else refers to it.
         unsafe { self.slab.give(task) };
         self.free_if_unused();
     }
 
-    pub(crate) fn channel_made(&self) {
+    pub fn channel_made(&self) {
         self.channels.set(self.channels.get() + 1);
     }
 
-    pub(crate) fn channel_gone(&self) {
+    pub fn channel_gone(&self) {
         self.channels.set(self.channels.get() - 1);
         self.free_if_unused();
     }
 
     /// Channels that exist and are not the library's own.
-    pub(crate) fn public_channels(&self) -> usize {
+    pub fn public_channels(&self) -> usize {
         self.channels.get() - self.private_channels.get()
     }
 
     /// Counts a channel of the library's own, or (-1) its end.
-    pub(crate) fn private_channels(&self, delta: isize) {
+    pub fn private_channels(&self, delta: isize) {
         let count = self.private_channels.get().wrapping_add_signed(delta);
         self.private_channels.set(count);
     }
 
     /// Keeps a forgotten tasklet, with its reference, until it can be killed.
-    pub(crate) fn reap_later(&self, task: *mut Task) {
+    pub fn reap_later(&self, task: *mut Task) {
         self.reap.borrow_mut().push(task);
         self.later(after::REAP);
     }
 
     /// The tasklets that wait to be killed.
-    pub(crate) fn take_reaped(&self) -> Vec<*mut Task> {
+    pub fn take_reaped(&self) -> Vec<*mut Task> {
         mem::take(&mut self.reap.borrow_mut())
     }
 
     /// Handles of all tasklets, main first.
-    pub(crate) fn all_tasklets(&self) -> Vec<Tasklet> {
+    pub fn all_tasklets(&self) -> Vec<Tasklet> {
         let mut all = Vec::with_capacity(self.slab.live());
         // SAFETY: a cell in use is a live task.
         self.slab
@@ -542,40 +542,40 @@ impl Runtime {
     }
 
     /// Is the thread ending, or past its end?
-    pub(crate) fn is_ending(&self) -> bool {
+    pub fn is_ending(&self) -> bool {
         self.end.get() != End::Not
     }
 
     /// Is the running tasklet one that its ending thread kills, until it ends or has used
     /// up its kills?
     #[cfg(feature = "std")]
-    pub(crate) fn is_dying(&self) -> bool {
+    pub fn is_dying(&self) -> bool {
         self.end.get() == End::Under && self.current() != self.main()
     }
 
-    pub(crate) fn end(&self) -> End {
+    pub fn end(&self) -> End {
         self.end.get()
     }
 
     /// The thread has come so far; answers how far it was.
-    pub(crate) fn set_end(&self, end: End) -> End {
+    pub fn set_end(&self, end: End) -> End {
         self.end.replace(end)
     }
 
     /// The thread lets go of the runtime: the last of its objects frees it, or this call.
-    pub(crate) fn let_go(&self) {
+    pub fn let_go(&self) {
         self.ended.set(true);
         self.channel_gone();
     }
 
     /// The first tasklet of the thread, which runs.
-    pub(crate) fn set_main(&self, main: *mut Task) {
+    pub fn set_main(&self, main: *mut Task) {
         self.main.set(main);
         self.current.set(main);
     }
 
     /// Who stands for the thread when it is past its end.
-    pub(crate) fn nobody(&self) -> *mut Task {
+    pub fn nobody(&self) -> *mut Task {
         self.nobody.get()
     }
 }

@@ -15,10 +15,10 @@
 //! Neither can follow a stack whose bytes come and go, so with these features
 //! `Builder::sliced` gives an own stack. Without them, nothing of this remains.
 
-pub(crate) use hooks::*;
+pub use hooks::*;
 
 /// Do all tasklets have stacks of their own?
-pub(crate) const OWN_STACKS: bool = cfg!(any(feature = "asan", feature = "tsan"));
+pub const OWN_STACKS: bool = cfg!(any(feature = "asan", feature = "tsan"));
 
 #[cfg(not(any(feature = "asan", feature = "tsan")))]
 mod hooks {
@@ -31,42 +31,42 @@ mod hooks {
     /// # Safety
     /// As the port's.
     #[inline(always)]
-    pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
+    pub unsafe fn transfer(op: TransferOp, arg: *mut ()) {
         // SAFETY: the caller's promise.
         unsafe { arch::transfer(op, arg) };
     }
 
     #[inline(always)]
-    pub(crate) unsafe fn leaving(_: &Runtime, _: *mut Task, _: *mut Task, _: bool) {}
+    pub unsafe fn leaving(_: &Runtime, _: *mut Task, _: *mut Task, _: bool) {}
 
     #[inline(always)]
-    pub(crate) unsafe fn left_for_good(_: &Runtime, to: usize) -> usize {
+    pub unsafe fn left_for_good(_: &Runtime, to: usize) -> usize {
         to
     }
 
     #[inline(always)]
-    pub(crate) unsafe fn arrived(_: &Runtime) {}
+    pub unsafe fn arrived(_: &Runtime) {}
 
     #[inline(always)]
-    pub(crate) unsafe fn gone(_: *mut Task) {}
+    pub unsafe fn gone(_: *mut Task) {}
 
     /// A call on another stack, see `spill::grow`.
-    pub(crate) struct Segment;
+    pub struct Segment;
 
     impl Segment {
         #[inline(always)]
-        pub(crate) unsafe fn enter(_: *mut Task, _: usize, _: usize) -> Segment {
+        pub unsafe fn enter(_: *mut Task, _: usize, _: usize) -> Segment {
             Segment
         }
 
         #[inline(always)]
-        pub(crate) unsafe fn entered(&mut self) {}
+        pub unsafe fn entered(&mut self) {}
 
         #[inline(always)]
-        pub(crate) unsafe fn leave(&mut self) {}
+        pub unsafe fn leave(&mut self) {}
 
         #[inline(always)]
-        pub(crate) unsafe fn left(self, _: *mut Task) {}
+        pub unsafe fn left(self, _: *mut Task) {}
     }
 }
 
@@ -84,26 +84,21 @@ mod hooks {
     mod tool {
         #[cfg(feature = "asan")]
         extern "C" {
-            pub(super) fn __sanitizer_start_switch_fiber(
+            pub fn __sanitizer_start_switch_fiber(
                 keep: *mut *mut (),
                 bottom: *const (),
                 size: usize,
             );
-            pub(super) fn __sanitizer_finish_switch_fiber(
+            pub fn __sanitizer_finish_switch_fiber(
                 kept: *mut (),
                 old_bottom: *mut *const (),
                 old_size: *mut usize,
             );
         }
         #[cfg(not(feature = "asan"))]
-        pub(super) unsafe fn __sanitizer_start_switch_fiber(
-            _: *mut *mut (),
-            _: *const (),
-            _: usize,
-        ) {
-        }
+        pub unsafe fn __sanitizer_start_switch_fiber(_: *mut *mut (), _: *const (), _: usize) {}
         #[cfg(not(feature = "asan"))]
-        pub(super) unsafe fn __sanitizer_finish_switch_fiber(
+        pub unsafe fn __sanitizer_finish_switch_fiber(
             _: *mut (),
             _: *mut *const (),
             _: *mut usize,
@@ -111,10 +106,10 @@ mod hooks {
         }
         #[cfg(feature = "tsan")]
         extern "C" {
-            pub(super) fn __tsan_get_current_fiber() -> *mut ();
-            pub(super) fn __tsan_create_fiber(flags: u32) -> *mut ();
-            pub(super) fn __tsan_destroy_fiber(fiber: *mut ());
-            pub(super) fn __tsan_switch_to_fiber(fiber: *mut (), flags: u32);
+            pub fn __tsan_get_current_fiber() -> *mut ();
+            pub fn __tsan_create_fiber(flags: u32) -> *mut ();
+            pub fn __tsan_destroy_fiber(fiber: *mut ());
+            pub fn __tsan_switch_to_fiber(fiber: *mut (), flags: u32);
         }
     }
 
@@ -139,12 +134,7 @@ mod hooks {
     /// # Safety
     /// Both are live; `prev` is running.
     #[inline(always)]
-    pub(crate) unsafe fn leaving(
-        runtime: &Runtime,
-        prev: *mut Task,
-        next: *mut Task,
-        for_good: bool,
-    ) {
+    pub unsafe fn leaving(runtime: &Runtime, prev: *mut Task, next: *mut Task, for_good: bool) {
         // SAFETY: the caller's promise.
         unsafe {
             #[cfg(feature = "tsan")]
@@ -172,7 +162,7 @@ mod hooks {
     /// `to` is what an `op` might return; inlined into that function, of which
     /// nothing is needed any more.
     #[inline(always)]
-    pub(crate) unsafe fn left_for_good(runtime: &Runtime, to: usize) -> usize {
+    pub unsafe fn left_for_good(runtime: &Runtime, to: usize) -> usize {
         // SAFETY: the caller's promise. The function does not return: with the switch
         // its fake frames are freed, and TSan's switch comes after it.
         unsafe {
@@ -188,7 +178,7 @@ mod hooks {
     ///
     /// # Safety
     /// Called first on its stack.
-    pub(crate) unsafe fn arrived(runtime: &Runtime) {
+    pub unsafe fn arrived(runtime: &Runtime) {
         let prev = runtime
             .fibers
             .leaves
@@ -217,7 +207,7 @@ mod hooks {
     ///
     /// # Safety
     /// `task` is live and not running.
-    pub(crate) unsafe fn gone(task: *mut Task) {
+    pub unsafe fn gone(task: *mut Task) {
         // SAFETY: the caller's promise.
         unsafe {
             if let Some(extra) = (*task).extra.as_mut() {
@@ -235,7 +225,7 @@ mod hooks {
     /// # Safety
     /// As the port's.
     #[inline(always)]
-    pub(crate) unsafe fn transfer(op: TransferOp, arg: *mut ()) {
+    pub unsafe fn transfer(op: TransferOp, arg: *mut ()) {
         // SAFETY: the caller's promise.
         unsafe {
             #[cfg(feature = "tsan")]
@@ -256,10 +246,10 @@ mod hooks {
         use crate::machine::arch::TransferOp;
 
         #[repr(C)]
-        pub(super) struct Call {
-            pub(super) op: TransferOp,
-            pub(super) arg: *mut (),
-            pub(super) next: *mut *mut (),
+        pub struct Call {
+            pub op: TransferOp,
+            pub arg: *mut (),
+            pub next: *mut *mut (),
         }
 
         #[cfg(not(target_arch = "x86_64"))]
@@ -301,11 +291,11 @@ mod hooks {
         );
 
         extern "C" {
-            pub(super) fn hsw_asm_announce(call: *mut (), sp: usize) -> usize;
+            pub fn hsw_asm_announce(call: *mut (), sp: usize) -> usize;
         }
     }
 
-    pub(crate) struct Segment {
+    pub struct Segment {
         fake: *mut (),
         outer: Bounds,
         before: Bounds,
@@ -316,7 +306,7 @@ mod hooks {
         ///
         /// # Safety
         /// `me` is running.
-        pub(crate) unsafe fn enter(me: *mut Task, bottom: usize, top: usize) -> Segment {
+        pub unsafe fn enter(me: *mut Task, bottom: usize, top: usize) -> Segment {
             // SAFETY: the caller's promise.
             let fiber = unsafe { &mut (*me).extra().fiber };
             let mut segment = Segment {
@@ -343,7 +333,7 @@ mod hooks {
         ///
         /// # Safety
         /// After `enter`.
-        pub(crate) unsafe fn entered(&mut self) {
+        pub unsafe fn entered(&mut self) {
             // SAFETY: `enter` has announced it.
             unsafe {
                 tool::__sanitizer_finish_switch_fiber(
@@ -358,7 +348,7 @@ mod hooks {
         ///
         /// # Safety
         /// What follows is the return.
-        pub(crate) unsafe fn leave(&mut self) {
+        pub unsafe fn leave(&mut self) {
             // SAFETY: null frees the segment's fake frames.
             unsafe {
                 tool::__sanitizer_start_switch_fiber(
@@ -373,7 +363,7 @@ mod hooks {
         ///
         /// # Safety
         /// After `leave`; `me` is running.
-        pub(crate) unsafe fn left(self, me: *mut Task) {
+        pub unsafe fn left(self, me: *mut Task) {
             // SAFETY: `leave` has announced it.
             unsafe {
                 let (mut bottom, mut size) = (ptr::null(), 0);

@@ -30,7 +30,7 @@ use crate::machine::os;
 
 /// Is switching possible at all now?
 #[inline(always)]
-pub(crate) fn may_switch(runtime: &Runtime) -> bool {
+pub fn may_switch(runtime: &Runtime) -> bool {
     (runtime.hooks() & HOOK_REFUSE == 0 && !unwinding(runtime)) || look_again(runtime)
 }
 
@@ -47,7 +47,7 @@ fn look_again(runtime: &Runtime) -> bool {
 
 /// Is a Rust panic or a C++ exception on its way through this stack?
 #[inline(always)]
-pub(crate) fn unwinding(runtime: &Runtime) -> bool {
+pub fn unwinding(runtime: &Runtime) -> bool {
     // SAFETY: this thread's exception globals.
     os::unwinding()
         || unsafe { (*runtime.eh.get()).uncaught != 0 } && exceptions::on_the_way(runtime)
@@ -58,7 +58,7 @@ pub(crate) fn unwinding(runtime: &Runtime) -> bool {
 /// # Safety
 /// As [`plan`].
 #[inline(always)]
-pub(crate) unsafe fn prepare(
+pub unsafe fn prepare(
     runtime: &Runtime,
     prev: *mut Task,
     sp: usize,
@@ -82,7 +82,7 @@ fn hindered(runtime: &Runtime, prev: *mut Task) -> Result<()> {
 }
 
 #[cold]
-pub(crate) fn refused(runtime: &Runtime) -> Error {
+pub fn refused(runtime: &Runtime) -> Error {
     if runtime.hooks() & HOOK_ENDED != 0 {
         StateError::NoThread.into()
     } else if runtime.hooks() & HOOK_LOCKED != 0 {
@@ -94,7 +94,7 @@ pub(crate) fn refused(runtime: &Runtime) -> Error {
 
 /// Leaves an op without a switch: the caller will find the error.
 #[cold]
-pub(crate) fn fail(runtime: &Runtime, error: Error, what: u32) {
+pub fn fail(runtime: &Runtime, error: Error, what: u32) {
     keep_for_arrival(runtime, Some(error));
     runtime.later(what);
 }
@@ -111,7 +111,7 @@ fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
 /// # Safety
 /// As [`commit`].
 #[inline(always)]
-pub(crate) unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
+pub unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
     let mut next = next;
     // SAFETY: the caller's promise.
     unsafe {
@@ -186,7 +186,7 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
 
 /// Calls a callback, in which nobody may switch. Nor may what comes of it: a panic goes to
 /// the log, and loggers, payloads and the callback's end are a user's code as well.
-pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
+pub fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
     runtime.locked(|| contain_as(format_args!("the {which} callback"), callback));
 }
 
@@ -198,11 +198,7 @@ pub(crate) fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce(
 /// # Safety
 /// `prev` is running and alone in the queue.
 #[cold]
-pub(crate) unsafe fn when_empty(
-    runtime: &Runtime,
-    prev: *mut Task,
-    blocks: bool,
-) -> Result<*mut Task> {
+pub unsafe fn when_empty(runtime: &Runtime, prev: *mut Task, blocks: bool) -> Result<*mut Task> {
     // SAFETY: watchdogs and main are live tasks.
     unsafe {
         let wakeup = runtime.wakeup();
@@ -229,7 +225,7 @@ pub(crate) unsafe fn when_empty(
 /// # Safety
 /// `wakeup` is floating; `prev` is another task.
 #[cold]
-pub(crate) unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Task) {
+pub unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Task) {
     // SAFETY: live tasks; the queue gets a reference of its own.
     unsafe {
         if let Some(error) = (*prev).slot.peek_bomb() {
@@ -245,7 +241,7 @@ pub(crate) unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Tas
 /// # Safety
 /// A live task of this thread.
 #[inline(always)]
-pub(crate) unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
+pub unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
     // SAFETY: the reference of the channel moves to the queue; a floating task
     // gets a new one.
     unsafe {
@@ -276,7 +272,7 @@ unsafe fn release_after(runtime: &Runtime, task: *mut Task) {
     }
 }
 
-pub(crate) fn may_insert(task: &Task) -> Result<()> {
+pub fn may_insert(task: &Task) -> Result<()> {
     if task.is(flag::BLOCKED) {
         return Err(StateError::RunBlocked.into());
     }
@@ -333,7 +329,7 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
     }
 }
 
-pub(crate) fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
+pub fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
     thrown::raise(me).map_err(WaitError::Thrown)?;
@@ -363,7 +359,7 @@ pub fn schedule() -> Result<()> {
 
 /// As [`schedule`]; the error can tell what was thrown.
 #[inline(always)]
-pub(crate) fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
+pub fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
     let me = runtime.current();
     // SAFETY: our own op; `me` is running.
@@ -382,7 +378,7 @@ pub(crate) fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
 }
 
 /// As [`schedule`], and says whether it could not switch, or something was thrown.
-pub(crate) fn give_way() -> Result<(), WaitError> {
+pub fn give_way() -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
     thrown::raise(me).map_err(WaitError::Thrown)?;
@@ -565,9 +561,7 @@ unsafe fn run_not<E: From<WaitError>>(me: *mut Task, task: *mut Task) -> Result<
 
 /// Makes `target` the next one to run, and with `REMOVE` leaves the queue.
 #[inline(always)]
-pub(crate) fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(
-    target: &Tasklet,
-) -> Result<(), E> {
+pub fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(target: &Tasklet) -> Result<(), E> {
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task, and the task its runtime.
     unsafe {
@@ -626,13 +620,13 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
 }
 
 /// The running tasklet was killed, and has not ended: its next wait tells it again.
-pub(crate) fn exit_again(runtime: &Runtime) {
+pub fn exit_again(runtime: &Runtime) {
     let me = runtime.current();
     // SAFETY: the running tasklet.
     unsafe { thrown::keep(runtime, me, thrown::level_of(me), Error::Exit) };
 }
 
-pub(crate) fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitError> {
+pub fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let task = target.as_ptr();
     // SAFETY: the handle keeps the task.
@@ -667,7 +661,7 @@ fn too_late(target: &Tasklet, error: &Error) -> Option<Result<(), WaitError>> {
 }
 
 /// Throws `error` at another tasklet, wherever it is, at its turn.
-pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
+pub fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
     if let Some(result) = too_late(target, &error) {
         return result;
     }
@@ -688,7 +682,7 @@ pub(crate) fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitErro
 ///
 /// # Errors
 /// As [`Tasklet::throw_pending`].
-pub(crate) fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()> {
+pub fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()> {
     // SAFETY: the handle keeps the task.
     unsafe {
         let task = target.as_ptr();
@@ -703,7 +697,7 @@ pub(crate) fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()>
 }
 
 /// Throws `error` at another tasklet, wherever it is, and switches there.
-pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitError> {
+pub fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitError> {
     if let Some(result) = too_late(target, &error) {
         return result;
     }
@@ -727,7 +721,7 @@ pub(crate) fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitE
 /// # Safety
 /// Called by the first frame of `me`, with nothing left on its stack to drop.
 #[inline(never)]
-pub(crate) unsafe fn end(me: *mut Task) -> usize {
+pub unsafe fn end(me: *mut Task) -> usize {
     // SAFETY: the running tasklet; a runtime outlives its tasks. After `settle` and `tell` no user
     // code runs on this stack. All tasks are live; the queue's reference to `me` becomes
     // `left`, released after the switch.

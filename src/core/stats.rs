@@ -55,7 +55,7 @@ pub fn stats() -> Stats {
 }
 
 impl Runtime {
-    pub(crate) fn stats(&self) -> Stats {
+    pub fn stats(&self) -> Stats {
         Stats {
             switches: self.switches.get(),
             tasklets: self.slab.live(),

@@ -19,7 +19,7 @@ const MAGIC: u64 = u64::from_be_bytes(*b"hswdebug");
 
 /// Keep in step with `FIELDS` in `gdb/hardswitch.py`.
 #[repr(C)]
-pub(crate) struct Table {
+pub struct Table {
     magic: u64,
     /// Changes whenever the meaning of a field changes.
     version: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Table {
 /// See the module's text.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub(crate) static hsw_debug: Table = Table {
+pub static hsw_debug: Table = Table {
     magic: MAGIC,
     version: 2,
     runtimes: AtomicPtr::new(core::ptr::null_mut()),
@@ -83,7 +83,7 @@ pub(crate) static hsw_debug: Table = Table {
 
 /// A runtime's place in the list, and other data of it that the script needs.
 #[repr(C)]
-pub(crate) struct Link {
+pub struct Link {
     next: Cell<*mut Runtime>,
     /// The system's number of the thread; 0 if there is none.
     thread: usize,
@@ -92,7 +92,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new() -> Link {
+    pub fn new() -> Link {
         Link {
             next: Cell::new(core::ptr::null_mut()),
             thread: crate::machine::os::thread_number(),
@@ -102,7 +102,7 @@ impl Link {
     }
 
     /// Shows debuggers where the control blocks are.
-    pub(crate) fn show(&self, (chunks, count): (*const Chunk, usize)) {
+    pub fn show(&self, (chunks, count): (*const Chunk, usize)) {
         self.chunks.set(chunks);
         self.chunk_count.set(count);
     }
@@ -130,7 +130,7 @@ impl Drop for Locked {
 ///
 /// # Safety
 /// `runtime` stays where it is until [`remove`].
-pub(crate) unsafe fn add(runtime: *mut Runtime) {
+pub unsafe fn add(runtime: *mut Runtime) {
     let _locked = Locked::take();
     // SAFETY: `runtime` is live and stays where it is, as the caller has promised; links are
     // touched under the lock only.
@@ -143,7 +143,7 @@ pub(crate) unsafe fn add(runtime: *mut Runtime) {
 
 /// Sets a hook of all runtimes of the process, so that they notice something new. Any thread may
 /// call this.
-pub(crate) fn set_hook_of_all(hook: u32) {
+pub fn set_hook_of_all(hook: u32) {
     let _locked = Locked::take();
     let mut at = hsw_debug.runtimes.load(Ordering::Relaxed);
     // SAFETY: a member of the list is alive until it is removed, which needs the lock that is held
@@ -158,7 +158,7 @@ pub(crate) fn set_hook_of_all(hook: u32) {
 ///
 /// # Safety
 /// It was [added](add).
-pub(crate) unsafe fn remove(runtime: *mut Runtime) {
+pub unsafe fn remove(runtime: *mut Runtime) {
     let _locked = Locked::take();
     // SAFETY: `runtime` and the other members of the list are alive until they are removed, under
     // the lock.

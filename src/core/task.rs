@@ -19,64 +19,64 @@ use crate::machine::stack::slice::Buffer;
 use crate::machine::stack::window;
 
 /// Flags of a [`Task`].
-pub(crate) mod flag {
+pub mod flag {
     /// It has a function to run: bound or more.
-    pub(crate) const BOUND: u32 = 1 << 0;
+    pub const BOUND: u32 = 1 << 0;
     /// Prepared to run or running: Stackless' "has a frame".
-    pub(crate) const ALIVE: u32 = 1 << 1;
+    pub const ALIVE: u32 = 1 << 1;
     /// It has run: its stack holds live frames.
-    pub(crate) const STARTED: u32 = 1 << 2;
+    pub const STARTED: u32 = 1 << 2;
     /// Linked in the run queue.
-    pub(crate) const QUEUED: u32 = 1 << 3;
+    pub const QUEUED: u32 = 1 << 3;
     /// Linked in a channel's queue, as sender or as receiver.
-    pub(crate) const SENDING: u32 = 1 << 4;
-    pub(crate) const RECEIVING: u32 = 1 << 5;
+    pub const SENDING: u32 = 1 << 4;
+    pub const RECEIVING: u32 = 1 << 5;
     /// In a select, which has stand-ins on channels: `next` is the first of them.
-    pub(crate) const SELECTING: u32 = 1 << 17;
-    pub(crate) const BLOCKED: u32 = SENDING | RECEIVING | SELECTING;
-    pub(crate) const MAIN: u32 = 1 << 6;
+    pub const SELECTING: u32 = 1 << 17;
+    pub const BLOCKED: u32 = SENDING | RECEIVING | SELECTING;
+    pub const MAIN: u32 = 1 << 6;
     /// It lives in a window (else on a stack of its own, or it is main).
-    pub(crate) const SLICED: u32 = 1 << 7;
+    pub const SLICED: u32 = 1 << 7;
     /// Its stack bytes are in the slice, not in the window. In one byte with [`SPECIAL`]: every
     /// switch tests them together.
-    pub(crate) const AWAY: u32 = 1 << 8;
-    pub(crate) const BLOCK_TRAP: u32 = 1 << 9;
-    pub(crate) const ATOMIC: u32 = 1 << 10;
-    pub(crate) const IGNORE_NESTING: u32 = 1 << 11;
+    pub const AWAY: u32 = 1 << 8;
+    pub const BLOCK_TRAP: u32 = 1 << 9;
+    pub const ATOMIC: u32 = 1 << 10;
+    pub const IGNORE_NESTING: u32 = 1 << 11;
     /// It refused to die; kept forever.
-    pub(crate) const ZOMBIE: u32 = 1 << 12;
+    pub const ZOMBIE: u32 = 1 << 12;
     /// Its C++ exception globals are saved in `Extra`.
-    pub(crate) const EH_SAVED: u32 = 1 << 13;
+    pub const EH_SAVED: u32 = 1 << 13;
     /// It has floating-point control words of its own.
-    pub(crate) const FP_ENV: u32 = 1 << 14;
+    pub const FP_ENV: u32 = 1 << 14;
     /// A slab cell that is free.
-    pub(crate) const FREE: u32 = 1 << 15;
+    pub const FREE: u32 = 1 << 15;
     /// It runs, or was parked, on a segment (see `spill::grow`).
-    pub(crate) const SEGMENT: u32 = 1 << 16;
+    pub const SEGMENT: u32 = 1 << 16;
     /// No tasklet, but the stand-in of one in a channel's queue (see `select`).
-    pub(crate) const STAND_IN: u32 = 1 << 18;
+    pub const STAND_IN: u32 = 1 << 18;
     /// A stand-in that has met a partner.
-    pub(crate) const MET: u32 = 1 << 19;
+    pub const MET: u32 = 1 << 19;
     /// The first stand-in of a select whose time is up.
-    pub(crate) const EXPIRED: u32 = 1 << 20;
+    pub const EXPIRED: u32 = 1 << 20;
 
     /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
     #[cfg(feature = "std")]
-    pub(crate) const SENDABLE: u32 = 1 << 21;
+    pub const SENDABLE: u32 = 1 << 21;
     /// A stand-in that is as good as met: its partner has the [claim](crate::select::claim).
-    pub(crate) const HELD: u32 = 1 << 22;
+    pub const HELD: u32 = 1 << 22;
     /// The first stand-in of a select that must begin anew.
-    pub(crate) const ANEW: u32 = 1 << 23;
+    pub const ANEW: u32 = 1 << 23;
     /// Of a held one: by an operation in the channel callback of another one, which may hold what is held already.
-    pub(crate) const HELD_INSIDE: u32 = 1 << 24;
+    pub const HELD_INSIDE: u32 = 1 << 24;
 
     /// Code that is not its own runs on its stack: see [`thrown`](crate::core::thrown).
-    pub(crate) const HOST: u32 = 1 << 25;
+    pub const HOST: u32 = 1 << 25;
     /// It lives in a window that has a canary instead of a guard.
-    pub(crate) const LENT: u32 = 1 << 28;
+    pub const LENT: u32 = 1 << 28;
 
     /// A switch from or to it has more to do than to change stacks.
-    pub(crate) const SPECIAL: u32 = EH_SAVED | FP_ENV;
+    pub const SPECIAL: u32 = EH_SAVED | FP_ENV;
 }
 
 /// A window of tasklets.
@@ -84,29 +84,29 @@ pub type Window = window::Window<Task>;
 
 /// The control block. `repr(C)`: debugger scripts read it.
 #[repr(C, align(128))]
-pub(crate) struct Task {
+pub struct Task {
     /// Address of the save area while parked.
-    pub(crate) sp: usize,
-    pub(crate) flags: u32,
-    pub(crate) refs: u32,
+    pub sp: usize,
+    pub flags: u32,
+    pub refs: u32,
     /// Neighbours in the run queue (a ring) or in a channel's queue (a list).
-    pub(crate) next: *mut Task,
-    pub(crate) prev: *mut Task,
-    pub(crate) slot: TaskSlot,
+    pub next: *mut Task,
+    pub prev: *mut Task,
+    pub slot: TaskSlot,
     /// The channel it is blocked on.
-    pub(crate) channel: *const (),
+    pub channel: *const (),
     /// The window it belongs to (sliced, bound).
-    pub(crate) window: *const Window,
-    pub(crate) buffer: Buffer,
-    pub(crate) own: Option<Box<OwnStack>>,
+    pub window: *const Window,
+    pub buffer: Buffer,
+    pub own: Option<Box<OwnStack>>,
     /// Below this its stack pointer must not be when it switches; see
     /// [`stack::limit`](crate::machine::stack::limit). 0 for main, whose stack is the thread's.
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// See `Runtime::of`.
-    pub(crate) runtime: *const (),
-    pub(crate) extra: Option<Box<Extra>>,
+    pub runtime: *const (),
+    pub extra: Option<Box<Extra>>,
     /// How often it was switched to.
-    pub(crate) switches: u64,
+    pub switches: u64,
 }
 
 const _: () = assert!(
@@ -115,7 +115,7 @@ const _: () = assert!(
 );
 
 impl Task {
-    pub(crate) fn new(runtime: *const (), flags: u32) -> Task {
+    pub fn new(runtime: *const (), flags: u32) -> Task {
         Task {
             sp: 0,
             flags,
@@ -135,7 +135,7 @@ impl Task {
     }
 
     /// Of a control block that is given back: is all that it owned gone?
-    pub(crate) fn is_blank(&self) -> bool {
+    pub fn is_blank(&self) -> bool {
         self.slot.is_empty()
             && self.channel.is_null()
             && self.window.is_null()
@@ -147,27 +147,27 @@ impl Task {
     }
 
     #[inline(always)]
-    pub(crate) fn is(&self, flags: u32) -> bool {
+    pub fn is(&self, flags: u32) -> bool {
         self.flags & flags != 0
     }
 
-    pub(crate) fn has_all(&self, flags: u32) -> bool {
+    pub fn has_all(&self, flags: u32) -> bool {
         self.flags & flags == flags
     }
 
     #[inline(always)]
-    pub(crate) fn set(&mut self, flags: u32) {
+    pub fn set(&mut self, flags: u32) {
         self.write_flags(self.flags | flags);
     }
 
     #[inline(always)]
-    pub(crate) fn clear(&mut self, flags: u32) {
+    pub fn clear(&mut self, flags: u32) {
         self.write_flags(self.flags & !flags);
     }
 
     /// The flags `old` go, `new` come: one store.
     #[inline(always)]
-    pub(crate) fn exchange(&mut self, old: u32, new: u32) {
+    pub fn exchange(&mut self, old: u32, new: u32) {
         self.write_flags(self.flags & !old | new);
     }
 
@@ -181,20 +181,20 @@ impl Task {
     }
 
     /// Neither queued nor blocked.
-    pub(crate) fn floating(&self) -> bool {
+    pub fn floating(&self) -> bool {
         !self.is(flag::QUEUED | flag::BLOCKED)
     }
 
-    pub(crate) fn extra(&mut self) -> &mut Extra {
+    pub fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_with(|| Box::new(Extra::new()))
     }
 
-    pub(crate) fn name(&self) -> Option<&str> {
+    pub fn name(&self) -> Option<&str> {
         self.extra.as_ref()?.name.as_deref()
     }
 
     /// Top of the stack it runs on; 0 for main and for what has none.
-    pub(crate) fn stack_top(&self) -> usize {
+    pub fn stack_top(&self) -> usize {
         if let Some(own) = &self.own {
             own.memory.top()
         } else if !self.window.is_null() {
@@ -206,7 +206,7 @@ impl Task {
     }
 
     /// The stack that it runs on, and what to call it; `None` for main and for what has none.
-    pub(crate) fn stack(&self) -> Option<(Range<usize>, &'static str)> {
+    pub fn stack(&self) -> Option<(Range<usize>, &'static str)> {
         match (&self.extra, &self.own) {
             (Some(extra), _) if self.is(flag::SEGMENT) => Some((extra.segment.clone(), "segment")),
             (_, Some(own)) => Some((own.memory.bottom()..own.memory.top(), "own stack")),
@@ -218,7 +218,7 @@ impl Task {
 
     /// Is its stack pointer so low that no save area fits? Exactly, for the caller's frame.
     #[inline(always)]
-    pub(crate) unsafe fn is_low(this: *const Task) -> bool {
+    pub unsafe fn is_low(this: *const Task) -> bool {
         // SAFETY: the caller says that it is a live task.
         unsafe { arch::below::<{ mem::offset_of!(Task, limit) }>(this.cast()) }
     }
@@ -226,7 +226,7 @@ impl Task {
     /// Ends the process if the save area at `sp`, or whatever lies there, is no more on the
     /// stack that the tasklet runs on: a frame has stepped over the guard, or there is none.
     #[inline(always)]
-    pub(crate) fn check_room(&self, sp: usize) {
+    pub fn check_room(&self, sp: usize) {
         if sp < self.limit {
             self.check_exactly(sp);
         }
@@ -243,12 +243,12 @@ impl Task {
 
     /// Memory is damaged: stop.
     #[cold]
-    pub(crate) fn overflowed(&self) -> ! {
+    pub fn overflowed(&self) -> ! {
         os::fatal(format_args!("{}", Overflow(self, "")))
     }
 
     /// Bytes of live stack while it is parked; 0 for main.
-    pub(crate) fn live_stack(&self) -> usize {
+    pub fn live_stack(&self) -> usize {
         match self.stack_top() {
             0 => 0,
             top => top - self.low(self.sp),
@@ -257,7 +257,7 @@ impl Task {
 }
 
 /// The words for a stack overflow of a tasklet, and more of them.
-pub(crate) struct Overflow<'a>(pub(crate) &'a Task, pub(crate) &'a str);
+pub struct Overflow<'a>(pub(crate) &'a Task, pub(crate) &'a str);
 
 impl fmt::Display for Overflow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

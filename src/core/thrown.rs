@@ -29,7 +29,7 @@ use crate::error::{Error, Result, WaitError};
 ///
 /// # Safety
 /// A live task.
-pub(crate) unsafe fn level_of(task: *mut Task) -> u32 {
+pub unsafe fn level_of(task: *mut Task) -> u32 {
     // SAFETY: the caller's promise.
     unsafe {
         match &(*task).extra {
@@ -44,7 +44,7 @@ pub(crate) unsafe fn level_of(task: *mut Task) -> u32 {
 /// # Safety
 /// A live task.
 #[cold]
-pub(crate) unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error: Error) {
+pub unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error: Error) {
     // SAFETY: the caller's promise. No user code runs: what is not kept is an `Exit`.
     unsafe {
         let errors = &mut (*task).extra().pending.errors;
@@ -60,7 +60,7 @@ pub(crate) unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error:
 
 /// Raises what was thrown at the code of the running tasklet that asks.
 #[inline(always)]
-pub(crate) fn raise(me: *mut Task) -> Result<()> {
+pub fn raise(me: *mut Task) -> Result<()> {
     // SAFETY: the running tasklet; a runtime outlives its tasks.
     let runtime = unsafe { Runtime::of(me) };
     if runtime.hooks() & HOOK_THROWN == 0 {
@@ -72,7 +72,7 @@ pub(crate) fn raise(me: *mut Task) -> Result<()> {
 
 /// Does something wait here for the code of the running tasklet that asks?
 #[cfg(feature = "std")]
-pub(crate) fn waits(me: *mut Task) -> bool {
+pub fn waits(me: *mut Task) -> bool {
     // SAFETY: as `raise`.
     unsafe {
         let level = level_of(me);
@@ -86,9 +86,9 @@ pub(crate) fn waits(me: *mut Task) -> bool {
 
 /// What is thrown when the time of a scope is up: whose it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimeUp {
-    pub(crate) thread: u64,
-    pub(crate) scope: u64,
+pub struct TimeUp {
+    pub thread: u64,
+    pub scope: u64,
 }
 
 /// `error` was thrown at the running tasklet, and ended a wait whose partner has come all the
@@ -97,7 +97,7 @@ pub(crate) struct TimeUp {
 ///
 /// # Errors
 /// `error`, if it is anything else.
-pub(crate) fn put_off(error: Error) -> Result<(), WaitError> {
+pub fn put_off(error: Error) -> Result<(), WaitError> {
     match &error {
         Error::Thrown(thrown) if thrown.downcast_ref::<TimeUp>().is_some() => {
             let runtime = Runtime::get();
@@ -119,7 +119,7 @@ pub(crate) fn put_off(error: Error) -> Result<(), WaitError> {
 /// A live task; `wanted` runs no user code.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn take(
+pub unsafe fn take(
     runtime: &Runtime,
     task: *mut Task,
     wanted: impl Fn(&Error) -> bool,
@@ -142,7 +142,7 @@ pub(crate) unsafe fn take(
 /// # Safety
 /// A live task.
 #[cold]
-pub(crate) unsafe fn at_end(runtime: &Runtime, task: *mut Task) -> Option<Error> {
+pub unsafe fn at_end(runtime: &Runtime, task: *mut Task) -> Option<Error> {
     // SAFETY: the caller's promise.
     let errors = unsafe { mem::take(&mut (*task).extra.as_mut()?.pending.errors) };
     told(runtime, errors.len());
@@ -163,7 +163,7 @@ fn told(runtime: &Runtime, count: usize) {
 /// Runs code that is not the running tasklet's on its stack. What is in its transfer slot is
 /// put aside meanwhile.
 #[cfg(feature = "std")]
-pub(crate) fn guest<R>(f: impl FnOnce() -> R) -> R {
+pub fn guest<R>(f: impl FnOnce() -> R) -> R {
     let Some(runtime) = Runtime::existing() else {
         return f();
     };

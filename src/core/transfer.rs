@@ -35,7 +35,7 @@ use crate::machine::valgrind;
 /// The caller is the running tasklet. `op` returns a save area of a live task, or the exchange
 /// that brings one in, and does not unwind.
 #[inline(always)]
-pub(crate) unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
+pub unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
     // SAFETY: what the caller has promised is what the port asks for.
     unsafe { sanitizer::transfer(op, arg) };
 }
@@ -46,12 +46,7 @@ pub(crate) unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
 /// # Safety
 /// Both are live tasks of the runtime; `prev` is running.
 #[inline(always)]
-pub(crate) unsafe fn plan(
-    runtime: &Runtime,
-    prev: *mut Task,
-    sp: usize,
-    next: *mut Task,
-) -> Result<()> {
+pub unsafe fn plan(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> Result<()> {
     // SAFETY: the caller's promise; windows live as long as the runtime, a resident is
     // a live task.
     unsafe {
@@ -121,12 +116,7 @@ unsafe fn plan_end(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> Resul
 /// `plan` succeeded for the same two and nothing was switched since; `prev`'s
 /// registers are saved at `sp`; called in tail position of an `op`.
 #[inline(always)]
-pub(crate) unsafe fn commit(
-    runtime: &Runtime,
-    prev: *mut Task,
-    sp: usize,
-    next: *mut Task,
-) -> usize {
+pub unsafe fn commit(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
     // SAFETY: the caller's promise.
     unsafe {
         (*prev).check_room(sp);
@@ -148,7 +138,7 @@ pub(crate) unsafe fn commit(
 /// Is switching possible, does nobody want to know of it, is no exception on its way or
 /// being handled?
 #[inline(always)]
-pub(crate) fn clear(runtime: &Runtime) -> bool {
+pub fn clear(runtime: &Runtime) -> bool {
     // SAFETY: this thread's exception globals. One test for both words.
     let eh = runtime.eh.get();
     let excepted = || unsafe { (*eh).caught as usize | (*eh).uncaught as usize };
@@ -162,7 +152,7 @@ pub(crate) fn clear(runtime: &Runtime) -> bool {
 /// Both are live tasks of the runtime, `next` only where switching is possible;
 /// `prev` is running.
 #[inline(always)]
-pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
+pub unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
     // SAFETY: the caller's promise. Inside a schedule callback `prev` is not in the
     // queue, and `next` not a task: so what forbids to switch comes first.
     unsafe { clear(runtime) && fits(prev, next) }
@@ -174,7 +164,7 @@ pub(crate) unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
 /// # Safety
 /// Both are live tasks of the runtime; `prev` is running.
 #[inline(always)]
-pub(crate) unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
+pub unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
     // SAFETY: the caller's promise. Who runs is not away.
     unsafe { (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev) }
 }
@@ -185,7 +175,7 @@ pub(crate) unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
 /// # Safety
 /// `plain` said so, and nothing has happened since.
 #[inline(always)]
-pub(crate) unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+pub unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     // SAFETY: `next` is in place; `prev` is the running tasklet.
     unsafe {
         runtime.set_running(next);
@@ -195,7 +185,7 @@ pub(crate) unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
 }
 
 /// A planned switch to a tasklet that is away: the usual case.
-pub(crate) struct Away<'a> {
+pub struct Away<'a> {
     window: &'a Window,
     resident: *mut Task,
     low: usize,
@@ -211,11 +201,7 @@ pub(crate) struct Away<'a> {
 /// # Safety
 /// As [`plan`].
 #[inline(always)]
-pub(crate) unsafe fn plan_away<'a>(
-    prev: *mut Task,
-    sp: usize,
-    next: *mut Task,
-) -> Option<Away<'a>> {
+pub unsafe fn plan_away<'a>(prev: *mut Task, sp: usize, next: *mut Task) -> Option<Away<'a>> {
     // SAFETY: the caller's promise; as in `plan`.
     unsafe {
         let window = &*(*next).window;
@@ -251,7 +237,7 @@ pub(crate) unsafe fn plan_away<'a>(
 /// # Safety
 /// As [`commit`] and [`arch::exchange`].
 #[inline(always)]
-pub(crate) unsafe fn go_away(runtime: &Runtime, away: Away, sp: usize, next: *mut Task) -> usize {
+pub unsafe fn go_away(runtime: &Runtime, away: Away, sp: usize, next: *mut Task) -> usize {
     let Away {
         window,
         resident,
@@ -358,7 +344,7 @@ unsafe fn take_in(
 /// `prev` is the running tasklet and is not needed any more, except that the
 /// reference in `runtime.left` keeps its control block.
 #[inline(always)]
-pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
+pub unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
     // SAFETY: as in `commit`; nothing of this stack is needed.
     unsafe {
         let own_window = (*prev).window;
@@ -399,7 +385,7 @@ pub(crate) unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) 
 /// # Safety
 /// `me` is the running tasklet.
 #[inline(never)]
-pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
+pub unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
     // SAFETY: the caller's promise.
     let slot = unsafe {
         if runtime.after.get() != 0 {
@@ -418,10 +404,7 @@ pub(crate) unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, Wa
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
-pub(crate) unsafe fn arrive_unit<E: From<WaitError>>(
-    runtime: &Runtime,
-    me: *mut Task,
-) -> Result<(), E> {
+pub unsafe fn arrive_unit<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
     // SAFETY: the caller's promise.
     unsafe {
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
@@ -437,10 +420,7 @@ pub(crate) unsafe fn arrive_unit<E: From<WaitError>>(
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
-pub(crate) unsafe fn arrive_turn<E: From<WaitError>>(
-    runtime: &Runtime,
-    me: *mut Task,
-) -> Result<(), E> {
+pub unsafe fn arrive_turn<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
     // SAFETY: the caller's promise.
     unsafe {
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
@@ -478,7 +458,7 @@ unsafe fn arrive_unit_slow<const TURN: bool, E: From<WaitError>>(
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
-pub(crate) unsafe fn arrive_with<T: 'static, E: From<WaitError>>(
+pub unsafe fn arrive_with<T: 'static, E: From<WaitError>>(
     runtime: &Runtime,
     me: *mut Task,
 ) -> Result<T, E> {
@@ -505,7 +485,7 @@ unsafe fn arrive_with_slow<T: 'static, E: From<WaitError>>(
 }
 
 /// What was received, as a `T`.
-pub(crate) fn opened<T: 'static>(slot: Slot) -> Result<T, WaitError> {
+pub fn opened<T: 'static>(slot: Slot) -> Result<T, WaitError> {
     match slot.open::<T>() {
         Ok(result) => result,
         Err(slot) if slot.is_empty() => Err(WaitError::own(Error::ValueLost)),

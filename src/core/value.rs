@@ -72,7 +72,7 @@ static END: Kind = Kind { own: true, ..BOMB };
 
 /// An owned value of any type, an error on its way, or nothing.
 #[repr(C)]
-pub(crate) struct Slot {
+pub struct Slot {
     kind: Option<&'static Kind>,
     words: Words,
     /// What is inside may be tied to its thread.
@@ -80,14 +80,14 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) const EMPTY: Slot = Slot {
+    pub const EMPTY: Slot = Slot {
         kind: None,
         words: [MaybeUninit::uninit(); 2],
         _not_send: PhantomData,
     };
 
     #[inline]
-    pub(crate) fn new<T: 'static>(value: T) -> Slot {
+    pub fn new<T: 'static>(value: T) -> Slot {
         Slot::with_kind(value, T::KIND)
     }
 
@@ -109,17 +109,17 @@ impl Slot {
     }
 
     /// An error that is thrown, or sent.
-    pub(crate) fn bomb(error: Error) -> Slot {
+    pub fn bomb(error: Error) -> Slot {
         Slot::with_kind(Bomb(error), &BOMB)
     }
 
     /// The end of the operation that takes it: its channel was closed, say.
-    pub(crate) fn end(error: Error) -> Slot {
+    pub fn end(error: Error) -> Slot {
         Slot::with_kind(Bomb(error), &END)
     }
 
     /// A value, or an error on its way.
-    pub(crate) fn of<T: 'static>(brought: Result<T, WaitError>) -> Slot {
+    pub fn of<T: 'static>(brought: Result<T, WaitError>) -> Slot {
         match brought {
             Ok(value) => Slot::new(value),
             Err(WaitError::Thrown(error)) => Slot::bomb(error),
@@ -128,17 +128,17 @@ impl Slot {
     }
 
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.kind.is_none()
     }
 
     #[inline]
-    pub(crate) fn is_bomb(&self) -> bool {
+    pub fn is_bomb(&self) -> bool {
         matches!(self.kind, Some(kind) if kind.bomb)
     }
 
     /// The error of a bomb, copied: it stays in the slot.
-    pub(crate) fn peek_bomb(&self) -> Option<Error> {
+    pub fn peek_bomb(&self) -> Option<Error> {
         if !self.is_bomb() {
             return None;
         }
@@ -156,7 +156,7 @@ impl Slot {
 
     /// Moves the content out; the slot is empty afterwards.
     #[inline]
-    pub(crate) fn take(&mut self) -> Slot {
+    pub fn take(&mut self) -> Slot {
         mem::replace(self, Slot::EMPTY)
     }
 
@@ -165,7 +165,7 @@ impl Slot {
     /// # Safety
     /// The slot is empty (what it holds is not dropped).
     #[inline(always)]
-    pub(crate) unsafe fn put<T: 'static>(slot: *mut Slot, value: T) {
+    pub unsafe fn put<T: 'static>(slot: *mut Slot, value: T) {
         // SAFETY: a live slot; its content may be overwritten.
         unsafe { slot.write(Slot::new(value)) };
     }
@@ -178,7 +178,7 @@ impl Slot {
     /// # Safety
     /// `slot` is live.
     #[inline(always)]
-    pub(crate) unsafe fn take_as<T: 'static>(slot: *mut Slot) -> Option<T> {
+    pub unsafe fn take_as<T: 'static>(slot: *mut Slot) -> Option<T> {
         // SAFETY: the kind says what the words are; it is cleared first, so
         // the value is moved out once.
         unsafe {
@@ -204,7 +204,7 @@ impl Slot {
     /// # Safety
     /// Both are live, and not the same.
     #[inline(always)]
-    pub(crate) unsafe fn swap(a: *mut Slot, b: *mut Slot) {
+    pub unsafe fn swap(a: *mut Slot, b: *mut Slot) {
         // SAFETY: a slot is three words, which are moved as they are.
         unsafe {
             let (a, b) = (
@@ -221,13 +221,13 @@ impl Slot {
 
     /// The value as a `T`, the error it carries, or the slot itself.
     #[inline]
-    pub(crate) fn into<T: 'static>(self) -> Result<Result<T, Error>, Slot> {
+    pub fn into<T: 'static>(self) -> Result<Result<T, Error>, Slot> {
         self.open().map(|opened| opened.map_err(Error::from))
     }
 
     /// As [`into`](Slot::into), and says whether the error was thrown.
     #[inline]
-    pub(crate) fn open<T: 'static>(self) -> Result<Result<T, WaitError>, Slot> {
+    pub fn open<T: 'static>(self) -> Result<Result<T, WaitError>, Slot> {
         match self.kind {
             Some(kind) if core::ptr::eq(kind, T::KIND) => {
                 let mut this = ManuallyDrop::new(self);
@@ -270,7 +270,7 @@ impl Slot {
 
     /// Raises a bomb, drops anything else.
     #[inline]
-    pub(crate) fn into_unit<E: From<WaitError>>(self) -> Result<(), E> {
+    pub fn into_unit<E: From<WaitError>>(self) -> Result<(), E> {
         match self.kind {
             None => {
                 mem::forget(self);
@@ -300,48 +300,48 @@ impl Slot {
 /// value is to run a user's code, which may use the tasklet. So who puts something in gets what
 /// was there, and drops it when its own work is done.
 #[repr(transparent)]
-pub(crate) struct TaskSlot(Slot);
+pub struct TaskSlot(Slot);
 
 impl TaskSlot {
-    pub(crate) const EMPTY: TaskSlot = TaskSlot(Slot::EMPTY);
+    pub const EMPTY: TaskSlot = TaskSlot(Slot::EMPTY);
 
     #[inline(always)]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     #[inline(always)]
-    pub(crate) fn is_bomb(&self) -> bool {
+    pub fn is_bomb(&self) -> bool {
         self.0.is_bomb()
     }
 
-    pub(crate) fn peek_bomb(&self) -> Option<Error> {
+    pub fn peek_bomb(&self) -> Option<Error> {
         self.0.peek_bomb()
     }
 
     /// Moves the content out; the slot is empty afterwards.
     #[inline(always)]
-    pub(crate) fn take(&mut self) -> Slot {
+    pub fn take(&mut self) -> Slot {
         self.0.take()
     }
 
     /// Puts `slot` in, and answers what was there.
     #[inline(always)]
     #[must_use = "dropped when all else is done"]
-    pub(crate) fn put(&mut self, slot: Slot) -> Slot {
+    pub fn put(&mut self, slot: Slot) -> Slot {
         mem::replace(&mut self.0, slot)
     }
 
     /// Puts `slot` in, which is known to be empty: nothing is dropped.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, slot: Slot) {
+    pub fn fill(&mut self, slot: Slot) {
         debug_assert!(self.is_empty());
         mem::forget(self.put(slot));
     }
 
     /// For the functions that move word by word.
     #[inline(always)]
-    pub(crate) fn raw(place: *mut TaskSlot) -> *mut Slot {
+    pub fn raw(place: *mut TaskSlot) -> *mut Slot {
         place.cast()
     }
 }
@@ -359,7 +359,7 @@ impl Drop for Slot {
 /// A value, or an error that was sent, on its way to a tasklet that has been woken for it.
 /// If that takes it not, since it is killed before its turn comes, say, it goes back to
 /// where it came from. To the receiver it is a `T` like any other.
-pub(crate) struct Parcel<T: 'static> {
+pub struct Parcel<T: 'static> {
     /// Until it is opened.
     content: Option<Result<T, WaitError>>,
     from: Weak<dyn Sender<T>>,
@@ -367,7 +367,7 @@ pub(crate) struct Parcel<T: 'static> {
 
 /// Where parcels come from. Called in the middle of wake-ups and thrown errors: it runs no
 /// code of a user's, and does not switch.
-pub(crate) trait Sender<T> {
+pub trait Sender<T> {
     /// Somebody has the content.
     fn taken(&self);
 
@@ -376,7 +376,7 @@ pub(crate) trait Sender<T> {
 }
 
 impl<T: 'static> Parcel<T> {
-    pub(crate) fn new(content: Result<T, WaitError>, from: Weak<dyn Sender<T>>) -> Parcel<T> {
+    pub fn new(content: Result<T, WaitError>, from: Weak<dyn Sender<T>>) -> Parcel<T> {
         Parcel {
             content: Some(content),
             from,

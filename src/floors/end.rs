@@ -9,20 +9,20 @@ use crate::{offload, timer};
 /// The thread is ending; its tasklets have been killed, and may be once more. Drops what would have
 /// run later: posted events, timers, callbacks of abandoned calls. Answers whether there was
 /// anything.
-pub(crate) fn let_go() -> bool {
+pub fn let_go() -> bool {
     let events_and_timers = Reactor::existing().is_some_and(|reactor| reactor.let_go());
     offload::let_go() | events_and_timers
 }
 
 /// The thread's part is over, and nothing of it runs any more: closes its loop, whoever has
 /// references to it.
-pub(crate) fn close() {
+pub fn close() {
     offload::let_go();
     timer::end();
     Reactor::end();
 }
 
 /// The thread ends inside a tasklet, so nothing of it can run: only other threads are told.
-pub(crate) fn abandon() {
+pub fn abandon() {
     Reactor::abandon();
 }

@@ -28,7 +28,7 @@ thread_local! {
 }
 
 /// From now on the library hears of forks.
-pub(crate) fn watch() {
+pub fn watch() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
         // SAFETY: functions that stay. An error says that there is no memory: forks go unnoticed

@@ -14,10 +14,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::machine::arch::EhGlobals;
 
 /// `__cxa_get_globals` of a C++ runtime.
-pub(crate) type Globals = unsafe extern "C" fn() -> *mut EhGlobals;
+pub type Globals = unsafe extern "C" fn() -> *mut EhGlobals;
 
 /// C++ runtimes that can be known at a time, beside the one that the library finds itself.
-pub(crate) const MOST: usize = 32;
+pub const MOST: usize = 32;
 
 /// A runtime that was added, and how often.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ fn with_known<R>(f: impl FnOnce(&mut [Option<Added>; MOST]) -> R) -> R {
 
 /// Makes a C++ runtime known, or counts once more. Answers whether it is new; `None` when there is
 /// no room for it.
-pub(crate) fn add(globals: Globals) -> Option<bool> {
+pub fn add(globals: Globals) -> Option<bool> {
     let added = with_known(|known| {
         if let Some(same) = known.iter_mut().flatten().find(|a| same(a, globals)) {
             same.times += 1;
@@ -71,7 +71,7 @@ pub(crate) fn add(globals: Globals) -> Option<bool> {
 
 /// Takes back what [`add`] has done. Answers whether that was the last time; `None` if it was not
 /// known.
-pub(crate) fn remove(globals: Globals) -> Option<bool> {
+pub fn remove(globals: Globals) -> Option<bool> {
     let left = with_known(|known| {
         let place = known
             .iter_mut()
@@ -91,20 +91,20 @@ fn same(added: &Added, globals: Globals) -> bool {
 
 /// The words of one runtime, as they were put away.
 #[derive(Clone, Copy)]
-pub(crate) struct Saved {
-    pub(crate) of: *mut EhGlobals,
-    pub(crate) words: EhGlobals,
+pub struct Saved {
+    pub of: *mut EhGlobals,
+    pub words: EhGlobals,
 }
 
 /// What code that does not run has in the C++ runtimes.
-pub(crate) struct Exceptions {
+pub struct Exceptions {
     first: Saved,
     /// Those of further runtimes: of who handles exceptions of several at a time.
     rest: Vec<Saved>,
 }
 
 impl Exceptions {
-    pub(crate) const NONE: Exceptions = Exceptions {
+    pub const NONE: Exceptions = Exceptions {
         first: Saved {
             of: ptr::null_mut(),
             words: EhGlobals::NONE,
@@ -112,7 +112,7 @@ impl Exceptions {
         rest: Vec::new(),
     };
 
-    pub(crate) fn put(&mut self, saved: Saved) {
+    pub fn put(&mut self, saved: Saved) {
         if self.first.of.is_null() {
             self.first = saved;
         } else {
@@ -121,7 +121,7 @@ impl Exceptions {
     }
 
     /// The words of one runtime, which are taken out.
-    pub(crate) fn take(&mut self, of: *mut EhGlobals) -> EhGlobals {
+    pub fn take(&mut self, of: *mut EhGlobals) -> EhGlobals {
         let all = core::iter::once(&mut self.first).chain(&mut self.rest);
         let saved = all.into_iter().find(|saved| saved.of == of);
         saved.map_or(EhGlobals::NONE, |saved| {
@@ -129,14 +129,14 @@ impl Exceptions {
         })
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.first.of = ptr::null_mut();
         self.rest.clear();
     }
 }
 
 /// Asks all runtimes for their words of the calling thread, and calls `f` with them.
-pub(crate) fn of_this_thread<R>(f: impl FnOnce(&[*mut EhGlobals]) -> R) -> R {
+pub fn of_this_thread<R>(f: impl FnOnce(&[*mut EhGlobals]) -> R) -> R {
     let mut found = [ptr::null_mut(); MOST + 1];
     let mut count = 0;
     let mut note = |words: *mut EhGlobals| {

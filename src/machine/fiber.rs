@@ -3,19 +3,19 @@
 #[cfg(not(any(feature = "asan", feature = "tsan")))]
 mod kept {
     /// What a thread keeps for the tools.
-    pub(crate) struct Fibers;
+    pub struct Fibers;
 
     impl Fibers {
-        pub(crate) fn new() -> Fibers {
+        pub fn new() -> Fibers {
             Fibers
         }
     }
 
     /// What the owner of a stack keeps for the tools.
-    pub(crate) struct Fiber;
+    pub struct Fiber;
 
     impl Fiber {
-        pub(crate) const NEW: Fiber = Fiber;
+        pub const NEW: Fiber = Fiber;
     }
 }
 
@@ -26,28 +26,28 @@ mod kept {
 
     /// Bounds of a stack; nothing known: size 0.
     #[derive(Clone, Copy)]
-    pub(crate) struct Bounds {
-        pub(crate) bottom: *const (),
-        pub(crate) size: usize,
+    pub struct Bounds {
+        pub bottom: *const (),
+        pub size: usize,
     }
 
     impl Bounds {
-        pub(crate) const UNKNOWN: Bounds = Bounds {
+        pub const UNKNOWN: Bounds = Bounds {
             bottom: ptr::null(),
             size: 0,
         };
     }
 
-    pub(crate) struct Fibers {
+    pub struct Fibers {
         /// Who is leaving, until the next has arrived.
-        pub(crate) leaves: Cell<*mut ()>,
+        pub leaves: Cell<*mut ()>,
         /// For TSan: whom the assembly is to announce.
         #[cfg(feature = "tsan")]
-        pub(crate) next: Cell<*mut ()>,
+        pub next: Cell<*mut ()>,
     }
 
     impl Fibers {
-        pub(crate) fn new() -> Fibers {
+        pub fn new() -> Fibers {
             Fibers {
                 leaves: Cell::new(ptr::null_mut()),
                 #[cfg(feature = "tsan")]
@@ -56,17 +56,17 @@ mod kept {
         }
     }
 
-    pub(crate) struct Fiber {
+    pub struct Fiber {
         /// ASan's stack of frames that may be used after their return.
-        pub(crate) fake: *mut (),
+        pub fake: *mut (),
         /// Of a segment, while it runs on one; of main's stack.
-        pub(crate) bounds: Bounds,
+        pub bounds: Bounds,
         #[cfg(feature = "tsan")]
-        pub(crate) tsan: *mut (),
+        pub tsan: *mut (),
     }
 
     impl Fiber {
-        pub(crate) const NEW: Fiber = Fiber {
+        pub const NEW: Fiber = Fiber {
             fake: ptr::null_mut(),
             bounds: Bounds::UNKNOWN,
             #[cfg(feature = "tsan")]
@@ -75,4 +75,4 @@ mod kept {
     }
 }
 
-pub(crate) use kept::*;
+pub use kept::*;

@@ -1,8 +1,8 @@
 //! The ground floor: bytes, addresses and registers. It knows no tasklet.
 
-pub(crate) mod arch;
-pub(crate) mod exceptions;
-pub(crate) mod fiber;
-pub(crate) mod os;
-pub(crate) mod stack;
-pub(crate) mod valgrind;
+pub mod arch;
+pub mod exceptions;
+pub mod fiber;
+pub mod os;
+pub mod stack;
+pub mod valgrind;

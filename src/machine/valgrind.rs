@@ -44,10 +44,10 @@ mod requests {
     }
 
     /// A registered stack; dropping it takes it off the list.
-    pub(crate) struct Stack(usize);
+    pub struct Stack(usize);
 
     impl Stack {
-        pub(crate) fn register(bottom: usize, top: usize) -> Stack {
+        pub fn register(bottom: usize, top: usize) -> Stack {
             Stack(request(STACK_REGISTER, bottom, top))
         }
     }
@@ -59,19 +59,19 @@ mod requests {
     }
 
     /// `[at, at + len)` may be written, whatever was popped off it.
-    pub(crate) fn writable(at: usize, len: usize) {
+    pub fn writable(at: usize, len: usize) {
         request(MAKE_MEM_UNDEFINED, at, len);
     }
 
     /// `[at, at + len)` may be read and written: nobody needs to know what is there.
     #[inline(always)]
-    pub(crate) fn accessible(at: usize, len: usize) {
+    pub fn accessible(at: usize, len: usize) {
         request(MAKE_MEM_DEFINED, at, len);
     }
 
     /// The routines are going to copy these. Only what lies below the bytes that go
     /// out is made known: they are still in place.
-    pub(crate) fn slices(out: &Copying, into: &Copying) {
+    pub fn slices(out: &Copying, into: &Copying) {
         let below = match out.len {
             0 => into.len,
             _ => out.from.saturating_sub(into.to),
@@ -80,7 +80,7 @@ mod requests {
     }
 
     /// Runs `f`, which may read anything.
-    pub(crate) fn quietly(f: impl FnOnce()) {
+    pub fn quietly(f: impl FnOnce()) {
         request(CHANGE_ERR_DISABLEMENT, 1, 0);
         f();
         request(CHANGE_ERR_DISABLEMENT, usize::MAX, 0);
@@ -91,28 +91,28 @@ mod requests {
 mod requests {
     use crate::machine::arch::Copying;
 
-    pub(crate) struct Stack;
+    pub struct Stack;
 
     impl Stack {
         #[inline(always)]
-        pub(crate) fn register(_: usize, _: usize) -> Stack {
+        pub fn register(_: usize, _: usize) -> Stack {
             Stack
         }
     }
 
     #[inline(always)]
-    pub(crate) fn writable(_: usize, _: usize) {}
+    pub fn writable(_: usize, _: usize) {}
 
     #[inline(always)]
-    pub(crate) fn accessible(_: usize, _: usize) {}
+    pub fn accessible(_: usize, _: usize) {}
 
     #[inline(always)]
-    pub(crate) fn slices(_: &Copying, _: &Copying) {}
+    pub fn slices(_: &Copying, _: &Copying) {}
 
     #[inline(always)]
-    pub(crate) fn quietly(f: impl FnOnce()) {
+    pub fn quietly(f: impl FnOnce()) {
         f();
     }
 }
 
-pub(crate) use requests::*;
+pub use requests::*;

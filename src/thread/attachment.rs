@@ -88,7 +88,7 @@ impl Seat {
 }
 
 /// A wait that can be given up.
-pub(crate) trait Leave: Send + Sync {
+pub trait Leave: Send + Sync {
     /// Leaves the queue, if it is still there.
     fn leave(&self);
 }
@@ -99,7 +99,7 @@ thread_local! {
 }
 
 /// The calling thread gets a runtime.
-pub(crate) fn attach(runtime: &Runtime) {
+pub fn attach(runtime: &Runtime) {
     // SAFETY: `detach` closes the home before the runtime goes.
     let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
     let local = Rc::new(Local {
@@ -119,7 +119,7 @@ pub(crate) fn attach(runtime: &Runtime) {
 }
 
 /// The calling thread's runtime ends. `whole`: its tasklets have ended as well.
-pub(crate) fn detach(whole: bool) {
+pub fn detach(whole: bool) {
     let local = LOCAL.replace(ptr::null());
     if local.is_null() {
         return;
@@ -150,7 +150,7 @@ pub(crate) fn detach(whole: bool) {
 
 /// The calling thread ends: its tasklets that have not started and can leave are set free, for other threads to take over, if there are references to
 /// them. Answers what is left of them, to be dropped where user code may run.
-pub(crate) fn set_free() -> Vec<Tasklet> {
+pub fn set_free() -> Vec<Tasklet> {
     let Some(local) = existing() else {
         return Vec::new();
     };
@@ -181,14 +181,14 @@ pub(crate) fn set_free() -> Vec<Tasklet> {
 }
 
 /// The calling thread's; none when it is ending.
-pub(crate) fn local() -> Result<Rc<Local>> {
+pub fn local() -> Result<Rc<Local>> {
     Runtime::get();
     existing().ok_or_else(|| StateError::NoThread.into())
 }
 
 /// Gives the calling thread a runtime if it has none. Errors: it is ending.
 #[inline]
-pub(crate) fn be_attached() -> Result<()> {
+pub fn be_attached() -> Result<()> {
     match LOCAL.get().is_null() {
         true => local().map(drop),
         false => Ok(()),
@@ -196,7 +196,7 @@ pub(crate) fn be_attached() -> Result<()> {
 }
 
 /// As [`local`], without making a runtime.
-pub(crate) fn existing() -> Option<Rc<Local>> {
+pub fn existing() -> Option<Rc<Local>> {
     let local = LOCAL.get();
     if local.is_null() {
         return None;
@@ -209,12 +209,12 @@ pub(crate) fn existing() -> Option<Rc<Local>> {
 }
 
 /// Reads the calling thread's mail. Runs user code; the caller's slot is empty. Answers how many letters there were.
-pub(crate) fn read_mail() -> usize {
+pub fn read_mail() -> usize {
     existing().map_or(0, |local| local.read_mail())
 }
 
 /// Raises what a letter threw at the running tasklet, which has read it itself.
-pub(crate) fn raise() -> Result<()> {
+pub fn raise() -> Result<()> {
     thrown::raise(Runtime::get().current())
 }
 
@@ -443,7 +443,7 @@ impl Local {
 }
 
 /// Who sits where: what any thread needs to end a wait.
-pub(crate) struct Seated {
+pub struct Seated {
     home: Arc<Home>,
     place: Place,
     sitter: Sitter,
@@ -451,35 +451,35 @@ pub(crate) struct Seated {
 
 /// A wait that is over. Its tasklet must be told unless it saw so itself.
 #[must_use]
-pub(crate) struct Called(bool);
+pub struct Called(bool);
 
 impl Seated {
-    pub(crate) fn is_called(&self) -> bool {
+    pub fn is_called(&self) -> bool {
         self.sitter.is_called()
     }
 
     /// Ends the wait: what was written before is seen by the tasklet. Cheap enough for being done under a lock.
-    pub(crate) fn call(&self) -> Called {
+    pub fn call(&self) -> Called {
         Called(self.sitter.call())
     }
 
     /// Does it sit on a seat of this thread?
-    pub(crate) fn is_of(&self, local: &Local) -> bool {
+    pub fn is_of(&self, local: &Local) -> bool {
         Arc::ptr_eq(&self.home, &local.home)
     }
 
     /// Has the processor fetch what telling the tasklet takes.
-    pub(crate) fn fetch(&self) {
+    pub fn fetch(&self) {
         self.home.fetch();
     }
 
     /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
-    pub(crate) fn tell(&self, called: Called) -> bool {
+    pub fn tell(&self, called: Called) -> bool {
         !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
     }
 
     /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, where that can be.
-    pub(crate) fn wake(&self, called: Called) -> bool {
+    pub fn wake(&self, called: Called) -> bool {
         // Inside a channel callback no channel may be touched: it is told by mail, as if by another thread.
         let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
         match existing().filter(|local| may && self.is_of(local)) {
@@ -492,13 +492,13 @@ impl Seated {
     }
 
     /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable, as the next one if so desired. Answers whether that was needed.
-    pub(crate) fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
+    pub fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
         called.0 && local.wake_up(self.place, next)
     }
 }
 
 /// The running tasklet's wait for another thread. Given back when dropped.
-pub(crate) struct Sitting {
+pub struct Sitting {
     local: Rc<Local>,
     seat: Rc<Seat>,
     place: Place,
@@ -506,7 +506,7 @@ pub(crate) struct Sitting {
 
 impl Sitting {
     /// For those who may end the wait.
-    pub(crate) fn seated(&self) -> Seated {
+    pub fn seated(&self) -> Seated {
         Seated {
             home: self.local.home.clone(),
             place: self.place,
@@ -515,7 +515,7 @@ impl Sitting {
     }
 
     /// For those who may end the wait of a select, which does not look: they send a letter, whenever it is.
-    pub(crate) fn seated_for_letters(&self) -> Seated {
+    pub fn seated_for_letters(&self) -> Seated {
         let seated = self.seated();
         seated.sitter.sit();
         seated
@@ -528,12 +528,12 @@ impl Sitting {
     }
 
     /// Letters come too late.
-    pub(crate) fn stand_for_nothing(&self) {
+    pub fn stand_for_nothing(&self) {
         self.seat.select.set(None);
     }
 
     /// Makes `seated`, which nobody else knows any more, that of this wait.
-    pub(crate) fn seat_again(&self, seated: &mut Seated) {
+    pub fn seat_again(&self, seated: &mut Seated) {
         if seated.is_of(&self.local) {
             seated.place = self.place;
             seated.sitter = Sitter::new();
@@ -543,7 +543,7 @@ impl Sitting {
     }
 
     /// Before the [`wait`](Sitting::wait): looks whether it is called soon.
-    pub(crate) fn look(&self, seated: &Seated) {
+    pub fn look(&self, seated: &Seated) {
         if self.local.may_look() {
             self.local.look(|| seated.is_called());
         }
@@ -553,7 +553,7 @@ impl Sitting {
     /// it does not.
     ///
     /// Errors: what was thrown at it; it is hindered by `Deadlock`, `SwitchTrap`, no memory for a slice.
-    pub(crate) fn wait(
+    pub fn wait(
         &self,
         seated: &Seated,
         sends: bool,
@@ -571,7 +571,7 @@ impl Sitting {
     }
 
     /// As [`wait`](Sitting::wait), for what a worker will bring. `unanswered`: there was no answer for as long as it looked.
-    pub(crate) fn wait_for_call(
+    pub fn wait_for_call(
         &self,
         seated: &Seated,
         deadline: Option<Instant>,
@@ -591,7 +591,7 @@ impl Sitting {
     }
 
     /// Is there nobody any more who could end the wait?
-    pub(crate) fn is_orphan(&self) -> bool {
+    pub fn is_orphan(&self) -> bool {
         self.seat.is_orphan()
     }
 

@@ -22,7 +22,7 @@ static STRANGERS: AtomicUsize = AtomicUsize::new(0);
 static THREADS: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
 
 /// What a thread is sent.
-pub(crate) enum Letter {
+pub enum Letter {
     /// What the tasklet at this place waited for is there.
     Wake(Place),
     /// To be run there, where user code may run.
@@ -31,14 +31,14 @@ pub(crate) enum Letter {
 
 /// Where a tasklet waits: a seat of its thread, and the how-manieth wait there it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place {
-    pub(crate) seat: u32,
-    pub(crate) turn: u32,
+pub struct Place {
+    pub seat: u32,
+    pub turn: u32,
 }
 
-pub(crate) struct Home {
-    pub(crate) id: u64,
-    pub(crate) name: Option<String>,
+pub struct Home {
+    pub id: u64,
+    pub name: Option<String>,
     mail: Mailbox<Letter, Hooks>,
     gone: AtomicBool,
 }
@@ -74,7 +74,7 @@ impl Home {
     ///
     /// # Safety
     /// `hooks` stays until [`Home::close`].
-    pub(crate) unsafe fn attach(id: u64, hooks: &AtomicU32) -> Arc<Home> {
+    pub unsafe fn attach(id: u64, hooks: &AtomicU32) -> Arc<Home> {
         counted_threads();
         let home = Arc::new(Home {
             id,
@@ -87,12 +87,12 @@ impl Home {
     }
 
     /// Has the thread ended?
-    pub(crate) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
     /// Sends a letter; gives it back when the thread has ended.
-    pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
+    pub fn post(&self, letter: Letter) -> Result<(), Letter> {
         // Without a look at the mailbox: a fork may have left it locked.
         if self.is_gone() {
             return Err(letter);
@@ -101,28 +101,28 @@ impl Home {
     }
 
     /// Has the processor fetch what a letter is put into.
-    pub(crate) fn fetch(&self) {
+    pub fn fetch(&self) {
         crate::machine::arch::fetch(&self.mail);
     }
 
     /// Moves the letters out.
-    pub(crate) fn take_mail(&self, into: &mut impl Extend<Letter>) {
+    pub fn take_mail(&self, into: &mut impl Extend<Letter>) {
         self.mail.take(into);
     }
 
     /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
     /// Answers as [`Mailbox::lie_down`].
-    pub(crate) fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<bool, StayUp> {
+    pub fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<bool, StayUp> {
         self.mail.lie_down(stuck, &CENSUS, bell, strangers_may_come)
     }
 
     /// The thread has woken up, from whatever cause. Moves the letters out.
-    pub(crate) fn get_up(&self, into: &mut impl Extend<Letter>) {
+    pub fn get_up(&self, into: &mut impl Extend<Letter>) {
         self.mail.get_up(&CENSUS, into);
     }
 
     /// The thread ends: takes it off the list, and the mail that nobody will read.
-    pub(crate) fn close(&self) -> Vec<Letter> {
+    pub fn close(&self) -> Vec<Letter> {
         self.gone.store(true, Ordering::Release);
         let letters = self.mail.close();
         threads().retain(|home| home.id != self.id);
@@ -134,14 +134,14 @@ impl Home {
 }
 
 /// Nobody changes the list of threads, or posts to the calling one.
-pub(crate) struct Held {
+pub struct Held {
     threads: MutexGuard<'static, Vec<Arc<Home>>>,
     /// Before `mine`, which it borrows from.
     _mailbox: Option<Hold<'static, Letter, Hooks>>,
     mine: Option<Arc<Home>>,
 }
 
-pub(crate) fn hold() -> Held {
+pub fn hold() -> Held {
     let threads = threads();
     let mine = super::existing().map(|local| local.home.clone());
     // SAFETY: `Held` keeps the home for longer, where it is.
@@ -159,7 +159,7 @@ pub(crate) fn hold() -> Held {
 
 impl Held {
     /// In a child process: the calling thread is the only one.
-    pub(crate) fn forked(&mut self) {
+    pub fn forked(&mut self) {
         let mine = &self.mine;
         self.threads.retain(|home| {
             let is_mine = mine.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, home));
@@ -178,13 +178,13 @@ fn threads() -> MutexGuard<'static, Vec<Arc<Home>>> {
 }
 
 /// The attached thread with this number.
-pub(crate) fn find(id: u64) -> Result<Arc<Home>, StateError> {
+pub fn find(id: u64) -> Result<Arc<Home>, StateError> {
     let found = threads().iter().find(|home| home.id == id).cloned();
     found.ok_or(StateError::ThreadNotFound)
 }
 
 /// The attached threads, in the order they came.
-pub(crate) fn all() -> Vec<Arc<Home>> {
+pub fn all() -> Vec<Arc<Home>> {
     threads().clone()
 }
 
@@ -199,7 +199,7 @@ fn other_threads() -> bool {
 }
 
 /// Has the process other threads than the calling one?
-pub(crate) fn has_company() -> bool {
+pub fn has_company() -> bool {
     threads().len() > 1 || all_threads() > 1
 }
 
@@ -249,17 +249,17 @@ fn look_again() {
 
 /// Says of a handle that can change threads whether anybody has used it. One that nobody has may be under way to a thread that does not use
 /// the library yet, and will wake others: while there is one, and a thread that it may be under way to, no deadlock is found.
-pub(crate) struct Mark(AtomicBool);
+pub struct Mark(AtomicBool);
 
 impl Mark {
-    pub(crate) fn new() -> Mark {
+    pub fn new() -> Mark {
         STRANGERS.fetch_add(1, Ordering::SeqCst);
         Mark(AtomicBool::new(false))
     }
 
     /// The handle is used by the calling thread, which is attached.
     #[inline]
-    pub(crate) fn used(&self) {
+    pub fn used(&self) {
         if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed) {
             STRANGERS.fetch_sub(1, Ordering::SeqCst);
         }

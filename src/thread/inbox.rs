@@ -16,9 +16,9 @@ use super::parker::Bell;
 use super::prim::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// How many threads can run.
-pub(crate) struct Census {
+pub struct Census {
     /// Attached threads that are not stuck.
-    pub(crate) awake: AtomicUsize,
+    pub awake: AtomicUsize,
 }
 
 impl Census {
@@ -28,13 +28,13 @@ impl Census {
     }
 
     /// Answers whether nobody is left.
-    pub(crate) fn leave(&self) -> bool {
+    pub fn leave(&self) -> bool {
         self.awake.fetch_sub(1, Ordering::SeqCst) == 1
     }
 }
 
 /// What tells a thread that is up of its mail.
-pub(crate) trait Flag {
+pub trait Flag {
     fn raise(&self);
     fn lower(&self);
 }
@@ -50,19 +50,19 @@ enum Rest {
 
 /// Why a thread does not lie down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StayUp {
+pub enum StayUp {
     /// There is mail.
     Mail,
     /// Nobody would be left who can run.
     Deadlock,
 }
 
-pub(crate) struct Mailbox<L, F> {
+pub struct Mailbox<L, F> {
     state: Mutex<State<L, F>>,
 }
 
 /// See [`Mailbox::hold`].
-pub(crate) struct Hold<'a, L, F>(#[allow(dead_code)] MutexGuard<'a, State<L, F>>);
+pub struct Hold<'a, L, F>(#[allow(dead_code)] MutexGuard<'a, State<L, F>>);
 
 struct State<L, F> {
     /// The first letter, which is the only one as a rule: who sleeps and is woken finds it next to the lock.
@@ -78,7 +78,7 @@ struct State<L, F> {
 
 impl<L, F: Flag> Mailbox<L, F> {
     /// Of a thread that is up, and counted as such.
-    pub(crate) fn new(flag: F, census: &Census) -> Mailbox<L, F> {
+    pub fn new(flag: F, census: &Census) -> Mailbox<L, F> {
         census.join();
         Mailbox {
             state: Mutex::new(State {
@@ -97,7 +97,7 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     /// Sends a letter; gives it back when the thread has ended.
-    pub(crate) fn post(&self, letter: L, census: &Census) -> Result<(), L> {
+    pub fn post(&self, letter: L, census: &Census) -> Result<(), L> {
         let bell = {
             let mut state = self.state();
             match &state.flag {
@@ -117,7 +117,7 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     /// Has the thread get up with nothing to do, if it is stuck. Answers whether it was.
-    pub(crate) fn nudge(&self, census: &Census) -> bool {
+    pub fn nudge(&self, census: &Census) -> bool {
         let bell = {
             let mut state = self.state();
             if state.rest != Rest::Stuck {
@@ -132,19 +132,19 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     /// Nobody is in the middle of anything here until this is dropped.
-    pub(crate) fn hold(&self) -> Hold<'_, L, F> {
+    pub fn hold(&self) -> Hold<'_, L, F> {
         Hold(self.state())
     }
 
     /// Moves the letters out.
-    pub(crate) fn take(&self, into: &mut impl Extend<L>) {
+    pub fn take(&self, into: &mut impl Extend<L>) {
         self.state().take(into);
     }
 
     /// The thread is about to sleep on `bell`, which the posters ring. `stuck`: nobody but another attached thread will. `hope`: may
     /// somebody come who is not counted? Answers whether that is the one hope: then nobody may
     /// ring, and the thread has to look again.
-    pub(crate) fn lie_down(
+    pub fn lie_down(
         &self,
         stuck: bool,
         census: &Census,
@@ -174,14 +174,14 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     /// The thread has woken up, from whatever cause; moves the letters out.
-    pub(crate) fn get_up(&self, census: &Census, into: &mut impl Extend<L>) {
+    pub fn get_up(&self, census: &Census, into: &mut impl Extend<L>) {
         let mut state = self.state();
         state.stand(census);
         state.take(into);
     }
 
     /// The thread ends; then it [leaves](Census::leave) the count. Gives out the letters that nobody will read.
-    pub(crate) fn close(&self) -> Vec<L> {
+    pub fn close(&self) -> Vec<L> {
         let mut state = self.state();
         debug_assert!(state.rest == Rest::Up);
         state.bell = None;

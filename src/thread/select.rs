@@ -36,7 +36,7 @@ use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};
 
 /// A channel between threads.
-pub(crate) trait Far {
+pub trait Far {
     /// No other channel has the number.
     fn place(&self) -> usize;
 
@@ -76,7 +76,7 @@ fn far(case: &Case) -> Option<Rc<dyn Far>> {
 }
 
 /// The same, locked.
-pub(crate) trait Held {
+pub trait Held {
     /// Does somebody wait for who sends, or receives?
     fn is_ready(&mut self, sends: bool) -> bool;
 
@@ -98,15 +98,15 @@ pub(crate) trait Held {
 }
 
 /// A wait in a queue.
-pub(crate) trait Joined: Leave {
+pub trait Joined: Leave {
     /// What it has, when it has left: what was not sent, or what was received.
     fn take(&self) -> Slot;
 }
 
 /// What the waits of a select have in common.
-pub(crate) struct Joint {
-    pub(crate) claim: Claim,
-    pub(crate) seated: Seated,
+pub struct Joint {
+    pub claim: Claim,
+    pub seated: Seated,
 }
 
 /// The waits of a select, by case.

@@ -14,15 +14,15 @@ const LOOKS: u8 = 0;
 const SITS: u8 = 1;
 const CALLED: u8 = 2;
 
-pub(crate) struct Sitter(AtomicU8);
+pub struct Sitter(AtomicU8);
 
 impl Sitter {
-    pub(crate) fn new() -> Sitter {
+    pub fn new() -> Sitter {
         Sitter(AtomicU8::new(LOOKS))
     }
 
     /// Stops looking. False: it was called.
-    pub(crate) fn sit(&self) -> bool {
+    pub fn sit(&self) -> bool {
         // A test's switch: look, then sit down; a call in between is overlooked.
         if cfg!(hsw_bug_late_sit) {
             if self.is_called() {
@@ -39,11 +39,11 @@ impl Sitter {
 
     /// Ends the wait. What was written before is seen by who finds itself [called](Sitter::is_called). True: it sits, and a letter must follow.
     #[must_use]
-    pub(crate) fn call(&self) -> bool {
+    pub fn call(&self) -> bool {
         self.0.swap(CALLED, Ordering::AcqRel) == SITS
     }
 
-    pub(crate) fn is_called(&self) -> bool {
+    pub fn is_called(&self) -> bool {
         self.0.load(Ordering::Acquire) == CALLED
     }
 }

@@ -15,7 +15,7 @@ const RARELY: u32 = 8;
 const GLANCES: u32 = 32;
 
 /// What a thread has learned.
-pub(crate) struct Pace {
+pub struct Pace {
     /// The longest look. Zero: none.
     most: Cell<Duration>,
     /// Looks in vain, one after the other.
@@ -25,7 +25,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(most: Duration) -> Pace {
+    pub fn new(most: Duration) -> Pace {
         let pace = Pace {
             most: Cell::default(),
             vain: Cell::new(0),
@@ -36,7 +36,7 @@ impl Pace {
     }
 
     /// Another longest look from now on.
-    pub(crate) fn set_most(&self, most: Duration) {
+    pub fn set_most(&self, most: Duration) {
         self.most.set(match several_processors() {
             true => most,
             false => Duration::ZERO,
@@ -45,7 +45,7 @@ impl Pace {
 
     /// Is this wait one to begin with a look?
     #[inline]
-    pub(crate) fn is_time(&self) -> bool {
+    pub fn is_time(&self) -> bool {
         let skip = self.skip.get();
         self.skip.set(skip.saturating_sub(1));
         skip == 0 && !self.most.get().is_zero()
@@ -53,7 +53,7 @@ impl Pace {
 
     /// Looks until `found`, or `wanted` for something else, or for as long as it may. Answers whether that was in vain.
     #[inline]
-    pub(crate) fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) -> bool {
+    pub fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) -> bool {
         let mut start = None;
         loop {
             for _ in 0..GLANCES {

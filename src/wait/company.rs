@@ -7,7 +7,7 @@ use crate::error::Result;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-pub(crate) struct Company {
+pub struct Company {
     /// Gives the host lock to another thread if that waits for it. Errors: the calling thread may
     /// not pump, since it has given the host lock up.
     pub may_pump: fn(&Runtime) -> Result<()>,
@@ -26,7 +26,7 @@ pub(crate) struct Company {
 }
 
 /// Why a thread stays awake.
-pub(crate) enum Stay {
+pub enum Stay {
     /// Other threads know nothing of it: it sleeps, and counts as what it likes.
     Alone,
     /// There are messages.
@@ -38,7 +38,7 @@ pub(crate) enum Stay {
 static COMPANY: OnceLock<&'static Company> = OnceLock::new();
 
 /// Hands the table over. The first one stays.
-pub(crate) fn set_company(company: &'static Company) {
+pub fn set_company(company: &'static Company) {
     let _ = COMPANY.set(company);
 }
 

@@ -10,18 +10,18 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 /// The number of the thread that the last one left.
 static SURVIVOR: AtomicU64 = AtomicU64::new(0);
 
-pub(crate) fn forks() -> u32 {
+pub fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
 /// When a thread made something, and which.
-pub(crate) struct Origin {
+pub struct Origin {
     forks: u32,
     thread: u64,
 }
 
 impl Origin {
-    pub(crate) fn here() -> Origin {
+    pub fn here() -> Origin {
         Origin {
             forks: forks(),
             thread: os::thread_id(new_thread_id),
@@ -29,13 +29,13 @@ impl Origin {
     }
 
     /// Was its thread lost in a fork?
-    pub(crate) fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         self.forks != forks() && self.thread != SURVIVOR.load(Ordering::Relaxed)
     }
 }
 
 /// In the child process, by the thread that forked.
-pub(crate) fn forked() {
+pub fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     SURVIVOR.store(os::thread_id(new_thread_id), Ordering::Relaxed);
 }

@@ -24,7 +24,7 @@ const ASLEEP: u32 = 2;
 /// The owner sleeps in `poll`, on the signal.
 const POLLS: u32 = 3;
 
-pub(crate) struct Bell {
+pub struct Bell {
     word: AtomicU32,
     /// What the word is between rings.
     silent: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// For an owner who sleeps by [`sleep`](Bell::sleep) and between [`listen`](Bell::listen) and [`heard`](Bell::heard).
-    pub(crate) fn new(signal: Signal) -> Bell {
+    pub fn new(signal: Signal) -> Bell {
         Bell {
             word: AtomicU32::new(QUIET),
             silent: QUIET,
@@ -42,7 +42,7 @@ impl Bell {
     }
 
     /// For an owner who polls the signal whenever he likes: the first ring after each silence raises it.
-    pub(crate) fn polled(signal: Signal) -> Bell {
+    pub fn polled(signal: Signal) -> Bell {
         Bell {
             word: AtomicU32::new(POLLS),
             silent: POLLS,
@@ -50,12 +50,12 @@ impl Bell {
         }
     }
 
-    pub(crate) fn signal(&self) -> &Signal {
+    pub fn signal(&self) -> &Signal {
         &self.signal
     }
 
     /// Ends the owner's sleep, or the next one.
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         // Release: what was put down before is seen by who is woken. Acquire: not needed by the ringer, but by whoever rings after it: the chain stays whole.
         match self.word.swap(RUNG, Ordering::AcqRel) {
             ASLEEP => wake_on(&self.word),
@@ -65,12 +65,12 @@ impl Bell {
     }
 
     /// Has it been rung since it was silenced?
-    pub(crate) fn is_rung(&self) -> bool {
+    pub fn is_rung(&self) -> bool {
         self.word.load(Ordering::Relaxed) == RUNG
     }
 
     /// Takes back what was rung so far; whoever calls this looks next. The owner's, awake.
-    pub(crate) fn silence(&self) {
+    pub fn silence(&self) {
         if self.silent == POLLS {
             // First: a ring in between raises nothing, and is for what the owner is about to see.
             self.signal.lower();
@@ -79,7 +79,7 @@ impl Bell {
     }
 
     /// Sleeps until it is rung, or `timeout`; not at all if it was rung after the last silence. It is silent then. May come back early.
-    pub(crate) fn sleep(&self, timeout: Option<Duration>) {
+    pub fn sleep(&self, timeout: Option<Duration>) {
         if self.lie_down(ASLEEP) {
             sleep_on(&self.word, ASLEEP, timeout);
         }
@@ -88,12 +88,12 @@ impl Bell {
 
     /// From now on a ring raises the signal. False: it was rung after the last silence, and the owner must not wait. Either way, then
     /// [`heard`](Bell::heard).
-    pub(crate) fn listen(&self) -> bool {
+    pub fn listen(&self) -> bool {
         self.lie_down(POLLS)
     }
 
     /// The end of what [`listen`](Bell::listen) began. `signalled`: the signal is raised. It may be so once in vain, by a ring that was late.
-    pub(crate) fn heard(&self, signalled: bool) {
+    pub fn heard(&self, signalled: bool) {
         if signalled {
             self.signal.lower();
         }

@@ -1,8 +1,8 @@
 //! What the protocol between threads is made of. The modules that use it (`bell`, `mail`, `sitter`, `meeting`) take nothing from elsewhere, so that
 //! `models/` can run the same source with primitives that try all orders.
 
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
+pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fork::forks;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -14,25 +14,25 @@ use std::ptr;
 use std::time::Duration;
 
 /// Lets whoever is at work go on.
-pub(crate) fn pause() {
+pub fn pause() {
     std::thread::yield_now();
 }
 
 /// Room for a value that threads hand to each other. They agree elsewhere on whose it is.
-pub(crate) struct Place<V>(UnsafeCell<MaybeUninit<V>>);
+pub struct Place<V>(UnsafeCell<MaybeUninit<V>>);
 
 // SAFETY: Place: one thread at a time uses it, as `put` and `take` ask for. What passes through goes from thread to thread, so it is Send.
 unsafe impl<V: Send> Sync for Place<V> {}
 
 impl<V> Place<V> {
-    pub(crate) fn new() -> Place<V> {
+    pub fn new() -> Place<V> {
         Place(UnsafeCell::new(MaybeUninit::uninit()))
     }
 
     /// # Safety
     /// The place is the caller's, and empty.
     #[inline]
-    pub(crate) unsafe fn put(&self, value: V) {
+    pub unsafe fn put(&self, value: V) {
         // SAFETY: Place: nobody else uses it.
         unsafe { (*self.0.get()).write(value) };
     }
@@ -40,14 +40,14 @@ impl<V> Place<V> {
     /// # Safety
     /// The place is the caller's, and full; it is empty then.
     #[inline]
-    pub(crate) unsafe fn take(&self) -> V {
+    pub unsafe fn take(&self) -> V {
         // SAFETY: Place: nobody else uses it, and there is a value, which is not used here again.
         unsafe { (*self.0.get()).assume_init_read() }
     }
 }
 
 /// Sleeps while `word` is `value`, at most for `timeout`. May come back early, for no reason.
-pub(crate) fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
+pub fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     let timeout = timeout.map(crate::machine::os::timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: the word and the time live until the call is over. Its errors (the word was another, the time is up, a signal) all mean: look.
@@ -63,7 +63,7 @@ pub(crate) fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) 
 }
 
 /// Wakes who sleeps on `word`.
-pub(crate) fn wake_on(word: &AtomicU32) {
+pub fn wake_on(word: &AtomicU32) {
     // SAFETY: only the address counts.
     unsafe {
         libc::syscall(
@@ -77,7 +77,7 @@ pub(crate) fn wake_on(word: &AtomicU32) {
 
 /// What makes a waiting `poll` return. Others may have it for longer than its owner: who ends
 /// closes it. In a child process it is another one, under the same number.
-pub(crate) struct Signal(Mutex<Option<Descriptor>>);
+pub struct Signal(Mutex<Option<Descriptor>>);
 
 struct Descriptor {
     fd: EventFd,
@@ -85,7 +85,7 @@ struct Descriptor {
 }
 
 impl Signal {
-    pub(crate) fn new() -> io::Result<Signal> {
+    pub fn new() -> io::Result<Signal> {
         let fd = Signal::descriptor()?;
         let forks = forks();
         Ok(Signal(Mutex::new(Some(Descriptor { fd, forks }))))
@@ -113,25 +113,25 @@ impl Signal {
     }
 
     /// Makes the descriptor readable.
-    pub(crate) fn raise(&self) {
+    pub fn raise(&self) {
         // The one error, EAGAIN, says that the counter is at its end: it is readable then.
         let _ = self.open(|fd| fd.write(1));
     }
 
     /// Makes it not readable.
-    pub(crate) fn lower(&self) {
+    pub fn lower(&self) {
         // The one error, EAGAIN, says that it was not.
         let _ = self.open(EventFd::read);
     }
 
     /// -1 when it is closed.
-    pub(crate) fn as_raw_fd(&self) -> RawFd {
+    pub fn as_raw_fd(&self) -> RawFd {
         self.open(|fd| fd.as_fd().as_raw_fd()).unwrap_or(-1)
     }
 
     /// Gives the descriptor back. The lock sees to it that nobody writes into another one that gets
     /// its number.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let descriptor = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(descriptor);
     }

@@ -51,7 +51,7 @@ use std::time::{Duration, Instant};
 
 /// The reason why a wait is over.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Wake {
+pub enum Wake {
     /// The descriptor is ready or has an error; a new try tells which.
     Ready,
     /// The deadline has passed.
@@ -63,7 +63,7 @@ pub(crate) enum Wake {
 }
 
 /// A wait of a tasklet.
-pub(crate) struct Waiter {
+pub struct Waiter {
     id: u64,
     interest: Option<(Fd, Events)>,
     deadline: Option<Instant>,
@@ -71,7 +71,7 @@ pub(crate) struct Waiter {
     channel: Channel<()>,
 }
 
-pub(crate) struct Reactor {
+pub struct Reactor {
     events: EventQueue,
     /// `None` during a poll.
     backend: Cell<Option<Box<dyn Backend>>>,
@@ -94,7 +94,7 @@ pub(crate) struct Reactor {
 }
 
 /// A clock with timers (see [`timer`](crate::timer)), as the reactor sees it.
-pub(crate) trait Timers {
+pub trait Timers {
     /// When it needs attention next.
     fn next(&self) -> Option<Instant>;
     /// Runs the timers that are due and were made before the [id](Reactor::take_id) `limit`;
@@ -570,7 +570,7 @@ enum Sake<'a> {
 }
 
 /// Why a pump failed.
-pub(crate) enum PumpError {
+pub enum PumpError {
     /// Only other threads could have woken somebody, and none of them can run.
     Deadlock,
     Failed(Error),
@@ -759,7 +759,7 @@ impl Reactor {
 }
 
 /// A wait on the lists, which is taken off when this is dropped.
-pub(crate) struct Registered {
+pub struct Registered {
     reactor: Rc<Reactor>,
     waiter: Rc<Waiter>,
 }
@@ -787,7 +787,7 @@ impl Drop for Registered {
 ///
 /// Errors: an error that was thrown at the tasklet; `BlockTrap`; `Deadlock`, if nothing could end
 /// the wait; the errors of a pump.
-pub(crate) fn round(
+pub fn round(
     for_threads: bool,
     over: impl Fn() -> bool,
     block: impl FnOnce() -> Result<(), WaitError>,
@@ -828,7 +828,7 @@ pub(crate) fn round(
 
 /// Pumps once, for as long as that takes, unless the caller's wait is `over`. False: nothing
 /// could come of it.
-pub(crate) fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
+pub fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
     if runtime.is_ending() {
         return Ok(false);
     }
@@ -860,7 +860,7 @@ pub(crate) fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
 /// that wants to waits for its next kill instead: so who carries on after each error uses
 /// up its kills, and is given up. Main, which cannot be killed, is refused.
 #[cold]
-pub(crate) fn refuse_in_end() -> Error {
+pub fn refuse_in_end() -> Error {
     let runtime = Runtime::get();
     if runtime.is_dying() {
         let never = Channel::<()>::private();

@@ -42,8 +42,8 @@ compile_error!(
 );
 
 #[cfg(feature = "std")]
-pub(crate) use port::code_address;
-pub(crate) use port::{
+pub use port::code_address;
+pub use port::{
     below, exact_stack_pointer, exchange, newborn_entry, swap, transfer, write_newborn, FpEnv,
     COPY_ALIGN, NEWBORN, SAVE_AREA, SLICE_ODD, STACK_ALIGN,
 };
@@ -51,11 +51,11 @@ pub(crate) use port::{
 /// Runs between the save of the leaving tasklet and the restore of the next.
 /// Gets the argument of the transfer and the address of the save area; returns
 /// the address of the save area to go on with, or [`Exchange::tagged`].
-pub(crate) type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
+pub type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
 
 /// The first function of a newborn. Returns what a [`TransferOp`] might: where to
 /// go on for good.
-pub(crate) type First<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
+pub type First<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
 
 extern "C" {
     /// See the module's text; called through the port's `transfer`, which knows
@@ -68,7 +68,7 @@ extern "C" {
     /// `to` is what an `op` may return; nothing on the current stack is needed
     /// any more.
     #[cfg_attr(not(feature = "tsan"), allow(dead_code))]
-    pub(crate) fn hsw_asm_leave(to: usize) -> !;
+    pub fn hsw_asm_leave(to: usize) -> !;
     /// Stores the address of the save area that it makes at `save` and goes on
     /// with the one at `to`. Called through the port's `swap`.
     ///
@@ -78,12 +78,12 @@ extern "C" {
     fn hsw_asm_start();
     /// # Safety
     /// `top` is the aligned top of a free stack that is large enough for `f`.
-    pub(crate) fn hsw_asm_call_on(top: usize, f: unsafe extern "C" fn(*mut ()), arg: *mut ());
+    pub fn hsw_asm_call_on(top: usize, f: unsafe extern "C" fn(*mut ()), arg: *mut ());
     /// # Safety
     /// `sp` is the address of a save area in place, with its frames above it;
     /// they stay as they are until `f` returns. `f` does not unwind.
     #[cfg(feature = "std")]
-    pub(crate) fn hsw_asm_walk(
+    pub fn hsw_asm_walk(
         sp: usize,
         f: unsafe extern "C" fn(*mut (), *mut ()),
         a: *mut (),
@@ -93,7 +93,7 @@ extern "C" {
 }
 
 /// The highest address, not above `limit`, at which a slice may begin.
-pub(crate) fn slice_below(limit: usize) -> usize {
+pub fn slice_below(limit: usize) -> usize {
     (limit & !15) - SLICE_ODD
 }
 
@@ -101,20 +101,20 @@ pub(crate) fn slice_below(limit: usize) -> usize {
 /// multiples of [`COPY_ALIGN`].
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Copying {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    pub(crate) len: usize,
+pub struct Copying {
+    pub from: usize,
+    pub to: usize,
+    pub len: usize,
 }
 
 impl Copying {
-    pub(crate) const NOTHING: Copying = Copying {
+    pub const NOTHING: Copying = Copying {
         from: 0,
         to: 0,
         len: 0,
     };
 
-    pub(crate) fn new(from: usize, to: usize, len: usize) -> Copying {
+    pub fn new(from: usize, to: usize, len: usize) -> Copying {
         debug_assert!((from | to).is_multiple_of(COPY_ALIGN) && len % 16 == SLICE_ODD);
         Copying { from, to, len }
     }
@@ -123,18 +123,18 @@ impl Copying {
 /// The slices to be exchanged before a tasklet goes on. Read by the routines.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Exchange {
+pub struct Exchange {
     /// First out of the window ...
-    pub(crate) out: Copying,
+    pub out: Copying,
     /// ... then into it ...
-    pub(crate) into: Copying,
+    pub into: Copying,
     /// ... and the save area to go on with. While `into` is copied the stack pointer
     /// is its lower end, so a signal handler finds room.
-    pub(crate) sp: usize,
+    pub sp: usize,
 }
 
 impl Exchange {
-    pub(crate) const NOTHING: Exchange = Exchange {
+    pub const NOTHING: Exchange = Exchange {
         out: Copying::NOTHING,
         into: Copying::NOTHING,
         sp: 0,
@@ -143,7 +143,7 @@ impl Exchange {
     /// What an `op` returns to have the exchange done. Save areas lie on even
     /// addresses.
     #[inline(always)]
-    pub(crate) fn tagged(this: *const Exchange) -> usize {
+    pub fn tagged(this: *const Exchange) -> usize {
         this as usize | 1
     }
 }
@@ -151,27 +151,27 @@ impl Exchange {
 /// The C++ runtime's exception state of a thread (Itanium C++ ABI, 2.2.2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct EhGlobals {
-    pub(crate) caught: *mut (),
-    pub(crate) uncaught: u32,
+pub struct EhGlobals {
+    pub caught: *mut (),
+    pub uncaught: u32,
 }
 
 impl EhGlobals {
-    pub(crate) const NONE: EhGlobals = EhGlobals {
+    pub const NONE: EhGlobals = EhGlobals {
         caught: core::ptr::null_mut(),
         uncaught: 0,
     };
 
     /// Stands for those of several C++ runtimes: both words are such as to have each switch look
     /// closer. See `exceptions`.
-    pub(crate) const SEVERAL: EhGlobals = EhGlobals {
+    pub const SEVERAL: EhGlobals = EhGlobals {
         caught: core::ptr::without_provenance_mut(1),
         uncaught: 1,
     };
 
     /// This thread's globals in the C++ runtime that the file with the library finds; `None` when it
     /// finds none.
-    pub(crate) fn of_this_thread() -> Option<core::ptr::NonNull<EhGlobals>> {
+    pub fn of_this_thread() -> Option<core::ptr::NonNull<EhGlobals>> {
         // SAFETY: takes no argument and returns an address or null.
         core::ptr::NonNull::new(unsafe { hsw_asm_cxa_globals() })
     }
@@ -180,7 +180,7 @@ impl EhGlobals {
 /// Has the processor fetch the cache lines of `what`, to be written to soon. Does not wait for them; a hint, no access.
 #[cfg(feature = "std")]
 #[inline]
-pub(crate) fn fetch<T>(what: &T) {
+pub fn fetch<T>(what: &T) {
     const LINE: usize = 64;
     let start = core::ptr::from_ref(what).cast::<u8>();
     let last = size_of::<T>().saturating_sub(1);
@@ -197,7 +197,7 @@ mod tests;
 /// The name of the port's routine that unwinders know by the address `start`.
 /// Symbol tables do not always tell: ELFv1's name descriptors.
 #[cfg(feature = "std")]
-pub(crate) fn routine_name(start: usize) -> Option<&'static str> {
+pub fn routine_name(start: usize) -> Option<&'static str> {
     let routines = [
         (hsw_asm_transfer as *const (), "hsw_asm_transfer"),
         (hsw_asm_swap as *const (), "hsw_asm_swap"),
@@ -212,7 +212,7 @@ pub(crate) fn routine_name(start: usize) -> Option<&'static str> {
 
 /// The stack pointer, roughly: the address of something in the caller's frame.
 #[inline(always)]
-pub(crate) fn stack_pointer() -> usize {
+pub fn stack_pointer() -> usize {
     let here = 0u8;
     core::hint::black_box(core::ptr::addr_of!(here)) as usize
 }

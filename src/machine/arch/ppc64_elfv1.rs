@@ -53,13 +53,13 @@ use core::arch::{asm, global_asm};
 global_asm!(include_str!("../../../asm/ppc64_elfv1.S"));
 
 /// Bytes of a save area.
-pub(crate) const SAVE_AREA: usize = 496;
+pub const SAVE_AREA: usize = 496;
 /// What slices are copied in: vectors.
-pub(crate) const COPY_ALIGN: usize = 16;
+pub const COPY_ALIGN: usize = 16;
 /// Slices are so many bytes longer than a multiple of 16.
-pub(crate) const SLICE_ODD: usize = 0;
+pub const SLICE_ODD: usize = 0;
 /// Boundary that the top of a stack and a body need.
-pub(crate) const STACK_ALIGN: usize = 16;
+pub const STACK_ALIGN: usize = 16;
 
 /// The frame in which `hsw_asm_start` runs: linkage and parameter save area.
 const ROOT_FRAME: usize = 112;
@@ -71,7 +71,7 @@ const ROOT_FRAME: usize = 112;
 const VRSAVE_ALL: u32 = 0xffff_ffff;
 
 /// Bytes that `write_newborn` fills below the body.
-pub(crate) const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
+pub const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
 
 /// Enters `hsw_asm_transfer`: an ordinary call. Declaring the non-volatile
 /// registers clobbered, as on x86_64, would make every caller save all 48.
@@ -79,7 +79,7 @@ pub(crate) const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
 /// # Safety
 /// As `hsw_asm_transfer`, see `arch`.
 #[inline(always)]
-pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
+pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     // SAFETY: the caller's promise.
     unsafe { super::hsw_asm_transfer(op, arg) };
 }
@@ -89,7 +89,7 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
 /// # Safety
 /// As `hsw_asm_swap`, see `arch`.
 #[inline(always)]
-pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
+pub unsafe fn swap(save: *mut usize, to: usize) {
     // SAFETY: the caller's promise.
     unsafe { super::hsw_asm_swap(save, to) };
 }
@@ -99,7 +99,7 @@ pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
 /// # Safety
 /// As what an `op` returns; `memory` stays as it is until the routine has read it.
 #[inline(always)]
-pub(crate) unsafe fn exchange(
+pub unsafe fn exchange(
     _save: usize,
     out: super::Copying,
     into: super::Copying,
@@ -121,12 +121,7 @@ pub(crate) unsafe fn exchange(
 /// `entry` is readable until the newborn has started.
 /// `body` is aligned to `STACK_ALIGN` and `NEWBORN` bytes below
 /// `body + delta` are writable.
-pub(crate) unsafe fn write_newborn(
-    body: usize,
-    delta: isize,
-    entry: *const (),
-    task: usize,
-) -> usize {
+pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: usize) -> usize {
     let root = body - ROOT_FRAME;
     let sp = root - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
@@ -174,7 +169,7 @@ unsafe fn clear(at: *mut usize) {
 /// # Safety
 /// `save` points to a readable save area and the linkage area above it.
 #[allow(dead_code)]
-pub(crate) unsafe fn return_address(save: *const u8) -> usize {
+pub unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: see the drawing.
     unsafe { save.add(512).cast::<usize>().read() }
 }
@@ -183,7 +178,7 @@ pub(crate) unsafe fn return_address(save: *const u8) -> usize {
 ///
 /// # Safety
 /// `save` points to the save area of a newborn.
-pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
+pub unsafe fn newborn_entry(save: *const u8) -> *const () {
     // SAFETY: inside the save area, see the drawing.
     unsafe { save.add(16).cast::<*const ()>().read() }
 }
@@ -193,7 +188,7 @@ pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
 /// # Safety
 /// That word is readable.
 #[inline(always)]
-pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
+pub unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         let limit = at.add(OFFSET).cast::<usize>().read();
@@ -211,7 +206,7 @@ pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
 
 /// The stack pointer, exactly: below it there is nothing of the caller's frame.
 #[inline(always)]
-pub(crate) fn exact_stack_pointer() -> usize {
+pub fn exact_stack_pointer() -> usize {
     let sp;
     // SAFETY: copies a register.
     unsafe { asm!("mr {}, 1", out(reg) sp, options(nomem, nostack, preserves_flags)) };
@@ -220,20 +215,20 @@ pub(crate) fn exact_stack_pointer() -> usize {
 
 /// The address of a function's first instruction: the first word of its
 /// descriptor.
-pub(crate) fn code_address(function: *const ()) -> usize {
+pub fn code_address(function: *const ()) -> usize {
     // SAFETY: a function's address is that of a descriptor.
     unsafe { function.cast::<usize>().read() }
 }
 
 /// The control bits of the FPSCR.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct FpEnv(f64);
+pub struct FpEnv(f64);
 
 impl FpEnv {
     /// Round to nearest, no exception enabled.
-    pub(crate) const DEFAULT: FpEnv = FpEnv(0.0);
+    pub const DEFAULT: FpEnv = FpEnv(0.0);
 
-    pub(crate) fn read() -> FpEnv {
+    pub fn read() -> FpEnv {
         let bits: f64;
         // SAFETY: copies the FPSCR into a register.
         unsafe { asm!("mffs {}", out(freg) bits, options(nomem, nostack)) };
@@ -243,7 +238,7 @@ impl FpEnv {
     /// # Safety
     /// The caller restores the former environment before code that relies on
     /// it runs (Rust code assumes the default one).
-    pub(crate) unsafe fn write(self) {
+    pub unsafe fn write(self) {
         // SAFETY: every bit pattern that `read` returned is valid; 0xff selects
         // all fields.
         unsafe { asm!("mtfsf 0xff, {}", in(freg) self.0, options(nomem, nostack)) };

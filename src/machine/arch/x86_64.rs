@@ -41,24 +41,24 @@ use core::arch::{asm, global_asm};
 global_asm!(include_str!("../../../asm/x86_64_sysv.S"));
 
 /// Bytes of a save area.
-pub(crate) const SAVE_AREA: usize = 24;
+pub const SAVE_AREA: usize = 24;
 
 /// Bytes that `write_newborn` fills below the body.
-pub(crate) const NEWBORN: usize = SAVE_AREA;
+pub const NEWBORN: usize = SAVE_AREA;
 /// What slices are copied in: words.
-pub(crate) const COPY_ALIGN: usize = 8;
+pub const COPY_ALIGN: usize = 8;
 /// Slices are so many bytes longer than a multiple of 16: at a call rsp is on a 16-byte
 /// boundary, and the save area lies 24 bytes below.
-pub(crate) const SLICE_ODD: usize = 8;
+pub const SLICE_ODD: usize = 8;
 /// Boundary that the top of a stack and a body need.
-pub(crate) const STACK_ALIGN: usize = 16;
+pub const STACK_ALIGN: usize = 16;
 
 /// Enters `hsw_asm_transfer`.
 ///
 /// # Safety
 /// As `hsw_asm_transfer`, see `arch`.
 #[inline(always)]
-pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
+pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     // SAFETY: the routine keeps rbx, rbp and rsp; all others are declared lost.
     // The stack is aligned for a call, since `nostack` is not given.
     unsafe {
@@ -86,7 +86,7 @@ pub(crate) unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
 /// # Safety
 /// As `hsw_asm_swap`, see `arch`.
 #[inline(always)]
-pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
+pub unsafe fn swap(save: *mut usize, to: usize) {
     // SAFETY: as in `transfer`.
     unsafe {
         asm!(
@@ -114,7 +114,7 @@ pub(crate) unsafe fn swap(save: *mut usize, to: usize) {
 /// As what an `op` returns; only in an `op` that `hsw_asm_transfer` called itself, whose
 /// save area is at `save`, with nothing left to drop in it.
 #[inline(always)]
-pub(crate) unsafe fn exchange(
+pub unsafe fn exchange(
     save: usize,
     out: super::Copying,
     into: super::Copying,
@@ -151,12 +151,7 @@ pub(crate) unsafe fn exchange(
 /// `entry` is readable until the newborn has started.
 /// `body` is aligned to `STACK_ALIGN` and `SAVE_AREA` bytes below
 /// `body + delta` are writable.
-pub(crate) unsafe fn write_newborn(
-    body: usize,
-    delta: isize,
-    entry: *const (),
-    task: usize,
-) -> usize {
+pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: usize) -> usize {
     let sp = body - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
     // Behind the nop.
@@ -172,7 +167,7 @@ pub(crate) unsafe fn write_newborn(
 /// # Safety
 /// `save` points to a readable save area.
 #[allow(dead_code)]
-pub(crate) unsafe fn return_address(save: *const u8) -> usize {
+pub unsafe fn return_address(save: *const u8) -> usize {
     // SAFETY: inside the save area, see the drawing.
     unsafe { save.add(16).cast::<usize>().read() }
 }
@@ -181,7 +176,7 @@ pub(crate) unsafe fn return_address(save: *const u8) -> usize {
 ///
 /// # Safety
 /// `save` points to the save area of a newborn.
-pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
+pub unsafe fn newborn_entry(save: *const u8) -> *const () {
     // SAFETY: inside the save area, see the drawing.
     unsafe { save.add(8).cast::<*const ()>().read() }
 }
@@ -191,7 +186,7 @@ pub(crate) unsafe fn newborn_entry(save: *const u8) -> *const () {
 /// # Safety
 /// That word is readable.
 #[inline(always)]
-pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
+pub unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
@@ -208,7 +203,7 @@ pub(crate) unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
 
 /// The stack pointer, exactly: below it there is nothing of the caller's frame.
 #[inline(always)]
-pub(crate) fn exact_stack_pointer() -> usize {
+pub fn exact_stack_pointer() -> usize {
     let sp;
     // SAFETY: copies a register.
     unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
@@ -217,25 +212,25 @@ pub(crate) fn exact_stack_pointer() -> usize {
 
 /// The address of a function's first instruction.
 #[cfg(feature = "std")]
-pub(crate) fn code_address(function: *const ()) -> usize {
+pub fn code_address(function: *const ()) -> usize {
     function as usize
 }
 
 /// Control words of the floating-point units: MXCSR and the x87 control word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FpEnv {
+pub struct FpEnv {
     mxcsr: u32,
     x87cw: u16,
 }
 
 impl FpEnv {
     /// What the ABI says a program starts with.
-    pub(crate) const DEFAULT: FpEnv = FpEnv {
+    pub const DEFAULT: FpEnv = FpEnv {
         mxcsr: 0x1f80,
         x87cw: 0x037f,
     };
 
-    pub(crate) fn read() -> FpEnv {
+    pub fn read() -> FpEnv {
         let mut env = FpEnv::DEFAULT;
         // SAFETY: stores two control words into two locals.
         unsafe {
@@ -251,7 +246,7 @@ impl FpEnv {
     /// # Safety
     /// The caller restores the former environment before code that relies on
     /// it runs (Rust code assumes the default one).
-    pub(crate) unsafe fn write(self) {
+    pub unsafe fn write(self) {
         // SAFETY: loads two control words; the status bits of MXCSR in `self`
         // came from `read` or `DEFAULT`, so no reserved bit is set.
         unsafe {

@@ -16,34 +16,34 @@ extern "C" {
 }
 
 #[inline(always)]
-pub(crate) fn runtime() -> *const () {
+pub fn runtime() -> *const () {
     // SAFETY: the host's promise, see above.
     unsafe { (*hsw_host_thread_cell()).cast() }
 }
 
-pub(crate) fn set_runtime(runtime: *const ()) {
+pub fn set_runtime(runtime: *const ()) {
     // SAFETY: as above.
     unsafe { *hsw_host_thread_cell() = runtime.cast() };
 }
 
 /// Threads of a console end through `hsw_thread_exit` or [`end_thread`](crate::end_thread).
-pub(crate) fn at_thread_exit(_: fn()) -> bool {
+pub fn at_thread_exit(_: fn()) -> bool {
     true
 }
 
 /// Whoever ends a thread of a console says what ends with it.
-pub(crate) fn outer_end() -> fn() -> bool {
+pub fn outer_end() -> fn() -> bool {
     || false
 }
 
 /// The number of the calling thread: one for each runtime that it makes.
-pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
+pub fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
     fresh()
 }
 
 /// A stack from the allocator. There is no guard: the runtime checks the stack pointer on every
 /// switch, and puts a canary at the end of windows.
-pub(crate) struct StackMemory {
+pub struct StackMemory {
     bottom: *mut u8,
     size: usize,
 }
@@ -52,7 +52,7 @@ const ALIGN: usize = 128;
 
 impl StackMemory {
     /// `size` is rounded up to whole cache lines.
-    pub(crate) fn new(size: usize, _guard: usize) -> Result<StackMemory> {
+    pub fn new(size: usize, _guard: usize) -> Result<StackMemory> {
         if size == 0 || size > isize::MAX as usize / 2 {
             return Err(Error::StackSize(size));
         }
@@ -66,16 +66,16 @@ impl StackMemory {
         Ok(StackMemory { bottom, size })
     }
 
-    pub(crate) fn top(&self) -> usize {
+    pub fn top(&self) -> usize {
         self.bottom as usize + self.size
     }
 
-    pub(crate) fn bottom(&self) -> usize {
+    pub fn bottom(&self) -> usize {
         self.bottom as usize
     }
 
     /// True when running off the end faults.
-    pub(crate) const GUARDED: bool = false;
+    pub const GUARDED: bool = false;
 }
 
 impl Drop for StackMemory {
@@ -91,46 +91,46 @@ impl Drop for StackMemory {
 }
 
 /// There are no guards.
-pub(crate) fn guard(_: usize) -> usize {
+pub fn guard(_: usize) -> usize {
     0
 }
 
 /// Without std a panic does not unwind.
 #[inline(always)]
-pub(crate) fn unwinding() -> bool {
+pub fn unwinding() -> bool {
     false
 }
 
 #[inline(always)]
-pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
     f()
 }
 
 #[inline(always)]
-pub(crate) fn catch_into<C: Copy>(_: C, _: fn(C, Error), f: impl FnOnce()) {
+pub fn catch_into<C: Copy>(_: C, _: fn(C, Error), f: impl FnOnce()) {
     f();
 }
 
 /// Without std a panic ends the program.
-pub(crate) struct Panic;
-pub(crate) const NO_PANIC: Panic = Panic;
+pub struct Panic;
+pub const NO_PANIC: Panic = Panic;
 
-pub(crate) fn catch_panic(f: impl FnOnce()) -> Panic {
+pub fn catch_panic(f: impl FnOnce()) -> Panic {
     f();
     Panic
 }
 
-pub(crate) fn resume_panic(_: Panic) {}
+pub fn resume_panic(_: Panic) {}
 
-pub(crate) fn thread_stack_bottom() -> usize {
+pub fn thread_stack_bottom() -> usize {
     0
 }
 
-pub(crate) fn thread_number() -> usize {
+pub fn thread_number() -> usize {
     0
 }
 
-pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
+pub fn fatal(message: fmt::Arguments<'_>) -> ! {
     use core::fmt::Write;
     let mut line = heapless::String::<256>::new();
     // What does not fit is cut off.
@@ -140,6 +140,6 @@ pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
 }
 
 /// As on Linux.
-pub(crate) type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
+pub type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
 
-pub(crate) fn watch_overflow(_: Report) {}
+pub fn watch_overflow(_: Report) {}

@@ -31,44 +31,44 @@ impl Drop for AtExit {
 }
 
 /// Is this the thread that the process began with?
-pub(crate) fn is_first_thread() -> bool {
+pub fn is_first_thread() -> bool {
     use nix::libc;
     // SAFETY: system calls without arguments.
     unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) }
 }
 
 /// The address of the code that ends the process.
-pub(crate) fn exit_address() -> usize {
+pub fn exit_address() -> usize {
     crate::machine::arch::code_address(nix::libc::exit as *const ())
 }
 
 #[inline(always)]
-pub(crate) fn runtime() -> *const () {
+pub fn runtime() -> *const () {
     RUNTIME.with(|cell| cell.get())
 }
 
-pub(crate) fn set_runtime(runtime: *const ()) {
+pub fn set_runtime(runtime: *const ()) {
     RUNTIME.with(|cell| cell.set(runtime));
 }
 
 /// Has `end` called when the thread ends, while its thread-locals are destroyed. False when the
 /// thread is past that point.
-pub(crate) fn at_thread_exit(end: fn()) -> bool {
+pub fn at_thread_exit(end: fn()) -> bool {
     END.set(end);
     AT_EXIT.try_with(|_| ()).is_ok()
 }
 
 /// What ends with the thread beside the runtime; answers whether there was anything to drop.
-pub(crate) fn outer_end() -> fn() -> bool {
+pub fn outer_end() -> fn() -> bool {
     OUTER_END.get()
 }
 
-pub(crate) fn set_outer_end(end: fn() -> bool) {
+pub fn set_outer_end(end: fn() -> bool) {
     OUTER_END.set(end);
 }
 
 /// Has `end` called with `runtime` once the thread's destructors have run.
-pub(crate) fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::c_void)) {
+pub fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::c_void)) {
     static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let mut key = 0;
@@ -82,7 +82,7 @@ pub(crate) fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::
 }
 
 /// A timeout that does not fit becomes the longest that does, which is practically no limit.
-pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
+pub fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos() as libc::c_long,
@@ -90,7 +90,7 @@ pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
 }
 
 /// The number of the calling thread, which it keeps for life; `fresh` makes one.
-pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
+pub fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
     if NUMBER.get() == 0 {
         NUMBER.set(fresh());
     }
@@ -98,7 +98,7 @@ pub(crate) fn thread_id(fresh: impl FnOnce() -> u64) -> u64 {
 }
 
 /// A stack with a guard below it, from mmap.
-pub(crate) struct StackMemory {
+pub struct StackMemory {
     /// The guard is its lowest part.
     mapped: FixedSizeStack,
     bottom: usize,
@@ -110,7 +110,7 @@ static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
 impl StackMemory {
     /// `size` is rounded up to whole pages; the guard comes on top.
-    pub(crate) fn new(size: usize, guard: usize) -> Result<StackMemory> {
+    pub fn new(size: usize, guard: usize) -> Result<StackMemory> {
         // The limit keeps the arithmetic from overflowing; what the machine cannot give, mmap
         // refuses.
         if size == 0 || size > isize::MAX as usize / 2 {
@@ -133,16 +133,16 @@ impl StackMemory {
         })
     }
 
-    pub(crate) fn top(&self) -> usize {
+    pub fn top(&self) -> usize {
         self.mapped.top() as usize
     }
 
-    pub(crate) fn bottom(&self) -> usize {
+    pub fn bottom(&self) -> usize {
         self.bottom
     }
 
     /// True when running off the end faults.
-    pub(crate) const GUARDED: bool = true;
+    pub const GUARDED: bool = true;
 }
 
 impl Drop for StackMemory {
@@ -152,7 +152,7 @@ impl Drop for StackMemory {
 }
 
 /// How many memory mappings a process may have: `vm.max_map_count`, read once.
-pub(crate) fn mappings() -> usize {
+pub fn mappings() -> usize {
     static LIMIT: OnceLock<usize> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let text = std::fs::read_to_string("/proc/sys/vm/max_map_count");
@@ -191,18 +191,18 @@ fn pages(bytes: usize) -> usize {
 }
 
 /// The size of a guard when so many bytes are asked for: at least a page.
-pub(crate) fn guard(bytes: usize) -> usize {
+pub fn guard(bytes: usize) -> usize {
     pages(bytes.max(1))
 }
 
 #[inline(always)]
-pub(crate) fn unwinding() -> bool {
+pub fn unwinding() -> bool {
     std::thread::panicking()
 }
 
 /// Runs `f`; a panic becomes `Error::Panicked`.
 #[inline(always)]
-pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
     match std::panic::catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result,
         Err(payload) => Err(panicked(payload)),
@@ -211,28 +211,28 @@ pub(crate) fn catch(f: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Runs `f`; the error that a panic becomes goes to `keep`.
 #[inline(always)]
-pub(crate) fn catch_into<C: Copy>(context: C, keep: fn(C, Error), f: impl FnOnce()) {
+pub fn catch_into<C: Copy>(context: C, keep: fn(C, Error), f: impl FnOnce()) {
     if let Err(payload) = std::panic::catch_unwind(AssertUnwindSafe(f)) {
         keep(context, panicked(payload));
     }
 }
 
 /// A panic that was caught to go on elsewhere.
-pub(crate) type Panic = Option<Box<dyn core::any::Any + Send>>;
-pub(crate) const NO_PANIC: Panic = None;
+pub type Panic = Option<Box<dyn core::any::Any + Send>>;
+pub const NO_PANIC: Panic = None;
 
-pub(crate) fn catch_panic(f: impl FnOnce()) -> Panic {
+pub fn catch_panic(f: impl FnOnce()) -> Panic {
     std::panic::catch_unwind(AssertUnwindSafe(f)).err()
 }
 
 #[inline]
-pub(crate) fn resume_panic(panic: Panic) {
+pub fn resume_panic(panic: Panic) {
     if let Some(payload) = panic {
         std::panic::resume_unwind(payload);
     }
 }
 
-pub(crate) fn thread_stack_bottom() -> usize {
+pub fn thread_stack_bottom() -> usize {
     // SAFETY: plain calls on a local attribute object, destroyed afterwards.
     unsafe {
         let mut attributes: libc::pthread_attr_t = core::mem::zeroed();
@@ -251,7 +251,7 @@ pub(crate) fn thread_stack_bottom() -> usize {
     }
 }
 
-pub(crate) fn thread_number() -> usize {
+pub fn thread_number() -> usize {
     // SAFETY: a system call without arguments.
     unsafe { libc::syscall(libc::SYS_gettid) as usize }
 }
@@ -262,7 +262,7 @@ fn panicked(payload: Box<dyn core::any::Any + Send>) -> Error {
     Error::Panicked(Thrown::panic(payload))
 }
 
-pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
+pub fn fatal(message: fmt::Arguments<'_>) -> ! {
     use std::io::Write;
     // One write, so that lines of several threads do not mix.
     let line = std::format!("hardswitch: {message}\n");
@@ -270,7 +270,7 @@ pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
     std::process::abort()
 }
 
-pub(crate) use overflow::watch as watch_overflow;
+pub use overflow::watch as watch_overflow;
 
 /// Names the tasklet whose stack overflowed into a guard page.
 mod overflow {
@@ -346,12 +346,12 @@ mod overflow {
     /// Called in the signal handler: was it an overflow of a tasklet's stack when this address
     /// faulted, and the stack pointer was this (0: unknown)? If so, the third argument has been
     /// given a line that says so.
-    pub(crate) type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
+    pub type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
 
     /// Installs the handler (once per process) and a signal stack (for this
     /// thread). What handled the signals before is called as well: after the report of an
     /// overflow, and for all other faults.
-    pub(crate) fn watch(report: Report) {
+    pub fn watch(report: Report) {
         let _ = STACK.try_with(|_| ());
         let _ = REPORT.set(report);
         INSTALLED.call_once(|| {

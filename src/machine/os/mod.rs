@@ -26,7 +26,7 @@ mod linux;
 use linux as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{exit_address, is_first_thread};
+pub use sys::{exit_address, is_first_thread};
 
 #[cfg(not(feature = "std"))]
 mod bare;
@@ -34,8 +34,8 @@ mod bare;
 use bare as sys;
 
 #[cfg(feature = "std")]
-pub(crate) use sys::{at_the_very_end, mappings, set_outer_end, timespec};
-pub(crate) use sys::{
+pub use sys::{at_the_very_end, mappings, set_outer_end, timespec};
+pub use sys::{
     at_thread_exit, catch, catch_into, catch_panic, fatal, guard, outer_end, resume_panic, runtime,
     set_runtime, thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic,
     StackMemory, NO_PANIC,

@@ -1,13 +1,13 @@
 //! Stack memory: windows that tasklets share, slices that hold what is parked,
 //! stacks that one tasklet owns.
 
-pub(crate) mod own;
-pub(crate) mod slice;
-pub(crate) mod window;
+pub mod own;
+pub mod slice;
+pub mod window;
 
 /// The lowest stack pointer with which a tasklet may begin to switch, on a stack whose lowest
 /// address is `bottom`: its save area fits.
-pub(crate) fn limit(bottom: usize) -> usize {
+pub fn limit(bottom: usize) -> usize {
     bottom + crate::machine::arch::SAVE_AREA
 }
 

@@ -10,10 +10,10 @@ use crate::machine::os::StackMemory;
 use crate::machine::valgrind;
 
 /// A stack that one tasklet owns.
-pub(crate) struct OwnStack {
-    pub(crate) memory: StackMemory,
+pub struct OwnStack {
+    pub memory: StackMemory,
     /// See [`limit`].
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// As asked for, in bytes.
     size: usize,
     /// In the pool: the one below.
@@ -21,16 +21,16 @@ pub(crate) struct OwnStack {
 }
 
 /// Less than this is no stack: a frame of the entry and a signal frame must fit.
-pub(crate) const MIN_STACK: usize = 4096;
+pub const MIN_STACK: usize = 4096;
 
 /// A pool of stacks. One size is pooled, the default one: a pool of all sizes
 /// would serve a small request with a large stack.
-pub(crate) struct StackPool {
+pub struct StackPool {
     /// The one that was used last: it is still in the processor's caches.
     free: Cell<Option<Box<OwnStack>>>,
     pooled: Cell<usize>,
     /// Size of the pooled stacks in bytes.
-    pub(crate) size: usize,
+    pub size: usize,
     /// How many are kept at most.
     limit: usize,
     /// Bytes below a stack that fault.
@@ -39,7 +39,7 @@ pub(crate) struct StackPool {
 }
 
 impl StackPool {
-    pub(crate) fn new(size: usize, limit: usize, guard: usize) -> StackPool {
+    pub fn new(size: usize, limit: usize, guard: usize) -> StackPool {
         StackPool {
             free: Cell::new(None),
             pooled: Cell::new(0),
@@ -51,7 +51,7 @@ impl StackPool {
     }
 
     /// Is it a size that can be?
-    pub(crate) fn check_size(&self, size: usize) -> Result<()> {
+    pub fn check_size(&self, size: usize) -> Result<()> {
         if size < MIN_STACK || size > isize::MAX as usize / 2 {
             return Err(Error::StackSize(size));
         }
@@ -59,7 +59,7 @@ impl StackPool {
     }
 
     #[inline]
-    pub(crate) fn take(&self, size: usize, budget: &Budget) -> Result<Box<OwnStack>> {
+    pub fn take(&self, size: usize, budget: &Budget) -> Result<Box<OwnStack>> {
         if size == self.size {
             if let Some(mut stack) = self.free.take() {
                 self.set_free(stack.below.take());
@@ -95,7 +95,7 @@ impl StackPool {
     }
 
     #[inline]
-    pub(crate) fn give(&self, mut stack: Box<OwnStack>, budget: &Budget) {
+    pub fn give(&self, mut stack: Box<OwnStack>, budget: &Budget) {
         self.in_use.set(self.in_use.get() - 1);
         let pooled = self.pooled.get();
         if stack.size == self.size && pooled < self.limit {
@@ -116,12 +116,12 @@ impl StackPool {
     }
 
     /// Stacks that tasklets hold.
-    pub(crate) fn in_use(&self) -> usize {
+    pub fn in_use(&self) -> usize {
         self.in_use.get()
     }
 
     /// Stacks that wait in the pool.
-    pub(crate) fn pooled(&self) -> usize {
+    pub fn pooled(&self) -> usize {
         self.pooled.get()
     }
 }

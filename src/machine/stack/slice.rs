@@ -24,40 +24,40 @@ const CLASSES: usize = CACHED / GRANULE;
 
 /// The buffer of a tasklet's slice. No `Drop`: it goes back to its store.
 #[derive(Clone, Copy)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     ptr: *mut u8,
     capacity: usize,
 }
 
 impl Buffer {
     /// For debuggers: where the address lies.
-    pub(crate) const PTR: usize = core::mem::offset_of!(Buffer, ptr);
+    pub const PTR: usize = core::mem::offset_of!(Buffer, ptr);
 
-    pub(crate) const NONE: Buffer = Buffer {
+    pub const NONE: Buffer = Buffer {
         ptr: core::ptr::null_mut(),
         capacity: 0,
     };
 
     #[inline(always)]
-    pub(crate) fn ptr(&self) -> *mut u8 {
+    pub fn ptr(&self) -> *mut u8 {
         self.ptr
     }
 
     /// Is it of the class of `len` bytes?
     #[inline(always)]
-    pub(crate) fn fits(&self, len: usize) -> bool {
+    pub fn fits(&self, len: usize) -> bool {
         class_capacity(len) == self.capacity
     }
 
     /// [`fits`](Self::fits) for the length of a slice, which is known to a multiple of 16.
     #[inline(always)]
-    pub(crate) fn fits_slice(&self, len: usize) -> bool {
+    pub fn fits_slice(&self, len: usize) -> bool {
         debug_assert_eq!(class_capacity(len), len + (OFFSET - SLICE_ODD));
         len + (OFFSET - SLICE_ODD) == self.capacity
     }
 
     #[inline(always)]
-    pub(crate) fn capacity(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.capacity
     }
 }
@@ -75,7 +75,7 @@ fn layout(capacity: usize) -> Layout {
 }
 
 /// The slices of one runtime.
-pub(crate) struct SliceStore {
+pub struct SliceStore {
     free: UnsafeCell<[*mut u8; CLASSES]>,
     cached: Cell<usize>,
     cache_limit: usize,
@@ -87,7 +87,7 @@ pub(crate) struct SliceStore {
 }
 
 impl SliceStore {
-    pub(crate) fn new(cache_limit: usize) -> SliceStore {
+    pub fn new(cache_limit: usize) -> SliceStore {
         SliceStore {
             free: UnsafeCell::new([core::ptr::null_mut(); CLASSES]),
             cached: Cell::new(0),
@@ -102,7 +102,7 @@ impl SliceStore {
     /// Makes `buffer` hold exactly the class of `len` bytes. The content is not
     /// kept. On an error the buffer is as it was.
     #[inline]
-    pub(crate) fn fit(&self, buffer: &mut Buffer, len: usize, budget: &Budget) -> Result<()> {
+    pub fn fit(&self, buffer: &mut Buffer, len: usize, budget: &Budget) -> Result<()> {
         if buffer.fits(len) {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl SliceStore {
     }
 
     /// Takes the buffer back; `buffer` is empty afterwards.
-    pub(crate) fn give(&self, buffer: &mut Buffer, budget: &Budget) {
+    pub fn give(&self, buffer: &mut Buffer, budget: &Budget) {
         let Buffer { ptr, capacity } = core::mem::replace(buffer, Buffer::NONE);
         if ptr.is_null() {
             return;
@@ -184,7 +184,7 @@ impl SliceStore {
     }
 
     /// Gives the cache back to the allocator.
-    pub(crate) fn flush(&self, budget: &Budget) {
+    pub fn flush(&self, budget: &Budget) {
         // SAFETY: as in `take`; every listed block was allocated with the
         // layout of its class.
         unsafe {
@@ -203,27 +203,27 @@ impl SliceStore {
     }
 
     /// Bytes in the buffers that tasklets hold.
-    pub(crate) fn in_use(&self) -> usize {
+    pub fn in_use(&self) -> usize {
         self.in_use.get()
     }
 
     /// The most that `in_use` has been.
-    pub(crate) fn peak(&self) -> usize {
+    pub fn peak(&self) -> usize {
         self.peak.get()
     }
 
     /// Bytes in free buffers.
-    pub(crate) fn cached(&self) -> usize {
+    pub fn cached(&self) -> usize {
         self.cached.get()
     }
 
     /// Requests that the cache could not serve.
-    pub(crate) fn allocations(&self) -> u64 {
+    pub fn allocations(&self) -> u64 {
         self.allocations.get()
     }
 
     /// Makes allocations fail after `count` more; `None` ends it.
-    pub(crate) fn fail_after(&self, count: Option<u64>) {
+    pub fn fail_after(&self, count: Option<u64>) {
         self.fail_after.set(count.unwrap_or(u64::MAX));
     }
 }
@@ -234,7 +234,7 @@ impl SliceStore {
 /// As `copy_nonoverlapping`; both addresses are on a word boundary and `len` is
 /// a multiple of the word.
 #[inline(always)]
-pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     valgrind::writable(to as usize, len);
     // SAFETY: the caller's promise.
     valgrind::quietly(|| unsafe { core::ptr::copy_nonoverlapping(from, to, len) });

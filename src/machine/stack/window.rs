@@ -11,7 +11,7 @@ use crate::machine::stack::limit;
 use crate::machine::valgrind;
 
 /// Written at the lower end of windows that have no guard page.
-pub(crate) const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
+pub const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
 
 enum Memory {
     Mapped(#[allow(dead_code)] StackMemory),
@@ -20,23 +20,23 @@ enum Memory {
 }
 
 /// A window of members `M`, which it never looks at.
-pub(crate) struct Window<M> {
+pub struct Window<M> {
     /// The address just above the window, on a boundary of `STACK_ALIGN`.
-    pub(crate) top: usize,
-    pub(crate) bottom: usize,
+    pub top: usize,
+    pub bottom: usize,
     /// See [`limit`].
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// The member whose bytes lie here; null when nobody's do.
-    pub(crate) resident: Cell<*mut M>,
+    pub resident: Cell<*mut M>,
     /// How many belong to the window.
-    pub(crate) members: Cell<usize>,
+    pub members: Cell<usize>,
     /// True when running off the end faults; otherwise a canary is there.
-    pub(crate) guarded: bool,
+    pub guarded: bool,
     _memory: Memory,
 }
 
 impl<M> Window<M> {
-    pub(crate) fn mapped(size: usize, guard: usize) -> crate::Result<Window<M>> {
+    pub fn mapped(size: usize, guard: usize) -> crate::Result<Window<M>> {
         let memory = StackMemory::new(size, guard)?;
         let (bottom, top) = (memory.bottom(), memory.top());
         Ok(Window::over(
@@ -52,7 +52,7 @@ impl<M> Window<M> {
     /// # Safety
     /// `[bottom, top)` is writable and nobody else's for as long as the
     /// runtime lives.
-    pub(crate) unsafe fn lent(bottom: usize, top: usize) -> Window<M> {
+    pub unsafe fn lent(bottom: usize, top: usize) -> Window<M> {
         let stack = valgrind::Stack::register(bottom, top);
         Window::over(bottom, top, false, Memory::Lent(stack))
     }
@@ -79,13 +79,13 @@ impl<M> Window<M> {
 
     /// Without a guard page: is the canary whole?
     #[inline]
-    pub(crate) fn intact(&self) -> bool {
+    pub fn intact(&self) -> bool {
         // SAFETY: written in `over`, in memory that the window has to itself.
         let canary = || unsafe { (self.bottom as *const [usize; 2]).read_volatile() };
         self.guarded || canary() == CANARY
     }
 
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.top - self.bottom
     }
 }
