@@ -1,4 +1,4 @@
-//! What a thread keeps besides its runtime, in the one order in which it ends: see
+//! The end of a thread: what it keeps besides its runtime ends here, in one order; see
 //! `docs/threads.md`. Whatever ends the thread's part, its own end or a call of the host's, comes
 //! through here ([`thread_exit`](crate::lifecycle::thread_exit)). So per-thread state has no
 //! destructor of its own.
@@ -6,15 +6,15 @@
 use crate::wait::reactor::Reactor;
 use crate::{offload, timer};
 
-/// The thread is ending; its tasklets have been killed, and may be once more. Drops what would have
-/// run later: posted events, timers, callbacks of abandoned calls. Answers whether there was
-/// anything.
+/// The thread is ending; its tasklets have been killed, and may be killed once more. Drops what
+/// would have run later: posted events, timers, callbacks of abandoned calls. Returns whether there
+/// was anything.
 pub fn let_go() -> bool {
     let events_and_timers = Reactor::existing().is_some_and(|reactor| reactor.let_go());
     offload::let_go() | events_and_timers
 }
 
-/// The thread's part is over, and nothing of it runs any more: closes its loop, whoever has
+/// The thread's part is over, and nothing of it runs any more: closes its loop, even if there are
 /// references to it.
 pub fn close() {
     offload::let_go();
@@ -22,7 +22,7 @@ pub fn close() {
     Reactor::end();
 }
 
-/// The thread ends inside a tasklet, so nothing of it can run: only other threads are told.
+/// The thread ends inside a tasklet, so nothing of it can run: only tells the other threads.
 pub fn abandon() {
     Reactor::abandon();
 }

@@ -1,14 +1,15 @@
 //! A process that forks: the child has one thread, the one that forked, and must know it.
 //!
 //! ```text
-//!   before the fork     the locks are taken that all threads share: nobody is in the middle of anything there
-//!   in the parent       they are let go
-//!   in the child        the other threads count as ended, the workers of pools are forgotten; then the locks are let go.
-//!                       What needs more than memory waits for the thread's next look at its mail
+//!   before the fork     takes the locks that all threads share: nobody else is changing anything
+//!   in the parent       releases them
+//!   in the child        counts the other threads as ended, forgets the workers of pools; then
+//!                       releases the locks. What needs more than memory is done when the thread
+//!                       reads its inbox next
 //! ```
 //!
-//! Descriptors are made anew when they are next used (`prim::Signal`): the child must not hear the
-//! parent's rings.
+//! Descriptors are made anew when they are next used (`prim::Signal`): notifications in the parent
+//! must not reach the child.
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -16,7 +17,7 @@ use std::sync::Once;
 use crate::thread::{self, home, host_lock};
 use crate::{offload, wait};
 
-/// What is held over a fork.
+/// The locks that are held over a fork.
 struct Held {
     homes: home::Held,
     pools: offload::Held,
@@ -27,12 +28,12 @@ thread_local! {
     static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
 }
 
-/// From now on the library hears of forks.
+/// From now on the library notices forks.
 pub fn watch() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
-        // SAFETY: functions that stay. An error says that there is no memory: forks go unnoticed
-        // then.
+        // SAFETY: the three functions live as long as the process. An error means that there is no
+        // memory: then forks are not noticed.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
 }

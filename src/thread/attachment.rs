@@ -1,8 +1,10 @@
-//! What a thread keeps of its dealings with others: who waits for them, and whom they refer to. Touched by its own thread only.
+//! What a thread keeps about its relations with other threads: the tasklets that wait for them, and
+//! the tasklets that they refer to. Only the thread itself touches it.
 //!
-//! A tasklet that waits for another thread sits on a *seat*: it is blocked on the seat's channel, an ordinary local one, so it looks and can be killed
-//! like any blocked tasklet. The other thread knows the seat's number and which wait it was ([`Place`]), never an address. What it brings lies
-//! elsewhere, in the heap; being woken only means to look there.
+//! A tasklet that waits for another thread is blocked on a *parking spot*: on the spot's channel,
+//! an ordinary local one, so it can be looked at and killed like any blocked tasklet. The other
+//! thread knows the number of the spot and of the wait ([`Place`]), never an address. A value that
+//! it brings lies elsewhere, in the heap; to be woken only means to look there.
 
 use crate::channel;
 use crate::core::contain::contain;
@@ -33,30 +35,30 @@ use crate::wait::fork::forks;
 
 pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
-    /// Letters that were taken and not read yet.
+    /// Messages that were taken out of the inbox and not read yet.
     unread: RefCell<VecDeque<Letter>>,
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
-    /// What it sleeps on.
+    /// The parker that it sleeps on.
     bell: OnceCell<Arc<Bell>>,
     pace: Pace,
-    /// Of calls of workers, which take longer than an answer of a partner.
+    /// How calls of workers spin; they take longer than an answer of a partner.
     pace_of_calls: Pace,
     /// The tasklets that `Remote`s refer to.
     lent: RefCell<HashMap<u64, Loan>>,
     /// The number of each, by its address.
     numbers: RefCell<HashMap<usize, u64>>,
     next_loan: Cell<u64>,
-    /// Sleeps, one after the other, with no hope but in threads that do not use the library yet.
+    /// How many sleeps in a row had no hope but in threads that do not use the library yet.
     hoped: Cell<u32>,
 }
 
-/// Such a thread wakes nobody when it ends: so who hopes for one looks again after this time, and
-/// then after twice as long, this many times.
+/// A thread that does not use the library wakes nobody when it ends. So a thread whose only hope is
+/// such a thread looks again after this time, and then after twice as long, and so on.
 const HOPE: Duration = Duration::from_millis(20);
 const HOPES: u32 = 5;
 
-/// A tasklet that `Remote`s refer to, kept for them.
+/// A tasklet that `Remote`s refer to, and that is kept for them.
 struct Loan {
     tasklet: Tasklet,
     lent: Weak<Lent>,
@@ -68,20 +70,21 @@ pub(super) type Ends = unsafe fn(*mut Task) -> bool;
 struct Seat {
     channel: Channel<()>,
     turn: Cell<u32>,
-    /// Who has the seat: blocked on the channel, or in a select.
+    /// The tasklet that has the spot: blocked on the channel, or in a select.
     task: Cell<*mut Task>,
-    /// Of a select, which is blocked elsewhere: its first stand-in, and what ends its wait.
+    /// For a select, which is blocked elsewhere: its first stand-in, and the function that ends its
+    /// wait.
     select: Cell<Option<(*mut Task, Ends)>>,
     waiter: RefCell<Option<Rc<Waiter>>>,
-    /// It waits for a worker: how often the process had been forked when it asked, and the error of
-    /// a call whose worker a fork has lost.
+    /// Set when it waits for a worker: how often the process had been forked when it asked, and the
+    /// error of a call whose worker was lost in a fork.
     calls: Cell<Option<(u32, fn() -> Error)>>,
-    /// Takes the wait out of the queue it is in, wherever that is.
+    /// Takes the wait out of whatever queue it is in.
     leave: RefCell<Option<Arc<dyn Leave>>>,
 }
 
 impl Seat {
-    /// Is the worker that it waits for none of this process?
+    /// Does it wait for a worker of the parent process?
     fn is_orphan(&self) -> bool {
         self.calls.get().is_some_and(|(of, _)| of != forks())
     }
@@ -94,13 +97,13 @@ pub trait Leave: Send + Sync {
 }
 
 thread_local! {
-    // Without a destructor: its end is `detach`, called by the runtime's.
+    // It has no destructor: `detach` ends it, called by the runtime's end.
     static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
 }
 
 /// The calling thread gets a runtime.
 pub fn attach(runtime: &Runtime) {
-    // SAFETY: `detach` closes the home before the runtime goes.
+    // SAFETY: `detach` closes the home before the runtime ends, so the hooks live until then.
     let home = unsafe { Home::attach(runtime.thread_id, &runtime.hooks) };
     let local = Rc::new(Local {
         home,
@@ -124,17 +127,19 @@ pub fn detach(whole: bool) {
     if local.is_null() {
         return;
     }
-    // SAFETY: from `attach`, taken out once.
+    // SAFETY: from `Rc::into_raw` in `attach`; it is taken out of `LOCAL` here, so this happens
+    // once.
     let local = unsafe { Rc::from_raw(local) };
     let letters = local.home.close();
     for seat in local.seats.borrow().iter() {
-        // Who refused to end waits for nobody any more.
+        // A tasklet that refused to end waits for nobody any more.
         let leave = seat.leave.take();
         if let Some(wait) = leave {
             wait.leave();
         }
     }
-    // User code: destructors. Who waits for an answer gets to know that there will be none.
+    // This runs user code: destructors. A caller that waits for an answer learns that there will be
+    // none.
     drop(letters);
     drop(local.unread.take());
     if whole {
@@ -148,8 +153,9 @@ pub fn detach(whole: bool) {
     }
 }
 
-/// The calling thread ends: its tasklets that have not started and can leave are set free, for other threads to take over, if there are references to
-/// them. Answers what is left of them, to be dropped where user code may run.
+/// The calling thread ends. Its tasklets that have not started and can leave are set free, if there
+/// are references to them, for other threads to take over. Returns what is left of them, to be
+/// dropped where user code may run.
 pub fn set_free() -> Vec<Tasklet> {
     let Some(local) = existing() else {
         return Vec::new();
@@ -159,7 +165,7 @@ pub fn set_free() -> Vec<Tasklet> {
         let Some(lent) = loan.lent.upgrade() else {
             return true;
         };
-        // SAFETY: the handle keeps it.
+        // SAFETY: the handle in `loan` keeps the task alive, and it is of this thread.
         let (bound, sendable) = unsafe {
             let task = &*loan.tasklet.as_ptr();
             (task.is(flag::BOUND), task.is(flag::SENDABLE))
@@ -180,7 +186,7 @@ pub fn set_free() -> Vec<Tasklet> {
     free.into_iter().map(settle).collect()
 }
 
-/// The calling thread's; none when it is ending.
+/// The calling thread's state; an error when it is ending.
 pub fn local() -> Result<Rc<Local>> {
     Runtime::get();
     existing().ok_or_else(|| StateError::NoThread.into())
@@ -201,19 +207,21 @@ pub fn existing() -> Option<Rc<Local>> {
     if local.is_null() {
         return None;
     }
-    // SAFETY: the reference of `LOCAL` keeps it; counted once more.
+    // SAFETY: `LOCAL` holds a counted reference from `Rc::into_raw`, so the state is alive; one
+    // more is counted here and owned by the result.
     unsafe {
         Rc::increment_strong_count(local);
         Some(Rc::from_raw(local))
     }
 }
 
-/// Reads the calling thread's mail. Runs user code; the caller's slot is empty. Answers how many letters there were.
+/// Reads the calling thread's inbox. Runs user code; the caller's slot must be empty. Returns how
+/// many messages there were.
 pub fn read_mail() -> usize {
     existing().map_or(0, |local| local.read_mail())
 }
 
-/// Raises what a letter threw at the running tasklet, which has read it itself.
+/// Raises an error that a message threw at the running tasklet, which has read the message itself.
 pub fn raise() -> Result<()> {
     thrown::raise(Runtime::get().current())
 }
@@ -223,28 +231,29 @@ impl Local {
         if !Runtime::get().has_mail() && self.unread.borrow().is_empty() {
             return 0;
         }
-        // Twice, since a letter may have posted others to this thread, of which its sender expects
-        // that nobody runs before them. Not for ever: theirs may post again.
+        // Twice, since a message may have posted others to this thread, and its sender expects that
+        // nobody runs before them. Not for ever, since those may post again.
         (0..2).map(|_| self.read_letters()).sum()
     }
 
-    /// Reads the letters that are there.
+    /// Reads the messages that are there.
     fn read_letters(&self) -> usize {
         if Runtime::get().has_mail() {
             self.home.take_mail(&mut *self.unread.borrow_mut());
         }
         let mut count = 0;
         loop {
-            // Not borrowed while it is read: that may switch, and the next one may read on.
+            // The queue is not borrowed while a message is read: that may switch, and the next
+            // tasklet may read on.
             let letter = self.unread.borrow_mut().pop_front();
             match letter {
                 Some(Letter::Wake(place)) => self.wake(place),
                 Some(Letter::Do(what)) => {
-                    // It may block: then whoever runs next reads on.
+                    // The function may block: then the tasklet that runs next reads on.
                     if !self.unread.borrow().is_empty() {
                         Runtime::get().later(after::MAIL);
                     }
-                    // Not the business of the tasklet that happens to read it.
+                    // Its failures are no business of the tasklet that happens to read it.
                     contain("what another thread asked for", || {
                         thrown::guest(|| what(self));
                     });
@@ -255,8 +264,8 @@ impl Local {
         }
     }
 
-    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will
-    /// wake it. Answers how long it may sleep, if there is a limit.
+    /// The thread is about to sleep on `bell`. `stuck`: only another attached thread will wake it.
+    /// Returns how long it may sleep, if there is a limit.
     pub(crate) fn lie_down(
         &self,
         stuck: bool,
@@ -273,36 +282,39 @@ impl Local {
         Ok(Some(HOPE * (1 << times)))
     }
 
-    /// The thread has woken up. Takes the mail; it is read later.
+    /// The thread has woken up. Takes its messages, which are read later.
     pub(crate) fn get_up(&self) {
         self.home.get_up(&mut *self.unread.borrow_mut());
     }
 
-    /// Letters that were taken will not be read by who took them: has the next one who looks for mail do it.
+    /// The messages that were taken will not be read by the tasklet that took them: the next one
+    /// that looks reads them.
     pub(crate) fn remind(&self) {
         if !self.unread.borrow().is_empty() {
             Runtime::get().set_hook(HOOK_MAIL, true);
         }
     }
 
-    /// Is there something for the thread to see to: mail, an event, an interrupt?
+    /// Is there work for the thread: messages, an event, an interrupt?
     fn is_wanted(&self) -> bool {
         Runtime::get().has_mail() || self.bell.get().is_some_and(|bell| bell.is_rung())
     }
 
-    /// May the running tasklet look for its partner, before it blocks? Who has others to run lets them run; who has a host lock keeps its partner from running.
+    /// May the running tasklet spin for its partner, before it blocks? Not if other tasklets can
+    /// run, nor if the thread has a host lock, which keeps the partner from running.
     #[inline]
     pub(crate) fn may_look(&self) -> bool {
         crate::run_count() <= 1 && !host_lock::is_member() && self.pace.is_time()
     }
 
-    /// Looks until `found`, or wanted for something else, or for as long as it has learned to.
+    /// Spins until `found`, or until the thread has other work, or for as long as it has learned
+    /// to.
     #[inline]
     pub(crate) fn look(&self, found: impl Fn() -> bool) {
         self.pace.look(found, || self.is_wanted());
     }
 
-    /// In a child process: has the waits for workers end, at the thread's next look at its mail.
+    /// In a child process: ends the waits for workers when the thread reads its inbox next.
     pub(crate) fn forked(&self, forget: impl FnOnce() + Send + 'static) {
         let letter = Letter::Do(Box::new(move |local: &Local| {
             forget();
@@ -319,7 +331,7 @@ impl Local {
         let _ = self.home.post(letter);
     }
 
-    /// A seat for one wait of the running tasklet.
+    /// A parking spot for one wait of the running tasklet.
     pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
         let free = self.free.borrow_mut().pop();
         let number = free.unwrap_or_else(|| {
@@ -347,17 +359,17 @@ impl Local {
         }
     }
 
-    /// Tasklets that wait for other threads.
+    /// How many tasklets wait for other threads.
     pub(crate) fn waiting(&self) -> usize {
         self.seats.borrow().len() - self.free.borrow().len()
     }
 
-    /// Tasklets that other threads may refer to.
+    /// How many tasklets other threads may refer to.
     pub(crate) fn lent_out(&self) -> usize {
         self.lent.borrow().len()
     }
 
-    /// Makes the tasklet at `place` runnable, if it is still there. Answers it.
+    /// Makes the tasklet at `place` runnable, if it still waits there. Returns whether it does.
     pub(crate) fn wake_up(&self, place: Place, next: bool) -> bool {
         let seats = self.seats.borrow();
         let Some(seat) = seats.get(place.seat as usize).cloned() else {
@@ -376,8 +388,10 @@ impl Local {
         }
         let task = seat.task.get();
         let runtime = Runtime::get();
-        // SAFETY: who has the seat is a live task of this thread: it gives the seat back before its frames go. Blocked on the seat's channel,
-        // the reference moves from there to the run queue. The stand-ins of a select are there as long as the seat knows of them.
+        // SAFETY: the tasklet that has the spot is a live task of this thread: it gives the spot
+        // back before its frames end. If it is blocked on the spot's channel, the channel's
+        // reference moves to the run queue. The stand-ins of a select live as long as the spot
+        // knows of them.
         unsafe {
             if let Some((first, called)) = seat.select.get() {
                 if !called(first) {
@@ -401,7 +415,7 @@ impl Local {
         self.wake_up(place, false);
     }
 
-    /// What `Remote`s of `tasklet` share: one for all of them.
+    /// The state that all `Remote`s of `tasklet` share.
     pub(crate) fn lend(&self, tasklet: Tasklet) -> Arc<Lent> {
         let number = self.numbers.borrow().get(&tasklet.id()).copied();
         if let Some(lent) = number.and_then(|key| self.lent.borrow().get(&key)?.lent.upgrade()) {
@@ -410,7 +424,7 @@ impl Local {
         Arc::new_cyclic(|lent| Lent::new(self.keep(tasklet, lent.clone())))
     }
 
-    /// Keeps `tasklet` for who refers to `lent`.
+    /// Keeps `tasklet` for the references that share `lent`.
     pub(crate) fn keep(&self, tasklet: Tasklet, lent: Weak<Lent>) -> There {
         let (key, id) = (self.next_loan.get(), tasklet.id());
         self.next_loan.set(key + 1);
@@ -427,11 +441,11 @@ impl Local {
         Some(self.lent.borrow().get(&key)?.tasklet.clone())
     }
 
-    /// Nobody refers to it any more.
+    /// No reference to it is left.
     pub(crate) fn take_back(&self, key: u64) {
         let loan = self.lent.borrow_mut().remove(&key);
         if let Some(loan) = loan {
-            // A reference that was made after the last one had gone has a number of its own.
+            // A reference that was made after the last one had gone has another number.
             let mut numbers = self.numbers.borrow_mut();
             if numbers.get(&loan.tasklet.id()) == Some(&key) {
                 numbers.remove(&loan.tasklet.id());
@@ -442,14 +456,14 @@ impl Local {
     }
 }
 
-/// Who sits where: what any thread needs to end a wait.
+/// What any thread needs to end a wait: the state of the wait, and where its tasklet is parked.
 pub struct Seated {
     home: Arc<Home>,
     place: Place,
     sitter: Sitter,
 }
 
-/// A wait that is over. Its tasklet must be told unless it saw so itself.
+/// A wait that is over. Its tasklet must be told, unless it has seen it itself.
 #[must_use]
 pub struct Called(bool);
 
@@ -458,17 +472,18 @@ impl Seated {
         self.sitter.is_called()
     }
 
-    /// Ends the wait: what was written before is seen by the tasklet. Cheap enough for being done under a lock.
+    /// Ends the wait: the tasklet sees all that was written before. It is cheap enough to be done
+    /// under a lock.
     pub fn call(&self) -> Called {
         Called(self.sitter.call())
     }
 
-    /// Does it sit on a seat of this thread?
+    /// Is it a wait on this thread?
     pub fn is_of(&self, local: &Local) -> bool {
         Arc::ptr_eq(&self.home, &local.home)
     }
 
-    /// Has the processor fetch what telling the tasklet takes.
+    /// Has the processor fetch the memory that is needed to tell the tasklet.
     pub fn fetch(&self) {
         self.home.fetch();
     }
@@ -478,9 +493,11 @@ impl Seated {
         !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
     }
 
-    /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, where that can be.
+    /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, if that
+    /// is possible.
     pub fn wake(&self, called: Called) -> bool {
-        // Inside a channel callback no channel may be touched: it is told by mail, as if by another thread.
+        // Inside a channel callback no channel may be touched: the tasklet is told by a message, as
+        // if by another thread.
         let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
         match existing().filter(|local| may && self.is_of(local)) {
             Some(local) => {
@@ -491,13 +508,14 @@ impl Seated {
         }
     }
 
-    /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable, as the next one if so desired. Answers whether that was needed.
+    /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable; with `next`, as
+    /// the next one. Returns whether that was needed.
     pub fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
         called.0 && local.wake_up(self.place, next)
     }
 }
 
-/// The running tasklet's wait for another thread. Given back when dropped.
+/// The running tasklet's wait for another thread. It gives its parking spot back when dropped.
 pub struct Sitting {
     local: Rc<Local>,
     seat: Rc<Seat>,
@@ -514,20 +532,21 @@ impl Sitting {
         }
     }
 
-    /// For those who may end the wait of a select, which does not look: they send a letter, whenever it is.
+    /// For those who may end the wait of a select, which does not spin: they always send a message.
     pub fn seated_for_letters(&self) -> Seated {
         let seated = self.seated();
         seated.sitter.sit();
         seated
     }
 
-    /// Letters end the select with these stand-ins, which leaves by `leave` if its thread ends and it does not.
+    /// Messages end the select with these stand-ins. It leaves by `leave` if its thread ends and it
+    /// does not.
     pub(super) fn stand_for(&self, first: *mut Task, called: Ends, leave: Arc<dyn Leave>) {
         self.seat.select.set(Some((first, called)));
         *self.seat.leave.borrow_mut() = Some(leave);
     }
 
-    /// Letters come too late.
+    /// From now on messages come too late.
     pub fn stand_for_nothing(&self) {
         self.seat.select.set(None);
     }
@@ -542,17 +561,18 @@ impl Sitting {
         }
     }
 
-    /// Before the [`wait`](Sitting::wait): looks whether it is called soon.
+    /// To be called before the [`wait`](Sitting::wait): spins for a while.
     pub fn look(&self, seated: &Seated) {
         if self.local.may_look() {
             self.local.look(|| seated.is_called());
         }
     }
 
-    /// Blocks the tasklet until it is called (true), or the deadline has passed. `seated` is its own. It leaves by `leave` if its thread ends and
-    /// it does not.
+    /// Blocks the tasklet until its wait is ended (true), or the deadline has passed. `seated` is
+    /// its own. It leaves by `leave` if its thread ends and it does not.
     ///
-    /// Errors: what was thrown at it; it is hindered by `Deadlock`, `SwitchTrap`, no memory for a slice.
+    /// Errors: an error that was thrown at it; it is hindered by `Deadlock`, `SwitchTrap`, no
+    /// memory for a slice.
     pub fn wait(
         &self,
         seated: &Seated,
@@ -570,7 +590,8 @@ impl Sitting {
         }
     }
 
-    /// As [`wait`](Sitting::wait), for what a worker will bring. `unanswered`: there was no answer for as long as it looked.
+    /// As [`wait`](Sitting::wait), for the answer of a worker. `unanswered`: there was no answer
+    /// for as long as it spun.
     pub fn wait_for_call(
         &self,
         seated: &Seated,
@@ -590,7 +611,7 @@ impl Sitting {
         self.wait(seated, false, deadline, || None)
     }
 
-    /// Is there nobody any more who could end the wait?
+    /// Is nobody left who could end the wait?
     pub fn is_orphan(&self) -> bool {
         self.seat.is_orphan()
     }
@@ -620,7 +641,7 @@ impl Sitting {
             *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
             let wake = reactor.block(registered.waiter())?;
             if wake == Wake::TimedOut && !seated.is_called() {
-                // It may go on to wait without a limit.
+                // The tasklet may go on to wait without a limit.
                 drop(self.seat.waiter.take());
                 return Ok(false);
             }

@@ -1,7 +1,8 @@
 //! Channels between tasklets of different threads.
 //!
-//! A value never passes through a tasklet's transfer slot here: it waits in the heap, in the sender's or the receiver's *wait*, and is moved from one
-//! to the other under the channel's lock. No destructor runs under the lock. As a case of a select: `case`.
+//! A value never passes through a tasklet's transfer slot here. It waits in the heap, in the *wait*
+//! of the sender or the receiver, and is moved from one to the other under the channel's lock. No
+//! destructor runs under the lock. `case` makes the channel a case of a select.
 
 use crate::core::hooks::HOOK_CHANNEL;
 use crate::core::runtime::Runtime;
@@ -26,27 +27,35 @@ use super::select::Joint;
 
 mod case;
 
-/// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender, and a value moves from one to the other.
+/// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender,
+/// and a value moves from one to the other.
 ///
-/// A handle that any thread may use; clones refer to the same channel. Plain threads can use it too: their flow of control is their main tasklet.
+/// It is a handle that any thread may use; clones refer to the same channel. Plain threads can use
+/// it too: their flow of control is their main tasklet.
 ///
-/// As [`Channel`](crate::Channel), except:
+/// It differs from [`Channel`](crate::Channel) as follows:
 ///
-/// * A partner on another thread is made runnable there, whatever the preference; the caller goes on without a switch. Partners on one thread behave
-///   as with the local channel (preference, `schedule_all`).
-/// * It cannot be seen who waits. The [channel callback](crate::set_channel_callback) of the calling thread is called, by it: other threads may have changed
-///   whether the operation will block before it does.
-/// * A thread that has nothing else to do sleeps in the system until it is woken. [`Error::Deadlock`] counts all threads that use
-///   the library: the last one that can run does not get to wait. While there are a handle that
-///   nobody has used yet and a thread that has not used the library yet, there is hope: the one may be on its way to the other.
-/// * `hardswitch::run()` returns when only tasklets are left that wait; [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) waits with
-///   them, until no other thread could wake them.
+/// * A partner on another thread is made runnable there, whatever the preference; the caller goes
+///   on without a switch. Partners on one thread behave as with the local channel (preference,
+///   `schedule_all`).
+/// * One cannot see which tasklets wait. The operation calls the [channel
+///   callback](crate::set_channel_callback) of its thread. Other threads may change whether it will
+///   block between the callback and the operation.
+/// * A thread that has nothing else to do sleeps in the system until it is woken.
+///   [`Error::Deadlock`] counts all threads that use the library: the last one that can run is not
+///   allowed to wait. But as long as some handle has never been used and some thread has not used
+///   the library yet, no deadlock is reported: the handle may be on its way to that thread.
+/// * `hardswitch::run()` returns when only tasklets are left that wait;
+///   [`MainLoop::run_until_idle`](crate::MainLoop::run_until_idle) waits with them, until no other
+///   thread could wake them.
 ///
-/// Who is killed while it waits leaves the channel; who ends with its thread, too. A [`Select`](crate::Select) can wait for several, and for local channels
-/// at the same time.
+/// A tasklet that is killed while it waits leaves the channel, and so does one that ends with its
+/// thread. A [`Select`](crate::Select) can wait for several such channels and for local ones at the
+/// same time.
 ///
-/// Cost: a lock; for the first wait through a handle an allocation. A system call on either side when a thread has to be woken from its sleep; one that has
-/// nobody else to run looks for its partner for a while first ([`Settings::spin`](crate::Settings::spin)).
+/// Cost: a lock; for the first wait through a handle an allocation. A system call on either side
+/// when a thread has to be woken from its sleep. A thread that has no other tasklet to run first
+/// spins for its partner ([`Settings::spin`](crate::Settings::spin)).
 ///
 /// ```
 /// let numbers = hardswitch::thread::Channel::new();
@@ -59,11 +68,13 @@ mod case;
 pub struct Channel<T: Send + 'static> {
     core: Arc<Core<T>>,
     mark: Mark,
-    /// The last wait through this handle, for the next one: without an allocation, and without touching counts that other threads touch.
+    /// The last wait through this handle, kept for the next one. It saves an allocation, and keeps
+    /// away from counts that other threads touch.
     spare: Mutex<Option<Arc<Wait<T>>>>,
 }
 
-/// Two threads pass it to and fro all the time: it has its cache line to itself, of 128 bytes on a Cell.
+/// Two threads pass it to and fro all the time, so it has a cache line to itself (128 bytes on a
+/// Cell).
 #[repr(C, align(128))]
 struct Core<T> {
     meeting: Meeting<Brought<T>, Wait<T>>,
@@ -73,34 +84,34 @@ struct Core<T> {
 
 type Locked<'a, T> = meeting::Locked<'a, Brought<T>, Wait<T>>;
 
-/// What a receiver gets: a value; an error that was sent; or that the channel was closed.
+/// What a receiver gets: a value; an error that was sent; or the news that the channel was closed.
 type Brought<T> = Result<T, WaitError>;
 
-/// Why something was not sent, and what, if nobody got it.
+/// The reason why something was not sent, and the thing itself, if nobody got it.
 type Unsent<T> = (WaitError, Option<Brought<T>>);
 
-/// One tasklet's wait.
+/// A wait of one tasklet.
 struct Wait<T> {
     whose: Whose,
-    /// What a sender brings, or a receiver got.
+    /// The value that a sender brings, or that a receiver got.
     value: Mutex<Option<Brought<T>>>,
     core: Weak<Core<T>>,
 }
 
 enum Whose {
     Tasklet(Seated),
-    /// A select's, for this case of it.
+    /// It is a select's, for this case of it.
     Select(Arc<Joint>, u32),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks panics but the growth of a queue, which leaves it whole.
+    // Under these locks only the growth of a queue can panic, which leaves the queue whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> Wait<T> {
-    /// Who takes the wait out of the queue calls it then, when the value has been handed over and the lock is free again: the waiting tasklet may want
-    /// both at once.
+    /// For a caller that takes the wait out of the queue. It ends the wait when the value has been
+    /// handed over and the lock is free again, because the waiting tasklet may need both at once.
     fn seated(&self) -> &Seated {
         match &self.whose {
             Whose::Tasklet(seated) => seated,
@@ -108,14 +119,14 @@ impl<T> Wait<T> {
         }
     }
 
-    /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
+    /// Leaves the queue. False: a partner has come, and the value has been handed over.
     fn withdraw(&self, core: &Core<T>) -> bool {
         core.meeting.lock().remove(self)
     }
 }
 
 impl<T> Core<T> {
-    /// A number that no other channel of this kind alive at the same time has.
+    /// A number that no other living channel of this kind has.
     fn id(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
@@ -124,14 +135,16 @@ impl<T> Core<T> {
         Preference::from_sign(self.preference.load(Ordering::Relaxed).into())
     }
 
-    /// Calls the calling thread's channel callback with `slot` as that of the running tasklet; answers what is in it then.
+    /// Calls the calling thread's channel callback with `slot` as the slot of the running tasklet;
+    /// returns what is in the slot afterwards.
     #[cold]
     fn call_back(&self, mut slot: Slot, sends: bool) -> (Result<()>, Slot) {
         let runtime = Runtime::get();
         let balance = self.meeting.lock().balance();
         let will_block = if sends { balance >= 0 } else { balance <= 0 };
         let me = runtime.current();
-        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        // SAFETY: `me` is the running tasklet of this thread, so it is live; nobody switches in the
+        // callback.
         unsafe {
             slot = (*me).slot.put(slot);
             let told = crate::channel::call_back(runtime, me, self.id(), sends, will_block);
@@ -140,13 +153,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// The caller and `partner` have met, and what there was to hand over has been: wakes the partner.
+    /// The caller and `partner` have met, and the value has been handed over: wakes the partner.
     fn meet(&self, local: &Local, partner: Arc<Wait<T>>, prefers_partner: Preference) {
         let all = self.schedule_all.load(Ordering::Relaxed);
         let next = self.preference() == prefers_partner;
         let called = partner.seated().call();
         if !partner.seated().is_of(local) {
-            // Its thread may have ended just now; then it has left without noticing that it was served.
+            // The partner's thread may have ended just now; then the partner has left without
+            // noticing that it was served.
             partner.seated().tell(called);
             return;
         }
@@ -154,12 +168,12 @@ impl<T> Core<T> {
         let woken = partner.seated().tell_here(called, local, next);
         drop(partner);
         if (next && woken) || (all && may_switch(Runtime::get())) {
-            // What was to be handed over has been: no reason to say that it was not. What was
-            // thrown at the caller meanwhile is told by its next wait.
+            // The value has been handed over, so this operation must not fail. If something was
+            // thrown at the caller meanwhile, its next wait reports that.
             if let Err(WaitError::Thrown(error)) = give_way() {
                 let runtime = Runtime::get();
                 let me = runtime.current();
-                // SAFETY: the running tasklet.
+                // SAFETY: `me` is the running tasklet of this thread, so it is live.
                 unsafe { thrown::keep(runtime, me, thrown::level_of(me), error) };
             }
         }
@@ -203,21 +217,21 @@ enum Patience {
 
 impl Patience {
     fn of(time: Duration) -> Patience {
-        // A time too far to be told is as good as for ever.
+        // A time beyond the range of the clock is no limit.
         match Instant::now().checked_add(time) {
             Some(until) => Patience::Until(Some(until)),
             None => Patience::Forever,
         }
     }
 
-    /// Is the running tasklet to look for its partner before it joins the queue?
+    /// Is the running tasklet to spin for its partner before it joins the queue?
     fn may_look(&self, local: &Local) -> bool {
         !matches!(self, Patience::None) && !must_not_block() && local.may_look()
     }
 }
 
 impl<T: Send + 'static> Channel<T> {
-    /// A new channel; it prefers the receiver.
+    /// Makes a channel; it prefers the receiver.
     pub fn new() -> Channel<T> {
         Channel {
             core: Arc::new(Core {
@@ -233,13 +247,14 @@ impl<T: Send + 'static> Channel<T> {
     /// Hands `value` to a receiver; waits until there is one.
     ///
     /// # Errors
-    /// When it would wait: [`Error::Closed`], [`Error::BlockTrap`], [`Error::Deadlock`]; [`Error::SwitchTrap`], no memory for a slice. What was thrown into
-    /// the caller meanwhile. The value is dropped then, unless a receiver has got it already.
+    /// When it would have to wait: [`Error::Closed`], [`Error::BlockTrap`], [`Error::Deadlock`];
+    /// [`Error::SwitchTrap`], no memory for a slice. An error that was thrown at the caller
+    /// meanwhile. The value is dropped then, unless a receiver has got it already.
     pub fn send(&self, value: T) -> Result<()> {
         Ok(self.send_or(value)?)
     }
 
-    /// As [`Channel::send`]; the error can tell what was thrown.
+    /// As [`Channel::send`]; the error says whether it was thrown.
     #[inline]
     pub(crate) fn send_or(&self, value: T) -> Result<(), WaitError> {
         self.bring(Ok(value), Patience::Forever).map_err(|e| e.0)
@@ -258,10 +273,10 @@ impl<T: Send + 'static> Channel<T> {
             .map_err(|e| e.0)
     }
 
-    /// Sends one value after the other; returns how many.
+    /// Sends one value after the other; returns how many were sent.
     ///
     /// # Errors
-    /// That of the first `send` that fails; the rest is not sent.
+    /// That of the first `send` that fails; the remaining values are not sent.
     pub fn send_sequence(&self, values: impl IntoIterator<Item = T>) -> Result<usize> {
         let mut count = 0;
         for value in values {
@@ -274,7 +289,8 @@ impl<T: Send + 'static> Channel<T> {
     /// Sends if a receiver waits; else gives the value back.
     ///
     /// # Errors
-    /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; what was thrown into the caller after that, without it.
+    /// [`Error::WouldBlock`] or [`Error::Closed`], with the value; without it, an error that was
+    /// thrown at the caller after the value was handed over.
     pub fn try_send(&self, value: T) -> Result<(), (Error, Option<T>)> {
         self.try_send_or(value)
             .map_err(|(ended, back)| (ended.into(), back))
@@ -306,13 +322,14 @@ impl<T: Send + 'static> Channel<T> {
     /// Takes a value from a sender; waits until there is one.
     ///
     /// # Errors
-    /// As [`Channel::send`]; the error that a sender [threw](Channel::send_throw). When something is thrown into the caller after a value
-    /// has come, the value is dropped, as with the local channel.
+    /// As [`Channel::send`]; the error that a sender [threw](Channel::send_throw). If something is
+    /// thrown at the caller after a value has come, the value is dropped, as with the local
+    /// channel.
     pub fn receive(&self) -> Result<T> {
         Ok(self.receive_or()?)
     }
 
-    /// As [`Channel::receive`]; the error can tell what was thrown.
+    /// As [`Channel::receive`]; the error says whether it was thrown.
     #[inline]
     pub(crate) fn receive_or(&self) -> Result<T, WaitError> {
         self.fetch(Patience::Forever)
@@ -356,7 +373,7 @@ impl<T: Send + 'static> Channel<T> {
             }
         }
         match self.receive_or() {
-            // Closed by another thread in between.
+            // Another thread has closed it in between.
             Err(WaitError::Hindered(Error::Closed)) => None,
             other => Some(other),
         }
@@ -367,43 +384,45 @@ impl<T: Send + 'static> Channel<T> {
         std::iter::from_fn(|| self.next())
     }
 
-    /// Who goes on first when two of the same thread meet.
+    /// Which side goes on first when two tasklets of the same thread meet.
     pub fn preference(&self) -> Preference {
         self.core.preference()
     }
 
-    /// Sets who goes on first when two of the same thread meet.
+    /// Sets which side goes on first when two tasklets of the same thread meet.
     pub fn set_preference(&self, preference: Preference) {
         self.core
             .preference
             .store(preference as i8, Ordering::Relaxed);
     }
 
-    /// Does every operation between two of the same thread let all others run?
+    /// Does every operation between two tasklets of the same thread let all others run?
     pub fn schedule_all(&self) -> bool {
         self.core.schedule_all.load(Ordering::Relaxed)
     }
 
-    /// With `true`, who comes second lets all others of its thread run, if its partner is one of them.
+    /// With `true`, the side that comes second lets all others of its thread run, if its partner is
+    /// one of them.
     pub fn set_schedule_all(&self, on: bool) {
         self.core.schedule_all.store(on, Ordering::Relaxed);
     }
 
-    /// From now on nobody may start to wait; those who wait are still served.
+    /// From now on nobody may start to wait; present waits are still served.
     pub fn close(&self) {
         self.lock().close();
     }
 
-    /// [Closes](Channel::close), and ends the waits of all who wait, senders or receivers of whatever thread, with [`Error::Closed`]; returns how many. They are
-    /// queued on their threads in the order in which they had waited; the caller goes on. Senders get their value back, where their operation
-    /// gives values back.
+    /// [Closes](Channel::close) the channel and ends with [`Error::Closed`] all waits on it, of
+    /// senders or receivers on whatever thread; returns how many. The tasklets are queued on their
+    /// threads in the order in which they had waited; the caller goes on. Senders get their value
+    /// back, if their operation gives values back.
     ///
-    /// Beyond Stackless, where `close` wakes nobody. O(waiting).
+    /// Stackless has no such operation: its `close` wakes nobody. Cost: O(waiting).
     pub fn close_and_wake(&self) -> usize {
         let mut locked = self.lock();
         let (looked, queued) = locked.dissolve(Err(WaitError::own(Error::Closed)));
         for wait in &queued {
-            // A sender's value stays where it is, and says so.
+            // A sender's value is left where it is: that tells the sender that it was not received.
             lock(&wait.value).get_or_insert_with(|| Err(WaitError::own(Error::Closed)));
         }
         drop(locked);
@@ -424,18 +443,19 @@ impl<T: Send + 'static> Channel<T> {
         self.lock().is_closing()
     }
 
-    /// Closed, and nobody waits any more?
+    /// Is it closed, and nobody waits any more?
     pub fn is_closed(&self) -> bool {
         let mut locked = self.lock();
         locked.is_closing() && locked.balance() == 0
     }
 
-    /// How many senders wait, or minus how many receivers. Other threads may change it at any time.
+    /// How many tasklets wait: a positive number of senders, or a negative number of receivers.
+    /// Other threads may change it at any time.
     pub fn balance(&self) -> isize {
         self.lock().balance()
     }
 
-    /// A number that no other channel of this kind alive at the same time has.
+    /// A number that no other living channel of this kind has.
     pub fn id(&self) -> usize {
         self.core.id()
     }
@@ -444,7 +464,7 @@ impl<T: Send + 'static> Channel<T> {
         self.core.meeting.lock()
     }
 
-    /// Sends. With the error comes the value, if nobody got it.
+    /// Sends. The value comes back with the error, if nobody got it.
     #[inline]
     fn bring(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
         if let Err(error) = self.enter() {
@@ -459,7 +479,7 @@ impl<T: Send + 'static> Channel<T> {
         } else {
             value
         };
-        // Who looks has waited longest.
+        // A receiver that spins has waited longest.
         match self.core.meeting.bring(value) {
             Ok(()) => Ok(()),
             Err(value) => self.wait_to_send(value, patience),
@@ -480,7 +500,7 @@ impl<T: Send + 'static> Channel<T> {
         }
     }
 
-    /// Nobody looks: looks itself, or goes by way of the queue.
+    /// No receiver spins: spins itself, or goes by way of the queue.
     #[inline(never)]
     fn wait_to_send(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
         let local = match local() {
@@ -520,7 +540,8 @@ impl<T: Send + 'static> Channel<T> {
         }
     }
 
-    /// Sends to who waits in the queue, or waits there itself. `looked`: it has been waiting, and is the first.
+    /// Sends to a receiver that waits in the queue, or waits there itself. `looked`: it has spun in
+    /// vain, and so comes first in the queue.
     #[cold]
     fn queue_to_send(
         &self,
@@ -554,13 +575,14 @@ impl<T: Send + 'static> Channel<T> {
         let left = lock(&wait.value).take();
         self.keep(wait);
         match waited {
-            // Whoever ended the wait has not taken the value.
+            // Whoever ended the wait has not taken the value: the channel was closed.
             Ok(()) if left.is_some() => Err((WaitError::own(Error::Closed), left)),
             waited => waited.map_err(|error| (error, left)),
         }
     }
 
-    /// Receives from who waits in the queue, or waits there itself. `looked`: it has been waiting, and is the first.
+    /// Receives from a sender that waits in the queue, or waits there itself. `looked`: it has spun
+    /// in vain, and so comes first in the queue.
     #[cold]
     fn queue_to_receive(
         &self,
@@ -595,7 +617,8 @@ impl<T: Send + 'static> Channel<T> {
         value.expect("a partner that came has brought something")
     }
 
-    /// Receives; `begin` is called when the caller waits already. Its error is the answer then.
+    /// Receives; `begin` is called when the wait has begun already. An error of `begin` is
+    /// returned.
     pub(super) fn receive_after(&self, begin: impl FnOnce() -> Result<()>) -> Result<T, WaitError> {
         self.enter()?;
         let local = local().map_err(WaitError::own)?;
@@ -618,7 +641,8 @@ impl<T: Send + 'static> Channel<T> {
         value.expect("a partner that came has brought something")
     }
 
-    /// Gives `value` to a receiver on another thread, if one waits. Works on a thread that is ending, too.
+    /// Gives `value` to a receiver on another thread, if one waits. It works on a thread that is
+    /// ending, too.
     pub(super) fn answer(&self, value: T) {
         let mut locked = self.lock();
         let Some(partner) = locked.pop(false) else {
@@ -630,14 +654,15 @@ impl<T: Send + 'static> Channel<T> {
         partner.seated().tell(partner.seated().call());
     }
 
-    /// The callback sees what is sent, and may change it.
+    /// Calls the callback, which sees the value that is sent, and may change it.
     #[cold]
     fn show(&self, value: Brought<T>) -> (Result<()>, Brought<T>) {
         let (told, slot) = self.core.call_back(Slot::of(value), true);
         (told, opened(slot))
     }
 
-    /// The calling thread uses the channel. Errors: it is ending; what was thrown at the running tasklet before.
+    /// To be called before each use of the channel. Errors: the thread is ending; an error that was
+    /// thrown at the running tasklet before.
     #[inline]
     fn enter(&self) -> Result<(), WaitError> {
         be_attached().map_err(WaitError::Hindered)?;
@@ -645,11 +670,11 @@ impl<T: Send + 'static> Channel<T> {
         super::raise().map_err(WaitError::Thrown)
     }
 
-    /// A wait of the running tasklet.
+    /// Makes a wait of the running tasklet.
     fn make(&self, sitting: &Sitting, value: Option<Brought<T>>) -> Arc<Wait<T>> {
         let spare = self.spare.try_lock().ok().and_then(|mut s| s.take());
         if let Some(mut wait) = spare {
-            // Alone with it: its last partner has let go.
+            // Nobody else has the spare wait any more: its last partner has let go of it.
             if let Some(again) = Arc::get_mut(&mut wait) {
                 match &mut again.whose {
                     Whose::Tasklet(seated) => sitting.seat_again(seated),
@@ -678,7 +703,7 @@ impl<T: Send + 'static> Channel<T> {
         drop(before);
     }
 
-    /// Has `wait` join the queue, and lets go of the lock.
+    /// Lets `wait` join the queue, and releases the lock.
     fn join<'a>(
         &'a self,
         mut locked: Locked<'_, T>,
@@ -696,17 +721,17 @@ impl<T: Send + 'static> Channel<T> {
     }
 }
 
-/// A wait that has joined the queue; it has left when this is dropped, whatever ended it. Foreign code runs
-/// while it lasts, and may panic.
+/// A wait that has joined the queue. When this is dropped it leaves the queue, however it ended.
+/// Foreign code runs meanwhile, and may panic.
 struct Queued<'a, T> {
     core: &'a Core<T>,
     wait: Arc<Wait<T>>,
-    /// It has left: had no partner come?
+    /// `Some` when the wait has left the queue: whether it left without a partner.
     alone: Option<bool>,
 }
 
 impl<T: Send + 'static> Queued<'_, T> {
-    /// Waits for the partner. The wait is in no queue then.
+    /// Waits for the partner. Afterwards the wait is in no queue.
     fn wait(
         mut self,
         sitting: &Sitting,
@@ -725,7 +750,7 @@ impl<T: Send + 'static> Queued<'_, T> {
         let waited = sitting.wait(wait.seated(), sends, deadline, || Some(wait.clone()));
         let ended = match waited {
             Ok(true) => {
-                // Whoever calls it has taken it out.
+                // Whoever ended the wait has taken it out of the queue.
                 self.alone = Some(false);
                 return (Ok(()), wait);
             }
@@ -735,7 +760,8 @@ impl<T: Send + 'static> Queued<'_, T> {
         if self.leave() {
             return (Err(ended), wait);
         }
-        // The partner came. Why we could not go on waiting does not matter then; what somebody threw does.
+        // The partner came, so an error that hindered the wait does not matter. An error that was
+        // thrown does.
         let told = match ended {
             WaitError::Thrown(error) => thrown::put_off(error),
             _ => Ok(()),
@@ -745,7 +771,7 @@ impl<T: Send + 'static> Queued<'_, T> {
 }
 
 impl<T> Queued<'_, T> {
-    /// Leaves the queue. False: a partner has come, and what there was to hand over has been.
+    /// Leaves the queue. False: a partner has come, and the value has been handed over.
     fn leave(&mut self) -> bool {
         let (wait, core) = (&self.wait, self.core);
         *self.alone.get_or_insert_with(|| wait.withdraw(core))
@@ -764,7 +790,7 @@ fn has_callback() -> bool {
     Runtime::get().hooks() & HOOK_CHANNEL != 0
 }
 
-/// Nobody is there: may the running tasklet wait?
+/// There is no partner: may the running tasklet wait?
 fn may_wait<T>(locked: &Locked<'_, T>, patience: &Patience) -> Result<(), WaitError> {
     let may = match patience {
         Patience::None if locked.is_closing() => Err(Error::Closed),
@@ -777,7 +803,7 @@ fn may_wait<T>(locked: &Locked<'_, T>, patience: &Patience) -> Result<(), WaitEr
 }
 
 fn must_not_block() -> bool {
-    // SAFETY: the running tasklet is live.
+    // SAFETY: the running tasklet of this thread is live.
     unsafe { (*Runtime::get().current()).is(flag::BLOCK_TRAP) }
 }
 

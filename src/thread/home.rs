@@ -1,7 +1,8 @@
-//! What other threads may know of a thread: its *home*. Letters arrive there, and it is where the thread sleeps.
+//! What other threads may know of a thread: its *home*. It holds the thread's inbox, and its sleep.
 //!
-//! Letters: `mail`. Sleep: `bell`. Here is what a thread is besides, and the list of all. A thread that does not use the library yet, but will, is
-//! known by the handle that is under way to it: see [`Mark`].
+//! The inbox is in `mail`, the sleep in `bell`. Here is the list of all threads, and their number.
+//! A thread that does not use the library yet, but will, is known by the handle that is on its way
+//! to it: see [`Mark`].
 
 use crate::core::hooks::HOOK_MAIL;
 use crate::error::StateError;
@@ -16,20 +17,21 @@ use super::parker::Bell;
 static CENSUS: Census = Census {
     awake: AtomicUsize::new(0),
 };
-/// Handles that nobody has used yet.
+/// How many handles there are that nobody has used yet.
 static STRANGERS: AtomicUsize = AtomicUsize::new(0);
 /// All attached threads, in the order they came.
 static THREADS: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
 
-/// What a thread is sent.
+/// A message to a thread.
 pub enum Letter {
-    /// What the tasklet at this place waited for is there.
+    /// The tasklet at this place has what it waited for.
     Wake(Place),
-    /// To be run there, where user code may run.
+    /// A function to run there, where user code may run.
     Do(Box<dyn FnOnce(&Local) + Send>),
 }
 
-/// Where a tasklet waits: a seat of its thread, and the how-manieth wait there it is.
+/// Where a tasklet waits: the number of a parking spot of its thread, and the number of the wait
+/// there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     pub seat: u32,
@@ -43,10 +45,11 @@ pub struct Home {
     gone: AtomicBool,
 }
 
-/// The hooks of the thread's runtime.
+/// A pointer to the hooks of the thread's runtime.
 struct Hooks(NonNull<AtomicU32>);
 
-// SAFETY: it is followed under the lock of the mailbox only, which lets go of it before the runtime goes.
+// SAFETY: the pointer is followed under the lock of the inbox only, and the inbox drops it
+// (`close`) before the runtime ends.
 unsafe impl Send for Hooks {}
 
 impl Flag for Hooks {
@@ -55,7 +58,8 @@ impl Flag for Hooks {
     }
 
     fn lower(&self) {
-        // Raised under the same lock: it cannot be missed. Mostly there is nothing to lower.
+        // The flag is raised under the same lock, so none is missed. Usually there is nothing to
+        // lower.
         if self.word().load(Ordering::Relaxed) & HOOK_MAIL != 0 {
             self.word().fetch_and(!HOOK_MAIL, Ordering::Relaxed);
         }
@@ -64,13 +68,14 @@ impl Flag for Hooks {
 
 impl Hooks {
     fn word(&self) -> &AtomicU32 {
-        // SAFETY: the runtime is there until the mailbox is closed: the promise of `attach`.
+        // SAFETY: the caller of `attach` has promised that the hooks live until `close`, which
+        // drops this value under the lock of the inbox.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Home {
-    /// Counts the calling thread among the attached ones, and up.
+    /// Counts the calling thread among the attached ones, and among those that can run.
     ///
     /// # Safety
     /// `hooks` stays until [`Home::close`].
@@ -91,37 +96,37 @@ impl Home {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Sends a letter; gives it back when the thread has ended.
+    /// Posts a message; gives it back when the thread has ended.
     pub fn post(&self, letter: Letter) -> Result<(), Letter> {
-        // Without a look at the mailbox: a fork may have left it locked.
+        // Without a look at the inbox, since a fork may have left it locked.
         if self.is_gone() {
             return Err(letter);
         }
         self.mail.post(letter, &CENSUS)
     }
 
-    /// Has the processor fetch what a letter is put into.
+    /// Has the processor fetch the memory that a post writes to.
     pub fn fetch(&self) {
         crate::machine::arch::fetch(&self.mail);
     }
 
-    /// Moves the letters out.
+    /// Moves the messages out.
     pub fn take_mail(&self, into: &mut impl Extend<Letter>) {
         self.mail.take(into);
     }
 
-    /// The thread is about to sleep on `bell`. `stuck`: nobody but another attached thread will wake it.
-    /// Answers as [`Mailbox::lie_down`].
+    /// The thread is about to sleep on `bell`. `stuck`: only another attached thread will wake it.
+    /// Returns the same as [`Mailbox::lie_down`].
     pub fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<bool, StayUp> {
         self.mail.lie_down(stuck, &CENSUS, bell, strangers_may_come)
     }
 
-    /// The thread has woken up, from whatever cause. Moves the letters out.
+    /// The thread has woken up, for whatever reason. Moves the messages out.
     pub fn get_up(&self, into: &mut impl Extend<Letter>) {
         self.mail.get_up(&CENSUS, into);
     }
 
-    /// The thread ends: takes it off the list, and the mail that nobody will read.
+    /// The thread ends: takes it off the list, and returns the messages that nobody will read.
     pub fn close(&self) -> Vec<Letter> {
         self.gone.store(true, Ordering::Release);
         let letters = self.mail.close();
@@ -133,10 +138,10 @@ impl Home {
     }
 }
 
-/// Nobody changes the list of threads, or posts to the calling one.
+/// While this exists, nobody changes the list of threads, or posts to the calling one.
 pub struct Held {
     threads: MutexGuard<'static, Vec<Arc<Home>>>,
-    /// Before `mine`, which it borrows from.
+    /// Declared before `mine`, from which it borrows, so that it is dropped first.
     _mailbox: Option<Hold<'static, Letter, Hooks>>,
     mine: Option<Arc<Home>>,
 }
@@ -144,7 +149,8 @@ pub struct Held {
 pub fn hold() -> Held {
     let threads = threads();
     let mine = super::existing().map(|local| local.home.clone());
-    // SAFETY: `Held` keeps the home for longer, where it is.
+    // SAFETY: `Held` keeps the home and drops the guard first, and the home lies in the heap; so
+    // the guard does not outlive what it borrows.
     let mailbox = mine.as_ref().map(|home| unsafe {
         std::mem::transmute::<Hold<'_, Letter, Hooks>, Hold<'static, Letter, Hooks>>(
             home.mail.hold(),
@@ -188,7 +194,7 @@ pub fn all() -> Vec<Arc<Home>> {
     threads().clone()
 }
 
-/// May a handle be under way to a thread that we do not know?
+/// May a handle be on its way to a thread that is not attached yet?
 fn strangers_may_come() -> bool {
     STRANGERS.load(Ordering::SeqCst) > 0 && other_threads()
 }
@@ -203,10 +209,10 @@ pub fn has_company() -> bool {
     threads().len() > 1 || all_threads() > 1
 }
 
-/// The process's threads; any number, where it cannot be told.
+/// How many threads the process has; any number, if that cannot be found out.
 ///
-/// By the count that glibc keeps: threads of an emulator, which run none of the program's code, are not in it. Another C library has no such
-/// word; then it is what the system says.
+/// The count is glibc's, which does not contain threads of an emulator that run none of the
+/// program's code. Another C library has no such word; then the system's count is used.
 fn all_threads() -> usize {
     match counted_threads() {
         Some(count) => count.load(Ordering::Relaxed) as usize,
@@ -216,17 +222,18 @@ fn all_threads() -> usize {
 
 /// glibc's count of its threads.
 ///
-/// Looked up when the first thread attaches, with no lock held: the look-up takes the loader's, under which constructors of libraries may use
-/// this one, so a lock of ours around it could be taken in both orders. Threads that look it up at the same time find the same.
+/// It is looked up when the first thread attaches, with no lock held: the look-up takes the
+/// loader's lock, under which constructors of libraries may use this library, so a lock of ours
+/// around it could be taken in both orders. Threads that look it up at the same time find the same.
 fn counted_threads() -> Option<&'static AtomicU32> {
     const NAME: &str = "__nptl_nthreads\0";
     static COUNT: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
-    /// Stands for "there is none".
+    /// Its address stands for "there is no such word".
     static NONE: AtomicU32 = AtomicU32::new(0);
     let none: *const AtomicU32 = &NONE;
     let mut count = COUNT.load(Ordering::Relaxed).cast_const();
     if count.is_null() {
-        // SAFETY: a name that ends.
+        // SAFETY: the name ends in a zero byte.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, NAME.as_ptr().cast()) };
         count = match found.is_null() {
             true => none,
@@ -234,11 +241,12 @@ fn counted_threads() -> Option<&'static AtomicU32> {
         };
         COUNT.store(count.cast_mut(), Ordering::Relaxed);
     }
-    // SAFETY: glibc's `unsigned int`, which is changed by atomic operations, and stays as long as the process.
+    // SAFETY: it is glibc's `unsigned int`, which glibc changes by atomic operations, and which
+    // stays as long as the process.
     (count != none).then(|| unsafe { &*count })
 }
 
-/// Everybody may be stuck now: has the first who is find out.
+/// All threads may be stuck now: wakes the first stuck one, which finds out.
 fn look_again() {
     for home in all() {
         if home.mail.nudge(&CENSUS) {
@@ -247,8 +255,9 @@ fn look_again() {
     }
 }
 
-/// Says of a handle that can change threads whether anybody has used it. One that nobody has may be under way to a thread that does not use
-/// the library yet, and will wake others: while there is one, and a thread that it may be under way to, no deadlock is found.
+/// Says of a handle that can change threads whether anybody has used it. An unused one may be on
+/// its way to a thread that does not use the library yet, and that will wake others. While there
+/// are such a handle and such a thread, no deadlock is reported.
 pub struct Mark(AtomicBool);
 
 impl Mark {
@@ -257,7 +266,7 @@ impl Mark {
         Mark(AtomicBool::new(false))
     }
 
-    /// The handle is used by the calling thread, which is attached.
+    /// The calling thread, which is attached, uses the handle.
     #[inline]
     pub fn used(&self) {
         if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed) {

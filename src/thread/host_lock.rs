@@ -1,5 +1,5 @@
-//! One lock that lets the tasklets of one thread run at a time, as an interpreter's global lock does: for hosts whose tasklet code was written
-//! for that.
+//! A lock that lets the tasklets of one thread run at a time, as an interpreter's global lock does.
+//! It is for hosts whose tasklet code was written for such a lock.
 //!
 //! ```text
 //!   thread A  ══ runs ══╗ waits: gives it up            ╔══ runs ══ ...      ══ owns the lock
@@ -7,20 +7,23 @@
 //!   thread C  ┄┄┄┄ asks ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄╚══ runs ═══════╝
 //! ```
 //!
-//! It is optional: a thread that has not [joined](HostLock::join) one knows nothing of it, and no switch costs more for it. It is *handed over*, first
-//! come first served: who gives it up and wants it back stands behind all who waited. Its owner gives it up
+//! It is optional: a thread that has not [joined](HostLock::join) one knows nothing of it, and its
+//! switches do not cost more. The lock is *handed over*, first come first served: a thread that
+//! gives it up and wants it back stands behind all that waited. Its owner gives it up
 //!
-//! | when | |
-//! |---|---|
-//! | its thread waits | in every wait of the library: a sleep, a socket, a lock, a channel between threads, an offload call, with nobody else to run |
-//! | the host says so | [`allow_threads`], for blocking work of its own |
-//! | its turn is up | at the switch, pump or `run()` at which [`Settings`] say so, if somebody waits and the running tasklet is not [atomic](crate::atomic) |
-//! | its thread ends | |
+//! * when the thread waits: in every wait of the library (a sleep, a socket, a lock, a channel
+//!   between threads, an offload call) with no other tasklet to run;
+//! * when the host says so: by [`allow_threads`], for blocking work of its own;
+//! * when its turn is up: at the switch, pump or `run()` at which [`Settings`] say so, if another
+//!   thread waits and the running tasklet is not [atomic](crate::atomic);
+//! * when the thread ends.
 //!
-//! Code that neither switches nor waits keeps it, whatever the settings: native code is not interrupted.
+//! Code that neither switches nor waits keeps it, whatever the settings: native code is not
+//! interrupted.
 //!
-//! **How the owner hears of others.** Who starts to wait sets a bit in the `hooks` of the owner's runtime, which every switch tests anyway. So the count of
-//! switches, and the clock, are looked at only while somebody waits.
+//! **How the owner hears of others.** A thread that starts to wait sets a bit in the `hooks` of the
+//! owner's runtime, which every switch tests anyway. So the count of switches, and the clock, are
+//! looked at only while another thread waits.
 
 use crate::core::hooks::HOOK_LOCK;
 use crate::core::runtime::Runtime;
@@ -37,17 +40,18 @@ use std::time::{Duration, Instant};
 
 use super::home::{self, Letter};
 
-/// When the owner's turn is up, if another thread waits.
+/// When the owner's turn is up, if another thread waits. The limit that is reached first counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// At the so manieth switch that it makes while another waits; pumps and `run()`s count as well. 0 and 1 are the first.
+    /// How many switches it may make while another thread waits; pumps and `run()`s count as well.
+    /// 0 means 1.
     pub switches: u64,
-    /// At the first switch when it has had the lock for so long.
+    /// How long it may have the lock; its turn is up at the first switch after that.
     pub time: Duration,
 }
 
 impl Default for Settings {
-    /// 5 ms, however many switches.
+    /// 5 ms, and no limit of switches.
     fn default() -> Settings {
         Settings {
             switches: u64::MAX,
@@ -56,7 +60,7 @@ impl Default for Settings {
     }
 }
 
-/// Who has it.
+/// A thread that has the lock, with its tasklet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Owner {
@@ -76,15 +80,15 @@ pub struct Stats {
     pub contended: u64,
     /// Times that its owner's turn was up.
     pub turns_up: u64,
-    /// How long threads have waited for it, together; those that still do not counted.
+    /// How long threads have waited for it, summed up; without waits that are still going on.
     pub waited: Duration,
     /// The longest of these waits.
     pub longest_wait: Duration,
-    /// How long it was owned; the present owner not counted.
+    /// How long it was owned, without the present owner's turn.
     pub held: Duration,
     /// Threads that wait.
     pub waiting: usize,
-    /// Who has it now.
+    /// Its present owner.
     pub owner: Option<Owner>,
 }
 
@@ -94,40 +98,42 @@ pub struct Stats {
 pub enum Happening {
     /// The thread starts to wait, since another has it.
     Contended {
-        /// Who.
+        /// The thread that has it.
         owner: Owner,
     },
     /// The thread has got it.
     Acquired {
-        /// How long it waited; zero if it did not have to.
+        /// How long the thread waited; zero if it did not have to.
         waited: Duration,
     },
     /// The thread is about to give it up.
     Released {
-        /// How long it had it.
+        /// How long the thread had it.
         held: Duration,
     },
 }
 
-/// What the [hook](HostLock::set_hook) is told.
+/// The event that the [hook](HostLock::set_hook) is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// Which thread, and which tasklet ran there.
+    /// The thread that it happened to, with the tasklet that was running there.
     pub who: Owner,
-    /// What.
+    /// What happened.
     pub what: Happening,
-    /// When.
+    /// The time of the event.
     pub at: Instant,
 }
 
-/// Called by the thread concerned, which owns the lock except when it is contended. It may look, but what would switch or wait is refused, it cannot give
-/// the lock up, and a panic is logged and ignored.
+/// Called by the thread that the event happened to, which owns the lock unless it is contended. It
+/// may ask questions, but what would switch or wait is refused, it cannot give the lock up, and a
+/// panic is logged and ignored.
 pub type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// A lock under which one thread at a time runs its tasklets: see the [module](self).
 ///
-/// A handle that any thread may use; clones are the same lock. No memory safety hangs on it: it serialises, Rust's own rules hold all the same.
+/// It is a handle that any thread may use; clones are the same lock. Memory safety does not depend
+/// on it: it serialises tasklets, while Rust's own rules hold all the same.
 ///
 /// ```
 /// use hardswitch::thread::{allow_threads, HostLock};
@@ -155,22 +161,22 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// `None`: nobody wants it either.
+    /// `None`: no thread has it, and none waits for it.
     owner: Option<Tenure>,
-    /// Who has waited longest comes first.
+    /// The threads that wait, the longest wait first.
     queue: VecDeque<Claim>,
-    /// `waiting` and `owner` are filled in for who asks.
+    /// `waiting` and `owner` are only filled in for an answer.
     stats: Stats,
 }
 
-/// One thread's time with the lock.
+/// A thread's turn with the lock.
 struct Tenure {
     who: Owner,
     since: Instant,
     flag: Flag,
 }
 
-/// One thread's wait for it.
+/// A thread's wait for the lock.
 struct Claim {
     who: Owner,
     since: Instant,
@@ -178,17 +184,18 @@ struct Claim {
     granted: Arc<Condvar>,
 }
 
-/// The hooks of a thread's runtime.
+/// A pointer to the hooks of a thread's runtime.
 #[derive(Clone, Copy)]
 struct Flag(*const AtomicU32);
 
-// SAFETY: it is followed under the mutex of the lock's state, while its thread owns the lock or waits for it: `leave`, in the thread's own end, comes
-// before the end of the runtime.
+// SAFETY: the pointer is followed only under the mutex of the lock's state, while its thread owns
+// the lock or waits for it. `leave`, in the thread's own end, ends both before the runtime ends.
 unsafe impl Send for Flag {}
 
 impl Flag {
     fn set(self, contended: bool) {
-        // SAFETY: see above.
+        // SAFETY: the caller holds the mutex of the lock's state, and the thread owns the lock or
+        // waits for it, so its runtime is alive.
         let hooks = unsafe { &*self.0 };
         if contended {
             hooks.fetch_or(HOOK_LOCK, Ordering::Relaxed);
@@ -198,23 +205,23 @@ impl Flag {
     }
 }
 
-/// What a thread knows of the lock that it has joined. Touched by its own thread only.
+/// The state of a thread that has joined a lock. Only that thread touches it.
 struct Member {
     lock: HostLock,
     granted: Arc<Condvar>,
-    /// Not 0: given up around a wait, or by `allow_threads`.
+    /// How often the lock is given up around a wait, or by `allow_threads`; 0: not at all.
     away: Cell<u32>,
     /// Since when it owns the lock.
     since: Cell<Instant>,
-    /// Switches since then, while somebody waited.
+    /// How many switches it has made since then while another thread waited.
     turns: Cell<u64>,
 }
 
 thread_local! {
-    // Without a destructor: its end is `leave`, called by the runtime's.
+    // It has no destructor: `leave` frees it, called by the runtime's end.
     static MEMBER: Cell<*const Member> = const { Cell::new(ptr::null()) };
     static STAYS_OUT: Cell<bool> = const { Cell::new(false) };
-    /// A hook is running.
+    /// Is a hook running on this thread?
     static TELLS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -222,13 +229,14 @@ thread_local! {
 static INSTALLED: Mutex<Option<HostLock>> = Mutex::new(None);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these mutexes panics but the growth of the queue, which leaves it whole.
+    // Under these mutexes only the growth of the queue can panic, which leaves the queue whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The calling thread's.
+/// The calling thread's state, if it has joined a lock.
 fn member<'a>() -> Option<&'a Member> {
-    // SAFETY: from `join`; freed by `leave`, on this thread, when no function of this module is under way there (`leave` refuses while it is away).
+    // SAFETY: null, or from `Box::into_raw` in `join`. Only `leave` frees it, on this thread, when
+    // no function of this module is under way there (`leave` refuses while the lock is given up).
     unsafe { MEMBER.get().as_ref() }
 }
 
@@ -242,7 +250,8 @@ impl HostLock {
         }))
     }
 
-    /// The calling thread takes the lock, and runs only while it has it from now on: until it [leaves](Self::leave), or ends. Nothing happens
+    /// The calling thread takes the lock, and from now on runs only while it has it, until it
+    /// [leaves](Self::leave) or ends. Blocks the *thread* until it is its turn. Nothing happens
     /// when it is a member already.
     ///
     /// # Errors
@@ -268,21 +277,25 @@ impl HostLock {
         Ok(())
     }
 
-    /// The calling thread gives the lock up for good, if it is this one that it has joined. Not inside [`allow_threads`] or a hook: nothing happens there.
+    /// The calling thread gives the lock up for good, if it has joined this one. Inside
+    /// [`allow_threads`] and in a hook nothing happens.
     pub fn leave(&self) {
         if member().is_some_and(|member| member.lock == *self) {
             leave();
         }
     }
 
-    /// Has all threads join that use the library or will, except the workers of [`offload`](crate::offload) pools. Those that come join with their first use of it; those that are there, at their next switch or
-    /// pump, and the caller at once. One that has joined another lock stays with that.
+    /// Has all present and new threads join that use the library, except the workers of
+    /// [`offload`](crate::offload) pools. New threads join with their first use of the library,
+    /// present ones at their next switch or pump, and the caller at once. A thread that has joined
+    /// another lock keeps that one.
     ///
     /// # Errors
     /// As [`join`](Self::join).
     pub fn install(&self) -> Result<()> {
         self.join()?;
-        // Dropped after the mutex: the one before may be the last handle, and its hook own anything.
+        // The old lock is dropped without the mutex: it may be the last handle, and its hook may
+        // own anything.
         let before = lock(&INSTALLED).replace(self.clone());
         drop(before);
         let me = crate::thread_id();
@@ -295,7 +308,8 @@ impl HostLock {
         Ok(())
     }
 
-    /// Undoes [`install`](Self::install) for threads that will come; who has joined stays. Returns what was installed.
+    /// Undoes [`install`](Self::install) for new threads; present members remain. Returns the lock
+    /// that was installed.
     pub fn uninstall() -> Option<HostLock> {
         lock(&INSTALLED).take()
     }
@@ -305,12 +319,12 @@ impl HostLock {
         member().map(|member| member.lock.clone())
     }
 
-    /// The settings it was made with.
+    /// The settings that the lock was made with.
     pub fn settings(&self) -> Settings {
         self.0.settings
     }
 
-    /// Figures. Cost: a mutex, which every hand-over takes as well.
+    /// The figures of the lock. Cost: a mutex, which every hand-over takes as well.
     pub fn stats(&self) -> Stats {
         let state = self.state();
         Stats {
@@ -320,12 +334,13 @@ impl HostLock {
         }
     }
 
-    /// Who has it; `None`: nobody.
+    /// The owner; `None` if no thread has the lock.
     pub fn owner(&self) -> Option<Owner> {
         self.state().owner.as_ref().map(|tenure| tenure.who)
     }
 
-    /// Sets what is called whenever it is contended, acquired or released; returns the old one.
+    /// Sets the hook that is called whenever the lock is contended, acquired or released; returns
+    /// the old one.
     pub fn set_hook(&self, hook: Option<Hook>) -> Option<Hook> {
         std::mem::replace(&mut *lock(&self.0.hook), hook)
     }
@@ -338,7 +353,7 @@ impl HostLock {
         let Some(hook) = lock(&self.0.hook).clone() else {
             return;
         };
-        // It runs in the middle of a switch, a wait or a hand-over: none of them may begin there.
+        // The hook runs in the middle of a switch, a wait or a hand-over: no other may begin there.
         TELLS.set(true);
         let _switch = crate::switch_trapped();
         let _block = crate::block_trap();
@@ -347,7 +362,8 @@ impl HostLock {
             what: what(),
             at: Instant::now(),
         };
-        // The hook goes in there: it may have been replaced meanwhile, and own anything.
+        // The hook is moved into the closure and dropped there: it may have been replaced
+        // meanwhile, and own anything.
         if catch_unwind(AssertUnwindSafe(move || hook(&event))).is_err() {
             log::error!("the hook of a host lock panicked");
         }
@@ -356,7 +372,7 @@ impl HostLock {
 }
 
 impl State {
-    /// The owner's time is over: has the next one go on.
+    /// The owner's turn is over: gives the lock to the next thread.
     fn hand_over(&mut self) {
         let Some(tenure) = self.owner.take() else {
             return;
@@ -387,7 +403,7 @@ impl State {
     }
 }
 
-/// The calling thread, as others are to know it, and where they can tell it something.
+/// The calling thread's identity, and the hooks by which others tell it something.
 fn me() -> (Owner, Flag) {
     let runtime = Runtime::get();
     let who = Owner {
@@ -397,7 +413,7 @@ fn me() -> (Owner, Flag) {
     (who, Flag(&runtime.hooks))
 }
 
-/// The calling thread, a member that is not the owner, waits until it is.
+/// The calling thread is a member but not the owner: waits until it is.
 fn acquire() {
     let Some(member) = member() else { return };
     let (who, flag) = me();
@@ -415,7 +431,7 @@ fn acquire() {
     begin(member, who, (!free).then_some(begun));
 }
 
-/// Another has it: joins the queue, and answers who.
+/// Another thread has the lock: joins the queue, and returns the owner.
 fn queue_up(state: &mut State, member: &Member, who: Owner, flag: Flag) -> Owner {
     state.stats.contended += 1;
     state.queue.push_back(Claim {
@@ -443,7 +459,7 @@ fn await_turn(member: &Member, who: Owner, owner: Owner) {
     }
 }
 
-/// The calling thread, the owner, gives it up.
+/// The calling thread, which owns the lock, gives it up.
 fn release(member: &Member) {
     let (who, _) = me();
     member.lock.tell(who, || Happening::Released {
@@ -454,7 +470,7 @@ fn release(member: &Member) {
     state.hand_over();
 }
 
-/// Gives the lock up for good, if the thread has joined one. The thread's end calls it.
+/// Gives the lock up for good, if the thread has joined one. Called at the thread's end.
 pub(crate) fn leave() {
     let Some(member) = member() else { return };
     if member.away.get() > 0 || TELLS.get() {
@@ -462,28 +478,30 @@ pub(crate) fn leave() {
     }
     release(member);
     let member = MEMBER.replace(ptr::null()).cast_mut();
-    // SAFETY: from `join`, taken out once.
+    // SAFETY: from `Box::into_raw` in `join`; it is taken out of `MEMBER` here, so this happens
+    // once.
     drop(unsafe { Box::from_raw(member) });
 }
 
-/// The calling thread is for blocking work: it joins only if it asks for it.
+/// The calling thread is for blocking work: it joins a lock only if it asks for it.
 pub(crate) fn stay_out() {
     STAYS_OUT.set(true);
 }
 
-/// The calling thread uses the library: if a lock is installed, it joins.
+/// The calling thread uses the library: joins the lock that is installed, if there is one.
 pub(crate) fn attached() {
     if STAYS_OUT.get() {
         return;
     }
     let installed = lock(&INSTALLED).clone();
     if let Some(installed) = installed {
-        // It may have joined another one by itself.
+        // An error says that it has joined another lock by itself.
         let _ = installed.join();
     }
 }
 
-/// Somebody waits for the calling thread's lock, and it has come to a switch, a pump or a `run()`: is its turn up?
+/// Another thread waits for the calling thread's lock, and this one has come to a switch, a pump or
+/// a `run()`: is its turn up?
 pub(crate) fn turn_is_up() -> bool {
     let Some(member) = member() else { return false };
     member.turns.set(member.turns.get().saturating_add(1));
@@ -491,15 +509,16 @@ pub(crate) fn turn_is_up() -> bool {
     member.turns.get() >= switches || member.since.get().elapsed() >= time
 }
 
-/// Its turn is up: gives the lock to who waits, and waits for it behind all others. Runs hooks. Not while the running tasklet is atomic.
+/// The turn of the calling thread is up: gives the lock to a waiting thread, and waits for it
+/// behind all others. Runs hooks. Does nothing while the running tasklet is atomic.
 pub(crate) fn turn_over() {
     let Some(member) = member() else { return };
-    // SAFETY: the running tasklet is live.
+    // SAFETY: the running tasklet of this thread is live.
     let atomic = unsafe { (*Runtime::get().current()).is(flag::ATOMIC) };
     if atomic || member.away.get() > 0 || TELLS.get() {
         return;
     }
-    // What ran since the switch may have given it up, and got it back.
+    // Code that ran since the switch may have given the lock up, and got it back.
     if Runtime::get().hooks() & HOOK_LOCK == 0 {
         return;
     }
@@ -519,7 +538,7 @@ pub(crate) fn turn_over() {
     begin(member, who, Some(begun));
 }
 
-/// The calling thread has got it; `waited`: since when it waited.
+/// The calling thread has got the lock. `waited`: when it began to wait.
 fn begin(member: &Member, who: Owner, waited: Option<Instant>) {
     let now = Instant::now();
     member.since.set(now);
@@ -529,7 +548,7 @@ fn begin(member: &Member, who: Owner, waited: Option<Instant>) {
     });
 }
 
-/// As a switch: for pumps and for `run()`, which may be all that a thread does.
+/// Counts as a switch: for pumps and for `run()`, since a thread may do nothing else.
 #[inline]
 pub(crate) fn offer(runtime: &Runtime) {
     if runtime.hooks() & HOOK_LOCK != 0 && turn_is_up() {
@@ -537,7 +556,8 @@ pub(crate) fn offer(runtime: &Runtime) {
     }
 }
 
-/// Gives the lock up around a wait, if the thread has one; answers whether. [`come_back`] follows.
+/// Gives the lock up around a wait, if the thread has one; returns whether it has.
+/// [`come_back`] must follow.
 pub(crate) fn give_up() -> bool {
     let Some(member) = member().filter(|_| !TELLS.get()) else {
         return false;
@@ -571,10 +591,10 @@ impl Drop for Away {
     }
 }
 
-/// Nobody hands the calling thread's lock over, or installs one.
+/// While this exists, nobody hands the calling thread's lock over, or installs one.
 pub(crate) struct Held {
     _installed: MutexGuard<'static, Option<HostLock>>,
-    /// Before `lock`, which it borrows from.
+    /// Declared before `lock`, from which it borrows, so that it is dropped first.
     state: Option<MutexGuard<'static, State>>,
     lock: Option<HostLock>,
 }
@@ -582,7 +602,8 @@ pub(crate) struct Held {
 pub(crate) fn hold() -> Held {
     let installed = self::lock(&INSTALLED);
     let lock = HostLock::current();
-    // SAFETY: `Held` keeps the lock for longer; its state lies in the heap.
+    // SAFETY: `Held` keeps the lock and drops the guard first, and the state lies in the heap; so
+    // the guard does not outlive what it borrows.
     let state = lock.as_ref().map(|lock| unsafe {
         std::mem::transmute::<MutexGuard<'_, State>, MutexGuard<'static, State>>(lock.state())
     });
@@ -594,7 +615,7 @@ pub(crate) fn hold() -> Held {
 }
 
 impl Held {
-    /// In a child process: nobody else has the lock, or waits for it.
+    /// In a child process: no other thread has the lock, or waits for it.
     pub(crate) fn forked(&mut self) {
         if let (Some(state), true) = (&mut self.state, self.lock.is_some()) {
             state.queue.clear();
@@ -611,19 +632,17 @@ pub(crate) fn is_member() -> bool {
     member().is_some()
 }
 
-/// Must the thread not run tasklets, since it has given its lock up?
+/// Has the thread given its lock up, so that it must not run tasklets?
 pub(crate) fn is_away() -> bool {
     member().is_some_and(|member| member.away.get() > 0)
 }
 
-/// Calls `f`, and lets other threads have the [host lock](HostLock) meanwhile: for blocking work of the host's own. Nests; for a thread that has joined no
-/// lock it just calls `f`.
+/// Calls `f`, and lets other threads have the [host lock](HostLock) meanwhile: for blocking work of
+/// the host's own. Calls nest. A thread that has joined no lock just calls `f`.
 ///
-/// The lock is taken again when `f` returns or panics. Inside, tasklets must not run: whatever would switch fails with [`Error::SwitchTrap`], what would
-/// wait with [`Error::BlockTrap`], a pump with [`Error::SwitchTrap`]. It is given up for an [atomic](crate::atomic) tasklet too:
-/// who asks for it knows.
-///
-/// Cost: two short mutexes when nobody else wants it.
+/// The lock is taken again when `f` returns or panics. Inside, tasklets must not run: a switch and
+/// a pump fail with [`Error::SwitchTrap`], a wait with [`Error::BlockTrap`]. The lock is also given
+/// up when the tasklet is [atomic](crate::atomic), since that is what the caller asks for.
 pub fn allow_threads<R>(f: impl FnOnce() -> R) -> R {
     if member().is_none() {
         return f();
@@ -634,7 +653,7 @@ pub fn allow_threads<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// What a pump says to who has given the lock up, and to a hook.
+/// Refuses a pump while the lock is given up, and in a hook.
 pub(crate) fn may_pump() -> Result<()> {
     if is_away() || TELLS.get() {
         return Err(Error::SwitchTrap);

@@ -1,16 +1,19 @@
-//! Where the letters for a thread lie, and whether it is up.
+//! The inbox of a thread: the messages for it, and whether it is awake.
 //!
 //! ```text
-//!   another thread                          mailbox                        the thread itself
-//!   post(letter) ──► under the lock: append, raise the flag ──► at its next switch or pump: take()
-//!                    lies down? it is up ──► ring its bell ───► wakes up: get_up()
+//!   another thread                             the thread itself
+//!   post(message): under the lock, appends     at its next switch or pump: take()
+//!      awake?  raises the flag ──────────────►
+//!      asleep? notifies its parker ──────────► wakes up: get_up()
 //! ```
 //!
-//! A letter to a thread that is up costs no system call. Who lies down does so under the lock, with no letter there; so none is missed.
+//! A message to a thread that is awake costs no system call. A thread goes to sleep under the lock,
+//! and only if there is no message; so none is missed.
 //!
-//! **Deadlock.** A [`Census`] counts the threads that can run. A thread that lies down *stuck* (it waits for other threads' letters and for
-//! nothing else) leaves the count; who posts to it counts it in again, before it may itself lie down. Who would leave a count of nought behind
-//! does not lie down: it has found the deadlock.
+//! **Deadlock.** A [`Census`] counts the threads that can run. A thread that goes to sleep *stuck*
+//! (it waits for messages of other threads and for nothing else) leaves the count. Whoever posts to
+//! it counts it in again, before the poster itself may sleep. A thread that would make the count 0
+//! does not go to sleep: it has found the deadlock.
 
 use super::parker::Bell;
 use super::prim::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
@@ -22,18 +25,18 @@ pub struct Census {
 }
 
 impl Census {
-    /// Answers whether the caller is the only one.
+    /// Returns whether the caller is the only one.
     fn join(&self) -> bool {
         self.awake.fetch_add(1, Ordering::SeqCst) == 0
     }
 
-    /// Answers whether nobody is left.
+    /// Returns whether nobody is left.
     pub fn leave(&self) -> bool {
         self.awake.fetch_sub(1, Ordering::SeqCst) == 1
     }
 }
 
-/// What tells a thread that is up of its mail.
+/// Tells a thread that is awake of its messages.
 pub trait Flag {
     fn raise(&self);
     fn lower(&self);
@@ -42,18 +45,18 @@ pub trait Flag {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Up,
-    /// A socket, a timer or an event may wake it as well.
+    /// Asleep: a socket, a timer or an event may wake it as well.
     Down,
-    /// Only another attached thread can wake it.
+    /// Asleep: only another attached thread can wake it.
     Stuck,
 }
 
-/// Why a thread does not lie down.
+/// The reason why a thread does not go to sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StayUp {
-    /// There is mail.
+    /// There are messages.
     Mail,
-    /// Nobody would be left who can run.
+    /// No thread would be left that can run.
     Deadlock,
 }
 
@@ -65,19 +68,20 @@ pub struct Mailbox<L, F> {
 pub struct Hold<'a, L, F>(#[allow(dead_code)] MutexGuard<'a, State<L, F>>);
 
 struct State<L, F> {
-    /// The first letter, which is the only one as a rule: who sleeps and is woken finds it next to the lock.
+    /// The first message, which is usually the only one: a thread that is woken finds it next to
+    /// the lock.
     first: Option<L>,
-    /// Those behind it.
+    /// The messages behind it.
     letters: Vec<L>,
     rest: Rest,
-    /// Known from the first time on that the thread lies down.
+    /// Set when the thread goes to sleep for the first time.
     bell: Option<Arc<Bell>>,
-    /// None: the thread has ended.
+    /// `None`: the thread has ended.
     flag: Option<F>,
 }
 
 impl<L, F: Flag> Mailbox<L, F> {
-    /// Of a thread that is up, and counted as such.
+    /// The inbox of a thread that is awake, and counted as such.
     pub fn new(flag: F, census: &Census) -> Mailbox<L, F> {
         census.join();
         Mailbox {
@@ -92,16 +96,16 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<L, F>> {
-        // Nothing under the lock panics but the growth of the vector, which leaves it whole.
+        // Under the lock only the growth of the vector can panic, which leaves the vector whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a letter; gives it back when the thread has ended.
+    /// Posts a message; gives it back when the thread has ended.
     pub fn post(&self, letter: L, census: &Census) -> Result<(), L> {
         let bell = {
             let mut state = self.state();
             match &state.flag {
-                // Who gets up takes its letters without being told.
+                // A thread that wakes up takes its messages without being told.
                 Some(flag) if state.rest == Rest::Up => flag.raise(),
                 Some(_) => {}
                 None => return Err(letter),
@@ -109,14 +113,14 @@ impl<L, F: Flag> Mailbox<L, F> {
             state.push(letter);
             state.rouse(census)
         };
-        // Not under the lock: the owner wakes up and wants it.
+        // The lock is not held here, since the owner wakes up and takes it.
         if let Some(bell) = bell {
             bell.ring();
         }
         Ok(())
     }
 
-    /// Has the thread get up with nothing to do, if it is stuck. Answers whether it was.
+    /// Wakes the thread with nothing to do, if it is stuck. Returns whether it was.
     pub fn nudge(&self, census: &Census) -> bool {
         let bell = {
             let mut state = self.state();
@@ -131,19 +135,19 @@ impl<L, F: Flag> Mailbox<L, F> {
         true
     }
 
-    /// Nobody is in the middle of anything here until this is dropped.
+    /// Nobody else changes anything here until the returned value is dropped.
     pub fn hold(&self) -> Hold<'_, L, F> {
         Hold(self.state())
     }
 
-    /// Moves the letters out.
+    /// Moves the messages out.
     pub fn take(&self, into: &mut impl Extend<L>) {
         self.state().take(into);
     }
 
-    /// The thread is about to sleep on `bell`, which the posters ring. `stuck`: nobody but another attached thread will. `hope`: may
-    /// somebody come who is not counted? Answers whether that is the one hope: then nobody may
-    /// ring, and the thread has to look again.
+    /// The thread is about to sleep on `bell`, which posters notify. `stuck`: only another attached
+    /// thread will do so. `hope` says whether a thread may come that is not counted. Returns
+    /// whether that is the only hope: then nobody may notify it, and the thread has to look again.
     pub fn lie_down(
         &self,
         stuck: bool,
@@ -151,7 +155,8 @@ impl<L, F: Flag> Mailbox<L, F> {
         bell: &Arc<Bell>,
         hope: impl Fn() -> bool,
     ) -> Result<bool, StayUp> {
-        // A test's switch: the look before the lock; a letter in between is overlooked.
+        // A switch of the tests that breaks this: it looks before it takes the lock, so a message
+        // in between is overlooked.
         let early = cfg!(hsw_bug_early_look).then(|| self.state().first.is_none());
         let mut state = self.state();
         if !early.unwrap_or(state.first.is_none()) {
@@ -166,21 +171,23 @@ impl<L, F: Flag> Mailbox<L, F> {
             if census.join() {
                 return Err(StayUp::Deadlock);
             }
-            // A stranger has come while we looked for one: it was none any more, and can run.
+            // A thread that was not counted has attached while we asked: it is counted now, and can
+            // run.
         }
         state.bell.get_or_insert_with(|| bell.clone());
         state.rest = if stuck { Rest::Stuck } else { Rest::Down };
         Ok(hopes)
     }
 
-    /// The thread has woken up, from whatever cause; moves the letters out.
+    /// The thread has woken up, for whatever reason; moves the messages out.
     pub fn get_up(&self, census: &Census, into: &mut impl Extend<L>) {
         let mut state = self.state();
         state.stand(census);
         state.take(into);
     }
 
-    /// The thread ends; then it [leaves](Census::leave) the count. Gives out the letters that nobody will read.
+    /// The thread ends, and [leaves](Census::leave) the count after this. Returns the messages that
+    /// nobody will read.
     pub fn close(&self) -> Vec<L> {
         let mut state = self.state();
         debug_assert!(state.rest == Rest::Up);
@@ -193,7 +200,7 @@ impl<L, F: Flag> Mailbox<L, F> {
 }
 
 impl<L, F: Flag> State<L, F> {
-    /// The thread is up, and counts as such. Answers whether it was not.
+    /// The thread is awake, and counts as such. Returns whether it was not.
     fn stand(&mut self, census: &Census) -> bool {
         let before = std::mem::replace(&mut self.rest, Rest::Up);
         if before == Rest::Stuck {
@@ -202,7 +209,7 @@ impl<L, F: Flag> State<L, F> {
         before != Rest::Up
     }
 
-    /// As [`stand`](State::stand); the bell to ring if it was not.
+    /// As [`stand`](State::stand); returns the parker to notify if the thread was asleep.
     fn rouse(&mut self, census: &Census) -> Option<Arc<Bell>> {
         if self.stand(census) {
             self.bell.clone()

@@ -1,50 +1,60 @@
-//! Where a sender and a receiver of two threads meet: who comes first waits for the other one, in here or in the queue.
+//! Where a sender and a receiver of two threads meet. The first one waits for the second, either
+//! spinning in the *place* here or in the queue.
 //!
 //! ```text
-//!   who comes first, and looks                      who comes second
-//!   EMPTY ─► RECEIVES                               bring():  RECEIVES ─► BUSY, puts the value in, ─► MET
-//!   EMPTY ─► ARRIVES, puts its value in, ─► SENDS   fetch():  SENDS ─► BUSY, takes the value out, ─► MET
-//!        sees MET: done, ─► EMPTY                 close_and_wake: RECEIVES as above; SENDS ─► REFUSED, the value stays
-//!        has looked for long enough: under the lock, ─► EMPTY + CROWD, and into the queue
+//!   the first one, which spins                      the second one
+//!   EMPTY ─► RECEIVES                               bring():  RECEIVES ─► BUSY,
+//!                                                      puts the value in, ─► MET
+//!   EMPTY ─► ARRIVES, puts its value in, ─► SENDS   fetch():  SENDS ─► BUSY,
+//!                                                      takes the value out, ─► MET
+//!   sees MET: done, ─► EMPTY                        close_and_wake: RECEIVES as above;
+//!                                                      SENDS ─► REFUSED, the value stays
+//!   has spun for long enough:
+//!      under the lock, ─► EMPTY + CROWD, and joins the queue
 //! ```
 //!
-//! Word and value lie in one cache line: a value goes from a thread to another one that looks with two transfers of that line, without a lock and without
-//! an allocation. Only one can look at a time; all others, and those who have looked in vain, are in the queue, under the lock.
+//! Word and value lie in one cache line: a value goes from one thread to another one that spins
+//! with two transfers of that line, without a lock and without an allocation. Only one tasklet can
+//! spin here at a time; all others, and those that have spun in vain, are in the queue, under the
+//! lock.
 //!
-//! **CROWD** says that the queue is not empty, or may not be joined any more: who comes then does not look. It is set under the lock by who is about to join
-//! the queue, in the same step in which it finds that nobody looks for it; so of two who want each other one always finds the other.
+//! **CROWD** says that the queue is not empty, or may not be joined any more; then nobody begins to
+//! spin. A tasklet that is about to join the queue sets it under the lock, in the same step in
+//! which it finds that no partner spins. So of two tasklets that want each other one always finds
+//! the other.
 //!
-//! Whoever looks has come before all who are in the queue, and is served first.
+//! A tasklet that spins has come before all that are in the queue, and is served first.
 
 use super::prim::{pause, Arc, AtomicU32, Mutex, MutexGuard, Ordering, Place, PoisonError};
 use std::collections::VecDeque;
 
-/// One in a queue, as who comes to meet it sees it.
+/// A wait in a queue, for a partner that comes to meet it.
 pub(super) trait Waiting {
     /// Is it one of several waits, of which only one is to be met?
     fn is_one_of_several(&self) -> bool;
 
-    /// Makes it the caller's, who has taken it out of the queue and holds the lock. False: another of the several was met, or they are over.
+    /// Makes the wait the caller's, who has taken it out of the queue and holds the lock. False:
+    /// another of the several was met, or they are over.
     fn claim(&self) -> bool;
 
-    /// Could it be claimed?
+    /// Would `claim` succeed now?
     fn is_open(&self) -> bool;
 }
 
 const PHASE: u32 = 7;
-/// Nobody looks.
+/// Nobody spins.
 const EMPTY: u32 = 0;
-/// A receiver looks.
+/// A receiver spins.
 const RECEIVES: u32 = 1;
-/// A sender is about to look.
+/// A sender is about to spin.
 const ARRIVES: u32 = 2;
-/// A sender looks; its value is in the place.
+/// A sender spins; its value is in the place.
 const SENDS: u32 = 3;
-/// Who came second moves the value.
+/// The second one moves the value.
 const BUSY: u32 = 4;
-/// It is done. Who looked takes the value, if it received, and leaves.
+/// The value has been moved. The one that spun takes it, if it is the receiver, and leaves.
 const MET: u32 = 5;
-/// A sender that looked is not to go on waiting. It takes its value back, and leaves.
+/// A sender that spins must not go on waiting. It takes its value back, and leaves.
 const REFUSED: u32 = 6;
 
 const CROWD: u32 = 8;
@@ -52,16 +62,17 @@ const CROWD: u32 = 8;
 #[repr(C)]
 pub(super) struct Meeting<V, W> {
     word: AtomicU32,
-    /// Whose it is says the phase: in `ARRIVES`, `MET` and `REFUSED` of who looks, in `BUSY` of who came second. There is a value in it in `SENDS`, in
-    /// `REFUSED`, and in `MET` if a receiver looked.
+    /// The phase says whose it is: in `ARRIVES`, `MET` and `REFUSED` it belongs to the one that
+    /// spins, in `BUSY` to the second one. There is a value in it in `SENDS`, in `REFUSED`, and in
+    /// `MET` if a receiver spins.
     value: Place<V>,
     queue: Mutex<Queue<W>>,
 }
 
 struct Queue<W> {
-    /// Who has waited longest comes first; all send, or all receive.
+    /// The waits, the longest first; all send, or all receive.
     line: Line<W>,
-    /// How many of them are [of several](Waiting::is_one_of_several).
+    /// How many of them are [one of several](Waiting::is_one_of_several).
     several: usize,
     sends: bool,
     closing: bool,
@@ -81,34 +92,35 @@ impl<V, W: Waiting> Meeting<V, W> {
         }
     }
 
-    /// Hands `value` to a receiver that looks, if there is one.
+    /// Hands `value` to a receiver that spins, if there is one.
     #[inline]
     pub(super) fn bring(&self, value: V) -> Result<(), V> {
         if !self.come(RECEIVES) {
             return Err(value);
         }
-        // SAFETY: Place: ours from `come` to `part`; empty, since a receiver looked.
+        // SAFETY: Place: it is ours from `come` to `part`; it is empty, since a receiver spins.
         unsafe { self.value.put(value) };
         self.part();
         Ok(())
     }
 
-    /// Takes the value of a sender that looks, if there is one.
+    /// Takes the value of a sender that spins, if there is one.
     #[inline]
     pub(super) fn fetch(&self) -> Option<V> {
         if !self.come(SENDS) {
             return None;
         }
-        // SAFETY: Place: ours from `come` to `part`; full, since a sender looked.
+        // SAFETY: Place: it is ours from `come` to `part`; it is full, since a sender spins.
         let value = unsafe { self.value.take() };
         self.part();
         Some(value)
     }
 
-    /// Claims the place, if somebody looks in this phase.
+    /// Claims the place, if a tasklet spins in this phase.
     #[inline]
     fn come(&self, phase: u32) -> bool {
-        // Without a look at the word first: that would fetch the line, and then fetch it once more for writing.
+        // It does not read the word first: that would fetch the cache line, and then fetch it once
+        // more for writing.
         let mut found = phase;
         loop {
             let claimed = self.word.compare_exchange(
@@ -125,25 +137,27 @@ impl<V, W: Waiting> Meeting<V, W> {
         }
     }
 
-    /// Done with the place.
+    /// Gives the place back.
     #[inline]
     fn part(&self) {
         self.word.fetch_add(MET - BUSY, Ordering::AcqRel);
     }
 
-    /// The caller, a receiver, begins to look; then [`received`](Meeting::received) follows. False: it cannot, now.
+    /// The caller, a receiver, begins to spin; then [`received`](Meeting::received) must follow.
+    /// False: it cannot spin now.
     #[inline]
     pub(super) fn look_for_sender(&self) -> bool {
         self.enter(RECEIVES)
     }
 
-    /// The caller, a sender, begins to look; then [`sent`](Meeting::sent) follows. Gives the value back if it cannot, now.
+    /// The caller, a sender, begins to spin; then [`sent`](Meeting::sent) must follow. Gives the
+    /// value back if it cannot spin now.
     #[inline]
     pub(super) fn look_for_receiver(&self, value: V) -> Result<(), V> {
         if !self.enter(ARRIVES) {
             return Err(value);
         }
-        // SAFETY: Place: ours in ARRIVES; empty, as it was in EMPTY.
+        // SAFETY: Place: it is ours in ARRIVES; it is empty, as it was in EMPTY.
         unsafe { self.value.put(value) };
         let looks = self
             .word
@@ -152,7 +166,7 @@ impl<V, W: Waiting> Meeting<V, W> {
             return Ok(());
         }
         // A receiver has joined the queue meanwhile, and does not know of us.
-        // SAFETY: Place: still ours, and full.
+        // SAFETY: Place: it is still ours, and full.
         let value = unsafe { self.value.take() };
         self.word.fetch_sub(ARRIVES, Ordering::AcqRel);
         Err(value)
@@ -165,13 +179,14 @@ impl<V, W: Waiting> Meeting<V, W> {
             .is_ok()
     }
 
-    /// Has the partner come, or has it been refused? Asked by who looks.
+    /// Has the partner come, or has the wait been refused? For the one that spins.
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.word.load(Ordering::Acquire) & PHASE >= MET
     }
 
-    /// The caller stops looking. The value; or, if nobody has come, the lock: then the caller joins the queue as the first one.
+    /// The caller, a receiver, stops spinning. Returns the value; or, if nobody has come, the lock:
+    /// then the caller joins the queue as the first one.
     #[inline]
     pub(super) fn received(&self) -> Result<V, Locked<'_, V, W>> {
         if !self.is_over() {
@@ -179,7 +194,7 @@ impl<V, W: Waiting> Meeting<V, W> {
                 return Err(locked);
             }
         }
-        // SAFETY: Place: ours in MET; full, since we received.
+        // SAFETY: Place: it is ours in MET; it is full, since we received.
         let value = unsafe { self.value.take() };
         self.word.fetch_sub(MET, Ordering::AcqRel);
         Ok(value)
@@ -190,12 +205,13 @@ impl<V, W: Waiting> Meeting<V, W> {
     pub(super) fn sent(&self) -> Sent<'_, V, W> {
         if !self.is_over() {
             if let Some(locked) = self.stop(SENDS) {
-                // SAFETY: Place: full, and nobody else's: who wants to look finds CROWD, until the lock is free again.
+                // SAFETY: Place: it is full, and nobody else's: CROWD keeps others from spinning
+                // until the lock is free again.
                 return Sent::InVain(unsafe { self.value.take() }, locked);
             }
         }
         if self.word.load(Ordering::Relaxed) & PHASE == REFUSED {
-            // SAFETY: Place: ours, and full.
+            // SAFETY: Place: it is ours in REFUSED, and full, since we sent.
             let value = unsafe { self.value.take() };
             self.word.fetch_sub(REFUSED, Ordering::AcqRel);
             return Sent::Refused(value);
@@ -204,7 +220,7 @@ impl<V, W: Waiting> Meeting<V, W> {
         Sent::Done
     }
 
-    /// Gives up what began with `phase`. None: the partner has come.
+    /// Gives up the spin that began with `phase`. `None`: the partner has come.
     #[cold]
     fn stop(&self, phase: u32) -> Option<Locked<'_, V, W>> {
         let locked = self.lock();
@@ -222,7 +238,7 @@ impl<V, W: Waiting> Meeting<V, W> {
         }
         drop(locked);
         while !self.is_over() {
-            pause(); // a move of a value long
+            pause(); // for as long as a move of a value takes
         }
         None
     }
@@ -230,18 +246,18 @@ impl<V, W: Waiting> Meeting<V, W> {
     pub(super) fn lock(&self) -> Locked<'_, V, W> {
         Locked {
             meeting: self,
-            // Nothing under the lock panics but the growth of the queue, which leaves it whole.
+            // Under the lock only the growth of the queue can panic, which leaves the queue whole.
             queue: self.queue.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
 
-/// What became of a sender's look.
+/// The outcome of a sender's spin.
 pub(super) enum Sent<'a, V, W> {
     Done,
-    /// Nobody is to come any more.
+    /// No receiver may come any more.
     Refused(V),
-    /// Nobody has come: the caller joins the queue as the first one.
+    /// No receiver has come: the caller joins the queue as the first one.
     InVain(V, Locked<'a, V, W>),
 }
 
@@ -252,8 +268,9 @@ pub(super) struct Locked<'a, V, W> {
 }
 
 impl<V, W: Waiting> Locked<'_, V, W> {
-    /// Takes out who has waited longest to send, or to receive, of those that can be met. What there is to hand over must be before the lock is free again: who gives up its wait,
-    /// and is not in the queue any more, has been served.
+    /// Takes out the wait that has waited longest to send, or to receive, of those that can be met.
+    /// The caller must hand the value over before the lock is free again: a tasklet that gives up
+    /// its wait and is not in the queue any more has been served.
     pub(super) fn pop(&mut self, sends: bool) -> Option<Arc<W>> {
         if self.queue.sends != sends {
             return None;
@@ -267,7 +284,8 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         }
     }
 
-    /// Does anybody wait to send, or to receive, who can be met: looking, or in the queue?
+    /// Is there a tasklet that waits to send, or to receive, and can be met: spinning, or in the
+    /// queue?
     pub(super) fn waits(&mut self, sends: bool) -> bool {
         let phase = if sends { SENDS } else { RECEIVES };
         if self.meeting.word.load(Ordering::Relaxed) & PHASE == phase {
@@ -287,7 +305,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         false
     }
 
-    /// Takes out this one; false when it is not there.
+    /// Takes this wait out; false when it is not there.
     pub(super) fn remove(&mut self, wait: &W) -> bool {
         let found = self.queue.line.remove(wait);
         if found {
@@ -296,11 +314,13 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         found
     }
 
-    /// May the caller, who sends or receives, join the queue? False: somebody looks for it. If true it must, before the lock is free again.
+    /// May the caller, who sends or receives, join the queue? False: its partner spins. If true it
+    /// must join, before the lock is free again.
     pub(super) fn gather(&mut self, sends: bool) -> bool {
         let partner = if sends { RECEIVES } else { SENDS };
         let mut word = self.meeting.word.load(Ordering::Relaxed);
-        // A test's switch: finds that nobody looks, then says so; who begins to look in between is overlooked.
+        // A switch of the tests that breaks this: it finds that no partner spins, then says so; a
+        // partner that begins to spin in between is overlooked.
         if cfg!(hsw_bug_late_crowd) {
             let alone = word & PHASE != partner;
             if alone {
@@ -327,7 +347,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         self.thin_out();
     }
 
-    /// Joins the queue. `first`: it has looked, so it came before all who are there.
+    /// Joins the queue. `first`: the tasklet has spun, so it came before all that are there.
     pub(super) fn push(&mut self, wait: Arc<W>, sends: bool, first: bool) {
         debug_assert!(self.queue.line.is_empty() || self.queue.sends == sends);
         self.queue.sends = sends;
@@ -341,8 +361,9 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         self.meeting.word.fetch_or(CROWD, Ordering::AcqRel);
     }
 
-    /// From now on nobody may join, and nobody waits any more: a receiver that looks gets `refusal`, a sender its value back. Answers whether one did, and
-    /// those who were in the queue, who are the caller's to tell, as with [`pop`](Locked::pop).
+    /// From now on nobody may join, and nobody waits any more: a receiver that spins gets
+    /// `refusal`, a sender that spins gets its value back. Returns whether there was one, and the
+    /// waits that were in the queue, which the caller must end, as with [`pop`](Locked::pop).
     pub(super) fn dissolve(&mut self, refusal: V) -> (bool, Vec<Arc<W>>) {
         self.close();
         let sender = self.meeting.come(SENDS);
@@ -350,7 +371,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
             let word = &self.meeting.word;
             word.fetch_add(REFUSED - BUSY, Ordering::AcqRel);
         }
-        // With the lock held: one that has looked in vain would join the queue.
+        // The lock is held here: a tasklet that has spun in vain would join the queue.
         let looked = sender || self.meeting.bring(refusal).is_ok();
         self.queue.several = 0;
         let mut queued = self.queue.line.drain();
@@ -367,7 +388,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         self.queue.closing
     }
 
-    /// How many wait to send, or minus how many to receive.
+    /// How many tasklets wait: a positive number of senders, or a negative number of receivers.
     pub(super) fn balance(&mut self) -> isize {
         if self.queue.several > 0 {
             self.tidy_up();
@@ -381,7 +402,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         looks + if self.queue.sends { count } else { -count }
     }
 
-    /// Takes out those that nobody can meet any more.
+    /// Takes out the waits that nobody can meet any more.
     #[cold]
     fn tidy_up(&mut self) {
         let queue = &mut *self.queue;
@@ -402,7 +423,8 @@ impl<V, W: Waiting> Locked<'_, V, W> {
     }
 }
 
-/// Who waits, first come first served. The first one lies in here, not in memory of its own: mostly there is no other.
+/// The waits, first come first served. The first one lies in here, not in memory of its own:
+/// usually there is no other.
 struct Line<W> {
     first: Option<Arc<W>>,
     others: VecDeque<Arc<W>>,

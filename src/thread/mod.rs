@@ -1,17 +1,19 @@
-//! Between threads: channels, references to tasklets of other threads, the list of threads, a lock for one at a time.
+//! Between threads: channels, references to tasklets of other threads, the list of threads, and a
+//! lock that lets one thread run at a time.
 //!
-//! Each thread that uses the library has tasklets of its own, which never leave it once they have started. What crosses is in this module, and `Send`:
+//! Each thread that uses the library has tasklets of its own, which never leave it once they have
+//! started. The types in this module cross threads, and are `Send`:
 //!
 //! | | |
 //! |---|---|
 //! | [`Channel`] | values between tasklets of any threads |
-//! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill, bind, give it another thread |
-//! | [`threads`], [`info`] | who is there |
+//! | [`Remote`] | a tasklet of another thread: insert, run, throw, kill, bind, move |
+//! | [`threads`], [`info`] | the threads that use the library |
 //! | [`HostLock`], [`allow_threads`] | tasklets of one thread at a time, for code that needs that |
 //!
-//! Nothing here ever switches the calling thread because of another one: a tasklet is made runnable *there*, and runs when its thread comes to it,
-//! at its next switch at the latest, or when its main loop pumps. A thread with nothing to do sleeps in the system.
-//! `docs/threads.md` explains how.
+//! Nothing here ever switches the calling thread because of another one. A tasklet is made runnable
+//! on *its* thread, and runs at that thread's next switch at the latest, or when its main loop
+//! pumps. A thread with nothing to do sleeps in the system. `docs/threads.md` explains how.
 
 use crate::core::runtime::Runtime;
 use crate::error::Result;
@@ -43,7 +45,8 @@ pub(crate) use remote::info_or;
 pub use remote::{info, threads, Info, Remote};
 pub(crate) use spin::Pace;
 
-/// Before the calling tasklet runs others: what other threads want. Errors: what one of them threw at it.
+/// To be called before the calling tasklet runs others: serves requests of other threads. Errors:
+/// an error that one of them threw at it.
 pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
     host_lock::offer(runtime);
     if runtime.has_mail() {
@@ -52,7 +55,8 @@ pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
     raise()
 }
 
-/// May other threads that use the library wake a tasklet of the calling thread: one that waits for them, or one that they refer to?
+/// May other threads that use the library wake a tasklet of the calling thread, because it waits
+/// for them or because they refer to it?
 pub(crate) fn is_known() -> bool {
     existing().is_some_and(|local| local.waiting() > 0 || local.lent_out() > 0)
 }

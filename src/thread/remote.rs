@@ -16,12 +16,12 @@ use super::channel::Channel;
 use super::home::{self, Home, Letter, Mark};
 use super::unstarted::Unstarted;
 
-/// The threads that use the library, in the order they came: their [ids](crate::thread_id).
+/// The threads that use the library, in the order they came, by their [ids](crate::thread_id).
 pub fn threads() -> Vec<u64> {
     home::all().iter().map(|home| home.id).collect()
 }
 
-/// What is known of a thread.
+/// Figures of a thread.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Info {
@@ -31,7 +31,7 @@ pub struct Info {
     pub name: Option<String>,
     /// Its main tasklet.
     pub main: Remote,
-    /// The tasklet that ran when it answered.
+    /// The tasklet that was running when the thread answered.
     pub current: Remote,
     /// Tasklets in its run queue, the running one included.
     pub run_count: usize,
@@ -39,15 +39,17 @@ pub struct Info {
     pub tasklets: usize,
 }
 
-/// Asks a thread about itself. The calling tasklet waits for the answer: until that thread switches or pumps.
+/// Asks a thread about itself. The calling tasklet waits for the answer, which the thread gives
+/// when it switches or pumps next.
 ///
 /// # Errors
-/// [`StateError::ThreadNotFound`]; [`StateError::NoThread`] when it ends before it answers; as [`Remote::with`].
+/// [`StateError::ThreadNotFound`]; [`StateError::NoThread`] when the thread ends before it answers;
+/// as [`Remote::with`].
 pub fn info(id: u64) -> Result<Info> {
     Ok(info_or(id)?)
 }
 
-/// As [`info`]; the error can tell what was thrown.
+/// As [`info`]; the error says whether it was thrown.
 pub(crate) fn info_or(id: u64) -> Result<Info, WaitError> {
     let home = home::find(id).map_err(WaitError::own)?;
     ask(&home, |local| {
@@ -79,7 +81,8 @@ fn ask<R: Send + 'static>(
     if Arc::ptr_eq(home, &here.home) {
         return Ok(f(&here));
     }
-    // Answers without waiting for us: we may have been killed meanwhile. When the letter is dropped unread, so is `Answer`, which says so.
+    // Sends the answer without waiting for a receiver: the caller may have been killed meanwhile.
+    // If the message is dropped unread, its `Answer` is dropped with it and tells the caller.
     struct Answer<R: Send + 'static>(Channel<Result<R>>, Option<Result<R>>);
     impl<R: Send + 'static> Drop for Answer<R> {
         fn drop(&mut self) {
@@ -91,7 +94,7 @@ fn ask<R: Send + 'static>(
     let channel = Channel::new();
     let mut answer = Answer(channel.clone(), None);
     let call = move |local: &Local| {
-        // The whole of it moves in here, with its destructor.
+        // This moves all of `answer` into the closure, with its destructor, and not only a field.
         let answer = &mut answer;
         answer.1 = Some(
             catch_unwind(AssertUnwindSafe(|| f(local)))
@@ -107,19 +110,23 @@ fn ask<R: Send + 'static>(
 
 /// A reference to a tasklet that any thread may hold: [`Tasklet::remote`].
 ///
-/// What is asked of it is done on the tasklet's own thread, in the order of asking, at its next switch or pump at the latest: nothing ever switches
-/// because of it.
+/// Requests are carried out on the tasklet's own thread, in the order in which they were made, at
+/// its next switch or pump at the latest: nothing ever switches because of them.
 ///
-/// | | |
-/// |---|---|
-/// | [`insert`](Remote::insert), [`run`](Remote::run), [`setup`](Remote::setup), [`throw`](Remote::throw), [`kill`](Remote::kill), [`remove`](Remote::remove) | go on at once. What its thread refuses (`insert` of a tasklet that has ended meanwhile) is not an error here; who wants to know asks through `with` |
-/// | [`with`](Remote::with), [`bind`](Remote::bind), [`bind_thread`](Remote::bind_thread), [`is_alive`](Remote::is_alive) | wait for the answer |
+/// * [`insert`](Remote::insert), [`run`](Remote::run), [`setup`](Remote::setup),
+///   [`throw`](Remote::throw), [`kill`](Remote::kill) and [`remove`](Remote::remove) do not wait. A
+///   request that its thread refuses (`insert` of a tasklet that has ended meanwhile) is not an
+///   error here; `with` can tell the outcome.
+/// * [`with`](Remote::with), [`bind`](Remote::bind), [`bind_thread`](Remote::bind_thread) and
+///   [`is_alive`](Remote::is_alive) wait for the answer.
 ///
-/// The tasklet lives as long as there is such a reference, as with a handle. Clones are cheap, and equal.
+/// The tasklet lives as long as there is such a reference, as with a handle. Clones are cheap, and
+/// equal.
 ///
-/// **When its thread ends**, a tasklet that has started ends too. One that has not started stays, without a thread, with its function if that
-/// can leave its thread ([`Tasklet::bind_send`], [`Remote::bind`]): [`bind_thread`](Remote::bind_thread) gives it a new one.
-/// It is paused then if it was paused or queued, bound if it was bound.
+/// **When its thread ends**, a tasklet that has started ends too. One that has not started stays,
+/// without a thread; it keeps its function if that can leave its thread ([`Tasklet::bind_send`],
+/// [`Remote::bind`]). [`bind_thread`](Remote::bind_thread) gives it a new thread. It is paused then
+/// if it was paused or queued, and bound if it was bound.
 ///
 /// ```
 /// let tasklet = hardswitch::Tasklet::new()?;
@@ -135,16 +142,17 @@ pub struct Remote {
     mark: Mark,
 }
 
-/// What all references to a tasklet share: where it is.
+/// The state that all references to a tasklet share: where the tasklet is.
 pub(crate) struct Lent(Mutex<State>);
 
 enum State {
     At(There),
-    /// Its thread has ended, or it is on its way to another one. `None`: nothing is left that another one could have.
+    /// Its thread has ended, or it is on its way to another one. `None`: nothing is left that
+    /// another thread could have.
     Nowhere(Option<Unstarted>, usize),
 }
 
-/// A tasklet of a thread, and the number by which that knows it.
+/// A tasklet of a thread, and the number under which that thread knows it.
 #[derive(Clone)]
 pub(crate) struct There {
     pub(crate) home: Arc<Home>,
@@ -158,11 +166,11 @@ impl Lent {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock panics; no destructor of a user runs there.
+        // Nothing under the lock panics, and no destructor of a user runs there.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where it is.
+    /// The thread and number of the tasklet, if it has a thread.
     fn there(&self) -> Option<There> {
         match &*self.state() {
             State::At(there) => Some(there.clone()),
@@ -177,7 +185,7 @@ impl Lent {
         }
     }
 
-    /// It has no thread any more; this is what is left of it.
+    /// The tasklet has no thread any more; `left` is what is left of it.
     pub(super) fn thread_ended(&self, left: Option<Unstarted>) {
         let mut state = self.state();
         if let State::At(There { id, .. }) = *state {
@@ -185,18 +193,19 @@ impl Lent {
         }
     }
 
-    /// On its thread: takes it from there.
+    /// Takes the tasklet from its thread. To be called there.
     fn leave(&self, local: &Local, key: u64) -> Result<()> {
         let tasklet = local.lent(key).ok_or(StateError::NoThread)?;
         let unstarted = Unstarted::take(&tasklet)?;
         self.thread_ended(Some(unstarted));
         local.take_back(key);
-        // User code: what the host keeps with it, if there is no other handle.
+        // This may run user code: destructors of what the host keeps with the tasklet, if there is
+        // no other handle.
         drop(tasklet);
         Ok(())
     }
 
-    /// On a thread that it is to belong to, if it has none. It still has none after an error.
+    /// Gives the tasklet to the calling thread, if it has none. After an error it still has none.
     fn arrive(self: &Arc<Lent>, local: &Local) -> Result<()> {
         let mut state = self.state();
         let State::Nowhere(left, _) = &mut *state else {
@@ -215,7 +224,8 @@ impl Lent {
         }
     }
 
-    /// What it is to run, while it has no thread; what it will not run any more comes back, to be dropped. `None`: it has one.
+    /// Sets the function of a tasklet without a thread; the old function comes back, to be dropped.
+    /// `None`: the tasklet has a thread.
     fn rebind(&self, body: &mut Option<Body>) -> Option<Result<Option<Body>>> {
         match &mut *self.state() {
             State::At(_) => None,
@@ -230,14 +240,14 @@ impl Drop for Lent {
         let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let State::At(There { home, key, .. }) = state {
             let key = *key;
-            // A thread that is gone has taken it back.
+            // If the thread is gone, it has taken the tasklet back already.
             let _ = home.post(Letter::Do(Box::new(move |local| local.take_back(key))));
         }
     }
 }
 
 impl Tasklet {
-    /// A reference to it for other threads. Cost: an allocation or two, the first time.
+    /// A reference to the tasklet for other threads. Cost: an allocation or two, the first time.
     ///
     /// # Errors
     /// [`StateError::NoThread`] when the thread is ending.
@@ -245,9 +255,10 @@ impl Tasklet {
         Ok(Remote::new(&*local()?, self.clone()))
     }
 
-    /// Moves it to another thread before it starts (Stackless' `bind_thread`), and returns a reference to it there: what it is
-    /// [bound to](Tasklet::bind_send), its name, stack size and flags. Handles that its old thread has are those of an empty tasklet then, with
-    /// what else the host kept there (user data, an error handler, a value in its slot).
+    /// Moves the tasklet to another thread before it starts (Stackless' `bind_thread`), and returns
+    /// a reference to it there. What it is [bound to](Tasklet::bind_send), its name, stack size and
+    /// flags move along. Handles on its old thread refer to an empty tasklet then, which keeps what
+    /// else the host had stored there (user data, an error handler, a value in its slot).
     ///
     /// # Errors
     /// As [`Remote::bind_thread`].
@@ -275,7 +286,8 @@ impl Remote {
         local.lent(there.key)
     }
 
-    /// Sets the function; the tasklet becomes *bound* (not alive, not queued), on its own thread; one without a thread, at once.
+    /// Sets the function; the tasklet becomes *bound* (not alive, not queued). That happens on its
+    /// own thread; if it has none, at once.
     ///
     /// # Errors
     /// As [`Tasklet::bind`], and as [`with`](Remote::with); `f` is dropped then, on either thread.
@@ -287,7 +299,7 @@ impl Remote {
         Ok(self.bind_or(f)?)
     }
 
-    /// As [`bind`](Remote::bind); the error can tell what was thrown.
+    /// As [`bind`](Remote::bind); the error says whether it was thrown.
     pub(crate) fn bind_or<F, R>(&self, f: F) -> Result<(), WaitError>
     where
         F: FnOnce() -> R + Send + 'static,
@@ -304,7 +316,7 @@ impl Remote {
     /// As [`bind`](Remote::bind), and the tasklet is *paused* then: alive, not queued.
     ///
     /// # Errors
-    /// As [`bind`](Remote::bind); [`StateError::NoThread`] for one without a thread.
+    /// As [`bind`](Remote::bind); [`StateError::NoThread`] for a tasklet without a thread.
     pub fn bind_paused<F, R>(&self, f: F) -> Result<()>
     where
         F: FnOnce() -> R + Send + 'static,
@@ -339,24 +351,27 @@ impl Remote {
             .map_err(WaitError::Hindered)
     }
 
-    /// Gives it to `thread` (the [id](crate::thread_id) of one that uses the library): one that has not started, and is not queued. So also one whose
-    /// thread has ended. All references to it refer to it there, and what is asked of them next is asked there. Nothing happens when
-    /// it is there already.
+    /// Gives the tasklet to `thread` (the [id](crate::thread_id) of a thread that uses the
+    /// library). It must not have started and must not be queued; its own thread may have ended.
+    /// All references to it refer to it on the new thread then, and later requests are carried out
+    /// there. Nothing happens when it is there already.
     ///
-    /// Waits until both threads have switched or pumped; the calling one need not.
+    /// Waits until both threads have switched or pumped; for the calling thread the wait is enough.
     ///
     /// # Errors
-    /// | | |
-    /// |---|---|
-    /// | [`StateError::ThreadNotFound`] | there is no such thread |
-    /// | [`StateError::BindRunnable`] | it is queued, or runs |
-    /// | [`StateError::StackInUse`] | it has started |
-    /// | [`StateError::NotSend`] | it was bound by [`Tasklet::bind`], not by [`Tasklet::bind_send`] or [`Remote::bind`] |
-    /// | [`StateError::NoThread`] | one of the threads ended before it answered |
-    /// | [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`] | `thread` has no room for it |
-    /// | [`Error::Deadlock`], what was thrown into the caller, ... | as [`with`](Remote::with): it may move all the same |
+    /// * [`StateError::ThreadNotFound`]: there is no such thread.
+    /// * [`StateError::BindRunnable`]: it is queued, or runs.
+    /// * [`StateError::StackInUse`]: it has started.
+    /// * [`StateError::NotSend`]: it was bound by [`Tasklet::bind`], not by [`Tasklet::bind_send`]
+    ///   or [`Remote::bind`].
+    /// * [`StateError::NoThread`]: one of the threads ended before it answered.
+    /// * [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`]: `thread` has no
+    ///   room for it.
+    /// * [`Error::Deadlock`], an error that was thrown at the caller, ...: as
+    ///   [`with`](Remote::with); the tasklet may move all the same.
     ///
-    /// After those of the last three rows it may be without a thread, whole: it can be given to another.
+    /// After an error of the last three lines it may be without a thread, but is whole: it can be
+    /// given to another one.
     pub fn bind_thread(&self, thread: u64) -> Result<()> {
         Ok(self.bind_thread_or(thread)?)
     }
@@ -375,7 +390,7 @@ impl Remote {
         ask(&to, move |local| lent.arrive(local))?.map_err(WaitError::Hindered)
     }
 
-    /// On its own thread, as [`Tasklet::switch`].
+    /// Switches to it on its own thread, as [`Tasklet::switch`].
     ///
     /// # Errors
     /// [`StateError::OtherThread`] elsewhere; [`StateError::NoThread`]; as [`Tasklet::switch`].
@@ -392,13 +407,16 @@ impl Remote {
         run_tasklet::<true, _>(&here)
     }
 
-    /// Has its thread call `f` with the tasklet, and waits for the answer, until that thread switches or pumps; on its own thread, at once.
+    /// Has its thread call `f` with the tasklet, and waits for the result: that thread makes the
+    /// call when it switches or pumps next. On the tasklet's own thread, `f` is called at once.
     ///
     /// `f` runs on whatever tasklet is running there, and should not block.
     ///
     /// # Errors
-    /// [`StateError::NoThread`] when the thread is gone or ends before it answers; [`Error::Panicked`] when `f` panics on another thread; what a
-    /// wait on a [`Channel`] can fail with ([`Error::Deadlock`], [`Error::BlockTrap`], ..., what was thrown into the caller): `f` may be called all the same then.
+    /// [`StateError::NoThread`] when the thread is gone or ends before it answers;
+    /// [`Error::Panicked`] when `f` panics on another thread; the errors of a wait on a [`Channel`]
+    /// ([`Error::Deadlock`], [`Error::BlockTrap`], ..., an error that was thrown at the caller):
+    /// `f` may be called all the same then.
     pub fn with<R: Send + 'static>(
         &self,
         f: impl FnOnce(&Tasklet) -> R + Send + 'static,
@@ -406,7 +424,7 @@ impl Remote {
         Ok(self.with_or(f)?)
     }
 
-    /// As [`with`](Remote::with); the error can tell what was thrown.
+    /// As [`with`](Remote::with); the error says whether it was thrown.
     pub(crate) fn with_or<R: Send + 'static>(
         &self,
         f: impl FnOnce(&Tasklet) -> R + Send + 'static,
@@ -420,7 +438,7 @@ impl Remote {
         .ok_or_else(no_thread)
     }
 
-    /// As [`with`](Remote::with), with `gone` for an answer when its thread is gone.
+    /// As [`with`](Remote::with), but returns `gone` when its thread is gone.
     pub(crate) fn with_unless_gone<R: Send + 'static>(
         &self,
         gone: R,
@@ -432,7 +450,8 @@ impl Remote {
         }
     }
 
-    /// Is it alive? Waits as [`with`](Remote::with) does, and fails as that does; a tasklet whose thread is gone is not alive.
+    /// Is it alive? Waits as [`with`](Remote::with) does, and fails as that does. A tasklet whose
+    /// thread is gone is not alive.
     pub fn is_alive(&self) -> Result<bool> {
         Ok(self.with_unless_gone(false, |tasklet| tasklet.is_alive())?)
     }
@@ -466,7 +485,8 @@ impl Remote {
         self.post("setup", Tasklet::setup)
     }
 
-    /// Throws `error` into it, and makes it the next one to run on its thread. What it has been handed already it keeps: then its next wait tells it.
+    /// Throws `error` at it, and makes it the next one to run on its thread. If it has just been
+    /// handed a value it keeps that, and its next wait reports the error.
     ///
     /// # Errors
     /// [`StateError::NoThread`].
@@ -474,7 +494,7 @@ impl Remote {
         self.throw_when(error.into(), true)
     }
 
-    /// As [`throw`](Remote::throw), but when its turn comes.
+    /// As [`throw`](Remote::throw), but it runs when its turn comes.
     ///
     /// # Errors
     /// [`StateError::NoThread`].
@@ -482,7 +502,8 @@ impl Remote {
         self.throw_when(error.into(), false)
     }
 
-    /// Throws [`Error::Exit`] into it, and makes it the next one to run. Nothing to do when its thread is gone: so is the tasklet.
+    /// Throws [`Error::Exit`] at it, and makes it the next one to run. Nothing happens when its
+    /// thread is gone, since the tasklet is gone with it.
     ///
     /// # Errors
     /// None.
@@ -491,7 +512,7 @@ impl Remote {
         Ok(())
     }
 
-    /// As [`kill`](Remote::kill), but when its turn comes.
+    /// As [`kill`](Remote::kill), but it runs when its turn comes.
     ///
     /// # Errors
     /// None.
@@ -500,7 +521,7 @@ impl Remote {
         Ok(())
     }
 
-    /// Takes it out of the run queue of its thread. Nothing to do when that is gone.
+    /// Takes it out of the run queue of its thread. Nothing happens when that thread is gone.
     ///
     /// # Errors
     /// None.
@@ -509,7 +530,8 @@ impl Remote {
         Ok(())
     }
 
-    /// A number that no other tasklet alive at the same time has: as [`Tasklet::id`]. Another one when it has moved to another thread.
+    /// A number that no other living tasklet has, as [`Tasklet::id`]. It changes when the tasklet
+    /// moves to another thread.
     pub fn tasklet_id(&self) -> usize {
         self.lent.id()
     }
@@ -531,7 +553,7 @@ impl Remote {
     }
 
     fn mark_used(&self) {
-        // Attached before it counts as used.
+        // The thread is attached before the handle counts as used.
         if local().is_ok() {
             self.mark.used();
         }
@@ -557,7 +579,8 @@ impl Remote {
 /// Moves a queued tasklet right behind the running one.
 fn make_next(tasklet: &Tasklet) {
     let (runtime, task) = (Runtime::get(), tasklet.as_ptr());
-    // SAFETY: a live task of this thread; the queue's reference stays the queue's.
+    // SAFETY: the handle keeps the task alive, and it is of this thread; the reference that the
+    // queue holds stays the queue's.
     unsafe {
         if task != runtime.current() && (*task).is(flag::QUEUED) {
             runtime.queue.remove(task);
@@ -576,7 +599,7 @@ impl Clone for Remote {
 }
 
 impl PartialEq for Remote {
-    /// Refer both to the same tasklet?
+    /// Do both refer to the same tasklet?
     fn eq(&self, other: &Remote) -> bool {
         Arc::ptr_eq(&self.lent, &other.lent)
     }

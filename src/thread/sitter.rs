@@ -1,11 +1,12 @@
-//! One wait of one tasklet, as the threads see it that may end it.
+//! The state of one tasklet's wait, which the threads share that may end it.
 //!
 //! ```text
-//!   LOOKS ──── sit() ────► SITS        its tasklet is about to block: who calls must send a letter, too
-//!     └────────┬───────────┘
-//!            call()
+//!   SPINS ──── park() ───► PARKED      its tasklet is about to block: who ends the wait must
+//!     │                      │            send a message, too
+//!     └────────┬─────────────┘
+//!            end()
 //!              ▼
-//!           CALLED                     over. Who looked needs no letter; it may be gone already
+//!            ENDED                     a tasklet that spun needs no message; it may be gone
 //! ```
 
 use super::prim::{AtomicU8, Ordering};
@@ -21,9 +22,10 @@ impl Sitter {
         Sitter(AtomicU8::new(LOOKS))
     }
 
-    /// Stops looking. False: it was called.
+    /// Stops spinning. False: the wait has been ended.
     pub fn sit(&self) -> bool {
-        // A test's switch: look, then sit down; a call in between is overlooked.
+        // A switch of the tests that breaks this: it looks, then parks, so an end in between is
+        // overlooked.
         if cfg!(hsw_bug_late_sit) {
             if self.is_called() {
                 return false;
@@ -37,7 +39,8 @@ impl Sitter {
             != CALLED
     }
 
-    /// Ends the wait. What was written before is seen by who finds itself [called](Sitter::is_called). True: it sits, and a letter must follow.
+    /// Ends the wait. A tasklet that finds its wait [ended](Sitter::is_called) sees all that was
+    /// written before. True: it is parked, and a message must follow.
     #[must_use]
     pub fn call(&self) -> bool {
         self.0.swap(CALLED, Ordering::AcqRel) == SITS

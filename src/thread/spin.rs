@@ -1,26 +1,28 @@
-//! Looking a little longer before going to sleep.
+//! Spinning for a while before going to sleep.
 //!
-//! To sleep and to be woken takes a microsecond or more of either thread, an answer from a thread that runs on another processor often less. So the last tasklet
-//! of a thread that could run looks for its partner for a while. It learns from what it sees: after a look in vain it sleeps through the next wait at once,
-//! after two in a row through three, and so on, up to [`RARELY`]: the partner may be slow, or may be waiting for the very processor that
-//! the look takes up. With one processor there is no looking.
+//! To sleep and to be woken takes a microsecond or more of either thread; an answer from a thread
+//! that runs on another processor often takes less. So the last tasklet of a thread that could run
+//! spins for its partner for a while. It learns: after a spin in vain the next wait sleeps at once,
+//! after two in a row the next three waits do, and so on, up to [`RARELY`]. The partner may be
+//! slow, or may be waiting for the very processor that the spinning takes up. With one processor
+//! there is no spinning.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Looks in vain cost one in 2 to this power waits, at least.
+/// At most 2 to this power, less 1, waits in a row do not spin.
 const RARELY: u32 = 8;
-/// Looks between two glances at the clock.
+/// How many times it looks between two readings of the clock.
 const GLANCES: u32 = 32;
 
-/// What a thread has learned.
+/// What a thread has learned about its spins.
 pub struct Pace {
-    /// The longest look. Zero: none.
+    /// The longest spin. Zero: it does not spin.
     most: Cell<Duration>,
-    /// Looks in vain, one after the other.
+    /// How many spins in a row were in vain.
     vain: Cell<u32>,
-    /// Waits without a look that are still to come.
+    /// How many waits will come without a spin.
     skip: Cell<u32>,
 }
 
@@ -35,7 +37,7 @@ impl Pace {
         pace
     }
 
-    /// Another longest look from now on.
+    /// Sets the longest spin.
     pub fn set_most(&self, most: Duration) {
         self.most.set(match several_processors() {
             true => most,
@@ -43,7 +45,7 @@ impl Pace {
         });
     }
 
-    /// Is this wait one to begin with a look?
+    /// Should this wait begin with a spin?
     #[inline]
     pub fn is_time(&self) -> bool {
         let skip = self.skip.get();
@@ -51,7 +53,8 @@ impl Pace {
         skip == 0 && !self.most.get().is_zero()
     }
 
-    /// Looks until `found`, or `wanted` for something else, or for as long as it may. Answers whether that was in vain.
+    /// Spins until `found`, or until the thread is `wanted` for something else, or for as long as
+    /// it may. Returns whether that was in vain.
     #[inline]
     pub fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) -> bool {
         let mut start = None;
@@ -74,7 +77,7 @@ impl Pace {
         }
     }
 
-    /// It was in vain.
+    /// The spin was in vain.
     #[cold]
     fn learn(&self) {
         self.vain.set((self.vain.get() + 1).min(RARELY));

@@ -9,30 +9,32 @@ use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::error::{Error, Result, StateError};
 
-/// What becomes a tasklet of the thread that [makes](Unstarted::make) it.
+/// The parts of a tasklet that [`make`](Unstarted::make) turns into a tasklet of the calling
+/// thread.
 pub(super) struct Unstarted {
-    /// What it will run; `None`: it is not bound.
+    /// Its function; `None`: it is not bound.
     body: Option<Body>,
-    /// Paused; else bound, or nothing.
+    /// Whether it is paused; otherwise it is bound, or empty.
     alive: bool,
-    /// Those of [`KEPT`].
+    /// Those flags that are in [`KEPT`].
     flags: u32,
     name: Option<Box<str>>,
     stack_size: usize,
     site: Option<Site>,
 }
 
-/// What a tasklet keeps on another thread.
+/// The flags that a tasklet keeps on another thread.
 const KEPT: u32 =
     flag::SLICED | flag::FP_ENV | flag::BLOCK_TRAP | flag::ATOMIC | flag::IGNORE_NESTING;
 
 impl Unstarted {
-    /// Takes it out of its handle, which is that of an empty tasklet then.
+    /// Takes the parts out of a tasklet; its handles refer to an empty tasklet then.
     ///
     /// Errors: it is queued or blocked, has started, or its function cannot leave the thread.
     pub(super) fn take(tasklet: &Tasklet) -> Result<Unstarted> {
         let task = tasklet.as_ptr();
-        // SAFETY: a live task of this thread; what it is bound to is a `Body`.
+        // SAFETY: the handle keeps the task alive, and it is of this thread; a `SENDABLE` task is
+        // bound to a `Body`.
         unsafe {
             if !(*task).floating() {
                 return Err(StateError::BindRunnable.into());
@@ -55,10 +57,11 @@ impl Unstarted {
         }
     }
 
-    /// As [`take`](Self::take), of a thread that ends: out of the run queue, too.
+    /// As [`take`](Self::take), for a thread that ends: takes it out of the run queue, too.
     pub(super) fn take_from_queue(tasklet: &Tasklet) -> Result<Unstarted> {
         let task = tasklet.as_ptr();
-        // SAFETY: a live task of this thread; the reference of the queue is not the last one.
+        // SAFETY: the handle keeps the task alive, and it is of this thread; so the reference of
+        // the queue is not the last one.
         unsafe {
             if (*task).is(flag::QUEUED) && (*task).is(flag::SENDABLE) && !(*task).is(flag::STARTED)
             {
@@ -80,7 +83,8 @@ impl Unstarted {
         }
     }
 
-    /// A tasklet of the calling thread, in the state in which it was taken. With the error it comes back.
+    /// A tasklet of the calling thread, in the state in which it was taken. With an error the parts
+    /// come back.
     pub(super) fn make(mut self) -> Result<Tasklet, (Error, Unstarted)> {
         match self.try_make() {
             Ok(tasklet) => Ok(tasklet),
@@ -94,7 +98,7 @@ impl Unstarted {
         if self.stack_size != 0 && !sliced {
             runtime.stacks.check_size(self.stack_size)?;
         }
-        // SAFETY: a fresh task whose only reference becomes the handle.
+        // SAFETY: `new_task` returns a fresh task whose only reference becomes the handle's.
         unsafe {
             let task = runtime.new_task(self.flags)?;
             let tasklet = Tasklet::from_owned(task);
@@ -114,7 +118,7 @@ impl Unstarted {
         }
     }
 
-    /// Replaces what it will run; what it is not to run any more is the caller's to drop.
+    /// Replaces its function; the caller drops the old one.
     pub(super) fn rebind(&mut self, body: Option<Body>) -> Option<Body> {
         self.alive = false;
         std::mem::replace(&mut self.body, body)

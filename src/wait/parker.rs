@@ -1,22 +1,23 @@
-//! How a thread sleeps and is woken. The one place where either happens.
+//! The parker: how a thread sleeps and is woken. Both happen only here.
 //!
 //! ```text
-//!   who brings something                     who sleeps (the bell's owner)
-//!   1. puts it where the owner looks         1. silences the bell
-//!   2. ring():  word ─swap─► RUNG            2. looks: is there something?
-//!      it was ASLEEP?  wakes the word        3. QUIET ─compare and swap─► ASLEEP, or POLLS
-//!      it was POLLS?   raises the signal        it was RUNG? stays up; something came after the look
+//!   a thread that brings something           the owner, which wants to sleep
+//!   1. puts it where the owner looks         1. sets the parker to quiet
+//!   2. notify(): word ─swap─► NOTIFIED       2. looks: is there something?
+//!      it was ASLEEP? wakes the word         3. QUIET ─compare and swap─► ASLEEP, or POLLS
+//!      it was POLLS?  raises the signal         it was NOTIFIED? stays awake, and looks again
 //! ```
 //!
-//! All of it happens on one word, so there is an order: a ring comes before step 3 and is seen there, or after it and finds a sleeper. A ring
-//! for an owner who is awake costs no system call.
+//! All of it happens on one word, so there is an order: a notification comes before step 3 and is
+//! seen there, or after it and finds a sleeper. To notify an owner that is awake costs no system
+//! call.
 //!
 //! The owner sleeps on the word itself, or, if it waits for descriptors as well, in `poll`.
 
 use super::prim::{sleep_on, wake_on, AtomicU32, Ordering, Signal};
 use std::time::Duration;
 
-/// The owner is awake, nobody has rung.
+/// The owner is awake, and nobody has notified it.
 const QUIET: u32 = 0;
 const RUNG: u32 = 1;
 /// The owner sleeps on the word.
@@ -26,13 +27,14 @@ const POLLS: u32 = 3;
 
 pub struct Bell {
     word: AtomicU32,
-    /// What the word is between rings.
+    /// The value of the word without a notification.
     silent: u32,
     signal: Signal,
 }
 
 impl Bell {
-    /// For an owner who sleeps by [`sleep`](Bell::sleep) and between [`listen`](Bell::listen) and [`heard`](Bell::heard).
+    /// A parker whose owner sleeps by [`sleep`](Bell::sleep), and in `poll` between
+    /// [`listen`](Bell::listen) and [`heard`](Bell::heard).
     pub fn new(signal: Signal) -> Bell {
         Bell {
             word: AtomicU32::new(QUIET),
@@ -41,7 +43,8 @@ impl Bell {
         }
     }
 
-    /// For an owner who polls the signal whenever he likes: the first ring after each silence raises it.
+    /// A parker whose owner polls the signal at any time: the first notification after each
+    /// [`silence`](Bell::silence) raises it.
     pub fn polled(signal: Signal) -> Bell {
         Bell {
             word: AtomicU32::new(POLLS),
@@ -54,9 +57,10 @@ impl Bell {
         &self.signal
     }
 
-    /// Ends the owner's sleep, or the next one.
+    /// Ends the owner's sleep, or the next one. Costs a system call if the owner sleeps.
     pub fn ring(&self) {
-        // Release: what was put down before is seen by who is woken. Acquire: not needed by the ringer, but by whoever rings after it: the chain stays whole.
+        // Release: the owner sees all that was put down before. Acquire: the notifier does not need
+        // it, but a later notifier replaces this value, and the owner must see both.
         match self.word.swap(RUNG, Ordering::AcqRel) {
             ASLEEP => wake_on(&self.word),
             POLLS => self.signal.raise(),
@@ -64,21 +68,24 @@ impl Bell {
         }
     }
 
-    /// Has it been rung since it was silenced?
+    /// Has it been notified since it was set to quiet?
     pub fn is_rung(&self) -> bool {
         self.word.load(Ordering::Relaxed) == RUNG
     }
 
-    /// Takes back what was rung so far; whoever calls this looks next. The owner's, awake.
+    /// Takes back the notifications so far; the caller looks next for what they were about. To be
+    /// called by the owner, awake.
     pub fn silence(&self) {
         if self.silent == POLLS {
-            // First: a ring in between raises nothing, and is for what the owner is about to see.
+            // The signal comes first: a notification in between raises nothing, and the owner is
+            // about to see what it was about.
             self.signal.lower();
         }
         self.word.swap(self.silent, Ordering::AcqRel);
     }
 
-    /// Sleeps until it is rung, or `timeout`; not at all if it was rung after the last silence. It is silent then. May come back early.
+    /// Sleeps until it is notified, or for `timeout`; not at all if it was notified since it was
+    /// set to quiet. Afterwards it is quiet. May return early.
     pub fn sleep(&self, timeout: Option<Duration>) {
         if self.lie_down(ASLEEP) {
             sleep_on(&self.word, ASLEEP, timeout);
@@ -86,13 +93,14 @@ impl Bell {
         self.word.swap(QUIET, Ordering::AcqRel);
     }
 
-    /// From now on a ring raises the signal. False: it was rung after the last silence, and the owner must not wait. Either way, then
-    /// [`heard`](Bell::heard).
+    /// From now on a notification raises the signal. False: it has been notified already, and the
+    /// owner must not wait. In either case [`heard`](Bell::heard) must follow.
     pub fn listen(&self) -> bool {
         self.lie_down(POLLS)
     }
 
-    /// The end of what [`listen`](Bell::listen) began. `signalled`: the signal is raised. It may be so once in vain, by a ring that was late.
+    /// The end of what [`listen`](Bell::listen) began. `signalled`: the signal is raised. A late
+    /// notification may raise it once in vain.
     pub fn heard(&self, signalled: bool) {
         if signalled {
             self.signal.lower();
@@ -102,7 +110,8 @@ impl Bell {
 
     fn lie_down(&self, how: u32) -> bool {
         debug_assert_eq!(self.silent, QUIET);
-        // A test's switch: lies down whatever the word says; a ring that came after the look is overlooked.
+        // A switch of the tests that breaks this: it falls asleep whatever the word says, so a
+        // notification that came after the look is lost.
         if cfg!(hsw_bug_deaf) {
             return self.word.swap(how, Ordering::AcqRel) != how;
         }

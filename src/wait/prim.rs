@@ -1,5 +1,6 @@
-//! What the protocol between threads is made of. The modules that use it (`bell`, `mail`, `sitter`, `meeting`) take nothing from elsewhere, so that
-//! `models/` can run the same source with primitives that try all orders.
+//! The primitives of the protocols between threads. The modules of these protocols (`bell`, `mail`,
+//! `sitter`, `meeting`) use nothing else, so that `models/` can run the same source with primitives
+//! that try all orders.
 
 pub use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
 pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-/// Lets whoever is at work go on.
+/// Lets another thread of the processor go on, in a spin.
 pub fn pause() {
     std::thread::yield_now();
 }
@@ -21,7 +22,8 @@ pub fn pause() {
 /// Room for a value that threads hand to each other. They agree elsewhere on whose it is.
 pub struct Place<V>(UnsafeCell<MaybeUninit<V>>);
 
-// SAFETY: Place: one thread at a time uses it, as `put` and `take` ask for. What passes through goes from thread to thread, so it is Send.
+// SAFETY: Place: one thread at a time uses it, as `put` and `take` ask for. A value in it goes from
+// thread to thread, so it must be `Send`.
 unsafe impl<V: Send> Sync for Place<V> {}
 
 impl<V> Place<V> {
@@ -30,27 +32,30 @@ impl<V> Place<V> {
     }
 
     /// # Safety
-    /// The place is the caller's, and empty.
+    /// The place is the caller's alone, and empty.
     #[inline]
     pub unsafe fn put(&self, value: V) {
-        // SAFETY: Place: nobody else uses it.
+        // SAFETY: Place: it is the caller's alone, as the caller has promised, so nobody else
+        // accesses it.
         unsafe { (*self.0.get()).write(value) };
     }
 
     /// # Safety
-    /// The place is the caller's, and full; it is empty then.
+    /// The place is the caller's alone, and full; it is empty afterwards.
     #[inline]
     pub unsafe fn take(&self) -> V {
-        // SAFETY: Place: nobody else uses it, and there is a value, which is not used here again.
+        // SAFETY: Place: it is the caller's alone and full, as the caller has promised; the value
+        // is not used here again.
         unsafe { (*self.0.get()).assume_init_read() }
     }
 }
 
-/// Sleeps while `word` is `value`, at most for `timeout`. May come back early, for no reason.
+/// Sleeps while `word` is `value`, for at most `timeout`. May return early, for no reason.
 pub fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     let timeout = timeout.map(crate::machine::os::timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: the word and the time live until the call is over. Its errors (the word was another, the time is up, a signal) all mean: look.
+    // SAFETY: the word and the time live until the call is over. Each error (the word has another
+    // value, the time is up, a signal) means that the caller looks again.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -62,9 +67,9 @@ pub fn sleep_on(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     };
 }
 
-/// Wakes who sleeps on `word`.
+/// Wakes the thread that sleeps on `word`.
 pub fn wake_on(word: &AtomicU32) {
-    // SAFETY: only the address counts.
+    // SAFETY: the kernel uses the address only, and does not access the word.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -75,8 +80,8 @@ pub fn wake_on(word: &AtomicU32) {
     };
 }
 
-/// What makes a waiting `poll` return. Others may have it for longer than its owner: who ends
-/// closes it. In a child process it is another one, under the same number.
+/// A descriptor that ends a `poll`. Other threads may keep it longer than its owner, who closes it
+/// at the end. In a child process it is another descriptor with the same number.
 pub struct Signal(Mutex<Option<Descriptor>>);
 
 struct Descriptor {
@@ -101,8 +106,8 @@ impl Signal {
         if *of != forks() {
             *of = forks();
             if let Ok(fresh) = Signal::descriptor() {
-                // SAFETY: two descriptors of our own. An error leaves the parent's, which rings too
-                // often.
+                // SAFETY: `fresh` and `old` are open descriptors of our own. If the call fails the
+                // parent's descriptor stays, which wakes too often.
                 unsafe {
                     let (fresh, old) = (fresh.as_fd().as_raw_fd(), fd.as_fd().as_raw_fd());
                     libc::dup3(fresh, old, libc::O_CLOEXEC);
@@ -114,13 +119,13 @@ impl Signal {
 
     /// Makes the descriptor readable.
     pub fn raise(&self) {
-        // The one error, EAGAIN, says that the counter is at its end: it is readable then.
+        // The only error, EAGAIN, means that the counter is full: it is readable then.
         let _ = self.open(|fd| fd.write(1));
     }
 
     /// Makes it not readable.
     pub fn lower(&self) {
-        // The one error, EAGAIN, says that it was not.
+        // The only error, EAGAIN, means that it was not readable.
         let _ = self.open(EventFd::read);
     }
 
@@ -129,8 +134,8 @@ impl Signal {
         self.open(|fd| fd.as_fd().as_raw_fd()).unwrap_or(-1)
     }
 
-    /// Gives the descriptor back. The lock sees to it that nobody writes into another one that gets
-    /// its number.
+    /// Closes the descriptor. Because of the lock nobody can write into another descriptor that
+    /// gets its number.
     pub fn close(&self) {
         let descriptor = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(descriptor);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 impl<T: Send + 'static> Targeted for Channel<T> {
     fn target(&self) -> Target {
-        // If the thread is ending, the select will say so.
+        // An error says that the thread is ending; the select will report it.
         let _ = self.enter();
         Target::far(Rc::new(Between(Rc::new(self.core.clone()))))
     }
@@ -48,7 +48,8 @@ impl<T: Send + 'static> Far for Arc<Core<T>> {
 struct Hold<'a, T> {
     locked: Locked<'a, T>,
     core: &'a Arc<Core<T>>,
-    /// Who was met in the queue, and whom the channel would have to prefer for a switch there.
+    /// The wait that was met in the queue, and the preference that the channel has if it is of this
+    /// thread.
     met: Option<(Arc<Wait<T>>, Preference)>,
 }
 
