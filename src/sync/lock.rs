@@ -82,7 +82,7 @@ pub struct Lock<T: ?Sized> {
 // SAFETY: the lock hands out the data to one holder at a time, on whatever thread, so sharing the
 // lock does no more than send the data.
 unsafe impl<T: ?Sized + Send> Send for Lock<T> {}
-// SAFETY: one holder at a time, as above.
+// SAFETY: the lock hands out the data to one holder at a time.
 unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
@@ -104,8 +104,8 @@ impl<T: ?Sized> Lock<T> {
     /// Takes the lock when it is the tasklet's turn.
     ///
     /// # Errors
-    /// What was thrown at the tasklet while it waited ([`Error::Exit`](crate::Error::Exit) when it
-    /// was killed), [`Error::BlockTrap`](crate::Error::BlockTrap),
+    /// An error that was thrown at the tasklet while it waited ([`Error::Exit`](crate::Error::Exit)
+    /// when it was killed), [`Error::BlockTrap`](crate::Error::BlockTrap),
     /// [`Error::SwitchTrap`](crate::Error::SwitchTrap).
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_, T>> {
@@ -302,7 +302,7 @@ pub struct RLock<T: ?Sized> {
 
 // SAFETY: the data is handed out to one tasklet at a time, and so to one thread.
 unsafe impl<T: ?Sized + Send> Send for RLock<T> {}
-// SAFETY: one tasklet at a time, as above.
+// SAFETY: the data is handed out to one tasklet at a time, and so to one thread.
 unsafe impl<T: ?Sized + Send> Sync for RLock<T> {}
 
 impl<T> RLock<T> {

@@ -79,7 +79,7 @@ macro_rules! semaphore {
             /// Takes a permit when it is the tasklet's turn.
             ///
             /// # Errors
-            /// What was thrown at the tasklet while it waited,
+            /// An error that was thrown at the tasklet while it waited,
             /// [`Error::BlockTrap`](crate::Error::BlockTrap).
             pub fn acquire(&self) -> Result<()> {
                 Ok(self.permits.acquire(Until::Ever)?)
