@@ -5,7 +5,8 @@
 //!
 //! `cargo test --release -p models`. With `HSW_BUG=` one of these they must fail:
 //!
-//! * `hsw_bug_early_look`: looks for messages before it takes the lock under which it goes to sleep;
+//! * `hsw_bug_early_look`: looks for messages before it takes the lock under which it goes to
+//!   sleep;
 //! * `hsw_bug_late_sit`: finds out whether the wait has ended, then parks;
 //! * `hsw_bug_deaf`: falls asleep in spite of a notification;
 //! * `hsw_bug_late_crowd`: finds that nobody spins, then says that there is a queue;

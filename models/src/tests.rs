@@ -3,7 +3,7 @@
 use crate::claim::Claim;
 use crate::inbox::{Census, Flag, Mailbox, StayUp};
 use crate::meeting::{Meeting, Sent, Waiting};
-use crate::parker::Bell;
+use crate::parker::Parker;
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
 use crate::sitter::Sitter;
 use crate::slot::Slot;
@@ -33,7 +33,7 @@ impl Flag for Hook {
 /// A thread of the library: its inbox, its parker, and the flag that its switches look at.
 struct Home {
     mail: Mailbox<u32, Hook>,
-    bell: Arc<Bell>,
+    parker: Arc<Parker>,
     hooks: Arc<AtomicUsize>,
 }
 
@@ -42,7 +42,7 @@ impl Home {
         let hooks = Arc::new(AtomicUsize::new(0));
         Home {
             mail: Mailbox::new(Hook(hooks.clone()), census),
-            bell: Arc::new(Bell::new(Signal::new())),
+            parker: Arc::new(Parker::new(Signal::new())),
             hooks,
         }
     }
@@ -62,7 +62,7 @@ impl Home {
         polls: bool,
         into: &mut Vec<u32>,
     ) -> Result<(), StayUp> {
-        match self.mail.lie_down(stuck, census, &self.bell, || false) {
+        match self.mail.lie_down(stuck, census, &self.parker, || false) {
             Ok(hopes) => assert!(!hopes, "everybody is counted"),
             Err(StayUp::Mail) => {
                 self.mail.take(into);
@@ -71,13 +71,13 @@ impl Home {
             Err(why) => return Err(why),
         }
         if polls {
-            let waits = self.bell.listen();
+            let waits = self.parker.begin_poll();
             if waits {
-                self.bell.signal().wait();
+                self.parker.signal().wait();
             }
-            self.bell.heard(waits);
+            self.parker.end_poll(waits);
         } else {
-            self.bell.sleep(None);
+            self.parker.sleep(None);
         }
         self.mail.get_up(census, into);
         Ok(())
@@ -218,9 +218,9 @@ fn who_is_called_goes_on_whether_it_looked_or_sat() {
 
 /// An event queue: events under a lock, a flag that says whether there are any, and a parker. The
 /// owner sets the parker to quiet, looks (at the flag first), and sleeps.
-fn events_are_seen(bell: fn(Signal) -> Bell, wait: fn(&Bell)) {
+fn events_are_seen(parker: fn(Signal) -> Parker, wait: fn(&Parker)) {
     explore(move || {
-        let queue = Arc::new((Mutex::new(0), bell(Signal::new()), AtomicUsize::new(0)));
+        let queue = Arc::new((Mutex::new(0), parker(Signal::new()), AtomicUsize::new(0)));
         let posters: Vec<_> = (0..2)
             .map(|_| {
                 let queue = queue.clone();
@@ -229,7 +229,7 @@ fn events_are_seen(bell: fn(Signal) -> Bell, wait: fn(&Bell)) {
                     *events += 1;
                     queue.2.store(1, Ordering::Relaxed);
                     drop(events);
-                    queue.1.ring();
+                    queue.1.notify();
                 })
             })
             .collect();
@@ -251,25 +251,25 @@ fn events_are_seen(bell: fn(Signal) -> Bell, wait: fn(&Bell)) {
 
 #[test]
 fn events_end_a_sleep() {
-    events_are_seen(Bell::new, |bell| bell.sleep(None));
+    events_are_seen(Parker::new, |parker| parker.sleep(None));
 }
 
 #[test]
 fn events_end_a_poll() {
-    events_are_seen(Bell::new, |bell| {
-        let waits = bell.listen();
+    events_are_seen(Parker::new, |parker| {
+        let waits = parker.begin_poll();
         if waits {
-            bell.signal().wait();
+            parker.signal().wait();
         }
-        bell.heard(waits);
+        parker.end_poll(waits);
     });
 }
 
 #[test]
 fn events_make_a_polled_signal_stay_raised_until_it_is_silenced() {
-    events_are_seen(Bell::polled, |bell| {
-        bell.signal().wait();
-        bell.silence();
+    events_are_seen(Parker::polled, |parker| {
+        parker.signal().wait();
+        parker.set_quiet();
     });
 }
 

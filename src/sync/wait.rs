@@ -18,7 +18,7 @@ use crate::core::thrown;
 use crate::error::WaitError;
 use crate::machine::arch::fetch;
 use crate::thread::{self, Seated, Sitting};
-use crate::wait::parker::Bell;
+use crate::wait::parker::Parker;
 use crate::wait::reactor::Reactor;
 use crate::Error;
 use std::collections::VecDeque;
@@ -68,7 +68,7 @@ pub(super) struct Waiter {
     pub bound: AtomicU64,
     seated: Seated,
     /// The parker of the waiter's thread, to be fetched into the cache early.
-    bell: Arc<Bell>,
+    parker: Arc<Parker>,
 }
 
 impl Waiter {
@@ -85,7 +85,7 @@ impl Waiter {
         // The caller wakes the waiter next. Another processor wrote last to the memory that this
         // needs, so all of it is fetched at once, while there is something else to do.
         self.seated.fetch();
-        fetch(&*self.bell);
+        fetch(&*self.parker);
         self.answer.store(answer as u8, Ordering::Release);
     }
 
@@ -154,7 +154,7 @@ impl Wait {
             answer: AtomicU8::new(Answer::None as u8),
             bound: AtomicU64::new(0),
             seated: sitting.seated(),
-            bell: reactor.events().bell().clone(),
+            parker: reactor.events().parker().clone(),
         });
         Ok(Wait {
             waiter,

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use super::home::{Home, Letter, Place};
 use super::host_lock;
 use super::inbox::StayUp;
-use super::parker::Bell;
+use super::parker::Parker;
 use super::remote::{Lent, There};
 use super::sitter::Sitter;
 use super::spin::Pace;
@@ -40,7 +40,7 @@ pub(crate) struct Local {
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
     /// The parker that it sleeps on.
-    bell: OnceCell<Arc<Bell>>,
+    parker: OnceCell<Arc<Parker>>,
     pace: Pace,
     /// How calls of workers spin; they take longer than an answer of a partner.
     pace_of_calls: Pace,
@@ -110,7 +110,7 @@ pub fn attach(runtime: &Runtime) {
         unread: RefCell::default(),
         seats: RefCell::default(),
         free: RefCell::default(),
-        bell: OnceCell::new(),
+        parker: OnceCell::new(),
         pace: Pace::new(runtime.settings.spin),
         pace_of_calls: Pace::new(runtime.settings.spin),
         lent: RefCell::default(),
@@ -264,15 +264,15 @@ impl Local {
         }
     }
 
-    /// The thread is about to sleep on `bell`. `stuck`: only another attached thread will wake it.
-    /// Returns how long it may sleep, if there is a limit.
+    /// The thread is about to sleep on `parker`. `stuck`: only another attached thread will wake
+    /// it. Returns how long it may sleep, if there is a limit.
     pub(crate) fn lie_down(
         &self,
         stuck: bool,
-        bell: &Arc<Bell>,
+        parker: &Arc<Parker>,
     ) -> Result<Option<Duration>, StayUp> {
-        let hopes = self.home.lie_down(stuck, bell)?;
-        self.bell.get_or_init(|| bell.clone());
+        let hopes = self.home.lie_down(stuck, parker)?;
+        self.parker.get_or_init(|| parker.clone());
         if !hopes {
             self.hoped.set(0);
             return Ok(None);
@@ -297,7 +297,7 @@ impl Local {
 
     /// Is there work for the thread: messages, an event, an interrupt?
     fn is_wanted(&self) -> bool {
-        Runtime::get().has_mail() || self.bell.get().is_some_and(|bell| bell.is_rung())
+        Runtime::get().has_mail() || self.parker.get().is_some_and(|parker| parker.is_notified())
     }
 
     /// May the running tasklet spin for its partner, before it blocks? Not if other tasklets can

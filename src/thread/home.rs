@@ -1,8 +1,8 @@
 //! What other threads may know of a thread: its *home*. It holds the thread's inbox, and its sleep.
 //!
-//! The inbox is in `mail`, the sleep in `bell`. Here is the list of all threads, and their number.
-//! A thread that does not use the library yet, but will, is known by the handle that is on its way
-//! to it: see [`Mark`].
+//! The inbox is in `mail`, the sleep in `parker`. Here is the list of all threads, and their
+//! number. A thread that does not use the library yet, but will, is known by the handle that is on
+//! its way to it: see [`Mark`].
 
 use crate::core::hooks::HOOK_MAIL;
 use crate::error::StateError;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attachment::Local;
 use super::inbox::{Census, Flag, Hold, Mailbox, StayUp};
-use super::parker::Bell;
+use super::parker::Parker;
 
 static CENSUS: Census = Census {
     awake: AtomicUsize::new(0),
@@ -115,10 +115,11 @@ impl Home {
         self.mail.take(into);
     }
 
-    /// The thread is about to sleep on `bell`. `stuck`: only another attached thread will wake it.
-    /// Returns the same as [`Mailbox::lie_down`].
-    pub fn lie_down(&self, stuck: bool, bell: &Arc<Bell>) -> Result<bool, StayUp> {
-        self.mail.lie_down(stuck, &CENSUS, bell, strangers_may_come)
+    /// The thread is about to sleep on `parker`. `stuck`: only another attached thread will wake
+    /// it. Returns the same as [`Mailbox::lie_down`].
+    pub fn lie_down(&self, stuck: bool, parker: &Arc<Parker>) -> Result<bool, StayUp> {
+        self.mail
+            .lie_down(stuck, &CENSUS, parker, strangers_may_come)
     }
 
     /// The thread has woken up, for whatever reason. Moves the messages out.

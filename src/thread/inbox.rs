@@ -15,7 +15,7 @@
 //! it counts it in again, before the poster itself may sleep. A thread that would make the count 0
 //! does not go to sleep: it has found the deadlock.
 
-use super::parker::Bell;
+use super::parker::Parker;
 use super::prim::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// How many threads can run.
@@ -75,7 +75,7 @@ struct State<L, F> {
     letters: Vec<L>,
     rest: Rest,
     /// Set when the thread goes to sleep for the first time.
-    bell: Option<Arc<Bell>>,
+    parker: Option<Arc<Parker>>,
     /// `None`: the thread has ended.
     flag: Option<F>,
 }
@@ -89,7 +89,7 @@ impl<L, F: Flag> Mailbox<L, F> {
                 first: None,
                 letters: Vec::new(),
                 rest: Rest::Up,
-                bell: None,
+                parker: None,
                 flag: Some(flag),
             }),
         }
@@ -102,7 +102,7 @@ impl<L, F: Flag> Mailbox<L, F> {
 
     /// Posts a message; gives it back when the thread has ended.
     pub fn post(&self, letter: L, census: &Census) -> Result<(), L> {
-        let bell = {
+        let parker = {
             let mut state = self.state();
             match &state.flag {
                 // A thread that wakes up takes its messages without being told.
@@ -114,23 +114,23 @@ impl<L, F: Flag> Mailbox<L, F> {
             state.rouse(census)
         };
         // The lock is not held here, since the owner wakes up and takes it.
-        if let Some(bell) = bell {
-            bell.ring();
+        if let Some(parker) = parker {
+            parker.notify();
         }
         Ok(())
     }
 
     /// Wakes the thread with nothing to do, if it is stuck. Returns whether it was.
     pub fn nudge(&self, census: &Census) -> bool {
-        let bell = {
+        let parker = {
             let mut state = self.state();
             if state.rest != Rest::Stuck {
                 return false;
             }
             state.rouse(census)
         };
-        if let Some(bell) = bell {
-            bell.ring();
+        if let Some(parker) = parker {
+            parker.notify();
         }
         true
     }
@@ -145,14 +145,15 @@ impl<L, F: Flag> Mailbox<L, F> {
         self.state().take(into);
     }
 
-    /// The thread is about to sleep on `bell`, which posters notify. `stuck`: only another attached
-    /// thread will do so. `hope` says whether a thread may come that is not counted. Returns
-    /// whether that is the only hope: then nobody may notify it, and the thread has to look again.
+    /// The thread is about to sleep on `parker`, which posters notify. `stuck`: only another
+    /// attached thread will do so. `hope` says whether a thread may come that is not counted.
+    /// Returns whether that is the only hope: then nobody may notify it, and the thread has to look
+    /// again.
     pub fn lie_down(
         &self,
         stuck: bool,
         census: &Census,
-        bell: &Arc<Bell>,
+        parker: &Arc<Parker>,
         hope: impl Fn() -> bool,
     ) -> Result<bool, StayUp> {
         // A switch of the tests that breaks this: it looks before it takes the lock, so a message
@@ -174,7 +175,7 @@ impl<L, F: Flag> Mailbox<L, F> {
             // A thread that was not counted has attached while we asked: it is counted now, and can
             // run.
         }
-        state.bell.get_or_insert_with(|| bell.clone());
+        state.parker.get_or_insert_with(|| parker.clone());
         state.rest = if stuck { Rest::Stuck } else { Rest::Down };
         Ok(hopes)
     }
@@ -191,7 +192,7 @@ impl<L, F: Flag> Mailbox<L, F> {
     pub fn close(&self) -> Vec<L> {
         let mut state = self.state();
         debug_assert!(state.rest == Rest::Up);
-        state.bell = None;
+        state.parker = None;
         let mut left = Vec::new();
         state.take(&mut left);
         state.flag = None;
@@ -210,9 +211,9 @@ impl<L, F: Flag> State<L, F> {
     }
 
     /// As [`stand`](State::stand); returns the parker to notify if the thread was asleep.
-    fn rouse(&mut self, census: &Census) -> Option<Arc<Bell>> {
+    fn rouse(&mut self, census: &Census) -> Option<Arc<Parker>> {
         if self.stand(census) {
-            self.bell.clone()
+            self.parker.clone()
         } else {
             None
         }

@@ -18,7 +18,7 @@
 use crate::core::runtime::Runtime;
 use crate::error::Result;
 use crate::wait::company::{Company, Stay};
-use crate::wait::parker::{self, Bell};
+use crate::wait::parker::{self, Parker};
 use crate::wait::prim;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,9 +82,9 @@ fn may_pump(runtime: &Runtime) -> Result<()> {
     Ok(())
 }
 
-fn fall_asleep(stuck: bool, bell: &Arc<Bell>) -> Result<(Option<Duration>, bool), Stay> {
+fn fall_asleep(stuck: bool, parker: &Arc<Parker>) -> Result<(Option<Duration>, bool), Stay> {
     let local = existing().ok_or(Stay::Alone)?;
-    let limit = local.lie_down(stuck, bell).map_err(|up| match up {
+    let limit = local.lie_down(stuck, parker).map_err(|up| match up {
         StayUp::Mail => Stay::Messages,
         StayUp::Deadlock => Stay::Deadlock,
     })?;

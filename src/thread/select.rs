@@ -6,14 +6,18 @@
 //!   local channel c:       stand-in 2 ─────────────┘
 //! ```
 //!
-//! **Start.** The select locks all its channels between threads, in the order of their addresses, and looks at all cases. If one can be done it does it, and
-//! nobody has known of the select. If none can, it joins all queues and lets go of the locks: so no partner can come to one queue after the select has looked there
-//! and before it has joined the others, and of two selects that want each other one finds the other. It does not look for a partner for a while, as the operations of one
-//! channel do.
+//! **Start.** The select locks all its channels between threads, in the order of their addresses,
+//! and looks at all cases. If one can be done it does it, and nobody has known of the select. If
+//! none can, it joins all queues and lets go of the locks: so no partner can come to one queue
+//! after the select has looked there and before it has joined the others, and of two selects that
+//! want each other one finds the other. It does not look for a partner for a while, as the
+//! operations of one channel do.
 //!
-//! **End.** Who meets one of the waits, or of the stand-ins, must have the [claim](crate::channel::claim). A partner on another thread moves the value under its channel's
-//! lock and sends a letter to the seat; read, that meets the case's stand-in, which is in no queue, as a local partner would. So the select waits like any other. When it goes
-//! on it leaves all queues; with each lock it takes for that it knows what was handed over there.
+//! **End.** Who meets one of the waits, or of the stand-ins, must have the
+//! [claim](crate::channel::claim). A partner on another thread moves the value under its channel's
+//! lock and sends a letter to the seat; read, that meets the case's stand-in, which is in no queue,
+//! as a local partner would. So the select waits like any other. When it goes on it leaves all
+//! queues; with each lock it takes for that it knows what was handed over there.
 //!
 //! No code of a user runs under the locks.
 
@@ -42,8 +46,8 @@ pub trait Far {
 
     fn lock(&self) -> Box<dyn Held + '_>;
 
-    /// Calls the thread's channel callback, with this in the tasklet's slot; answers what there is to send then. What it has put there that is not is dropped: nothing
-    /// is locked here.
+    /// Calls the thread's channel callback, with this in the tasklet's slot; answers what there is
+    /// to send then. What it has put there that is not is dropped: nothing is locked here.
     fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot);
 }
 
@@ -82,7 +86,8 @@ pub trait Held {
 
     fn is_closing(&self) -> bool;
 
-    /// Sends what is in the slot, or receives: what came of it, as with the local channel. The slot comes back if nobody is there (any more).
+    /// Sends what is in the slot, or receives: what came of it, as with the local channel. The slot
+    /// comes back if nobody is there (any more).
     fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot, WaitError>, Slot>;
 
     /// Lets go of the lock, and makes who was met runnable.
@@ -307,7 +312,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Is the channel callback to be told of the case before it is done? Channels of this thread see to that themselves.
+    /// Is the channel callback to be told of the case before it is done? Channels of this thread
+    /// see to that themselves.
     fn is_to_tell(&self, i: usize) -> bool {
         self.runtime.hooks() & HOOK_CHANNEL != 0 && !self.told[i]
     }
@@ -407,7 +413,8 @@ impl Wait<'_> {
         Some(result)
     }
 
-    /// Leaves all queues, as the local ones have been left; what the waits hold goes into the stand-ins. Answers which case another queue's partner has met.
+    /// Leaves all queues, as the local ones have been left; what the waits hold goes into the
+    /// stand-ins. Answers which case another queue's partner has met.
     fn leave(&mut self) -> Option<usize> {
         self.waits.leave();
         self.left = true;
@@ -435,8 +442,8 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// Another thread's partner has met the select, which is not over: has it meet the stand-in of that case. True when its tasklet was blocked: it is floating
-/// now, and its reference is the caller's.
+/// Another thread's partner has met the select, which is not over: has it meet the stand-in of that
+/// case. True when its tasklet was blocked: it is floating now, and its reference is the caller's.
 ///
 /// # Safety
 /// The first stand-in of a select.

@@ -1,7 +1,7 @@
 //! What the reactor asks about other threads: a table of functions. The floor that knows other
 //! threads hands it over before the first runtime is used.
 
-use super::parker::Bell;
+use super::parker::Parker;
 use crate::core::runtime::Runtime;
 use crate::error::Result;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ pub struct Company {
     /// From now on the calling thread counts as asleep, on this parker. The flag: can only other
     /// threads of the library wake it? Returns how long it may sleep, if there is a limit, and
     /// whether it has given its host lock up.
-    pub fall_asleep: fn(bool, &Arc<Bell>) -> Result<(Option<Duration>, bool), Stay>,
+    pub fall_asleep: fn(bool, &Arc<Parker>) -> Result<(Option<Duration>, bool), Stay>,
     /// The thread counts as awake again. The flag is what `fall_asleep` has returned.
     pub wake_up: fn(bool),
     /// May other threads wake a tasklet of the calling one?

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::thrown;
 use crate::wait::fork::Origin;
-use crate::wait::parker::Bell;
+use crate::wait::parker::Parker;
 use crate::wait::prim::Signal;
 
 type Event = Box<dyn FnOnce() + Send>;
@@ -66,7 +66,7 @@ struct Shared {
     /// How many [`Promise`]s to post there are.
     promises: AtomicUsize,
     limit: usize,
-    bell: Arc<Bell>,
+    parker: Arc<Parker>,
     origin: Origin,
 }
 
@@ -94,15 +94,18 @@ impl EventQueue {
     /// A queue for the calling thread that holds at most `limit` events. Errors: the operating
     /// system has no descriptor left.
     pub fn new(limit: usize) -> io::Result<EventQueue> {
-        Ok(EventQueue::with_bell(limit, Bell::polled(Signal::new()?)))
+        Ok(EventQueue::with_parker(
+            limit,
+            Parker::polled(Signal::new()?),
+        ))
     }
 
     /// The queue of a thread that sleeps on the parker itself.
     pub(crate) fn of_loop(limit: usize) -> io::Result<EventQueue> {
-        Ok(EventQueue::with_bell(limit, Bell::new(Signal::new()?)))
+        Ok(EventQueue::with_parker(limit, Parker::new(Signal::new()?)))
     }
 
-    fn with_bell(limit: usize, bell: Bell) -> EventQueue {
+    fn with_parker(limit: usize, parker: Parker) -> EventQueue {
         let queue = Mutex::new(Queue {
             events: VecDeque::new(),
             open: true,
@@ -113,7 +116,7 @@ impl EventQueue {
                 any: AtomicBool::new(false),
                 promises: AtomicUsize::new(0),
                 limit,
-                bell: Arc::new(bell),
+                parker: Arc::new(parker),
                 origin: Origin::here(),
             }),
             stays_here: PhantomData,
@@ -121,8 +124,8 @@ impl EventQueue {
     }
 
     /// The parker that ends the owner's sleep.
-    pub(crate) fn bell(&self) -> &Arc<Bell> {
-        &self.shared.bell
+    pub(crate) fn parker(&self) -> &Arc<Parker> {
+        &self.shared.parker
     }
 
     /// Another side to post through.
@@ -144,8 +147,8 @@ impl EventQueue {
         let count = {
             let queue = self.shared.lock();
             // Without events it was an interrupt, which is to end the next wait.
-            if !queue.events.is_empty() && self.shared.bell.is_rung() {
-                self.shared.bell.silence();
+            if !queue.events.is_empty() && self.shared.parker.is_notified() {
+                self.shared.parker.set_quiet();
             }
             queue.events.len()
         };
@@ -177,14 +180,14 @@ impl EventQueue {
     /// Makes the descriptor not readable any more: to be called when it is readable, before
     /// [`run_pending`](Self::run_pending). A post after this makes it readable again.
     pub fn acknowledge(&self) {
-        self.shared.bell.silence();
+        self.shared.parker.set_quiet();
     }
 }
 
 impl AsRawFd for EventQueue {
     /// Becomes readable when somebody posts or interrupts.
     fn as_raw_fd(&self) -> RawFd {
-        self.shared.bell.signal().as_raw_fd()
+        self.shared.parker.signal().as_raw_fd()
     }
 }
 
@@ -239,7 +242,7 @@ impl Poster {
 
     /// Ends the owner's wait, or its next one, without an event.
     pub fn interrupt(&self) {
-        self.shared.bell.ring();
+        self.shared.parker.notify();
     }
 
     fn push(&self, event: Event, limit: usize) -> Result<(), PostError> {
@@ -258,7 +261,7 @@ impl Poster {
                     self.shared.any.store(true, Ordering::Relaxed);
                     drop(queue);
                     // The lock is not held here, since the owner wakes up and takes it.
-                    self.shared.bell.ring();
+                    self.shared.parker.notify();
                     None
                 }
             }

@@ -19,36 +19,36 @@ use std::time::Duration;
 
 /// The owner is awake, and nobody has notified it.
 const QUIET: u32 = 0;
-const RUNG: u32 = 1;
+const NOTIFIED: u32 = 1;
 /// The owner sleeps on the word.
 const ASLEEP: u32 = 2;
 /// The owner sleeps in `poll`, on the signal.
 const POLLS: u32 = 3;
 
-pub struct Bell {
+pub struct Parker {
     word: AtomicU32,
     /// The value of the word without a notification.
-    silent: u32,
+    quiet: u32,
     signal: Signal,
 }
 
-impl Bell {
-    /// A parker whose owner sleeps by [`sleep`](Bell::sleep), and in `poll` between
-    /// [`listen`](Bell::listen) and [`heard`](Bell::heard).
-    pub fn new(signal: Signal) -> Bell {
-        Bell {
+impl Parker {
+    /// A parker whose owner sleeps by [`sleep`](Parker::sleep), and in `poll` between
+    /// [`begin_poll`](Parker::begin_poll) and [`end_poll`](Parker::end_poll).
+    pub fn new(signal: Signal) -> Parker {
+        Parker {
             word: AtomicU32::new(QUIET),
-            silent: QUIET,
+            quiet: QUIET,
             signal,
         }
     }
 
     /// A parker whose owner polls the signal at any time: the first notification after each
-    /// [`silence`](Bell::silence) raises it.
-    pub fn polled(signal: Signal) -> Bell {
-        Bell {
+    /// [`set_quiet`](Parker::set_quiet) raises it.
+    pub fn polled(signal: Signal) -> Parker {
+        Parker {
             word: AtomicU32::new(POLLS),
-            silent: POLLS,
+            quiet: POLLS,
             signal,
         }
     }
@@ -58,10 +58,10 @@ impl Bell {
     }
 
     /// Ends the owner's sleep, or the next one. Costs a system call if the owner sleeps.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // Release: the owner sees all that was put down before. Acquire: the notifier does not need
         // it, but a later notifier replaces this value, and the owner must see both.
-        match self.word.swap(RUNG, Ordering::AcqRel) {
+        match self.word.swap(NOTIFIED, Ordering::AcqRel) {
             ASLEEP => wake_on(&self.word),
             POLLS => self.signal.raise(),
             _ => {}
@@ -69,47 +69,47 @@ impl Bell {
     }
 
     /// Has it been notified since it was set to quiet?
-    pub fn is_rung(&self) -> bool {
-        self.word.load(Ordering::Relaxed) == RUNG
+    pub fn is_notified(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == NOTIFIED
     }
 
     /// Takes back the notifications so far; the caller looks next for what they were about. To be
     /// called by the owner, awake.
-    pub fn silence(&self) {
-        if self.silent == POLLS {
+    pub fn set_quiet(&self) {
+        if self.quiet == POLLS {
             // The signal comes first: a notification in between raises nothing, and the owner is
             // about to see what it was about.
             self.signal.lower();
         }
-        self.word.swap(self.silent, Ordering::AcqRel);
+        self.word.swap(self.quiet, Ordering::AcqRel);
     }
 
     /// Sleeps until it is notified, or for `timeout`; not at all if it was notified since it was
     /// set to quiet. Afterwards it is quiet. May return early.
     pub fn sleep(&self, timeout: Option<Duration>) {
-        if self.lie_down(ASLEEP) {
+        if self.fall_asleep(ASLEEP) {
             sleep_on(&self.word, ASLEEP, timeout);
         }
         self.word.swap(QUIET, Ordering::AcqRel);
     }
 
     /// From now on a notification raises the signal. False: it has been notified already, and the
-    /// owner must not wait. In either case [`heard`](Bell::heard) must follow.
-    pub fn listen(&self) -> bool {
-        self.lie_down(POLLS)
+    /// owner must not wait. In either case [`end_poll`](Parker::end_poll) must follow.
+    pub fn begin_poll(&self) -> bool {
+        self.fall_asleep(POLLS)
     }
 
-    /// The end of what [`listen`](Bell::listen) began. `signalled`: the signal is raised. A late
-    /// notification may raise it once in vain.
-    pub fn heard(&self, signalled: bool) {
+    /// The end of what [`begin_poll`](Parker::begin_poll) began. `signalled`: the signal is raised.
+    /// A late notification may raise it once in vain.
+    pub fn end_poll(&self, signalled: bool) {
         if signalled {
             self.signal.lower();
         }
         self.word.swap(QUIET, Ordering::AcqRel);
     }
 
-    fn lie_down(&self, how: u32) -> bool {
-        debug_assert_eq!(self.silent, QUIET);
+    fn fall_asleep(&self, how: u32) -> bool {
+        debug_assert_eq!(self.quiet, QUIET);
         // A switch of the tests that breaks this: it falls asleep whatever the word says, so a
         // notification that came after the look is lost.
         if cfg!(hsw_bug_deaf) {

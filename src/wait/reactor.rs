@@ -27,7 +27,7 @@
 
 use super::company::{company, Stay};
 use super::event::{self, EventQueue};
-use super::parker::Bell;
+use super::parker::Parker;
 use super::time;
 use crate::core::hooks::HOOK_LOCKED;
 use crate::core::idle::must_drive;
@@ -208,7 +208,7 @@ impl Reactor {
             return;
         };
         reactor.let_go();
-        reactor.events.bell().signal().close();
+        reactor.events.parker().signal().close();
         let waiters = (reactor.descriptors.take(), reactor.deadlines.take());
         let rest = (reactor.scratch.take(), reactor.backend.take());
         drop((waiters, rest));
@@ -218,7 +218,7 @@ impl Reactor {
     pub fn abandon() {
         if let Some(reactor) = Reactor::take() {
             reactor.events.close();
-            reactor.events.bell().signal().close();
+            reactor.events.parker().signal().close();
             std::mem::forget(reactor);
         }
     }
@@ -481,17 +481,17 @@ impl Reactor {
         let mut replaced = None;
         // The thread counts as asleep from here on; whoever sends something to it notifies its
         // parker.
-        let bell = self.events.bell();
-        let rest = Rest::begin(&mut timeout, bell, stuck)?;
+        let parker = self.events.parker();
+        let rest = Rest::begin(&mut timeout, parker, stuck)?;
         let waits = timeout != Some(Duration::ZERO);
         if alone && !self.foreign.get() {
             if waits {
-                bell.sleep(timeout);
+                parker.sleep(timeout);
             }
             drop(rest);
             return Ok(self.take_in());
         }
-        if waits && !bell.listen() {
+        if waits && !parker.begin_poll() {
             timeout = Some(Duration::ZERO);
         }
         // They are taken out, not borrowed: a tasklet that this wakes may pump, and that pump then
@@ -512,7 +512,7 @@ impl Reactor {
         let answer = Polling::begin(self, &mut replaced).poll(&mut fds, timeout);
         let signalled = answer.is_ok() && !fds[0].revents.is_empty();
         if waits || signalled {
-            bell.heard(signalled);
+            parker.end_poll(signalled);
         }
         drop(rest);
         let mut done = self.take_in();
@@ -699,7 +699,7 @@ impl Rest {
     /// can only other threads of the library wake it?
     fn begin(
         timeout: &mut Option<Duration>,
-        bell: &Arc<Bell>,
+        parker: &Arc<Parker>,
         stuck: bool,
     ) -> Result<Rest, PumpError> {
         let mut rest = Rest {
@@ -709,7 +709,7 @@ impl Rest {
         if *timeout == Some(Duration::ZERO) {
             return Ok(rest);
         }
-        match (company().fall_asleep)(stuck, bell) {
+        match (company().fall_asleep)(stuck, parker) {
             Ok((limit, away)) => {
                 *timeout = (*timeout).into_iter().chain(limit).min();
                 rest.sleeps = true;

@@ -21,9 +21,9 @@
 //! loop sleeps for as long as is left by that clock; if the clock shows the same afterwards, for as
 //! long again as it has done so. After [a second](STANDS) of that the clock counts as one that
 //! stands still, until it shows something else: its timeouts do not keep
-//! [`run_until_idle`](crate::MainLoop::run_until_idle) running, and are no hope for who blocks as the
-//! last one, who gets [`Error::Deadlock`]. A host that moves its clock from another thread holds a
-//! [`Work`](crate::main_loop::Work) guard, or moves it more often than that.
+//! [`run_until_idle`](crate::MainLoop::run_until_idle) running, and are no hope for who blocks as
+//! the last one, who gets [`Error::Deadlock`]. A host that moves its clock from another thread
+//! holds a [`Work`](crate::main_loop::Work) guard, or moves it more often than that.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -77,8 +77,8 @@ impl Due for Scope {
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 ///
-/// It is of the clock of the thread that made it, which another thread need not have, so it stays on
-/// its thread:
+/// It is of the clock of the thread that made it, which another thread need not have, so it stays
+/// on its thread:
 ///
 /// ```compile_fail
 /// fn send<T: Send>(_: T) {}
