@@ -1,7 +1,7 @@
 //! The models. Each is a few steps of two or three threads; all orders of them are tried.
 
 use crate::claim::Claim;
-use crate::inbox::{Census, Flag, Mailbox, StayUp};
+use crate::inbox::{Census, Flag, Inbox, StayAwake};
 use crate::meeting::{Meeting, Sent, Waiting};
 use crate::parker::Parker;
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
@@ -32,7 +32,7 @@ impl Flag for Hook {
 
 /// A thread of the library: its inbox, its parker, and the flag that its switches look at.
 struct Home {
-    mail: Mailbox<u32, Hook>,
+    inbox: Inbox<u32, Hook>,
     parker: Arc<Parker>,
     hooks: Arc<AtomicUsize>,
 }
@@ -41,7 +41,7 @@ impl Home {
     fn new(census: &Census) -> Home {
         let hooks = Arc::new(AtomicUsize::new(0));
         Home {
-            mail: Mailbox::new(Hook(hooks.clone()), census),
+            inbox: Inbox::new(Hook(hooks.clone()), census),
             parker: Arc::new(Parker::new(Signal::new())),
             hooks,
         }
@@ -49,7 +49,7 @@ impl Home {
 
     fn read(&self, into: &mut Vec<u32>) {
         if self.hooks.load(Ordering::Relaxed) != 0 {
-            self.mail.take(into);
+            self.inbox.take(into);
         }
     }
 
@@ -61,11 +61,14 @@ impl Home {
         stuck: bool,
         polls: bool,
         into: &mut Vec<u32>,
-    ) -> Result<(), StayUp> {
-        match self.mail.lie_down(stuck, census, &self.parker, || false) {
+    ) -> Result<(), StayAwake> {
+        match self
+            .inbox
+            .begin_sleep(stuck, census, &self.parker, || false)
+        {
             Ok(hopes) => assert!(!hopes, "everybody is counted"),
-            Err(StayUp::Mail) => {
-                self.mail.take(into);
+            Err(StayAwake::Messages) => {
+                self.inbox.take(into);
                 return Ok(());
             }
             Err(why) => return Err(why),
@@ -79,7 +82,7 @@ impl Home {
         } else {
             self.parker.sleep(None);
         }
-        self.mail.get_up(census, into);
+        self.inbox.end_sleep(census, into);
         Ok(())
     }
 }
@@ -91,14 +94,14 @@ fn census() -> Census {
 }
 
 /// Two threads post, and the owner sleeps until it has both messages: each arrives once.
-fn letters_arrive(polls: bool) {
+fn messages_arrive(polls: bool) {
     explore(move || {
         let census = Arc::new(census());
         let home = Arc::new(Home::new(&census));
         let posters: Vec<_> = (1..=2)
-            .map(|letter| {
+            .map(|message| {
                 let (home, census) = (home.clone(), census.clone());
-                thread::spawn(move || home.mail.post(letter, &census).unwrap())
+                thread::spawn(move || home.inbox.post(message, &census).unwrap())
             })
             .collect();
         let mut got = Vec::new();
@@ -113,24 +116,24 @@ fn letters_arrive(polls: bool) {
 }
 
 #[test]
-fn letters_arrive_at_a_thread_that_sleeps_on_its_word() {
-    letters_arrive(false);
+fn messages_arrive_at_a_thread_that_sleeps_on_its_word() {
+    messages_arrive(false);
 }
 
 #[test]
-fn letters_arrive_at_a_thread_that_polls() {
-    letters_arrive(true);
+fn messages_arrive_at_a_thread_that_polls() {
+    messages_arrive(true);
 }
 
 /// A switch of a thread that is awake finds the flag raised; or the thread finds the message later,
 /// when it goes to sleep.
 #[test]
-fn who_is_awake_reads_its_mail_without_being_rung() {
+fn a_thread_that_is_awake_reads_its_inbox_without_a_notification() {
     explore(|| {
         let census = Arc::new(census());
         let home = Arc::new(Home::new(&census));
         let (there, all) = (home.clone(), census.clone());
-        let poster = thread::spawn(move || there.mail.post(1, &all).unwrap());
+        let poster = thread::spawn(move || there.inbox.post(1, &all).unwrap());
         let mut got = Vec::new();
         home.read(&mut got);
         while got.is_empty() {
@@ -139,7 +142,7 @@ fn who_is_awake_reads_its_mail_without_being_rung() {
         assert_eq!(got, [1]);
         poster.join().unwrap();
         let mut more = Vec::new();
-        home.mail.take(&mut more);
+        home.inbox.take(&mut more);
         assert!(more.is_empty());
     });
 }
@@ -156,7 +159,7 @@ fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
             move || {
                 let mut got = Vec::new();
                 if me == 0 {
-                    homes[1].mail.post(1, &census).unwrap();
+                    homes[1].inbox.post(1, &census).unwrap();
                 } else {
                     while got.is_empty() {
                         // The other one can run, or has posted.
@@ -167,12 +170,12 @@ fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
                 }
                 // Now both wait for a message that never comes.
                 let mut told = 0;
-                if homes[me].pump(&census, true, false, &mut got) == Err(StayUp::Deadlock) {
+                if homes[me].pump(&census, true, false, &mut got) == Err(StayAwake::Deadlock) {
                     told = 1;
                     // The end of the thread would do this: the other one must look again.
-                    homes[me].mail.close();
+                    homes[me].inbox.close();
                     assert!(census.leave());
-                    assert!(homes[1 - me].mail.nudge(&census));
+                    assert!(homes[1 - me].inbox.nudge(&census));
                 }
                 assert!(got.is_empty());
                 told
@@ -197,7 +200,7 @@ fn who_is_called_goes_on_whether_it_looked_or_sat() {
             *its.1.lock().unwrap() = Some(7);
             let sits = its.0.call();
             if sits {
-                there.mail.post(1, &all).unwrap();
+                there.inbox.post(1, &all).unwrap();
             }
             sits
         });

@@ -198,7 +198,7 @@ unsafe fn end(stand_in: *mut Task) -> bool {
     }
 }
 
-/// The time of a select is up. Its tasklet is queued, unless another thread has just met it: then that thread's letter will do so.
+/// The time of a select is up. Its tasklet is queued, unless another thread has just met it: then that thread's message will do so.
 ///
 /// # Safety
 /// The first stand-in of a select that is not over.

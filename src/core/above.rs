@@ -24,7 +24,7 @@ pub struct Above {
     /// Errors: what one of them has thrown at the running tasklet.
     pub attend: fn(&Runtime) -> Result<()>,
     /// Reads what other threads have sent. Runs code of theirs.
-    pub read_mail: fn(),
+    pub read_inbox: fn(),
     /// Does the host lock go to another thread now? Asked in the middle of a switch.
     pub turn_is_up: fn() -> bool,
     /// Gives the host lock to another thread, and waits until it is back.

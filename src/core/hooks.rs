@@ -12,7 +12,7 @@ pub mod after {
     /// Forgotten tasklets wait to be killed.
     pub const REAP: u32 = 8;
     /// Other threads have sent something.
-    pub const MAIL: u32 = 16;
+    pub const INBOX: u32 = 16;
     /// Drop the value that nobody will get.
     pub const LOST: u32 = 32;
     /// ... and `error` is what was [thrown](crate::core::thrown) at the caller.
@@ -28,11 +28,11 @@ pub const HOOK_BUDGET: u32 = 4;
 /// Run times are measured.
 pub const HOOK_STATS: u32 = 8;
 /// Other threads have sent something.
-pub const HOOK_MAIL: u32 = 16;
+pub const HOOK_INBOX: u32 = 16;
 /// Other threads wait for the host lock that this one has.
 pub const HOOK_LOCK: u32 = 256;
 /// Whatever a switch may have to do beside switching.
-pub const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_MAIL | HOOK_LOCK;
+pub const HOOK_SWITCH: u32 = HOOK_SCHEDULE | HOOK_BUDGET | HOOK_STATS | HOOK_INBOX | HOOK_LOCK;
 /// The switch trap is set.
 pub const HOOK_TRAPPED: u32 = 32;
 /// A callback is running.

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::core::budgets::Entry;
 use crate::core::hooks::{after, HOOK_BUDGET, HOOK_FLAT};
-use crate::core::hooks::{HOOK_LOCK, HOOK_MAIL, HOOK_THROWN};
+use crate::core::hooks::{HOOK_INBOX, HOOK_LOCK, HOOK_THROWN};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{fail, go, prepare};
@@ -228,7 +228,7 @@ pub fn run() -> Result<()> {
 #[inline(always)]
 pub fn run_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
-    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
+    if runtime.hooks() & (HOOK_INBOX | HOOK_LOCK | HOOK_THROWN) != 0 {
         (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     }
     let me = runtime.current();
@@ -327,7 +327,7 @@ pub fn run_with(budget: Budget) -> Result<RunReport> {
 
 pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     let runtime = Runtime::get();
-    if runtime.hooks() & (HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) != 0 {
+    if runtime.hooks() & (HOOK_INBOX | HOOK_LOCK | HOOK_THROWN) != 0 {
         (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     }
     let runs = &runtime.runs;

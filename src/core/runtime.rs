@@ -13,7 +13,7 @@ use crate::core::budgets::Runs;
 use crate::core::deadlines::Deadlines;
 use crate::core::extra::ErrorHandler;
 #[cfg(feature = "std")]
-use crate::core::hooks::HOOK_MAIL;
+use crate::core::hooks::HOOK_INBOX;
 use crate::core::hooks::{after, HOOK_ENDED, HOOK_LOCKED, HOOK_TRAPPED};
 use crate::core::references::Tasklet;
 use crate::core::run_queue::RunQueue;
@@ -53,7 +53,7 @@ pub struct Runtime {
     /// See [`after`].
     pub after: Cell<u32>,
     /// Which callbacks are set, what else switches have to do, and what forbids
-    /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_MAIL`] and
+    /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_INBOX`] and
     /// [`HOOK_LOCK`].
     pub hooks: AtomicU32,
     /// The C++ exception globals of this thread, or a stand-in: see [`exceptions`](crate::core::exceptions).
@@ -315,8 +315,8 @@ impl Runtime {
     /// Has another thread sent something?
     #[cfg(feature = "std")]
     #[inline(always)]
-    pub fn has_mail(&self) -> bool {
-        self.hooks() & HOOK_MAIL != 0
+    pub fn has_messages(&self) -> bool {
+        self.hooks() & HOOK_INBOX != 0
     }
 
     #[inline(always)]

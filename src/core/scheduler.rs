@@ -10,7 +10,7 @@ use crate::core::contain::{contain_as, drop_used};
 use crate::core::exceptions;
 use crate::core::extra::ErrorHandler;
 use crate::core::hooks::{
-    after, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_LOCK, HOOK_LOCKED, HOOK_MAIL,
+    after, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_INBOX, HOOK_LOCK, HOOK_LOCKED,
     HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
 };
 use crate::core::idle;
@@ -160,8 +160,8 @@ unsafe fn observed(
 /// What other threads want: the matter of whoever arrives, since here no user code
 /// may run, and nothing may wait.
 fn note(runtime: &Runtime, hooks: u32) {
-    if hooks & HOOK_MAIL != 0 {
-        runtime.later(after::MAIL);
+    if hooks & HOOK_INBOX != 0 {
+        runtime.later(after::INBOX);
     }
     if hooks & HOOK_LOCK != 0 && (runtime.above.turn_is_up)() {
         runtime.later(after::TURN);
@@ -422,7 +422,7 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
 /// used up or other threads want something.
 #[inline(always)]
 unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    if runtime.hooks() & (HOOK_BUDGET | HOOK_MAIL | HOOK_LOCK | HOOK_THROWN) == 0 {
+    if runtime.hooks() & (HOOK_BUDGET | HOOK_INBOX | HOOK_LOCK | HOOK_THROWN) == 0 {
         return sp;
     }
     // SAFETY: as the ops that call this.

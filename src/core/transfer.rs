@@ -554,9 +554,9 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
         if after & after::TURN != 0 {
             (runtime.above.turn_over)();
         }
-        if after & after::MAIL != 0 {
+        if after & after::INBOX != 0 {
             // What it throws at the running tasklet is told by the next wait: this one is over.
-            contain("what another thread asked for", runtime.above.read_mail);
+            contain("what another thread asked for", runtime.above.read_inbox);
         }
         // A test's switch: the historical order, claim after the destructors. The
         // second flag needs it, too: a spill can clobber only what still waits.

@@ -17,7 +17,7 @@ static ABOVE: Above = Above {
     ending: build::ending,
     watch_forks: build::watch_forks,
     attend: build::attend,
-    read_mail: build::read_mail,
+    read_inbox: build::read_inbox,
     turn_is_up: build::turn_is_up,
     turn_over: build::turn_over,
     pump: build::pump,
@@ -70,8 +70,8 @@ mod build {
     pub(super) use crate::thread::host_lock::{turn_is_up, turn_over};
     pub(super) use crate::wait::reactor::turn as pump;
 
-    pub(super) fn read_mail() {
-        thread::read_mail();
+    pub(super) fn read_inbox() {
+        thread::read_inbox();
     }
 }
 
@@ -93,7 +93,7 @@ mod build {
         Ok(())
     }
 
-    pub(super) fn read_mail() {}
+    pub(super) fn read_inbox() {}
 
     pub(super) fn turn_is_up() -> bool {
         false

@@ -8,7 +8,7 @@
 
 use crate::channel;
 use crate::core::contain::contain;
-use crate::core::hooks::{after, HOOK_MAIL};
+use crate::core::hooks::{after, HOOK_INBOX};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
@@ -23,9 +23,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::home::{Home, Letter, Place};
+use super::home::{Home, Message, Place};
 use super::host_lock;
-use super::inbox::StayUp;
+use super::inbox::StayAwake;
 use super::parker::Parker;
 use super::remote::{Lent, There};
 use super::sitter::Sitter;
@@ -36,7 +36,7 @@ use crate::wait::fork::forks;
 pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
     /// Messages that were taken out of the inbox and not read yet.
-    unread: RefCell<VecDeque<Letter>>,
+    unread: RefCell<VecDeque<Message>>,
     seats: RefCell<Vec<Rc<Seat>>>,
     free: RefCell<Vec<u32>>,
     /// The parker that it sleeps on.
@@ -130,7 +130,7 @@ pub fn detach(whole: bool) {
     // SAFETY: from `Rc::into_raw` in `attach`; it is taken out of `LOCAL` here, so this happens
     // once.
     let local = unsafe { Rc::from_raw(local) };
-    let letters = local.home.close();
+    let messages = local.home.close();
     for seat in local.seats.borrow().iter() {
         // A tasklet that refused to end waits for nobody any more.
         let leave = seat.leave.take();
@@ -140,7 +140,7 @@ pub fn detach(whole: bool) {
     }
     // This runs user code: destructors. A caller that waits for an answer learns that there will be
     // none.
-    drop(letters);
+    drop(messages);
     drop(local.unread.take());
     if whole {
         for loan in local.lent.take().into_values() {
@@ -217,8 +217,8 @@ pub fn existing() -> Option<Rc<Local>> {
 
 /// Reads the calling thread's inbox. Runs user code; the caller's slot must be empty. Returns how
 /// many messages there were.
-pub fn read_mail() -> usize {
-    existing().map_or(0, |local| local.read_mail())
+pub fn read_inbox() -> usize {
+    existing().map_or(0, |local| local.read_inbox())
 }
 
 /// Raises an error that a message threw at the running tasklet, which has read the message itself.
@@ -227,31 +227,31 @@ pub fn raise() -> Result<()> {
 }
 
 impl Local {
-    pub(crate) fn read_mail(&self) -> usize {
-        if !Runtime::get().has_mail() && self.unread.borrow().is_empty() {
+    pub(crate) fn read_inbox(&self) -> usize {
+        if !Runtime::get().has_messages() && self.unread.borrow().is_empty() {
             return 0;
         }
         // Twice, since a message may have posted others to this thread, and its sender expects that
         // nobody runs before them. Not for ever, since those may post again.
-        (0..2).map(|_| self.read_letters()).sum()
+        (0..2).map(|_| self.read_messages()).sum()
     }
 
     /// Reads the messages that are there.
-    fn read_letters(&self) -> usize {
-        if Runtime::get().has_mail() {
-            self.home.take_mail(&mut *self.unread.borrow_mut());
+    fn read_messages(&self) -> usize {
+        if Runtime::get().has_messages() {
+            self.home.take_messages(&mut *self.unread.borrow_mut());
         }
         let mut count = 0;
         loop {
             // The queue is not borrowed while a message is read: that may switch, and the next
             // tasklet may read on.
-            let letter = self.unread.borrow_mut().pop_front();
-            match letter {
-                Some(Letter::Wake(place)) => self.wake(place),
-                Some(Letter::Do(what)) => {
+            let message = self.unread.borrow_mut().pop_front();
+            match message {
+                Some(Message::Wake(place)) => self.wake(place),
+                Some(Message::Do(what)) => {
                     // The function may block: then the tasklet that runs next reads on.
                     if !self.unread.borrow().is_empty() {
-                        Runtime::get().later(after::MAIL);
+                        Runtime::get().later(after::INBOX);
                     }
                     // Its failures are no business of the tasklet that happens to read it.
                     contain("what another thread asked for", || {
@@ -266,12 +266,12 @@ impl Local {
 
     /// The thread is about to sleep on `parker`. `stuck`: only another attached thread will wake
     /// it. Returns how long it may sleep, if there is a limit.
-    pub(crate) fn lie_down(
+    pub(crate) fn begin_sleep(
         &self,
         stuck: bool,
         parker: &Arc<Parker>,
-    ) -> Result<Option<Duration>, StayUp> {
-        let hopes = self.home.lie_down(stuck, parker)?;
+    ) -> Result<Option<Duration>, StayAwake> {
+        let hopes = self.home.begin_sleep(stuck, parker)?;
         self.parker.get_or_init(|| parker.clone());
         if !hopes {
             self.hoped.set(0);
@@ -283,21 +283,22 @@ impl Local {
     }
 
     /// The thread has woken up. Takes its messages, which are read later.
-    pub(crate) fn get_up(&self) {
-        self.home.get_up(&mut *self.unread.borrow_mut());
+    pub(crate) fn end_sleep(&self) {
+        self.home.end_sleep(&mut *self.unread.borrow_mut());
     }
 
     /// The messages that were taken will not be read by the tasklet that took them: the next one
     /// that looks reads them.
     pub(crate) fn remind(&self) {
         if !self.unread.borrow().is_empty() {
-            Runtime::get().set_hook(HOOK_MAIL, true);
+            Runtime::get().set_hook(HOOK_INBOX, true);
         }
     }
 
     /// Is there work for the thread: messages, an event, an interrupt?
     fn is_wanted(&self) -> bool {
-        Runtime::get().has_mail() || self.parker.get().is_some_and(|parker| parker.is_notified())
+        Runtime::get().has_messages()
+            || self.parker.get().is_some_and(|parker| parker.is_notified())
     }
 
     /// May the running tasklet spin for its partner, before it blocks? Not if other tasklets can
@@ -316,7 +317,7 @@ impl Local {
 
     /// In a child process: ends the waits for workers when the thread reads its inbox next.
     pub(crate) fn forked(&self, forget: impl FnOnce() + Send + 'static) {
-        let letter = Letter::Do(Box::new(move |local: &Local| {
+        let message = Message::Do(Box::new(move |local: &Local| {
             forget();
             let seats = local.seats.borrow().clone();
             for (number, seat) in seats.iter().enumerate() {
@@ -328,7 +329,7 @@ impl Local {
                 }
             }
         }));
-        let _ = self.home.post(letter);
+        let _ = self.home.post(message);
     }
 
     /// A parking spot for one wait of the running tasklet.
@@ -490,7 +491,7 @@ impl Seated {
 
     /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
     pub fn tell(&self, called: Called) -> bool {
-        !called.0 || self.home.post(Letter::Wake(self.place)).is_ok()
+        !called.0 || self.home.post(Message::Wake(self.place)).is_ok()
     }
 
     /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, if that
@@ -533,7 +534,7 @@ impl Sitting {
     }
 
     /// For those who may end the wait of a select, which does not spin: they always send a message.
-    pub fn seated_for_letters(&self) -> Seated {
+    pub fn seated_for_messages(&self) -> Seated {
         let seated = self.seated();
         seated.sitter.sit();
         seated

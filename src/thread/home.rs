@@ -1,17 +1,17 @@
 //! What other threads may know of a thread: its *home*. It holds the thread's inbox, and its sleep.
 //!
-//! The inbox is in `mail`, the sleep in `parker`. Here is the list of all threads, and their
+//! The inbox is in `inbox`, the sleep in `parker`. Here is the list of all threads, and their
 //! number. A thread that does not use the library yet, but will, is known by the handle that is on
 //! its way to it: see [`Mark`].
 
-use crate::core::hooks::HOOK_MAIL;
+use crate::core::hooks::HOOK_INBOX;
 use crate::error::StateError;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attachment::Local;
-use super::inbox::{Census, Flag, Hold, Mailbox, StayUp};
+use super::inbox::{Census, Flag, Hold, Inbox, StayAwake};
 use super::parker::Parker;
 
 static CENSUS: Census = Census {
@@ -23,7 +23,7 @@ static STRANGERS: AtomicUsize = AtomicUsize::new(0);
 static THREADS: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
 
 /// A message to a thread.
-pub enum Letter {
+pub enum Message {
     /// The tasklet at this place has what it waited for.
     Wake(Place),
     /// A function to run there, where user code may run.
@@ -41,7 +41,7 @@ pub struct Place {
 pub struct Home {
     pub id: u64,
     pub name: Option<String>,
-    mail: Mailbox<Letter, Hooks>,
+    inbox: Inbox<Message, Hooks>,
     gone: AtomicBool,
 }
 
@@ -54,14 +54,14 @@ unsafe impl Send for Hooks {}
 
 impl Flag for Hooks {
     fn raise(&self) {
-        self.word().fetch_or(HOOK_MAIL, Ordering::Relaxed);
+        self.word().fetch_or(HOOK_INBOX, Ordering::Relaxed);
     }
 
     fn lower(&self) {
         // The flag is raised under the same lock, so none is missed. Usually there is nothing to
         // lower.
-        if self.word().load(Ordering::Relaxed) & HOOK_MAIL != 0 {
-            self.word().fetch_and(!HOOK_MAIL, Ordering::Relaxed);
+        if self.word().load(Ordering::Relaxed) & HOOK_INBOX != 0 {
+            self.word().fetch_and(!HOOK_INBOX, Ordering::Relaxed);
         }
     }
 }
@@ -84,7 +84,7 @@ impl Home {
         let home = Arc::new(Home {
             id,
             name: std::thread::current().name().map(Into::into),
-            mail: Mailbox::new(Hooks(NonNull::from(hooks)), &CENSUS),
+            inbox: Inbox::new(Hooks(NonNull::from(hooks)), &CENSUS),
             gone: AtomicBool::new(false),
         });
         threads().push(home.clone());
@@ -97,45 +97,45 @@ impl Home {
     }
 
     /// Posts a message; gives it back when the thread has ended.
-    pub fn post(&self, letter: Letter) -> Result<(), Letter> {
+    pub fn post(&self, message: Message) -> Result<(), Message> {
         // Without a look at the inbox, since a fork may have left it locked.
         if self.is_gone() {
-            return Err(letter);
+            return Err(message);
         }
-        self.mail.post(letter, &CENSUS)
+        self.inbox.post(message, &CENSUS)
     }
 
     /// Has the processor fetch the memory that a post writes to.
     pub fn fetch(&self) {
-        crate::machine::arch::fetch(&self.mail);
+        crate::machine::arch::fetch(&self.inbox);
     }
 
     /// Moves the messages out.
-    pub fn take_mail(&self, into: &mut impl Extend<Letter>) {
-        self.mail.take(into);
+    pub fn take_messages(&self, into: &mut impl Extend<Message>) {
+        self.inbox.take(into);
     }
 
     /// The thread is about to sleep on `parker`. `stuck`: only another attached thread will wake
-    /// it. Returns the same as [`Mailbox::lie_down`].
-    pub fn lie_down(&self, stuck: bool, parker: &Arc<Parker>) -> Result<bool, StayUp> {
-        self.mail
-            .lie_down(stuck, &CENSUS, parker, strangers_may_come)
+    /// it. Returns the same as [`Inbox::begin_sleep`].
+    pub fn begin_sleep(&self, stuck: bool, parker: &Arc<Parker>) -> Result<bool, StayAwake> {
+        self.inbox
+            .begin_sleep(stuck, &CENSUS, parker, strangers_may_come)
     }
 
     /// The thread has woken up, for whatever reason. Moves the messages out.
-    pub fn get_up(&self, into: &mut impl Extend<Letter>) {
-        self.mail.get_up(&CENSUS, into);
+    pub fn end_sleep(&self, into: &mut impl Extend<Message>) {
+        self.inbox.end_sleep(&CENSUS, into);
     }
 
     /// The thread ends: takes it off the list, and returns the messages that nobody will read.
-    pub fn close(&self) -> Vec<Letter> {
+    pub fn close(&self) -> Vec<Message> {
         self.gone.store(true, Ordering::Release);
-        let letters = self.mail.close();
+        let messages = self.inbox.close();
         threads().retain(|home| home.id != self.id);
         if CENSUS.leave() {
             look_again();
         }
-        letters
+        messages
     }
 }
 
@@ -143,7 +143,7 @@ impl Home {
 pub struct Held {
     threads: MutexGuard<'static, Vec<Arc<Home>>>,
     /// Declared before `mine`, from which it borrows, so that it is dropped first.
-    _mailbox: Option<Hold<'static, Letter, Hooks>>,
+    _inbox: Option<Hold<'static, Message, Hooks>>,
     mine: Option<Arc<Home>>,
 }
 
@@ -152,14 +152,14 @@ pub fn hold() -> Held {
     let mine = super::existing().map(|local| local.home.clone());
     // SAFETY: `Held` keeps the home and drops the guard first, and the home lies in the heap; so
     // the guard does not outlive what it borrows.
-    let mailbox = mine.as_ref().map(|home| unsafe {
-        std::mem::transmute::<Hold<'_, Letter, Hooks>, Hold<'static, Letter, Hooks>>(
-            home.mail.hold(),
+    let inbox = mine.as_ref().map(|home| unsafe {
+        std::mem::transmute::<Hold<'_, Message, Hooks>, Hold<'static, Message, Hooks>>(
+            home.inbox.hold(),
         )
     });
     Held {
         threads,
-        _mailbox: mailbox,
+        _inbox: inbox,
         mine,
     }
 }
@@ -250,7 +250,7 @@ fn counted_threads() -> Option<&'static AtomicU32> {
 /// All threads may be stuck now: wakes the first stuck one, which finds out.
 fn look_again() {
     for home in all() {
-        if home.mail.nudge(&CENSUS) {
+        if home.inbox.nudge(&CENSUS) {
             return;
         }
     }

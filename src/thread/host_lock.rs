@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::home::{self, Letter};
+use super::home::{self, Message};
 
 /// When the owner's turn is up, if another thread waits. The limit that is reached first counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -302,7 +302,7 @@ impl HostLock {
         for home in home::all() {
             if home.id != me {
                 // A thread that has ended meanwhile has nothing to join.
-                let _ = home.post(Letter::Do(Box::new(|_| attached())));
+                let _ = home.post(Message::Do(Box::new(|_| attached())));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 //!   another thread                             the thread itself
 //!   post(message): under the lock, appends     at its next switch or pump: take()
 //!      awake?  raises the flag ──────────────►
-//!      asleep? notifies its parker ──────────► wakes up: get_up()
+//!      asleep? notifies its parker ──────────► wakes up: end_sleep()
 //! ```
 //!
 //! A message to a thread that is awake costs no system call. A thread goes to sleep under the lock,
@@ -43,28 +43,28 @@ pub trait Flag {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rest {
-    Up,
+enum Activity {
+    Awake,
     /// Asleep: a socket, a timer or an event may wake it as well.
-    Down,
+    Asleep,
     /// Asleep: only another attached thread can wake it.
     Stuck,
 }
 
 /// The reason why a thread does not go to sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StayUp {
+pub enum StayAwake {
     /// There are messages.
-    Mail,
+    Messages,
     /// No thread would be left that can run.
     Deadlock,
 }
 
-pub struct Mailbox<L, F> {
+pub struct Inbox<L, F> {
     state: Mutex<State<L, F>>,
 }
 
-/// See [`Mailbox::hold`].
+/// See [`Inbox::hold`].
 pub struct Hold<'a, L, F>(#[allow(dead_code)] MutexGuard<'a, State<L, F>>);
 
 struct State<L, F> {
@@ -72,23 +72,23 @@ struct State<L, F> {
     /// the lock.
     first: Option<L>,
     /// The messages behind it.
-    letters: Vec<L>,
-    rest: Rest,
+    messages: Vec<L>,
+    activity: Activity,
     /// Set when the thread goes to sleep for the first time.
     parker: Option<Arc<Parker>>,
     /// `None`: the thread has ended.
     flag: Option<F>,
 }
 
-impl<L, F: Flag> Mailbox<L, F> {
+impl<L, F: Flag> Inbox<L, F> {
     /// The inbox of a thread that is awake, and counted as such.
-    pub fn new(flag: F, census: &Census) -> Mailbox<L, F> {
+    pub fn new(flag: F, census: &Census) -> Inbox<L, F> {
         census.join();
-        Mailbox {
+        Inbox {
             state: Mutex::new(State {
                 first: None,
-                letters: Vec::new(),
-                rest: Rest::Up,
+                messages: Vec::new(),
+                activity: Activity::Awake,
                 parker: None,
                 flag: Some(flag),
             }),
@@ -101,17 +101,17 @@ impl<L, F: Flag> Mailbox<L, F> {
     }
 
     /// Posts a message; gives it back when the thread has ended.
-    pub fn post(&self, letter: L, census: &Census) -> Result<(), L> {
+    pub fn post(&self, message: L, census: &Census) -> Result<(), L> {
         let parker = {
             let mut state = self.state();
             match &state.flag {
                 // A thread that wakes up takes its messages without being told.
-                Some(flag) if state.rest == Rest::Up => flag.raise(),
+                Some(flag) if state.activity == Activity::Awake => flag.raise(),
                 Some(_) => {}
-                None => return Err(letter),
+                None => return Err(message),
             }
-            state.push(letter);
-            state.rouse(census)
+            state.push(message);
+            state.wake(census)
         };
         // The lock is not held here, since the owner wakes up and takes it.
         if let Some(parker) = parker {
@@ -124,10 +124,10 @@ impl<L, F: Flag> Mailbox<L, F> {
     pub fn nudge(&self, census: &Census) -> bool {
         let parker = {
             let mut state = self.state();
-            if state.rest != Rest::Stuck {
+            if state.activity != Activity::Stuck {
                 return false;
             }
-            state.rouse(census)
+            state.wake(census)
         };
         if let Some(parker) = parker {
             parker.notify();
@@ -149,19 +149,19 @@ impl<L, F: Flag> Mailbox<L, F> {
     /// attached thread will do so. `hope` says whether a thread may come that is not counted.
     /// Returns whether that is the only hope: then nobody may notify it, and the thread has to look
     /// again.
-    pub fn lie_down(
+    pub fn begin_sleep(
         &self,
         stuck: bool,
         census: &Census,
         parker: &Arc<Parker>,
         hope: impl Fn() -> bool,
-    ) -> Result<bool, StayUp> {
+    ) -> Result<bool, StayAwake> {
         // A switch of the tests that breaks this: it looks before it takes the lock, so a message
         // in between is overlooked.
         let early = cfg!(hsw_bug_early_look).then(|| self.state().first.is_none());
         let mut state = self.state();
         if !early.unwrap_or(state.first.is_none()) {
-            return Err(StayUp::Mail);
+            return Err(StayAwake::Messages);
         }
         let mut hopes = false;
         while stuck && census.leave() {
@@ -170,20 +170,24 @@ impl<L, F: Flag> Mailbox<L, F> {
                 break;
             }
             if census.join() {
-                return Err(StayUp::Deadlock);
+                return Err(StayAwake::Deadlock);
             }
             // A thread that was not counted has attached while we asked: it is counted now, and can
             // run.
         }
         state.parker.get_or_insert_with(|| parker.clone());
-        state.rest = if stuck { Rest::Stuck } else { Rest::Down };
+        state.activity = if stuck {
+            Activity::Stuck
+        } else {
+            Activity::Asleep
+        };
         Ok(hopes)
     }
 
     /// The thread has woken up, for whatever reason; moves the messages out.
-    pub fn get_up(&self, census: &Census, into: &mut impl Extend<L>) {
+    pub fn end_sleep(&self, census: &Census, into: &mut impl Extend<L>) {
         let mut state = self.state();
-        state.stand(census);
+        state.mark_awake(census);
         state.take(into);
     }
 
@@ -191,7 +195,7 @@ impl<L, F: Flag> Mailbox<L, F> {
     /// nobody will read.
     pub fn close(&self) -> Vec<L> {
         let mut state = self.state();
-        debug_assert!(state.rest == Rest::Up);
+        debug_assert!(state.activity == Activity::Awake);
         state.parker = None;
         let mut left = Vec::new();
         state.take(&mut left);
@@ -202,28 +206,28 @@ impl<L, F: Flag> Mailbox<L, F> {
 
 impl<L, F: Flag> State<L, F> {
     /// The thread is awake, and counts as such. Returns whether it was not.
-    fn stand(&mut self, census: &Census) -> bool {
-        let before = std::mem::replace(&mut self.rest, Rest::Up);
-        if before == Rest::Stuck {
+    fn mark_awake(&mut self, census: &Census) -> bool {
+        let before = std::mem::replace(&mut self.activity, Activity::Awake);
+        if before == Activity::Stuck {
             census.join();
         }
-        before != Rest::Up
+        before != Activity::Awake
     }
 
-    /// As [`stand`](State::stand); returns the parker to notify if the thread was asleep.
-    fn rouse(&mut self, census: &Census) -> Option<Arc<Parker>> {
-        if self.stand(census) {
+    /// As [`mark_awake`](State::mark_awake); returns the parker to notify if the thread was asleep.
+    fn wake(&mut self, census: &Census) -> Option<Arc<Parker>> {
+        if self.mark_awake(census) {
             self.parker.clone()
         } else {
             None
         }
     }
 
-    fn push(&mut self, letter: L) {
+    fn push(&mut self, message: L) {
         if self.first.is_none() {
-            self.first = Some(letter);
+            self.first = Some(message);
         } else {
-            self.letters.push(letter);
+            self.messages.push(message);
         }
     }
 
@@ -232,6 +236,6 @@ impl<L, F: Flag> State<L, F> {
             flag.lower();
         }
         into.extend(self.first.take());
-        into.extend(self.letters.drain(..));
+        into.extend(self.messages.drain(..));
     }
 }

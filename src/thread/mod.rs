@@ -36,11 +36,11 @@ mod spin;
 mod unstarted;
 
 pub(crate) use attachment::{
-    attach, detach, existing, local, raise, read_mail, set_free, Leave, Local, Seated, Sitting,
+    attach, detach, existing, local, raise, read_inbox, set_free, Leave, Local, Seated, Sitting,
 };
 pub use channel::Channel;
 pub use host_lock::{allow_threads, HostLock};
-use inbox::StayUp;
+use inbox::StayAwake;
 pub(crate) use remote::info_or;
 pub use remote::{info, threads, Info, Remote};
 pub(crate) use spin::Pace;
@@ -49,8 +49,8 @@ pub(crate) use spin::Pace;
 /// an error that one of them threw at it.
 pub(crate) fn attend(runtime: &Runtime) -> Result<()> {
     host_lock::offer(runtime);
-    if runtime.has_mail() {
-        read_mail();
+    if runtime.has_messages() {
+        read_inbox();
     }
     raise()
 }
@@ -69,7 +69,7 @@ pub(crate) fn is_waiting() -> bool {
 /// What the reactor asks about other threads.
 pub(crate) static COMPANY: Company = Company {
     may_pump,
-    read_messages: read_mail,
+    read_messages: read_inbox,
     fall_asleep,
     wake_up,
     is_known,
@@ -84,16 +84,16 @@ fn may_pump(runtime: &Runtime) -> Result<()> {
 
 fn fall_asleep(stuck: bool, parker: &Arc<Parker>) -> Result<(Option<Duration>, bool), Stay> {
     let local = existing().ok_or(Stay::Alone)?;
-    let limit = local.lie_down(stuck, parker).map_err(|up| match up {
-        StayUp::Mail => Stay::Messages,
-        StayUp::Deadlock => Stay::Deadlock,
+    let limit = local.begin_sleep(stuck, parker).map_err(|up| match up {
+        StayAwake::Messages => Stay::Messages,
+        StayAwake::Deadlock => Stay::Deadlock,
     })?;
     Ok((limit, host_lock::give_up()))
 }
 
 fn wake_up(away: bool) {
     if let Some(local) = existing() {
-        local.get_up();
+        local.end_sleep();
         // The pump unwinds, and will not read the messages.
         if std::thread::panicking() {
             local.remind();

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attachment::{local, Local};
 use super::channel::Channel;
-use super::home::{self, Home, Letter, Mark};
+use super::home::{self, Home, Mark, Message};
 use super::unstarted::Unstarted;
 
 /// The threads that use the library, in the order they came, by their [ids](crate::thread_id).
@@ -101,7 +101,7 @@ fn ask<R: Send + 'static>(
                 .map_err(|panic| Error::Panicked(Thrown::panic(panic))),
         );
     };
-    let answer = channel.receive_after(|| match home.post(Letter::Do(Box::new(call))) {
+    let answer = channel.receive_after(|| match home.post(Message::Do(Box::new(call))) {
         Ok(()) => Ok(()),
         Err(_unread) => Err(StateError::NoThread.into()),
     })?;
@@ -241,7 +241,7 @@ impl Drop for Lent {
         if let State::At(There { home, key, .. }) = state {
             let key = *key;
             // If the thread is gone, it has taken the tasklet back already.
-            let _ = home.post(Letter::Do(Box::new(move |local| local.take_back(key))));
+            let _ = home.post(Message::Do(Box::new(move |local| local.take_back(key))));
         }
     }
 }
@@ -566,12 +566,12 @@ impl Remote {
     ) -> Result<()> {
         self.mark_used();
         let There { home, key, .. } = self.lent.there().ok_or(StateError::NoThread)?;
-        let letter = Letter::Do(Box::new(move |local| {
+        let message = Message::Do(Box::new(move |local| {
             if let Some(Err(error)) = local.lent(key).map(|tasklet| operation(&tasklet)) {
                 log::debug!("a {what} that another thread asked for: {error}");
             }
         }));
-        home.post(letter)
+        home.post(message)
             .map_err(|_unread| StateError::NoThread.into())
     }
 }

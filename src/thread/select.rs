@@ -15,9 +15,9 @@
 //!
 //! **End.** Who meets one of the waits, or of the stand-ins, must have the
 //! [claim](crate::channel::claim). A partner on another thread moves the value under its channel's
-//! lock and sends a letter to the seat; read, that meets the case's stand-in, which is in no queue,
-//! as a local partner would. So the select waits like any other. When it goes on it leaves all
-//! queues; with each lock it takes for that it knows what was handed over there.
+//! lock and sends a message to the seat; read, that meets the case's stand-in, which is in no
+//! queue, as a local partner would. So the select waits like any other. When it goes on it leaves
+//! all queues; with each lock it takes for that it knows what was handed over there.
 //!
 //! No code of a user runs under the locks.
 
@@ -345,7 +345,7 @@ impl<'a> Attempt<'a> {
         let sitting = self.local.sit_down();
         let joint = Arc::new(Joint {
             claim: Claim::new(),
-            seated: sitting.seated_for_letters(),
+            seated: sitting.seated_for_messages(),
         });
         let mut stand_ins = StandIns::new(self.runtime, self.me, cases);
         // SAFETY: the claim is a part of `joint`.

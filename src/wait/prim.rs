@@ -1,5 +1,5 @@
 //! The primitives of the protocols between threads. The modules of these protocols (`parker`,
-//! `mail`, `sitter`, `meeting`) use nothing else, so that `models/` can run the same source with
+//! `inbox`, `sitter`, `meeting`) use nothing else, so that `models/` can run the same source with
 //! primitives that try all orders.
 
 pub use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};

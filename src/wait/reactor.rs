@@ -268,7 +268,7 @@ impl Reactor {
         self.outstanding.get() == 0
             && !self.events.is_promised()
             && !self.has_work()
-            && !Runtime::get().has_mail()
+            && !Runtime::get().has_messages()
             && Runtime::get().deadlines.rest().is_none()
     }
 
@@ -410,22 +410,26 @@ impl Reactor {
     /// `timeout` (`None`: no limit), and not at all when there was something to do or tasklets are
     /// runnable. Returns how much was done: events run plus waits ended.
     pub fn pump(&self, timeout: Option<Duration>) -> Result<usize> {
-        Ok(self.pump_and_rest(timeout, Sake::Own)?)
+        Ok(self.pump_and_sleep(timeout, Sake::Own)?)
     }
 
     /// As [`pump`](Self::pump) without a limit, for a wait that something on this thread will end.
     /// It does not sleep when the wait is `over`, nor when nothing is left that could end it.
     pub fn pump_until(&self, over: &dyn Fn() -> bool) -> Result<usize> {
-        Ok(self.pump_and_rest(None, Sake::Wait(over))?)
+        Ok(self.pump_and_sleep(None, Sake::Wait(over))?)
     }
 
     /// As [`pump_until`](Self::pump_until), for a wait that only other threads of the library can
     /// end. Errors: also `Deadlock`, when none of them can run.
     pub fn pump_for_threads(&self, over: &dyn Fn() -> bool) -> Result<usize, PumpError> {
-        self.pump_and_rest(None, Sake::Threads(over))
+        self.pump_and_sleep(None, Sake::Threads(over))
     }
 
-    fn pump_and_rest(&self, timeout: Option<Duration>, sake: Sake<'_>) -> Result<usize, PumpError> {
+    fn pump_and_sleep(
+        &self,
+        timeout: Option<Duration>,
+        sake: Sake<'_>,
+    ) -> Result<usize, PumpError> {
         // We are called from a backend, or from something that it calls: the thread counts as
         // asleep.
         if self.polling.get() {
@@ -482,13 +486,13 @@ impl Reactor {
         // The thread counts as asleep from here on; whoever sends something to it notifies its
         // parker.
         let parker = self.events.parker();
-        let rest = Rest::begin(&mut timeout, parker, stuck)?;
+        let asleep = Asleep::begin(&mut timeout, parker, stuck)?;
         let waits = timeout != Some(Duration::ZERO);
         if alone && !self.foreign.get() {
             if waits {
                 parker.sleep(timeout);
             }
-            drop(rest);
+            drop(asleep);
             return Ok(self.take_in());
         }
         if waits && !parker.begin_poll() {
@@ -514,7 +518,7 @@ impl Reactor {
         if waits || signalled {
             parker.end_poll(signalled);
         }
-        drop(rest);
+        drop(asleep);
         let mut done = self.take_in();
         if answer.is_ok() {
             waiters.retain(|(entry, waiter)| waiter.wake_by(fds[*entry].revents).is_some());
@@ -688,21 +692,21 @@ impl Drop for Polling<'_> {
 
 /// While this exists, the thread counts as asleep, and has given its host lock up. When it is
 /// dropped, the thread's inbox has been taken, and can be read.
-struct Rest {
+struct Asleep {
     sleeps: bool,
     /// Has the thread given its host lock up?
     away: bool,
 }
 
-impl Rest {
+impl Asleep {
     /// Puts the thread to sleep, unless there are messages: then `timeout` becomes zero. `stuck`:
     /// can only other threads of the library wake it?
     fn begin(
         timeout: &mut Option<Duration>,
         parker: &Arc<Parker>,
         stuck: bool,
-    ) -> Result<Rest, PumpError> {
-        let mut rest = Rest {
+    ) -> Result<Asleep, PumpError> {
+        let mut rest = Asleep {
             sleeps: false,
             away: false,
         };
@@ -726,7 +730,7 @@ impl Rest {
     }
 }
 
-impl Drop for Rest {
+impl Drop for Asleep {
     fn drop(&mut self) {
         if self.sleeps {
             (company().wake_up)(self.away);
@@ -835,7 +839,7 @@ pub fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
     let reactor = Reactor::existing();
     let reactor = reactor.as_ref();
     let has_work = || {
-        runtime.has_mail()
+        runtime.has_messages()
             || runtime.deadlines.rest().is_some()
             || reactor.is_some_and(|reactor| reactor.has_work())
     };

@@ -234,7 +234,7 @@ pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
 /// that ends, and one look at the clock if there are any.
 pub fn fire_due() -> usize {
     let runtime = Runtime::get();
-    (runtime.above.read_mail)();
+    (runtime.above.read_inbox)();
     runtime.deadlines.fire(runtime)
 }
 
