@@ -121,6 +121,7 @@ pub unsafe fn exchange(
 /// `entry` is readable until the newborn has started.
 /// `body` is aligned to `STACK_ALIGN` and `NEWBORN` bytes below
 /// `body + delta` are writable.
+#[inline(never)] // long, and without a frame: one for all that spawn
 pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: usize) -> usize {
     let root = body - ROOT_FRAME;
     let sp = root - SAVE_AREA;
