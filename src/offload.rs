@@ -30,7 +30,7 @@ use crate::core::runtime::Runtime;
 use crate::core::thrown;
 use crate::error::WaitError;
 use crate::event::Poster;
-use crate::thread::{self as threads, allow_threads, host_lock, Pace, Seated};
+use crate::thread::{self as threads, allow_threads, host_lock, Pace, Waker};
 use crate::wait::reactor::Reactor;
 use crate::{Error, Result, Thrown};
 use std::any::Any;
@@ -269,9 +269,9 @@ where
         // A time beyond the range of the clock is no limit.
         let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
         let local = threads::local().map_err(WaitError::own)?;
-        let sitting = local.sit_down();
+        let parking = local.take_spot();
         let job = Arc::new(Asked {
-            seated: sitting.seated(),
+            waker: parking.waker(),
             stage: Mutex::new(Stage {
                 f: Some(self.f),
                 end: End::Open,
@@ -298,9 +298,9 @@ where
                 pool.hurry();
             }
         };
-        let late = match sitting.wait_for_call(&job.seated, deadline, unanswered, lost_in_a_fork) {
+        let late = match parking.wait_for_call(&job.waker, deadline, unanswered, lost_in_a_fork) {
             Ok(_) => WaitError::own(Error::Timeout),
-            Err(WaitError::Thrown(error)) if job.seated.is_called() => {
+            Err(WaitError::Thrown(error)) if job.waker.is_over() => {
                 thrown::put_off(error)?;
                 WaitError::own(Error::Timeout)
             }
@@ -309,7 +309,7 @@ where
             // and the outcome may be there.
             Err(hindered) => hindered,
         };
-        if sitting.is_orphan() {
+        if parking.is_orphan() {
             // There will be no outcome.
             drop(waiting.on_abandoned.take());
         }
@@ -344,7 +344,7 @@ impl From<Failure> for Error {
 
 /// A call under way: the state that the waiting tasklet and the worker share.
 struct Asked<F, R> {
-    seated: Seated,
+    waker: Waker,
     stage: Mutex<Stage<F, R>>,
 }
 
@@ -418,7 +418,7 @@ where
                 stage.end = End::Done(outcome);
                 drop(stage);
                 soon();
-                if !self.seated.tell(self.seated.call()) {
+                if !self.waker.tell(self.waker.end()) {
                     let lost = std::mem::replace(&mut self.stage().end, End::Over);
                     warn_of_loss();
                     drop(lost);

@@ -25,9 +25,9 @@ mod meeting;
 #[path = "../../src/wait/parker.rs"]
 mod parker;
 mod prim;
-#[path = "../../src/thread/sitter.rs"]
-mod sitter;
 #[path = "../../src/ffi/slot.rs"]
 mod slot;
+#[path = "../../src/thread/wait_state.rs"]
+mod wait_state;
 
 mod tests;

@@ -5,8 +5,8 @@ use crate::inbox::{Census, Flag, Inbox, StayAwake};
 use crate::meeting::{Meeting, Sent, Waiting};
 use crate::parker::Parker;
 use crate::prim::{Arc, AtomicUsize, Mutex, Ordering, Signal};
-use crate::sitter::Sitter;
 use crate::slot::Slot;
+use crate::wait_state::WaitState;
 use loom::cell::UnsafeCell;
 use loom::sync::Condvar;
 use loom::thread;
@@ -190,32 +190,32 @@ fn a_deadlock_is_found_by_one_and_only_when_nobody_can_run() {
 /// A tasklet's wait: it spins, then parks and sleeps until a message comes. It goes on with what
 /// was written before the end of the wait, and no message is sent to a tasklet that was not parked.
 #[test]
-fn who_is_called_goes_on_whether_it_looked_or_sat() {
+fn a_wait_that_is_ended_goes_on_whether_it_spun_or_parked() {
     explore(|| {
         let census = Arc::new(census());
         let home = Arc::new(Home::new(&census));
-        let wait = Arc::new((Sitter::new(), Mutex::new(None)));
+        let wait = Arc::new((WaitState::new(), Mutex::new(None)));
         let (there, all, its) = (home.clone(), census.clone(), wait.clone());
         let partner = thread::spawn(move || {
             *its.1.lock().unwrap() = Some(7);
-            let sits = its.0.call();
-            if sits {
+            let parked = its.0.end();
+            if parked {
                 there.inbox.post(1, &all).unwrap();
             }
-            sits
+            parked
         });
         let mut got = Vec::new();
-        let mut sat = false;
-        if !wait.0.is_called() {
-            sat = wait.0.sit();
+        let mut parked = false;
+        if !wait.0.is_over() {
+            parked = wait.0.park();
             // It is blocked: only a message makes it runnable.
-            while sat && got.is_empty() {
+            while parked && got.is_empty() {
                 home.pump(&census, false, false, &mut got).unwrap();
             }
         }
-        assert!(wait.0.is_called());
+        assert!(wait.0.is_over());
         assert_eq!(wait.1.lock().unwrap().take(), Some(7));
-        assert_eq!(partner.join().unwrap(), sat);
+        assert_eq!(partner.join().unwrap(), parked);
     });
 }
 

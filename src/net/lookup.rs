@@ -22,7 +22,7 @@
 
 use super::tcp::{same, Failure};
 use crate::error::WaitError;
-use crate::thread::{self as threads, allow_threads, host_lock, Seated};
+use crate::thread::{self as threads, allow_threads, host_lock, Waker};
 use crate::wait::reactor::Reactor;
 use crate::{Error, Result};
 use std::any::Any;
@@ -134,10 +134,10 @@ pub(super) fn waiting(
         return Err(WaitError::Hindered(Error::BlockTrap).into());
     }
     let reactor = Reactor::current().map_err(WaitError::Hindered)?;
-    let sitting = threads::local().map_err(WaitError::Hindered)?.sit_down();
-    let seated = Arc::new(sitting.seated());
-    let asked = Asked::new(host, Some(seated.clone()), Some(reactor))?;
-    let late = match sitting.wait(&seated, false, until, || None) {
+    let parking = threads::local().map_err(WaitError::Hindered)?.take_spot();
+    let waker = Arc::new(parking.waker());
+    let asked = Asked::new(host, Some(waker.clone()), Some(reactor))?;
+    let late = match parking.wait(&waker, false, until, || None) {
         Err(WaitError::Thrown(error)) => return Err(WaitError::Thrown(error).into()),
         Err(hindered) => hindered,
         Ok(_) => WaitError::Hindered(Error::Timeout),
@@ -232,7 +232,7 @@ struct Open {
 /// One who waits for an answer, and the place for the answer. A tasklet has a parking spot; a
 /// thread has none.
 struct Waiting {
-    seated: Option<Arc<Seated>>,
+    waker: Option<Arc<Waker>>,
     answer: Slot,
 }
 
@@ -350,7 +350,7 @@ struct Asked {
 impl Asked {
     fn new(
         host: &str,
-        seated: Option<Arc<Seated>>,
+        waker: Option<Arc<Waker>>,
         reactor: Option<Rc<Reactor>>,
     ) -> io::Result<Asked> {
         if WORKS.get() {
@@ -364,7 +364,7 @@ impl Asked {
         let number = state.number();
         let answer = Slot::default();
         let waiting = Waiting {
-            seated,
+            waker,
             answer: answer.clone(),
         };
         if let Some(open) = state.open.get_mut(&name) {
@@ -537,8 +537,8 @@ fn told(name: &Arc<str>, answer: Answer) {
     }
     drop(state);
     LOOKUPS.answered.notify_all();
-    for seated in open.waiting.into_values().filter_map(|waits| waits.seated) {
+    for waker in open.waiting.into_values().filter_map(|waits| waits.waker) {
         // `false` would mean that the thread is gone, and nobody waits.
-        let _ = seated.tell(seated.call());
+        let _ = waker.tell(waker.end());
     }
 }

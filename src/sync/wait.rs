@@ -17,7 +17,7 @@
 use crate::core::thrown;
 use crate::error::WaitError;
 use crate::machine::arch::fetch;
-use crate::thread::{self, Seated, Sitting};
+use crate::thread::{self, Parking, Waker};
 use crate::wait::parker::Parker;
 use crate::wait::reactor::Reactor;
 use crate::Error;
@@ -66,7 +66,7 @@ pub(super) struct Waiter {
     /// Set when a condition has notified the waiter: the waiters with lower tickets were waiting
     /// then.
     pub bound: AtomicU64,
-    seated: Seated,
+    waker: Waker,
     /// The parker of the waiter's thread, to be fetched into the cache early.
     parker: Arc<Parker>,
 }
@@ -84,7 +84,7 @@ impl Waiter {
     pub fn set_answer(&self, answer: Answer) {
         // The caller wakes the waiter next. Another processor wrote last to the memory that this
         // needs, so all of it is fetched at once, while there is something else to do.
-        self.seated.fetch();
+        self.waker.fetch();
         fetch(&*self.parker);
         self.answer.store(answer as u8, Ordering::Release);
     }
@@ -92,7 +92,7 @@ impl Waiter {
     /// Makes an answered waiter runnable. To be called without any mutex. False: its thread is
     /// gone, and the waiter with it.
     pub fn wake(&self) -> bool {
-        self.seated.wake(self.seated.call())
+        self.waker.wake(self.waker.end())
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The waiting tasklet's side of a wait.
 pub(super) struct Wait {
     waiter: Arc<Waiter>,
-    sitting: Sitting,
+    parking: Parking,
     deadline: Option<Instant>,
     reactor: Rc<Reactor>,
 }
@@ -147,18 +147,18 @@ impl Wait {
         }
         let reactor = Reactor::current().map_err(WaitError::own)?;
         let local = thread::local().map_err(WaitError::own)?;
-        let sitting = local.sit_down();
+        let parking = local.take_spot();
         // Another thread may end the wait: a loop with such a wait is not idle.
         reactor.count_outstanding(1);
         let waiter = Arc::new(Waiter {
             answer: AtomicU8::new(Answer::None as u8),
             bound: AtomicU64::new(0),
-            seated: sitting.seated(),
+            waker: parking.waker(),
             parker: reactor.events().parker().clone(),
         });
         Ok(Wait {
             waiter,
-            sitting,
+            parking,
             deadline: match until {
                 Until::Moment(at) => Some(at),
                 _ => None,
@@ -174,7 +174,7 @@ impl Wait {
     /// Blocks until somebody answers and wakes the waiter (true) or the time is up (false). Errors:
     /// an error that was thrown at the tasklet meanwhile, or one that makes a pump fail.
     pub fn block(&self) -> Result<bool, WaitError> {
-        self.sitting.look(&self.waiter.seated);
+        self.parking.look(&self.waiter.waker);
         self.block_until(self.deadline)
     }
 
@@ -184,8 +184,8 @@ impl Wait {
     }
 
     fn block_until(&self, deadline: Option<Instant>) -> Result<bool, WaitError> {
-        let seated = &self.waiter.seated;
-        match self.sitting.wait(seated, false, deadline, || None) {
+        let waker = &self.waiter.waker;
+        match self.parking.wait(waker, false, deadline, || None) {
             // The waiter has what it waited for, or knows that it never will: it takes that first.
             Err(WaitError::Thrown(error)) if self.waiter.answer() != Answer::None => {
                 thrown::put_off(error).map(|()| true)

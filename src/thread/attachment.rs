@@ -28,16 +28,16 @@ use super::host_lock;
 use super::inbox::StayAwake;
 use super::parker::Parker;
 use super::remote::{Lent, There};
-use super::sitter::Sitter;
 use super::spin::Pace;
 use super::unstarted::Unstarted;
+use super::wait_state::WaitState;
 use crate::wait::fork::forks;
 
 pub(crate) struct Local {
     pub(crate) home: Arc<Home>,
     /// Messages that were taken out of the inbox and not read yet.
     unread: RefCell<VecDeque<Message>>,
-    seats: RefCell<Vec<Rc<Seat>>>,
+    spots: RefCell<Vec<Rc<Spot>>>,
     free: RefCell<Vec<u32>>,
     /// The parker that it sleeps on.
     parker: OnceCell<Arc<Parker>>,
@@ -67,7 +67,7 @@ struct Loan {
 /// Ends the wait of a select, given its first stand-in: see `select::called`.
 pub(super) type Ends = unsafe fn(*mut Task) -> bool;
 
-struct Seat {
+struct Spot {
     channel: Channel<()>,
     turn: Cell<u32>,
     /// The tasklet that has the spot: blocked on the channel, or in a select.
@@ -83,7 +83,7 @@ struct Seat {
     leave: RefCell<Option<Arc<dyn Leave>>>,
 }
 
-impl Seat {
+impl Spot {
     /// Does it wait for a worker of the parent process?
     fn is_orphan(&self) -> bool {
         self.calls.get().is_some_and(|(of, _)| of != forks())
@@ -108,7 +108,7 @@ pub fn attach(runtime: &Runtime) {
     let local = Rc::new(Local {
         home,
         unread: RefCell::default(),
-        seats: RefCell::default(),
+        spots: RefCell::default(),
         free: RefCell::default(),
         parker: OnceCell::new(),
         pace: Pace::new(runtime.settings.spin),
@@ -131,9 +131,9 @@ pub fn detach(whole: bool) {
     // once.
     let local = unsafe { Rc::from_raw(local) };
     let messages = local.home.close();
-    for seat in local.seats.borrow().iter() {
+    for spot in local.spots.borrow().iter() {
         // A tasklet that refused to end waits for nobody any more.
-        let leave = seat.leave.take();
+        let leave = spot.leave.take();
         if let Some(wait) = leave {
             wait.leave();
         }
@@ -319,12 +319,12 @@ impl Local {
     pub(crate) fn forked(&self, forget: impl FnOnce() + Send + 'static) {
         let message = Message::Do(Box::new(move |local: &Local| {
             forget();
-            let seats = local.seats.borrow().clone();
-            for (number, seat) in seats.iter().enumerate() {
-                if seat.is_orphan() {
+            let spots = local.spots.borrow().clone();
+            for (number, spot) in spots.iter().enumerate() {
+                if spot.is_orphan() {
                     local.wake(Place {
-                        seat: number as u32,
-                        turn: seat.turn.get(),
+                        spot: number as u32,
+                        turn: spot.turn.get(),
                     });
                 }
             }
@@ -333,11 +333,11 @@ impl Local {
     }
 
     /// A parking spot for one wait of the running tasklet.
-    pub(crate) fn sit_down(self: &Rc<Self>) -> Sitting {
+    pub(crate) fn take_spot(self: &Rc<Self>) -> Parking {
         let free = self.free.borrow_mut().pop();
         let number = free.unwrap_or_else(|| {
-            let mut seats = self.seats.borrow_mut();
-            seats.push(Rc::new(Seat {
+            let mut spots = self.spots.borrow_mut();
+            spots.push(Rc::new(Spot {
                 channel: Channel::private(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
@@ -346,23 +346,23 @@ impl Local {
                 calls: Cell::new(None),
                 leave: RefCell::default(),
             }));
-            (seats.len() - 1) as u32
+            (spots.len() - 1) as u32
         });
-        let seat = self.seats.borrow()[number as usize].clone();
-        seat.task.set(Runtime::get().current());
-        Sitting {
+        let spot = self.spots.borrow()[number as usize].clone();
+        spot.task.set(Runtime::get().current());
+        Parking {
             local: self.clone(),
             place: Place {
-                seat: number,
-                turn: seat.turn.get(),
+                spot: number,
+                turn: spot.turn.get(),
             },
-            seat,
+            spot,
         }
     }
 
     /// How many tasklets wait for other threads.
     pub(crate) fn waiting(&self) -> usize {
-        self.seats.borrow().len() - self.free.borrow().len()
+        self.spots.borrow().len() - self.free.borrow().len()
     }
 
     /// How many tasklets other threads may refer to.
@@ -372,33 +372,33 @@ impl Local {
 
     /// Makes the tasklet at `place` runnable, if it still waits there. Returns whether it does.
     pub(crate) fn wake_up(&self, place: Place, next: bool) -> bool {
-        let seats = self.seats.borrow();
-        let Some(seat) = seats.get(place.seat as usize).cloned() else {
+        let spots = self.spots.borrow();
+        let Some(spot) = spots.get(place.spot as usize).cloned() else {
             return false;
         };
-        drop(seats);
-        if seat.turn.get() != place.turn {
+        drop(spots);
+        if spot.turn.get() != place.turn {
             return false;
         }
-        let waiter = seat.waiter.borrow().clone();
+        let waiter = spot.waiter.borrow().clone();
         if let Some(waiter) = waiter {
             if let Ok(reactor) = Reactor::current() {
                 reactor.wake(&waiter, Wake::Ready);
             }
             return false;
         }
-        let task = seat.task.get();
+        let task = spot.task.get();
         let runtime = Runtime::get();
         // SAFETY: the tasklet that has the spot is a live task of this thread: it gives the spot
         // back before its frames end. If it is blocked on the spot's channel, the channel's
         // reference moves to the run queue. The stand-ins of a select live as long as the spot
         // knows of them.
         unsafe {
-            if let Some((first, called)) = seat.select.get() {
-                if !called(first) {
+            if let Some((first, ended)) = spot.select.get() {
+                if !ended(first) {
                     return false;
                 }
-            } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != seat.channel.id() {
+            } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != spot.channel.id() {
                 return false;
             } else {
                 channel::unlink(task);
@@ -458,25 +458,25 @@ impl Local {
 }
 
 /// What any thread needs to end a wait: the state of the wait, and where its tasklet is parked.
-pub struct Seated {
+pub struct Waker {
     home: Arc<Home>,
     place: Place,
-    sitter: Sitter,
+    state: WaitState,
 }
 
 /// A wait that is over. Its tasklet must be told, unless it has seen it itself.
 #[must_use]
-pub struct Called(bool);
+pub struct Ended(bool);
 
-impl Seated {
-    pub fn is_called(&self) -> bool {
-        self.sitter.is_called()
+impl Waker {
+    pub fn is_over(&self) -> bool {
+        self.state.is_over()
     }
 
     /// Ends the wait: the tasklet sees all that was written before. It is cheap enough to be done
     /// under a lock.
-    pub fn call(&self) -> Called {
-        Called(self.sitter.call())
+    pub fn end(&self) -> Ended {
+        Ended(self.state.end())
     }
 
     /// Is it a wait on this thread?
@@ -490,112 +490,112 @@ impl Seated {
     }
 
     /// Tells the tasklet, whatever its thread. False: the thread is gone, and the tasklet with it.
-    pub fn tell(&self, called: Called) -> bool {
-        !called.0 || self.home.post(Message::Wake(self.place)).is_ok()
+    pub fn tell(&self, ended: Ended) -> bool {
+        !ended.0 || self.home.post(Message::Wake(self.place)).is_ok()
     }
 
-    /// As [`tell`](Seated::tell); a tasklet of the calling thread is made runnable at once, if that
+    /// As [`tell`](Waker::tell); a tasklet of the calling thread is made runnable at once, if that
     /// is possible.
-    pub fn wake(&self, called: Called) -> bool {
+    pub fn wake(&self, ended: Ended) -> bool {
         // Inside a channel callback no channel may be touched: the tasklet is told by a message, as
         // if by another thread.
         let may = Runtime::existing().is_some_and(|runtime| !runtime.in_channel_callback.get());
         match existing().filter(|local| may && self.is_of(local)) {
             Some(local) => {
-                self.tell_here(called, &local, false);
+                self.tell_here(ended, &local, false);
                 true
             }
-            None => self.tell(called),
+            None => self.tell(ended),
         }
     }
 
-    /// As [`tell`](Seated::tell), for a tasklet of this thread: makes it runnable; with `next`, as
+    /// As [`tell`](Waker::tell), for a tasklet of this thread: makes it runnable; with `next`, as
     /// the next one. Returns whether that was needed.
-    pub fn tell_here(&self, called: Called, local: &Local, next: bool) -> bool {
-        called.0 && local.wake_up(self.place, next)
+    pub fn tell_here(&self, ended: Ended, local: &Local, next: bool) -> bool {
+        ended.0 && local.wake_up(self.place, next)
     }
 }
 
 /// The running tasklet's wait for another thread. It gives its parking spot back when dropped.
-pub struct Sitting {
+pub struct Parking {
     local: Rc<Local>,
-    seat: Rc<Seat>,
+    spot: Rc<Spot>,
     place: Place,
 }
 
-impl Sitting {
+impl Parking {
     /// For those who may end the wait.
-    pub fn seated(&self) -> Seated {
-        Seated {
+    pub fn waker(&self) -> Waker {
+        Waker {
             home: self.local.home.clone(),
             place: self.place,
-            sitter: Sitter::new(),
+            state: WaitState::new(),
         }
     }
 
     /// For those who may end the wait of a select, which does not spin: they always send a message.
-    pub fn seated_for_messages(&self) -> Seated {
-        let seated = self.seated();
-        seated.sitter.sit();
-        seated
+    pub fn waker_by_message(&self) -> Waker {
+        let waker = self.waker();
+        waker.state.park();
+        waker
     }
 
     /// Messages end the select with these stand-ins. It leaves by `leave` if its thread ends and it
     /// does not.
-    pub(super) fn stand_for(&self, first: *mut Task, called: Ends, leave: Arc<dyn Leave>) {
-        self.seat.select.set(Some((first, called)));
-        *self.seat.leave.borrow_mut() = Some(leave);
+    pub(super) fn stand_for(&self, first: *mut Task, ended: Ends, leave: Arc<dyn Leave>) {
+        self.spot.select.set(Some((first, ended)));
+        *self.spot.leave.borrow_mut() = Some(leave);
     }
 
     /// From now on messages come too late.
     pub fn stand_for_nothing(&self) {
-        self.seat.select.set(None);
+        self.spot.select.set(None);
     }
 
-    /// Makes `seated`, which nobody else knows any more, that of this wait.
-    pub fn seat_again(&self, seated: &mut Seated) {
-        if seated.is_of(&self.local) {
-            seated.place = self.place;
-            seated.sitter = Sitter::new();
+    /// Makes `waker`, which nobody else knows any more, that of this wait.
+    pub fn renew(&self, waker: &mut Waker) {
+        if waker.is_of(&self.local) {
+            waker.place = self.place;
+            waker.state = WaitState::new();
         } else {
-            *seated = self.seated();
+            *waker = self.waker();
         }
     }
 
-    /// To be called before the [`wait`](Sitting::wait): spins for a while.
-    pub fn look(&self, seated: &Seated) {
+    /// To be called before the [`wait`](Parking::wait): spins for a while.
+    pub fn look(&self, waker: &Waker) {
         if self.local.may_look() {
-            self.local.look(|| seated.is_called());
+            self.local.look(|| waker.is_over());
         }
     }
 
-    /// Blocks the tasklet until its wait is ended (true), or the deadline has passed. `seated` is
+    /// Blocks the tasklet until its wait is ended (true), or the deadline has passed. `waker` is
     /// its own. It leaves by `leave` if its thread ends and it does not.
     ///
     /// Errors: an error that was thrown at it; it is hindered by `Deadlock`, `SwitchTrap`, no
     /// memory for a slice.
     pub fn wait(
         &self,
-        seated: &Seated,
+        waker: &Waker,
         sends: bool,
         deadline: Option<Instant>,
         leave: impl FnOnce() -> Option<Arc<dyn Leave>>,
     ) -> Result<bool, WaitError> {
-        if !seated.sitter.sit() {
+        if !waker.state.park() {
             return Ok(true);
         }
-        *self.seat.leave.borrow_mut() = leave();
+        *self.spot.leave.borrow_mut() = leave();
         match deadline {
-            Some(_) => self.wait_until(seated, deadline),
-            None => self.wait_for_ever(seated, sends),
+            Some(_) => self.wait_until(waker, deadline),
+            None => self.wait_for_ever(waker, sends),
         }
     }
 
-    /// As [`wait`](Sitting::wait), for the answer of a worker. `unanswered`: there was no answer
+    /// As [`wait`](Parking::wait), for the answer of a worker. `unanswered`: there was no answer
     /// for as long as it spun.
     pub fn wait_for_call(
         &self,
-        seated: &Seated,
+        waker: &Waker,
         deadline: Option<Instant>,
         unanswered: impl FnOnce(),
         lost: fn() -> Error,
@@ -604,46 +604,46 @@ impl Sitting {
         let pace = &local.pace_of_calls;
         if crate::run_count() <= 1 && !host_lock::is_member() && pace.is_time() {
             let late = || deadline.is_some_and(|at| at <= Instant::now());
-            if pace.look(|| seated.is_called(), || local.is_wanted() || late()) {
+            if pace.look(|| waker.is_over(), || local.is_wanted() || late()) {
                 unanswered();
             }
         }
-        self.seat.calls.set(Some((forks(), lost)));
-        self.wait(seated, false, deadline, || None)
+        self.spot.calls.set(Some((forks(), lost)));
+        self.wait(waker, false, deadline, || None)
     }
 
     /// Is nobody left who could end the wait?
     pub fn is_orphan(&self) -> bool {
-        self.seat.is_orphan()
+        self.spot.is_orphan()
     }
 
     /// Errors: nobody can end the wait.
     fn may_go_on(&self) -> Result<(), WaitError> {
-        match self.seat.calls.get() {
+        match self.spot.calls.get() {
             Some((of, lost)) if of != forks() => Err(WaitError::Hindered(lost())),
             _ => Ok(()),
         }
     }
 
-    fn wait_for_ever(&self, seated: &Seated, sends: bool) -> Result<bool, WaitError> {
-        while !seated.is_called() {
+    fn wait_for_ever(&self, waker: &Waker, sends: bool) -> Result<bool, WaitError> {
+        while !waker.is_over() {
             self.may_go_on()?;
-            let block = || self.seat.channel.park(sends);
-            reactor::round(true, || seated.is_called(), block)?;
+            let block = || self.spot.channel.park(sends);
+            reactor::round(true, || waker.is_over(), block)?;
         }
         Ok(true)
     }
 
-    fn wait_until(&self, seated: &Seated, deadline: Option<Instant>) -> Result<bool, WaitError> {
+    fn wait_until(&self, waker: &Waker, deadline: Option<Instant>) -> Result<bool, WaitError> {
         let reactor = Reactor::current().map_err(WaitError::own)?;
-        while !seated.is_called() {
+        while !waker.is_over() {
             self.may_go_on()?;
             let registered = reactor.register(None, deadline);
-            *self.seat.waiter.borrow_mut() = Some(registered.waiter().clone());
+            *self.spot.waiter.borrow_mut() = Some(registered.waiter().clone());
             let wake = reactor.block(registered.waiter())?;
-            if wake == Wake::TimedOut && !seated.is_called() {
+            if wake == Wake::TimedOut && !waker.is_over() {
                 // The tasklet may go on to wait without a limit.
-                drop(self.seat.waiter.take());
+                drop(self.spot.waiter.take());
                 return Ok(false);
             }
         }
@@ -651,15 +651,15 @@ impl Sitting {
     }
 }
 
-impl Drop for Sitting {
+impl Drop for Parking {
     fn drop(&mut self) {
-        let seat = &self.seat;
-        seat.turn.set(seat.turn.get().wrapping_add(1));
-        let rest = (seat.waiter.take(), seat.leave.take());
-        seat.task.set(ptr::null_mut());
-        seat.calls.set(None);
+        let spot = &self.spot;
+        spot.turn.set(spot.turn.get().wrapping_add(1));
+        let rest = (spot.waiter.take(), spot.leave.take());
+        spot.task.set(ptr::null_mut());
+        spot.calls.set(None);
         self.stand_for_nothing();
-        self.local.free.borrow_mut().push(self.place.seat);
+        self.local.free.borrow_mut().push(self.place.spot);
         drop(rest);
     }
 }

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicI8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::attachment::{be_attached, local, Leave, Local, Seated, Sitting};
+use super::attachment::{be_attached, local, Leave, Local, Parking, Waker};
 use super::home::Mark;
 use super::meeting::{self, Meeting, Sent, Waiting};
 use super::select::Joint;
@@ -99,7 +99,7 @@ struct Wait<T> {
 }
 
 enum Whose {
-    Tasklet(Seated),
+    Tasklet(Waker),
     /// It is a select's, for this case of it.
     Select(Arc<Joint>, u32),
 }
@@ -112,10 +112,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<T> Wait<T> {
     /// For a caller that takes the wait out of the queue. It ends the wait when the value has been
     /// handed over and the lock is free again, because the waiting tasklet may need both at once.
-    fn seated(&self) -> &Seated {
+    fn waker(&self) -> &Waker {
         match &self.whose {
-            Whose::Tasklet(seated) => seated,
-            Whose::Select(joint, _) => &joint.seated,
+            Whose::Tasklet(waker) => waker,
+            Whose::Select(joint, _) => &joint.waker,
         }
     }
 
@@ -157,15 +157,15 @@ impl<T> Core<T> {
     fn meet(&self, local: &Local, partner: Arc<Wait<T>>, prefers_partner: Preference) {
         let all = self.schedule_all.load(Ordering::Relaxed);
         let next = self.preference() == prefers_partner;
-        let called = partner.seated().call();
-        if !partner.seated().is_of(local) {
+        let ended = partner.waker().end();
+        if !partner.waker().is_of(local) {
             // The partner's thread may have ended just now; then the partner has left without
             // noticing that it was served.
-            partner.seated().tell(called);
+            partner.waker().tell(ended);
             return;
         }
         let next = next && !all && may_switch(Runtime::get());
-        let woken = partner.seated().tell_here(called, local, next);
+        let woken = partner.waker().tell_here(ended, local, next);
         drop(partner);
         if (next && woken) || (all && may_switch(Runtime::get())) {
             // The value has been handed over, so this operation must not fail. If something was
@@ -428,7 +428,7 @@ impl<T: Send + 'static> Channel<T> {
         drop(locked);
         let woken = usize::from(looked) + queued.len();
         for wait in queued {
-            wait.seated().wake(wait.seated().call());
+            wait.waker().wake(wait.waker().end());
         }
         woken
     }
@@ -569,9 +569,9 @@ impl<T: Send + 'static> Channel<T> {
             }
             joins = locked.gather(true);
         }
-        let sitting = local.sit_down();
-        let queued = self.join(locked, self.make(&sitting, Some(value)), true, looked);
-        let (waited, wait) = queued.wait(&sitting, true, patience, looked);
+        let parking = local.take_spot();
+        let queued = self.join(locked, self.make(&parking, Some(value)), true, looked);
+        let (waited, wait) = queued.wait(&parking, true, patience, looked);
         let left = lock(&wait.value).take();
         self.keep(wait);
         match waited {
@@ -608,9 +608,9 @@ impl<T: Send + 'static> Channel<T> {
             }
             joins = locked.gather(false);
         }
-        let sitting = local.sit_down();
-        let queued = self.join(locked, self.make(&sitting, None), false, looked);
-        let (waited, wait) = queued.wait(&sitting, false, patience, looked);
+        let parking = local.take_spot();
+        let queued = self.join(locked, self.make(&parking, None), false, looked);
+        let (waited, wait) = queued.wait(&parking, false, patience, looked);
         waited?;
         let value = lock(&wait.value).take();
         self.keep(wait);
@@ -632,10 +632,10 @@ impl<T: Send + 'static> Channel<T> {
             alone,
             "an answer is brought by `answer`, which does not look"
         );
-        let sitting = local.sit_down();
-        let queued = self.join(locked, self.make(&sitting, None), false, false);
+        let parking = local.take_spot();
+        let queued = self.join(locked, self.make(&parking, None), false, false);
         begin().map_err(WaitError::Hindered)?;
-        let (waited, wait) = queued.wait(&sitting, false, Patience::Forever, false);
+        let (waited, wait) = queued.wait(&parking, false, Patience::Forever, false);
         waited?;
         let value = lock(&wait.value).take();
         value.expect("a partner that came has brought something")
@@ -651,7 +651,7 @@ impl<T: Send + 'static> Channel<T> {
         };
         *lock(&partner.value) = Some(Ok(value));
         drop(locked);
-        partner.seated().tell(partner.seated().call());
+        partner.waker().tell(partner.waker().end());
     }
 
     /// Calls the callback, which sees the value that is sent, and may change it.
@@ -671,13 +671,13 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     /// Makes a wait of the running tasklet.
-    fn make(&self, sitting: &Sitting, value: Option<Brought<T>>) -> Arc<Wait<T>> {
+    fn make(&self, parking: &Parking, value: Option<Brought<T>>) -> Arc<Wait<T>> {
         let spare = self.spare.try_lock().ok().and_then(|mut s| s.take());
         if let Some(mut wait) = spare {
             // Nobody else has the spare wait any more: its last partner has let go of it.
             if let Some(again) = Arc::get_mut(&mut wait) {
                 match &mut again.whose {
-                    Whose::Tasklet(seated) => sitting.seat_again(seated),
+                    Whose::Tasklet(waker) => parking.renew(waker),
                     Whose::Select(..) => unreachable!("those of selects are not kept"),
                 }
                 *again
@@ -688,7 +688,7 @@ impl<T: Send + 'static> Channel<T> {
             }
         }
         Arc::new(Wait {
-            whose: Whose::Tasklet(sitting.seated()),
+            whose: Whose::Tasklet(parking.waker()),
             value: Mutex::new(value),
             core: Arc::downgrade(&self.core),
         })
@@ -734,7 +734,7 @@ impl<T: Send + 'static> Queued<'_, T> {
     /// Waits for the partner. Afterwards the wait is in no queue.
     fn wait(
         mut self,
-        sitting: &Sitting,
+        parking: &Parking,
         sends: bool,
         patience: Patience,
         looked: bool,
@@ -745,9 +745,9 @@ impl<T: Send + 'static> Queued<'_, T> {
         };
         let wait = self.wait.clone();
         if !looked {
-            sitting.look(wait.seated());
+            parking.look(wait.waker());
         }
-        let waited = sitting.wait(wait.seated(), sends, deadline, || Some(wait.clone()));
+        let waited = parking.wait(wait.waker(), sends, deadline, || Some(wait.clone()));
         let ended = match waited {
             Ok(true) => {
                 // Whoever ended the wait has taken it out of the queue.

@@ -34,7 +34,7 @@ pub enum Message {
 /// there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    pub seat: u32,
+    pub spot: u32,
     pub turn: u32,
 }
 

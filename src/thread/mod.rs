@@ -31,12 +31,12 @@ mod inbox;
 mod meeting;
 mod remote;
 mod select;
-mod sitter;
 mod spin;
 mod unstarted;
+mod wait_state;
 
 pub(crate) use attachment::{
-    attach, detach, existing, local, raise, read_inbox, set_free, Leave, Local, Seated, Sitting,
+    attach, detach, existing, local, raise, read_inbox, set_free, Leave, Local, Parking, Waker,
 };
 pub use channel::Channel;
 pub use host_lock::{allow_threads, HostLock};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   channel a, its lock:   (a receiver) ─► wait 0 ─┐
-//!   channel b, its lock:   wait 1 ─────────────────┼─► joint: the claim, the seat ◄── stand-ins 0, 1, 2 of tasklet T
+//!   channel b, its lock:   wait 1 ─────────────────┼─► joint: the claim, the spot ◄── stand-ins 0, 1, 2 of tasklet T
 //!   local channel c:       stand-in 2 ─────────────┘
 //! ```
 //!
@@ -15,7 +15,7 @@
 //!
 //! **End.** Who meets one of the waits, or of the stand-ins, must have the
 //! [claim](crate::channel::claim). A partner on another thread moves the value under its channel's
-//! lock and sends a message to the seat; read, that meets the case's stand-in, which is in no
+//! lock and sends a message to the spot; read, that meets the case's stand-in, which is in no
 //! queue, as a local partner would. So the select waits like any other. When it goes on it leaves
 //! all queues; with each lock it takes for that it knows what was handed over there.
 //!
@@ -27,7 +27,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::any::Any;
 
-use super::{Leave, Local, Seated, Sitting};
+use super::{Leave, Local, Parking, Waker};
 use crate::channel::case::{self, Case, Chosen, Patience};
 use crate::channel::claim::Claim;
 use crate::channel::stand_in::{self, StandIns};
@@ -111,7 +111,7 @@ pub trait Joined: Leave {
 /// What the waits of a select have in common.
 pub struct Joint {
     pub claim: Claim,
-    pub seated: Seated,
+    pub waker: Waker,
 }
 
 /// The waits of a select, by case.
@@ -342,10 +342,10 @@ impl<'a> Attempt<'a> {
         until: Option<u64>,
         kept: Slot,
     ) -> Wait<'a> {
-        let sitting = self.local.sit_down();
+        let parking = self.local.take_spot();
         let joint = Arc::new(Joint {
             claim: Claim::new(),
-            seated: sitting.seated_for_messages(),
+            waker: parking.waker_by_message(),
         });
         let mut stand_ins = StandIns::new(self.runtime, self.me, cases);
         // SAFETY: the claim is a part of `joint`.
@@ -357,11 +357,11 @@ impl<'a> Attempt<'a> {
         });
         let waits = waits.collect();
         let waits = Arc::new(Waits { joint, waits });
-        sitting.stand_for(stand_ins.first(), called, waits.clone());
+        parking.stand_for(stand_ins.first(), called, waits.clone());
         drop(holds);
         Wait {
             waits,
-            sitting,
+            parking,
             stand_ins,
             me: self.me,
             until,
@@ -374,7 +374,7 @@ impl<'a> Attempt<'a> {
 /// A select in the queues of its channels between threads.
 struct Wait<'a> {
     waits: Arc<Waits>,
-    sitting: Sitting,
+    parking: Parking,
     stand_ins: StandIns<'a>,
     me: *mut Task,
     until: Option<u64>,
@@ -435,7 +435,7 @@ impl Wait<'_> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         // Nobody finds the stand-ins any more, before they go.
-        self.sitting.stand_for_nothing();
+        self.parking.stand_for_nothing();
         if !self.left {
             self.waits.leave();
         }

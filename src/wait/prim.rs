@@ -1,6 +1,6 @@
 //! The primitives of the protocols between threads. The modules of these protocols (`parker`,
-//! `inbox`, `sitter`, `meeting`) use nothing else, so that `models/` can run the same source with
-//! primitives that try all orders.
+//! `inbox`, `wait_state`, `meeting`) use nothing else, so that `models/` can run the same source
+//! with primitives that try all orders.
 
 pub use std::sync::atomic::{AtomicU32, AtomicU8, AtomicUsize, Ordering};
 pub use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -706,24 +706,24 @@ impl Asleep {
         parker: &Arc<Parker>,
         stuck: bool,
     ) -> Result<Asleep, PumpError> {
-        let mut rest = Asleep {
+        let mut asleep = Asleep {
             sleeps: false,
             away: false,
         };
         if *timeout == Some(Duration::ZERO) {
-            return Ok(rest);
+            return Ok(asleep);
         }
         match (company().fall_asleep)(stuck, parker) {
             Ok((limit, away)) => {
                 *timeout = (*timeout).into_iter().chain(limit).min();
-                rest.sleeps = true;
-                rest.away = away;
-                Ok(rest)
+                asleep.sleeps = true;
+                asleep.away = away;
+                Ok(asleep)
             }
-            Err(Stay::Alone) => Ok(rest),
+            Err(Stay::Alone) => Ok(asleep),
             Err(Stay::Messages) => {
                 *timeout = Some(Duration::ZERO);
-                Ok(rest)
+                Ok(asleep)
             }
             Err(Stay::Deadlock) => Err(PumpError::Deadlock),
         }

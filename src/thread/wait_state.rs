@@ -11,42 +11,42 @@
 
 use super::prim::{AtomicU8, Ordering};
 
-const LOOKS: u8 = 0;
-const SITS: u8 = 1;
-const CALLED: u8 = 2;
+const SPINS: u8 = 0;
+const PARKED: u8 = 1;
+const ENDED: u8 = 2;
 
-pub struct Sitter(AtomicU8);
+pub struct WaitState(AtomicU8);
 
-impl Sitter {
-    pub fn new() -> Sitter {
-        Sitter(AtomicU8::new(LOOKS))
+impl WaitState {
+    pub fn new() -> WaitState {
+        WaitState(AtomicU8::new(SPINS))
     }
 
     /// Stops spinning. False: the wait has been ended.
-    pub fn sit(&self) -> bool {
+    pub fn park(&self) -> bool {
         // A switch of the tests that breaks this: it looks, then parks, so an end in between is
         // overlooked.
         if cfg!(hsw_bug_late_sit) {
-            if self.is_called() {
+            if self.is_over() {
                 return false;
             }
-            self.0.store(SITS, Ordering::Release);
+            self.0.store(PARKED, Ordering::Release);
             return true;
         }
         self.0
-            .compare_exchange(LOOKS, SITS, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(SPINS, PARKED, Ordering::AcqRel, Ordering::Acquire)
             .unwrap_or_else(|state| state)
-            != CALLED
+            != ENDED
     }
 
-    /// Ends the wait. A tasklet that finds its wait [ended](Sitter::is_called) sees all that was
+    /// Ends the wait. A tasklet that finds its wait [ended](WaitState::is_over) sees all that was
     /// written before. True: it is parked, and a message must follow.
     #[must_use]
-    pub fn call(&self) -> bool {
-        self.0.swap(CALLED, Ordering::AcqRel) == SITS
+    pub fn end(&self) -> bool {
+        self.0.swap(ENDED, Ordering::AcqRel) == PARKED
     }
 
-    pub fn is_called(&self) -> bool {
-        self.0.load(Ordering::Acquire) == CALLED
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ENDED
     }
 }
