@@ -295,7 +295,7 @@ where
         }
         let unanswered = || {
             if !job.is_begun() {
-                pool.hurry();
+                pool.wake_another();
             }
         };
         let late = match parking.wait_for_call(&job.waker, deadline, unanswered, lost_in_a_fork) {
@@ -404,7 +404,7 @@ where
             End::Abandoned(Some((home, id))) => {
                 drop(stage);
                 if home
-                    .post_always(move || come_home(id, Box::new(outcome)))
+                    .post_always(move || deliver(id, Box::new(outcome)))
                     .is_err()
                 {
                     warn_of_loss();
@@ -557,7 +557,7 @@ impl Calls {
 }
 
 /// Runs on the thread that made the call.
-fn come_home(number: u64, outcome: Box<dyn Any>) {
+fn deliver(number: u64, outcome: Box<dyn Any>) {
     if let Some(call) = CALLS.with(|calls| calls.remove(number)) {
         call(outcome);
     }
@@ -610,7 +610,7 @@ struct Shared {
     work: Condvar,
     /// What a spinning worker looks at: it is set when there are jobs, or at the end. Written under
     /// the lock.
-    beckons: AtomicBool,
+    wanted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -672,7 +672,7 @@ impl Held {
             std::mem::forget(std::mem::take(&mut state.workers));
             std::mem::forget(std::mem::take(&mut state.jobs));
             (state.idle, state.coming) = (0, 0);
-            pool.beckon(state);
+            pool.update_wanted(state);
         }
         WORKS.set(Works::No);
     }
@@ -706,7 +706,7 @@ impl Pool {
             settings,
             state: Mutex::default(),
             work: Condvar::new(),
-            beckons: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
         };
         let shared = Arc::new(shared);
         let mut pools = pools();
@@ -777,7 +777,7 @@ impl Pool {
             return Ok(Some(job));
         }
         state.jobs.push_back(job);
-        shared.beckon(&state);
+        shared.update_wanted(&state);
         let wake = state.idle > 0 && state.lacks_workers();
         let workers = state.workers.len();
         drop(state);
@@ -793,7 +793,7 @@ impl Pool {
 
     /// A job has not been begun though a worker came for it: if another worker sleeps, that one
     /// gets it.
-    fn hurry(&self) {
+    fn wake_another(&self) {
         let shared = &self.owner.shared;
         let state = shared.lock();
         let wake = state.idle > 0 && !state.jobs.is_empty();
@@ -824,9 +824,9 @@ impl Shared {
     }
 
     /// To be called after each change of the queue.
-    fn beckon(&self, state: &State) {
-        let beckons = state.shut || !state.jobs.is_empty();
-        self.beckons.store(beckons, Ordering::Relaxed);
+    fn update_wanted(&self, state: &State) {
+        let wanted = state.shut || !state.jobs.is_empty();
+        self.wanted.store(wanted, Ordering::Relaxed);
     }
 
     /// The main function of a worker.
@@ -858,12 +858,12 @@ impl Shared {
 
     /// Takes a job for a worker that counts as coming; `None` when no more will come.
     fn next_job(&self, pace: &Pace) -> Option<Job> {
-        let mut may_look = true;
+        let mut may_spin = true;
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 state.coming -= 1;
-                self.beckon(&state);
+                self.update_wanted(&state);
                 return Some(job);
             }
             if state.shut {
@@ -871,11 +871,11 @@ impl Shared {
                 return None;
             }
             // Only one worker spins at a time: others would use processors for nothing.
-            if may_look && state.coming == 1 {
-                may_look = false;
+            if may_spin && state.coming == 1 {
+                may_spin = false;
                 drop(state);
-                if pace.is_time() {
-                    pace.look(|| self.beckons.load(Ordering::Relaxed), || false);
+                if pace.should_spin() {
+                    pace.spin(|| self.wanted.load(Ordering::Relaxed), || false);
                 }
                 state = self.lock();
             } else {
@@ -900,7 +900,7 @@ impl Shared {
             } else {
                 VecDeque::new()
             };
-            self.beckon(&state);
+            self.update_wanted(&state);
             (jobs, std::mem::take(&mut state.workers))
         };
         self.work.notify_all();

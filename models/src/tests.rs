@@ -331,22 +331,22 @@ impl Waiting for Wait {
 type Place = Meeting<u32, Wait>;
 
 /// As `thread::Channel` sends: with a spin, which ends at once, or without.
-fn send(place: &Place, value: u32, looks: bool) {
+fn send(place: &Place, value: u32, spins: bool) {
     let Err(value) = place.bring(value) else {
         return;
     };
-    let looked = if looks {
-        place.look_for_receiver(value)
+    let spun = if spins {
+        place.spin_for_receiver(value)
     } else {
         Err(value)
     };
-    let (mut value, mut locked, looked) = match looked.map(|()| place.sent()) {
+    let (mut value, mut locked, spun) = match spun.map(|()| place.sent()) {
         Ok(Sent::Done) => return,
         Ok(Sent::Refused(_)) => panic!("nobody refuses"),
         Ok(Sent::InVain(value, locked)) => (value, locked, true),
         Err(value) => (value, place.lock(), false),
     };
-    let mut joins = looked;
+    let mut joins = spun;
     while !joins {
         match place.bring(value) {
             Ok(()) => return,
@@ -360,17 +360,17 @@ fn send(place: &Place, value: u32, looks: bool) {
         joins = locked.gather(true);
     }
     let wait = Wait::with(Some(value));
-    locked.push(wait.clone(), true, looked);
+    locked.push(wait.clone(), true, spun);
     drop(locked);
     wait.block();
     assert_eq!(*wait.value.lock().unwrap(), None);
 }
 
-fn receive(place: &Place, looks: bool) -> u32 {
+fn receive(place: &Place, spins: bool) -> u32 {
     if let Some(value) = place.fetch() {
         return value;
     }
-    let (mut locked, looked) = if looks && place.look_for_sender() {
+    let (mut locked, spun) = if spins && place.spin_for_sender() {
         match place.received() {
             Ok(value) => return value,
             Err(locked) => (locked, true),
@@ -378,7 +378,7 @@ fn receive(place: &Place, looks: bool) -> u32 {
     } else {
         (place.lock(), false)
     };
-    let mut joins = looked;
+    let mut joins = spun;
     while !joins {
         if let Some(value) = place.fetch() {
             return value;
@@ -392,7 +392,7 @@ fn receive(place: &Place, looks: bool) -> u32 {
         joins = locked.gather(false);
     }
     let wait = Wait::with(None);
-    locked.push(wait.clone(), false, looked);
+    locked.push(wait.clone(), false, spun);
     drop(locked);
     wait.block();
     let value = wait.value.lock().unwrap().take();
@@ -400,30 +400,30 @@ fn receive(place: &Place, looks: bool) -> u32 {
 }
 
 /// A sender and a receiver, each with a spin or without: they meet, and nothing is left.
-fn a_sender_and_a_receiver_meet(sender_looks: bool, receiver_looks: bool) {
+fn a_sender_and_a_receiver_meet(sender_spins: bool, receiver_spins: bool) {
     explore(move || {
         let place = Arc::new(Place::new());
         let there = place.clone();
-        let sender = thread::spawn(move || send(&there, 7, sender_looks));
-        assert_eq!(receive(&place, receiver_looks), 7);
+        let sender = thread::spawn(move || send(&there, 7, sender_spins));
+        assert_eq!(receive(&place, receiver_spins), 7);
         sender.join().unwrap();
         assert_eq!(place.lock().balance(), 0);
-        assert!(place.look_for_sender(), "the next one may look again");
+        assert!(place.spin_for_sender(), "the next one may spin again");
     });
 }
 
 #[test]
-fn who_look_for_each_other_meet() {
+fn two_that_spin_for_each_other_meet() {
     a_sender_and_a_receiver_meet(true, true);
 }
 
 #[test]
-fn a_sender_that_looks_and_a_receiver_that_does_not_meet() {
+fn a_sender_that_spins_and_a_receiver_that_does_not_meet() {
     a_sender_and_a_receiver_meet(true, false);
 }
 
 #[test]
-fn a_receiver_that_looks_and_a_sender_that_does_not_meet() {
+fn a_receiver_that_spins_and_a_sender_that_does_not_meet() {
     a_sender_and_a_receiver_meet(false, true);
 }
 
@@ -536,7 +536,7 @@ fn a_select_is_ended_by_one_of_those_who_come_at_once() {
         }
         for place in places.iter() {
             assert_eq!(place.lock().balance(), 0);
-            assert!(place.look_for_sender(), "the next one may look");
+            assert!(place.spin_for_sender(), "the next one may spin");
         }
     });
 }
@@ -598,7 +598,7 @@ fn two_selects_that_cross_meet_once() {
 /// A channel is closed on a receiver that spins: it stays, and is served by a thread that comes
 /// later.
 #[test]
-fn a_close_leaves_who_looks() {
+fn a_close_leaves_a_receiver_that_spins() {
     explore(|| {
         let place = Arc::new(Place::new());
         let there = place.clone();
@@ -609,34 +609,34 @@ fn a_close_leaves_who_looks() {
         assert_eq!(receive(&place, true), 7);
         other.join().unwrap();
         assert!(
-            !place.look_for_sender(),
+            !place.spin_for_sender(),
             "nobody begins to look at a closed one"
         );
         place.lock().open();
-        assert!(place.look_for_sender());
+        assert!(place.spin_for_sender());
     });
 }
 
 /// A tasklet that spins came before the queue, and becomes the first there if it has spun in vain.
 #[test]
-fn who_looks_is_served_before_the_queue() {
+fn a_receiver_that_spins_is_served_before_the_queue() {
     explore(|| {
         let place = Place::new();
         let later = Wait::with(None);
-        assert!(place.look_for_sender());
+        assert!(place.spin_for_sender());
         let mut locked = place.lock();
         assert!(locked.gather(false));
         locked.push(later.clone(), false, false);
         assert_eq!(locked.balance(), -2);
         drop(locked);
-        assert!(!place.look_for_sender(), "there is a crowd");
+        assert!(!place.spin_for_sender(), "there is a queue");
 
         assert_eq!(place.bring(1), Ok(()));
         assert_eq!(place.received().ok(), Some(1));
-        assert_eq!(place.bring(2), Err(2), "nobody looks any more");
+        assert_eq!(place.bring(2), Err(2), "nobody spins any more");
         assert!(Arc::ptr_eq(&place.lock().pop(false).unwrap(), &later));
 
-        assert!(place.look_for_sender());
+        assert!(place.spin_for_sender());
         let mut locked = place.lock();
         assert!(locked.gather(false));
         locked.push(later.clone(), false, false);
@@ -656,7 +656,7 @@ fn who_looks_is_served_before_the_queue() {
 fn a_sender_is_refused_or_served() {
     explore(|| {
         let place = Arc::new(Place::new());
-        assert_eq!(place.look_for_receiver(7), Ok(()));
+        assert_eq!(place.spin_for_receiver(7), Ok(()));
         let (closes, comes) = (place.clone(), place.clone());
         let closer = thread::spawn(move || closes.lock().dissolve(0).0);
         let receiver = thread::spawn(move || comes.fetch());
@@ -676,18 +676,18 @@ fn a_sender_is_refused_or_served() {
 /// A channel is closed on a receiver whose spin ends: it is told, or has joined the queue, and is
 /// told there.
 #[test]
-fn a_receiver_that_looks_in_vain_is_not_left_behind_by_a_close() {
+fn a_receiver_that_spins_in_vain_is_not_left_behind_by_a_close() {
     explore(|| {
         let place = Arc::new(Place::new());
-        assert!(place.look_for_sender());
+        assert!(place.spin_for_sender());
         let closes = place.clone();
         let closer = thread::spawn(move || {
-            let (looked, queued) = closes.lock().dissolve(9);
+            let (spun, queued) = closes.lock().dissolve(9);
             for wait in &queued {
                 *wait.value.lock().unwrap() = Some(9);
                 wait.end();
             }
-            usize::from(looked) + queued.len()
+            usize::from(spun) + queued.len()
         });
         let told = match place.received() {
             Ok(value) => value,

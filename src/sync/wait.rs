@@ -174,7 +174,7 @@ impl Wait {
     /// Blocks until somebody answers and wakes the waiter (true) or the time is up (false). Errors:
     /// an error that was thrown at the tasklet meanwhile, or one that makes a pump fail.
     pub fn block(&self) -> Result<bool, WaitError> {
-        self.parking.look(&self.waiter.waker);
+        self.parking.spin(&self.waiter.waker);
         self.block_until(self.deadline)
     }
 

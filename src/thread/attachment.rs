@@ -304,15 +304,15 @@ impl Local {
     /// May the running tasklet spin for its partner, before it blocks? Not if other tasklets can
     /// run, nor if the thread has a host lock, which keeps the partner from running.
     #[inline]
-    pub(crate) fn may_look(&self) -> bool {
-        crate::run_count() <= 1 && !host_lock::is_member() && self.pace.is_time()
+    pub(crate) fn may_spin(&self) -> bool {
+        crate::run_count() <= 1 && !host_lock::is_member() && self.pace.should_spin()
     }
 
     /// Spins until `found`, or until the thread has other work, or for as long as it has learned
     /// to.
     #[inline]
-    pub(crate) fn look(&self, found: impl Fn() -> bool) {
-        self.pace.look(found, || self.is_wanted());
+    pub(crate) fn spin(&self, found: impl Fn() -> bool) {
+        self.pace.spin(found, || self.is_wanted());
     }
 
     /// In a child process: ends the waits for workers when the thread reads its inbox next.
@@ -563,9 +563,9 @@ impl Parking {
     }
 
     /// To be called before the [`wait`](Parking::wait): spins for a while.
-    pub fn look(&self, waker: &Waker) {
-        if self.local.may_look() {
-            self.local.look(|| waker.is_over());
+    pub fn spin(&self, waker: &Waker) {
+        if self.local.may_spin() {
+            self.local.spin(|| waker.is_over());
         }
     }
 
@@ -602,9 +602,9 @@ impl Parking {
     ) -> Result<bool, WaitError> {
         let local = &*self.local;
         let pace = &local.pace_of_calls;
-        if crate::run_count() <= 1 && !host_lock::is_member() && pace.is_time() {
+        if crate::run_count() <= 1 && !host_lock::is_member() && pace.should_spin() {
             let late = || deadline.is_some_and(|at| at <= Instant::now());
-            if pace.look(|| waker.is_over(), || local.is_wanted() || late()) {
+            if pace.spin(|| waker.is_over(), || local.is_wanted() || late()) {
                 unanswered();
             }
         }

@@ -225,8 +225,8 @@ impl Patience {
     }
 
     /// Is the running tasklet to spin for its partner before it joins the queue?
-    fn may_look(&self, local: &Local) -> bool {
-        !matches!(self, Patience::None) && !must_not_block() && local.may_look()
+    fn may_spin(&self, local: &Local) -> bool {
+        !matches!(self, Patience::None) && !must_not_block() && local.may_spin()
     }
 }
 
@@ -420,13 +420,13 @@ impl<T: Send + 'static> Channel<T> {
     /// Stackless has no such operation: its `close` wakes nobody. Cost: O(waiting).
     pub fn close_and_wake(&self) -> usize {
         let mut locked = self.lock();
-        let (looked, queued) = locked.dissolve(Err(WaitError::own(Error::Closed)));
+        let (spun, queued) = locked.dissolve(Err(WaitError::own(Error::Closed)));
         for wait in &queued {
             // A sender's value is left where it is: that tells the sender that it was not received.
             lock(&wait.value).get_or_insert_with(|| Err(WaitError::own(Error::Closed)));
         }
         drop(locked);
-        let woken = usize::from(looked) + queued.len();
+        let woken = usize::from(spun) + queued.len();
         for wait in queued {
             wait.waker().wake(wait.waker().end());
         }
@@ -508,11 +508,11 @@ impl<T: Send + 'static> Channel<T> {
             Err(error) => return Err((WaitError::Hindered(error), Some(value))),
         };
         let meeting = &self.core.meeting;
-        if !patience.may_look(&local) {
+        if !patience.may_spin(&local) {
             return self.queue_to_send(&local, self.lock(), value, patience, false);
         }
-        match meeting.look_for_receiver(value) {
-            Ok(()) => local.look(|| meeting.is_over()),
+        match meeting.spin_for_receiver(value) {
+            Ok(()) => local.spin(|| meeting.is_over()),
             Err(value) => {
                 return self.queue_to_send(&local, self.lock(), value, patience, false);
             }
@@ -530,17 +530,17 @@ impl<T: Send + 'static> Channel<T> {
     fn wait_to_receive(&self, patience: Patience) -> Result<T, WaitError> {
         let local = local().map_err(WaitError::own)?;
         let meeting = &self.core.meeting;
-        if !patience.may_look(&local) || !meeting.look_for_sender() {
+        if !patience.may_spin(&local) || !meeting.spin_for_sender() {
             return self.queue_to_receive(&local, self.lock(), patience, false);
         }
-        local.look(|| meeting.is_over());
+        local.spin(|| meeting.is_over());
         match meeting.received() {
             Ok(value) => value,
             Err(locked) => self.queue_to_receive(&local, locked, patience, true),
         }
     }
 
-    /// Sends to a receiver that waits in the queue, or waits there itself. `looked`: it has spun in
+    /// Sends to a receiver that waits in the queue, or waits there itself. `spun`: it has spun in
     /// vain, and so comes first in the queue.
     #[cold]
     fn queue_to_send(
@@ -549,9 +549,9 @@ impl<T: Send + 'static> Channel<T> {
         mut locked: Locked<'_, T>,
         mut value: Brought<T>,
         patience: Patience,
-        looked: bool,
+        spun: bool,
     ) -> Result<(), Unsent<T>> {
-        let mut joins = looked;
+        let mut joins = spun;
         while !joins {
             match self.core.meeting.bring(value) {
                 Ok(()) => return Ok(()),
@@ -570,8 +570,8 @@ impl<T: Send + 'static> Channel<T> {
             joins = locked.gather(true);
         }
         let parking = local.take_spot();
-        let queued = self.join(locked, self.make(&parking, Some(value)), true, looked);
-        let (waited, wait) = queued.wait(&parking, true, patience, looked);
+        let queued = self.join(locked, self.make(&parking, Some(value)), true, spun);
+        let (waited, wait) = queued.wait(&parking, true, patience, spun);
         let left = lock(&wait.value).take();
         self.keep(wait);
         match waited {
@@ -581,7 +581,7 @@ impl<T: Send + 'static> Channel<T> {
         }
     }
 
-    /// Receives from a sender that waits in the queue, or waits there itself. `looked`: it has spun
+    /// Receives from a sender that waits in the queue, or waits there itself. `spun`: it has spun
     /// in vain, and so comes first in the queue.
     #[cold]
     fn queue_to_receive(
@@ -589,9 +589,9 @@ impl<T: Send + 'static> Channel<T> {
         local: &Rc<Local>,
         mut locked: Locked<'_, T>,
         patience: Patience,
-        looked: bool,
+        spun: bool,
     ) -> Result<T, WaitError> {
-        let mut joins = looked;
+        let mut joins = spun;
         while !joins {
             if let Some(value) = self.core.meeting.fetch() {
                 return value;
@@ -609,8 +609,8 @@ impl<T: Send + 'static> Channel<T> {
             joins = locked.gather(false);
         }
         let parking = local.take_spot();
-        let queued = self.join(locked, self.make(&parking, None), false, looked);
-        let (waited, wait) = queued.wait(&parking, false, patience, looked);
+        let queued = self.join(locked, self.make(&parking, None), false, spun);
+        let (waited, wait) = queued.wait(&parking, false, patience, spun);
         waited?;
         let value = lock(&wait.value).take();
         self.keep(wait);
@@ -737,15 +737,15 @@ impl<T: Send + 'static> Queued<'_, T> {
         parking: &Parking,
         sends: bool,
         patience: Patience,
-        looked: bool,
+        spun: bool,
     ) -> (Result<(), WaitError>, Arc<Wait<T>>) {
         let deadline = match patience {
             Patience::Until(deadline) => deadline,
             _ => None,
         };
         let wait = self.wait.clone();
-        if !looked {
-            parking.look(wait.waker());
+        if !spun {
+            parking.spin(wait.waker());
         }
         let waited = parking.wait(wait.waker(), sends, deadline, || Some(wait.clone()));
         let ended = match waited {

@@ -10,7 +10,7 @@
 //!   sees MET: done, ─► EMPTY                        close_and_wake: RECEIVES as above;
 //!                                                      SENDS ─► REFUSED, the value stays
 //!   has spun for long enough:
-//!      under the lock, ─► EMPTY + CROWD, and joins the queue
+//!      under the lock, ─► EMPTY + QUEUED, and joins the queue
 //! ```
 //!
 //! Word and value lie in one cache line: a value goes from one thread to another one that spins
@@ -18,8 +18,8 @@
 //! spin here at a time; all others, and those that have spun in vain, are in the queue, under the
 //! lock.
 //!
-//! **CROWD** says that the queue is not empty, or may not be joined any more; then nobody begins to
-//! spin. A tasklet that is about to join the queue sets it under the lock, in the same step in
+//! **QUEUED** says that the queue is not empty, or may not be joined any more; then nobody begins
+//! to spin. A tasklet that is about to join the queue sets it under the lock, in the same step in
 //! which it finds that no partner spins. So of two tasklets that want each other one always finds
 //! the other.
 //!
@@ -57,7 +57,7 @@ const MET: u32 = 5;
 /// A sender that spins must not go on waiting. It takes its value back, and leaves.
 const REFUSED: u32 = 6;
 
-const CROWD: u32 = 8;
+const QUEUED: u32 = 8;
 
 #[repr(C)]
 pub(super) struct Meeting<V, W> {
@@ -146,23 +146,23 @@ impl<V, W: Waiting> Meeting<V, W> {
     /// The caller, a receiver, begins to spin; then [`received`](Meeting::received) must follow.
     /// False: it cannot spin now.
     #[inline]
-    pub(super) fn look_for_sender(&self) -> bool {
+    pub(super) fn spin_for_sender(&self) -> bool {
         self.enter(RECEIVES)
     }
 
     /// The caller, a sender, begins to spin; then [`sent`](Meeting::sent) must follow. Gives the
     /// value back if it cannot spin now.
     #[inline]
-    pub(super) fn look_for_receiver(&self, value: V) -> Result<(), V> {
+    pub(super) fn spin_for_receiver(&self, value: V) -> Result<(), V> {
         if !self.enter(ARRIVES) {
             return Err(value);
         }
         // SAFETY: Place: it is ours in ARRIVES; it is empty, as it was in EMPTY.
         unsafe { self.value.put(value) };
-        let looks = self
-            .word
-            .compare_exchange(ARRIVES, SENDS, Ordering::AcqRel, Ordering::Relaxed);
-        if looks.is_ok() {
+        let spinning =
+            self.word
+                .compare_exchange(ARRIVES, SENDS, Ordering::AcqRel, Ordering::Relaxed);
+        if spinning.is_ok() {
             return Ok(());
         }
         // A receiver has joined the queue meanwhile, and does not know of us.
@@ -205,7 +205,7 @@ impl<V, W: Waiting> Meeting<V, W> {
     pub(super) fn sent(&self) -> Sent<'_, V, W> {
         if !self.is_over() {
             if let Some(locked) = self.stop(SENDS) {
-                // SAFETY: Place: it is full, and nobody else's: CROWD keeps others from spinning
+                // SAFETY: Place: it is full, and nobody else's: QUEUED keeps others from spinning
                 // until the lock is free again.
                 return Sent::InVain(unsafe { self.value.take() }, locked);
             }
@@ -228,7 +228,7 @@ impl<V, W: Waiting> Meeting<V, W> {
         while word & PHASE == phase {
             match self.word.compare_exchange(
                 word,
-                EMPTY | CROWD,
+                EMPTY | QUEUED,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
@@ -324,14 +324,14 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         if cfg!(hsw_bug_late_crowd) {
             let alone = word & PHASE != partner;
             if alone {
-                self.meeting.word.fetch_or(CROWD, Ordering::AcqRel);
+                self.meeting.word.fetch_or(QUEUED, Ordering::AcqRel);
             }
             return alone;
         }
         while word & PHASE != partner {
             match self.meeting.word.compare_exchange(
                 word,
-                word | CROWD,
+                word | QUEUED,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
@@ -358,7 +358,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
     /// From now on nobody may join.
     pub(super) fn close(&mut self) {
         self.queue.closing = true;
-        self.meeting.word.fetch_or(CROWD, Ordering::AcqRel);
+        self.meeting.word.fetch_or(QUEUED, Ordering::AcqRel);
     }
 
     /// From now on nobody may join, and nobody waits any more: a receiver that spins gets
@@ -372,11 +372,11 @@ impl<V, W: Waiting> Locked<'_, V, W> {
             word.fetch_add(REFUSED - BUSY, Ordering::AcqRel);
         }
         // The lock is held here: a tasklet that has spun in vain would join the queue.
-        let looked = sender || self.meeting.bring(refusal).is_ok();
+        let spun = sender || self.meeting.bring(refusal).is_ok();
         self.queue.several = 0;
         let mut queued = self.queue.line.drain();
         queued.retain(|wait| wait.claim());
-        (looked, queued)
+        (spun, queued)
     }
 
     pub(super) fn open(&mut self) {
@@ -393,13 +393,13 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         if self.queue.several > 0 {
             self.tidy_up();
         }
-        let looks = match self.meeting.word.load(Ordering::Relaxed) & PHASE {
+        let spinning = match self.meeting.word.load(Ordering::Relaxed) & PHASE {
             RECEIVES => -1,
             SENDS => 1,
             _ => 0,
         };
         let count = self.queue.line.len() as isize;
-        looks + if self.queue.sends { count } else { -count }
+        spinning + if self.queue.sends { count } else { -count }
     }
 
     /// Takes out the waits that nobody can meet any more.
@@ -418,7 +418,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
 
     fn thin_out(&mut self) {
         if self.queue.line.is_empty() && !self.queue.closing {
-            self.meeting.word.fetch_and(!CROWD, Ordering::AcqRel);
+            self.meeting.word.fetch_and(!QUEUED, Ordering::AcqRel);
         }
     }
 }

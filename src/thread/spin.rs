@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// At most 2 to this power, less 1, waits in a row do not spin.
 const RARELY: u32 = 8;
 /// How many times it looks between two readings of the clock.
-const GLANCES: u32 = 32;
+const ROUNDS: u32 = 32;
 
 /// What a thread has learned about its spins.
 pub struct Pace {
@@ -47,7 +47,7 @@ impl Pace {
 
     /// Should this wait begin with a spin?
     #[inline]
-    pub fn is_time(&self) -> bool {
+    pub fn should_spin(&self) -> bool {
         let skip = self.skip.get();
         self.skip.set(skip.saturating_sub(1));
         skip == 0 && !self.most.get().is_zero()
@@ -56,10 +56,10 @@ impl Pace {
     /// Spins until `found`, or until the thread is `wanted` for something else, or for as long as
     /// it may. Returns whether that was in vain.
     #[inline]
-    pub fn look(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) -> bool {
+    pub fn spin(&self, found: impl Fn() -> bool, wanted: impl Fn() -> bool) -> bool {
         let mut start = None;
         loop {
-            for _ in 0..GLANCES {
+            for _ in 0..ROUNDS {
                 if found() {
                     self.vain.set(0);
                     return false;
