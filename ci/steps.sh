@@ -246,7 +246,7 @@ under_tsan() (
 step_loom() {
     local bug passed=0 failed=0
     cargo test --release -p models || return
-    for bug in hsw_bug_early_look hsw_bug_late_sit hsw_bug_deaf hsw_bug_late_crowd hsw_bug_double_claim hsw_bug_late_pin; do
+    for bug in hsw_bug_early_look hsw_bug_late_park hsw_bug_deaf hsw_bug_late_queue hsw_bug_double_claim hsw_bug_late_pin; do
         HSW_BUG=$bug cargo test --release -p models --no-run || return
         HSW_BUG=$bug must_fail "$bug" cargo test --release -p models
     done > build/log/loom-runs.log 2>&1

@@ -7,9 +7,9 @@
 //!
 //! * `hsw_bug_early_look`: looks for messages before it takes the lock under which it goes to
 //!   sleep;
-//! * `hsw_bug_late_sit`: finds out whether the wait has ended, then parks;
+//! * `hsw_bug_late_park`: finds out whether the wait has ended, then parks;
 //! * `hsw_bug_deaf`: falls asleep in spite of a notification;
-//! * `hsw_bug_late_crowd`: finds that nobody spins, then says that there is a queue;
+//! * `hsw_bug_late_queue`: finds that nobody spins, then says that there is a queue;
 //! * `hsw_bug_double_claim`: finds that a select's claim is open, then takes it;
 //! * `hsw_bug_late_pin`: looks at a slot, then pins it.
 #![cfg(test)]

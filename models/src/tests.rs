@@ -610,7 +610,7 @@ fn a_close_leaves_a_receiver_that_spins() {
         other.join().unwrap();
         assert!(
             !place.spin_for_sender(),
-            "nobody begins to look at a closed one"
+            "nobody begins to spin at a closed one"
         );
         place.lock().open();
         assert!(place.spin_for_sender());

@@ -321,7 +321,7 @@ impl<V, W: Waiting> Locked<'_, V, W> {
         let mut word = self.meeting.word.load(Ordering::Relaxed);
         // A switch of the tests that breaks this: it finds that no partner spins, then says so; a
         // partner that begins to spin in between is overlooked.
-        if cfg!(hsw_bug_late_crowd) {
+        if cfg!(hsw_bug_late_queue) {
             let alone = word & PHASE != partner;
             if alone {
                 self.meeting.word.fetch_or(QUEUED, Ordering::AcqRel);

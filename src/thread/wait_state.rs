@@ -26,7 +26,7 @@ impl WaitState {
     pub fn park(&self) -> bool {
         // A switch of the tests that breaks this: it looks, then parks, so an end in between is
         // overlooked.
-        if cfg!(hsw_bug_late_sit) {
+        if cfg!(hsw_bug_late_park) {
             if self.is_over() {
                 return false;
             }
