@@ -757,10 +757,6 @@ typedef struct hsw_timer {
   uint64_t handle;
 } hsw_timer;
 
-
-
-
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus

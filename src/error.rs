@@ -1,9 +1,11 @@
 //! Errors: everything that may block or may be called in a wrong state returns
 //! one of these. Display gives Stackless' message where Stackless has one.
 
+#[cfg(feature = "std")]
+mod io;
+
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-#[cfg(feature = "std")]
 use alloc::string::String;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -60,7 +62,6 @@ pub enum Error {
     MemoryCeiling(usize),
     /// The process has so many stacks that more of them would leave too few memory mappings for
     /// its other needs. The system's limit, `vm.max_map_count`, is this; a stack takes two.
-    #[cfg(feature = "std")]
     Mappings(usize),
     /// The allocator refused.
     OutOfMemory,
@@ -280,60 +281,6 @@ impl From<WaitError> for Error {
     }
 }
 
-/// What was thrown at who used a socket, on its way through an `io::Error`, where it could
-/// be taken for an error of the operation itself: neither its kind nor its type is that.
-#[cfg(feature = "std")]
-#[derive(Debug)]
-struct ThrownThere(Error);
-
-#[cfg(feature = "std")]
-impl fmt::Display for ThrownThere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[cfg(feature = "std")]
-impl core::error::Error for ThrownThere {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<WaitError> for std::io::Error {
-    fn from(ended: WaitError) -> std::io::Error {
-        match ended {
-            WaitError::Thrown(error) if !error.is_always_thrown() => {
-                std::io::Error::other(ThrownThere(error))
-            }
-            WaitError::Thrown(error) | WaitError::Hindered(error) => error.into(),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<std::io::Error> for WaitError {
-    /// What [`WaitError`] it was, or an end of the operation's own.
-    fn from(error: std::io::Error) -> WaitError {
-        match error.get_ref().and_then(|e| e.downcast_ref()) {
-            Some(ThrownThere(thrown)) => WaitError::Thrown(thrown.clone()),
-            None => WaitError::own(error),
-        }
-    }
-}
-
-#[cfg(feature = "std")]
-impl WaitError {
-    /// Was it thrown at who used a socket, and is no error of the connection?
-    pub(crate) fn was_thrown(error: &std::io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| {
-            let plain = inner.downcast_ref::<Error>();
-            inner.is::<ThrownThere>() || plain.is_some_and(Error::is_always_thrown)
-        })
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -363,7 +310,6 @@ impl fmt::Display for Error {
             Error::MemoryCeiling(bytes) => {
                 write!(f, "the memory ceiling of {bytes} bytes is reached")
             }
-            #[cfg(feature = "std")]
             Error::Mappings(limit) => write!(
                 f,
                 "no more stacks: each takes two memory mappings, and vm.max_map_count is {limit}; \
@@ -384,39 +330,6 @@ impl core::error::Error for Error {
             Error::Io(error) => Some(&**error),
             _ => None,
         }
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<std::io::Error> for Error {
-    /// An `Error` that went through `io::Error` (as those of the sockets do)
-    /// comes out as itself.
-    fn from(error: std::io::Error) -> Error {
-        let inner = error.get_ref();
-        if let Some(inner) = inner.and_then(|e| e.downcast_ref::<Error>()) {
-            return inner.clone();
-        }
-        if let Some(ThrownThere(thrown)) = inner.and_then(|e| e.downcast_ref()) {
-            return thrown.clone();
-        }
-        Error::Io(Arc::new(error))
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Error> for std::io::Error {
-    fn from(error: Error) -> std::io::Error {
-        use std::io::ErrorKind;
-        let kind = match &error {
-            Error::Io(io) => io.kind(),
-            Error::Timeout => ErrorKind::TimedOut,
-            Error::WouldBlock => ErrorKind::WouldBlock,
-            Error::OutOfMemory | Error::MemoryCeiling(_) | Error::Mappings(_) => {
-                ErrorKind::OutOfMemory
-            }
-            _ => ErrorKind::Other,
-        };
-        std::io::Error::new(kind, error)
     }
 }
 
@@ -449,7 +362,6 @@ impl Thrown {
     }
 
     /// The payload of a panic; the message is that of the panic.
-    #[cfg(feature = "std")]
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Thrown {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
             Cow::Borrowed(*text)

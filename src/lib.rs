@@ -56,21 +56,11 @@ mod guard;
 pub mod join;
 mod lifecycle;
 mod machine;
-#[cfg(feature = "std")]
-pub mod main_loop;
 pub mod net;
-#[cfg(feature = "std")]
-pub mod offload;
 mod poll;
 mod select;
-#[cfg(feature = "std")]
-pub mod sync;
 mod tasklet;
 mod tasklet_local;
-#[cfg(feature = "std")]
-pub mod thread;
-#[cfg(feature = "std")]
-pub mod timer;
 mod wait;
 
 pub use self::core::body::Outcome;
@@ -93,20 +83,28 @@ pub use builder::{spawn, Builder};
 pub use channel::queue::{QueueChannel, QueueIter};
 pub use channel::{Channel, Iter, Preference, TryIter};
 pub use debug::dump_tasklets;
-#[cfg(feature = "std")]
-pub use debug::{Backtrace, Frame};
 pub use error::{Error, Result, SettingsError, StateError, Thrown};
 pub use guard::{atomic, block_trap, switch_trapped, Atomic, BlockTrap, SwitchTrap};
 #[cfg(not(feature = "std"))]
 pub use lifecycle::end_thread;
-#[cfg(feature = "std")]
-pub use main_loop::{sleep, sleep_until, MainLoop};
 pub use select::{Receivable, ReceiveCase, Select, Selected, SendCase, Sendable};
 pub use tasklet::Tasklet;
 pub use tasklet_local::Local;
-#[cfg(feature = "std")]
-pub use wait::event;
 pub use wait::time;
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "std")] {
+        pub mod main_loop;
+        pub mod offload;
+        pub mod sync;
+        pub mod thread;
+        pub mod timer;
+
+        pub use debug::{Backtrace, Frame};
+        pub use main_loop::{sleep, sleep_until, MainLoop};
+        pub use wait::event;
+    }
+}
 
 /// The README's examples are tests.
 #[cfg(doctest)]
@@ -130,7 +128,6 @@ pub mod testing {
     }
 
     /// How many memory mappings a process may have. The first call reads it from a file.
-    #[cfg(feature = "std")]
     pub fn mappings() -> usize {
         crate::machine::os::mappings()
     }

@@ -15,7 +15,6 @@ use crate::core::scheduler;
 use crate::core::settings::Settings;
 use crate::core::table;
 use crate::core::task::flag;
-#[cfg(feature = "std")]
 use crate::debug;
 use crate::error::{Error, Result, SettingsError, StateError};
 use crate::machine::arch::STACK_ALIGN;
@@ -93,7 +92,6 @@ fn create(settings: Settings, memory: Option<usize>) -> &'static Runtime {
         stand_down(runtime);
         // Until the last object and the thread itself are gone.
         runtime.channel_made();
-        #[cfg(feature = "std")]
         os::at_the_very_end(ptr::from_ref(runtime).cast(), let_go);
         return runtime;
     }
@@ -227,7 +225,6 @@ pub fn end_part() {
 
 /// Has `above` called at the end of the calling thread, as [`thread_exit`] does. False when the
 /// thread is past that.
-#[cfg(feature = "std")]
 pub fn ends_with_thread(above: fn() -> bool) -> bool {
     os::set_outer_end(above);
     os::at_thread_exit(thread_ends)
@@ -235,7 +232,6 @@ pub fn ends_with_thread(above: fn() -> bool) -> bool {
 
 /// As the end of a thread where thread-locals are destroyed, for who is destroyed before or after
 /// the library's own.
-#[cfg(feature = "std")]
 pub fn ends_now(above: fn() -> bool) {
     os::set_outer_end(above);
     thread_ends();
@@ -244,15 +240,8 @@ pub fn ends_now(above: fn() -> bool) {
 /// Is it the process that ends, and not this thread alone? Asked where thread-locals are destroyed:
 /// that is the first thing that `exit` does, on the thread that calls it. Those of the first thread
 /// are destroyed at no other time.
-#[cfg(feature = "std")]
 fn process_ends() -> bool {
     os::is_first_thread() || debug::is_called_by(os::exit_address())
-}
-
-/// Nobody can tell.
-#[cfg(not(feature = "std"))]
-fn process_ends() -> bool {
-    false
 }
 
 /// Is another tasklet than main running? Then its thread cannot end in order.
@@ -261,7 +250,6 @@ pub fn inside_tasklet() -> bool {
 }
 
 /// The last of a thread: no code of its own runs any more that could use its runtime.
-#[cfg(feature = "std")]
 extern "C" fn let_go(runtime: *mut core::ffi::c_void) {
     os::set_runtime(ptr::null());
     // SAFETY: a runtime of this thread that stands for one that has ended: see `create`.

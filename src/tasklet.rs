@@ -11,7 +11,8 @@ use core::ptr;
 use crate::builder::Builder;
 use crate::channel::stand_in;
 #[cfg(feature = "std")]
-use crate::core::body::{body, Body};
+use crate::core::body::body;
+use crate::core::body::Body;
 use crate::core::body::{Outcome, Unbound};
 use crate::core::ends::release;
 use crate::core::extra::ErrorHandler;
@@ -71,7 +72,6 @@ impl Tasklet {
         // SAFETY: it has not started, and is in no queue (`may_bind`); no user code runs.
         unsafe {
             let before = (value, Task::unbind(self.as_ptr()));
-            #[cfg(feature = "std")]
             (*self.as_ptr()).clear(flag::SENDABLE);
             Task::bind(self.as_ptr(), f)?;
             (*self.as_ptr()).set(flags);
@@ -95,7 +95,6 @@ impl Tasklet {
         self.bind_body(body(f))
     }
 
-    #[cfg(feature = "std")]
     #[track_caller]
     pub(crate) fn bind_body(&self, body: Body) -> Result<()> {
         // A `Body` is below `INLINE_BODY`, so it is not boxed once more.
@@ -103,7 +102,6 @@ impl Tasklet {
     }
 
     /// As [`bind_body`](Self::bind_body); it is *paused* then.
-    #[cfg(feature = "std")]
     #[track_caller]
     pub(crate) fn bind_body_paused(&self, body: Body) -> Result<()> {
         self.rebind(body, flag::SENDABLE | flag::ALIVE).map(drop)

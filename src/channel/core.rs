@@ -464,7 +464,6 @@ impl Core {
     }
 }
 
-#[cfg(feature = "std")]
 impl Core {
     /// Blocks the running tasklet until somebody wakes it, as a sender or as a receiver.
     /// Whether anything came with that does not matter.

@@ -11,7 +11,7 @@
 
 pub mod case;
 pub mod claim;
-mod core;
+pub mod core;
 /// What `claim` is made of; `models/` has others.
 mod prim {
     pub use ::core::sync::atomic::{AtomicU32, Ordering};
@@ -28,8 +28,6 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use self::case::{Receivable, Sendable, Target, Targeted};
-#[cfg(feature = "std")]
-pub use self::core::call_back;
 use self::core::SCHEDULE_ALL;
 pub use self::core::{unlink, Core, RECEIVE, SEND};
 use crate::core::references::Tasklet;
@@ -256,7 +254,6 @@ impl<T: 'static> Channel<T> {
     }
 
     /// As [`Core::serve`].
-    #[cfg(feature = "std")]
     pub(crate) fn serve(&self, value: T) -> bool {
         self.core.serve(Slot::new(value))
     }
@@ -405,7 +402,6 @@ impl<T: 'static> Channel<T> {
     }
 }
 
-#[cfg(feature = "std")]
 impl Channel<()> {
     /// As [`Core::park`].
     pub(crate) fn park(&self, sends: bool) -> Result<(), WaitError> {

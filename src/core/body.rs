@@ -29,11 +29,9 @@ struct Newborn {
 }
 
 /// A function that may be sent to another thread before it has started.
-#[cfg(feature = "std")]
 pub type Body = Box<dyn FnOnce() -> Result<()> + Send>;
 
 /// The body of `f`.
-#[cfg(feature = "std")]
 pub fn body<F, R>(f: F) -> Body
 where
     F: FnOnce() -> R + Send + 'static,
@@ -106,7 +104,6 @@ unsafe fn end_locals(task: *mut Task) {
         os::catch_into(task, keep_error, || {
             locals::drop_values(task);
         });
-        #[cfg(feature = "std")]
         {
             // The next function is somebody else.
             (*task).extra().number = 0;
@@ -327,7 +324,6 @@ impl Task {
     ///
     /// # Safety
     /// `BOUND` and `SENDABLE`; in no queue.
-    #[cfg(feature = "std")]
     pub unsafe fn take_body(task: *mut Task) -> Body {
         // SAFETY: the flags say that a `Body` is there that never ran; it is moved
         // out once.
@@ -343,7 +339,6 @@ impl Task {
     ///
     /// # Safety
     /// `task` is neither bound nor alive.
-    #[cfg(feature = "std")]
     pub unsafe fn put_body(task: *mut Task, body: &mut Option<Body>) -> Result<()> {
         // SAFETY: the caller's promise.
         unsafe {

@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
 use crate::error::{Result, StateError};
+use crate::machine::os;
 
 /// A monotonic clock: nanoseconds since any fixed moment.
 pub type Clock = fn() -> u64;
@@ -20,20 +21,18 @@ pub struct Deadlines {
     /// What ends, by deadline (nanoseconds) and, among equals, by age.
     queue: RefCell<BTreeMap<Key, Entry>>,
     made: Cell<u64>,
-    #[cfg(feature = "std")]
     still: Cell<Option<Still>>,
 }
 
 /// What the host's clock has shown, and since when.
-#[cfg(feature = "std")]
 #[derive(Clone, Copy)]
 struct Still {
     shows: u64,
-    since: std::time::Instant,
+    /// By the system's clock, in nanoseconds.
+    since: u64,
 }
 
 /// A host's clock that has shown the same for so long counts as one that stands still.
-#[cfg(feature = "std")]
 pub const STANDS: Duration = Duration::from_secs(1);
 
 /// What is to happen when a deadline has come. None of it lets anybody run.
@@ -58,7 +57,6 @@ impl Deadlines {
             last: Cell::new(0),
             queue: RefCell::new(BTreeMap::new()),
             made: Cell::new(0),
-            #[cfg(feature = "std")]
             still: Cell::new(None),
         }
     }
@@ -67,7 +65,7 @@ impl Deadlines {
     pub fn now(&self) -> Result<u64> {
         match self.clock.get() {
             Some(clock) => Ok(self.ask(clock)),
-            None => system().ok_or(StateError::NoClock.into()),
+            None => os::clock().ok_or(StateError::NoClock.into()),
         }
     }
 
@@ -141,21 +139,22 @@ impl Deadlines {
 
     /// For how long the main loop may sleep, as far as deadlines go; `None`: none will come up while the clock
     /// stands still.
-    #[cfg(feature = "std")]
     pub fn rest(&self) -> Option<Duration> {
         let left = self.next()?;
         if left.is_zero() || self.clock.get().is_none() {
             return Some(left);
         }
         let shows = self.now().ok()?;
+        let Some(now) = os::clock() else {
+            return Some(left);
+        };
         match self.still.get() {
             Some(still) if still.shows == shows => {
-                let stood = still.since.elapsed();
+                let stood = Duration::from_nanos(now.saturating_sub(still.since));
                 (stood < STANDS).then_some(left.max(stood))
             }
             _ => {
-                let since = std::time::Instant::now();
-                self.still.set(Some(Still { shows, since }));
+                self.still.set(Some(Still { shows, since: now }));
                 Some(left)
             }
         }
@@ -186,19 +185,4 @@ impl Deadlines {
             fired += 1;
         }
     }
-}
-
-#[cfg(feature = "std")]
-fn system() -> Option<u64> {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = *START.get_or_init(Instant::now);
-    // 584 years.
-    Some(Instant::now().saturating_duration_since(start).as_nanos() as u64)
-}
-
-#[cfg(not(feature = "std"))]
-fn system() -> Option<u64> {
-    None
 }

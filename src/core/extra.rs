@@ -39,7 +39,6 @@ pub struct Extra {
     pub locals: Vec<(usize, Rc<dyn Any>)>,
     /// Its number in `sync`; 0: it has none yet. Not a value like those: their destructors
     /// need it, in whatever order.
-    #[cfg(feature = "std")]
     pub number: u64,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
     pub fiber: Fiber,
@@ -61,7 +60,6 @@ impl Extra {
             low: 0,
             segment: 0..0,
             locals: Vec::new(),
-            #[cfg(feature = "std")]
             number: 0,
             fiber: Fiber::NEW,
             user_data: None,

@@ -256,7 +256,6 @@ pub fn run_or<E: From<WaitError>>() -> Result<(), E> {
 ///
 /// # Errors
 /// As [`run`].
-#[cfg(feature = "std")]
 pub fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;

@@ -12,9 +12,7 @@ use crate::core::above::{above, Above};
 use crate::core::budgets::Runs;
 use crate::core::deadlines::Deadlines;
 use crate::core::extra::ErrorHandler;
-#[cfg(feature = "std")]
-use crate::core::hooks::HOOK_INBOX;
-use crate::core::hooks::{after, HOOK_ENDED, HOOK_LOCKED, HOOK_TRAPPED};
+use crate::core::hooks::{after, HOOK_ENDED, HOOK_INBOX, HOOK_LOCKED, HOOK_TRAPPED};
 use crate::core::references::Tasklet;
 use crate::core::run_queue::RunQueue;
 use crate::core::settings::Settings;
@@ -313,7 +311,6 @@ impl Runtime {
     }
 
     /// Has another thread sent something?
-    #[cfg(feature = "std")]
     #[inline(always)]
     pub fn has_messages(&self) -> bool {
         self.hooks() & HOOK_INBOX != 0
@@ -548,7 +545,6 @@ impl Runtime {
 
     /// Is the running tasklet one that its ending thread kills, until it ends or has used
     /// up its kills?
-    #[cfg(feature = "std")]
     pub fn is_dying(&self) -> bool {
         self.end.get() == End::Under && self.current() != self.main()
     }

@@ -1,6 +1,5 @@
 //! Limits and sizes of a thread's runtime, with the presets.
 
-#[cfg(feature = "std")]
 use core::time::Duration;
 
 #[allow(unused_imports)] // for the documentation
@@ -48,7 +47,6 @@ pub struct Settings {
     /// the thread goes to sleep: most answers of a thread that is at work come sooner than
     /// a sleeper can be woken. It is processor time, so after looks in vain there are fewer of
     /// them. Zero, or one processor: never.
-    #[cfg(feature = "std")]
     pub spin: Duration,
 }
 
@@ -65,7 +63,6 @@ impl Settings {
             slice_cache: 1024 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
-            #[cfg(feature = "std")]
             spin: Duration::from_micros(20),
         }
     }
@@ -83,7 +80,6 @@ impl Settings {
             slice_cache: 64 * 1024,
             memory_ceiling: usize::MAX,
             overflow_report: true,
-            #[cfg(feature = "std")]
             spin: Duration::ZERO,
         }
     }

@@ -360,7 +360,6 @@ impl Task {
 
     /// Its spilled frames, the latest first: the address of their save area,
     /// and where the bytes from there to the window's top are now.
-    #[cfg(feature = "std")]
     pub(crate) fn spilled_parts(&self) -> impl Iterator<Item = (usize, *const u8)> + '_ {
         let first = self
             .extra

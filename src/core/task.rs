@@ -61,7 +61,6 @@ pub mod flag {
     pub const EXPIRED: u32 = 1 << 20;
 
     /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
-    #[cfg(feature = "std")]
     pub const SENDABLE: u32 = 1 << 21;
     /// A stand-in that is as good as met: its partner has the [claim](crate::select::claim).
     pub const HELD: u32 = 1 << 22;

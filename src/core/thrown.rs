@@ -17,7 +17,6 @@
 
 use core::mem;
 
-#[cfg(feature = "std")]
 use crate::core::contain::contain;
 use crate::core::hooks::HOOK_THROWN;
 use crate::core::runtime::Runtime;
@@ -71,7 +70,6 @@ pub fn raise(me: *mut Task) -> Result<()> {
 }
 
 /// Does something wait here for the code of the running tasklet that asks?
-#[cfg(feature = "std")]
 pub fn waits(me: *mut Task) -> bool {
     // SAFETY: as `raise`.
     unsafe {
@@ -162,7 +160,6 @@ fn told(runtime: &Runtime, count: usize) {
 
 /// Runs code that is not the running tasklet's on its stack. What is in its transfer slot is
 /// put aside meanwhile.
-#[cfg(feature = "std")]
 pub fn guest<R>(f: impl FnOnce() -> R) -> R {
     let Some(runtime) = Runtime::existing() else {
         return f();
@@ -172,13 +169,11 @@ pub fn guest<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// A guest on a tasklet's stack. Gone when dropped, which may be while it unwinds.
-#[cfg(feature = "std")]
 struct Guest {
     task: *mut Task,
     kept: Slot,
 }
 
-#[cfg(feature = "std")]
 impl Guest {
     fn enter(task: *mut Task) -> Guest {
         // SAFETY: the running tasklet.
@@ -193,7 +188,6 @@ impl Guest {
     }
 }
 
-#[cfg(feature = "std")]
 impl Drop for Guest {
     fn drop(&mut self) {
         // SAFETY: the tasklet lives as long as its frames, of which this is one. It is running

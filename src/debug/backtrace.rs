@@ -377,6 +377,14 @@ impl fmt::Debug for Backtrace {
     }
 }
 
+/// Writes the backtrace of a tasklet, or why there is none.
+pub(super) fn write_backtrace(out: &mut impl fmt::Write, tasklet: &Tasklet) -> fmt::Result {
+    match tasklet.backtrace() {
+        Ok(backtrace) => writeln!(out, "{backtrace}"),
+        Err(error) => writeln!(out, "      no backtrace: {error}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,16 +43,10 @@ pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
     for (number, tasklet) in all.iter().enumerate() {
         write!(out, "{number:4}: ")?;
         line(out, runtime, tasklet)?;
-        #[cfg(feature = "std")]
         if backtraces {
-            match tasklet.backtrace() {
-                Ok(backtrace) => writeln!(out, "{backtrace}")?,
-                Err(error) => writeln!(out, "      no backtrace: {error}")?,
-            }
+            super::write_backtrace(out, tasklet)?;
         }
     }
-    #[cfg(not(feature = "std"))]
-    let _ = backtraces;
     Ok(())
 }
 

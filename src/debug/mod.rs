@@ -1,13 +1,26 @@
 //! Looking at tasklets from outside: backtraces, listings, and what debuggers need to find them.
 //! Nothing here runs during a switch.
 
-#[cfg(feature = "std")]
-mod backtrace;
 mod dump;
 
-#[cfg(feature = "std")]
-pub(crate) use backtrace::is_called_by;
-#[cfg(feature = "std")]
-pub use backtrace::{Backtrace, Frame};
 pub use dump::dump_tasklets;
 pub(crate) use dump::report_deadlock;
+
+cfg_if::cfg_if! {
+    if #[cfg(feature = "std")] {
+        mod backtrace;
+
+        use backtrace::write_backtrace;
+        pub(crate) use backtrace::is_called_by;
+        pub use backtrace::{Backtrace, Frame};
+    } else {
+        /// There are no backtraces.
+        fn write_backtrace(_: &mut impl core::fmt::Write, _: &crate::Tasklet) -> core::fmt::Result {
+            Ok(())
+        }
+
+        pub(crate) fn is_called_by(_: usize) -> bool {
+            false
+        }
+    }
+}

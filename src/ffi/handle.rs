@@ -36,7 +36,6 @@ use alloc::vec::Vec;
 
 /// Which table a handle belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub(super) enum Kind {
     Tasklet = 1,
     Channel,

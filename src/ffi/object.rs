@@ -163,14 +163,13 @@ pub(super) fn retain<H: Handle<Object: Clone>>(handle: H, other: *mut H) -> hsw_
 
 /// As [`retain`], for objects of which each handle has a clone of its own: it tells the runtime
 /// which handles nobody has used yet.
-#[cfg(feature = "std")]
 pub(super) fn retain_own<H, O>(handle: H, other: *mut H) -> hsw_status
 where
-    H: Handle<Object = std::sync::Arc<O>>,
+    H: Handle<Object = alloc::sync::Arc<O>>,
     O: Clone,
 {
     make(other, "other", || {
-        Ok(std::sync::Arc::new(O::clone(get(handle)?.borrow())))
+        Ok(alloc::sync::Arc::new(O::clone(get(handle)?.borrow())))
     })
 }
 

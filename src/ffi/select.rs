@@ -11,7 +11,6 @@ use super::join::hsw_join;
 use super::object::get;
 use super::queue::hsw_queue;
 use super::status::Failure;
-#[cfg(feature = "std")]
 use super::value::Sent;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit};
@@ -119,7 +118,6 @@ pub unsafe extern "C" fn hsw_select(
 struct Carried {
     destroy: hsw_destroy,
     /// The values go to other threads, so they are `Sent`s.
-    #[cfg(feature = "std")]
     crosses: bool,
 }
 
@@ -127,14 +125,12 @@ impl Carried {
     fn here(destroy: hsw_destroy) -> Carried {
         Carried {
             destroy,
-            #[cfg(feature = "std")]
             crosses: false,
         }
     }
 
     /// The value to send, while it is there.
     fn take(&self, case: &mut Case) -> Option<Owned> {
-        #[cfg(feature = "std")]
         if self.crosses {
             return case.take::<Sent>().map(Owned::from);
         }
@@ -142,7 +138,6 @@ impl Carried {
     }
 
     fn put(&self, case: &mut Case, value: Owned) {
-        #[cfg(feature = "std")]
         if self.crosses {
             return case.put(Sent::from(value));
         }
@@ -151,7 +146,6 @@ impl Carried {
 
     /// The value that was received.
     fn received(&self, slot: Slot) -> Result<Owned, WaitError> {
-        #[cfg(feature = "std")]
         if self.crosses {
             return opened::<Sent>(slot).map(Owned::from);
         }

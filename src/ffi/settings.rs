@@ -52,10 +52,7 @@ impl From<Settings> for hsw_settings {
             slice_cache: settings.slice_cache,
             memory_ceiling: settings.memory_ceiling,
             overflow_report: settings.overflow_report,
-            #[cfg(feature = "std")]
             spin_ns: super::run::nanoseconds(settings.spin),
-            #[cfg(not(feature = "std"))]
-            spin_ns: 0,
         }
     }
 }
@@ -125,10 +122,7 @@ unsafe fn wanted(settings: *const hsw_settings) -> Settings {
         wanted.slice_cache = settings.slice_cache;
         wanted.memory_ceiling = settings.memory_ceiling;
         wanted.overflow_report = settings.overflow_report;
-        #[cfg(feature = "std")]
-        {
-            wanted.spin = core::time::Duration::from_nanos(settings.spin_ns);
-        }
+        wanted.spin = core::time::Duration::from_nanos(settings.spin_ns);
     }
     wanted
 }

@@ -1,6 +1,5 @@
 //! Status codes, and the last error behind them.
 
-#[cfg(feature = "std")]
 use core::any::Any;
 use core::ffi::{c_char, c_void};
 use core::fmt::Write as _;
@@ -155,7 +154,6 @@ pub(super) enum Failure {
     StopIteration,
     /// A failure of this entry only, with its words.
     Told(hsw_status, String),
-    #[cfg(feature = "std")]
     Panic(String),
     /// An error of the runtime that is the call's own, and the object that the call was about.
     Core(Error, Subject),
@@ -184,7 +182,6 @@ impl From<WaitError> for Failure {
 
 impl Failure {
     /// Did the call fail because its thread is ending?
-    #[cfg(feature = "std")]
     fn is_of_the_end(&self) -> bool {
         matches!(
             self,
@@ -205,7 +202,6 @@ impl Failure {
         }
     }
 
-    #[cfg(feature = "std")]
     pub(super) fn panic(payload: &(dyn Any + Send)) -> Self {
         let words = payload
             .downcast_ref::<&str>()
@@ -225,7 +221,6 @@ impl Failure {
             Failure::ThreadEnding => HSW_ERR_THREAD_ENDING,
             Failure::StopIteration => HSW_ERR_STOP_ITERATION,
             Failure::Told(status, _) => *status,
-            #[cfg(feature = "std")]
             Failure::Panic(_) => HSW_ERR_INTERNAL,
             Failure::Core(error, _) => status_of(error),
             Failure::Passed(last) => last.status,
@@ -259,7 +254,6 @@ impl Failure {
             Failure::ThreadEnding => "the thread is ending".to_string(),
             Failure::StopIteration => "the channel is closed and has no more senders".to_string(),
             Failure::Told(_, words) => words.clone(),
-            #[cfg(feature = "std")]
             Failure::Panic(words) => format!("internal error: {words}"),
             Failure::Passed(last) => last.message.to_string_lossy().into_owned(),
             Failure::Thrown(error) => error.to_string(),
@@ -704,7 +698,6 @@ pub(super) fn status_of(error: &Error) -> hsw_status {
         Error::WrongType => HSW_ERR_WRONG_TYPE,
         Error::StackSize(_) => HSW_ERR_STACK_SIZE,
         Error::MemoryCeiling(_) | Error::OutOfMemory => HSW_ERR_OUT_OF_MEMORY,
-        #[cfg(feature = "std")]
         Error::Mappings(_) => HSW_ERR_OUT_OF_MEMORY,
         Error::Settings(_) => HSW_ERR_SETTINGS,
         #[cfg(feature = "std")]

@@ -138,7 +138,6 @@ impl Call {
     }
 
     /// Calls the function on whatever tasklet drives the main loop.
-    #[cfg(feature = "std")]
     pub(super) fn call_back(&self) {
         let failure = status::aside(|| {
             // SAFETY: as in `run`: an `hsw_entry` that accepts this argument.
@@ -173,15 +172,12 @@ pub(super) fn at_root(
 }
 
 /// A call on its way to another thread.
-#[cfg(feature = "std")]
 pub(super) struct SentCall(pub(super) Call);
 
 // SAFETY: every function of the header that takes such a call says that its argument crosses
 // threads. The runtime itself only ever passes the pointer on.
-#[cfg(feature = "std")]
 unsafe impl Send for SentCall {}
 
-#[cfg(feature = "std")]
 impl SentCall {
     pub(super) fn run(self) -> Result<(), Error> {
         self.0.run()

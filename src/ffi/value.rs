@@ -44,23 +44,19 @@ impl Drop for Owned {
 }
 
 /// A pointer on its way to another thread.
-#[cfg(feature = "std")]
 pub(super) struct Sent(Owned);
 
 // SAFETY: every function of the header that takes such a pointer says that it crosses threads, and
 // that its functions may be called on any of them. The runtime itself only ever passes the pointer
 // on.
-#[cfg(feature = "std")]
 unsafe impl Send for Sent {}
 
-#[cfg(feature = "std")]
 impl From<Owned> for Sent {
     fn from(owned: Owned) -> Sent {
         Sent(owned)
     }
 }
 
-#[cfg(feature = "std")]
 impl From<Sent> for Owned {
     fn from(sent: Sent) -> Owned {
         sent.0

@@ -12,20 +12,16 @@
 
 pub use crate::poll::{errno, lv2, shim};
 
-#[cfg(feature = "std")]
-mod calls;
-#[cfg(feature = "std")]
-pub mod http;
-#[cfg(feature = "std")]
-pub mod lookup;
-#[cfg(feature = "std")]
-pub(crate) mod tcp;
+cfg_if::cfg_if! {
+    if #[cfg(feature = "std")] {
+        mod calls;
+        pub mod http;
+        pub mod lookup;
+        pub(crate) mod tcp;
 
-#[cfg(feature = "std")]
-pub use crate::poll::Os;
-#[cfg(feature = "std")]
-pub use calls::{poll, select};
-#[cfg(feature = "std")]
-pub use lookup::resolve;
-#[cfg(feature = "std")]
-pub use tcp::{TcpListener, TcpStream, BURST};
+        pub use crate::poll::Os;
+        pub use calls::{poll, select};
+        pub use lookup::resolve;
+        pub use tcp::{TcpListener, TcpStream, BURST};
+    }
+}

@@ -4,8 +4,11 @@
 pub mod errno;
 pub mod lv2;
 pub mod shim;
-#[cfg(feature = "std")]
-mod sys;
 
-#[cfg(feature = "std")]
-pub use sys::Os;
+cfg_if::cfg_if! {
+    if #[cfg(feature = "std")] {
+        mod sys;
+
+        pub use sys::Os;
+    }
+}

@@ -31,7 +31,6 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 pub use crate::core::deadlines::Clock;
-#[cfg(feature = "std")]
 pub use crate::core::deadlines::STANDS;
 use crate::core::deadlines::{Deadlines, Due, Key};
 use crate::core::references::Tasklet;

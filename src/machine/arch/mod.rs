@@ -41,7 +41,6 @@ compile_error!(
     "hardswitch has no port for this ABI: see src/machine/arch/mod.rs for what one consists of"
 );
 
-#[cfg(feature = "std")]
 pub use port::code_address;
 pub use port::{
     below, exact_stack_pointer, exchange, newborn_entry, swap, transfer, write_newborn, FpEnv,
@@ -82,7 +81,6 @@ extern "C" {
     /// # Safety
     /// `sp` is the address of a save area in place, with its frames above it;
     /// they stay as they are until `f` returns. `f` does not unwind.
-    #[cfg(feature = "std")]
     pub fn hsw_asm_walk(
         sp: usize,
         f: unsafe extern "C" fn(*mut (), *mut ()),
@@ -178,7 +176,6 @@ impl EhGlobals {
 }
 
 /// Has the processor fetch the cache lines of `what`, to be written to soon. Does not wait for them; a hint, no access.
-#[cfg(feature = "std")]
 #[inline]
 pub fn fetch<T>(what: &T) {
     const LINE: usize = 64;
@@ -196,7 +193,6 @@ mod tests;
 
 /// The name of the port's routine that unwinders know by the address `start`.
 /// Symbol tables do not always tell: ELFv1's name descriptors.
-#[cfg(feature = "std")]
 pub fn routine_name(start: usize) -> Option<&'static str> {
     let routines = [
         (hsw_asm_transfer as *const (), "hsw_asm_transfer"),

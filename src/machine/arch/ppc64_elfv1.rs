@@ -247,7 +247,6 @@ impl FpEnv {
 }
 
 /// Has the processor fetch a cache line in order to write to it.
-#[cfg(feature = "std")]
 #[inline(always)]
 pub fn fetch_line(at: *const u8) {
     // SAFETY: `dcbtst` accesses nothing, and faults for no address.

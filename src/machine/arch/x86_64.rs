@@ -211,7 +211,6 @@ pub fn exact_stack_pointer() -> usize {
 }
 
 /// The address of a function's first instruction.
-#[cfg(feature = "std")]
 pub fn code_address(function: *const ()) -> usize {
     function as usize
 }
@@ -260,7 +259,6 @@ impl FpEnv {
 }
 
 /// Has the processor fetch a cache line in order to write to it; nothing where it does not know the hint.
-#[cfg(feature = "std")]
 #[inline(always)]
 pub fn fetch_line(at: *const u8) {
     use core::arch::x86_64::{_mm_prefetch, _MM_HINT_ET0};

@@ -90,6 +90,29 @@ impl Drop for StackMemory {
     }
 }
 
+pub fn set_outer_end(_: fn() -> bool) {}
+
+/// Nothing runs here at the end of a thread or of the process.
+pub fn at_the_very_end(_: *const (), _: extern "C" fn(*mut core::ffi::c_void)) {}
+
+pub fn is_first_thread() -> bool {
+    false
+}
+
+pub fn exit_address() -> usize {
+    0
+}
+
+/// There is none.
+pub fn clock() -> Option<u64> {
+    None
+}
+
+/// There are no mappings, and so no limit.
+pub fn mappings() -> usize {
+    usize::MAX
+}
+
 /// There are no guards.
 pub fn guard(_: usize) -> usize {
     0

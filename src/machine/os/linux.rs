@@ -81,6 +81,15 @@ pub fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::c_void)
     }
 }
 
+/// Nanoseconds of the system's monotonic clock since the library first asked; `None` without one.
+pub fn clock() -> Option<u64> {
+    use std::time::Instant;
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    // 584 years.
+    Some(Instant::now().saturating_duration_since(start).as_nanos() as u64)
+}
+
 /// A timeout that does not fit becomes the longest that does, which is practically no limit.
 pub fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {

@@ -16,27 +16,25 @@
 //! | `thread_id(fresh)` | the number that the calling thread has for life, made by `fresh` where it has none |
 //! | `at_the_very_end(p, f)` | with std: call `f(p)` when the thread's destructors have run |
 //! | `is_first_thread()`, `exit_address()` | with std: to tell the end of the process from that of a thread |
+//! | `clock()` | nanoseconds of the system's clock, if there is one |
 //! | `thread_number()` | the number by which debuggers know the thread, 0 if none |
 //! | `fatal(message)` | print one line and end the process |
 //! | `watch_overflow(report)` | ask `report` about faults: it names the tasklet whose stack overflowed |
 
-#[cfg(feature = "std")]
-mod linux;
-#[cfg(feature = "std")]
-use linux as sys;
+cfg_if::cfg_if! {
+    if #[cfg(feature = "std")] {
+        mod linux;
+        use linux as sys;
+        pub use sys::timespec;
+    } else {
+        mod bare;
+        use bare as sys;
+    }
+}
 
-#[cfg(feature = "std")]
-pub use sys::{exit_address, is_first_thread};
-
-#[cfg(not(feature = "std"))]
-mod bare;
-#[cfg(not(feature = "std"))]
-use bare as sys;
-
-#[cfg(feature = "std")]
-pub use sys::{at_the_very_end, mappings, set_outer_end, timespec};
 pub use sys::{
-    at_thread_exit, catch, catch_into, catch_panic, fatal, guard, outer_end, resume_panic, runtime,
-    set_runtime, thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic,
-    StackMemory, NO_PANIC,
+    at_the_very_end, at_thread_exit, catch, catch_into, catch_panic, clock, exit_address, fatal,
+    guard, is_first_thread, mappings, outer_end, resume_panic, runtime, set_outer_end, set_runtime,
+    thread_id, thread_number, thread_stack_bottom, unwinding, watch_overflow, Panic, StackMemory,
+    NO_PANIC,
 };
