@@ -1,5 +1,5 @@
-//! Which descriptors are ready: `poll` and `select` with POSIX's contract over calls that have
-//! another one. It knows no tasklet.
+//! Finding out which descriptors are ready: `poll` and `select` with POSIX's contract, over calls
+//! with another one. It knows no tasklet.
 
 pub mod errno;
 pub mod lv2;

@@ -67,6 +67,9 @@ struct Loan {
 /// Ends the wait of a select, given its first stand-in: see `select::called`.
 pub(super) type Ends = unsafe fn(*mut Task) -> bool;
 
+/// Makes the error of a call whose worker was lost in a fork.
+type Lost = fn() -> Error;
+
 struct Spot {
     channel: Channel<()>,
     turn: Cell<u32>,
@@ -76,9 +79,8 @@ struct Spot {
     /// wait.
     select: Cell<Option<(*mut Task, Ends)>>,
     waiter: RefCell<Option<Rc<Waiter>>>,
-    /// Set when it waits for a worker: how often the process had been forked when it asked, and the
-    /// error of a call whose worker was lost in a fork.
-    calls: Cell<Option<(u32, fn() -> Error)>>,
+    /// Set when it waits for a worker: how often the process had been forked when it asked.
+    calls: Cell<Option<(u32, Lost)>>,
     /// Takes the wait out of whatever queue it is in.
     leave: RefCell<Option<Arc<dyn Leave>>>,
 }
@@ -598,7 +600,7 @@ impl Parking {
         waker: &Waker,
         deadline: Option<Instant>,
         unanswered: impl FnOnce(),
-        lost: fn() -> Error,
+        lost: Lost,
     ) -> Result<bool, WaitError> {
         let local = &*self.local;
         let pace = &local.pace_of_calls;

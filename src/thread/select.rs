@@ -2,22 +2,24 @@
 //!
 //! ```text
 //!   channel a, its lock:   (a receiver) ─► wait 0 ─┐
-//!   channel b, its lock:   wait 1 ─────────────────┼─► joint: the claim, the spot ◄── stand-ins 0, 1, 2 of tasklet T
-//!   local channel c:       stand-in 2 ─────────────┘
+//!   channel b, its lock:   wait 1 ─────────────────┼─► joint: the claim, the spot
+//!   local channel c:       stand-in 2 ─────────────┘      ▲
+//!                                                         stand-ins 0, 1, 2 of tasklet T
 //! ```
 //!
 //! **Start.** The select locks all its channels between threads, in the order of their addresses,
-//! and looks at all cases. If one can be done it does it, and nobody has known of the select. If
-//! none can, it joins all queues and lets go of the locks: so no partner can come to one queue
-//! after the select has looked there and before it has joined the others, and of two selects that
-//! want each other one finds the other. It does not look for a partner for a while, as the
-//! operations of one channel do.
+//! and looks at all cases. If one can be done it does that one, and nobody has known of the select.
+//! If none can, it joins all queues and releases the locks. So no partner can come to one queue
+//! after the select has looked there and before it has joined the others; and of two selects that
+//! want each other one finds the other. A select does not spin for a partner, as the operations of
+//! one channel do.
 //!
-//! **End.** Who meets one of the waits, or of the stand-ins, must have the
+//! **End.** A partner that meets one of the waits, or of the stand-ins, must have the
 //! [claim](crate::channel::claim). A partner on another thread moves the value under its channel's
-//! lock and sends a message to the spot; read, that meets the case's stand-in, which is in no
-//! queue, as a local partner would. So the select waits like any other. When it goes on it leaves
-//! all queues; with each lock it takes for that it knows what was handed over there.
+//! lock and sends a message to the spot. When the message is read, it meets the stand-in of the
+//! case, which is in no queue, as a local partner would. So the select waits like any other. When
+//! it goes on it leaves all queues; under each lock that it takes for this it learns what was
+//! handed over there.
 //!
 //! No code of a user runs under the locks.
 
@@ -41,13 +43,14 @@ use crate::error::{Error, Result, WaitError};
 
 /// A channel between threads.
 pub trait Far {
-    /// No other channel has the number.
+    /// A number that no other channel has.
     fn place(&self) -> usize;
 
     fn lock(&self) -> Box<dyn Held + '_>;
 
-    /// Calls the thread's channel callback, with this in the tasklet's slot; answers what there is
-    /// to send then. What it has put there that is not is dropped: nothing is locked here.
+    /// Calls the thread's channel callback, with `slot` as the tasklet's slot; returns what the
+    /// slot holds afterwards. A value that the callback has replaced is dropped: nothing is locked
+    /// here.
     fn call_back(&self, slot: Slot, sends: bool) -> (Result<()>, Slot);
 }
 
@@ -79,18 +82,18 @@ fn far(case: &Case) -> Option<Rc<dyn Far>> {
     Some(between.0.clone())
 }
 
-/// The same, locked.
+/// A channel between threads, locked.
 pub trait Held {
-    /// Does somebody wait for who sends, or receives?
+    /// Is there a partner for one that sends, or receives?
     fn is_ready(&mut self, sends: bool) -> bool;
 
     fn is_closing(&self) -> bool;
 
-    /// Sends what is in the slot, or receives: what came of it, as with the local channel. The slot
-    /// comes back if nobody is there (any more).
+    /// Sends the content of the slot, or receives; returns the same as with a local channel. The
+    /// slot comes back if there is no partner (any more).
     fn exchange(&mut self, slot: Slot, sends: bool) -> Result<Result<Slot, WaitError>, Slot>;
 
-    /// Lets go of the lock, and makes who was met runnable.
+    /// Releases the lock, and makes the partner that was met runnable.
     fn conclude(self: Box<Self>, local: &Local);
 
     /// May the caller join the queue? If true it must, or [scatter](Held::scatter).
@@ -98,17 +101,18 @@ pub trait Held {
 
     fn scatter(&mut self);
 
-    /// Joins the queue, with what is in the slot if it sends.
+    /// Joins the queue, with the content of the slot if it sends.
     fn join(&mut self, slot: Slot, sends: bool, case: u32, joint: &Arc<Joint>) -> Arc<dyn Joined>;
 }
 
 /// A wait in a queue.
 pub trait Joined: Leave {
-    /// What it has, when it has left: what was not sent, or what was received.
+    /// Takes its content when it has left the queue: a value that was not sent, or that was
+    /// received.
     fn take(&self) -> Slot;
 }
 
-/// What the waits of a select have in common.
+/// The state that all waits of a select share.
 pub struct Joint {
     pub claim: Claim,
     pub waker: Waker,
@@ -132,12 +136,13 @@ impl Leave for Waits {
 /// The select's channels between threads, all locked.
 struct Holds<'a> {
     held: Vec<Box<dyn Held + 'a>>,
-    /// Which one it is, for each case.
+    /// For each case, the index of its channel in `held`.
     of: Vec<Option<usize>>,
 }
 
 impl<'a> Holds<'a> {
-    /// In the order of their addresses, so that two selects do not wait for each other; each once.
+    /// Locks each channel once, in the order of their addresses, so that two selects do not wait
+    /// for each other.
     fn lock_all(channels: &'a [Option<Rc<dyn Far>>]) -> Holds<'a> {
         let far = channels.iter().enumerate().filter_map(|(i, channel)| {
             let channel = channel.as_ref()?;
@@ -159,12 +164,12 @@ impl<'a> Holds<'a> {
         holds
     }
 
-    /// That of a case; none if its channel is of this thread.
+    /// The channel of a case; `None` if it is a local one.
     fn get(&mut self, case: usize) -> Option<&mut (dyn Held + 'a)> {
         self.of[case].map(|at| &mut *self.held[at])
     }
 
-    /// Lets go of all but that of one case.
+    /// Releases all locks but that of one case.
     fn only(mut self, case: usize) -> Option<Box<dyn Held + 'a>> {
         self.of[case].map(|at| self.held.swap_remove(at))
     }
@@ -186,12 +191,12 @@ impl<'a> Holds<'a> {
     }
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 enum Step<'a> {
     Done(Chosen),
-    /// It waits from now on.
+    /// The select waits from now on.
     Waits(Wait<'a>),
-    /// It was interrupted by a callback, or others were faster.
+    /// A callback interrupted it, or others were faster.
     Again,
 }
 
@@ -235,7 +240,7 @@ struct Attempt<'a> {
     channels: &'a [Option<Rc<dyn Far>>],
     ordered: bool,
     patience: Patience,
-    /// Once it is known.
+    /// `Some` once it is known.
     deadline: Option<Option<u64>>,
     /// Which cases the channel callback has been told of.
     told: Vec<bool>,
@@ -283,12 +288,12 @@ impl<'a> Attempt<'a> {
                 return Ok(Step::Done((closed, Err(WaitError::own(Error::Closed)))));
             }
             let Some(until) = self.deadline else {
-                // The clock may be the host's.
+                // The lock is released, since the clock may be the host's.
                 drop(holds);
                 self.deadline = Some(deadline(self.runtime, self.patience, cases)?);
                 return Ok(Step::Again);
             };
-            // Else somebody has begun to look for one of us.
+            // If this fails, a partner has begun to spin for one of the cases.
             if holds.gather(cases) {
                 let kept = may_wait(self.me).inspect_err(|_| holds.scatter())?;
                 return Ok(Step::Waits(self.join(cases, holds, until, kept)));
@@ -312,8 +317,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Is the channel callback to be told of the case before it is done? Channels of this thread
-    /// see to that themselves.
+    /// Must the channel callback be told of the case before it is done? Local channels do that
+    /// themselves.
     fn is_to_tell(&self, i: usize) -> bool {
         self.runtime.hooks() & HOOK_CHANNEL != 0 && !self.told[i]
     }
@@ -334,7 +339,7 @@ impl<'a> Attempt<'a> {
         told.map_err(WaitError::Hindered)
     }
 
-    /// Joins all queues of channels between threads, and lets go of the locks.
+    /// Joins all queues of channels between threads, and releases the locks.
     fn join(
         &self,
         cases: &mut [Case],
@@ -348,7 +353,8 @@ impl<'a> Attempt<'a> {
             waker: parking.waker_by_message(),
         });
         let mut stand_ins = StandIns::new(self.runtime, self.me, cases);
-        // SAFETY: the claim is a part of `joint`.
+        // SAFETY: `joint` is handed over along with the pointer to its claim, so the claim lives as
+        // long as the stand-ins use it.
         unsafe { stand_ins.share(&raw const joint.claim, joint.clone()) };
         let waits = cases.iter().enumerate().map(|(i, case)| {
             let held = holds.get(i)?;
@@ -379,12 +385,12 @@ struct Wait<'a> {
     me: *mut Task,
     until: Option<u64>,
     kept: Slot,
-    /// It has left all queues.
+    /// Whether it has left all queues.
     left: bool,
 }
 
 impl Wait<'_> {
-    /// Waits. None: it must begin anew.
+    /// Waits. `None`: the select must begin anew.
     fn finish(mut self, cases: &mut [Case]) -> Option<Result<Chosen, WaitError>> {
         let runtime = self.stand_ins.runtime;
         let done = wait(runtime, self.me, &mut self.stand_ins, cases, self.until);
@@ -399,7 +405,7 @@ impl Wait<'_> {
         }
         let mut refused = false;
         if let Some((i, slot)) = &mut outcome {
-            // Whoever ended the wait has not taken the value.
+            // Whoever ended the wait has not taken the value: the channel was closed.
             refused = Some(*i) == far && cases[*i].direction == SEND && !slot.is_empty();
             if refused {
                 cases[*i].slot = slot.take();
@@ -413,14 +419,14 @@ impl Wait<'_> {
         Some(result)
     }
 
-    /// Leaves all queues, as the local ones have been left; what the waits hold goes into the
-    /// stand-ins. Answers which case another queue's partner has met.
+    /// Leaves the queues between threads, after the local ones; the content of the waits goes into
+    /// the stand-ins. Returns the case for which a partner on another thread has taken the claim.
     fn leave(&mut self) -> Option<usize> {
         self.waits.leave();
         self.left = true;
         for (i, wait) in self.waits.waits.iter().enumerate() {
             if let Some(wait) = wait {
-                // Empty: what was in it is in the wait.
+                // The slot of the stand-in is empty: its content was in the wait.
                 drop(self.stand_ins.slot(i).put(wait.take()));
             }
         }
@@ -434,7 +440,7 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        // Nobody finds the stand-ins any more, before they go.
+        // From here on nobody finds the stand-ins, which are about to go.
         self.parking.stand_for_nothing();
         if !self.left {
             self.waits.leave();
@@ -442,13 +448,15 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// Another thread's partner has met the select, which is not over: has it meet the stand-in of that
-/// case. True when its tasklet was blocked: it is floating now, and its reference is the caller's.
+/// Called when another thread's partner has met the select, if that is not over: lets it meet the
+/// stand-in of that case. True when its tasklet was blocked: then it is floating, and its reference
+/// is the caller's.
 ///
 /// # Safety
-/// The first stand-in of a select.
+/// `first` is the first stand-in of a select that still waits.
 unsafe fn called(first: *mut Task) -> bool {
-    // SAFETY: the caller's promise: the number is that of a case.
+    // SAFETY: `first` is the first stand-in of a select, as the caller has promised, and the claim
+    // has the number of one of its cases, so `first.add(case)` is the stand-in of that case.
     unsafe {
         let case = stand_in::claim_of(first).and_then(Claim::case);
         case.is_some_and(|case| stand_in::met(first.add(case)))

@@ -7,6 +7,9 @@ use crate::error::Result;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+/// How long a thread may sleep, if there is a limit, and whether it has given its host lock up.
+type Sleep = (Option<Duration>, bool);
+
 pub struct Company {
     /// Gives the host lock to another thread if that waits for it. Errors: the calling thread may
     /// not pump, since it has given the host lock up.
@@ -14,10 +17,9 @@ pub struct Company {
     /// Reads the messages of other threads, which runs code of theirs; returns how many there were.
     pub read_messages: fn() -> usize,
     /// From now on the calling thread counts as asleep, on this parker. The flag: can only other
-    /// threads of the library wake it? Returns how long it may sleep, if there is a limit, and
-    /// whether it has given its host lock up.
-    pub fall_asleep: fn(bool, &Arc<Parker>) -> Result<(Option<Duration>, bool), Stay>,
-    /// The thread counts as awake again. The flag is what `fall_asleep` has returned.
+    /// threads of the library wake it?
+    pub fall_asleep: fn(bool, &Arc<Parker>) -> Result<Sleep, Stay>,
+    /// The thread counts as awake again. The flag is that of the [`Sleep`].
     pub wake_up: fn(bool),
     /// May other threads wake a tasklet of the calling one?
     pub is_known: fn() -> bool,
@@ -25,9 +27,9 @@ pub struct Company {
     pub is_there: fn() -> bool,
 }
 
-/// Why a thread stays awake.
+/// The reason why a thread stays awake.
 pub enum Stay {
-    /// Other threads know nothing of it: it sleeps, and counts as what it likes.
+    /// Other threads know nothing of it: it may sleep, and nothing has to be told to them.
     Alone,
     /// There are messages.
     Messages,

@@ -1,20 +1,20 @@
-//! What was made before a fork, and by which thread: the child process has one thread, the one that
-//! forked.
+//! Who made something: the thread, and whether that was before a fork. A child process has one
+//! thread, the one that forked.
 
 use crate::core::runtime::new_thread_id;
 use crate::machine::os;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Forks that led to this process since the library was loaded.
+/// How many forks led to this process since the library was loaded.
 static FORKS: AtomicU32 = AtomicU32::new(0);
-/// The number of the thread that the last one left.
+/// The number of the thread that survived the last fork.
 static SURVIVOR: AtomicU64 = AtomicU64::new(0);
 
 pub fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// When a thread made something, and which.
+/// The thread that made something, and the number of forks at that time.
 pub struct Origin {
     forks: u32,
     thread: u64,
@@ -34,7 +34,7 @@ impl Origin {
     }
 }
 
-/// In the child process, by the thread that forked.
+/// To be called in the child process, by the thread that forked.
 pub fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     SURVIVOR.store(os::thread_id(new_thread_id), Ordering::Relaxed);

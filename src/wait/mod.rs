@@ -1,4 +1,4 @@
-//! What waiting is made of: the clock's deadlines, and with std the parker that a thread sleeps on,
+//! The parts of waiting: the clock's deadlines; and with std the parker that a thread sleeps on,
 //! its events, and the reactor that ends the waits for sockets and times.
 
 pub mod time;
