@@ -86,8 +86,9 @@ impl Builder {
     /// A tasklet without a function: for [`Tasklet::bind`].
     ///
     /// # Errors
-    /// [`Error::StackSize`] for a size that cannot be, [`Error::MemoryCeiling`],
-    /// [`Error::OutOfMemory`].
+    /// [`Error::StackSize`](crate::Error::StackSize) for a size that cannot be,
+    /// [`Error::MemoryCeiling`](crate::Error::MemoryCeiling),
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     #[inline]
     #[track_caller]
     pub fn build(self) -> Result<Tasklet> {
@@ -176,7 +177,7 @@ impl Builder {
 /// Queues a tasklet with a stack of its own to run `f` on this thread.
 ///
 /// The closure may return `()` or a `Result<(), E>`; an error goes the way of
-/// an uncaught exception, except [`Error::Exit`], which is silent.
+/// an uncaught exception, except [`Error::Exit`](crate::Error::Exit), which is silent.
 ///
 /// ```
 /// # fn main() -> hardswitch::Result<()> {
@@ -192,7 +193,9 @@ impl Builder {
 /// ```
 ///
 /// # Errors
-/// [`Error::MemoryCeiling`], [`Error::OutOfMemory`], [`Error::StackSize`].
+/// [`Error::MemoryCeiling`](crate::Error::MemoryCeiling),
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory),
+/// [`Error::StackSize`](crate::Error::StackSize).
 #[inline]
 #[track_caller]
 pub fn spawn<F, R>(f: F) -> Result<Tasklet>

@@ -18,7 +18,7 @@ use crate::machine::fiber::Fiber;
 
 /// Called with the uncaught error of a tasklet, in that tasklet. `Ok` swallows
 /// the error; an error goes on to main or the innermost [`run`](crate::run).
-/// The tasklet's [own handler](Tasklet::set_error_handler) is asked first.
+/// The tasklet's [own handler](crate::Tasklet::set_error_handler) is asked first.
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
 /// What few tasklets need.
@@ -85,7 +85,8 @@ impl Pending {
     };
 }
 
-/// A line of the host's source: of Rust, or of what it was told with [`Builder::site`](crate::Builder::site).
+/// A line of the host's source: of Rust, or of what it was told with
+/// [`Builder::site`](crate::Builder::site).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
     file: &'static str,

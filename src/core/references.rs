@@ -12,7 +12,7 @@ use crate::machine::os;
 ///
 /// Cloning is cheap and makes another reference to the same tasklet. When the
 /// last reference to a tasklet that is alive goes away, the tasklet is killed
-/// (it gets [`Error::Exit`]); one that never ran is dropped with its function.
+/// (it gets [`Error::Exit`](crate::Error::Exit)); one that never ran is dropped with its function.
 /// The run queue and the channels hold references of their own, so a queued or
 /// blocked tasklet needs no handle to live.
 pub struct Tasklet {
