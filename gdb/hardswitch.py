@@ -4,7 +4,7 @@
 #   hsw bt N         the backtrace of number N, parked or running, sliced or not
 #
 # It works on live processes, core dumps and qemu's gdbstub, on x86_64 and PowerPC64 (ELFv1), with or without debug
-# information: where things are is in the table `hsw_debug`, see src/debug/table.rs.
+# information: where things are is in the table `hsw_debug`, see src/core/table.rs.
 #
 # A backtrace of a parked tasklet is gdb's own: an unwinder makes the tasklet's save area the caller of the innermost
 # frame, so nothing of the process' registers is changed. The bytes of a sliced tasklet are laid into its window
@@ -19,7 +19,7 @@ import tempfile
 import gdb
 import gdb.unwinder
 
-# In step with `Table` in src/debug/table.rs, a word each, after the magic number.
+# In step with `Table` in src/core/table.rs, a word each, after the magic number.
 FIELDS = """version runtimes lock save_area runtime_current runtime_link task_size task_sp task_flags task_refs task_channel
 task_window task_buffer task_extra task_switches window_top window_resident buffer_ptr extra_name extra_low extra_spilled
 spilled_before spilled_buffer spilled_sp""".split()

@@ -1,4 +1,4 @@
-//! The primitives that `src/thread/prim.rs` is in the library: here with loom's threads, and with
+//! The primitives that `src/wait/prim.rs` is in the library: here with loom's threads, and with
 //! models of the two system calls that put a thread to sleep and wake it.
 
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering};
