@@ -5,8 +5,8 @@
 
 use core::marker::PhantomData;
 
+use crate::core::current::{current, switch_trap};
 use crate::core::references::Tasklet;
-use crate::core::scheduler::{current, switch_trap};
 
 /// See [`atomic`].
 #[must_use = "the scope ends when this is dropped"]

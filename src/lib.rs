@@ -64,17 +64,17 @@ mod tasklet_local;
 mod wait;
 
 pub use self::core::body::Outcome;
+pub use self::core::current::{
+    current, main_tasklet, run_count, set_channel_callback, set_error_handler,
+    set_schedule_callback, switch_trap, tasklets, thread_id,
+};
 pub use self::core::extra::{ErrorHandler, Site};
 pub use self::core::measure::{set_statistics, statistics, TaskletStats};
 pub use self::core::run::{
     run, run_with, set_use_nested_tasklets, use_nested_tasklets, Budget, RunReport,
 };
 pub use self::core::runtime::{ChannelCallback, ScheduleCallback};
-pub use self::core::scheduler::{
-    current, main_tasklet, run_count, schedule, schedule_remove, schedule_remove_with,
-    schedule_with, set_channel_callback, set_error_handler, set_schedule_callback, switch_trap,
-    tasklets, thread_id,
-};
+pub use self::core::scheduler::{schedule, schedule_remove, schedule_remove_with, schedule_with};
 pub use self::core::settings::Settings;
 pub use self::core::spill;
 pub use self::core::stats::{stats, Stats};

@@ -11,10 +11,10 @@ use crate::core::hooks::{HOOK_CHANNEL, HOOK_ENDED, HOOK_SCHEDULE};
 use crate::core::overflow;
 use crate::core::references::Tasklet;
 use crate::core::runtime::{End, Runtime};
-use crate::core::scheduler;
 use crate::core::settings::Settings;
 use crate::core::table;
 use crate::core::task::flag;
+use crate::core::throw;
 use crate::debug;
 use crate::error::{Error, Result, SettingsError, StateError};
 use crate::machine::arch::STACK_ALIGN;
@@ -133,7 +133,7 @@ fn shut_down(runtime: &Runtime) {
         }
         for tasklet in alive {
             if tasklet.is_alive() {
-                let _ = scheduler::throw_in_place(&tasklet, Error::Exit);
+                let _ = throw::throw_in_place(&tasklet, Error::Exit);
             }
         }
     }

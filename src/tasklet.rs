@@ -21,6 +21,7 @@ use crate::core::measure::{self, TaskletStats};
 pub use crate::core::references::Tasklet;
 use crate::core::scheduler;
 use crate::core::task::{flag, Task};
+use crate::core::throw;
 use crate::core::value::Value;
 use crate::error::{Error, Result, StateError};
 
@@ -243,7 +244,7 @@ impl Tasklet {
     /// [`StateError::ThrowDead`], [`Error::SwitchTrap`]; or what was thrown
     /// into the caller meanwhile.
     pub fn throw(&self, error: impl Into<Error>) -> Result<()> {
-        Ok(scheduler::throw(self, error.into(), false)?)
+        Ok(throw::throw(self, error.into(), false)?)
     }
 
     /// As [`Tasklet::throw`], but only makes the tasklet runnable: it gets the
@@ -252,7 +253,7 @@ impl Tasklet {
     /// # Errors
     /// [`StateError::ThrowDead`].
     pub fn throw_pending(&self, error: impl Into<Error>) -> Result<()> {
-        Ok(scheduler::throw(self, error.into(), true)?)
+        Ok(throw::throw(self, error.into(), true)?)
     }
 
     /// As [`Tasklet::throw`], except that an error at a tasklet which is not
@@ -265,7 +266,7 @@ impl Tasklet {
         if !self.is_alive() && !error.is_exit() {
             return Err(error);
         }
-        Ok(scheduler::throw(self, error, false)?)
+        Ok(throw::throw(self, error, false)?)
     }
 
     /// Throws [`Error::Exit`].
@@ -273,7 +274,7 @@ impl Tasklet {
     /// # Errors
     /// As [`Tasklet::throw`].
     pub fn kill(&self) -> Result<()> {
-        Ok(scheduler::throw(self, Error::Exit, false)?)
+        Ok(throw::throw(self, Error::Exit, false)?)
     }
 
     /// Throws [`Error::Exit`] when the tasklet's turn comes.
@@ -281,7 +282,7 @@ impl Tasklet {
     /// # Errors
     /// None on the tasklet's own thread.
     pub fn kill_pending(&self) -> Result<()> {
-        Ok(scheduler::throw(self, Error::Exit, true)?)
+        Ok(throw::throw(self, Error::Exit, true)?)
     }
 
     /// Can it run, or go on?

@@ -12,7 +12,7 @@ use crate::core::runtime::Runtime;
 use crate::core::sanitizer;
 use crate::core::task::{flag, Task, Window};
 use crate::core::value::Slot;
-use crate::core::{locals, scheduler, thrown, transfer};
+use crate::core::{finish, locals, thrown, transfer};
 use crate::error::{Error, Result};
 use crate::machine::arch;
 use crate::machine::os;
@@ -89,7 +89,7 @@ where
         if (*task).extra.is_some() {
             end_locals(task);
         }
-        sanitizer::left_for_good(runtime, scheduler::end(task))
+        sanitizer::left_for_good(runtime, finish::end(task))
     }
 }
 

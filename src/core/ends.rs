@@ -5,6 +5,7 @@ use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler;
 use crate::core::task::{flag, Task};
+use crate::core::throw;
 use crate::error::Error;
 
 /// One reference less.
@@ -142,7 +143,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
             }
             // What the dying tasklet throws goes the uncaught way, not here.
             let handle = Tasklet::from_ref(task);
-            let ended = scheduler::throw_in_place(&handle, Error::Exit);
+            let ended = throw::throw_in_place(&handle, Error::Exit);
             contain(LAST, || drop(ended));
         }
         if !(*task).is(flag::ALIVE) {

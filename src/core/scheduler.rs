@@ -4,25 +4,21 @@
 //! `transfer::enter` with an *op* that plans, changes the queues and commits.
 //! An op that fails has changed nothing.
 
-use alloc::vec::Vec;
-
 use crate::core::contain::{contain_as, drop_used};
 use crate::core::exceptions;
-use crate::core::extra::ErrorHandler;
 use crate::core::hooks::{
-    after, HOOK_BUDGET, HOOK_CHANNEL, HOOK_ENDED, HOOK_FLAT, HOOK_INBOX, HOOK_LOCK, HOOK_LOCKED,
-    HOOK_REFUSE, HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
+    after, HOOK_BUDGET, HOOK_ENDED, HOOK_FLAT, HOOK_INBOX, HOOK_LOCK, HOOK_LOCKED, HOOK_REFUSE,
+    HOOK_RUNTIMES, HOOK_SCHEDULE, HOOK_STATS, HOOK_SWITCH, HOOK_THROWN,
 };
 use crate::core::idle;
 use crate::core::measure;
 use crate::core::references::Tasklet;
 use crate::core::run;
-use crate::core::runtime::{ChannelCallback, Runtime, ScheduleCallback};
+use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
-    arrive, arrive_turn, arrive_unit, clear, commit, enter, go_away, leave, plain, plan, plan_away,
-    swap,
+    arrive, arrive_turn, arrive_unit, clear, commit, enter, go_away, plain, plan, plan_away, swap,
 };
 use crate::core::value::{Slot, Value};
 use crate::error::{Error, Result, StateError, WaitError};
@@ -100,7 +96,7 @@ pub fn fail(runtime: &Runtime, error: Error, what: u32) {
 }
 
 /// Nobody has taken an earlier one, as a rule; it is not dropped here, where no user code may run.
-fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
+pub fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
     if let Some(before) = runtime.error.replace(error) {
         runtime.lose(Slot::bomb(before));
     }
@@ -129,7 +125,7 @@ pub unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task)
 /// As [`go`]; `ending`: `prev` has ended, and `sp` means nothing.
 #[cold]
 #[inline(never)]
-unsafe fn observed(
+pub unsafe fn observed(
     runtime: &Runtime,
     prev: *mut Task,
     sp: usize,
@@ -585,375 +581,4 @@ pub fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(target: &Tasklet) -> 
         }
         arrive_turn(runtime, me)
     }
-}
-
-struct ThrowArgs {
-    task: *mut Task,
-    bomb: Slot,
-}
-
-unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
-    // SAFETY: as `op_run_tasklet`.
-    unsafe {
-        let args = &mut *args.cast::<ThrowArgs>();
-        let runtime = Runtime::get();
-        let me = runtime.current();
-        let task = args.task;
-        // What was thrown at the caller is told when it is back: this one is not to be lost.
-        let prepared = match may_switch(runtime) {
-            true => plan(runtime, me, sp, task),
-            false => Err(refused(runtime)),
-        };
-        if let Err(error) = prepared {
-            fail(runtime, error, after::FAILED);
-            return sp;
-        }
-        // What was on its way is the caller's to drop, when it is back.
-        let bomb = args.bomb.take();
-        core::mem::forget(core::mem::replace(&mut args.bomb, (*task).slot.put(bomb)));
-        make_runnable(runtime, task);
-        if runtime.hooks() & HOOK_FLAT != 0 {
-            run::flatten(runtime, me, task, true);
-        }
-        go(runtime, me, sp, task)
-    }
-}
-
-/// The running tasklet was killed, and has not ended: its next wait tells it again.
-pub fn exit_again(runtime: &Runtime) {
-    let me = runtime.current();
-    // SAFETY: the running tasklet.
-    unsafe { thrown::keep(runtime, me, thrown::level_of(me), Error::Exit) };
-}
-
-pub fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitError> {
-    let runtime = Runtime::get();
-    let task = target.as_ptr();
-    // SAFETY: the handle keeps the task.
-    let hosts = unsafe { (*task).is(flag::HOST) };
-    if hosts && target.is_alive() && !target.has_no_thread() {
-        // SAFETY: as above. Not at its guests: neither at one that blocks nor at the caller.
-        unsafe { thrown::keep(runtime, task, 0, error) };
-        return Ok(());
-    }
-    if task == runtime.current() {
-        return Err(WaitError::Thrown(error));
-    }
-    match pending {
-        true => throw_there(target, error),
-        false => throw_in_place(target, error),
-    }
-}
-
-/// Is there nobody left to throw `error` at? Then what comes of it.
-fn too_late(target: &Tasklet, error: &Error) -> Option<Result<(), WaitError>> {
-    let state = if target.has_no_thread() {
-        StateError::NoThread
-    } else if !target.is_alive() {
-        StateError::ThrowDead
-    } else {
-        return None;
-    };
-    Some(match error {
-        Error::Exit => Ok(()),
-        _ => Err(WaitError::own(state)),
-    })
-}
-
-/// Throws `error` at another tasklet, wherever it is, at its turn.
-pub fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
-    if let Some(result) = too_late(target, &error) {
-        return result;
-    }
-    let (runtime, task) = (Runtime::get(), target.as_ptr());
-    (runtime.above.interrupt)(runtime, task);
-    // SAFETY: the handle keeps the task.
-    unsafe {
-        let lost = (*task).slot.put(Slot::bomb(error));
-        make_runnable(runtime, task);
-        drop_used(lost);
-    }
-    Ok(())
-}
-
-/// Throws `error` at code of `target` that runs at `level`, at its turn: ends its wait. Whose
-/// wait is over already, and who has perhaps what it was for, is told by the next one. (Not so
-/// [`Tasklet::throw_pending`], which is Stackless' and takes its place.)
-///
-/// # Errors
-/// As [`Tasklet::throw_pending`].
-pub fn throw_at(target: &Tasklet, level: u32, error: Error) -> Result<()> {
-    // SAFETY: the handle keeps the task.
-    unsafe {
-        let task = target.as_ptr();
-        let runtime = Runtime::of(task);
-        let goes_on = runtime.current() == task || (*task).has_all(flag::QUEUED | flag::STARTED);
-        if goes_on || thrown::level_of(task) > level {
-            thrown::keep(runtime, task, level, error);
-            return Ok(());
-        }
-    }
-    Ok(throw_there(target, error)?)
-}
-
-/// Throws `error` at another tasklet, wherever it is, and switches there.
-pub fn throw_in_place(target: &Tasklet, error: Error) -> Result<(), WaitError> {
-    if let Some(result) = too_late(target, &error) {
-        return result;
-    }
-    let (runtime, task) = (Runtime::get(), target.as_ptr());
-    let mut args = ThrowArgs {
-        task,
-        bomb: Slot::bomb(error),
-    };
-    // SAFETY: the handle keeps the task; `args` outlives the call.
-    unsafe {
-        enter(op_throw, (&raw mut args).cast());
-        let result = arrive(runtime, runtime.current()).and_then(Slot::into_unit);
-        drop_used(args.bomb);
-        result
-    }
-}
-
-/// Ends the running tasklet; the error that ended it, if any, is in its slot. Returns
-/// what its first function is to return.
-///
-/// # Safety
-/// Called by the first frame of `me`, with nothing left on its stack to drop.
-#[inline(never)]
-pub unsafe fn end(me: *mut Task) -> usize {
-    // SAFETY: the running tasklet; a runtime outlives its tasks. After `settle` and `tell` no user
-    // code runs on this stack. All tasks are live; the queue's reference to `me` becomes
-    // `left`, released after the switch.
-    unsafe {
-        let runtime = Runtime::of(me);
-        let failed = !(*me).slot.is_empty() && settle(runtime, me);
-        let completed = &runtime.runs.completed;
-        completed.set(completed.get() + 1);
-        runtime.queue.remove(me);
-        let mut next = runtime.queue.head();
-        if failed || next.is_null() {
-            next = runtime.wakeup();
-            if failed || (*next).is(flag::BLOCKED) {
-                next = tell(runtime, me, failed);
-            }
-            make_runnable(runtime, next);
-        }
-        (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
-        if runtime.hooks() & (HOOK_SWITCH | HOOK_THROWN) != 0 {
-            next = leaves(runtime, me, next);
-        }
-        runtime.left.set(me);
-        runtime.later(after::LEFT);
-        leave(runtime, me, next)
-    }
-}
-
-/// What some want to be done as a tasklet ends. Returns who really runs next. What user code has
-/// thrown at it since it ended nobody is told: not the next function of the same handle either.
-///
-/// # Safety
-/// As [`end`].
-#[cold]
-#[inline(never)]
-unsafe fn leaves(runtime: &Runtime, me: *mut Task, mut next: *mut Task) -> *mut Task {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if runtime.hooks() & HOOK_SWITCH != 0 {
-            next = observed(runtime, me, 0, next, true);
-        }
-        if let Some(error) = thrown::at_end(runtime, me) {
-            runtime.lose(Slot::bomb(error));
-        }
-        next
-    }
-}
-
-/// What ended the tasklet goes to the error handlers, in its context. True when an
-/// error remains: it is in `runtime.error`, for [`tell`].
-///
-/// # Safety
-/// `me` is the running tasklet.
-#[cold]
-#[inline(never)]
-unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
-    // SAFETY: the caller's promise; no reference to the slot is held while user code runs.
-    unsafe {
-        let slot = (*me).slot.take();
-        let mut remains = None;
-        let settled = os::catch(|| {
-            remains = match slot.into_unit() {
-                Ok(()) | Err(Error::Exit) => None,
-                Err(error) => handle(runtime, me, error),
-            };
-            Ok(())
-        });
-        // A destructor that panicked: of the value, or of an error that was handled.
-        let remains = settled.err().or(remains);
-        let failed = remains.is_some();
-        keep_for_arrival(runtime, remains);
-        failed
-    }
-}
-
-/// Tells who waits for all others the error that remains of the ending tasklet, which has
-/// left the queue, or that nobody is left. Returns who is next.
-///
-/// # Safety
-/// As [`end`]; `failed`: an error remains.
-#[cold]
-#[inline(never)]
-unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
-    // SAFETY: the caller's promise; whom to wake is a live task.
-    unsafe {
-        let (mut next, told) = if failed {
-            let uncaught = runtime.error.borrow_mut().take();
-            (runtime.wakeup(), uncaught.map(Slot::bomb))
-        } else {
-            leave_nobody(runtime, me)
-        };
-        if let Some(told) = told {
-            next = runtime.wakeup();
-            runtime.lose((*next).slot.put(told));
-        }
-        next
-    }
-}
-
-/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
-/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
-/// who is next, and what that one is told: an error that is thrown at it, or the end of
-/// its wait.
-///
-/// # Safety
-/// As [`end`].
-#[cold]
-#[inline(never)]
-unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Slot>) {
-    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
-    // taken: what somebody puts there by hand nobody will take.
-    unsafe {
-        runtime.queue.append(me);
-        let mut uncaught = None;
-        if may_switch(runtime) {
-            let settled = os::catch(|| {
-                let stayed = os::catch(|| {
-                    idle::until_company(runtime, || false)?;
-                    Ok(())
-                });
-                let thrown = (*me).slot.take().into_unit();
-                uncaught = match stayed.and(thrown) {
-                    Ok(()) | Err(Error::Exit) => None,
-                    Err(error) => handle(runtime, me, error),
-                };
-                Ok(())
-            });
-            uncaught = settled.err().or(uncaught);
-        }
-        runtime.queue.remove(me);
-        let uncaught = uncaught.map(Slot::bomb);
-        let next = runtime.queue.head();
-        if !next.is_null() {
-            return (next, uncaught);
-        }
-        let next = runtime.wakeup();
-        let told = match (*next).flags & flag::BLOCKED {
-            flag::SENDING => Some(Error::MainSending),
-            flag::RECEIVING => Some(Error::MainReceiving),
-            flag::SELECTING => Some(Error::Deadlock),
-            _ => None,
-        };
-        (next, uncaught.or(told.map(Slot::end)))
-    }
-}
-
-/// Offers an uncaught error to the tasklet's own error handler, and what that one
-/// lets pass to the thread's; what comes back goes to main.
-#[cold]
-#[inline(never)]
-fn handle(runtime: &Runtime, me: *mut Task, error: Error) -> Option<Error> {
-    // SAFETY: the running tasklet; copied, since a handler may set another one.
-    let own = unsafe {
-        (*me)
-            .extra
-            .as_ref()
-            .and_then(|extra| extra.on_error.clone())
-    };
-    let mut error = error;
-    if let Some(handler) = own {
-        error = ask(&handler, &error)?;
-    }
-    let Some(handler) = runtime.on_error.borrow().clone() else {
-        return Some(error);
-    };
-    let remains = ask(&handler, &error);
-    // User code, before what remains is returned: see `contain`.
-    drop((error, handler));
-    remains
-}
-
-fn ask(handler: &ErrorHandler, error: &Error) -> Option<Error> {
-    match os::catch(|| handler(error)) {
-        Ok(()) => None,
-        Err(Error::Exit) => None,
-        Err(other) => Some(other),
-    }
-}
-
-/// The running tasklet of the calling thread.
-pub fn current() -> Tasklet {
-    // SAFETY: the running tasklet is a live task.
-    unsafe { Tasklet::from_ref(Runtime::get().current()) }
-}
-
-/// The main tasklet of the calling thread: its original flow of control.
-pub fn main_tasklet() -> Tasklet {
-    // SAFETY: main lives as long as the runtime.
-    unsafe { Tasklet::from_ref(Runtime::get().main()) }
-}
-
-/// A number of the calling thread that no other thread has had. Costs nothing.
-pub fn thread_id() -> u64 {
-    Runtime::get().thread_id
-}
-
-/// Tasklets in the run queue of the calling thread, the running one included.
-pub fn run_count() -> usize {
-    Runtime::get().queue.len()
-}
-
-/// Handles of all tasklets of the calling thread that are referred to.
-pub fn tasklets() -> Vec<Tasklet> {
-    Runtime::get().all_tasklets()
-}
-
-/// Adds `delta` to the thread's switch trap and returns the old level. While it
-/// is not 0, whatever would switch fails with [`Error::SwitchTrap`] and changes
-/// nothing. A tasklet may still end.
-///
-/// # Panics
-/// When the level would leave the range of an `i32`; it stays as it is then.
-pub fn switch_trap(delta: i32) -> i32 {
-    let runtime = Runtime::get();
-    let level = runtime.trap().checked_add(delta);
-    runtime.set_trap(level.expect("the switch trap has as many levels as it can have"))
-}
-
-/// Sets the schedule callback of the thread; returns the old one.
-pub fn set_schedule_callback(callback: Option<ScheduleCallback>) -> Option<ScheduleCallback> {
-    let runtime = Runtime::get();
-    runtime.set_hook(HOOK_SCHEDULE, callback.is_some());
-    runtime.on_schedule.replace(callback)
-}
-
-/// Sets the channel callback of the thread; returns the old one.
-pub fn set_channel_callback(callback: Option<ChannelCallback>) -> Option<ChannelCallback> {
-    let runtime = Runtime::get();
-    runtime.set_hook(HOOK_CHANNEL, callback.is_some());
-    runtime.on_channel.replace(callback)
-}
-
-/// Sets the error handler of the thread; returns the old one.
-pub fn set_error_handler(handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
-    Runtime::get().on_error.replace(handler)
 }

@@ -452,7 +452,7 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
             Ok(told.swallowed <= crate::core::ends::KILLS)
         });
         if again.unwrap_or(false) {
-            crate::core::scheduler::exit_again(Runtime::get());
+            crate::core::throw::exit_again(Runtime::get());
         }
     });
 }

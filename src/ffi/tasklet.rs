@@ -14,7 +14,8 @@ use super::status::{self, Failure, RawStatus, Subject};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, set_if_wanted, thread_state, write_text};
 use crate::core::measure;
-use crate::core::scheduler::{run_tasklet, throw};
+use crate::core::scheduler::run_tasklet;
+use crate::core::throw::throw;
 use crate::error::WaitError;
 use crate::{Error, Site, Tasklet, Value};
 

@@ -3,9 +3,9 @@
 use crate::core::body::{body, Body, Outcome};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
-use crate::core::scheduler;
 use crate::core::scheduler::run_tasklet;
 use crate::core::task::flag;
+use crate::core::throw;
 use crate::error::{Error, Result, StateError, Thrown, WaitError};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -544,7 +544,7 @@ impl Remote {
 
     fn throw_when(&self, error: Error, next: bool) -> Result<()> {
         self.post("throw", move |tasklet| {
-            scheduler::throw_at(tasklet, 0, error)?;
+            throw::throw_at(tasklet, 0, error)?;
             if next {
                 make_next(tasklet);
             }

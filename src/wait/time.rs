@@ -30,12 +30,13 @@ use alloc::rc::Rc;
 use core::marker::PhantomData;
 use core::time::Duration;
 
+use crate::core::current::current;
 pub use crate::core::deadlines::Clock;
 pub use crate::core::deadlines::STANDS;
 use crate::core::deadlines::{Deadlines, Due, Key};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
-use crate::core::scheduler::{self, current};
+use crate::core::throw;
 use crate::core::thrown::{self, TimeUp};
 #[allow(unused_imports)] // for the documentation
 use crate::error::StateError;
@@ -56,7 +57,7 @@ impl Due for Scope {
             Box::new(self.up),
             "the time of an enclosing scope is up".into(),
         ));
-        if let Err(error) = scheduler::throw_at(&self.tasklet, self.level, up) {
+        if let Err(error) = throw::throw_at(&self.tasklet, self.level, up) {
             log::error!("the time of a tasklet's scope is up, but it cannot be told: {error}");
         }
     }
