@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use core::any::Any;
 use core::time::Duration;
 
-use super::Core;
+use super::core::Core;
 use crate::core::value::Slot;
 use crate::error::{Result, WaitError};
 

@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `mod` | the handle, and how to iterate |
-//! | `core` | a channel without its type: its queue, and the operations |
+//! | `core` | a channel without its type: the queue of who waits |
+//! | `operate` | sending and receiving |
 //! | `stand_in` | who waits in several queues at once, or with a time limit |
 //! | `claim` | who of several threads ends such a wait |
 //! | `case`, `wait` | one of several operations: what it is about, and how to wait for it |
@@ -11,11 +12,12 @@
 
 pub mod case;
 pub mod claim;
-pub mod core;
+mod core;
 /// What `claim` is made of; `models/` has others.
 mod prim {
     pub use ::core::sync::atomic::{AtomicU32, Ordering};
 }
+pub mod operate;
 pub mod queue;
 pub mod stand_in;
 pub mod wait;
@@ -29,36 +31,13 @@ use alloc::vec::Vec;
 
 use self::case::{Receivable, Sendable, Target, Targeted};
 use self::core::SCHEDULE_ALL;
-pub use self::core::{unlink, Core, RECEIVE, SEND};
+pub use self::core::{unlink, Core, Preference, RECEIVE, SEND};
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 #[allow(unused_imports)] // for the documentation
 use crate::error::StateError;
 use crate::error::{Error, Result, WaitError};
-
-/// Who goes on first when a sender and a receiver meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Preference {
-    /// The receiver, at once; a sender goes to the end of the queue.
-    #[default]
-    Receiver = -1,
-    /// Whoever came second just continues.
-    Neither = 0,
-    /// The sender.
-    Sender = 1,
-}
-
-impl Preference {
-    /// By sign: negative, zero, positive.
-    pub const fn from_sign(sign: i32) -> Preference {
-        match sign {
-            i32::MIN..=-1 => Preference::Receiver,
-            0 => Preference::Neither,
-            1..=i32::MAX => Preference::Sender,
-        }
-    }
-}
 
 /// A channel: `send` waits for a receiver, `receive` for a sender, and a value
 /// moves from one to the other. For the tasklets of one thread.

@@ -27,7 +27,7 @@ use core::any::Any;
 
 use super::case::Case;
 use super::claim::Claim;
-use super::Core;
+use super::core::Core;
 use crate::core::deadlines::Key;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};

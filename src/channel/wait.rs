@@ -4,8 +4,8 @@ use alloc::rc::Rc;
 use core::time::Duration;
 
 use super::case::{Case, Chosen, Patience, Target};
+use super::core::{Core, RECEIVE};
 use super::stand_in::{self, StandIns};
-use super::{Core, RECEIVE};
 use crate::core::contain::drop_used;
 use crate::core::hooks::after;
 use crate::core::idle;

@@ -147,7 +147,8 @@ impl<T> Core<T> {
         // callback.
         unsafe {
             slot = (*me).slot.put(slot);
-            let told = crate::channel::core::call_back(runtime, me, self.id(), sends, will_block);
+            let told =
+                crate::channel::operate::call_back(runtime, me, self.id(), sends, will_block);
             slot = (*me).slot.put(slot);
             (told, slot)
         }

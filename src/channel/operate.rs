@@ -1,0 +1,495 @@
+//! Sending and receiving: what is done on the caller's stack, and what is done below it when a switch
+//! follows.
+
+use core::ptr;
+
+use super::core::{Core, CLAIMS, RECEIVE, SCHEDULE_ALL, SEND};
+use super::{stand_in, wait};
+use crate::core::contain::drop_used;
+use crate::core::hooks::{after, HOOK_CHANNEL, HOOK_LOCKED, HOOK_THROWN};
+use crate::core::idle;
+use crate::core::references::Tasklet;
+use crate::core::runtime::Runtime;
+use crate::core::scheduler::{
+    call_locked, fail, go, may_switch, prepare, refused, revive, when_empty,
+};
+use crate::core::task::{flag, Task};
+use crate::core::thrown;
+use crate::core::transfer::{arrive, arrive_unit, arrive_with, clear, enter, fits, swap};
+use crate::core::value::{Slot, TaskSlot};
+use crate::error::{Error, Result, StateError, WaitError};
+
+impl Core {
+    /// The channel callback, for who is about to [serve](Core::serve): sees `slot` as that of
+    /// the running tasklet; answers what is in it then.
+    pub fn show(&self, mut slot: Slot) -> (Result<()>, Slot) {
+        let runtime = self.runtime();
+        if runtime.hooks() & HOOK_CHANNEL == 0 {
+            return (Ok(()), slot);
+        }
+        let me = runtime.current();
+        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        unsafe {
+            slot = (*me).slot.put(slot);
+            let told = notify::<SEND>(self, runtime, me);
+            slot = (*me).slot.put(slot);
+            (told, slot)
+        }
+    }
+
+    /// The channel callback, for a select: before it blocks.
+    pub fn announce(&self, runtime: &Runtime, me: *mut Task, dir: i8) -> Result<()> {
+        if runtime.hooks() & HOOK_CHANNEL == 0 {
+            return Ok(());
+        }
+        if dir == SEND {
+            notify::<SEND>(self, runtime, me)
+        } else {
+            notify::<RECEIVE>(self, runtime, me)
+        }
+    }
+
+    /// An operation whose partner waits: `slot` is what to send (or empty, to
+    /// receive); returns what was received (or nothing).
+    pub fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.exchange(slot, dir));
+            }
+            (*me).slot.fill(slot);
+            if dir == SEND {
+                self.action::<SEND>(runtime, me);
+            } else {
+                self.action::<RECEIVE>(runtime, me);
+            }
+            arrive(runtime, me)
+        }
+    }
+
+    /// Does the operation for which the caller's slot has been filled. What
+    /// comes back is in the slot: one of the `arrive` functions follows.
+    #[inline(always)]
+    unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
+        // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
+        unsafe {
+            if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0
+                && !admitted::<DIR>(self, runtime, me)
+            {
+                return;
+            }
+            let next = now::<DIR>(self, runtime, me);
+            if next == me {
+                enter(op::<DIR>, self as *const Core as *mut ());
+            } else if !next.is_null() {
+                swap(runtime, me, next);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub fn send<T: 'static, E: From<WaitError>>(&self, value: T) -> Result<(), E> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: `me` is running and its slot is empty when it is written.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.send(value));
+            }
+            Slot::put(TaskSlot::raw(&raw mut (*me).slot), value);
+            self.action::<SEND>(runtime, me);
+            arrive_unit(runtime, me)
+        }
+    }
+
+    pub fn send_bomb<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.send_bomb(error));
+            }
+            (*me).slot.fill(Slot::bomb(error));
+            self.action::<SEND>(runtime, me);
+            arrive_unit(runtime, me)
+        }
+    }
+
+    #[inline(always)]
+    pub fn receive<T: 'static, E: From<WaitError>>(&self) -> Result<T, E> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.receive());
+            }
+            self.action::<RECEIVE>(runtime, me);
+            arrive_with(runtime, me)
+        }
+    }
+}
+
+impl Core {
+    /// Blocks the running tasklet until somebody wakes it, as a sender or as a receiver.
+    /// Whether anything came with that does not matter.
+    pub fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: as `send`.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.park::<DIR>());
+            }
+            if DIR == SEND {
+                Slot::put(TaskSlot::raw(&raw mut (*me).slot), ());
+            }
+            self.action::<DIR>(runtime, me);
+            arrive(runtime, me).map(drop)
+        }
+    }
+}
+
+/// Somebody put a value into the caller's slot by hand: it is dropped when the
+/// operation succeeds and put back when it fails. Or something was thrown at it while
+/// it was running: that is raised now.
+#[cold]
+#[inline(never)]
+fn aside<T, E: From<WaitError>>(
+    runtime: &Runtime,
+    me: *mut Task,
+    operation: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    if leaves(runtime, me) {
+        return Err(WaitError::Hindered(refused(runtime)).into());
+    }
+    thrown::raise(me).map_err(WaitError::Thrown)?;
+    // SAFETY: `me` is the running tasklet, before and after.
+    unsafe {
+        debug_assert_eq!(runtime.current(), me);
+        if (*me).slot.is_bomb() {
+            let bomb = (*me).slot.take().into_unit();
+            bomb.map_err(WaitError::Thrown)?;
+        }
+        let value = (*me).slot.take();
+        let result = operation();
+        // A test's switch: nothing is lost here, so that a spill alone loses it.
+        #[cfg(hsw_bug_spill_clobber)]
+        let keep = true;
+        #[cfg(not(hsw_bug_spill_clobber))]
+        // In a callback what is there is on its way, and not the callback's.
+        let keep = result.is_err() || runtime.hooks() & HOOK_LOCKED != 0;
+        if keep && (*me).slot.is_empty() {
+            (*me).slot.fill(value);
+        } else {
+            drop_used(value);
+        }
+        result
+    }
+}
+
+/// May the operation begin? Asks the channel callback, and looks for an error that was thrown at
+/// the caller. An error is kept for the arrival.
+#[cold]
+#[inline(never)]
+fn admitted<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> bool {
+    let ended = match before::<DIR>(core, runtime, me) {
+        Err(error) => Err((error, 0)),
+        Ok(()) => thrown::raise(me).map_err(|error| (error, after::RAISED)),
+    };
+    let Err((error, raised)) = ended else {
+        return true;
+    };
+    fail(runtime, error, after::FAILED | after::UNSENT | raised);
+    false
+}
+
+/// What can be done on the caller's stack: an exchange after
+/// which the caller goes on (then the operation is over: null), and all but the
+/// switch itself when that is a [plain](crate::core::transfer::plain) one (then who is
+/// next). Otherwise `me`: the op decides. Not inlined: its frame must not become
+/// part of a parked stack. It has none, as long as what it calls it calls last.
+#[inline(never)]
+unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: the tasks of the channel and `me` are live.
+    unsafe {
+        if !core.partner_waits(DIR) {
+            return block::<DIR>(core, runtime, me);
+        }
+        if core.mode.get() != 0 {
+            return now_special::<DIR>(core, runtime, me);
+        }
+        if core.preference.get() == -DIR {
+            return hand_over::<DIR>(core, runtime, me);
+        }
+        let partner = core.exchange_with_first::<DIR>(me);
+        runtime.queue.append_of(partner, flag::BLOCKED);
+        ptr::null_mut()
+    }
+}
+
+/// [`now`] where a partner waits, who goes on first.
+#[inline(never)]
+unsafe fn hand_over<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: as `now`.
+    unsafe {
+        if !clear(runtime) || !fits(me, core.head.get()) {
+            return me;
+        }
+        let partner = core.exchange_with_first::<DIR>(me);
+        runtime.queue.insert_after_of(me, partner, flag::BLOCKED);
+        partner
+    }
+}
+
+/// [`now`] where no partner waits.
+#[inline(never)]
+unsafe fn block<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: as `now`.
+    unsafe {
+        if (*me).is(flag::BLOCK_TRAP) || core.closing.get() {
+            return must_not_block(runtime, me);
+        }
+        let is_clear = clear(runtime);
+        let next = (*me).next;
+        if next == me {
+            return alone::<DIR>(core, runtime, me);
+        }
+        if !is_clear || !fits(me, next) {
+            return me;
+        }
+        runtime.queue.unlink(me);
+        core.push(me, DIR);
+        next
+    }
+}
+
+/// [`now`] where a partner waits on a channel with a special mode.
+#[cold]
+#[inline(never)]
+unsafe fn now_special<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
+        return me;
+    }
+    // Another thread has met the last of them.
+    // SAFETY: as `now`.
+    unsafe { now::<DIR>(core, runtime, me) }
+}
+
+/// [`now`] for one that would block and must not.
+#[cold]
+#[inline(never)]
+unsafe fn must_not_block(runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: the running tasklet.
+    let error = match unsafe { (*me).is(flag::BLOCK_TRAP) } {
+        true => Error::BlockTrap,
+        false => Error::Closed,
+    };
+    fail(runtime, error, after::FAILED | after::UNSENT);
+    ptr::null_mut()
+}
+
+/// [`now`] for one that would block and is alone in the queue. If nobody else could
+/// be woken it waits here, in the channel's queue, for as long as it is
+/// [the last one](drive): a partner may come meanwhile.
+#[inline(never)]
+unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    if !idle::is_last(runtime) || !may_switch(runtime) {
+        return me;
+    }
+    // SAFETY: `me` is running, and its frames hold the channel.
+    unsafe {
+        let (slot, outcome) = wait::alone(core, DIR, (*me).slot.take());
+        // What somebody put there by hand, and what was not sent, is dropped on arrival.
+        runtime.lose((*me).slot.take());
+        match outcome {
+            Ok(over) => {
+                (*me).slot.fill(slot);
+                if over {
+                    ptr::null_mut()
+                } else {
+                    me
+                }
+            }
+            Err(ended) => {
+                runtime.lose(slot);
+                match ended {
+                    WaitError::Hindered(error) => fail(runtime, error, after::FAILED),
+                    WaitError::Thrown(error) => {
+                        fail(runtime, error, after::FAILED | after::RAISED);
+                    }
+                }
+                ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// Exchanges or blocks, and switches.
+unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
+    // SAFETY: `core` is the argument that `action` passes; all tasks are live;
+    // no user code runs between `prepare` and `go`.
+    unsafe {
+        let core = &*(core as *const Core);
+        let runtime = core.runtime();
+        let me = runtime.current();
+        if core.partner_waits(DIR) {
+            if core.mode.get() != 0 {
+                return meet::<DIR>(core, runtime, me, sp);
+            }
+            let partner = core.head.get();
+            if let Err(error) = prepare(runtime, me, sp, partner) {
+                fail(runtime, error, after::FAILED | after::UNSENT);
+                return sp;
+            }
+            core.take(partner);
+            Slot::swap(
+                TaskSlot::raw(&raw mut (*me).slot),
+                TaskSlot::raw(&raw mut (*partner).slot),
+            );
+            runtime.queue.insert_after(me, partner);
+            return go(runtime, me, sp, partner);
+        }
+        let mut next = (*me).next;
+        let mut woken = false;
+        if next == me {
+            match when_empty(runtime, me, true) {
+                Ok(wakeup) => next = wakeup,
+                Err(error) => {
+                    fail(runtime, error, after::FAILED | after::UNSENT);
+                    return sp;
+                }
+            }
+            woken = true;
+        }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, after::FAILED | after::UNSENT);
+            return sp;
+        }
+        // The queue's reference moves to the channel.
+        runtime.queue.remove(me);
+        core.push(me, DIR);
+        if woken {
+            revive(runtime, me, next);
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+/// [`op`] where a partner waits on a channel with a special mode.
+#[cold]
+#[inline(never)]
+unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+    // SAFETY: as `op`.
+    unsafe {
+        let head = core.head.get();
+        let partner = stand_in::whose(head);
+        let all = core.mode.get() & SCHEDULE_ALL != 0;
+        // One that drives the loop while it waits is queued, or busy with something
+        // else out of the loop; it may even be the caller.
+        let can_run = partner == head
+            || stand_in::waits(head)
+            || (partner != me && (*partner).is(flag::QUEUED));
+        let next = if all && (*me).next != me {
+            (*me).next
+        } else if can_run && (all || core.preference.get() == -DIR) {
+            partner
+        } else {
+            me
+        };
+        if next != me {
+            if let Err(error) = prepare(runtime, me, sp, next) {
+                fail(runtime, error, after::FAILED | after::UNSENT);
+                core.let_go();
+                return sp;
+            }
+        }
+        Slot::swap(
+            TaskSlot::raw(&raw mut (*me).slot),
+            TaskSlot::raw(&raw mut (*head).slot),
+        );
+        let woken = if partner == head {
+            core.take(partner);
+            true
+        } else {
+            stand_in::met(head)
+        };
+        let at_once = !all && next == partner && partner != me;
+        if !woken && at_once {
+            runtime.queue.remove(partner);
+        }
+        if at_once {
+            runtime.queue.insert_after(me, partner);
+        } else if woken {
+            runtime.queue.append(partner);
+        }
+        if next == me {
+            return sp;
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
+/// In the middle of a switch a callback or a clock of the host runs on who is about to leave. Its
+/// slot is in use then, and it may be in a queue: so it has no operations of its own.
+fn leaves(runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: the running tasklet.
+    runtime.hooks() & HOOK_LOCKED != 0 && unsafe { !(*me).is(flag::QUEUED) }
+}
+
+#[cold]
+#[inline(never)]
+fn before<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if leaves(runtime, me) {
+        return Err(refused(runtime));
+    }
+    if runtime.hooks() & HOOK_CHANNEL == 0 {
+        return Ok(());
+    }
+    notify::<DIR>(core, runtime, me)
+}
+
+#[cold]
+#[inline(never)]
+fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if core.private.get() {
+        return Ok(());
+    }
+    core.settle();
+    let (id, will_block) = (core as *const Core as usize, !core.partner_waits(DIR));
+    // SAFETY: the running tasklet is live.
+    unsafe { call_back(runtime, me, id, DIR == SEND, will_block) }
+}
+
+/// Calls the channel callback; the value to send is in the slot of `me`. Errors: it
+/// is being called.
+///
+/// # Safety
+/// `me` is the running tasklet.
+pub unsafe fn call_back(
+    runtime: &Runtime,
+    me: *mut Task,
+    id: usize,
+    sends: bool,
+    will_block: bool,
+) -> Result<()> {
+    if runtime.in_channel_callback.get() {
+        return Err(StateError::RecursiveChannel.into());
+    }
+    let Some(callback) = runtime.on_channel.borrow().clone() else {
+        return Ok(());
+    };
+    runtime.in_channel_callback.set(true);
+    // SAFETY: the caller's promise.
+    let tasklet = unsafe { Tasklet::from_ref(me) };
+    // The value is on its way: nothing may switch meanwhile.
+    call_locked(runtime, "channel", || {
+        let callback = callback;
+        callback(id, &tasklet, sends, will_block);
+    });
+    runtime.in_channel_callback.set(false);
+    Ok(())
+}
