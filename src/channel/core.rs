@@ -46,7 +46,7 @@ pub const RECEIVE: i8 = -1;
 pub const SCHEDULE_ALL: u8 = 1;
 /// Some in the queue are stand-ins of selecting tasklets.
 const STAND_INS: u8 = 2;
-/// And some of those could be met by another thread first: whoever meets one must have its [claim](stand_in::claim).
+/// And some of those could be met by another thread first: whoever meets one must have its [claim](stand_in::hold).
 pub const CLAIMS: u8 = 4;
 
 /// A channel without its type.
@@ -85,6 +85,16 @@ impl Core {
         }
     }
 
+    /// One of the library's own: the channel callback is not told of it, and nobody counts it.
+    pub fn make_private(&self) {
+        self.private.set(true);
+        self.runtime().private_channels(1);
+    }
+
+    pub fn set_preference(&self, preference: Preference) {
+        self.preference.set(preference as i8);
+    }
+
     /// Has its thread ended?
     #[inline(always)]
     pub fn has_no_thread(&self) -> bool {
@@ -120,7 +130,7 @@ impl Core {
             let head = self.head.get();
             // SAFETY: the first of a queue that is not empty; one without a claim is a stand-in.
             unsafe {
-                if stand_in::claim(head) {
+                if stand_in::hold(head) {
                     return true;
                 }
                 self.take_stand_in(head);
@@ -134,14 +144,9 @@ impl Core {
     #[inline(never)]
     pub fn let_go(&self) {
         let (head, runtime) = (self.head.get(), self.runtime());
-        // What is refused in a channel callback lets go of what it has taken itself, not of what the operation outside has.
-        let mine = match runtime.in_channel_callback.get() {
-            true => flag::HELD_INSIDE,
-            false => flag::HELD,
-        };
         // SAFETY: a member of the queue.
         unsafe {
-            if !head.is_null() && (*head).is(mine) {
+            if !head.is_null() && stand_in::is_held(runtime, head) {
                 stand_in::begin_anew(runtime, head);
             }
         }
@@ -256,7 +261,7 @@ impl Core {
         unsafe { self.push(stand_in, dir) };
         self.stand_ins.set(self.stand_ins.get() + 1);
         // SAFETY: as above.
-        let claims = if unsafe { stand_in::has_claim(stand_in) } {
+        let claims = if unsafe { stand_in::claim_of(stand_in).is_some() } {
             CLAIMS
         } else {
             0
@@ -331,7 +336,7 @@ impl Core {
                 self.take(task);
                 true
             } else {
-                stand_in::met(head)
+                stand_in::meet(head)
             };
             if woken {
                 runtime.queue.append(task);
@@ -351,7 +356,7 @@ impl Core {
         unsafe {
             while !self.head.get().is_null() {
                 let head = self.head.get();
-                if !stand_in::claim(head) {
+                if !stand_in::hold(head) {
                     self.take_stand_in(head);
                     continue;
                 }
@@ -398,7 +403,7 @@ impl Drop for Core {
                 let task = stand_in::whose(head);
                 if task == head {
                     self.take(task);
-                } else if stand_in::waits(head) {
+                } else if stand_in::is_waiting(head) {
                     stand_in::withdraw(task);
                 } else {
                     // It drives the loop while it waits, and has no reference here.

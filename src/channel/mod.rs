@@ -9,6 +9,7 @@
 //! | `claim` | who of several threads ends such a wait |
 //! | `case`, `wait` | one of several operations: what it is about, and how to wait for it |
 //! | `queue` | channels with a queue of values |
+//! | `wait_point` | where tasklets wait for what is no channel |
 
 pub mod case;
 pub mod claim;
@@ -21,6 +22,7 @@ pub mod operate;
 pub mod queue;
 pub mod stand_in;
 pub mod wait;
+pub mod wait_point;
 
 use ::core::any::Any;
 use ::core::fmt;
@@ -68,8 +70,7 @@ impl<T: 'static> Channel<T> {
     /// it.
     pub(crate) fn private() -> Channel<T> {
         let channel = Channel::new();
-        channel.core.private.set(true);
-        channel.core.runtime().private_channels(1);
+        channel.core.make_private();
         channel
     }
 
@@ -232,11 +233,6 @@ impl<T: 'static> Channel<T> {
         opened(wait::one(&self.core, RECEIVE, &mut nothing, time)?)
     }
 
-    /// As [`Core::serve`].
-    pub(crate) fn serve(&self, value: T) -> bool {
-        self.core.serve(Slot::new(value))
-    }
-
     fn would_block(&self) -> Error {
         if self.is_closing() {
             Error::Closed
@@ -299,7 +295,7 @@ impl<T: 'static> Channel<T> {
 
     /// Sets who goes on first.
     pub fn set_preference(&self, preference: Preference) {
-        self.core.preference.set(preference as i8);
+        self.core.set_preference(preference);
     }
 
     /// Does every operation let all others run?
@@ -378,16 +374,6 @@ impl<T: 'static> Channel<T> {
     /// A number that no other channel alive at the same time has.
     pub fn id(&self) -> usize {
         Rc::as_ptr(&self.core) as usize
-    }
-}
-
-impl Channel<()> {
-    /// As [`Core::park`].
-    pub(crate) fn park(&self, sends: bool) -> Result<(), WaitError> {
-        match sends {
-            true => self.core.park::<SEND>(),
-            false => self.core.park::<RECEIVE>(),
-        }
     }
 }
 

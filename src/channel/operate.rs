@@ -11,7 +11,7 @@ use crate::core::idle;
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{
-    call_locked, fail, go, may_switch, prepare, refused, revive, when_empty,
+    block as block_here, call_locked, fail, go, may_switch, prepare, refused,
 };
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
@@ -353,29 +353,8 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
             runtime.queue.insert_after(me, partner);
             return go(runtime, me, sp, partner);
         }
-        let mut next = (*me).next;
-        let mut woken = false;
-        if next == me {
-            match when_empty(runtime, me, true) {
-                Ok(wakeup) => next = wakeup,
-                Err(error) => {
-                    fail(runtime, error, after::FAILED | after::UNSENT);
-                    return sp;
-                }
-            }
-            woken = true;
-        }
-        if let Err(error) = prepare(runtime, me, sp, next) {
-            fail(runtime, error, after::FAILED | after::UNSENT);
-            return sp;
-        }
-        // The queue's reference moves to the channel.
-        runtime.queue.remove(me);
-        core.push(me, DIR);
-        if woken {
-            revive(runtime, me, next);
-        }
-        go(runtime, me, sp, next)
+        let failed = after::FAILED | after::UNSENT;
+        block_here(runtime, me, sp, failed, || core.push(me, DIR))
     }
 }
 
@@ -391,7 +370,7 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
         // One that drives the loop while it waits is queued, or busy with something
         // else out of the loop; it may even be the caller.
         let can_run = partner == head
-            || stand_in::waits(head)
+            || stand_in::is_waiting(head)
             || (partner != me && (*partner).is(flag::QUEUED));
         let next = if all && (*me).next != me {
             (*me).next
@@ -415,7 +394,7 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
             core.take(partner);
             true
         } else {
-            stand_in::met(head)
+            stand_in::meet(head)
         };
         let at_once = !all && next == partner && partner != me;
         if !woken && at_once {

@@ -1,9 +1,8 @@
 //! Stand-ins: waiting for several channels at once, and for a time.
 //!
-//! A tasklet can be in one channel's queue only, so a select that has to wait puts
-//! a *stand-in* into the queue of each of its channels: a control block, in the
-//! heap, that says whose it is. When a partner meets one, the value goes into (or
-//! comes out of) the stand-in's slot, all stand-ins of the select leave their
+//! A tasklet can be in one channel's queue only. So a select that has to wait puts a *stand-in*
+//! into the queue of each of its channels, which says whose it is. When a partner meets one, the
+//! value goes into the stand-in's slot, or comes out of it; all stand-ins of the select leave their
 //! channels, and the tasklet is woken. Nothing of it lies on a stack.
 //!
 //! ```text
@@ -12,18 +11,21 @@
 //!   T: in no queue, SELECTING; T.next = stand-in 0
 //! ```
 //!
-//! Channels with a stand-in in their queue have a bit set that takes operations
-//! off the fast path: a channel that nobody selects on does not notice.
+//! Channels with a stand-in in their queue have a bit set that takes operations off the fast path:
+//! a channel that nobody selects on does not notice.
 //!
 //! Sends and receives with a timeout are selects with one case.
 //!
-//! **Claims.** A select that has a channel between threads among its cases can be met by another thread at any moment. Then whoever meets one
-//! of its stand-ins must have the select's [claim](super::claim) first, and so must the select itself, to end because the time is up or something was
-//! thrown. Stand-ins whose claim is gone are as good as not there. A select of local channels has no claim.
+//! **Claims.** A select that has a channel between threads among its cases can be met by another
+//! thread at any moment. Then a partner that meets one of its stand-ins must have the select's
+//! [claim](super::claim) first, and so must the select itself when it ends because the time is up
+//! or an error was thrown at it. A stand-in whose claim is gone counts as absent. A select of local
+//! channels has no claim.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::ptr;
 
 use super::case::Case;
 use super::claim::Claim;
@@ -33,123 +35,212 @@ use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::{Slot, TaskSlot};
 
-/// Whose place in a queue it is: of the task itself, or of the one for which it
-/// stands in.
+/// A place in a channel's queue that a select has.
 ///
-/// # Safety
-/// A live task or stand-in.
-#[inline]
-pub unsafe fn whose(task: *mut Task) -> *mut Task {
-    // SAFETY: the caller's promise; a stand-in keeps its tasklet in `sp`.
-    unsafe {
-        if (*task).is(flag::STAND_IN) {
-            (*task).sp as *mut Task
-        } else {
-            task
-        }
+/// A queue has control blocks for members, and its fast paths do not ask what they are: a stand-in
+/// is one of the same layout. What it keeps in the fields that a tasklet needs and it does not is
+/// told by its methods alone. (A common head of two types would cost the fast paths nothing, and
+/// save 40 bytes a case; but then a reference to a queue's member could be to neither.)
+#[repr(transparent)]
+pub struct StandIn(Task);
+
+/// Flags of a stand-in, among those of [`flag`] that no tasklet has.
+mod state {
+    /// It has met a partner.
+    pub const MET: u32 = 1 << 19;
+    /// The first of a select: the time is up.
+    pub const EXPIRED: u32 = 1 << 20;
+    /// It is as good as met: its partner has the claim.
+    pub const HELD: u32 = 1 << 22;
+    /// The first of a select: that must begin again.
+    pub const ANEW: u32 = 1 << 23;
+    /// Held by an operation in the channel callback of another one, which may hold it already.
+    pub const HELD_INSIDE: u32 = 1 << 24;
+}
+
+impl StandIn {
+    /// One of `count` of a select of `owner`.
+    fn new(runtime: &Runtime, owner: *mut Task, index: usize, count: usize) -> StandIn {
+        let mut task = Task::new(ptr::from_ref(runtime).cast(), flag::STAND_IN);
+        task.sp = owner as usize;
+        task.switches = index as u64;
+        task.refs = count as u32;
+        StandIn(task)
+    }
+
+    /// The tasklet that waits.
+    fn owner(&self) -> *mut Task {
+        self.0.sp as *mut Task
+    }
+
+    /// Which one of its select it is.
+    fn index(&self) -> usize {
+        self.0.switches as usize
+    }
+
+    /// How many its select has.
+    fn count(&self) -> usize {
+        self.0.refs as usize
+    }
+
+    /// Of the first of a select: the select's claim, if it has one.
+    fn claim<'a>(&self) -> Option<&'a Claim> {
+        // SAFETY: `set_claim` was promised a claim that lives as long as the stand-ins do.
+        unsafe { self.0.window.cast::<Claim>().as_ref() }
+    }
+
+    /// # Safety
+    /// The claim lives for as long as the stand-ins of the select do.
+    unsafe fn set_claim(&mut self, claim: *const Claim) {
+        self.0.window = claim.cast();
+    }
+
+    fn is(&self, state: u32) -> bool {
+        self.0.is(state)
+    }
+
+    fn set(&mut self, state: u32) {
+        self.0.set(state);
     }
 }
 
-/// The first stand-in of the same select.
-unsafe fn first_of(stand_in: *mut Task) -> *mut Task {
-    // SAFETY: they are elements of one slice; `switches` is the index.
-    unsafe { stand_in.sub((*stand_in).switches as usize) }
+/// The stand-in that a member of a queue is; `None`: it is a tasklet.
+///
+/// # Safety
+/// A live member of a channel's queue.
+#[inline]
+unsafe fn as_stand_in(member: *mut Task) -> Option<*mut StandIn> {
+    // SAFETY: the flag says that it was made as a stand-in, and it is live.
+    unsafe { (*member).is(flag::STAND_IN).then_some(member.cast()) }
 }
 
-/// Is the tasklet blocked in this select? (Else it drives the loop.)
+/// The tasklet whose place in a queue it is: the member itself, or the one for which it stands in.
+///
+/// # Safety
+/// A live member of a channel's queue, or a live task.
+#[inline]
+pub unsafe fn whose(member: *mut Task) -> *mut Task {
+    // SAFETY: the caller says that it is live.
+    unsafe { as_stand_in(member).map_or(member, |stand_in| (*stand_in).owner()) }
+}
+
+/// The first stand-in of the same select.
+unsafe fn first_of(stand_in: *mut StandIn) -> *mut StandIn {
+    // SAFETY: they are elements of one slice, and `index` says which.
+    unsafe { stand_in.sub((*stand_in).index()) }
+}
+
+/// Is the tasklet blocked in this select? If not, it pumps.
 ///
 /// # Safety
 /// A stand-in in a queue.
-pub unsafe fn waits(stand_in: *mut Task) -> bool {
-    // SAFETY: the caller's promise; the tasklet is live while its stand-ins are.
+pub unsafe fn is_waiting(stand_in: *mut Task) -> bool {
+    // SAFETY: it is live, and its tasklet is while its stand-ins are.
     unsafe {
-        let task = whose(stand_in);
-        (*task).is(flag::SELECTING) && (*task).next == first_of(stand_in)
+        let stand_in = stand_in.cast::<StandIn>();
+        let owner = (*stand_in).owner();
+        (*owner).is(flag::SELECTING) && (*owner).next == first_of(stand_in).cast()
     }
 }
 
 /// The claim of a stand-in's select, if it has one.
 ///
 /// # Safety
-/// A stand-in.
+/// A live stand-in.
 pub unsafe fn claim_of<'a>(stand_in: *mut Task) -> Option<&'a Claim> {
-    // SAFETY: what a first stand-in has for a window is its select's claim, which `StandIns` keeps
-    // until they are gone.
-    unsafe { (*first_of(stand_in)).window.cast::<Claim>().as_ref() }
+    // SAFETY: it is live, and so is the first of its select.
+    unsafe { (*first_of(stand_in.cast())).claim() }
 }
 
-/// Could another thread meet it first?
+/// Makes sure that nobody but the caller meets it from now on. If true, [`meet`] or
+/// [`begin_anew`] follows, before anything else runs but the channel callback.
 ///
 /// # Safety
-/// A stand-in.
-pub unsafe fn has_claim(stand_in: *mut Task) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe { claim_of(stand_in).is_some() }
-}
-
-/// Does nobody but the caller meet it from now on? True: [`met`] or [`begin_anew`] follows, before anything else runs but the channel callback.
-///
-/// # Safety
-/// A task in a channel's queue.
-pub unsafe fn claim(task: *mut Task) -> bool {
-    // SAFETY: the caller's promise.
+/// A member of a channel's queue.
+pub unsafe fn hold(member: *mut Task) -> bool {
+    // SAFETY: it is live.
     unsafe {
-        if !(*task).is(flag::STAND_IN) || (*task).is(flag::HELD) {
+        let Some(stand_in) = as_stand_in(member) else {
+            return true;
+        };
+        if (*stand_in).is(state::HELD) {
             return true;
         }
-        let Some(claim) = claim_of(task) else {
+        let Some(claim) = claim_of(member) else {
             return true;
         };
         let won = claim.take();
         if won {
-            let inside = Runtime::of(task).in_channel_callback.get();
-            (*task).set(if inside {
-                flag::HELD | flag::HELD_INSIDE
-            } else {
-                flag::HELD
+            let inside = Runtime::of(member).in_channel_callback.get();
+            (*stand_in).set(match inside {
+                true => state::HELD | state::HELD_INSIDE,
+                false => state::HELD,
             });
         }
         won
     }
 }
 
+/// Is it a stand-in that the operation which asks has [held](hold)? What is refused in a channel
+/// callback lets go of what it holds itself, not of what the operation outside holds.
+///
+/// # Safety
+/// A member of a channel's queue.
+pub unsafe fn is_held(runtime: &Runtime, member: *mut Task) -> bool {
+    let mine = match runtime.in_channel_callback.get() {
+        true => state::HELD_INSIDE,
+        false => state::HELD,
+    };
+    // SAFETY: it is live.
+    unsafe { as_stand_in(member).is_some_and(|stand_in| (*stand_in).is(mine)) }
+}
+
 /// Has no other thread met it?
 ///
 /// # Safety
-/// A task in a channel's queue.
-pub unsafe fn can_be_met(task: *mut Task) -> bool {
-    // SAFETY: the caller's promise.
+/// A member of a channel's queue.
+pub unsafe fn can_be_met(member: *mut Task) -> bool {
+    // SAFETY: it is live.
     unsafe {
-        !(*task).is(flag::STAND_IN)
-            || (*task).is(flag::HELD)
-            || claim_of(task).is_none_or(|claim| claim.is_open())
+        as_stand_in(member).is_none_or(|stand_in| {
+            (*stand_in).is(state::HELD) || claim_of(member).is_none_or(Claim::is_open)
+        })
     }
 }
 
-/// The select is over, if no other thread has met it. Nobody shall, from now on. False: one has.
+/// The select is over, unless another thread has met it, and nobody shall meet it from now on.
+/// False: another thread has.
+///
+/// # Safety
+/// The first stand-in of a select.
 pub unsafe fn close_claim(first: *mut Task) -> bool {
-    // SAFETY: the first stand-in of a select.
-    unsafe { claim_of(first).is_none_or(|claim| claim.take()) }
+    // SAFETY: it is live.
+    unsafe { claim_of(first).is_none_or(Claim::take) }
 }
 
-/// Its partner, who has its claim, cannot meet it after all: the select leaves its channels, and does everything again.
+/// The partner that [holds](hold) the select cannot meet it after all: it leaves its channels, and
+/// does everything again.
 ///
 /// # Safety
 /// A stand-in in a queue.
 pub unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
-    // SAFETY: the caller's promise; the reference moves to the run queue.
+    // SAFETY: it is live; the reference of its tasklet moves to the run queue.
     unsafe {
-        (*first_of(stand_in)).set(flag::ANEW);
-        if end(stand_in) {
+        (*first_of(stand_in.cast())).set(state::ANEW);
+        if end_wait(stand_in) {
             runtime.queue.append(whose(stand_in));
         }
     }
 }
 
+/// Takes all stand-ins of a select out of the queues they are in.
+///
+/// # Safety
+/// The first stand-in of a select.
 pub unsafe fn leave_channels(first: *mut Task) {
-    // SAFETY: `refs` elements; whatever is in a queue has its channel set.
+    // SAFETY: the select has `count` of them; one that is in a queue has its channel set.
     unsafe {
-        for i in 0..(*first).refs as usize {
+        for i in 0..(*first.cast::<StandIn>()).count() {
             let stand_in = first.add(i);
             if let Some(channel) = (*stand_in).channel.cast::<Core>().as_ref() {
                 channel.take_stand_in(stand_in);
@@ -158,69 +249,78 @@ pub unsafe fn leave_channels(first: *mut Task) {
     }
 }
 
-/// Ends the select of a tasklet that is blocked in one. Its reference is the
-/// caller's.
+/// Ends the select of a tasklet that is blocked in one. Its reference is the caller's.
 ///
 /// # Safety
 /// `SELECTING`.
 pub unsafe fn withdraw(task: *mut Task) {
-    // SAFETY: the caller's promise: `next` is the first stand-in.
+    // SAFETY: a selecting tasklet's `next` is the first stand-in.
     unsafe {
-        let first = core::mem::replace(&mut (*task).next, core::ptr::null_mut());
+        let first = core::mem::replace(&mut (*task).next, ptr::null_mut());
         (*task).clear(flag::SELECTING);
         close_claim(first);
         leave_channels(first);
     }
 }
 
-/// The stand-in has met a partner; the values have been exchanged. True when its
-/// tasklet was blocked: it is floating now, and its reference is the caller's.
+/// The stand-in has met a partner; the values have been exchanged. True when its tasklet was
+/// blocked: it is floating now, and its reference is the caller's.
 ///
 /// # Safety
 /// A stand-in in a queue.
-pub unsafe fn met(stand_in: *mut Task) -> bool {
-    // SAFETY: the caller's promise.
+pub unsafe fn meet(stand_in: *mut Task) -> bool {
+    // SAFETY: it is live.
     unsafe {
-        (*stand_in).set(flag::MET);
-        end(stand_in)
+        (*stand_in.cast::<StandIn>()).set(state::MET);
+        end_wait(stand_in)
     }
 }
 
-unsafe fn end(stand_in: *mut Task) -> bool {
-    // SAFETY: as `met`.
+/// A partner on another thread has met the case with this index: as [`meet`].
+///
+/// # Safety
+/// The first stand-in of a select that is not over, which has such a case.
+pub unsafe fn meet_case(first: *mut Task, case: usize) -> bool {
+    // SAFETY: they are elements of one slice.
+    unsafe { meet(first.add(case)) }
+}
+
+unsafe fn end_wait(stand_in: *mut Task) -> bool {
+    // SAFETY: a live stand-in; if its tasklet is blocked, it is so in this select.
     unsafe {
-        if waits(stand_in) {
+        if is_waiting(stand_in) {
             withdraw(whose(stand_in));
             return true;
         }
-        leave_channels(first_of(stand_in));
+        leave_channels(first_of(stand_in.cast()).cast());
         false
     }
 }
 
-/// The time of a select is up. Its tasklet is queued, unless another thread has just met it: then that thread's message will do so.
+/// The time of a select is up. Its tasklet is queued, unless another thread has just met it: then
+/// that thread's message will do so.
 ///
 /// # Safety
 /// The first stand-in of a select that is not over.
-pub unsafe fn expire(runtime: &Runtime, first: *mut ()) {
+unsafe fn expire(runtime: &Runtime, first: *mut ()) {
     let first = first.cast::<Task>();
-    // SAFETY: the caller's promise; the reference moves to the run queue.
+    // SAFETY: it is live; the reference of its tasklet moves to the run queue.
     unsafe {
         if !close_claim(first) {
             return;
         }
-        (*first).set(flag::EXPIRED);
-        if end(first) {
+        (*first.cast::<StandIn>()).set(state::EXPIRED);
+        if end_wait(first) {
             runtime.queue.append(whose(first));
         }
     }
 }
 
-/// The stand-ins of a select, and the entry of its timeout. They leave their
-/// queues when this is dropped.
+/// The stand-ins of a select, and the entry of its timeout. They leave their queues when this is
+/// dropped.
 pub struct StandIns<'a> {
     pub runtime: &'a Runtime,
-    tasks: *mut [Task],
+    all: *mut [StandIn],
     timeout: Option<Key>,
     /// What other threads know of the select: its claim is in there.
     shared: Option<Arc<dyn Any>>,
@@ -231,28 +331,32 @@ impl<'a> StandIns<'a> {
     pub fn new(runtime: &'a Runtime, me: *mut Task, cases: &mut [Case]) -> StandIns<'a> {
         // At least one: the first knows the select.
         let count = cases.len().max(1);
-        let tasks: Box<[Task]> = (0..count)
+        let all: Box<[StandIn]> = (0..count)
             .map(|index| {
-                let mut task = Task::new(core::ptr::from_ref(runtime).cast(), flag::STAND_IN);
-                task.sp = me as usize;
-                task.switches = index as u64;
-                task.refs = if index == 0 { count as u32 } else { 0 };
+                let mut stand_in = StandIn::new(runtime, me, index, count);
                 if let Some(case) = cases.get_mut(index) {
-                    task.slot.fill(case.slot.take());
+                    stand_in.0.slot.fill(case.slot.take());
                 }
-                task
+                stand_in
             })
             .collect();
         StandIns {
             runtime,
-            tasks: Box::into_raw(tasks),
+            all: Box::into_raw(all),
             timeout: None,
             shared: None,
         }
     }
 
+    /// The first, by which the select is known.
     pub fn first(&self) -> *mut Task {
-        self.tasks.cast()
+        self.at(0).cast()
+    }
+
+    fn at(&self, index: usize) -> *mut StandIn {
+        debug_assert!(index < self.all.len());
+        // SAFETY: an element of the slice.
+        unsafe { self.all.cast::<StandIn>().add(index) }
     }
 
     /// From now on other threads may know of the select, whose claim is in `shared`.
@@ -261,43 +365,43 @@ impl<'a> StandIns<'a> {
     /// `claim` lives as long as `shared` does.
     pub unsafe fn share(&mut self, claim: *const Claim, shared: Arc<dyn Any>) {
         // SAFETY: ours, in no queue. `shared` stays until they are gone.
-        unsafe { (*self.first()).window = claim.cast() };
+        unsafe { (*self.at(0)).set_claim(claim) };
         self.shared = Some(shared);
     }
 
     /// What the stand-in of a case holds.
     pub fn slot(&mut self, case: usize) -> &mut TaskSlot {
-        // SAFETY: ours; one for each case.
-        unsafe { &mut (*self.tasks)[case].slot }
+        // SAFETY: ours; there is one for each case.
+        unsafe { &mut (*self.at(case)).0.slot }
     }
 
-    pub fn flag(&mut self, case: usize, flag: u32) {
-        // SAFETY: as `slot`.
-        unsafe { (*self.tasks)[case].set(flag) };
+    /// The case has met a partner on another thread.
+    pub fn set_met(&mut self, case: usize) {
+        // SAFETY: ours; there is one for each case.
+        unsafe { (*self.at(case)).set(state::MET) };
     }
 
     /// Which one has met a partner.
     pub fn met(&self) -> Option<usize> {
         // SAFETY: ours; only flags are read.
-        unsafe { (0..self.tasks.len()).find(|&i| (*self.first().add(i)).is(flag::MET)) }
+        (0..self.all.len()).find(|&i| unsafe { (*self.at(i)).is(state::MET) })
     }
 
+    /// Is the time up?
     pub fn expired(&self) -> bool {
-        // SAFETY: as `met`.
-        unsafe { (*self.first()).is(flag::EXPIRED) }
+        // SAFETY: ours; only flags are read.
+        unsafe { (*self.at(0)).is(state::EXPIRED) }
     }
 
-    /// Must the select begin anew?
+    /// Must the select begin again?
     pub fn anew(&self) -> bool {
-        // SAFETY: as `met`.
-        unsafe { (*self.first()).is(flag::ANEW) }
+        // SAFETY: ours; only flags are read.
+        unsafe { (*self.at(0)).is(state::ANEW) }
     }
 
     /// Is there no more to wait for?
     pub fn is_over(&self) -> bool {
-        // SAFETY: as `met`.
-        let first = unsafe { (*self.first()).flags };
-        first & (flag::EXPIRED | flag::ANEW) != 0 || self.met().is_some()
+        self.expired() || self.anew() || self.met().is_some()
     }
 
     /// Puts the stand-ins into the queues of the channels.
@@ -305,20 +409,19 @@ impl<'a> StandIns<'a> {
         for (i, case) in cases.iter().enumerate() {
             if let Some(core) = case.near() {
                 // SAFETY: ours, in no queue.
-                unsafe { core.push_stand_in(self.first().add(i), case.direction) };
+                unsafe { core.push_stand_in(self.at(i).cast(), case.direction) };
             }
         }
     }
 
-    /// The select is over: out of all queues, and the values that were not sent
-    /// go back. Returns what the case that was met holds.
+    /// The select is over: takes the stand-ins out of all queues, and gives the values that were
+    /// not sent back to their cases. Returns what the case that was met holds.
     pub fn close(&mut self, cases: &mut [Case]) -> Option<(usize, Slot)> {
         self.leave();
         let met = self.met();
         let mut outcome = None;
         for (i, case) in cases.iter_mut().enumerate() {
-            // SAFETY: ours, in no queue any more.
-            let slot = unsafe { (*self.first().add(i)).slot.take() };
+            let slot = self.slot(i).take();
             if met == Some(i) {
                 outcome = Some((i, slot));
             } else {
@@ -337,6 +440,7 @@ impl<'a> StandIns<'a> {
         });
     }
 
+    /// Takes the stand-ins and the timeout out of all queues.
     pub fn leave(&mut self) {
         if let Some(key) = self.timeout.take() {
             self.runtime.deadlines.cancel(key);
@@ -350,6 +454,6 @@ impl Drop for StandIns<'_> {
     fn drop(&mut self) {
         self.leave();
         // SAFETY: made from a box, and in no queue any more.
-        drop(unsafe { Box::from_raw(self.tasks) });
+        drop(unsafe { Box::from_raw(self.all) });
     }
 }

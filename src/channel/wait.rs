@@ -10,7 +10,7 @@ use crate::core::contain::drop_used;
 use crate::core::hooks::after;
 use crate::core::idle;
 use crate::core::runtime::Runtime;
-use crate::core::scheduler::{self, fail, go, may_switch, prepare, refused, revive, when_empty};
+use crate::core::scheduler::{self, may_switch, refused};
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{arrive, enter};
@@ -210,31 +210,11 @@ unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
         let args = &*args.cast::<Args<'_>>();
         let runtime = args.stand_ins.runtime;
         let me = runtime.current();
-        let mut next = (*me).next;
-        let mut woken = false;
-        if next == me {
-            match when_empty(runtime, me, true) {
-                Ok(wakeup) => next = wakeup,
-                Err(error) => {
-                    fail(runtime, error, after::FAILED);
-                    return sp;
-                }
-            }
-            woken = true;
-        }
-        if let Err(error) = prepare(runtime, me, sp, next) {
-            fail(runtime, error, after::FAILED);
-            return sp;
-        }
-        // The queue's reference moves to the select.
-        runtime.queue.remove(me);
-        (*me).set(flag::SELECTING);
-        (*me).next = args.stand_ins.first();
-        args.stand_ins.enter(args.cases);
-        if woken {
-            revive(runtime, me, next);
-        }
-        go(runtime, me, sp, next)
+        scheduler::block(runtime, me, sp, after::FAILED, || {
+            (*me).set(flag::SELECTING);
+            (*me).next = args.stand_ins.first();
+            args.stand_ins.enter(args.cases);
+        })
     }
 }
 

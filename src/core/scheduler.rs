@@ -215,6 +215,46 @@ pub unsafe fn when_empty(runtime: &Runtime, prev: *mut Task, blocks: bool) -> Re
     }
 }
 
+/// The running tasklet `me` leaves the run queue to block, and the next one runs: what an op does
+/// for it. `join` puts `me` where it waits, and the queue's reference goes with it. When it cannot
+/// block nothing has changed, and `failed` (bits of [`after`]) says how the caller will find out.
+///
+/// # Safety
+/// As [`prepare`] and [`go`]; `join` runs no user code.
+#[inline(always)]
+pub unsafe fn block(
+    runtime: &Runtime,
+    me: *mut Task,
+    sp: usize,
+    failed: u32,
+    join: impl FnOnce(),
+) -> usize {
+    // SAFETY: `me` is running, and whoever is next is a live task.
+    unsafe {
+        let mut next = (*me).next;
+        let alone = next == me;
+        if alone {
+            match when_empty(runtime, me, true) {
+                Ok(wakeup) => next = wakeup,
+                Err(error) => {
+                    fail(runtime, error, failed);
+                    return sp;
+                }
+            }
+        }
+        if let Err(error) = prepare(runtime, me, sp, next) {
+            fail(runtime, error, failed);
+            return sp;
+        }
+        runtime.queue.remove(me);
+        join();
+        if alone {
+            revive(runtime, me, next);
+        }
+        go(runtime, me, sp, next)
+    }
+}
+
 /// Puts a floating `wakeup` into the queue. An exception that `prev` was about
 /// to send reaches it as well.
 ///

@@ -53,22 +53,11 @@ pub mod flag {
     pub const FREE: u32 = 1 << 15;
     /// It runs, or was parked, on a segment (see `spill::grow`).
     pub const SEGMENT: u32 = 1 << 16;
-    /// No tasklet, but the stand-in of one in a channel's queue (see `select`).
+    /// No tasklet, but a stand-in in a channel's queue, which has the bits 19, 20 and 22 to 24 for
+    /// itself.
     pub const STAND_IN: u32 = 1 << 18;
-    /// A stand-in that has met a partner.
-    pub const MET: u32 = 1 << 19;
-    /// The first stand-in of a select whose time is up.
-    pub const EXPIRED: u32 = 1 << 20;
-
     /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
     pub const SENDABLE: u32 = 1 << 21;
-    /// A stand-in that is as good as met: its partner has the [claim](crate::select::claim).
-    pub const HELD: u32 = 1 << 22;
-    /// The first stand-in of a select that must begin anew.
-    pub const ANEW: u32 = 1 << 23;
-    /// Of a held one: by an operation in the channel callback of another one, which may hold what is held already.
-    pub const HELD_INSIDE: u32 = 1 << 24;
-
     /// Code that is not its own runs on its stack: see [`thrown`](crate::core::thrown).
     pub const HOST: u32 = 1 << 25;
     /// It lives in a window that has a canary instead of a guard.

@@ -1,12 +1,13 @@
 //! What a thread keeps about its relations with other threads: the tasklets that wait for them, and
 //! the tasklets that they refer to. Only the thread itself touches it.
 //!
-//! A tasklet that waits for another thread is blocked on a *parking spot*: on the spot's channel,
+//! A tasklet that waits for another thread is blocked on a *parking spot*: at the spot's wait point,
 //! an ordinary local one, so it can be looked at and killed like any blocked tasklet. The other
 //! thread knows the number of the spot and of the wait ([`Place`]), never an address. A value that
 //! it brings lies elsewhere, in the heap; to be woken only means to look there.
 
 use crate::channel;
+use crate::channel::wait_point::WaitPoint;
 use crate::core::contain::contain;
 use crate::core::hooks::{after, HOOK_INBOX};
 use crate::core::references::Tasklet;
@@ -15,7 +16,6 @@ use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::error::{Error, Result, StateError, WaitError};
 use crate::wait::reactor::{self, Reactor, Waiter, Wake};
-use crate::Channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ptr;
@@ -71,9 +71,9 @@ pub(super) type Ends = unsafe fn(*mut Task) -> bool;
 type Lost = fn() -> Error;
 
 struct Spot {
-    channel: Channel<()>,
+    point: WaitPoint,
     turn: Cell<u32>,
-    /// The tasklet that has the spot: blocked on the channel, or in a select.
+    /// The tasklet that has the spot: blocked at the point, or in a select.
     task: Cell<*mut Task>,
     /// For a select, which is blocked elsewhere: its first stand-in, and the function that ends its
     /// wait.
@@ -340,7 +340,7 @@ impl Local {
         let number = free.unwrap_or_else(|| {
             let mut spots = self.spots.borrow_mut();
             spots.push(Rc::new(Spot {
-                channel: Channel::private(),
+                point: WaitPoint::new(),
                 turn: Cell::new(0),
                 task: Cell::new(ptr::null_mut()),
                 select: Cell::new(None),
@@ -392,7 +392,7 @@ impl Local {
         let task = spot.task.get();
         let runtime = Runtime::get();
         // SAFETY: the tasklet that has the spot is a live task of this thread: it gives the spot
-        // back before its frames end. If it is blocked on the spot's channel, the channel's
+        // back before its frames end. If it is blocked at the spot's point, the point's
         // reference moves to the run queue. The stand-ins of a select live as long as the spot
         // knows of them.
         unsafe {
@@ -400,7 +400,7 @@ impl Local {
                 if !ended(first) {
                     return false;
                 }
-            } else if !(*task).is(flag::BLOCKED) || (*task).channel as usize != spot.channel.id() {
+            } else if !(*task).is(flag::BLOCKED) || !spot.point.holds(task) {
                 return false;
             } else {
                 channel::unlink(task);
@@ -630,7 +630,7 @@ impl Parking {
     fn wait_for_ever(&self, waker: &Waker, sends: bool) -> Result<bool, WaitError> {
         while !waker.is_over() {
             self.may_go_on()?;
-            let block = || self.spot.channel.park(sends);
+            let block = || self.spot.point.park(sends);
             reactor::round(true, || waker.is_over(), block)?;
         }
         Ok(true)

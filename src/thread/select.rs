@@ -37,7 +37,7 @@ use crate::channel::wait::{check, conclude, deadline, exchange, may_wait, pick, 
 use crate::channel::SEND;
 use crate::core::hooks::HOOK_CHANNEL;
 use crate::core::runtime::Runtime;
-use crate::core::task::{flag, Task};
+use crate::core::task::Task;
 use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};
 
@@ -432,7 +432,7 @@ impl Wait<'_> {
         }
         let far = self.waits.joint.claim.case();
         if let Some(i) = far {
-            self.stand_ins.flag(i, flag::MET);
+            self.stand_ins.set_met(i);
         }
         far
     }
@@ -459,6 +459,6 @@ unsafe fn called(first: *mut Task) -> bool {
     // has the number of one of its cases, so `first.add(case)` is the stand-in of that case.
     unsafe {
         let case = stand_in::claim_of(first).and_then(Claim::case);
-        case.is_some_and(|case| stand_in::met(first.add(case)))
+        case.is_some_and(|case| stand_in::meet_case(first, case))
     }
 }

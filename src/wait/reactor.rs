@@ -2,17 +2,17 @@
 //! threads send.
 //!
 //! There is one reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`]
-//! on the reactor's lists and blocks on the waiter's channel. [`Reactor::pump`] finds out what has
-//! happened and sends on the channels. The lists hold only reference-counted heap objects, never
+//! on the reactor's lists and blocks at the waiter's point. [`Reactor::pump`] finds out what has
+//! happened and wakes them. The lists hold only reference-counted heap objects, never
 //! anything on a tasklet's stack, whose bytes may be elsewhere by then.
 //!
 //! ```text
 //!   tasklet                       reactor                                system
 //!   read() ── would block ──►  Waiter{fd, IN, deadline} ──┐
-//!   blocks on waiter.channel                              ├─ pump() ──►  shim::poll
+//!   blocks at waiter.point                                ├─ pump() ──►  shim::poll
 //!   sleep() ────────────────►  Waiter{deadline} ──────────┤                 │
 //!   offload::call() ────────►  Waiter{} ◄── event queue ──┘ ◄───────────────┘
-//!              ◄── send on the channel (the tasklet is queued; the pump goes on)
+//!              ◄── wake (the tasklet is queued; the pump goes on)
 //! ```
 //!
 //! When a wait ends, for whatever reason (woken, timed out, killed, an exception), its waiter is
@@ -22,13 +22,14 @@
 //! blocking would leave nobody to pump, the waiting tasklet pumps itself, and lets others run
 //! meanwhile: see [`idle`](crate::core::idle) and [`round`].
 //!
-//! Cost: a wait allocates a waiter and a channel; a pump is O(descriptors waited for), as `poll`
+//! Cost: a wait allocates a waiter; a pump is O(descriptors waited for), as `poll`
 //! is; a deadline is O(log deadlines).
 
 use super::company::{company, Stay};
 use super::event::{self, EventQueue};
 use super::parker::Parker;
 use super::time;
+use crate::channel::wait_point::WaitPoint;
 use crate::core::hooks::HOOK_LOCKED;
 use crate::core::idle::must_drive;
 use crate::core::runtime::Runtime;
@@ -39,7 +40,7 @@ use crate::error::WaitError;
 use crate::poll::errno::Errno;
 use crate::poll::shim::{self, Backend, Events, Fd, PollFd};
 use crate::poll::Os;
-use crate::{Channel, Error, Preference, Result};
+use crate::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
@@ -68,7 +69,7 @@ pub struct Waiter {
     interest: Option<(Fd, Events)>,
     deadline: Option<Instant>,
     wake: Cell<Option<Wake>>,
-    channel: Channel<()>,
+    point: WaitPoint,
 }
 
 pub struct Reactor {
@@ -322,15 +323,12 @@ impl Reactor {
         deadline: Option<Instant>,
     ) -> Registered {
         let id = self.take_id();
-        let channel = Channel::private();
-        // The pump goes on after a wake-up; the woken tasklet runs when its turn comes.
-        channel.set_preference(Preference::Sender);
         let waiter = Rc::new(Waiter {
             id,
             interest,
             deadline,
             wake: Cell::new(None),
-            channel,
+            point: WaitPoint::new(),
         });
         if let Some((fd, _)) = interest {
             let mut descriptors = self.descriptors.borrow_mut();
@@ -365,7 +363,7 @@ impl Reactor {
                 return Ok(wake);
             }
             let over = || waiter.wake.get().is_some();
-            round(false, over, || waiter.channel.park(false))?;
+            round(false, over, || waiter.point.park(false))?;
         }
     }
 
@@ -379,7 +377,7 @@ impl Reactor {
         // The tasklet may not be blocked there (any more): it may pump itself, or have been killed
         // and not have run yet. This is no `send`, which would raise an error that was thrown at
         // the running tasklet, and wake nobody.
-        waiter.channel.serve(());
+        waiter.point.wake();
     }
 
     fn forget(&self, waiter: &Waiter) {
@@ -867,9 +865,8 @@ pub fn turn(runtime: &Runtime, over: &dyn Fn() -> bool) -> Result<bool> {
 pub fn refuse_in_end() -> Error {
     let runtime = Runtime::get();
     if runtime.is_dying() {
-        let never = Channel::<()>::private();
-        // Nobody sends there.
-        if let Err(error) = never.park(false) {
+        // Nobody wakes it there.
+        if let Err(error) = WaitPoint::new().park(false) {
             return error.into();
         }
     }
