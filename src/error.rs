@@ -253,7 +253,7 @@ impl Error {
 /// error does not tell: whatever a wait can fail with can be thrown as well. Who decides
 /// whose a value is, or whose time was up, looks here.
 #[derive(Debug)]
-pub(crate) enum WaitError {
+pub enum WaitError {
     /// Its own end: it could not go on (a trap, a deadlock, no memory for a slice, a pump
     /// that failed), the time is up, what was waited for is closed.
     Hindered(Error),

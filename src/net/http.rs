@@ -30,8 +30,9 @@
 //! # Ok::<(), hardswitch::net::http::HttpError>(())
 //! ```
 
-use super::tcp::{first_of, not_to_itself, same, Failure};
-use super::{lookup, TcpStream};
+use super::resolve;
+use super::source::{same, Failure};
+use super::tcp::{first_of, not_to_itself, TcpStream};
 use crate::error::WaitError;
 use std::fmt;
 use std::io::{self, Cursor, ErrorKind, Read, Write};
@@ -520,7 +521,7 @@ impl Request {
     }
 
     fn connect_blocking(&self, until: Option<Instant>) -> Result<std::net::TcpStream, Failure> {
-        let addrs = lookup::blocking(self.url.host(), self.url.port(), until)?;
+        let addrs = resolve::blocking(self.url.host(), self.url.port(), until)?;
         let once = |addr| {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             match left {

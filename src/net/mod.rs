@@ -16,12 +16,43 @@ cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
         mod calls;
         pub mod http;
-        pub mod lookup;
-        pub(crate) mod tcp;
+        mod resolve;
+        mod source;
+        mod tcp;
 
         pub use crate::poll::Os;
         pub use calls::{poll, select};
-        pub use lookup::resolve;
-        pub use tcp::{TcpListener, TcpStream, BURST};
+        pub use resolve::resolve;
+        pub use source::BURST;
+        pub use tcp::{TcpListener, TcpStream};
     }
+}
+
+#[cfg(feature = "std")]
+pub mod lookup {
+    //! Looks names up, on threads of its own.
+    //!
+    //! The system's call for it blocks for as long as it likes: a name server that does not answer
+    //! costs half a minute. So workers make that call, and only the tasklet waits. They are not the
+    //! workers of the [pool](crate::offload): there jobs would wait for dead names, and names for
+    //! jobs.
+    //!
+    //! ```text
+    //!   tasklet ─┐                  ┌─► worker: resolver(name)
+    //!   tasklet ─┼─► one look-up ───┤        │
+    //!   thread  ─┘   a name         └────────┴─► answers all that wait for that name
+    //! ```
+    //!
+    //! * **Equal look-ups are one** until it has been answered. Nothing is kept after that: how
+    //!   long an answer stays valid is the resolver's business.
+    //! * **There is room for all.** A look-up waits while no worker is free. The queue is bounded
+    //!   because each entry has somebody who waits for it, and is taken out when nobody does any
+    //!   more.
+    //! * **A caller that gives up delays nobody.** A system call cannot be stopped. But once nobody
+    //!   waits for it, its worker does not count any more, and others get another one, up to
+    //!   [`Settings::spare`].
+    //!
+    //! Workers are started when there is work for them, and end after some seconds without work.
+
+    pub use super::resolve::{configure, resolve, set_resolver, Resolver, Settings};
 }

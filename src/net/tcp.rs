@@ -2,21 +2,19 @@
 //!
 //! They are used like those of `std::net`: `connect`, `accept`, `read`, `write`, timeouts. The
 //! sockets are non-blocking; a call that would block puts its tasklet on the thread's
-//! [reactor](super::reactor) and lets the others run. The thread's [main loop](crate::main_loop)
-//! wakes it; a call from the main tasklet runs that loop itself until it is done.
+//! [reactor](crate::wait::reactor) and lets the others run (`source.rs`). The thread's
+//! [main loop](crate::main_loop) wakes it; a call from the main tasklet runs that loop itself until
+//! it is done.
 //!
 //! Buffers are touched only while their tasklet runs, never by the system in its absence: they may
 //! lie on a sliced stack.
 
-use super::lookup;
-use super::shim::Events;
-use crate::error::WaitError;
-use crate::wait::reactor::{Reactor, Wake};
-use crate::Error;
+use super::resolve;
+use super::source::{check_timeout, deadline, Failure, Source};
+use crate::poll::shim::Events;
 use nix::sys::socket::{
     connect, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,
 };
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -24,245 +22,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// After this many bytes without a wait, a socket's next operation waits for the loop once, ready
-/// or not.
-///
-/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and the
-/// tick with it. This bounds the work of a tick to so many bytes per socket. An operation counts as
-/// at least 1 KiB, and an `accept` as 8 KiB. An operation that fails counts as all of it: an
-/// `accept` without a free descriptor fails at once as often as it is tried, and a tasklet that
-/// tries again must let others run, which could give a descriptor back.
-pub const BURST: usize = 1024 * 1024;
-
-const SMALLEST: usize = 1024;
+/// How many bytes an `accept` counts as, see [`BURST`](super::BURST).
 const ACCEPT: usize = 8 * 1024;
-
-/// A non-blocking socket, shared by its handles.
-struct Source<T> {
-    /// `None` once closed. It is borrowed only during a system call, never while a tasklet waits.
-    io: RefCell<Option<T>>,
-    read_timeout: Cell<Option<Duration>>,
-    write_timeout: Cell<Option<Duration>>,
-    /// Bytes since the last wait.
-    burst: Cell<usize>,
-    /// The reason why the connection was lost. The system tells it once, to the first operation;
-    /// all others would see the end of the stream.
-    lost: RefCell<Option<io::Error>>,
-}
-
-/// Why an operation of a socket failed.
-pub(crate) enum Failure {
-    /// The socket's own reason.
-    Socket(io::Error),
-    /// The wait ended before the socket was ready.
-    Wait(WaitError),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Socket(error)
-    }
-}
-
-impl From<WaitError> for Failure {
-    fn from(ended: WaitError) -> Failure {
-        Failure::Wait(ended)
-    }
-}
-
-impl From<Failure> for io::Error {
-    fn from(failure: Failure) -> io::Error {
-        match failure {
-            Failure::Socket(error) => error,
-            Failure::Wait(ended) => ended.into(),
-        }
-    }
-}
-
-/// Is the connection unusable after this error? `EPIPE` is not such an error: it tells a writer
-/// that this side has ended writing, or that a reset came after the end of the peer's stream, which
-/// was complete then.
-fn is_loss(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNRESET
-                | libc::ECONNABORTED
-                | libc::ETIMEDOUT
-                | libc::ENETRESET
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-        )
-    )
-}
-
-/// A copy of an error.
-pub(super) fn same(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
-}
-
-fn closed() -> io::Error {
-    io::Error::new(
-        ErrorKind::ConnectionAborted,
-        "the socket was closed by this side",
-    )
-}
-
-fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    // A time beyond the range of the clock is no limit.
-    timeout.and_then(|t| Instant::now().checked_add(t))
-}
-
-impl<T: AsRawFd> Source<T> {
-    fn new(io: T) -> Source<T> {
-        Source {
-            io: RefCell::new(Some(io)),
-            read_timeout: Cell::new(None),
-            write_timeout: Cell::new(None),
-            burst: Cell::new(0),
-            lost: RefCell::new(None),
-        }
-    }
-
-    fn with<R>(&self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
-        op(self.io.borrow().as_ref().ok_or_else(closed)?)
-    }
-
-    fn raw_fd(&self) -> RawFd {
-        self.io.borrow().as_ref().map_or(-1, AsRawFd::as_raw_fd)
-    }
-
-    /// Tries `op` until it does not want to block, waiting in between. `cost`: how many bytes a
-    /// result counts as.
-    fn attempt<R>(
-        &self,
-        interest: Events,
-        timeout: Option<Duration>,
-        cost: impl Fn(&R) -> usize,
-        mut op: impl FnMut(&T) -> io::Result<R>,
-    ) -> Result<R, Failure> {
-        let mut until = None;
-        let mut wait = |source: &Self| -> Result<(), Failure> {
-            // The time starts with the first wait: a socket that is ready needs no clock.
-            let until = *until.get_or_insert_with(|| deadline(timeout));
-            source.wait(interest, until)
-        };
-        // This comes before any wait: thrown errors, and time that is up, must not be delayed until
-        // no more data comes.
-        crate::thread::raise().map_err(WaitError::Thrown)?;
-        if self.burst.get() >= BURST {
-            match self.loss() {
-                Some(_) => self.let_the_loop_run()?,
-                None => wait(self)?,
-            }
-        }
-        loop {
-            match self.with(&mut op) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => match self.loss() {
-                    Some(lost) => return Err(lost.into()),
-                    None => wait(self)?,
-                },
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.burst.set(BURST);
-                    return Err(self.failed(e).into());
-                }
-                Ok(result) => {
-                    self.burst
-                        .set(self.burst.get() + cost(&result).max(SMALLEST));
-                    return Ok(result);
-                }
-            }
-        }
-    }
-
-    /// [`attempt`](Self::attempt) for an operation that returns how many bytes were read.
-    fn attempt_read(&self, mut op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
-        let timeout = self.read_timeout.get();
-        self.attempt(
-            Events::IN,
-            timeout,
-            |n| *n,
-            |io| match op(io)? {
-                // Data that came before the loss is read first.
-                0 => self.loss().map_or(Ok(0), Err),
-                n => Ok(n),
-            },
-        )
-    }
-
-    /// Remembers a loss, and returns it again where the system says something else after it has
-    /// told it once.
-    fn failed(&self, error: io::Error) -> io::Error {
-        let mut lost = self.lost.borrow_mut();
-        if lost.is_none() && is_loss(&error) {
-            *lost = Some(same(&error));
-        }
-        match &*lost {
-            Some(lost) if error.raw_os_error() == Some(libc::EPIPE) => same(lost),
-            _ => error,
-        }
-    }
-
-    /// The reason for the loss of the connection, if it was lost. It makes no sense to wait then,
-    /// whatever the system says about the socket.
-    fn loss(&self) -> Option<io::Error> {
-        self.lost.borrow().as_ref().map(same)
-    }
-
-    /// Waits for the next pump. No other event is needed to end this wait.
-    fn let_the_loop_run(&self) -> Result<(), Failure> {
-        self.burst.set(0);
-        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
-        reactor.wait(None, Some(Instant::now()))?;
-        Ok(())
-    }
-
-    fn wait(&self, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
-        let fd = self.with(|io| Ok(io.as_raw_fd()))?;
-        self.burst.set(0);
-        // A tasklet that was woken in vain, again and again, has no more time for that than for
-        // waiting.
-        if until.is_some_and(|until| until <= Instant::now()) {
-            return Err(WaitError::Hindered(Error::Timeout).into());
-        }
-        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
-        match reactor.wait(Some((fd, interest)), until)? {
-            Wake::Ready => Ok(()),
-            Wake::TimedOut => Err(WaitError::Hindered(Error::Timeout).into()),
-            Wake::Closed => Err(closed().into()),
-            Wake::Bad => Err(io::Error::from_raw_os_error(libc::EBADF).into()),
-        }
-    }
-
-    fn close(&self) {
-        let Some(io) = self.io.take() else { return };
-        // First the waiting tasklets are woken: the number may belong to another socket as soon as
-        // it is closed.
-        if let Some(reactor) = Reactor::existing() {
-            reactor.cancel(io.as_raw_fd());
-        }
-    }
-}
-
-fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> {
-    match timeout {
-        Some(t) if t.is_zero() => Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "a timeout of zero; None means no timeout",
-        )),
-        timeout => Ok(timeout),
-    }
-}
 
 /// A TCP connection.
 ///
-/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can
 /// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so that one tasklet can
 /// read while another writes: share it by reference, by `Rc`, or by [`try_clone`](Self::try_clone).
 /// Several tasklets may wait in the same direction; the first one gets the data that has come, and
@@ -330,7 +94,7 @@ impl TcpStream {
         port: u16,
         until: Option<Instant>,
     ) -> Result<TcpStream, Failure> {
-        let addrs = lookup::waiting(host, port, until)?;
+        let addrs = resolve::waiting(host, port, until)?;
         first_of(addrs, |addr| Self::connect_until(addr, until))
     }
 
@@ -658,7 +422,7 @@ impl fmt::Debug for TcpListener {
 
 /// Tries the addresses in turn, and returns the first connection, or the last error. An error of
 /// the wait ends it: a tasklet that was killed, or whose time is up, must not try another address.
-pub(super) fn first_of<S>(
+pub fn first_of<S>(
     addrs: impl IntoIterator<Item = SocketAddr>,
     mut to: impl FnMut(SocketAddr) -> Result<S, Failure>,
 ) -> Result<S, Failure> {
@@ -677,7 +441,7 @@ pub(super) fn first_of<S>(
 /// If nobody listens at a port of this machine, the system may give that very port to the
 /// connecting socket. TCP lets such a socket connect to itself, and it reads what it writes; the
 /// next try gets another port. Error: `ConnectionRefused`, which is the truth about that port.
-pub(super) fn not_to_itself<S>(
+pub fn not_to_itself<S>(
     mut once: impl FnMut() -> Result<S, Failure>,
     ends: impl Fn(&S) -> io::Result<(SocketAddr, SocketAddr)>,
 ) -> Result<S, Failure> {
@@ -711,33 +475,6 @@ mod tests {
         let own = SockaddrStorage::from(stream.local_addr().unwrap());
         connect(stream.as_raw_fd(), &own).unwrap();
         stream
-    }
-
-    /// A system may tell of a loss once, and be silent from then on.
-    #[test]
-    fn who_uses_a_lost_connection_later_does_not_wait_for_it() {
-        let (quiet, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let source = Source::new(quiet);
-        let told = |failed: Result<usize, Failure>| {
-            io::Error::from(failed.expect_err("it is lost")).raw_os_error()
-        };
-        let first = source.attempt_read(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
-        assert_eq!(told(first), Some(libc::ETIMEDOUT));
-        source.write_timeout.set(Some(Duration::from_secs(20)));
-        source.read_timeout.set(Some(Duration::from_secs(20)));
-        let start = Instant::now();
-        for _ in 0..3 {
-            let later = source.attempt_read(|_| Err(ErrorKind::WouldBlock.into()));
-            assert_eq!(told(later), Some(libc::ETIMEDOUT));
-            let write = source.attempt(
-                Events::OUT,
-                source.write_timeout.get(),
-                |_| 0,
-                |_| Err(ErrorKind::WouldBlock.into()),
-            );
-            assert_eq!(told(write), Some(libc::ETIMEDOUT));
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "nobody waited");
     }
 
     #[test]

@@ -1,26 +1,9 @@
-//! Looks names up, on threads of its own.
+//! Names into addresses: [`net::lookup`](super::lookup), which says how it works.
 //!
-//! The system's call for it blocks for as long as it likes: a name server that does not answer
-//! costs half a minute. So workers make that call, and only the tasklet waits. They are not the
-//! workers of the [pool](crate::offload): there jobs would wait for dead names, and names for jobs.
-//!
-//! ```text
-//!   tasklet ─┐                  ┌─► worker: resolver(name)
-//!   tasklet ─┼─► one look-up ───┤        │
-//!   thread  ─┘   a name         └────────┴─► answers all that wait for that name
-//! ```
-//!
-//! * **Equal look-ups are one** until it has been answered. Nothing is kept after that: how long an
-//!   answer stays valid is the resolver's business.
-//! * **There is room for all.** A look-up waits while no worker is free. The queue is bounded
-//!   because each entry has somebody who waits for it, and is taken out when nobody does any more.
-//! * **A caller that gives up delays nobody.** A system call cannot be stopped. But once nobody
-//!   waits for it, its worker does not count any more, and others get another one, up to
-//!   [`Settings::spare`].
-//!
-//! Workers are started when there is work for them, and end after some seconds without work.
+//! The first half is what a caller sees; then come the look-ups of the process, which are shared
+//! ([`LOOKUPS`]), a caller's request ([`Asked`]), and the workers' side ([`work`]).
 
-use super::tcp::{same, Failure};
+use super::source::{same, Failure};
 use crate::error::WaitError;
 use crate::thread::{self as threads, allow_threads, host_lock, Waker};
 use crate::wait::reactor::Reactor;
@@ -122,7 +105,7 @@ fn io_of<R>(result: std::result::Result<R, Failure>) -> io::Result<R> {
 }
 
 /// As [`resolve`], with a deadline. Errors: also `Timeout`.
-pub(super) fn waiting(
+pub fn waiting(
     host: &str,
     port: u16,
     until: Option<Instant>,
@@ -150,7 +133,7 @@ pub(super) fn waiting(
 }
 
 /// As [`resolve`], with a deadline, but the thread waits. Errors: also `TimedOut`.
-pub(super) fn blocking(
+pub fn blocking(
     host: &str,
     port: u16,
     until: Option<Instant>,
