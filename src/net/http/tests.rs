@@ -1,6 +1,8 @@
 //! Answers after RFC 9112, arriving in pieces of every size.
 
 use super::*;
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Duration;
 
 /// A peer that has its answer ready and hands it out in pieces.
 struct Peer {
@@ -635,67 +637,6 @@ fn the_request_is_what_the_rfc_wants() {
             ),
             "{name:?}"
         );
-    }
-}
-
-#[test]
-fn urls_are_taken_apart() {
-    let parts = |url: &str| {
-        let url = Url::parse(url).unwrap();
-        (
-            url.host().to_owned(),
-            url.port(),
-            url.target().to_owned(),
-            url.authority(),
-        )
-    };
-    let of = |h: &str, p, t: &str, a: &str| (h.to_owned(), p, t.to_owned(), a.to_owned());
-    assert_eq!(
-        parts("http://example.com"),
-        of("example.com", 80, "/", "example.com")
-    );
-    assert_eq!(
-        parts("HTTP://127.0.0.1:8080/a/b?c=d#e"),
-        of("127.0.0.1", 8080, "/a/b?c=d", "127.0.0.1:8080")
-    );
-    assert_eq!(parts("http://[::1]:81?q"), of("::1", 81, "/?q", "[::1]:81"));
-    assert_eq!(parts("http://[::1]"), of("::1", 80, "/", "[::1]"));
-    assert_eq!(
-        Url::parse("http://h:80/x").unwrap().to_string(),
-        "http://h/x"
-    );
-    let bad = [
-        ("ftp://h/", "it does not start with http://"),
-        ("h/x", "it does not start with http://"),
-        ("https://h/", "https is not supported"),
-        ("http:///x", "it has no host"),
-        ("http://:80/", "it has no host"),
-        ("http://h:x/", "its port is no number"),
-        ("http://h:+8/", "its port is no number"),
-        ("http://h:0/", "its port is not in 1 to 65535"),
-        ("http://h:65536/", "its port is not in 1 to 65535"),
-        ("http://u:p@h/", "user names in URLs are not supported"),
-        ("http://[::1/", "the ] of its host is missing"),
-        ("http://[h]/", "its host is no IPv6 address"),
-        ("http://[::1]x/", "what follows the ] is no port"),
-        (
-            "http://h/a b",
-            "it contains a character that has to be written as %..",
-        ),
-        (
-            "http://h/\r\nEvil: 1",
-            "it contains a character that has to be written as %..",
-        ),
-        (
-            "http://h/\u{e9}",
-            "it contains a character that has to be written as %..",
-        ),
-    ];
-    for (url, why) in bad {
-        match Url::parse(url) {
-            Err(HttpError::BadUrl { why: found, .. }) => assert_eq!(found, why, "{url}"),
-            other => panic!("{url}: {other:?}"),
-        }
     }
 }
 

@@ -1,0 +1,196 @@
+//! What can go wrong with a request, and what an error of a stream means for it.
+
+use crate::error::WaitError;
+use crate::net::source::same;
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+/// What can go wrong with a request. Each message names the cause.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The URL cannot be used.
+    BadUrl {
+        /// The URL as it was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A header of the request contains characters that would end it.
+    BadHeader(String),
+    /// There is no connection.
+    Connect {
+        /// Host and port.
+        to: String,
+        /// Refused, timed out, unknown host...
+        error: io::Error,
+    },
+    /// The connection failed; or the tasklet was killed or thrown at while it waited.
+    Io(io::Error),
+    /// The peer does not speak HTTP/1.
+    NotHttp,
+    /// The connection ended before the answer's head did.
+    ShortHead,
+    /// The heads, or the trailer, are longer than this many bytes, which [`Limits::head`] allows.
+    HeadTooLong(usize),
+    /// There were more interim answers than this many, which [`Limits::interim`] allows.
+    TooManyInterim(usize),
+    /// The answer took longer than [`Limits::total`] or [`Limits::least`] allow.
+    TooSlow(&'static str),
+    /// The answer breaks the protocol.
+    BadAnswer(&'static str),
+    /// The answer uses a part of the protocol that this client does not support.
+    Unsupported(&'static str),
+    /// The connection ended before the body did.
+    ShortBody {
+        /// Bytes of the body that came.
+        got: u64,
+        /// Bytes that were announced, if they were.
+        expected: Option<u64>,
+    },
+    /// The body is longer than the caller allowed.
+    BodyTooLong(usize),
+    /// The server answered with a status other than success.
+    Status {
+        /// The status code, for instance 404.
+        status: u16,
+        /// The server's word for it.
+        reason: String,
+    },
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpError::BadUrl { url, why } => write!(f, "bad URL {url:?}: {why}"),
+            HttpError::BadHeader(name) => write!(f, "bad request header {name:?}"),
+            HttpError::Connect { to, error } => write!(f, "cannot connect to {to}: {error}"),
+            HttpError::Io(error) => error.fmt(f),
+            HttpError::NotHttp => f.write_str("the answer is not HTTP"),
+            HttpError::ShortHead => {
+                f.write_str("the connection ended before the head of the answer did")
+            }
+            HttpError::HeadTooLong(limit) => write!(
+                f,
+                "the head of the answer is longer than the {limit} bytes allowed"
+            ),
+            HttpError::TooManyInterim(limit) => {
+                write!(f, "more than the {limit} interim answers allowed")
+            }
+            HttpError::TooSlow(why) => write!(f, "the answer is too slow: {why}"),
+            HttpError::BadAnswer(why) => write!(f, "the answer breaks the protocol: {why}"),
+            HttpError::Unsupported(what) => write!(
+                f,
+                "the answer uses {what}, which this client does not support"
+            ),
+            HttpError::ShortBody {
+                got,
+                expected: Some(n),
+            } => write!(
+                f,
+                "short body: the connection ended after {got} of {n} bytes"
+            ),
+            HttpError::ShortBody {
+                got,
+                expected: None,
+            } => write!(
+                f,
+                "short body: the connection ended in a chunk, after {got} bytes"
+            ),
+            HttpError::BodyTooLong(limit) => {
+                write!(f, "the body is longer than the {limit} bytes allowed")
+            }
+            HttpError::Status { status, reason } => {
+                write!(f, "the server answered {status} {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for HttpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            HttpError::Connect { error, .. } | HttpError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for HttpError {
+    /// An `HttpError` inside an `io::Error` (as `read` of a body returns it) comes out as itself.
+    fn from(error: io::Error) -> HttpError {
+        error.downcast::<HttpError>().unwrap_or_else(HttpError::Io)
+    }
+}
+
+impl From<HttpError> for io::Error {
+    fn from(error: HttpError) -> io::Error {
+        let kind = match error {
+            HttpError::Io(error) => return error,
+            // The tasklet was killed or thrown at while it connected: that must stay recognisable.
+            HttpError::Connect { error, .. }
+                if error.get_ref().is_some_and(|e| e.is::<crate::Error>()) =>
+            {
+                return error
+            }
+            HttpError::Connect { ref error, .. } => error.kind(),
+            HttpError::ShortHead | HttpError::ShortBody { .. } => ErrorKind::UnexpectedEof,
+            HttpError::BadUrl { .. } | HttpError::BadHeader(_) => ErrorKind::InvalidInput,
+            HttpError::Unsupported(_) => ErrorKind::Unsupported,
+            HttpError::TooSlow(_) => ErrorKind::TimedOut,
+            HttpError::Status { .. } => ErrorKind::Other,
+            HttpError::NotHttp
+            | HttpError::HeadTooLong(_)
+            | HttpError::TooManyInterim(_)
+            | HttpError::BadAnswer(_)
+            | HttpError::BodyTooLong(_) => ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+impl From<HttpError> for crate::Error {
+    /// [`Error::Exit`](crate::Error::Exit) and other errors that were thrown at the waiting tasklet
+    /// come out as themselves.
+    fn from(error: HttpError) -> crate::Error {
+        io::Error::from(error).into()
+    }
+}
+
+impl HttpError {
+    /// Did only a wait end early (its time was up, or something was thrown at the tasklet)? Then
+    /// reading can go on. Every other error is final.
+    pub(super) fn passes(&self) -> bool {
+        let HttpError::Io(error) = self else {
+            return false;
+        };
+        is_time_up(error) || error.kind() == ErrorKind::Interrupted || carries_ours(error)
+    }
+
+    /// A copy, to be returned again.
+    pub(super) fn again(&self) -> HttpError {
+        match self {
+            HttpError::Io(error) => HttpError::Io(same(error)),
+            HttpError::HeadTooLong(limit) => HttpError::HeadTooLong(*limit),
+            HttpError::BadAnswer(why) => HttpError::BadAnswer(why),
+            HttpError::TooSlow(why) => HttpError::TooSlow(why),
+            HttpError::ShortBody { got, expected } => HttpError::ShortBody {
+                got: *got,
+                expected: *expected,
+            },
+            other => unreachable!("no error of reading a body: {other:?}"),
+        }
+    }
+}
+
+/// Has a wait reached its time limit? The standard library's sockets call that `WouldBlock`. A
+/// connection that the system has given up (`ETIMEDOUT`) is lost, which is something else.
+pub fn is_time_up(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+        && error.raw_os_error() != Some(libc::ETIMEDOUT)
+}
+
+/// Does the error come from a wait of this library, and not from the connection?
+pub fn carries_ours(error: &io::Error) -> bool {
+    WaitError::was_thrown(error) || error.get_ref().is_some_and(|e| e.is::<crate::Error>())
+}

@@ -1,0 +1,59 @@
+//! What a caller allows an answer: bytes, interim answers, time, and a least speed.
+
+use std::time::Duration;
+
+/// How long a request may wait for its peer. [`Limits`] has more: a time for all of it, and a least
+/// speed.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// The time to look the name up and to connect to one of its addresses, all together.
+    pub connect: Option<Duration>,
+    /// The time for each read and write.
+    pub io: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    /// 10 s to connect, 30 s without a byte.
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Some(Duration::from_secs(10)),
+            io: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// How much of an answer is kept, and how long it may take in all.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of status lines and header fields, those of interim answers included. The same limit
+    /// holds separately for the trailer and the chunk extensions of a chunked body.
+    pub head: usize,
+    /// How many interim answers (1xx) there may be.
+    pub interim: usize,
+    /// Time from the beginning of the request to the end of the body, whatever it is spent on.
+    pub total: Option<Duration>,
+    /// The least speed of the answer.
+    pub least: Option<Speed>,
+}
+
+/// A least speed: `bytes` may take `time`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Speed {
+    /// Bytes of the answer, head included.
+    pub bytes: u64,
+    /// Time that may be spent waiting for these bytes. What the caller does between its reads does
+    /// not count.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    /// 16 KiB of heads, 10 interim answers, no limit of time.
+    fn default() -> Limits {
+        Limits {
+            head: 16 * 1024,
+            interim: 10,
+            total: None,
+            least: None,
+        }
+    }
+}
