@@ -21,7 +21,6 @@ pub enum Refusal {
 
 impl Refusal {
     /// The refusal in an error of a call, if it is one.
-    #[allow(dead_code)] // for the C interface
     pub fn of(error: &Error) -> Option<&Refusal> {
         match error {
             Error::Io(io) => io.get_ref()?.downcast_ref(),

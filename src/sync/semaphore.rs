@@ -52,6 +52,9 @@ impl fmt::Debug for Permit<'_> {
 }
 
 impl Semaphore {
+    /// The largest number of permits.
+    pub(crate) const MOST: usize = Permits::MOST;
+
     /// A semaphore with `permits` free permits, at most half of `usize::MAX`.
     pub fn new(permits: usize) -> Semaphore {
         Semaphore {
@@ -72,10 +75,6 @@ impl BoundedSemaphore {
 macro_rules! semaphore {
     ($name:ident, $full:literal) => {
         impl $name {
-            /// The largest number of permits.
-            #[allow(dead_code)] // one of the two is enough for the C interface
-            pub(crate) const MOST: usize = Permits::MOST;
-
             /// Takes a permit when it is the tasklet's turn.
             ///
             /// # Errors
@@ -87,7 +86,6 @@ macro_rules! semaphore {
 
             /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says
             /// whether it was thrown.
-            #[allow(dead_code)] // for the C interface
             pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
                 if self.permits.try_acquire() {
                     return Ok(());
