@@ -1,5 +1,5 @@
-//! The callbacks of abandoned calls: each thread keeps its own until the outcome comes, or until the
-//! thread ends.
+//! The callbacks of abandoned calls: each thread keeps its own until the outcome comes, or until
+//! the thread ends.
 
 use crate::wait::reactor::Reactor;
 use std::any::Any;

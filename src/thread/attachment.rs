@@ -1,10 +1,10 @@
 //! What a thread keeps about its relations with other threads: the tasklets that wait for them, and
 //! the tasklets that they refer to. Only the thread itself touches it.
 //!
-//! A tasklet that waits for another thread is blocked on a *parking spot*: at the spot's wait point,
-//! an ordinary local one, so it can be looked at and killed like any blocked tasklet. The other
-//! thread knows the number of the spot and of the wait ([`Place`]), never an address. A value that
-//! it brings lies elsewhere, in the heap; to be woken only means to look there.
+//! A tasklet that waits for another thread is blocked on a *parking spot*: at the spot's wait
+//! point, an ordinary local one, so it can be looked at and killed like any blocked tasklet. The
+//! other thread knows the number of the spot and of the wait ([`Place`]), never an address. A value
+//! that it brings lies elsewhere, in the heap; to be woken only means to look there.
 
 use crate::channel;
 use crate::channel::wait_point::WaitPoint;
