@@ -52,9 +52,9 @@ impl Settings {
 
 static POOL: OnceLock<Pool> = OnceLock::new();
 
-/// Sets what the process's pool may use, before its first use. Errors: [`Error::Io`], of kind
-/// `AlreadyExists` when it is in use already, of kind `InvalidInput` for settings that
-/// [`Pool::new`] refuses.
+/// Sets what the process's pool may use, before its first use. Errors:
+/// [`Error::Io`](crate::Error::Io), of kind `AlreadyExists` when it is in use already, of kind
+/// `InvalidInput` for settings that [`Pool::new`] refuses.
 pub fn configure(settings: Settings) -> Result<()> {
     let pool = Pool::new(settings)?;
     POOL.set(pool).map_err(|_| Refusal::InUse.into())
@@ -175,8 +175,8 @@ impl Shared {
 }
 
 impl Pool {
-    /// Makes another pool; no thread is started yet. Errors: [`Error::Io`] of kind `InvalidInput`
-    /// for 0 threads or a queue of 0.
+    /// Makes another pool; no thread is started yet. Errors: [`Error::Io`](crate::Error::Io) of
+    /// kind `InvalidInput` for 0 threads or a queue of 0.
     pub fn new(settings: Settings) -> Result<Pool> {
         if settings.threads == 0 {
             let why = "a worker pool needs at least one thread";
@@ -203,7 +203,7 @@ impl Pool {
         })
     }
 
-    /// As [`offload::call`](call), on this pool.
+    /// As [`offload::call`](super::call), on this pool.
     pub fn call<F, R>(&self, f: F) -> Result<R>
     where
         F: FnOnce() -> R + Send + 'static,
@@ -231,7 +231,7 @@ impl Pool {
     }
 
     /// As [`shutdown`](Self::shutdown), but calls that no worker has begun are given back: their
-    /// tasklets get an [`Error::Io`] of kind `NotConnected`.
+    /// tasklets get an [`Error::Io`](crate::Error::Io) of kind `NotConnected`.
     pub fn shutdown_now(&self) {
         self.owner.shared.end(true);
     }

@@ -129,6 +129,11 @@ pub(in super::super) fn with<R>(
     f(unsafe { &*local })
 }
 
+/// Ends all that the library keeps for the calling thread.
+pub(in super::super) fn leave() {
+    crate::lifecycle::thread_exit(clear);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,9 +154,4 @@ mod tests {
             assert!(numbers.take().is_none());
         }
     }
-}
-
-/// Ends all that the library keeps for the calling thread.
-pub(in super::super) fn leave() {
-    crate::lifecycle::thread_exit(clear);
 }

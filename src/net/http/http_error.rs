@@ -31,11 +31,14 @@ pub enum HttpError {
     NotHttp,
     /// The connection ended before the answer's head did.
     ShortHead,
-    /// The heads, or the trailer, are longer than this many bytes, which [`Limits::head`] allows.
+    /// The heads, or the trailer, are longer than this many bytes, which
+    /// [`Limits::head`](super::Limits::head) allows.
     HeadTooLong(usize),
-    /// There were more interim answers than this many, which [`Limits::interim`] allows.
+    /// There were more interim answers than this many, which
+    /// [`Limits::interim`](super::Limits::interim) allows.
     TooManyInterim(usize),
-    /// The answer took longer than [`Limits::total`] or [`Limits::least`] allow.
+    /// The answer took longer than [`Limits::total`](super::Limits::total) or
+    /// [`Limits::least`](super::Limits::least) allow.
     TooSlow(&'static str),
     /// The answer breaks the protocol.
     BadAnswer(&'static str),

@@ -14,9 +14,9 @@ use std::io::{self, Cursor, Read};
 /// `InvalidData` for a broken one, `TimedOut` for one that is too slow): `HttpError::from` gets
 /// them back.
 ///
-/// **After an error.** A read whose time was up ([`Timeouts::io`]), or whose tasklet was thrown at,
-/// has lost nothing: the next one goes on where it was. Every other error is final, and each later
-/// read returns it again.
+/// **After an error.** A read whose time was up ([`Timeouts::io`](super::Timeouts::io)), or whose
+/// tasklet was thrown at, has lost nothing: the next one goes on where it was. Every other error is
+/// final, and each later read returns it again.
 pub struct Response<S> {
     pub(super) input: Input<S>,
     head: Head,
