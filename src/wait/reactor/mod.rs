@@ -1,0 +1,450 @@
+//! The place where the tasklets of a thread wait: for descriptors, for a time, for what other
+//! threads send.
+//!
+//! There is one reactor per thread, made on first use. A tasklet that has to wait puts a [`Waiter`]
+//! on the reactor's lists and blocks at the waiter's point. [`Reactor::pump`] finds out what has
+//! happened and wakes them. The lists hold only reference-counted heap objects, never
+//! anything on a tasklet's stack, whose bytes may be elsewhere by then.
+//!
+//! ```text
+//!   tasklet                       reactor                                system
+//!   read() ── would block ──►  Waiter{fd, IN, deadline} ──┐
+//!   blocks at waiter.point                                ├─ pump() ──►  shim::poll
+//!   sleep() ────────────────►  Waiter{deadline} ──────────┤                 │
+//!   offload::call() ────────►  Waiter{} ◄── event queue ──┘ ◄───────────────┘
+//!              ◄── wake (the tasklet is queued; the pump goes on)
+//! ```
+//!
+//! When a wait ends, for whatever reason (woken, timed out, killed, an exception), its waiter is
+//! taken off the lists: [`Registered`] does it when dropped.
+//!
+//! **Who pumps?** Usually the main tasklet, through [`MainLoop`](crate::main_loop::MainLoop). When
+//! blocking would leave nobody to pump, the waiting tasklet pumps itself, and lets others run
+//! meanwhile: see [`idle`](crate::core::idle) and [`round`].
+//!
+//! Cost: a wait allocates a waiter; a pump is O(descriptors waited for), as `poll`
+//! is; a deadline is O(log deadlines).
+
+mod blocking;
+mod polling;
+mod pump;
+
+pub use blocking::{round, turn};
+pub use pump::PumpError;
+
+use super::event::{self, EventQueue};
+use crate::channel::wait_point::WaitPoint;
+use crate::core::runtime::Runtime;
+use crate::poll::shim::{Backend, Events, Fd, PollFd};
+use crate::poll::Os;
+use crate::{Error, Result};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The reason why a wait is over.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Wake {
+    /// The descriptor is ready or has an error; a new try tells which.
+    Ready,
+    /// The deadline has passed.
+    TimedOut,
+    /// The descriptor was closed by another tasklet.
+    Closed,
+    /// The descriptor is not open: somebody has closed it without telling the reactor.
+    Bad,
+}
+
+/// A wait of a tasklet.
+pub struct Waiter {
+    id: u64,
+    interest: Option<(Fd, Events)>,
+    deadline: Option<Instant>,
+    wake: Cell<Option<Wake>>,
+    point: WaitPoint,
+}
+
+pub struct Reactor {
+    events: EventQueue,
+    /// `None` during a poll.
+    backend: Cell<Option<Box<dyn Backend>>>,
+    polling: Cell<bool>,
+    /// Whether the backend is not the system's. Such a backend is not interrupted by sleepers
+    /// elsewhere, and it may be code of a user.
+    foreign: Cell<bool>,
+    next_id: Cell<u64>,
+    /// Waits for descriptors, by descriptor and, for the same descriptor, in the order they came.
+    descriptors: RefCell<BTreeMap<(Fd, u64), Rc<Waiter>>>,
+    /// Waits with a deadline, by deadline.
+    deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
+    /// Clocks that have timers.
+    clocks: RefCell<Vec<Rc<dyn Timers>>>,
+    /// How many calls and waits there are that other threads will end.
+    outstanding: Cell<usize>,
+    scratch: Cell<Scratch>,
+    stop: Arc<AtomicBool>,
+    running: Cell<usize>,
+}
+
+/// A clock with timers (see [`timer`](crate::timer)), as the reactor sees it.
+pub trait Timers {
+    /// When it needs attention next.
+    fn next(&self) -> Option<Instant>;
+    /// Runs the timers that are due and were made before the [id](Reactor::take_id) `limit`;
+    /// returns how many.
+    fn expire(&self, reactor: &Reactor, limit: u64) -> usize;
+    /// How many timers it has.
+    fn pending(&self) -> usize;
+    /// Tells the clock that it had no timers, and that the reactor has let it go.
+    fn detached(&self);
+    /// Drops all timers.
+    fn clear(&self);
+}
+
+/// Vectors that a pump reuses.
+#[derive(Default)]
+struct Scratch {
+    /// One entry per descriptor, however many tasklets wait for it: the system refuses more entries
+    /// than a process may have descriptors.
+    fds: Vec<PollFd>,
+    /// Each waiter with the index of its entry.
+    waiters: Vec<(usize, Rc<Waiter>)>,
+}
+
+impl Waiter {
+    /// The result of the wait if `is` holds for its descriptor; `None` if the wait goes on.
+    fn wake_by(&self, is: Events) -> Option<Wake> {
+        let wanted = self.interest.map_or(Events::NONE, |(_, events)| events);
+        // An event of one direction only concerns those that wait for that direction.
+        let one_way = Events::IN | Events::OUT;
+        let both_ways = Events::from_bits(!one_way.bits());
+        if is.intersects(Events::NVAL) {
+            Some(Wake::Bad)
+        } else {
+            is.intersects(wanted | both_ways).then_some(Wake::Ready)
+        }
+    }
+}
+
+thread_local! {
+    // It has no destructor: `end` frees it, called when the thread's part ends.
+    static REACTOR: Cell<*const Reactor> = const { Cell::new(ptr::null()) };
+}
+
+impl Reactor {
+    /// The calling thread's reactor. Errors: the operating system has no descriptor left; the
+    /// thread is ending, and has no reactor.
+    ///
+    /// In a thread that is ending this also kills the tasklet once more: so a tasklet that carries
+    /// on after each error uses up its kills.
+    pub fn current() -> Result<Rc<Reactor>> {
+        match Reactor::existing() {
+            Some(reactor) => Ok(reactor),
+            None => Reactor::make(),
+        }
+    }
+
+    #[cold]
+    fn make() -> Result<Rc<Reactor>> {
+        if Runtime::get().is_ending() {
+            return Err(refuse_in_end());
+        }
+        let reactor = Rc::new(Reactor {
+            events: EventQueue::of_loop(event::DEFAULT_LIMIT)?,
+            backend: Cell::new(Some(Box::new(Os))),
+            polling: Cell::new(false),
+            foreign: Cell::new(false),
+            next_id: Cell::new(0),
+            descriptors: RefCell::default(),
+            deadlines: RefCell::default(),
+            clocks: RefCell::default(),
+            outstanding: Cell::new(0),
+            scratch: Cell::default(),
+            stop: Arc::default(),
+            running: Cell::new(0),
+        });
+        REACTOR.set(Rc::into_raw(reactor.clone()));
+        Ok(reactor)
+    }
+
+    /// The calling thread's reactor, if it has one.
+    pub fn existing() -> Option<Rc<Reactor>> {
+        let reactor = REACTOR.get();
+        if reactor.is_null() {
+            return None;
+        }
+        // SAFETY: `REACTOR` holds a counted reference from `Rc::into_raw`, so the reactor is alive;
+        // one more is counted here and owned by the result.
+        unsafe {
+            Rc::increment_strong_count(reactor);
+            Some(Rc::from_raw(reactor))
+        }
+    }
+
+    fn take() -> Option<Rc<Reactor>> {
+        let reactor = REACTOR.replace(ptr::null());
+        // SAFETY: the pointer comes from `Rc::into_raw` in `make`. It is taken out of `REACTOR`
+        // here, so this happens once.
+        (!reactor.is_null()).then(|| unsafe { Rc::from_raw(reactor) })
+    }
+
+    /// The thread is ending: refuses posts of other threads, and drops what would have run later.
+    /// Returns whether there was anything.
+    pub fn let_go(&self) -> bool {
+        self.events.close() | self.drop_timers()
+    }
+
+    /// The thread's part is over. References to the reactor may live on (in a timer's function, a
+    /// handle, a tasklet that would not end). It is empty from now on, and serves nobody.
+    pub fn end() {
+        let Some(reactor) = Reactor::take() else {
+            return;
+        };
+        reactor.let_go();
+        reactor.events.parker().signal().close();
+        let waiters = (reactor.descriptors.take(), reactor.deadlines.take());
+        let rest = (reactor.scratch.take(), reactor.backend.take());
+        drop((waiters, rest));
+    }
+
+    /// As [`end`](Self::end), where no code of the thread's own may run.
+    pub fn abandon() {
+        if let Some(reactor) = Reactor::take() {
+            reactor.events.close();
+            reactor.events.parker().signal().close();
+            std::mem::forget(reactor);
+        }
+    }
+
+    /// The flag that ends the loop's runs when it is set.
+    pub fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
+    /// How many runs of the loop are under way.
+    pub fn running(&self) -> &Cell<usize> {
+        &self.running
+    }
+
+    pub fn events(&self) -> &EventQueue {
+        &self.events
+    }
+
+    pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
+        self.foreign.set(true);
+        // `None` means that the backend polls just now; then it is dropped when it comes back.
+        let before = self.backend.replace(Some(backend));
+        before.unwrap_or_else(|| Box::new(Os))
+    }
+
+    /// Counts a call on another thread, or (-1) its end.
+    pub fn count_outstanding(&self, delta: isize) {
+        self.outstanding
+            .set(self.outstanding.get().wrapping_add_signed(delta));
+    }
+
+    /// Are there calls on other threads, waits that other threads end, or promises of theirs to
+    /// post?
+    pub fn expects(&self) -> bool {
+        self.outstanding.get() > 0 || self.events.is_promised()
+    }
+
+    /// Is there a socket, a time or an event that could wake a tasklet?
+    pub fn has_work(&self) -> bool {
+        !(self.descriptors.borrow().is_empty()
+            && self.next_deadline().is_none()
+            && self.events.is_empty())
+    }
+
+    /// Is there nothing that could wake a tasklet?
+    pub fn is_idle(&self) -> bool {
+        self.outstanding.get() == 0
+            && !self.events.is_promised()
+            && !self.has_work()
+            && !Runtime::get().has_messages()
+            && Runtime::get().deadlines.rest().is_none()
+    }
+
+    /// How many tasklets wait for descriptors, and how many timers of all kinds there are.
+    pub fn waiting(&self) -> (usize, usize) {
+        let timers: usize = self.clocks.borrow().iter().map(|c| c.pending()).sum();
+        (
+            self.descriptors.borrow().len(),
+            self.deadlines.borrow().len() + timers,
+        )
+    }
+
+    /// Looks after `clock` until it has no timers any more.
+    pub fn attach(&self, clock: Rc<dyn Timers>) {
+        self.clocks.borrow_mut().push(clock);
+    }
+
+    /// Drops all timers of all clocks. Returns whether there were any.
+    fn drop_timers(&self) -> bool {
+        let clocks = self.clocks.take();
+        for clock in &clocks {
+            clock.detached();
+            clock.clear();
+        }
+        !clocks.is_empty()
+    }
+
+    /// When the next deadline is.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self
+            .deadlines
+            .borrow()
+            .first_key_value()
+            .map(|((at, _), _)| *at);
+        let clocks = self.clocks.borrow();
+        deadline
+            .into_iter()
+            .chain(clocks.iter().filter_map(|clock| clock.next()))
+            .min()
+    }
+
+    /// A number for each wait and each timer of the thread, in the order in which they are made.
+    pub fn take_id(&self) -> u64 {
+        self.next_id.replace(self.next_id.get() + 1)
+    }
+
+    /// Puts a wait on the lists.
+    pub fn register(
+        self: &Rc<Self>,
+        interest: Option<(Fd, Events)>,
+        deadline: Option<Instant>,
+    ) -> Registered {
+        let id = self.take_id();
+        let waiter = Rc::new(Waiter {
+            id,
+            interest,
+            deadline,
+            wake: Cell::new(None),
+            point: WaitPoint::new(),
+        });
+        if let Some((fd, _)) = interest {
+            let mut descriptors = self.descriptors.borrow_mut();
+            descriptors.insert((fd, id), waiter.clone());
+        }
+        if let Some(at) = deadline {
+            self.deadlines.borrow_mut().insert((at, id), waiter.clone());
+        }
+        Registered {
+            reactor: self.clone(),
+            waiter,
+        }
+    }
+
+    /// Ends a wait. If its tasklet is blocked in it, it is queued.
+    pub fn wake(&self, waiter: &Waiter, wake: Wake) {
+        if waiter.wake.get().is_some() {
+            return;
+        }
+        waiter.wake.set(Some(wake));
+        self.forget(waiter);
+        // The tasklet may not be blocked there (any more): it may pump itself, or have been killed
+        // and not have run yet. This is no `send`, which would raise an error that was thrown at
+        // the running tasklet, and wake nobody.
+        waiter.point.wake();
+    }
+
+    fn forget(&self, waiter: &Waiter) {
+        // The entry of a map is dropped after the map's borrow: it may be the last reference.
+        let by_descriptor = waiter
+            .interest
+            .and_then(|(fd, _)| self.descriptors.borrow_mut().remove(&(fd, waiter.id)));
+        let by_deadline = waiter
+            .deadline
+            .and_then(|at| self.deadlines.borrow_mut().remove(&(at, waiter.id)));
+        drop((by_descriptor, by_deadline));
+    }
+
+    /// Wakes all that wait for `fd`, which is about to be closed.
+    pub fn cancel(&self, fd: Fd) {
+        let waiters: Vec<_> = self
+            .descriptors
+            .borrow()
+            .range((fd, 0)..=(fd, u64::MAX))
+            .map(|(_, waiter)| waiter.clone())
+            .collect();
+        for waiter in waiters {
+            self.wake(&waiter, Wake::Closed);
+        }
+    }
+}
+
+/// A wait on the lists, which is taken off when this is dropped.
+pub struct Registered {
+    reactor: Rc<Reactor>,
+    waiter: Rc<Waiter>,
+}
+
+impl Registered {
+    pub fn waiter(&self) -> &Rc<Waiter> {
+        &self.waiter
+    }
+
+    /// Takes the wait off the lists now.
+    pub fn cancel(&self) {
+        self.reactor.forget(&self.waiter);
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// In a thread that is ending nothing can be waited for that others must bring. A tasklet
+/// that wants to waits for its next kill instead: so who carries on after each error uses
+/// up its kills, and is given up. Main, which cannot be killed, is refused.
+#[cold]
+pub fn refuse_in_end() -> Error {
+    let runtime = Runtime::get();
+    if runtime.is_dying() {
+        // Nobody wakes it there.
+        if let Err(error) = WaitPoint::new().park(false) {
+            return error.into();
+        }
+    }
+    crate::StateError::ThreadEnding.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::value::Slot;
+
+    #[test]
+    fn a_wake_is_not_lost_when_something_was_thrown_at_whoever_wakes() {
+        std::thread::spawn(|| {
+            let reactor = Reactor::current().unwrap();
+            let registered = Rc::new(reactor.register(None, None));
+            let (waits, woken) = (registered.clone(), Rc::new(Cell::new(false)));
+            let (inside, told) = (reactor.clone(), woken.clone());
+            crate::spawn(move || {
+                let woken = inside.block(waits.waiter()).map_err(Error::from)?;
+                assert_eq!(woken, Wake::Ready);
+                told.set(true);
+                Ok(())
+            })
+            .unwrap();
+            crate::run().unwrap();
+            // SAFETY: main is the running tasklet, so it is live; its slot is empty here and is
+            // emptied again below.
+            let slot = unsafe { &mut (*Runtime::get().current()).slot };
+            slot.fill(Slot::bomb(Error::Exit));
+            reactor.wake(registered.waiter(), Wake::Ready);
+            assert!(slot.take().is_bomb(), "not the waker's to raise");
+            crate::run().unwrap();
+            assert!(woken.get());
+        })
+        .join()
+        .unwrap();
+    }
+}
