@@ -276,10 +276,7 @@ impl Task {
                 (*window).members.set((*window).members.get() + 1);
                 (*task).window = window;
                 (*task).limit = (*window).limit;
-                (*task).set(match (*window).guarded {
-                    true => flag::AWAY,
-                    false => flag::AWAY | flag::LENT,
-                });
+                (*task).set((*window).tag);
                 let top = (*window).top;
                 let image = (*task).buffer.ptr() as usize;
                 Ok((top, image.wrapping_sub(top - needed) as isize))

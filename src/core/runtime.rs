@@ -376,14 +376,14 @@ impl Runtime {
                 let bottom = low + i * settings.window_size;
                 // SAFETY: the host's promise (`apply_in`), which checked that
                 // all of them fit.
-                unsafe { Window::lent(bottom, bottom + settings.window_size) }
+                unsafe { Window::lent(bottom, bottom + settings.window_size, flag::of_member) }
             });
             return Ok(self.windows.get_or_init(|| windows.collect()));
         }
         let bytes = settings.windows * settings.window_size;
         self.budget.take(bytes)?;
         let made = (0..settings.windows)
-            .map(|_| Window::mapped(settings.window_size, settings.guard_size))
+            .map(|_| Window::mapped(settings.window_size, settings.guard_size, flag::of_member))
             .collect::<Result<_>>();
         match made {
             Ok(made) => Ok(self.windows.get_or_init(|| made)),
@@ -440,12 +440,11 @@ impl Runtime {
     /// [`Error::MemoryCeiling`], [`Error::OutOfMemory`]; [`StateError::ThreadEnding`].
     #[inline]
     pub fn new_task(&self, flags: u32) -> Result<*mut Task> {
-        loop {
-            if let Some(task) = self.slab.take(flags) {
-                return Ok(task);
-            }
+        if self.slab.is_full() {
             self.grow()?;
         }
+        // SAFETY: it has grown if it was full.
+        Ok(unsafe { self.slab.take(flags) })
     }
 
     #[cold]

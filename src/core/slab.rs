@@ -42,15 +42,21 @@ impl Slab {
         }
     }
 
-    /// A blank cell with these flags and one reference, the caller's; `None`: none is free.
+    /// Is no cell free?
     #[inline(always)]
-    pub fn take(&self, flags: u32) -> Option<*mut Task> {
+    pub fn is_full(&self) -> bool {
+        self.free.get().is_null()
+    }
+
+    /// A blank cell with these flags and one reference, the caller's.
+    ///
+    /// # Safety
+    /// The slab is not [full](Slab::is_full).
+    #[inline(always)]
+    pub unsafe fn take(&self, flags: u32) -> *mut Task {
         let task = self.free.get();
-        if task.is_null() {
-            return None;
-        }
-        // SAFETY: a free cell of a chunk; its `next` links the free list, all else is as
-        // `Task::new` made it or as `give` found it.
+        // SAFETY: a free cell of a chunk, since there is one; its `next` links the free list, all
+        // else is as `Task::new` made it or as `give` found it.
         unsafe {
             self.free.set((*task).next);
             (*task).next = ptr::null_mut();
@@ -59,7 +65,7 @@ impl Slab {
             (*task).switches = 0;
         }
         self.live.set(self.live.get() + 1);
-        Some(task)
+        task
     }
 
     /// Makes more cells, each as `blank` makes it.

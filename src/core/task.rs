@@ -63,6 +63,14 @@ pub mod flag {
     /// It lives in a window that has a canary instead of a guard.
     pub const LENT: u32 = 1 << 28;
 
+    /// What a newborn member of a window has, which is guarded or not: a window's tag.
+    pub fn of_member(guarded: bool) -> u32 {
+        match guarded {
+            true => AWAY,
+            false => AWAY | LENT,
+        }
+    }
+
     /// A switch from or to it has more to do than to change stacks.
     pub const SPECIAL: u32 = EH_SAVED | FP_ENV;
 }

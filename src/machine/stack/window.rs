@@ -28,6 +28,8 @@ pub struct Window<M> {
     pub limit: usize,
     /// The member whose bytes lie here; null when nobody's do.
     pub resident: Cell<*mut M>,
+    /// What its maker keeps with it.
+    pub tag: u32,
     /// How many belong to the window.
     pub members: Cell<usize>,
     /// True when running off the end faults; otherwise a canary is there.
@@ -36,15 +38,12 @@ pub struct Window<M> {
 }
 
 impl<M> Window<M> {
-    pub fn mapped(size: usize, guard: usize) -> crate::Result<Window<M>> {
+    /// `tag` is what a window keeps for its maker, given whether it is guarded.
+    pub fn mapped(size: usize, guard: usize, tag: fn(bool) -> u32) -> crate::Result<Window<M>> {
         let memory = StackMemory::new(size, guard)?;
         let (bottom, top) = (memory.bottom(), memory.top());
-        Ok(Window::over(
-            bottom,
-            top,
-            StackMemory::GUARDED,
-            Memory::Mapped(memory),
-        ))
+        let (guarded, memory) = (StackMemory::GUARDED, Memory::Mapped(memory));
+        Ok(Window::over(bottom, top, guarded, tag, memory))
     }
 
     /// A window in memory that the host lends.
@@ -52,12 +51,18 @@ impl<M> Window<M> {
     /// # Safety
     /// `[bottom, top)` is writable and nobody else's for as long as the
     /// runtime lives.
-    pub unsafe fn lent(bottom: usize, top: usize) -> Window<M> {
+    pub unsafe fn lent(bottom: usize, top: usize, tag: fn(bool) -> u32) -> Window<M> {
         let stack = valgrind::Stack::register(bottom, top);
-        Window::over(bottom, top, false, Memory::Lent(stack))
+        Window::over(bottom, top, false, tag, Memory::Lent(stack))
     }
 
-    fn over(bottom: usize, top: usize, guarded: bool, memory: Memory) -> Window<M> {
+    fn over(
+        bottom: usize,
+        top: usize,
+        guarded: bool,
+        tag: fn(bool) -> u32,
+        memory: Memory,
+    ) -> Window<M> {
         let top = top & !(crate::machine::arch::STACK_ALIGN - 1);
         let bottom = bottom.next_multiple_of(crate::machine::arch::STACK_ALIGN);
         if !guarded {
@@ -71,6 +76,7 @@ impl<M> Window<M> {
             bottom,
             limit: limit(lowest),
             resident: Cell::new(core::ptr::null_mut()),
+            tag: tag(guarded),
             members: Cell::new(0),
             guarded,
             _memory: memory,
