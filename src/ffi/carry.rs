@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use alloc::vec::Vec;
 
+use super::failure::Failure;
 use super::object::{self, Handle};
-use super::status::{self, Failure};
+use super::payload;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
@@ -190,7 +191,7 @@ where
 {
     entry(|| {
         // SAFETY: `message` is null or ends in a zero byte, as the caller has promised.
-        let error = unsafe { status::thrown(payload, destroy, message) };
+        let error = unsafe { payload::thrown(payload, destroy, message) };
         Ok(object::get(handle)?.borrow().channel.send_throw(error)?)
     })
 }

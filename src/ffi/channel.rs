@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use core::ffi::{c_char, c_void};
 
 use super::carry::{self, carrier, Carrier, Carrying};
+use super::failure::Failure;
 use super::object::{self, ask, get, hand_out, hand_out_or_none, handle_of_thread, tell};
-use super::status::Failure;
 use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out};

@@ -2,8 +2,9 @@
 
 use alloc::sync::Arc;
 
+use super::failure;
+use super::last_error::{self, LastError};
 use super::object::{self, get, handle_of_process};
-use super::status::{self, LastError};
 use super::{entry, hsw_status, out};
 
 /// A handle of an error that a call failed with, payload included. Any thread may use it. It has
@@ -28,13 +29,13 @@ pub unsafe extern "C" fn hsw_error_last(error: *mut hsw_error) -> hsw_status {
     super::quietly(hsw_status::HSW_ERR_INTERNAL, || {
         let kept = || {
             let wanted = out(error, "error")?;
-            let Some(last) = status::last()? else {
+            let Some(last) = last_error::last()? else {
                 return Ok(hsw_status::HSW_ERR_STATE);
             };
             wanted.set(object::hand_out(Arc::new(last))?);
             Ok(hsw_status::HSW_OK)
         };
-        kept().unwrap_or_else(|failure: status::Failure| failure.status())
+        kept().unwrap_or_else(|failure: failure::Failure| failure.status())
     })
 }
 
@@ -61,5 +62,5 @@ pub extern "C" fn hsw_error_fail(error: hsw_error) -> hsw_status {
         again = Some(LastError::clone(&kept));
         Ok(())
     });
-    again.map_or(failed, status::set)
+    again.map_or(failed, last_error::set)
 }

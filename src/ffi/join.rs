@@ -6,10 +6,13 @@ use core::ptr;
 use alloc::format;
 use alloc::rc::Rc;
 
+use super::entry_function::at_root;
+use super::failure::{Failure, Subject};
 use super::handle::Kind;
 use super::object::{self, ask, ask_or_fail, get, hand_out, handle_of_thread};
-use super::status::{Failure, RawStatus, Subject};
-use super::tasklet::{at_root, destroyer, hsw_tasklet, hsw_tasklet_options, label, Options};
+use super::status::RawStatus;
+use super::tasklet::{hsw_tasklet, label};
+use super::tasklet_options::{destroyer, hsw_tasklet_options, Options};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, thread_state, time_limit, Done};
 use crate::error::WaitError;

@@ -4,9 +4,9 @@ use core::ffi::c_void;
 use core::time::Duration;
 use std::time::Instant;
 
+use super::entry_function::{hsw_entry, Call, SentCall};
 use super::object::{self, get, handle_of_process, tell};
 use super::run::{nanoseconds, HSW_NO_LIMIT};
-use super::tasklet::{hsw_entry, Call, SentCall};
 use super::value::hsw_destroy;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit, Failure};
 use crate::event::PostError;

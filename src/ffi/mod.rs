@@ -20,6 +20,7 @@
 mod carry;
 mod channel;
 mod debug;
+mod entry_function;
 mod error;
 mod exceptions;
 mod handle;
@@ -33,9 +34,17 @@ mod settings;
 mod shared;
 mod slot;
 mod spill;
+
+// The header has the functions in the order of the modules here.
+mod exit;
+mod failure;
 mod status;
+
+mod last_error;
+mod payload;
 mod tasklet;
 mod tasklet_local;
+mod tasklet_options;
 mod thread_state;
 mod value;
 
@@ -67,7 +76,7 @@ use core::time::Duration;
 use alloc::format;
 use alloc::string::String;
 
-use status::Failure;
+use failure::Failure;
 pub use status::{hsw_status, RawStatus};
 
 /// The result of the body of an entry.
@@ -87,7 +96,7 @@ fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     let done = body();
     match done {
         Ok(()) => hsw_status::HSW_OK,
-        Err(failure) => status::record(failure),
+        Err(failure) => last_error::record(failure),
     }
 }
 

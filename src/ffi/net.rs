@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use alloc::format;
 
+use super::failure::{Failure, Subject};
 use super::handle::Kind;
 use super::object::{self, get, hand_out, handle_of_thread};
-use super::status::{Failure, Subject};
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
 use crate::net::{TcpListener, TcpStream};

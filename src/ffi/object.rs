@@ -4,8 +4,8 @@
 use core::borrow::Borrow;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use super::failure::Failure;
 use super::handle::{Fault, Kind};
-use super::status::Failure;
 use super::{entry, hsw_status, out, set_if_wanted, Done};
 
 /// A type of handles of C's.

@@ -3,11 +3,13 @@
 use alloc::sync::Arc;
 use core::ffi::{c_char, c_void};
 
+use super::entry_function::{hsw_entry, Call, SentCall};
+use super::failure::Failure;
 use super::handle::{Fault, Kind};
 use super::object::{self, ask, ask_or_fail, get, handle_of_process};
+use super::payload;
 use super::scheduler::Lent;
-use super::status::{self, Failure};
-use super::tasklet::{hsw_entry, hsw_tasklet, state_bits, Call, SentCall};
+use super::tasklet::{hsw_tasklet, state_bits};
 use super::value::{hsw_destroy, Owned, Sent};
 use super::{entry, hsw_status, thread_state};
 use crate::thread::Remote;
@@ -172,7 +174,7 @@ pub unsafe extern "C" fn hsw_remote_throw(
 ) -> hsw_status {
     entry(|| {
         // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
-        let error = unsafe { status::thrown(payload, destroy, message) };
+        let error = unsafe { payload::thrown(payload, destroy, message) };
         let remote = get(remote)?;
         let posted = if pending {
             remote.throw_pending(error)

@@ -3,9 +3,11 @@
 use core::ffi::c_void;
 use core::time::Duration;
 
+use super::entry_function::hsw_entry;
+use super::failure::Failure;
+use super::last_error;
 use super::object::hand_out_or_none;
-use super::status::{self, Failure};
-use super::tasklet::{hsw_entry, hsw_tasklet};
+use super::tasklet::hsw_tasklet;
 use super::{entry, hsw_status, out, quietly, set_if_wanted, thread_state, time_limit};
 use crate::{Budget, Error, StateError};
 
@@ -175,7 +177,7 @@ pub unsafe extern "C" fn hsw_timeout(
         // SAFETY: `function` is an `hsw_entry` that accepts this argument (contract of the
         // interface); if it is unwound, the process ends (`thread_state::returning`).
         let call = || {
-            status::passed_on(thread_state::inside(|| unsafe {
+            last_error::passed_on(thread_state::inside(|| unsafe {
                 thread_state::unwindable(function)(argument)
             }))
         };

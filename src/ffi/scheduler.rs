@@ -7,8 +7,11 @@ use alloc::ffi::CString;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 
+use super::failure::Failure;
+use super::last_error;
 use super::object;
-use super::status::{self, Failure, RawStatus};
+use super::payload;
+use super::status::{self, RawStatus};
 use super::tasklet::hsw_tasklet;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, set_if_wanted, thread_state};
@@ -263,7 +266,8 @@ pub(super) fn error_hook(
         let mut words = error.to_string();
         words.retain(|c| c != '\0');
         let words = CString::new(words).unwrap_or_default();
-        let (payload, destroy) = status::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
+        let (payload, destroy) =
+            payload::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
         let uncaught = hsw_uncaught {
             status: status::status_of(error),
             message: CStr::as_ptr(&words),
@@ -274,7 +278,7 @@ pub(super) fn error_hook(
         // interface).
         let answer = thread_state::call_back(|| {
             // The same status as in `hsw_uncaught`.
-            status::record(Failure::own(error.clone()));
+            last_error::record(Failure::own(error.clone()));
             unsafe { handler(&uncaught, user) }
         });
         if answer.0 == hsw_status::HSW_OK as i32 {

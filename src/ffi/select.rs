@@ -7,10 +7,10 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::channel::{hsw_channel, hsw_thread_channel};
+use super::failure::Failure;
 use super::join::hsw_join;
 use super::object::get;
 use super::queue::hsw_queue;
-use super::status::Failure;
 use super::value::Sent;
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, out, time_limit};

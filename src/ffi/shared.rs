@@ -17,9 +17,9 @@ use core::ops::Deref;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+use super::failure::Failure;
 use super::handle::{self, Fault, Kind, Parts, PROCESS};
 use super::slot::Slot;
-use super::status::Failure;
 
 const FIRST_BLOCK: u32 = 64;
 /// Enough blocks for all indices that a handle can have.

@@ -1,23 +1,26 @@
 //! Tasklets.
 
-use core::ffi::{c_char, c_void, CStr};
+use core::ffi::{c_char, c_void};
 
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
+use super::entry_function::{hsw_entry, Call};
+use super::failure::{Failure, Subject};
 use super::handle::Kind;
 use super::object::{self, ask, get, hand_out, hand_out_or_none, handle_of_thread, tell};
+use super::payload;
 use super::run::HSW_NO_LIMIT;
 use super::scheduler::hsw_error_handler;
-use super::status::{self, Failure, RawStatus, Subject};
+use super::tasklet_options::{destroyer, hsw_tasklet_options, Options, NOWHERE};
 use super::value::{hsw_destroy, Owned};
-use super::{entry, hsw_status, set_if_wanted, thread_state, write_text};
+use super::{entry, hsw_status, set_if_wanted, write_text};
 use crate::core::measure;
 use crate::core::scheduler::run_tasklet;
 use crate::core::throw::throw;
 use crate::error::WaitError;
-use crate::{Error, Site, Tasklet, Value};
+use crate::{Error, Tasklet, Value};
 
 /// A handle of a tasklet. It belongs to the thread that got it and to one owner, who gives it back
 /// with `hsw_tasklet_release`. All zero is the null handle, which names nothing.
@@ -26,50 +29,6 @@ use crate::{Error, Site, Tasklet, Value};
 pub struct hsw_tasklet {
     /// Opaque; zero is nothing. Two handles of one tasklet differ: compare `hsw_tasklet_id`.
     pub handle: u64,
-}
-
-/// The function that a tasklet runs. It ends the tasklet by returning `HSW_OK`, or the failure it
-/// met. To return the status of a failed call passes that error on, with its payload.
-/// `HSW_ERR_EXIT` ends the tasklet silently; any other error goes to the error handler, or arrives
-/// as the failure of the innermost `hsw_run`.
-pub type hsw_entry = Option<unsafe extern "C" fn(argument: *mut c_void) -> RawStatus>;
-
-/// Where a tasklet's frames live.
-#[repr(i32)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum hsw_stack {
-    /// The default: in a stack window that it shares with others. While it does not run, its live
-    /// bytes may be on the heap, and *its stack addresses hold somebody else's bytes*. So nothing
-    /// outside of the tasklet may touch its stack while it is not running: there must be no pointer
-    /// to one of its locals in another tasklet, another thread, a queue, a list or a pending system
-    /// call. Data that others shall see goes to the heap.
-    HSW_STACK_SLICED = 0,
-    /// A stack of its own, with a guard page. Pointers into it stay good for as long as its frames
-    /// live.
-    HSW_STACK_OWN = 1,
-}
-
-/// How to make a tasklet. Set all to zero for the defaults.
-#[repr(C)]
-pub struct hsw_tasklet_options {
-    /// A name for messages and tools; it is copied. May be null.
-    pub name: *const c_char,
-    /// One of `hsw_stack`.
-    pub stack: i32,
-    /// Bytes of an own stack; 0: the default of the settings. For a sliced tasklet it must be 0:
-    /// its stack is its window.
-    pub stack_size: usize,
-    /// Whether it has floating-point control words (rounding mode, exception masks) of its own,
-    /// instead of the thread's.
-    pub fp_env: bool,
-    /// The file of the host's source where the tasklet is made, for `hsw_tasklet_site`: a string in
-    /// UTF-8 that lives for ever, such as `__FILE__`. Null: not known.
-    pub file: *const c_char,
-    /// The line in that file, such as `__LINE__`.
-    pub line: u32,
-    /// Frees the argument: called once, when the entry function has returned or will certainly
-    /// never run. May be null.
-    pub destroy_argument: hsw_destroy,
 }
 
 /// The state of a tasklet: bits of `hsw_tasklet_state`.
@@ -94,7 +53,7 @@ pub const HSW_TASKLET_ZOMBIE: u32 = 256;
 handle_of_thread!(hsw_tasklet, Tasklet, Tasklet, tasklets);
 
 /// The name, for messages.
-pub(super) fn label(tasklet: &Tasklet) -> String {
+pub fn label(tasklet: &Tasklet) -> String {
     tasklet
         .name()
         .unwrap_or_else(|| format!("#{}", tasklet.id()))
@@ -110,184 +69,6 @@ fn with_tasklet<R>(
         let subject = || Subject::Named(Kind::Tasklet, label(&tasklet));
         Failure::from(ended).about(subject)
     })
-}
-
-/// An entry function with its argument.
-pub(super) struct Call {
-    function: unsafe extern "C" fn(*mut c_void) -> RawStatus,
-    argument: Owned,
-}
-
-impl Call {
-    pub(super) fn new(
-        function: hsw_entry,
-        argument: *mut c_void,
-        destroy: hsw_destroy,
-    ) -> Result<Call, Failure> {
-        let argument = Owned::new(argument, destroy);
-        let function = function.ok_or(Failure::Null("function"))?;
-        Ok(Call { function, argument })
-    }
-
-    pub(super) fn run(self) -> Result<(), Error> {
-        let function = self.function;
-        // SAFETY: `function` is an `hsw_entry` that accepts this argument (contract of the
-        // interface); if it is unwound, the process ends (`thread_state::returning`).
-        at_root(self.argument, |argument| unsafe {
-            thread_state::unwindable(function)(argument)
-        })
-    }
-
-    /// Calls the function on whatever tasklet drives the main loop.
-    pub(super) fn call_back(&self) {
-        let failure = status::aside(|| {
-            // SAFETY: as in `run`: an `hsw_entry` that accepts this argument.
-            status::returned(thread_state::inside(|| unsafe {
-                thread_state::unwindable(self.function)(self.argument.peek().0)
-            }))
-        });
-        let Err(error) = failure else {
-            return;
-        };
-        // The tasklet that pumps is not to blame: a new one fails with the error.
-        if let Err(no_room) = crate::spawn(move || Err::<(), _>(error)) {
-            log::error!("the failure of a function called by the main loop is lost: {no_room}");
-        }
-    }
-}
-
-/// Calls C at the root of a tasklet, with an argument that lives as long as the call.
-#[inline(always)] // a frame of its own would lie in every parked tasklet
-pub(super) fn at_root(
-    argument: Owned,
-    function: impl FnOnce(*mut c_void) -> RawStatus,
-) -> Result<(), Error> {
-    // An earlier tasklet may have had the same id, and ended without clearing its last error.
-    status::forget();
-    let status = thread_state::returning(|| function(argument.peek().0));
-    // This comes before the argument is freed: its destructor may make calls that fail.
-    let ended = status::returned(status);
-    drop(argument);
-    status::forget();
-    ended
-}
-
-/// A call on its way to another thread.
-pub(super) struct SentCall(pub(super) Call);
-
-// SAFETY: every function of the header that takes such a call says that its argument crosses
-// threads. The runtime itself only ever passes the pointer on.
-unsafe impl Send for SentCall {}
-
-impl SentCall {
-    pub(super) fn run(self) -> Result<(), Error> {
-        self.0.run()
-    }
-
-    pub(super) fn call_back(&self) {
-        self.0.call_back();
-    }
-}
-
-/// The options, checked.
-pub(super) struct Options {
-    name: Option<String>,
-    own: bool,
-    stack_size: Option<usize>,
-    fp_env: bool,
-    site: Site,
-}
-
-/// The site of a tasklet of C's without one: no line of any file, since a line of this library
-/// would be wrong.
-const NOWHERE: Site = Site::new("", 0);
-
-impl Options {
-    /// SAFETY: `options` is null or points to readable options, whose `name` and `file` are null or
-    /// end in a zero byte; `file` lives for ever.
-    pub(super) unsafe fn read(options: *const hsw_tasklet_options) -> Result<Options, Failure> {
-        // SAFETY: null, or readable, as the caller has promised.
-        let Some(options) = (unsafe { options.as_ref() }) else {
-            return Ok(Options {
-                name: None,
-                own: false,
-                stack_size: None,
-                fp_env: false,
-                site: NOWHERE,
-            });
-        };
-        let own = match options.stack {
-            sliced if sliced == hsw_stack::HSW_STACK_SLICED as i32 => false,
-            own if own == hsw_stack::HSW_STACK_OWN as i32 => true,
-            other => {
-                return Err(Failure::Argument(format!(
-                    "options.stack: there is no kind {other}"
-                )))
-            }
-        };
-        if !own && options.stack_size != 0 {
-            let what = "options.stack_size: a sliced tasklet has the size of its window, not one of its own";
-            return Err(Failure::Argument(what.to_string()));
-        }
-        let name = if options.name.is_null() {
-            None
-        } else {
-            // SAFETY: `name` is not null, so it ends in a zero byte, as the caller has promised.
-            Some(unsafe { super::string(options.name, "options.name") }?)
-        };
-        let site = if options.file.is_null() {
-            NOWHERE
-        } else {
-            // SAFETY: `file` is not null, so it ends in a zero byte and lives for ever, as the
-            // caller has promised.
-            let file: &'static CStr = unsafe { CStr::from_ptr(options.file) };
-            let file = file
-                .to_str()
-                .map_err(|_| Failure::Argument("options.file is not UTF-8".to_string()))?;
-            Site::new(file, options.line)
-        };
-        Ok(Options {
-            site,
-            name,
-            own,
-            stack_size: (options.stack_size != 0).then_some(options.stack_size),
-            fp_env: options.fp_env,
-        })
-    }
-
-    pub(super) fn builder(&self) -> crate::Builder {
-        let mut builder = Tasklet::builder().site(self.site);
-        if let Some(name) = &self.name {
-            builder = builder.name(name);
-        }
-        if let Some(size) = self.stack_size {
-            builder = builder.stack_size(size);
-        }
-        if self.fp_env {
-            builder = builder.fp_env();
-        }
-        if !self.own {
-            // SAFETY: the C caller that asks for `HSW_STACK_SLICED` has promised what the header
-            // says there: nothing outside touches the stack while the tasklet is not running.
-            builder = unsafe { builder.sliced() };
-        }
-        builder
-    }
-
-    pub(super) fn failure(&self, error: Error) -> Failure {
-        match &self.name {
-            Some(name) => Failure::Core(error, Subject::Named(Kind::Tasklet, name.clone())),
-            None => Failure::own(error),
-        }
-    }
-}
-
-/// The function of `options` that frees the argument, also when the options are wrong otherwise.
-///
-/// SAFETY: `options` is null or points to readable options.
-pub(super) unsafe fn destroyer(options: *const hsw_tasklet_options) -> hsw_destroy {
-    // SAFETY: null, or readable, as the caller has promised.
-    unsafe { options.as_ref() }.and_then(|options| options.destroy_argument)
 }
 
 /// Makes a tasklet that will call `function(argument)` and appends it to the run queue. It first
@@ -420,7 +201,8 @@ pub unsafe extern "C" fn hsw_tasklet_bind_send(
     destroy_argument: hsw_destroy,
 ) -> hsw_status {
     entry(|| {
-        let call = SentCall(Call::new(function, argument, destroy_argument)?);
+        let call =
+            super::entry_function::SentCall(Call::new(function, argument, destroy_argument)?);
         with_tasklet(tasklet, |t| {
             bind_without_site(t, |t| t.bind_send(move || call.run())).map_err(WaitError::Hindered)
         })
@@ -477,7 +259,7 @@ pub unsafe extern "C" fn hsw_tasklet_throw(
 ) -> hsw_status {
     entry(|| {
         // SAFETY: `message` is null or ends in a zero byte (contract of the interface).
-        let error = unsafe { status::thrown(payload, destroy, message) };
+        let error = unsafe { payload::thrown(payload, destroy, message) };
         with_tasklet(tasklet, |t| throw(t, error, pending))
     })
 }
@@ -490,7 +272,7 @@ pub extern "C" fn hsw_tasklet_kill(tasklet: hsw_tasklet, pending: bool) -> hsw_s
     entry(|| with_tasklet(tasklet, |t| throw(t, Error::Exit, pending)))
 }
 
-pub(super) fn state_bits(t: &Tasklet) -> u32 {
+pub fn state_bits(t: &Tasklet) -> u32 {
     let bits = [
         (t.is_alive(), HSW_TASKLET_ALIVE),
         (t.is_paused(), HSW_TASKLET_PAUSED),

@@ -6,8 +6,9 @@ use core::cell::{Cell, RefCell};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::failure::Failure;
 use super::handle::{Kind, Table};
-use super::status::{Failure, LastError};
+use super::last_error::LastError;
 use crate::core::runtime::Runtime;
 
 /// The tables of a thread: one line for each kind of object that belongs to one. They are emptied
@@ -20,7 +21,7 @@ macro_rules! tables {
             /// Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             /// The kill that each tasklet was told of last. Removed when the tasklet ends.
-            pub(super) exits: RefCell<BTreeMap<usize, super::status::Told>>,
+            pub(super) exits: RefCell<BTreeMap<usize, super::exit::Told>>,
             pub(super) hooks: super::scheduler::Hooks,
             /// How many functions of C's the library has called in the main tasklet that have not
             /// returned yet.
@@ -162,7 +163,7 @@ pub(super) fn unwindable<A, R>(function: unsafe extern "C" fn(A) -> R) -> Unwind
 /// As [`inside`], for a function that the calling tasklet did not call itself: its failures do not
 /// change the tasklet's last error.
 pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
-    super::status::aside(|| inside(function))
+    super::last_error::aside(|| inside(function))
 }
 
 /// As [`unwindable`], of a function with one more argument.

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use alloc::format;
 
+use super::entry_function::{hsw_entry, Call};
 use super::object::{self, get, hand_out, handle_of_thread};
 use super::run::nanoseconds;
-use super::tasklet::{hsw_entry, Call};
 use super::value::hsw_destroy;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit, Done, Failure};
 use crate::timer::{Clock, SimClock, Timer};
