@@ -1,6 +1,6 @@
 // The C++ peers of bench, Boost.Context and Boost.Fiber, in a program of their own: the
 // `context` crate brings functions of the same names as Boost's. It is asked on standard
-// input and answers on standard output; bench/src/peers/outside.rs and bench/src/herd.rs
+// input and answers on standard output; bench/src/peers/outside.rs and bench/src/weigh.rs
 // are the other side.
 //
 //   timed:        "CASE OPERATIONS" -> "took NANOSECONDS PREEMPTIONS"; any other line ends it

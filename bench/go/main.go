@@ -1,5 +1,5 @@
 // The Go peer of bench. It is asked on standard input and answers on standard output;
-// bench/src/peers/outside.rs and bench/src/herd.rs are the other side.
+// bench/src/peers/outside.rs and bench/src/weigh.rs are the other side.
 //
 //	timed: "CASE OPERATIONS" -> "took NANOSECONDS PREEMPTIONS"; any other line ends it
 //	herd:  "ready" <- "park" -> "parked" <- "wake" -> "woken" <- "end"

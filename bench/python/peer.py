@@ -2,7 +2,7 @@
 
 It copies stack slices as hardswitch does; its times contain the interpreter. It is asked on
 standard input and answers on standard output; bench/src/peers/outside.rs and
-bench/src/herd.rs are the other side.
+bench/src/weigh.rs are the other side.
 
     timed: "CASE OPERATIONS" -> "took NANOSECONDS PREEMPTIONS"; any other line ends it
     herd:  "ready" <- "park" -> "parked" <- "wake" -> "woken" <- "end"

@@ -5,25 +5,29 @@
 //! it. The peers of a case take turns, a few milliseconds each, for many rounds
 //! (`measure.rs`), so that whatever else the machine does hits all of them alike; the
 //! median of each is compared (`report.rs`). Cases about memory run in fresh child
-//! processes (`herd.rs`), because a process that has measured something else before has
+//! processes (`weigh.rs`), because a process that has measured something else before has
 //! no honest size any more.
 
+mod batch;
 mod cases;
 mod herd;
 mod measure;
+mod offer;
 mod operations;
 mod options;
 mod peers;
 mod report;
+mod row;
+mod weigh;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == herd::CHILD) {
-        return herd::child(&args[1..]);
+        return weigh::child(&args[1..]);
     }
-    match options::parse(&mut args) {
+    match options::parse(&mut args, &peers::names()) {
         Ok(options::Command::Help) => {
             print!("{}", options::HELP);
             ExitCode::SUCCESS
@@ -52,7 +56,7 @@ fn run(options: &options::Options) -> ExitCode {
         }
     };
     print!("{}", report::heading());
-    let mut herds = herd::Herds::default();
+    let mut herds = weigh::Herds::default();
     for &case in &options.cases {
         let measured = match case.kind() {
             cases::Kind::Timed => measure::timed(case, options),

@@ -1,52 +1,19 @@
 //! Timed cases: the implementations take turns with short batches, and the median of many
 //! rounds counts.
 
+use crate::batch::{preemptions, Batch};
 use crate::cases::Case;
+use crate::offer::Offer;
 use crate::options::Options;
 use crate::peers;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use crate::row::{Measured, Row};
 use std::time::Duration;
-
-/// Runs so many operations and says how long they took.
-pub type Batch = Box<dyn FnMut(u64) -> Duration>;
 
 const ROUNDS: usize = 41;
 
 /// A batch during which the kernel took the processor away measured somebody else; it is
 /// repeated, but not for ever.
 const REPEATS: usize = 8;
-
-/// What one implementation showed, in the unit of the case.
-pub struct Measured {
-    pub implementation: &'static str,
-    pub samples: Vec<f64>,
-    /// What a reader of the row must know.
-    pub note: Option<String>,
-}
-
-impl Measured {
-    pub fn median(&self) -> f64 {
-        let mut sorted = self.samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            (sorted[middle - 1] + sorted[middle]) / 2.0
-        }
-    }
-
-    pub fn min(&self) -> f64 {
-        self.samples.iter().copied().fold(f64::INFINITY, f64::min)
-    }
-
-    pub fn max(&self) -> f64 {
-        self.samples.iter().copied().fold(0.0, f64::max)
-    }
-}
-
-/// A row of the table: measured, or the reason why not.
-pub type Row = Result<Measured, peers::Skipped>;
 
 struct Turn {
     implementation: &'static str,
@@ -60,9 +27,9 @@ struct Turn {
 pub fn timed(case: Case, options: &Options) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut turns = Vec::new();
-    for offer in peers::timed(case, options) {
+    for offer in peers::timed(case, |name| options.wants(name)) {
         match offer {
-            Ok(peers::Offer {
+            Ok(Offer {
                 implementation,
                 note,
                 mut batch,
@@ -134,67 +101,9 @@ fn undisturbed(turn: &mut Turn) -> Duration {
     best
 }
 
-/// Preemptions that batches on other threads and in other processes have reported.
-pub static ELSEWHERE: AtomicI64 = AtomicI64::new(0);
-
-/// Runs a batch on a thread that is not the bench's own.
-pub fn elsewhere(batch: impl FnOnce() -> Duration) -> Duration {
-    let before = preemptions_here();
-    let took = batch();
-    ELSEWHERE.fetch_add(preemptions_here() - before, Ordering::Relaxed);
-    took
-}
-
-/// Runs a batch with so many threads beside it that do nothing but keep processors busy.
-pub fn beside(busy: usize, batch: impl FnOnce() -> Duration) -> Duration {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..busy {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    std::hint::black_box((0..1000_u64).fold(0, u64::wrapping_add));
-                }
-            });
-        }
-        let took = batch();
-        over.store(true, Ordering::Relaxed);
-        took
-    })
-}
-
-fn preemptions() -> i64 {
-    preemptions_here() + ELSEWHERE.load(Ordering::Relaxed)
-}
-
-/// How often the kernel has taken the processor away from this thread against its will.
-fn preemptions_here() -> i64 {
-    // SAFETY: getrusage fills the structure it is given; all zeroes is a valid one to
-    // begin with.
-    unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
-        usage.ru_nivcsw
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn measured(samples: &[f64]) -> Measured {
-        Measured {
-            implementation: "somebody",
-            samples: samples.to_vec(),
-            note: None,
-        }
-    }
-
-    #[test]
-    fn the_median_is_the_middle_or_between_the_middle_two() {
-        assert_eq!(measured(&[9.0, 1.0, 2.0]).median(), 2.0);
-        assert_eq!(measured(&[9.0, 1.0, 2.0, 4.0]).median(), 3.0);
-        assert_eq!(measured(&[7.0]).median(), 7.0);
-    }
 
     #[test]
     fn a_batch_is_as_long_as_asked() {

@@ -43,7 +43,8 @@ impl Options {
     }
 }
 
-pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
+/// `known`: the implementations that may be named.
+pub fn parse(args: &mut Vec<String>, known: &[&str]) -> Result<Command, String> {
     let mut options = Options {
         cases: Vec::new(),
         only: None,
@@ -78,7 +79,7 @@ pub fn parse(args: &mut Vec<String>) -> Result<Command, String> {
             }
             "--impl" => {
                 let names: Vec<String> = value()?.split(',').map(str::to_string).collect();
-                if let Some(unknown) = names.iter().find(|name| !crate::peers::is_known(name)) {
+                if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
                     return Err(format!(
                         "no implementation is called {unknown:?}; --list names them"
                     ));
@@ -109,7 +110,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<Options, String> {
         let mut args = line.split_whitespace().map(str::to_string).collect();
-        match parse(&mut args)? {
+        match parse(&mut args, &["hardswitch"])? {
             Command::Measure(options) => Ok(options),
             _ => panic!("{line:?} measures"),
         }

@@ -1,8 +1,8 @@
 //! The table, the goals and the JSON lines.
 
 use crate::cases::{Bound, Case};
-use crate::measure::{Measured, Row};
 use crate::peers;
+use crate::row::{Measured, Row};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 

@@ -2,8 +2,8 @@
 //! Boost is installed.
 
 use super::outside;
-use super::Timed;
 use crate::cases::Case;
+use crate::offer::Timed;
 use std::process::Command;
 
 pub fn timed_context(case: Case) -> Timed {

@@ -1,9 +1,9 @@
 //! The `context` crate: Boost.Context's assembly behind a Rust function, symmetric
 //! switches on stacks that the caller brings.
 
-use super::{Able, Timed};
 use crate::cases::Case;
 use crate::herd::Herd;
+use crate::offer::{Able, Timed};
 use context::stack::{ProtectedFixedSizeStack, Stack};
 use context::{Context, Transfer};
 use std::time::Instant;

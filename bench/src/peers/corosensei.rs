@@ -2,9 +2,9 @@
 //! resume and the suspend that answers it are two switches.
 
 use super::memcpy::Window;
-use super::{Able, Timed};
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
+use crate::offer::{Able, Timed};
 use corosensei::stack::{DefaultStack, Stack, StackPointer, MIN_STACK_SIZE, STACK_ALIGNMENT};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};

@@ -1,8 +1,8 @@
 //! crossbeam's channel without buffer, between two threads of the operating system.
 
-use super::{Able, Timed};
+use crate::batch::elsewhere;
 use crate::cases::Case;
-use crate::measure::elsewhere;
+use crate::offer::{Able, Timed};
 use crossbeam_channel::bounded;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! The `generator` crate (may stands on it). A resume and the yield that answers it are
 //! two switches.
 
-use super::{Able, Timed};
 use crate::cases::Case;
 use crate::herd::Herd;
+use crate::offer::{Able, Timed};
 use generator::{done, Generator, Gn};
 use std::time::Instant;
 

@@ -1,8 +1,9 @@
 //! Go: the program in bench/go, built when it is needed. GOMAXPROCS=1, and 2 where two threads
 //! meet.
 
-use super::{outside, Timed};
+use super::outside;
 use crate::cases::Case;
+use crate::offer::Timed;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;

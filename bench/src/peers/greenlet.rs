@@ -1,8 +1,9 @@
 //! greenlet: the program bench/python/peer.py, where a Python with that module is found. It
 //! is the nearest relative, the same slices under an interpreter.
 
-use super::{outside, Timed};
+use super::outside;
 use crate::cases::Case;
+use crate::offer::Timed;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 

@@ -1,10 +1,11 @@
 //! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
 //! of its own, which sleeps while others have their turn.
 
-use super::{wake, Able, Timed};
+use super::wake;
+use crate::batch::{beside, elsewhere};
 use crate::cases::{Case, BURST, MANY};
 use crate::herd::Herd;
-use crate::measure::{beside, elsewhere};
+use crate::offer::{Able, Timed};
 use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, Stack};
 use hardswitch::{Channel, MainLoop, Result, Settings};
 use std::cell::Cell;

@@ -2,10 +2,10 @@
 //! has one processor. It has no rendezvous channel: `mpsc` is a queue, so its sender
 //! never waits, and a round trip is two hand-overs, not four.
 
-use super::{Able, Timed};
+use crate::batch::elsewhere;
 use crate::cases::{Case, BURST};
 use crate::herd::Herd;
-use crate::measure::elsewhere;
+use crate::offer::{Able, Timed};
 use may::coroutine::yield_now;
 use may::sync::{mpmc, mpsc};
 use may::{config, go};

@@ -1,8 +1,8 @@
 //! The floor under a sliced switch: two plain copies, one slice out of a window and
 //! another one in, without any switch.
 
-use super::{Able, Timed};
 use crate::cases::Case;
+use crate::offer::{Able, Timed};
 use std::hint::black_box;
 use std::ptr;
 use std::time::Instant;

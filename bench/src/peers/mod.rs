@@ -1,4 +1,4 @@
-//! Who takes part. One file per library; here is the list.
+//! The list of those that take part; each library has a file.
 
 #[cfg(target_arch = "x86_64")]
 mod boost;
@@ -23,49 +23,8 @@ mod wake;
 
 use crate::cases::Case;
 use crate::herd::{Herd, Shepherd, CHILD};
-use crate::measure::Batch;
-use crate::options::Options;
+use crate::offer::{Able, Offer, Skipped, Timed};
 use std::process::Command;
-use std::time::Duration;
-
-/// An implementation that can do a timed case.
-pub struct Offer {
-    pub implementation: &'static str,
-    pub note: Option<String>,
-    pub batch: Batch,
-}
-
-/// An implementation that could, if it were here.
-pub struct Skipped {
-    pub implementation: &'static str,
-    pub why: String,
-}
-
-/// A peer's answer to a timed case: nothing to do with it, or able, or it would be if
-/// something were not missing.
-pub type Timed = Option<Result<Able, String>>;
-
-pub struct Able {
-    batch: Batch,
-    note: Option<String>,
-}
-
-impl Able {
-    pub fn new(batch: impl FnMut(u64) -> Duration + 'static) -> Able {
-        Able {
-            batch: Box::new(batch),
-            note: None,
-        }
-    }
-
-    /// What a reader of its row must know.
-    pub fn noting(self, note: impl Into<String>) -> Able {
-        Able {
-            note: Some(note.into()),
-            ..self
-        }
-    }
-}
 
 /// How a peer keeps a herd.
 struct Keeper {
@@ -273,16 +232,12 @@ fn no_libaco(case: Case) -> Timed {
     })
 }
 
-pub fn is_known(name: &str) -> bool {
-    peers().iter().any(|peer| peer.name == name)
-}
-
 pub fn names() -> Vec<&'static str> {
     peers().iter().map(|peer| peer.name).collect()
 }
 
-pub fn timed(case: Case, options: &Options) -> Vec<Result<Offer, Skipped>> {
-    let wanted = peers().into_iter().filter(|peer| options.wants(peer.name));
+pub fn timed(case: Case, wants: impl Fn(&str) -> bool) -> Vec<Result<Offer, Skipped>> {
+    let wanted = peers().into_iter().filter(|peer| wants(peer.name));
     let offers = wanted.filter_map(|peer| {
         let implementation = peer.name;
         Some(match (peer.timed)(case)? {
@@ -300,10 +255,10 @@ pub fn timed(case: Case, options: &Options) -> Vec<Result<Offer, Skipped>> {
     offers.collect()
 }
 
-pub fn herds(case: Case, options: &Options) -> Vec<Result<Shepherd, Skipped>> {
-    let wanted = peers().into_iter().filter(|peer| {
-        options.wants(peer.name) && (case != Case::Parked10M || peer.name == "hardswitch")
-    });
+pub fn herds(case: Case, wants: impl Fn(&str) -> bool) -> Vec<Result<Shepherd, Skipped>> {
+    let wanted = peers()
+        .into_iter()
+        .filter(|peer| wants(peer.name) && (case != Case::Parked10M || peer.name == "hardswitch"));
     let shepherds = wanted.filter_map(|peer| {
         let implementation = peer.name;
         let Keeper { most, note, place } = peer.herd?;

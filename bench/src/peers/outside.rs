@@ -1,9 +1,9 @@
 //! Peers that are programs of their own, asked line by line so that their batches take
 //! turns with everybody's: `CASE OPERATIONS` in, `took NANOSECONDS PREEMPTIONS` out.
 
-use super::Able;
+use crate::batch::ELSEWHERE;
 use crate::herd::expect;
-use crate::measure::ELSEWHERE;
+use crate::offer::Able;
 use std::io::{self, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::Ordering;

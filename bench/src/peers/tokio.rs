@@ -1,10 +1,10 @@
 //! tokio on its current-thread runtime: stackless tasks, no preemption, everything on the
 //! measuring thread. Where two threads meet: a runtime with two workers, or two such runtimes.
 
-use super::{Able, Timed};
+use crate::batch::{beside, elsewhere};
 use crate::cases::{Case, BURST, MANY};
 use crate::herd::Herd;
-use crate::measure::{beside, elsewhere};
+use crate::offer::{Able, Timed};
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};

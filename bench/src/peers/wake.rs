@@ -2,8 +2,8 @@
 //! takes to go on. The waiters are a tasklet, a thread of hardswitch (its main tasklet),
 //! and threads with the locks of std and parking_lot.
 
-use super::{Able, Timed};
 use crate::cases::Case;
+use crate::offer::{Able, Timed};
 use hardswitch::{sync, MainLoop};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
