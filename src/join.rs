@@ -28,6 +28,7 @@ use core::time::Duration;
 use crate::builder::Builder;
 use crate::channel::case::{Receivable, Target, Targeted};
 use crate::channel::queue::QueueChannel;
+use crate::core::contain::returned;
 use crate::core::references::Tasklet;
 use crate::error::{Error, Result, StateError, WaitError};
 use crate::machine::os;
@@ -109,7 +110,8 @@ impl<T: 'static> JoinHandle<T> {
     /// Those of the tasklet: its own error, [`Error::Panicked`], [`StateError::Killed`]. Those of
     /// the [wait](QueueChannel::receive).
     pub fn join(self) -> Result<T> {
-        self.outcome.receive()
+        let result = self.outcome.receive();
+        returned(self, result)
     }
 
     /// As [`JoinHandle::join`] or, with a time, [`JoinHandle::join_timeout`]. It distinguishes an
@@ -162,7 +164,16 @@ impl<T: 'static> fmt::Debug for JoinHandle<T> {
 /// The error of the first tasklet, in this order, that has failed; the others go on. Otherwise as
 /// [`JoinHandle::join`].
 pub fn all<T: 'static>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Result<Vec<T>> {
-    handles.into_iter().map(JoinHandle::join).collect()
+    let mut results = Vec::new();
+    let mut handles = handles.into_iter();
+    let joined = handles.try_for_each(|handle| {
+        results.push(handle.join()?);
+        Ok(())
+    });
+    match joined {
+        Ok(()) => Ok(results),
+        Err(error) => returned((results, handles), Err(error)),
+    }
 }
 
 /// Waits for each tasklet, in the order in which they end.

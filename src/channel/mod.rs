@@ -34,12 +34,28 @@ use alloc::vec::Vec;
 use self::case::{Receivable, Sendable, Target, Targeted};
 use self::core::SCHEDULE_ALL;
 pub use self::core::{unlink, Core, Preference, RECEIVE, SEND};
+use crate::core::contain::returned;
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 #[allow(unused_imports)] // for the documentation
 use crate::error::StateError;
 use crate::error::{Error, Result, WaitError};
+
+/// Sends one value after the other. Those that are left after an error go before it is returned.
+pub fn send_all<T>(
+    values: impl IntoIterator<Item = T>,
+    mut send: impl FnMut(T) -> Result<()>,
+) -> Result<usize> {
+    let mut values = values.into_iter();
+    let mut count = 0;
+    let sent = values.try_for_each(|value| {
+        send(value)?;
+        count += 1;
+        Ok(())
+    });
+    returned(values, sent.map(|()| count))
+}
 
 /// A channel: `send` waits for a receiver, `receive` for a sender, and a value
 /// moves from one to the other. For the tasklets of one thread.
@@ -129,12 +145,7 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// That of the first `send` that fails; the rest is not sent.
     pub fn send_sequence(&self, values: impl IntoIterator<Item = T>) -> Result<usize> {
-        let mut count = 0;
-        for value in values {
-            self.send(value)?;
-            count += 1;
-        }
-        Ok(count)
+        send_all(values, |value| self.send(value))
     }
 
     /// Sends if a receiver waits; else gives the value back.

@@ -5,7 +5,7 @@ use core::ptr;
 
 use super::core::{Core, CLAIMS, RECEIVE, SCHEDULE_ALL, SEND};
 use super::{stand_in, wait};
-use crate::core::contain::drop_used;
+use crate::core::contain::{drop_used, returned};
 use crate::core::hooks::{after, HOOK_CHANNEL, HOOK_LOCKED, HOOK_THROWN};
 use crate::core::idle;
 use crate::core::references::Tasklet;
@@ -163,17 +163,12 @@ fn aside<T, E: From<WaitError>>(
     me: *mut Task,
     operation: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    if leaves(runtime, me) {
-        return Err(WaitError::Hindered(refused(runtime)).into());
+    if let Err(ended) = may_begin(runtime, me) {
+        return returned(operation, Err(ended.into()));
     }
-    thrown::raise(me).map_err(WaitError::Thrown)?;
     // SAFETY: `me` is the running tasklet, before and after.
     unsafe {
         debug_assert_eq!(runtime.current(), me);
-        if (*me).slot.is_bomb() {
-            let bomb = (*me).slot.take().into_unit();
-            bomb.map_err(WaitError::Thrown)?;
-        }
         let value = (*me).slot.take();
         let result = operation();
         // A test's switch: nothing is lost here, so that a spill alone loses it.
@@ -188,6 +183,21 @@ fn aside<T, E: From<WaitError>>(
             drop_used(value);
         }
         result
+    }
+}
+
+/// May the operation begin, of a caller whose slot is not empty?
+fn may_begin(runtime: &Runtime, me: *mut Task) -> Result<(), WaitError> {
+    if leaves(runtime, me) {
+        return Err(WaitError::Hindered(refused(runtime)));
+    }
+    thrown::raise(me).map_err(WaitError::Thrown)?;
+    // SAFETY: the running tasklet.
+    unsafe {
+        match (*me).slot.is_bomb() {
+            true => (*me).slot.take().into_unit().map_err(WaitError::Thrown),
+            false => Ok(()),
+        }
     }
 }
 

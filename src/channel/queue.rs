@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::channel::case::{Queue, Receivable, Sendable, Target, Targeted};
-use crate::channel::{Channel, Preference, SEND};
+use crate::channel::{send_all, Channel, Preference, SEND};
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;
 use crate::core::value::{Parcel, Sender, Slot};
@@ -256,12 +256,7 @@ impl<T: 'static> QueueChannel<T> {
     /// # Errors
     /// That of the first `send` that fails; the rest is not sent.
     pub fn send_sequence(&self, values: impl IntoIterator<Item = T>) -> Result<usize> {
-        let mut count = 0;
-        for value in values {
-            self.send(value)?;
-            count += 1;
-        }
-        Ok(count)
+        send_all(values, |value| self.send(value))
     }
 
     #[inline(always)]

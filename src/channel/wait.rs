@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::case::{Case, Chosen, Patience, Target};
 use super::core::{Core, RECEIVE};
 use super::stand_in::{self, StandIns};
-use crate::core::contain::drop_used;
+use crate::core::contain::{drop_used, returned};
 use crate::core::hooks::after;
 use crate::core::idle;
 use crate::core::runtime::Runtime;
@@ -165,7 +165,7 @@ pub fn conclude(
         done => done,
     };
     match (done, outcome) {
-        (Err(thrown @ WaitError::Thrown(_)), _) => Err(thrown),
+        (Err(thrown @ WaitError::Thrown(_)), came) => returned(came, Err(thrown)),
         // Also where it could not go on waiting, and then the partner came: that was told so.
         (_, Some((case, slot))) if slot.is_bomb() => {
             Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))

@@ -7,6 +7,16 @@ use crate::machine::os;
 /// How often what comes of a panic is dropped again, when that panics too.
 const ROUNDS: u32 = 10;
 
+/// `result`, when `held` is gone: what an operation leaves behind goes before it returns. Left to the
+/// end of the scope, its panic would take the result's place, and Rust leaks that: with it, what was
+/// thrown at the caller.
+pub fn returned<H, R>(held: H, result: R) -> R {
+    contain("a destructor of what an operation left behind", || {
+        drop(held);
+    });
+    result
+}
+
 /// Drops what was in a slot that an operation has used: its panic is not the business of who waited.
 pub fn drop_used(slot: Slot) {
     if !slot.is_empty() {
@@ -16,9 +26,8 @@ pub fn drop_used(slot: Slot) {
 
 /// Runs code of a user's where its panic is nobody's to catch: the panic goes to the log.
 ///
-/// So are destructors of what one operation lost while it has something of somebody else's to return.
-/// If they may panic, they run before that is returned, not at the end of the scope: Rust leaks what a
-/// function returns if the destructor of a local panics then.
+/// So are destructors of what one operation lost while it has something of somebody else's to return:
+/// see [`returned`].
 pub fn contain(what: &str, f: impl FnOnce()) {
     contain_as(format_args!("{what}"), f);
 }

@@ -1,5 +1,6 @@
 //! The end of a tasklet: what becomes of the error that ended it, and who runs next.
 
+use crate::core::contain::returned;
 use crate::core::extra::ErrorHandler;
 use crate::core::hooks::{after, HOOK_SWITCH, HOOK_THROWN};
 use crate::core::idle;
@@ -138,8 +139,12 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<S
                     idle::until_company(runtime, || false)?;
                     Ok(())
                 });
-                let thrown = (*me).slot.take().into_unit();
-                uncaught = match stayed.and(thrown) {
+                let slot = (*me).slot.take();
+                let ended = match stayed {
+                    Ok(()) => slot.into_unit(),
+                    Err(error) => returned(slot, Err(error)),
+                };
+                uncaught = match ended {
                     Ok(()) | Err(Error::Exit) => None,
                     Err(error) => handle(runtime, me, error),
                 };

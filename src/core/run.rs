@@ -10,6 +10,7 @@
 use core::time::Duration;
 
 use crate::core::budgets::Entry;
+use crate::core::contain::returned;
 use crate::core::hooks::{after, HOOK_BUDGET, HOOK_FLAT};
 use crate::core::hooks::{HOOK_INBOX, HOOK_LOCK, HOOK_THROWN};
 use crate::core::references::Tasklet;
@@ -377,9 +378,7 @@ pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     };
     runs.last.set((report.switches, report.completed));
     if let Err(ended) = result.and_then(Slot::into_unit) {
-        // Before the error is returned: see `scheduler::contain`.
-        drop(report);
-        return Err(ended);
+        return returned(report, Err(ended));
     }
     report.left = Budget {
         switches: budget.switches.map(|n| n.saturating_sub(report.switches)),

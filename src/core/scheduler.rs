@@ -4,7 +4,7 @@
 //! `transfer::enter` with an *op* that plans, changes the queues and commits.
 //! An op that fails has changed nothing.
 
-use crate::core::contain::{contain_as, drop_used};
+use crate::core::contain::{contain_as, drop_used, returned};
 use crate::core::exceptions;
 use crate::core::hooks::{
     after, HOOK_BUDGET, HOOK_ENDED, HOOK_FLAT, HOOK_INBOX, HOOK_LOCK, HOOK_LOCKED, HOOK_REFUSE,
@@ -368,9 +368,13 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
 pub fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    thrown::raise(me).map_err(WaitError::Thrown)?;
-    if remove && idle::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime) {
-        idle::until_company(runtime, || false)?;
+    let mut admitted = thrown::raise(me).map_err(WaitError::Thrown);
+    let alone = || idle::is_last(runtime) && me != runtime.wakeup() && may_switch(runtime);
+    if admitted.is_ok() && remove && alone() {
+        admitted = idle::until_company(runtime, || false).map(drop);
+    }
+    if let Err(ended) = admitted {
+        return returned(value, Err(ended));
     }
     let mut args = ScheduleArgs { value, remove };
     // SAFETY: `args` outlives the call and is read by our own op only.

@@ -14,7 +14,7 @@
 //!    like: the slot they find is empty.
 
 use crate::core::above::above;
-use crate::core::contain::contain;
+use crate::core::contain::{contain, drop_used};
 use crate::core::ends::{bury, let_go, release, vacate};
 use crate::core::exceptions;
 use crate::core::hooks::{after, HOOK_ANY, HOOK_FP};
@@ -568,6 +568,8 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
         };
         match failed {
             Some(error) => {
+                // What was not sent: see `contain::returned`.
+                drop_used(slot);
                 if matches!(error, Error::Deadlock) {
                     contain(REPORT, || (runtime.above.report_deadlock)(&error));
                 }

@@ -5,7 +5,7 @@ use super::abandoned::{deliver, keep, Expected, Expecting};
 use super::job::{run, Go, Job, Work};
 use super::pool::{pool, Pool};
 use super::refusal::{lost_in_a_fork, Refusal};
-use crate::core::contain::contain;
+use crate::core::contain::{contain, returned};
 use crate::core::runtime::Runtime;
 use crate::core::thrown;
 use crate::error::WaitError;
@@ -156,13 +156,17 @@ where
                 pool.wake_another();
             }
         };
-        let late = match parking.wait_for_call(&job.waker, deadline, unanswered, lost_in_a_fork) {
-            Ok(_) => WaitError::own(Error::Timeout),
-            Err(WaitError::Thrown(error)) if job.waker.is_over() => {
-                thrown::put_off(error)?;
-                WaitError::own(Error::Timeout)
+        let waited = parking.wait_for_call(&job.waker, deadline, unanswered, lost_in_a_fork);
+        let waited = match waited {
+            Err(WaitError::Thrown(error)) if job.waker.is_over() => thrown::put_off(error),
+            waited => waited.map(drop),
+        };
+        let late = match waited {
+            Ok(()) => WaitError::own(Error::Timeout),
+            Err(thrown @ WaitError::Thrown(_)) => {
+                returned(waiting, ());
+                return returned(job, Err(thrown));
             }
-            Err(thrown @ WaitError::Thrown(_)) => return Err(thrown),
             // Nobody threw this error: it is the reason why the tasklet could not go on waiting,
             // and the outcome may be there.
             Err(hindered) => hindered,

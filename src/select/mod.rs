@@ -13,6 +13,7 @@ use crate::channel::wait::perform;
 #[allow(unused_imports)] // for the documentation
 use crate::channel::Channel;
 use crate::channel::{RECEIVE, SEND};
+use crate::core::contain::returned;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 #[allow(unused_imports)] // for the documentation
@@ -197,11 +198,7 @@ impl Select {
     fn perform(mut self, patience: Patience) -> Result<Selected> {
         let (index, outcome) = match self.decide(patience) {
             Ok(chosen) => chosen,
-            // Before the error is returned: see `scheduler::contain`.
-            Err(ended) => {
-                drop(self.cases);
-                return Err(ended.into());
-            }
+            Err(ended) => return returned(self.cases, Err(ended.into())),
         };
         Ok(Selected {
             index,

@@ -4,6 +4,8 @@
 //! of the sender or the receiver, and is moved from one to the other under the channel's lock. No
 //! destructor runs under the lock. `case` makes the channel a case of a select.
 
+use crate::channel::send_all;
+use crate::core::contain::returned;
 use crate::core::hooks::HOOK_CHANNEL;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{give_way, may_switch};
@@ -89,6 +91,11 @@ type Brought<T> = Result<T, WaitError>;
 
 /// The reason why something was not sent, and the thing itself, if nobody got it.
 type Unsent<T> = (WaitError, Option<Brought<T>>);
+
+/// Why it was not sent. What was not is dropped.
+fn why<T>((error, unsent): Unsent<T>) -> WaitError {
+    returned(unsent, error)
+}
 
 /// A wait of one tasklet.
 struct Wait<T> {
@@ -258,7 +265,7 @@ impl<T: Send + 'static> Channel<T> {
     /// As [`Channel::send`]; the error says whether it was thrown.
     #[inline]
     pub(crate) fn send_or(&self, value: T) -> Result<(), WaitError> {
-        self.bring(Ok(value), Patience::Forever).map_err(|e| e.0)
+        self.bring(Ok(value), Patience::Forever).map_err(why)
     }
 
     /// Sends an error: the receiver's `receive` returns it.
@@ -271,7 +278,7 @@ impl<T: Send + 'static> Channel<T> {
 
     pub(crate) fn send_throw_or(&self, error: Error) -> Result<(), WaitError> {
         self.bring(Err(WaitError::Thrown(error)), Patience::Forever)
-            .map_err(|e| e.0)
+            .map_err(why)
     }
 
     /// Sends one value after the other; returns how many were sent.
@@ -279,12 +286,7 @@ impl<T: Send + 'static> Channel<T> {
     /// # Errors
     /// That of the first `send` that fails; the remaining values are not sent.
     pub fn send_sequence(&self, values: impl IntoIterator<Item = T>) -> Result<usize> {
-        let mut count = 0;
-        for value in values {
-            self.send(value)?;
-            count += 1;
-        }
-        Ok(count)
+        send_all(values, |value| self.send(value))
     }
 
     /// Sends if a receiver waits; else gives the value back.
@@ -612,10 +614,12 @@ impl<T: Send + 'static> Channel<T> {
         let parking = local.take_spot();
         let queued = self.join(locked, self.make(&parking, None), false, spun);
         let (waited, wait) = queued.wait(&parking, false, patience, spun);
-        waited?;
         let value = lock(&wait.value).take();
         self.keep(wait);
-        value.expect("a partner that came has brought something")
+        match waited {
+            Ok(()) => value.expect("a partner that came has brought something"),
+            Err(ended) => returned(value, Err(ended)),
+        }
     }
 
     /// Receives; `begin` is called when the wait has begun already. An error of `begin` is
@@ -637,9 +641,11 @@ impl<T: Send + 'static> Channel<T> {
         let queued = self.join(locked, self.make(&parking, None), false, false);
         begin().map_err(WaitError::Hindered)?;
         let (waited, wait) = queued.wait(&parking, false, Patience::Forever, false);
-        waited?;
         let value = lock(&wait.value).take();
-        value.expect("a partner that came has brought something")
+        match waited {
+            Ok(()) => value.expect("a partner that came has brought something"),
+            Err(ended) => returned(value, Err(ended)),
+        }
     }
 
     /// Gives `value` to a receiver on another thread, if one waits. It works on a thread that is

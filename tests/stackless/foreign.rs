@@ -491,6 +491,141 @@ fn a_clock_that_ends_the_wait_it_is_asked_for_lets_nobody_sleep_on() {
     });
 }
 
+/// What `operation` tells a tasklet at which it throws, or has thrown, a counted error; and whether
+/// the error is gone then.
+fn thrown_at(s: Stacks, operation: fn(Error) -> Result<(), Error>) -> (String, usize) {
+    let counted = Arc::new(());
+    let error = Error::thrown(counted.clone());
+    let told = Rc::new(RefCell::new(String::from("nothing")));
+    let seen = told.clone();
+    let tasklet = s.spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(|| operation(error)));
+        *seen.borrow_mut() = match result {
+            Ok(Err(Error::Thrown(thrown))) if thrown.downcast_ref::<Arc<()>>().is_some() => {
+                "what was thrown".into()
+            }
+            Ok(result) => common::told(result),
+            Err(_) => "a panic".into(),
+        };
+    });
+    while tasklet.is_alive() {
+        hardswitch::run().unwrap();
+        let _ = MainLoop::current().unwrap().pump(Some(Duration::ZERO));
+    }
+    (told.take(), Arc::strong_count(&counted) - 1)
+}
+
+/// `error` is thrown at the running tasklet, and told by its next wait.
+fn be_thrown_at(error: Error) -> Result<(), Error> {
+    let (channel, me) = (hardswitch::thread::Channel::new(), hardswitch::current());
+    let from = channel.clone();
+    hardswitch::spawn(move || {
+        from.receive()?;
+        me.throw_pending(error)
+    })?;
+    hardswitch::schedule()?;
+    // Its receiver goes on first, and throws when there is nothing left to fail.
+    channel.send(())
+}
+
+#[test]
+fn what_is_thrown_is_told_whatever_panics_as_the_operation_ends() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    type Operation = fn(Error) -> Result<(), Error>;
+    let operations: [(&str, Operation); 12] = [
+        ("send", |error| {
+            be_thrown_at(error)?;
+            Channel::new().send(bad())
+        }),
+        ("send with a value by hand", |error| {
+            be_thrown_at(error)?;
+            drop(hardswitch::current().set_tempval(Value::new(())));
+            Channel::new().send(bad())
+        }),
+        ("send_sequence", |error| {
+            be_thrown_at(error)?;
+            Channel::new().send_sequence([bad(), bad()]).map(drop)
+        }),
+        ("send to a queue", |error| {
+            be_thrown_at(error)?;
+            hardswitch::QueueChannel::bounded(0).send(bad())
+        }),
+        ("send to another thread", |error| {
+            be_thrown_at(error)?;
+            hardswitch::thread::Channel::new().send(bad())
+        }),
+        ("schedule_with", |error| {
+            be_thrown_at(error)?;
+            hardswitch::schedule_with(Value::new(bad())).map(drop)
+        }),
+        ("select", |error| {
+            be_thrown_at(error)?;
+            let mut select = Select::new();
+            select.send(&Channel::new(), bad());
+            select.wait().map(drop)
+        }),
+        ("join", |error| {
+            let joined = hardswitch::join::spawn(|| Ok(()))?;
+            drop(joined.tasklet().set_user_data(Some(Rc::new(bad()))));
+            joined.tasklet().remove()?;
+            be_thrown_at(error)?;
+            joined.join()
+        }),
+        ("join::all", |error| {
+            let first = hardswitch::join::spawn(|| Ok(Some(bad())))?;
+            hardswitch::schedule()?;
+            let second = hardswitch::join::spawn(|| Ok(None))?;
+            second.tasklet().remove()?;
+            be_thrown_at(error)?;
+            hardswitch::join::all([first, second]).map(drop)
+        }),
+        ("receive with a time limit", |error| {
+            let (channel, me) = (Channel::new(), hardswitch::current());
+            let to = channel.clone();
+            channel.set_preference(Preference::Sender);
+            hardswitch::spawn(move || {
+                to.send(bad())?;
+                me.throw_pending(error)
+            })?;
+            channel.receive_timeout(HOUR).map(drop)
+        }),
+        ("receive from another thread", |error| {
+            let (channel, me) = (hardswitch::thread::Channel::new(), hardswitch::current());
+            let to = channel.clone();
+            channel.set_preference(Preference::Sender);
+            hardswitch::spawn(move || {
+                to.send(bad())?;
+                me.throw_pending(error)
+            })?;
+            channel.receive().map(drop)
+        }),
+        ("offload", |error| {
+            let (waits, done) = (Arc::new(()), Arc::new(()));
+            let (waited_for, job, me) = (waits.clone(), done.clone(), hardswitch::current());
+            // It runs when the caller waits.
+            hardswitch::spawn(move || {
+                drop(waits);
+                common::eventually("the job", || Arc::strong_count(&done) == 1);
+                // The job's result is put down an instant after that.
+                std::thread::sleep(Duration::from_millis(20));
+                me.throw_pending(error)
+            })?;
+            hardswitch::offload::call(move || {
+                common::eventually("the wait", || Arc::strong_count(&waited_for) == 1);
+                drop(job);
+                bad()
+            })
+            .map(drop)
+        }),
+    ];
+    fresh_with(move |s| {
+        for (what, operation) in operations {
+            let told = thrown_at(s, operation);
+            assert_eq!(told, ("what was thrown".into(), 0), "{what}");
+        }
+    });
+}
+
 // ---- anything, anywhere, any time
 
 thread_local! {
@@ -714,7 +849,15 @@ fn random_world(s: Stacks, seed: u64) {
             }
         }
         let _ = hardswitch::run();
-        let _ = MainLoop::current().unwrap().pump(Some(Duration::ZERO));
+        // Nor do events that sleep wake up before their time.
+        let sleep = if hardswitch::tasklets().len() > 1 {
+            1
+        } else {
+            0
+        };
+        let _ = MainLoop::current()
+            .unwrap()
+            .pump(Some(Duration::from_millis(sleep)));
     }
     drop(hardswitch::current().take_tempval());
     let world = WORLD.with(|w| std::mem::take(&mut *w.borrow_mut()));
