@@ -33,12 +33,13 @@
 //! preference; a free lock, a permit, a value in a queue are taken at once, however often. No
 //! tasklet is interrupted between two calls of the library.
 
-use crate::core::run::{run_or, run_with_or};
+use crate::core::run::{run_or, run_with_or, Budget};
 use crate::core::scheduler::schedule_or;
 use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
 use crate::poll::shim::Backend;
 use crate::wait::reactor::{PumpError, Reactor, Wake};
+use crate::wait::time::Deadline;
 use crate::{Error, Result};
 use std::fmt;
 use std::rc::Rc;
@@ -176,7 +177,8 @@ impl MainLoop {
     /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Returns whether
     /// all were run until they blocked.
     ///
-    /// The clock is looked at on every switch ([`run_with`](crate::run_with)), but at least one
+    /// The pump's time counts. All of it is time of the thread's [clock](crate::time::set_clock).
+    /// That is looked at on every switch ([`run_with`](crate::run_with)), but at least one
     /// tasklet has its turn. Tasklets that got no turn are first in the next tick, so nobody
     /// starves. A tasklet that never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
@@ -184,10 +186,10 @@ impl MainLoop {
     }
 
     pub(crate) fn tick_for_or(&self, budget: Duration) -> Result<bool, WaitError> {
-        let start = Instant::now();
+        let until = Deadline::after(budget).map_err(WaitError::own)?;
         self.pump_or(Some(Duration::ZERO))?;
-        let left = budget.saturating_sub(start.elapsed());
-        Ok(run_with_or(crate::Budget::time(left))?.runnable == 0)
+        let left = until.left().map_or(Budget::UNLIMITED, Budget::time);
+        Ok(run_with_or(left)?.runnable == 0)
     }
 
     /// Pumps, waits and runs tasklets until it is idle, or until it is [stopped](Remote::stop). It

@@ -617,3 +617,17 @@ fn the_pump_of_a_tick_is_part_of_its_budget() {
     main_loop().tick().unwrap();
     assert_eq!(turns.get(), 5);
 }
+
+#[test]
+fn the_budget_of_a_tick_is_time_of_the_hosts_clock_alone() {
+    // It stands still.
+    hardswitch::time::set_clock(Some(|| 7));
+    let turns = Rc::new(Cell::new(0));
+    for _ in 0..5 {
+        let turns = turns.clone();
+        spawn(move || turns.set(turns.get() + 1)).unwrap();
+    }
+    hardswitch::timer::call_later(Duration::ZERO, || thread::sleep(MS(5))).unwrap();
+    assert!(main_loop().tick_for(MS(1)).unwrap());
+    assert_eq!(turns.get(), 5);
+}

@@ -52,14 +52,17 @@ pub struct Arguments {
     pub time: Option<Duration>,
     /// How many runs to make.
     pub runs: Option<u64>,
+    /// Has each run the first one's seed?
+    pub same: bool,
     /// How long one run may take before it counts as hanging.
     pub patience: Duration,
 }
 
-const USAGE: &str = "options: [--seed N] [--seconds N] [--runs N] [--patience SECONDS]
+const USAGE: &str = "options: [--seed N] [--seconds N] [--runs N] [--same] [--patience SECONDS]
   --seed N       the first run's seed (default: by the clock); the next runs count up from it
   --seconds N    go on for so long (default: 60, unless --runs is given)
   --runs N       make so many runs
+  --same         each run has the first one's seed
   --patience N   a run that takes longer hangs (default: 60 seconds)";
 
 impl Arguments {
@@ -78,10 +81,15 @@ impl Arguments {
             seed: clock.map_or(1, |t| t.as_nanos() as u64 >> 10) % 1_000_000_000,
             time: None,
             runs: None,
+            same: false,
             patience: Duration::from_secs(60),
         };
         let mut words = words.into_iter();
         while let Some(option) = words.next() {
+            if option == "--same" {
+                arguments.same = true;
+                continue;
+            }
             let mut value = || {
                 let word = words.next().ok_or(format!("{option} needs a number"))?;
                 word.parse::<u64>()
@@ -137,9 +145,10 @@ pub fn for_each_seed(target: &str, arguments: &Arguments, mut run: impl FnMut(u6
     while arguments.runs.is_none_or(|most| runs < most)
         && arguments.time.is_none_or(|most| began.elapsed() < most)
     {
-        SEED.store(arguments.seed.wrapping_add(runs), SeqCst);
+        let further = if arguments.same { 0 } else { runs };
+        let seed = arguments.seed.wrapping_add(further);
+        SEED.store(seed, SeqCst);
         HANGS_AT.store(now() + patience, SeqCst);
-        let seed = SEED.load(SeqCst);
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed)));
         HANGS_AT.store(0, SeqCst);
         if done.is_err() {
@@ -208,5 +217,12 @@ mod tests {
     fn without_a_limit_a_target_goes_on_for_a_minute() {
         assert_eq!(parsed("").unwrap().time, Some(Duration::from_secs(60)));
         assert_eq!(parsed("--runs 3").unwrap().time, None);
+    }
+
+    #[test]
+    fn runs_of_the_same_seed_are_asked_for_by_a_word_without_a_number() {
+        let asked = parsed("--same --seed 7").unwrap();
+        assert!(asked.same && asked.seed == 7);
+        assert!(!parsed("--seed 7").unwrap().same);
     }
 }

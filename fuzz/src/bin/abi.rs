@@ -1591,6 +1591,8 @@ fn make_clock() -> i32 {
         let status = hsw_timer_clock_new(&mut clock);
         if status == HSW_OK {
             hsw_timer_clock_pause(clock);
+            // It has run for a moment.
+            hsw_timer_clock_set(clock, 0);
             keep(Clock, clock.handle);
         }
         status
@@ -2181,6 +2183,9 @@ fn thread(seed: u64, index: usize, wall: bool, given: Vec<(K, u64)>, stop: &Arc<
 }
 
 fn program(seed: u64) {
+    if TRACE.load(SeqCst) {
+        eprintln!("program {seed}");
+    }
     let count = 1 + (seed % 4) as usize;
     let wall = count > 1;
     for token in &TOKENS[..MADE.swap(0, SeqCst).min(TOKENS.len())] {
@@ -2258,25 +2263,15 @@ fn main() {
 mod tests {
     use super::*;
 
-    fn does_the_same_each_time(seed: u64) {
-        let course = || {
-            take_course();
-            program(seed);
-            take_course()
-        };
-        assert_eq!(course(), course(), "seed {seed}");
-    }
-
     #[test]
     fn a_program_of_one_thread_does_the_same_each_time() {
-        for seed in [4, 8, 16] {
-            does_the_same_each_time(seed);
+        for seed in [4, 8, 12, 16] {
+            let course = || {
+                take_course();
+                program(seed);
+                take_course()
+            };
+            assert_eq!(course(), course(), "seed {seed}");
         }
-    }
-
-    #[test]
-    #[ignore = "differs in about one of four runs, in a status that is not found yet"]
-    fn the_program_of_seed_12_does_the_same_each_time() {
-        does_the_same_each_time(12);
     }
 }
