@@ -26,7 +26,7 @@ spilled_before spilled_buffer spilled_sp""".split()
 MAGIC = b"hswdebug"
 VERSION = 2
 
-# In step with `flag` in src/tasklet.rs.
+# In step with `flag` in src/core/task.rs.
 BOUND, ALIVE, STARTED, QUEUED, SENDING, RECEIVING, MAIN, SLICED, AWAY = (1 << i for i in range(9))
 ZOMBIE, FREE, SEGMENT = 1 << 12, 1 << 15, 1 << 16
 
