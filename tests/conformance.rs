@@ -1,4 +1,5 @@
-//! The tables of what is promised name tests: each of them is there, and each promise has one.
+//! The tables of what is promised name tests: each of them is there, and each promise has one. The
+//! files that `CONTRIBUTING.md` names are there, too.
 
 use std::collections::HashMap;
 use std::fs;
@@ -140,6 +141,22 @@ fn every_promise_names_tests_and_they_exist() {
     assert!(bare.is_empty(), "these name no test: {bare:#?}");
     assert!(looked.missing.is_empty(), "{:#?}", looked.missing);
     assert!(heads >= 4, "{heads} tables of promises");
+}
+
+/// Only what a table names is looked at: there a path stands for the file that a change touches, and
+/// one with `NAME` in it for a new file.
+#[test]
+fn every_file_that_a_change_is_said_to_touch_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let paths = rows.flat_map(code).filter(|name| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        name.contains('/') && !name.contains("NAME") && name.chars().all(plain)
+    });
+    let (found, missing): (Vec<_>, Vec<_>) = paths.partition(|name| root.join(name).exists());
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(found.len() > 80, "{}", found.len());
 }
 
 #[test]
