@@ -96,7 +96,7 @@ fn create(settings: Settings, memory: Option<usize>) -> &'static Runtime {
         return runtime;
     }
     if runtime.settings.overflow_report {
-        os::watch_overflow(overflow::report);
+        os::watch_overflow(overflow::report_overflow);
     }
     // Main is needed whatever the ceiling says.
     let Ok(main) = runtime.new_task(flag::MAIN | flag::ALIVE | flag::STARTED) else {

@@ -5,6 +5,7 @@ use core::ptr;
 
 use super::core::{Core, CLAIMS, RECEIVE, SCHEDULE_ALL, SEND};
 use super::{stand_in, wait};
+use crate::core::bugs;
 use crate::core::contain::{drop_used, returned};
 use crate::core::hooks::{after, HOOK_CHANNEL, HOOK_LOCKED, HOOK_THROWN};
 use crate::core::idle;
@@ -15,7 +16,7 @@ use crate::core::scheduler::{
 };
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
-use crate::core::transfer::{arrive, arrive_unit, arrive_with, clear, enter, fits, swap};
+use crate::core::transfer::{arrive, arrive_unit, arrive_with, enter, fits, swap, way_is_clear};
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
 
@@ -171,12 +172,9 @@ fn aside<T, E: From<WaitError>>(
         debug_assert_eq!(runtime.current(), me);
         let value = (*me).slot.take();
         let result = operation();
-        // A test's switch: nothing is lost here, so that a spill alone loses it.
-        #[cfg(hsw_bug_spill_clobber)]
-        let keep = true;
-        #[cfg(not(hsw_bug_spill_clobber))]
-        // In a callback what is there is on its way, and not the callback's.
-        let keep = result.is_err() || runtime.hooks() & HOOK_LOCKED != 0;
+        // In a callback the value in the slot is on its way, and does not belong to the callback.
+        let in_callback = runtime.hooks() & HOOK_LOCKED != 0;
+        let keep = result.is_err() || in_callback || bugs::always_puts_back();
         if keep && (*me).slot.is_empty() {
             (*me).slot.fill(value);
         } else {
@@ -246,7 +244,7 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
 unsafe fn hand_over<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: as `now`.
     unsafe {
-        if !clear(runtime) || !fits(me, core.head.get()) {
+        if !way_is_clear(runtime) || !fits(me, core.head.get()) {
             return me;
         }
         let partner = core.exchange_with_first::<DIR>(me);
@@ -263,7 +261,7 @@ unsafe fn block<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
         if (*me).is(flag::BLOCK_TRAP) || core.closing.get() {
             return must_not_block(runtime, me);
         }
-        let is_clear = clear(runtime);
+        let is_clear = way_is_clear(runtime);
         let next = (*me).next;
         if next == me {
             return alone::<DIR>(core, runtime, me);

@@ -1,5 +1,5 @@
 //! The function that a tasklet is to run: the image of a newborn that waits on its stack, the
-//! first frame, and what happens to a function that never runs.
+//! first frame, and the end of a function that never runs.
 
 use alloc::boxed::Box;
 use core::marker::PhantomData;
@@ -19,7 +19,7 @@ use crate::machine::os;
 use crate::machine::stack::own::OwnStack;
 use crate::machine::stack::slice::Buffer;
 
-/// What is known of a body without its type. `repr(C)`: what to run comes first, for the port.
+/// What is known of a body without its type. `repr(C)`: the port reads `run`, so it comes first.
 #[repr(C)]
 struct Newborn {
     run: arch::First<Task>,
@@ -59,7 +59,7 @@ impl<F: FnOnce() -> R + 'static, R: Outcome> EntryOf<F, R> {
 const INLINE_BODY: usize = 256;
 
 unsafe fn drop_body<F>(body: *const u8) {
-    // SAFETY: a body that never ran, moved out once; a slice need not be
+    // SAFETY: the body of type F never ran, and is moved out only here; a slice need not be
     // aligned for it.
     drop(unsafe { body.cast::<F>().read_unaligned() });
 }
@@ -71,12 +71,12 @@ where
     R: Outcome,
 {
     // SAFETY: `task` runs for the first time, on its stack; `body` is an F
-    // that nobody else moves out (BOUND is cleared by `started`).
+    // that is moved out only here (`started` clears BOUND).
     unsafe {
         let runtime = Runtime::of(task);
         sanitizer::arrived(runtime);
         (*task).started();
-        // What ends the tasklet goes into its slot, not into this frame, which
+        // The error that ends the tasklet goes into its slot, not into this frame, which
         // is part of every slice.
         os::catch_into(task, keep_error, || {
             if let Err(error) = transfer::arrive_unit(runtime, task) {
@@ -89,7 +89,7 @@ where
         if (*task).extra.is_some() {
             end_locals(task);
         }
-        sanitizer::left_for_good(runtime, finish::end(task))
+        sanitizer::left_for_good(runtime, finish::end_running(task))
     }
 }
 
@@ -105,13 +105,13 @@ unsafe fn end_locals(task: *mut Task) {
             locals::drop_values(task);
         });
         {
-            // The next function is somebody else.
+            // The next function of this handle counts as another tasklet.
             (*task).extra().number = 0;
         }
         if !error.is_empty() {
             fill_last(task, error);
         }
-        // What it was never told ends it, unless something else has.
+        // An error that it was never told ends it, unless something else has.
         if let Some(error) = thrown::at_end(Runtime::of(task), task) {
             match (*task).slot.is_bomb() {
                 true => Runtime::of(task).lose(Slot::bomb(error)),
@@ -121,7 +121,7 @@ unsafe fn end_locals(task: *mut Task) {
     }
 }
 
-/// Keeps the error that ended the running tasklet for [`scheduler::end`].
+/// Keeps the error that ended the running tasklet for [`finish::end_running`].
 #[cold]
 #[inline(never)]
 fn keep_error(task: *mut Task, error: Error) {
@@ -129,11 +129,11 @@ fn keep_error(task: *mut Task, error: Error) {
     unsafe { fill_last(task, Slot::bomb(error)) };
 }
 
-/// Puts the error that ends the running tasklet into its slot. What somebody put there by hand
-/// since is dropped before, in its context; and what those destructors put there. They go round
-/// ten times; what is left then is dropped by who arrives next.
+/// Puts the error that ends the running tasklet into its slot. A value that was put there by hand
+/// since is dropped before, in its context; and so are values that those destructors put there,
+/// ten times in all. A value that is left then is dropped by the tasklet that arrives next.
 unsafe fn fill_last(task: *mut Task, error: Slot) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `task` is the running tasklet, and no reference to its slot is held.
     unsafe {
         for _ in 0..KILLS {
             let left = (*task).slot.take();
@@ -172,7 +172,8 @@ impl Task {
     /// # Safety
     /// `task` is not alive and not the running tasklet.
     pub unsafe fn reclaim(task: *mut Task) {
-        // SAFETY: the caller's promise; nothing refers to the memory given back.
+        // SAFETY: `task` is a live task that is neither alive nor running, so nothing refers to
+        // the memory that is given back.
         unsafe {
             let runtime = Runtime::of(task);
             sanitizer::gone(task);
@@ -191,7 +192,7 @@ impl Task {
 
     /// What a bound tasklet that has not started will run, and where its body lies now.
     unsafe fn newborn(&self) -> (&'static Newborn, *const u8) {
-        // SAFETY: BOUND: the image was written; entries are constants.
+        // SAFETY: BOUND says that the image was written; entries are constants.
         unsafe {
             let image = if self.is(flag::AWAY) {
                 self.buffer.ptr().cast_const()
@@ -203,8 +204,8 @@ impl Task {
         }
     }
 
-    /// Takes its function away from a tasklet that has not started, and what that lies
-    /// on: it is neither bound nor alive then.
+    /// Takes from a tasklet that has not started its function and the stack on which the function
+    /// lies: it is neither bound nor alive then.
     ///
     /// # Safety
     /// `task` has not started, and is in no queue.
@@ -244,10 +245,10 @@ impl Task {
             && !is_boxed::<F>()
         {
             let boxed: Box<dyn FnOnce() -> Result<()>> = Box::new(move || f().into_result());
-            // SAFETY: handed on.
+            // SAFETY: `task` is neither bound nor alive.
             return unsafe { Task::bind(task, boxed) };
         }
-        // SAFETY: handed on.
+        // SAFETY: `task` is neither bound nor alive; `place` is for the image of this function.
         unsafe {
             let place = Task::take_stack(task, EntryOf::<F, R>::NEEDED)?;
             Task::write_image::<F, R>(task, place, f);
@@ -256,13 +257,13 @@ impl Task {
     }
 
     /// Takes a stack, or a slice of a window, for an image of `needed` bytes. Returns
-    /// the top of the stack, and what to add to an address on it to get to the image.
+    /// the top of the stack, and the distance from an address on it to its place in the image.
     ///
     /// # Safety
     /// `task` is neither bound nor alive.
     #[inline(always)]
     unsafe fn take_stack(task: *mut Task, needed: usize) -> Result<(usize, isize)> {
-        // SAFETY: the task is ours to change.
+        // SAFETY: a live task without a stack; windows live as long as the runtime.
         unsafe {
             let runtime = Runtime::of(task);
             if (*task).is(flag::SLICED) {
@@ -322,7 +323,7 @@ impl Task {
     /// # Safety
     /// `BOUND` and `SENDABLE`; in no queue.
     pub unsafe fn take_body(task: *mut Task) -> Body {
-        // SAFETY: the flags say that a `Body` is there that never ran; it is moved
+        // SAFETY: the flags say that the image holds a `Body` that never ran; it is moved
         // out once.
         unsafe {
             let body = (*task).newborn().1.cast::<Body>().read_unaligned();
@@ -332,12 +333,12 @@ impl Task {
         }
     }
 
-    /// Binds `body`, if there is a stack to be had; else it stays where it is.
+    /// Binds `body`; when no stack can be had it stays where it is.
     ///
     /// # Safety
     /// `task` is neither bound nor alive.
     pub unsafe fn put_body(task: *mut Task, body: &mut Option<Body>) -> Result<()> {
-        // SAFETY: the caller's promise.
+        // SAFETY: `task` is neither bound nor alive; `place` is for the image of a `Body`.
         unsafe {
             if body.is_some() {
                 let place = Task::take_stack(task, EntryOf::<Body, Result<()>>::NEEDED)?;
@@ -358,18 +359,19 @@ impl Task {
     }
 }
 
-/// A function that will not run, and what it lies on. To drop it is to run user code: what
-/// the function owns may use the tasklet again, so by then that is in order.
+/// A function that will not run, and the stack on which it lies. To drop it runs user code: the
+/// destructors of what the function owns may use the tasklet again, which is in order by then.
 pub struct Unbound {
     drop: unsafe fn(*const u8),
     body: *const u8,
-    /// Goes after the body, also when that panics.
+    /// Is dropped after the body, also when the body's destructor panics.
     _ground: Ground,
 }
 
 impl Drop for Unbound {
     fn drop(&mut self) {
-        // SAFETY: it never ran, and is moved out once.
+        // SAFETY: the body never ran, lies in memory that `_ground` keeps, and is moved out only
+        // here.
         unsafe { (self.drop)(self.body) };
     }
 }
@@ -384,8 +386,8 @@ struct Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        // SAFETY: nothing refers to it any more; the tasklet that it was of, or its
-        // handle, keeps the runtime.
+        // SAFETY: nothing refers to the stack or slice any more; the tasklet that it was of, or
+        // its handle, keeps the runtime.
         unsafe {
             let runtime = &*self.runtime;
             if let Some(own) = self.own.take() {

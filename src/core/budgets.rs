@@ -13,7 +13,7 @@ pub struct Entry {
     pub level: usize,
     /// The count of turns at which it is used up.
     pub turns: Option<u64>,
-    /// The time (of the thread's clock, nanoseconds) at which it is.
+    /// The time (of the thread's clock, nanoseconds) at which it is used up.
     pub deadline: Option<u64>,
     /// The runs inside this one come to their end first.
     pub patient: bool,
@@ -24,7 +24,7 @@ pub struct Entry {
 /// What belongs to the runs of a thread.
 pub struct Runs {
     pub budgets: RefCell<Vec<Entry>>,
-    /// Turns that were none: a tasklet alone in the queue gave way.
+    /// Turns without a switch: a tasklet alone in the queue gave way.
     pub alone: Cell<u64>,
     /// Tasklets that have ended.
     pub completed: Cell<u64>,

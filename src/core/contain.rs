@@ -1,15 +1,15 @@
-//! Running code of a user's where its panic is nobody's to catch.
+//! Running user code where no caller is there to catch its panic.
 
 use crate::core::value::Slot;
 use crate::error::Error;
 use crate::machine::os;
 
-/// How often what comes of a panic is dropped again, when that panics too.
+/// How often the payload of a panic is dropped again, when its destructor panics too.
 const ROUNDS: u32 = 10;
 
-/// `result`, when `held` is gone: what an operation leaves behind goes before it returns. Left to the
-/// end of the scope, its panic would take the result's place, and Rust leaks that: with it, what was
-/// thrown at the caller.
+/// Returns `result` after it has dropped `held`, which an operation leaves behind. If `held` were
+/// dropped at the end of the scope, a panic of its destructor would take the place of the result,
+/// and Rust would leak the result, and with it the error that was thrown at the caller.
 pub fn returned<H, R>(held: H, result: R) -> R {
     contain("a destructor of what an operation left behind", || {
         drop(held);
@@ -17,17 +17,18 @@ pub fn returned<H, R>(held: H, result: R) -> R {
     result
 }
 
-/// Drops what was in a slot that an operation has used: its panic is not the business of who waited.
+/// Drops a value that was in a slot which an operation has used: a panic of its destructor is kept
+/// from the tasklet that waited.
 pub fn drop_used(slot: Slot) {
     if !slot.is_empty() {
         contain("a destructor of what was in a transfer slot", || drop(slot));
     }
 }
 
-/// Runs code of a user's where its panic is nobody's to catch: the panic goes to the log.
+/// Runs user code where no caller is there to catch its panic: the panic goes to the log.
 ///
-/// So are destructors of what one operation lost while it has something of somebody else's to return:
-/// see [`returned`].
+/// Destructors of what an operation lost run so too, while the operation has a value to return
+/// that belongs to somebody else: see [`returned`].
 pub fn contain(what: &str, f: impl FnOnce()) {
     contain_as(format_args!("{what}"), f);
 }
@@ -38,19 +39,19 @@ pub fn contain_as(what: core::fmt::Arguments<'_>, f: impl FnOnce()) {
         Ok(())
     });
     if let Err(error) = called {
-        report(what, error);
+        log_contained(what, error);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn report(what: core::fmt::Arguments<'_>, error: Error) {
+fn log_contained(what: core::fmt::Arguments<'_>, error: Error) {
     let mut left = os::catch(|| {
         log::error!("error in {what}: {error}");
         drop(error);
         Ok(())
     });
-    // A logger that panics has nowhere to say so, and the end of a payload can panic as well.
+    // A panic of the logger cannot be logged, and the destructor of a payload can panic as well.
     for _ in 0..ROUNDS {
         if left.is_ok() {
             return;

@@ -18,13 +18,13 @@ pub struct Deadlines {
     clock: Cell<Option<Clock>>,
     /// What the host's clock said last.
     last: Cell<u64>,
-    /// What ends, by deadline (nanoseconds) and, among equals, by age.
+    /// What is to happen, by deadline (nanoseconds) and, among equals, by age.
     queue: RefCell<BTreeMap<Key, Entry>>,
     made: Cell<u64>,
     still: Cell<Option<Still>>,
 }
 
-/// What the host's clock has shown, and since when.
+/// The time that the host's clock has shown, and since when.
 #[derive(Clone, Copy)]
 struct Still {
     shows: u64,
@@ -32,17 +32,17 @@ struct Still {
     since: u64,
 }
 
-/// A host's clock that has shown the same for so long counts as one that stands still.
+/// A host's clock that has shown the same time for so long counts as standing still.
 pub const STANDS: Duration = Duration::from_secs(1);
 
-/// What is to happen when a deadline has come. None of it lets anybody run.
+/// What is to happen when a deadline has come. No tasklet runs in it.
 enum Entry {
     /// Calls the function with the address.
     Call(unsafe fn(&Runtime, *mut ()), *mut ()),
     Tell(Rc<dyn Due>),
 }
 
-/// Who is told when a deadline has come.
+/// An object that is told when a deadline has come.
 pub trait Due {
     fn is_due(&self);
 }
@@ -69,8 +69,8 @@ impl Deadlines {
         }
     }
 
-    /// A host's clock is a user's code, and asked in the middle of switches: nothing in it may
-    /// switch, and when it panics it stands still.
+    /// A host's clock is user code, and is asked in the middle of switches: nothing in it may
+    /// switch, and when it panics the time stays what it was.
     #[cold]
     fn ask(&self, clock: Clock) -> u64 {
         let mut now = self.last.get();
@@ -83,7 +83,8 @@ impl Deadlines {
         now
     }
 
-    /// When `time` from now is; `None` when the clock cannot tell: never.
+    /// The clock's time when `time` from now has passed; `None`, which means never, when that is
+    /// beyond the clock's range.
     pub fn after(&self, time: Duration) -> Result<Option<u64>> {
         let now = self.now()?;
         let time = u64::try_from(time.as_nanos()).ok();
@@ -93,7 +94,7 @@ impl Deadlines {
     /// Has `f` called with `what` at the deadline.
     ///
     /// # Safety
-    /// `f` may be called with it until the entry is cancelled.
+    /// `f` may be called with `what` until the entry is cancelled.
     pub unsafe fn call(
         &self,
         deadline: u64,
@@ -105,7 +106,7 @@ impl Deadlines {
         key
     }
 
-    /// Has somebody told at the deadline, under a [key](Deadlines::key) that is not in use.
+    /// Has `whom` told at the deadline, under a [key](Deadlines::key) that is not in use.
     pub fn tell(&self, key: Key, whom: Rc<dyn Due>) {
         self.queue.borrow_mut().insert(key, Entry::Tell(whom));
     }
@@ -115,14 +116,14 @@ impl Deadlines {
         self.clock.replace(clock)
     }
 
-    /// A key that nobody has yet.
+    /// A key for `deadline` that is not in use.
     pub fn key(&self, deadline: u64) -> Key {
         (deadline, self.made.replace(self.made.get() + 1))
     }
 
     pub fn cancel(&self, key: Key) {
         let entry = self.queue.borrow_mut().remove(&key);
-        // It may hold a tasklet's last handle.
+        // The entry may hold a tasklet's last handle: it is dropped when the queue is free again.
         drop(entry);
     }
 
@@ -137,8 +138,8 @@ impl Deadlines {
         Some(Duration::from_nanos(at.saturating_sub(now)))
     }
 
-    /// For how long the main loop may sleep, as far as deadlines go; `None`: none will come up while the clock
-    /// stands still.
+    /// How long the main loop may sleep before a deadline comes; `None`: none will come while the
+    /// clock stands still.
     pub fn rest(&self) -> Option<Duration> {
         let left = self.next()?;
         if left.is_zero() || self.clock.get().is_none() {
@@ -175,10 +176,11 @@ impl Deadlines {
                 return fired;
             };
             let entry = first.remove();
-            // User code runs from here on, and may end waits and scopes.
+            // User code runs from here on: it may change the queue.
             drop(queue);
             match entry {
-                // SAFETY: `call` was promised so, and the entry was not cancelled.
+                // SAFETY: the caller of `Deadlines::call` promised that `f` may be called with
+                // `what` until the entry is cancelled, and it was not.
                 Entry::Call(f, what) => unsafe { f(runtime, what) },
                 Entry::Tell(whom) => whom.is_due(),
             }

@@ -1,4 +1,4 @@
-//! What happens to a tasklet that nobody refers to any more, and to what an ended one lived on.
+//! The end of a tasklet without references, and what becomes of the stack of a tasklet that ended.
 
 use crate::core::contain::contain;
 use crate::core::references::Tasklet;
@@ -8,7 +8,7 @@ use crate::core::task::{flag, Task};
 use crate::core::throw;
 use crate::error::Error;
 
-/// One reference less.
+/// Gives up one reference.
 ///
 /// # Safety
 /// The caller owns the reference, and user code may run now: with the last
@@ -27,16 +27,16 @@ pub unsafe fn release(task: *mut Task) {
 /// How often a forgotten tasklet is killed before it is given up.
 pub const KILLS: u32 = 10;
 
-/// `CONTAIN`: no panic of a user's code comes out.
+/// `CONTAIN`: no panic of user code comes out.
 #[inline(never)]
 unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
-    // SAFETY: nobody else refers to the task; while it is killed the count is
-    // one, ours.
+    // SAFETY: the last reference has gone, so no other code uses the task; while it is killed the
+    // count is one, which is ours.
     unsafe {
         if CONTAIN && (*task).is(flag::STARTED | flag::BOUND) {
             return contain(LAST, || release_last::<false>(task));
         }
-        // Again, if code that ran as it ended has bound it anew, and let go of it.
+        // Again, if code that ran as it ended has bound it anew, and given up the handle.
         while (*task).is(flag::STARTED | flag::BOUND) {
             if !(*task).is(flag::STARTED) {
                 drop_unrun(task);
@@ -56,7 +56,7 @@ unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
         if !(*task).slot.is_empty() || (*task).extra.is_some() {
             let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
             runtime.free_task(task);
-            // User code: last, when the task is no more.
+            // User code: last, when the task is freed.
             let rest = (slot, extra);
             if CONTAIN {
                 contain(LAST, || drop(rest));
@@ -71,39 +71,39 @@ unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
 
 const LAST: &str = "a destructor of what a tasklet had";
 
-/// Drops the function of a tasklet that nobody refers to any more. User code, which cannot
-/// come by a handle: without references it is listed nowhere.
+/// Drops the function of a tasklet without references. This runs user code, which cannot get a
+/// handle of the tasklet: without references it is in no list.
 #[cold]
 #[inline(never)]
 unsafe fn drop_unrun(task: *mut Task) {
-    // SAFETY: it has not started, and is in no queue.
+    // SAFETY: `task` has not started, and is in no queue: a queue would hold a reference.
     let unbound = unsafe { Task::unbind(task) };
-    // Its panic must not keep the rest from going.
+    // A panic of its destructors must not keep the rest from being freed.
     contain(LAST, || drop(unbound));
 }
 
-/// The end of a tasklet that was left for good: gives back what it lived on, and the
-/// reference of the queue. No panic of a user's code comes out: it is not the business of
-/// who arrives.
+/// The end of a tasklet that was left for good: gives back its stack, and the
+/// reference of the queue. No panic of user code comes out: it is kept from the tasklet that
+/// arrives.
 ///
 /// # Safety
 /// As [`release`]; `task` is not the running tasklet.
 #[inline]
 pub unsafe fn bury(task: *mut Task) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller owns the queue's reference to `task`, which is not running.
     unsafe {
         vacate(task);
-        let_go(task);
+        release_left(task);
     }
 }
 
-/// One reference less, of a tasklet that was left: as [`release`], and no panic comes out.
+/// As [`release`], for a tasklet that was left: no panic comes out.
 ///
 /// # Safety
 /// As [`release`].
 #[inline]
-pub unsafe fn let_go(task: *mut Task) {
-    // SAFETY: the caller's promise.
+pub unsafe fn release_left(task: *mut Task) {
+    // SAFETY: the caller owns a reference, which keeps the task's cell.
     unsafe {
         (*task).refs -= 1;
         if (*task).refs == 0 {
@@ -112,14 +112,15 @@ pub unsafe fn let_go(task: *mut Task) {
     }
 }
 
-/// Gives back what a tasklet that was left for good lived on, if it has ended and somebody may bind it
-/// again. No user code has run since it was left, so it is not bound to anything new.
+/// Gives back the stack or slice of a tasklet that was left for good, if it has ended and there is
+/// a handle that could bind it again. No user code has run since it was left, so it is not bound
+/// to another function yet.
 ///
 /// # Safety
 /// A live task that is not running, and is on no stack of its own if it is not alive.
 #[inline]
 pub unsafe fn vacate(task: *mut Task) {
-    // SAFETY: the caller's promise.
+    // SAFETY: a live task that is not running; when it is not alive, nothing is on its stack.
     unsafe {
         if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
             Task::reclaim(task);
@@ -127,7 +128,7 @@ pub unsafe fn vacate(task: *mut Task) {
     }
 }
 
-/// Kills a tasklet that nobody refers to any more. False when it lives on: as a
+/// Kills a tasklet that only the caller refers to. False when it lives on: as a
 /// zombie, or until switching is possible again.
 unsafe fn kill_forgotten(task: *mut Task) -> bool {
     // SAFETY: the caller holds a reference; `kill` is the ordinary operation.
@@ -164,6 +165,6 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
 /// # Safety
 /// `task` was live, its count is 0, and user code may run now.
 pub unsafe fn last_reference(task: *mut Task) {
-    // SAFETY: the caller's promise is that of `release_last`.
+    // SAFETY: the count of `task` has just become 0, and user code may run now.
     unsafe { release_last::<false>(task) };
 }

@@ -1,5 +1,5 @@
-//! The exceptions that a tasklet is handling in C++, and how many are on their way: what the C++
-//! runtimes keep for a thread. Each tasklet has its own, so a switch exchanges them.
+//! The C++ exceptions that a tasklet is handling, and the number of those that are on their way.
+//! The C++ runtimes keep both for a thread; each tasklet has its own, so a switch exchanges them.
 //!
 //! A thread with one C++ runtime, or none, has its words at [`Runtime::eh`], and that is all that a
 //! switch looks at. With [several](crate::machine::exceptions) that pointer names
@@ -13,7 +13,7 @@ use crate::core::task::{flag, Task};
 use crate::machine::arch::EhGlobals;
 use crate::machine::exceptions::{self, Globals, Saved};
 
-/// Makes a C++ runtime known, or counts once more. False when there is no room for it.
+/// Makes a C++ runtime known, or counts it once more. False when there is no room for it.
 pub fn add(globals: Globals) -> bool {
     let new = exceptions::add(globals);
     if new == Some(true) {
@@ -33,7 +33,7 @@ pub fn remove(globals: Globals) -> bool {
 
 /// Asks all C++ runtimes for their words of the calling thread, whose runtime this is.
 pub fn look(runtime: &Runtime) {
-    // Before the list is read: who changes it later sets the hook again.
+    // Before the list is read: a later change of the list sets the hook again.
     runtime.set_hook(HOOK_RUNTIMES, false);
     exceptions::of_this_thread(|found| {
         let eh = match *found {
@@ -46,7 +46,7 @@ pub fn look(runtime: &Runtime) {
     });
 }
 
-/// When a word at [`Runtime::eh`] says so: is an exception of a C++ runtime on its way?
+/// Asked when the words at [`Runtime::eh`] say yes: is an exception of a C++ runtime on its way?
 #[cold]
 #[inline(never)]
 pub fn on_the_way(runtime: &Runtime) -> bool {
@@ -62,8 +62,8 @@ pub fn on_the_way(runtime: &Runtime) -> bool {
 ///
 /// # Safety
 /// Live tasks of the runtime; `prev` gives way to `next`.
-pub unsafe fn exchange(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
-    // SAFETY: the caller's promise; words of this thread.
+pub unsafe fn exchange_words(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+    // SAFETY: both are live tasks of the runtime; the words are those of this thread.
     unsafe {
         let all = runtime.words.borrow();
         for &of in all.iter() {

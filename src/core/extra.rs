@@ -1,4 +1,4 @@
-//! What few tasklets need, in a box of its own.
+//! The fields that only few tasklets need, in a box of its own.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -21,7 +21,7 @@ use crate::machine::fiber::Fiber;
 /// The tasklet's [own handler](crate::Tasklet::set_error_handler) is asked first.
 pub type ErrorHandler = Rc<dyn Fn(&Error) -> Result<()>>;
 
-/// What few tasklets need.
+/// The fields that only few tasklets need.
 pub struct Extra {
     pub name: Option<Box<str>>,
     pub exceptions: Exceptions,
@@ -31,14 +31,14 @@ pub struct Extra {
     /// Frames that spills moved to the heap, and how many bytes they are.
     pub spilled: *mut Spilled,
     pub spilled_bytes: usize,
-    /// With `SEGMENT`: the lowest address that is needed of the window, and the
+    /// With `SEGMENT`: the lowest address of the window that is in use, and the
     /// bounds of the segment.
     pub low: usize,
     pub segment: Range<usize>,
     /// Its values of [`Local`](crate::Local) keys.
     pub locals: Vec<(usize, Rc<dyn Any>)>,
-    /// Its number in `sync`; 0: it has none yet. Not a value like those: their destructors
-    /// need it, in whatever order.
+    /// Its number in `sync`; 0: it has none yet. It is not one of those values: their destructors
+    /// need it, in any order.
     pub number: u64,
     #[cfg_attr(not(any(feature = "asan", feature = "tsan")), allow(dead_code))]
     pub fiber: Fiber,
@@ -70,11 +70,11 @@ impl Extra {
     }
 }
 
-/// What is [thrown](crate::core::thrown) at a tasklet and waits to be told.
+/// The errors that were [thrown](crate::core::thrown) at a tasklet and that it was not told yet.
 pub struct Pending {
     /// How many guests run on its stack, one inside the other.
     pub guests: u32,
-    /// What it has not been told yet, and which level shall be; in the order it came.
+    /// The errors, each with the level of guests that shall be told, in the order they came.
     pub errors: Vec<(u32, Error)>,
 }
 
@@ -85,7 +85,7 @@ impl Pending {
     };
 }
 
-/// A line of the host's source: of Rust, or of what it was told with
+/// A line of the host's source: of Rust source, or one that was set with
 /// [`Builder::site`](crate::Builder::site).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {

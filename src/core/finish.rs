@@ -1,4 +1,4 @@
-//! The end of a tasklet: what becomes of the error that ended it, and who runs next.
+//! The end of a tasklet: what becomes of the error that ended it, and which tasklet runs next.
 
 use crate::core::contain::returned;
 use crate::core::extra::ErrorHandler;
@@ -8,7 +8,7 @@ use crate::core::runtime::Runtime;
 use crate::core::scheduler::{keep_for_arrival, make_runnable, may_switch, observed};
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
-use crate::core::transfer::leave;
+use crate::core::transfer::leave_for_good;
 use crate::core::value::Slot;
 use crate::error::Error;
 use crate::machine::os;
@@ -19,13 +19,13 @@ use crate::machine::os;
 /// # Safety
 /// Called by the first frame of `me`, with nothing left on its stack to drop.
 #[inline(never)]
-pub unsafe fn end(me: *mut Task) -> usize {
-    // SAFETY: the running tasklet; a runtime outlives its tasks. After `settle` and `tell` no user
-    // code runs on this stack. All tasks are live; the queue's reference to `me` becomes
-    // `left`, released after the switch.
+pub unsafe fn end_running(me: *mut Task) -> usize {
+    // SAFETY: `me` is the running tasklet; a runtime outlives its tasks. After `settle_error` and
+    // `tell_wakeup` no user code runs on this stack. All tasks are live; the queue's reference to
+    // `me` becomes `left`, released after the switch.
     unsafe {
         let runtime = Runtime::of(me);
-        let failed = !(*me).slot.is_empty() && settle(runtime, me);
+        let failed = !(*me).slot.is_empty() && settle_error(runtime, me);
         let completed = &runtime.runs.completed;
         completed.set(completed.get() + 1);
         runtime.queue.remove(me);
@@ -33,29 +33,30 @@ pub unsafe fn end(me: *mut Task) -> usize {
         if failed || next.is_null() {
             next = runtime.wakeup();
             if failed || (*next).is(flag::BLOCKED) {
-                next = tell(runtime, me, failed);
+                next = tell_wakeup(runtime, me, failed);
             }
             make_runnable(runtime, next);
         }
         (*me).clear(flag::ALIVE | flag::STARTED | flag::BOUND);
         if runtime.hooks() & (HOOK_SWITCH | HOOK_THROWN) != 0 {
-            next = leaves(runtime, me, next);
+            next = observed_end(runtime, me, next);
         }
         runtime.left.set(me);
         runtime.later(after::LEFT);
-        leave(runtime, me, next)
+        leave_for_good(runtime, me, next)
     }
 }
 
-/// What some want to be done as a tasklet ends. Returns who really runs next. What user code has
-/// thrown at it since it ended nobody is told: not the next function of the same handle either.
+/// What else the end of a tasklet has to do. Returns the tasklet that really runs next. An error
+/// that user code has thrown at it since it ended is dropped: also the next function of the same
+/// handle is not told.
 ///
 /// # Safety
-/// As [`end`].
+/// As [`end_running`].
 #[cold]
 #[inline(never)]
-unsafe fn leaves(runtime: &Runtime, me: *mut Task, mut next: *mut Task) -> *mut Task {
-    // SAFETY: the caller's promise.
+unsafe fn observed_end(runtime: &Runtime, me: *mut Task, mut next: *mut Task) -> *mut Task {
+    // SAFETY: `me` is the running tasklet, which has ended, and `next` a live task.
     unsafe {
         if runtime.hooks() & HOOK_SWITCH != 0 {
             next = observed(runtime, me, 0, next, true);
@@ -67,15 +68,15 @@ unsafe fn leaves(runtime: &Runtime, me: *mut Task, mut next: *mut Task) -> *mut 
     }
 }
 
-/// What ended the tasklet goes to the error handlers, in its context. True when an
-/// error remains: it is in `runtime.error`, for [`tell`].
+/// The error that ended the tasklet goes to the error handlers, in its context. True when an
+/// error remains: it is in `runtime.error`, for [`tell_wakeup`].
 ///
 /// # Safety
 /// `me` is the running tasklet.
 #[cold]
 #[inline(never)]
-unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
-    // SAFETY: the caller's promise; no reference to the slot is held while user code runs.
+unsafe fn settle_error(runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: `me` is the running tasklet; no reference to the slot is held while user code runs.
     unsafe {
         let slot = (*me).slot.take();
         let mut remains = None;
@@ -86,7 +87,7 @@ unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
             };
             Ok(())
         });
-        // A destructor that panicked: of the value, or of an error that was handled.
+        // The panic of a destructor: of the value, or of an error that was handled.
         let remains = settled.err().or(remains);
         let failed = remains.is_some();
         keep_for_arrival(runtime, remains);
@@ -94,21 +95,21 @@ unsafe fn settle(runtime: &Runtime, me: *mut Task) -> bool {
     }
 }
 
-/// Tells who waits for all others the error that remains of the ending tasklet, which has
-/// left the queue, or that nobody is left. Returns who is next.
+/// Tells the tasklet that waits for all others the error that remains of the ending one, which
+/// has left the queue, or that no tasklet is left. Returns the tasklet that is next.
 ///
 /// # Safety
-/// As [`end`]; `failed`: an error remains.
+/// As [`end_running`]; `failed`: an error remains.
 #[cold]
 #[inline(never)]
-unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
-    // SAFETY: the caller's promise; whom to wake is a live task.
+unsafe fn tell_wakeup(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
+    // SAFETY: `me` is the running tasklet, and the one to wake is a live task.
     unsafe {
         let (mut next, told) = if failed {
             let uncaught = runtime.error.borrow_mut().take();
             (runtime.wakeup(), uncaught.map(Slot::bomb))
         } else {
-            leave_nobody(runtime, me)
+            leave_none_behind(runtime, me)
         };
         if let Some(told) = told {
             next = runtime.wakeup();
@@ -118,18 +119,17 @@ unsafe fn tell(runtime: &Runtime, me: *mut Task, failed: bool) -> *mut Task {
     }
 }
 
-/// The ending tasklet, which has left the queue, leaves main blocked and nobody else
-/// behind: so it stays until somebody can run, or nothing could wake anybody. Returns
-/// who is next, and what that one is told: an error that is thrown at it, or the end of
-/// its wait.
+/// The ending tasklet, which has left the queue, leaves only a blocked main behind: so it stays
+/// until a tasklet can run, or nothing could wake one. Returns the tasklet that is next, and what
+/// that one is told: an error that is thrown at it, or the end of its wait.
 ///
 /// # Safety
-/// As [`end`].
+/// As [`end_running`].
 #[cold]
 #[inline(never)]
-unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Slot>) {
-    // SAFETY: the running tasklet; the reference goes with it. Its slot has been
-    // taken: what somebody puts there by hand nobody will take.
+unsafe fn leave_none_behind(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<Slot>) {
+    // SAFETY: `me` is the running tasklet; the queue's reference goes with it. Its slot has been
+    // taken: a value that is put there by hand now is taken here.
     unsafe {
         runtime.queue.append(me);
         let mut uncaught = None;
@@ -169,12 +169,12 @@ unsafe fn leave_nobody(runtime: &Runtime, me: *mut Task) -> (*mut Task, Option<S
     }
 }
 
-/// Offers an uncaught error to the tasklet's own error handler, and what that one
-/// lets pass to the thread's; what comes back goes to main.
+/// Offers an uncaught error to the tasklet's own error handler, and the error which that handler
+/// returns to the thread's handler; the error that remains goes to main.
 #[cold]
 #[inline(never)]
 fn handle(runtime: &Runtime, me: *mut Task, error: Error) -> Option<Error> {
-    // SAFETY: the running tasklet; copied, since a handler may set another one.
+    // SAFETY: `me` is the running tasklet; its handler is copied, since it may set another one.
     let own = unsafe {
         (*me)
             .extra
@@ -183,18 +183,18 @@ fn handle(runtime: &Runtime, me: *mut Task, error: Error) -> Option<Error> {
     };
     let mut error = error;
     if let Some(handler) = own {
-        error = ask(&handler, &error)?;
+        error = ask_handler(&handler, &error)?;
     }
     let Some(handler) = runtime.on_error.borrow().clone() else {
         return Some(error);
     };
-    let remains = ask(&handler, &error);
-    // User code, before what remains is returned: see `contain`.
+    let remains = ask_handler(&handler, &error);
+    // User code runs before what remains is returned: see `contain`.
     drop((error, handler));
     remains
 }
 
-fn ask(handler: &ErrorHandler, error: &Error) -> Option<Error> {
+fn ask_handler(handler: &ErrorHandler, error: &Error) -> Option<Error> {
     match os::catch(|| handler(error)) {
         Ok(()) => None,
         Err(Error::Exit) => None,

@@ -12,15 +12,17 @@ pub type Values = Vec<(usize, Rc<dyn Any>)>;
 /// How often destructors of values may make new ones.
 const ROUNDS: u32 = 10;
 
-/// Drops the values of a tasklet that ends. A destructor may make new ones: it goes round ten times, what is made then goes with the control
-/// block. Answers whether there were any.
+/// Drops the values of a tasklet that ends. A destructor may make new ones: they are dropped as
+/// well, ten times in all; what is made then goes with the control block. Returns whether there
+/// were any.
 ///
 /// # Safety
 /// `task` is the running tasklet, with nothing borrowed from it.
 #[cold]
 pub unsafe fn drop_values(task: *mut Task) -> bool {
     for round in 0..ROUNDS {
-        // SAFETY: a live task; taken out, so that destructors find a list of their own.
+        // SAFETY: `task` is running, so it is live. The values are taken out of it, so that
+        // destructors find an empty list.
         let values = unsafe {
             match &mut (*task).extra {
                 Some(extra) if !extra.locals.is_empty() => core::mem::take(&mut extra.locals),

@@ -1,5 +1,5 @@
 //! What is measured about each tasklet: where it was spawned, when it began and
-//! ended, how long it ran. Off until asked for; costs nothing then.
+//! ended, how long it ran. It is off until it is asked for, and costs nothing then.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -64,7 +64,7 @@ pub unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Task, endi
         return;
     };
     let passed = now.saturating_sub(runtime.since.replace(now));
-    // SAFETY: the caller's promise; no reference outlives its statement.
+    // SAFETY: both are live tasks; no reference outlives its use.
     unsafe {
         let of_prev = (*prev).measured();
         of_prev.run_time += passed;
@@ -82,7 +82,7 @@ pub unsafe fn switched(runtime: &Runtime, prev: *mut Task, next: *mut Task, endi
 #[cold]
 #[inline(never)]
 pub unsafe fn bound_at(task: *mut Task, site: Site) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `task` is live.
     let measured = unsafe { (*task).measured() };
     *measured = Measured {
         site: Some(site),
@@ -118,7 +118,7 @@ pub fn of(task: &Task, runtime: &Runtime, current: bool) -> TaskletStats {
 }
 
 impl Task {
-    /// Made on first use.
+    /// Its measurements, made on first use.
     fn measured(&mut self) -> &mut Measured {
         let place = &mut self.extra().measured;
         place.get_or_insert_with(|| Box::new(Measured::default()))

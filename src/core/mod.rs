@@ -1,8 +1,9 @@
-//! The core: who runs, and how one tasklet goes on after the other.
+//! The core: which tasklet runs, and how one tasklet goes on after the other.
 
 pub mod above;
 pub mod body;
 pub mod budgets;
+pub mod bugs;
 pub mod contain;
 pub mod current;
 pub mod deadlines;

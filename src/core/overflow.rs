@@ -1,4 +1,4 @@
-//! Telling the name of a tasklet that has overflowed its stack.
+//! The report of a stack overflow, with the name of the tasklet.
 
 use crate::core::runtime::Runtime;
 use crate::core::task::Overflow;
@@ -7,11 +7,11 @@ use crate::machine::os;
 /// Called out of a signal handler: has this thread's running tasklet overflowed its stack,
 /// when `address` faulted and the stack pointer was `sp`? If so, `write` gets a line that says
 /// so. `sp` is 0 where it is not known.
-pub fn report(address: usize, sp: usize, write: &dyn Fn(&[u8])) -> bool {
-    /// A stack pointer that is farther below a stack has come there in another way.
+pub fn report_overflow(address: usize, sp: usize, write: &dyn Fn(&[u8])) -> bool {
+    /// A stack pointer that is farther below a stack was not moved there by a frame.
     const FAR: usize = 64 * 1024 * 1024;
-    /// What a frame touches is above its stack pointer, but for a red zone and what a call
-    /// pushes.
+    /// A frame touches memory above its stack pointer, and below it only a red zone and what a
+    /// call pushes.
     const NEAR: usize = 4 * 1024;
     let Some(runtime) = Runtime::existing() else {
         return false;
@@ -23,7 +23,7 @@ pub fn report(address: usize, sp: usize, write: &dyn Fn(&[u8])) -> bool {
         let Some((stack, _)) = task.stack() else {
             return false;
         };
-        // What does not fit is cut off.
+        // A text that does not fit is cut off.
         let mut more = heapless::String::<64>::new();
         if address >= stack.start {
             return false;

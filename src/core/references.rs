@@ -20,8 +20,9 @@ pub struct Tasklet {
     _not_send: PhantomData<*mut ()>,
 }
 
-/// Handles can be forgotten, so any program can raise the count: it ends before the count goes
-/// round, as with `Rc`. What queues add is bounded, and far less than the other half.
+/// Handles can be forgotten, so any program can raise the count: the process is ended before the
+/// count wraps, as with `Rc`. The references of queues are bounded, and far fewer than the other
+/// half.
 const MOST_HANDLES: u32 = u32::MAX / 2;
 
 #[cold]
@@ -36,14 +37,14 @@ impl Tasklet {
     /// # Safety
     /// `task` is a live control block of this thread.
     pub(crate) unsafe fn from_ref(task: *mut Task) -> Tasklet {
-        // SAFETY: the caller's promise.
+        // SAFETY: `task` is a live control block.
         unsafe {
             if (*task).refs >= MOST_HANDLES {
                 too_many();
             }
             (*task).refs += 1;
         }
-        // SAFETY: the reference just counted.
+        // SAFETY: the reference that was just counted is handed over.
         unsafe { Tasklet::from_owned(task) }
     }
 
@@ -80,7 +81,7 @@ impl Tasklet {
         unsafe { Runtime::of(self.as_ptr()) }
     }
 
-    /// Has its thread ended? Who asks is a destructor that runs later still.
+    /// Has its thread ended? True only in destructors that run later still.
     pub(crate) fn has_no_thread(&self) -> bool {
         self.runtime().hooks() & HOOK_ENDED != 0
     }

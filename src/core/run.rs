@@ -1,9 +1,9 @@
-//! Running tasklets: `run`, runs with a budget, and the stack of those who wait
+//! Running tasklets: `run`, runs with a budget, and the stack of the tasklets that wait
 //! in one.
 //!
-//! Whoever calls [`run`] leaves the run queue and is pushed on the thread's stack
+//! A tasklet that calls [`run`] leaves the run queue and is pushed on the thread's stack
 //! of *watchdogs*. When the queue is empty, or a tasklet ends with an error, the
-//! innermost one is woken. A budget adds a third reason: it is used up. Budgets
+//! innermost watchdog is woken. A budget adds a third reason: it is used up. Budgets
 //! are looked at on switches only, and only while there is one: `scheduler::go`
 //! tests a bit for all that switches may have to do beside switching.
 
@@ -23,7 +23,7 @@ use crate::error::{Result, WaitError};
 
 /// How long a run may take: in switches, in time, or both (whichever comes first).
 ///
-/// A switch is a turn of a tasklet: how often one was switched to. A
+/// A switch is a turn of a tasklet: it is counted when the tasklet is switched to. A
 /// `schedule()` of a tasklet that is alone in the queue counts as one as well, so
 /// a tasklet that polls cannot keep the caller away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -40,13 +40,13 @@ impl Budget {
     };
 
     /// At most `count` turns of tasklets (`RunNTasklets` of CCP's successor of
-    /// Stackless). With 0 nobody runs.
+    /// Stackless). With 0 no tasklet runs.
     pub const fn switches(count: u64) -> Budget {
         Budget::UNLIMITED.and_switches(count)
     }
 
-    /// At most `time` (`RunWithTimeout` there). Zero is one turn: a tick always
-    /// gets on. A time that the clock cannot tell is no limit.
+    /// At most `time` (`RunWithTimeout` there). Zero is one turn: each call makes some
+    /// progress. A time beyond the clock's range is no limit.
     pub const fn time(time: Duration) -> Budget {
         Budget::UNLIMITED.and_time(time)
     }
@@ -87,11 +87,11 @@ pub struct RunReport {
     pub switches: u64,
     /// Tasklets that ended.
     pub completed: u64,
-    /// True when the budget was used up, also if nobody is left in the queue.
+    /// True when the budget was used up, also if no tasklet is left in the queue.
     pub used_up: bool,
-    /// Who was giving way when the budget was used up, if it is still queued (as
+    /// The tasklet that was giving way when the budget was used up, if it is still queued (as
     /// in a soft interrupt of Stackless). For a hard one, [remove](Tasklet::remove)
-    /// it: it is paused then, until somebody inserts it.
+    /// it: it is paused then, until it is inserted.
     pub interrupted: Option<Tasklet>,
 }
 
@@ -100,10 +100,10 @@ fn turns(runtime: &Runtime) -> u64 {
     runtime.switches.get() + runtime.runs.alone.get()
 }
 
-/// On a switch from `prev` to `next` while a budget runs: who is to run instead,
-/// if one is used up. The outermost comes first; whoever is woken is queued in
-/// front of `next`. Not while an atomic `prev` gives way: then the next switch
-/// decides. `ending`: `prev` has ended, memory for its bytes is no matter.
+/// Called on a switch from `prev` to `next` while a budget runs. Returns the tasklet that is to
+/// run: `next`, or the owner of a budget that is used up. The outermost budget comes first; its
+/// owner is queued in front of `next`. When an atomic `prev` gives way the next switch decides.
+/// `ending`: `prev` has ended and needs no memory for its bytes.
 ///
 /// # Safety
 /// All live tasks; `next` is queued; `prev`'s save area is at `sp`.
@@ -114,12 +114,12 @@ pub unsafe fn divert(
     next: *mut Task,
     ending: bool,
 ) -> *mut Task {
-    // SAFETY: the caller's promise; an owner waits in `run`, so it is live.
+    // SAFETY: `prev` and `next` are live tasks; an owner waits in `run`, so it is live.
     unsafe {
         if !ending && (*prev).is(flag::ATOMIC) {
             return next;
         }
-        // The clock may be the host's: asked before anything is borrowed or decided.
+        // The clock may be the host's: it is asked before anything is borrowed or decided.
         let timed = (runtime.runs.budgets.borrow().iter()).any(|entry| entry.deadline.is_some());
         let now = match timed {
             true => runtime.deadlines.now().unwrap_or(0),
@@ -133,7 +133,7 @@ pub unsafe fn divert(
             let late = |deadline| now >= deadline;
             let used_up = entry.turns.is_some_and(|limit| turns(runtime) >= limit)
                 || entry.deadline.is_some_and(late);
-            // Who is about to enter its run, or was woken by other means.
+            // An owner that is about to enter its run, or that something else has woken.
             if !used_up || owner == prev || !(*owner).floating() {
                 continue;
             }
@@ -145,7 +145,7 @@ pub unsafe fn divert(
                 return next;
             }
             entry.used_up = true;
-            // An earlier one stays: to drop a handle may be to run a user's code.
+            // An earlier victim stays: to drop its handle may run user code.
             if !ending && (*prev).is(flag::QUEUED) && entry.victim.is_none() {
                 entry.victim = Some(Tasklet::from_ref(prev));
             }
@@ -157,14 +157,14 @@ pub unsafe fn divert(
     next
 }
 
-/// A tasklet that is alone in the queue gives way while a budget runs: a turn,
-/// although nobody switches. Returns whom to switch to.
+/// A tasklet that is alone in the queue gives way while a budget runs: this counts as a turn,
+/// although nothing switches. Returns the tasklet to switch to.
 ///
 /// # Safety
 /// `me` is running, alone in the queue, with its save area at `sp`; switching is
 /// allowed.
 pub unsafe fn divert_alone(runtime: &Runtime, me: *mut Task, sp: usize) -> *mut Task {
-    // SAFETY: the caller's promise.
+    // SAFETY: `me` is running and queued, with its save area at `sp`.
     let next = unsafe { divert(runtime, me, sp, me, false) };
     if next == me {
         let alone = &runtime.runs.alone;
@@ -182,8 +182,8 @@ struct Limits {
 }
 
 unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
-    // SAFETY: `limits` is null or what `run_with` passes; we are the running
-    // tasklet, and between `prepare` and `go` no user code runs.
+    // SAFETY: `limits` is null, or the limits that `run_for` and `run_with_or` keep during the
+    // call; `me` is the running tasklet, and between `prepare` and `go` no user code runs.
     unsafe {
         let runtime = Runtime::get();
         let me = runtime.current();
@@ -198,7 +198,7 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
             fail(runtime, error, after::FAILED);
             return sp;
         }
-        wait(runtime, me);
+        become_watchdog(runtime, me);
         if let Some(limits) = limits.cast::<Limits>().as_ref() {
             runtime.runs.budgets.borrow_mut().push(Entry {
                 owner: me,
@@ -215,8 +215,8 @@ unsafe extern "C" fn op_run(limits: *mut (), sp: usize) -> usize {
     }
 }
 
-/// Runs the queued tasklets until none is left that can go on; the caller waits
-/// outside of the queue meanwhile. May be called from any tasklet and nests.
+/// Runs the queued tasklets until none is left that can go on; meanwhile the caller waits
+/// outside of the queue. May be called from any tasklet and nests.
 ///
 /// # Errors
 /// The uncaught error of a tasklet (the others stay queued); what was thrown
@@ -225,7 +225,7 @@ pub fn run() -> Result<()> {
     run_or()
 }
 
-/// As [`run`]; the error can tell what was thrown, as by a tasklet that has failed.
+/// As [`run`]; the error can tell whether it was thrown, for example by a tasklet that has failed.
 #[inline(always)]
 pub fn run_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
@@ -233,11 +233,11 @@ pub fn run_or<E: From<WaitError>>() -> Result<(), E> {
         (runtime.above.attend)(runtime).map_err(WaitError::Thrown)?;
     }
     let me = runtime.current();
-    // SAFETY: our own op; the caller's task is live while it runs.
+    // SAFETY: `op_run` may get null; `me` is running, and its neighbour in the queue is live.
     unsafe {
         let next = (*me).next;
         if next != me && plain(runtime, me, next) {
-            wait(runtime, me);
+            become_watchdog(runtime, me);
             swap(runtime, me, next);
         } else {
             enter(op_run, core::ptr::null_mut());
@@ -245,15 +245,15 @@ pub fn run_or<E: From<WaitError>>() -> Result<(), E> {
                 return arrive_unit(runtime, me);
             }
         }
-        // Before anything else may run: our place among the watchdogs.
+        // Our place among the watchdogs goes before anything else may run.
         unwind_watchdogs(runtime, me);
         arrive_turn(runtime, me)
     }
 }
 
-/// As [`run`], for a loop that has more to do than to run tasklets: comes back after so many
-/// turns of theirs as well; a `run` that one of them is in is not cut short, however long it
-/// takes.
+/// As [`run`], for a loop that has more to do than to run tasklets: comes back after
+/// `turns_at_most` turns as well. A `run` that one of the tasklets is in is not cut short, however
+/// long it takes.
 ///
 /// # Errors
 /// As [`run`].
@@ -269,7 +269,7 @@ pub fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
         deadline: None,
         patient: true,
     };
-    // SAFETY: as `run`; `limits` outlives the call and is read by our own op only.
+    // SAFETY: `me` is running; `limits` outlives the call and is read by `op_run` only.
     unsafe {
         enter(op_run, (&raw mut limits).cast());
         if runtime.after.get() & after::FAILED != 0 {
@@ -285,7 +285,7 @@ pub fn run_for(turns_at_most: u64) -> Result<(), WaitError> {
 /// # Safety
 /// Others are queued; a switch to one of them follows.
 #[inline(always)]
-unsafe fn wait(runtime: &Runtime, me: *mut Task) {
+unsafe fn become_watchdog(runtime: &Runtime, me: *mut Task) {
     runtime.watchdogs.borrow_mut().push(me);
     // SAFETY: the running tasklet is queued.
     unsafe { runtime.queue.remove(me) };
@@ -298,8 +298,8 @@ unsafe fn wait(runtime: &Runtime, me: *mut Task) {
 /// turn. An [atomic](crate::atomic) tasklet that gives way is not interrupted:
 /// the next switch of one that is not atomic decides.
 ///
-/// Runs nest, also with budgets. All of them hold; when several are used up, the
-/// outermost comes back first, and the inner ones, whose callers are queued then,
+/// Runs nest, also with budgets. All budgets hold; when several are used up, the
+/// outermost run comes back first. The callers of the inner ones are queued then, and come back
 /// when it is their turn (as in Stackless, where the outermost run with a timeout
 /// owns the interrupt). A rendezvous is interrupted like any other switch: the
 /// value has been handed over, and the partner is first in the queue.
@@ -356,7 +356,7 @@ pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     }
     let now = || runtime.deadlines.now().map_err(WaitError::Hindered);
     let begun = budget.time.map(|_| now()).transpose()?;
-    // SAFETY: as `run`; `limits` outlives the call and is read by our own op only.
+    // SAFETY: `me` is running; `limits` outlives the call and is read by `op_run` only.
     let result = unsafe {
         enter(op_run, (&raw mut limits).cast());
         if runtime.after.get() & after::FAILED != 0 {
@@ -394,10 +394,11 @@ pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
 }
 
 /// The caller of `run` is back: its entry and all deeper ones go. Deeper callers
-/// that still wait are made runnable. Returns how the caller's own budget fared.
+/// that still wait are made runnable. Returns, of the caller's own budget, whether it was used up,
+/// and the tasklet that was interrupted.
 unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) -> Option<(bool, Option<Tasklet>)> {
-    // SAFETY: the entries hold references; ours cannot be the last one, since
-    // we are queued.
+    // SAFETY: the entries hold references; the one to `me` cannot be the last, since `me` is
+    // queued.
     unsafe {
         let level = {
             let mut watchdogs = runtime.watchdogs.borrow_mut();
@@ -418,12 +419,12 @@ unsafe fn unwind_watchdogs(runtime: &Runtime, me: *mut Task) -> Option<(bool, Op
     }
 }
 
-/// [`unwind_watchdogs`] where others called `run` after `me`. Returns the index of
-/// our place; `None`: a shallower `run` was woken first and has taken our entry.
+/// [`unwind_watchdogs`] for when others called `run` after `me`. Returns the index of the entry of
+/// `me`; `None`: an outer `run` was woken first and has taken that entry.
 #[cold]
 #[inline(never)]
 unsafe fn unwind_deeper(runtime: &Runtime, me: *mut Task) -> Option<usize> {
-    // SAFETY: as `unwind_watchdogs`.
+    // SAFETY: the entries hold references to live tasks.
     unsafe {
         let (level, popped) = {
             let mut watchdogs = runtime.watchdogs.borrow_mut();
@@ -456,18 +457,18 @@ fn unwind_budgets(runtime: &Runtime, level: usize) -> Option<(bool, Option<Taskl
         Some(entry) if entry.level == level => Some((entry.used_up, entry.victim.take())),
         _ => None,
     };
-    // Who was interrupted is queued: no handle in here is the last one.
+    // A tasklet that was interrupted is queued: no handle in here is the last one.
     drop(gone);
     ours
 }
 
-/// Shall [`Tasklet::run`] nest (the default, as in Stackless)? Returns the old
-/// setting. Of the calling thread.
+/// Sets for the calling thread whether [`Tasklet::run`] nests (the default, as in Stackless).
+/// Returns the old setting.
 ///
-/// | | `t.run()` |
-/// |---|---|
-/// | nested | the queue goes on *behind* `t`: who is queued between `t` and the caller runs before the caller comes back; who is queued before `t` waits |
-/// | flat | `t` alone is put first; the caller comes right behind it, and the order of all others stays. Main, which waits for everybody, comes last |
+/// * Nested: the queue goes on *behind* `t`. Tasklets that are queued between `t` and the caller
+///   run before the caller comes back; tasklets that are queued before `t` wait.
+/// * Flat: `t` alone is put first. The caller comes right behind it, and the order of all others
+///   stays. Main, which waits for all of them, comes last.
 ///
 /// So with t1, t2 and t3 queued, `t2.run()` from main runs t2, t3, and main; or
 /// (flat) t2, t1, t3, and main. [`Tasklet::throw`] and `kill` do the
@@ -489,7 +490,7 @@ pub fn use_nested_tasklets() -> bool {
 /// Both are queued; `me` is running, and another than `task`.
 #[cold]
 pub unsafe fn flatten(runtime: &Runtime, me: *mut Task, task: *mut Task, behind: bool) {
-    // SAFETY: taken out of the queue and put back: the references stay.
+    // SAFETY: both are queued; they are taken out and put back, so the references stay.
     unsafe {
         runtime.queue.remove(task);
         runtime.queue.insert_after(me, task);

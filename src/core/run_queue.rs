@@ -46,17 +46,17 @@ impl RunQueue {
     /// `task` is a live task of this thread and in no queue.
     #[inline]
     pub unsafe fn append(&self, task: *mut Task) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `task` is live and in no queue.
         unsafe {
             debug_assert!((*task).floating());
             self.append_of(task, 0);
         }
     }
 
-    /// [`append`](Self::append), and the flags `old` go.
+    /// [`append`](Self::append), which also clears the flags `old`.
     ///
     /// # Safety
-    /// As `append`; but it may have a channel's flags if `old` are those.
+    /// As `append`; but `task` may have a channel's flags if `old` are those.
     #[inline(always)]
     pub unsafe fn append_of(&self, task: *mut Task, old: u32) {
         let head = self.head.get();
@@ -80,20 +80,20 @@ impl RunQueue {
     /// As [`RunQueue::append`]; `place` is queued.
     #[inline]
     pub unsafe fn insert_after(&self, place: *mut Task, task: *mut Task) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `task` is live and in no queue; `place` is queued.
         unsafe {
             debug_assert!((*task).floating());
             self.insert_after_of(place, task, 0);
         }
     }
 
-    /// [`insert_after`](Self::insert_after), and the flags `old` go.
+    /// [`insert_after`](Self::insert_after), which also clears the flags `old`.
     ///
     /// # Safety
     /// As `insert_after` and [`append_of`](Self::append_of).
     #[inline(always)]
     pub unsafe fn insert_after_of(&self, place: *mut Task, task: *mut Task, old: u32) {
-        // SAFETY: as above.
+        // SAFETY: `task` is live; `place` is a ring member, so its neighbour is one as well.
         unsafe {
             (*task).exchange(old, flag::QUEUED);
             self.link_before((*place).next, task);
@@ -132,7 +132,7 @@ impl RunQueue {
 
     #[inline(always)]
     unsafe fn link_before(&self, place: *mut Task, task: *mut Task) {
-        // SAFETY: the callers'.
+        // SAFETY: `place` is a ring member, whose links are set; `task` is live and in no queue.
         unsafe {
             let prev = (*place).prev;
             (*task).next = place;
@@ -149,11 +149,11 @@ impl RunQueue {
     /// `task` is queued on this thread.
     #[inline]
     pub unsafe fn remove(&self, task: *mut Task) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `task` is queued on this thread.
         unsafe { self.unlink(task) };
     }
 
-    /// [`remove`](Self::remove) for where a call would cost more than the code.
+    /// [`remove`](Self::remove), inlined: for places where a call would cost more than the code.
     ///
     /// # Safety
     /// As `remove`.

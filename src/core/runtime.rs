@@ -1,5 +1,5 @@
 //! The runtime of an OS thread: its run queue, windows, slices, control blocks
-//! and settings. Made on first use, shut down with the thread.
+//! and settings. It is made on first use, and shut down with the thread.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -54,24 +54,25 @@ pub struct Runtime {
     /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_INBOX`] and
     /// [`HOOK_LOCK`].
     pub hooks: AtomicU32,
-    /// The C++ exception globals of this thread, or a stand-in: see [`exceptions`](crate::core::exceptions).
+    /// The C++ exception globals of this thread, or a stand-in: see
+    /// [`exceptions`](crate::core::exceptions).
     pub eh: Cell<*mut EhGlobals>,
-    // Not beside the queue's length: compilers then change both as one double word, and that
-    // load waits for the stores that were no such thing.
+    // Not beside the queue's length: compilers would then change both as one double word, and the
+    // load of it would wait for earlier stores that were not of a double word.
     pub switches: Cell<u64>,
 
     /// Not 0: every switch fails with `SwitchTrap`; see [`HOOK_TRAPPED`].
     trap: Cell<i32>,
-    /// Callbacks that are running, in which nobody may switch; see [`HOOK_LOCKED`].
+    /// How many callbacks are running in which switching fails; see [`HOOK_LOCKED`].
     locked: Cell<u32>,
-    /// Who is being switched to, while a schedule callback runs.
+    /// The tasklet that is being switched to, while a schedule callback runs.
     pub next: Cell<*mut Task>,
     /// A tasklet that was left for good; released by the next arrival ([`after::LEFT`]).
     pub left: Cell<*mut Task>,
-    /// Values that nobody will get; dropped by the next arrival ([`after::LOST`]).
+    /// Values that no tasklet will get; dropped by the next arrival ([`after::LOST`]).
     pub lost: RefCell<Vec<Slot>>,
     pub error: RefCell<Option<Error>>,
-    /// What the routines are to copy, see [`Runtime::exchange`].
+    /// What the port's routines are to copy, see [`Runtime::exchange`].
     exchange: Cell<Exchange>,
 
     main: Cell<*mut Task>,
@@ -84,18 +85,18 @@ pub struct Runtime {
     pub stacks: StackPool,
     pub budget: Budget,
     windows: OnceCell<Box<[Window]>>,
-    /// The address of what the host handed in for them.
+    /// The address of the memory that the host lent for the windows.
     lent: Option<usize>,
     next_window: Cell<usize>,
     /// Bytes that eviction and restoring have copied.
     pub copied: Cell<u64>,
 
     pub slab: Slab,
-    /// For debuggers, which have nothing but memory to look at.
+    /// For debuggers, which can only look at memory.
     pub link: Link,
     pub fibers: Fibers,
     channels: Cell<usize>,
-    /// Of those, the library's own.
+    /// How many of the channels are the library's own.
     private_channels: Cell<usize>,
     /// The thread has ended; the last object frees the runtime.
     ended: Cell<bool>,
@@ -107,21 +108,21 @@ pub struct Runtime {
     pub in_channel_callback: Cell<bool>,
     pub on_error: RefCell<Option<ErrorHandler>>,
     pub settings: Settings,
-    /// What is called on the floors above.
+    /// The functions that the core calls on the floors above.
     pub above: &'static Above,
     thread_bottom: OnceCell<usize>,
     pub thread_id: u64,
     pub runs: Runs,
     pub deadlines: Deadlines,
-    /// How much has been [thrown](crate::core::thrown) and not been told yet.
+    /// How many errors have been [thrown](crate::core::thrown) and not been told yet.
     pub thrown: Cell<usize>,
     /// When the running tasklet was switched to; with [`HOOK_STATS`].
     pub since: Cell<u64>,
     /// What selects throw dice with; never 0.
     pub dice: Cell<u64>,
-    /// The first stand-ins of those who drive the loop and let others run just now.
+    /// The first stand-ins of the tasklets that pump and let others run just now.
     pub drives: RefCell<Vec<*mut Task>>,
-    /// Runs, as far as anybody can see, when the thread has ended.
+    /// The running tasklet after the thread has ended: it only looks like one.
     nobody: UnsafeCell<Task>,
     /// Stands in for the C++ runtime's globals where there is none, or several.
     no_eh: UnsafeCell<EhGlobals>,
@@ -135,7 +136,7 @@ pub enum End {
     Not,
     /// Its tasklets are killed, and what it keeps is dropped: user code runs.
     Under,
-    /// Nothing of it runs any more.
+    /// No code of the thread runs any more.
     Over,
 }
 
@@ -157,13 +158,14 @@ impl Runtime {
         if runtime.is_null() {
             return Runtime::made();
         }
-        // SAFETY: set when it was made, taken away by the end of the thread before it is freed.
+        // SAFETY: the pointer is set when the runtime is made; the end of the thread takes it away
+        // before the runtime is freed.
         unsafe { &*runtime }
     }
 
     /// The runtime of the calling thread, if it has one.
     pub fn existing<'a>() -> Option<&'a Runtime> {
-        // SAFETY: as in `get`.
+        // SAFETY: the pointer is null, or that of a runtime which is not freed yet (see `get`).
         unsafe { os::runtime().cast::<Runtime>().as_ref() }
     }
 
@@ -185,7 +187,7 @@ impl Runtime {
         unsafe { &*(*task).runtime.cast::<Runtime>() }
     }
 
-    /// A runtime that nobody knows yet, with nobody in it.
+    /// A runtime that is not yet that of a thread, without tasklets.
     pub fn new(settings: Settings, memory: Option<usize>, end: End) -> Runtime {
         Runtime {
             current: Cell::new(ptr::null_mut()),
@@ -244,7 +246,7 @@ impl Runtime {
         }
     }
 
-    /// The thread has ended, and there is nothing else to say of it.
+    /// The thread has ended: no other hook matters any more.
     pub fn end_hooks(&self) {
         self.hooks.store(HOOK_ENDED, Ordering::Relaxed);
     }
@@ -265,7 +267,7 @@ impl Runtime {
         before & hook != 0
     }
 
-    /// Where the stand-in for a C++ runtime's globals lies, which says this.
+    /// Writes the stand-in for a C++ runtime's globals, and returns its address.
     pub fn stand_in(&self, globals: EhGlobals) -> *mut EhGlobals {
         // SAFETY: a cell of our own.
         unsafe { *self.no_eh.get() = globals };
@@ -282,11 +284,11 @@ impl Runtime {
         self.trap.get()
     }
 
-    /// Calls `callback`, in which nobody may switch.
+    /// Calls `callback`, in which switching fails.
     pub fn locked<R>(&self, callback: impl FnOnce() -> R) -> R {
         self.locked.set(self.locked.get() + 1);
         self.set_hook(HOOK_LOCKED, true);
-        // What is left to do is the matter of who arrives, not of operations in there.
+        // What is left to do is for the tasklet that arrives, not for operations in the callback.
         let after = self.after.replace(0);
         let result = callback();
         self.later(after);
@@ -295,14 +297,14 @@ impl Runtime {
         result
     }
 
-    /// Leaves something to do for whoever arrives next: a bit of [`after`].
+    /// Leaves something to do for the tasklet that arrives next: a bit of [`after`].
     #[inline(always)]
     pub fn later(&self, what: u32) {
         // SAFETY: a cell of our own. All of the word is stored, as in `Task::set`.
         unsafe { ptr::write_volatile(self.after.as_ptr(), self.after.get() | what) };
     }
 
-    /// Keeps a value that nobody will get until a tasklet can drop it.
+    /// Keeps a value that no tasklet will get until one can drop it.
     pub fn lose(&self, value: Slot) {
         if !value.is_empty() {
             self.lost.borrow_mut().push(value);
@@ -338,7 +340,7 @@ impl Runtime {
         self.queue.turn_to(task);
     }
 
-    /// Whom to wake when nobody can run: the innermost `run`, else main.
+    /// The tasklet to wake when none can run: that of the innermost `run`, else main.
     pub fn wakeup(&self) -> *mut Task {
         match self.watchdogs.borrow().last() {
             Some(&task) => task,
@@ -374,8 +376,8 @@ impl Runtime {
             let low = memory.next_multiple_of(STACK_ALIGN);
             let windows = (0..settings.windows).map(|i| {
                 let bottom = low + i * settings.window_size;
-                // SAFETY: the host's promise (`apply_in`), which checked that
-                // all of them fit.
+                // SAFETY: the caller of `Settings::apply_in` lends this memory for as long as the
+                // runtime lives; `apply_in` has checked that all windows fit.
                 unsafe { Window::lent(bottom, bottom + settings.window_size, flag::of_member) }
             });
             return Ok(self.windows.get_or_init(|| windows.collect()));
@@ -443,7 +445,7 @@ impl Runtime {
         if self.slab.is_full() {
             self.grow()?;
         }
-        // SAFETY: it has grown if it was full.
+        // SAFETY: the slab is not full: it has grown if it was.
         Ok(unsafe { self.slab.take(flags) })
     }
 
@@ -462,10 +464,10 @@ impl Runtime {
     /// Gives a control block back. What it owned has been moved out.
     ///
     /// # Safety
-    /// Nobody refers to `task`, which is of this runtime.
+    /// `task` is of this runtime, and there is no reference to it any more.
     #[inline]
     pub unsafe fn free_task(&self, task: *mut Task) {
-        // SAFETY: nobody else refers to it.
+        // SAFETY: `task` is a cell of this slab, and there is no other reference to it.
         unsafe { self.slab.give(task) };
         self.free_if_unused();
     }
@@ -529,7 +531,8 @@ impl Runtime {
     }
 
     unsafe fn free(runtime: *mut Runtime) {
-        // SAFETY: allocated in `create`; the caller's promise.
+        // SAFETY: it was allocated as a box when it was made; the caller says that nothing refers
+        // to it any more.
         unsafe {
             table::remove(runtime);
             let runtime = Box::from_raw(runtime);
@@ -552,7 +555,7 @@ impl Runtime {
         self.end.get()
     }
 
-    /// The thread has come so far; answers how far it was.
+    /// Notes how far the end of the thread has come; returns the step before.
     pub fn set_end(&self, end: End) -> End {
         self.end.replace(end)
     }
@@ -569,7 +572,7 @@ impl Runtime {
         self.current.set(main);
     }
 
-    /// Who stands for the thread when it is past its end.
+    /// The task that stands for the thread when it is past its end.
     pub fn nobody(&self) -> *mut Task {
         self.nobody.get()
     }

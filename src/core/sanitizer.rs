@@ -2,18 +2,18 @@
 //! are told which one is in use.
 //!
 //! ```text
-//!   commit / leave          the switch              the resumed tasklet
+//!   commit, leave_for_good  the switch              the resumed tasklet
 //!   leaving(): "I go     -> asm/*.S, no code     -> arrived(): "I am there"
 //!   to that stack"          of a compiler           (ASan; TSan knows already)
 //! ```
 //!
 //! ASan may see code run on the old stack after `leaving`. TSan may not: it keeps
-//! a stack of its own of the functions entered, and whoever is entered on one
+//! a stack of its own of the functions entered, and a function that is entered on one stack
 //! must be left on the same. So its switch is a call out of assembly, after the
 //! operation has returned.
 //!
 //! Neither can follow a stack whose bytes come and go, so with these features
-//! `Builder::sliced` gives an own stack. Without them, nothing of this remains.
+//! `Builder::sliced` gives an own stack. Without them, all functions here are empty.
 
 pub use hooks::*;
 
@@ -29,10 +29,10 @@ mod hooks {
     /// Calls the port's `transfer`.
     ///
     /// # Safety
-    /// As the port's.
+    /// As the port's `transfer`.
     #[inline(always)]
     pub unsafe fn transfer(op: TransferOp, arg: *mut ()) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the conditions of the port's `transfer`.
         unsafe { arch::transfer(op, arg) };
     }
 
@@ -114,7 +114,7 @@ mod hooks {
     }
 
     unsafe fn bounds(task: *mut Task) -> Bounds {
-        // SAFETY: a live task.
+        // SAFETY: `task` is live.
         unsafe {
             let known = (*task).extra().fiber.bounds;
             match &(*task).own {
@@ -127,7 +127,7 @@ mod hooks {
         }
     }
 
-    /// `prev` is about to leave, for good if it has ended; the switch is sure.
+    /// `prev` is about to leave, `for_good` if it has ended; the switch is sure to happen.
     ///
     /// Inlined: after TSan's switch no function that was entered before may be left.
     ///
@@ -135,7 +135,7 @@ mod hooks {
     /// Both are live; `prev` is running.
     #[inline(always)]
     pub unsafe fn leaving(runtime: &Runtime, prev: *mut Task, next: *mut Task, for_good: bool) {
-        // SAFETY: the caller's promise.
+        // SAFETY: both are live tasks, whose `Extra` no one else borrows; `prev` is running.
         unsafe {
             #[cfg(feature = "tsan")]
             {
@@ -156,15 +156,16 @@ mod hooks {
         }
     }
 
-    /// Last in the first function of a tasklet that has ended: what it returns.
+    /// The last call in the first function of a tasklet that has ended, which returns the result.
     ///
     /// # Safety
     /// `to` is what an `op` might return; inlined into that function, of which
     /// nothing is needed any more.
     #[inline(always)]
     pub unsafe fn left_for_good(runtime: &Runtime, to: usize) -> usize {
-        // SAFETY: the caller's promise. The function does not return: with the switch
-        // its fake frames are freed, and TSan's switch comes after it.
+        // SAFETY: `to` is what an `op` might return, and nothing of the calling function is needed
+        // any more. It does not return: with the switch its fake frames are freed, and TSan's
+        // switch comes after it.
         unsafe {
             let Bounds { bottom, size } = bounds(runtime.current());
             tool::__sanitizer_start_switch_fiber(ptr::null_mut(), bottom, size);
@@ -208,7 +209,7 @@ mod hooks {
     /// # Safety
     /// `task` is live and not running.
     pub unsafe fn gone(task: *mut Task) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `task` is live and not running, so its fiber is not in use.
         unsafe {
             if let Some(extra) = (*task).extra.as_mut() {
                 #[cfg(feature = "tsan")]
@@ -220,13 +221,13 @@ mod hooks {
         }
     }
 
-    /// Calls the port's `transfer`, and says when it has come back elsewhere.
+    /// Calls the port's `transfer`, and tells the tools when the tasklet is back.
     ///
     /// # Safety
-    /// As the port's.
+    /// As the port's `transfer`.
     #[inline(always)]
     pub unsafe fn transfer(op: TransferOp, arg: *mut ()) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps the conditions of the port's `transfer`; `call` outlives it.
         unsafe {
             #[cfg(feature = "tsan")]
             {
@@ -240,7 +241,7 @@ mod hooks {
         }
     }
 
-    /// An operation, and then, if it has left somebody to announce, TSan's switch.
+    /// An operation, and then, if it has named a tasklet to announce, TSan's switch.
     #[cfg(feature = "tsan")]
     mod announce {
         use crate::machine::arch::TransferOp;
@@ -266,8 +267,8 @@ mod hooks {
             "push rbx",
             ".cfi_adjust_cfa_offset 8",
             ".cfi_rel_offset rbx, 0",
-            // `next`: the frame of the caller may be out of reach for nobody
-            // here, but its registers are ours to keep.
+            // `next`: this code does not use the frame of the caller, but has to keep its
+            // registers.
             "mov rbx, [rdi + 16]",
             "mov rax, [rdi]",
             "mov rdi, [rdi + 8]",
@@ -307,7 +308,7 @@ mod hooks {
         /// # Safety
         /// `me` is running.
         pub unsafe fn enter(me: *mut Task, bottom: usize, top: usize) -> Segment {
-            // SAFETY: the caller's promise.
+            // SAFETY: `me` is running, so it is live.
             let fiber = unsafe { &mut (*me).extra().fiber };
             let mut segment = Segment {
                 fake: ptr::null_mut(),
@@ -318,7 +319,7 @@ mod hooks {
                 bottom: bottom as *const (),
                 size: top - bottom,
             };
-            // SAFETY: what follows is the call.
+            // SAFETY: the call on the segment follows.
             unsafe {
                 tool::__sanitizer_start_switch_fiber(
                     &mut segment.fake,
@@ -329,7 +330,7 @@ mod hooks {
             segment
         }
 
-        /// First on the segment.
+        /// The first call on the segment.
         ///
         /// # Safety
         /// After `enter`.
@@ -344,10 +345,10 @@ mod hooks {
             }
         }
 
-        /// Last on the segment.
+        /// The last call on the segment.
         ///
         /// # Safety
-        /// What follows is the return.
+        /// The return from the segment follows.
         pub unsafe fn leave(&mut self) {
             // SAFETY: null frees the segment's fake frames.
             unsafe {
@@ -359,7 +360,7 @@ mod hooks {
             }
         }
 
-        /// Back.
+        /// The tasklet is back from the segment.
         ///
         /// # Safety
         /// After `leave`; `me` is running.

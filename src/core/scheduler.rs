@@ -1,4 +1,4 @@
-//! The scheduler: who runs next. Stackless' rules, to the event.
+//! The scheduler: which tasklet runs next. The rules are those of Stackless, event by event.
 //!
 //! Each public operation checks its own conditions, then enters
 //! `transfer::enter` with an *op* that plans, changes the queues and commits.
@@ -18,7 +18,8 @@ use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
-    arrive, arrive_turn, arrive_unit, clear, commit, enter, go_away, plain, plan, plan_away, swap,
+    arrive, arrive_turn, arrive_unit, commit, enter, go_away, plain, plan, plan_away, swap,
+    way_is_clear,
 };
 use crate::core::value::{Slot, Value};
 use crate::error::{Error, Result, StateError, WaitError};
@@ -30,7 +31,8 @@ pub fn may_switch(runtime: &Runtime) -> bool {
     (runtime.hooks() & HOOK_REFUSE == 0 && !unwinding(runtime)) || look_again(runtime)
 }
 
-/// There is a reason against it. Is it only that the list of C++ runtimes has changed?
+/// Something forbids to switch. If it is only that the list of C++ runtimes has changed, reads
+/// the list and asks again.
 #[cold]
 #[inline(never)]
 fn look_again(runtime: &Runtime) -> bool {
@@ -63,11 +65,11 @@ pub unsafe fn prepare(
     if runtime.hooks() & (HOOK_REFUSE | HOOK_THROWN) != 0 || unwinding(runtime) {
         hindered(runtime, prev)?;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: both are live tasks of the runtime, and `prev` is running.
     unsafe { plan(runtime, prev, sp, next) }
 }
 
-/// Why `prev` shall not switch, if so: it may not, or something was thrown at it.
+/// An error if `prev` shall not switch: it may not, or something was thrown at it.
 #[cold]
 #[inline(never)]
 fn hindered(runtime: &Runtime, prev: *mut Task) -> Result<()> {
@@ -88,14 +90,15 @@ pub fn refused(runtime: &Runtime) -> Error {
     }
 }
 
-/// Leaves an op without a switch: the caller will find the error.
+/// For an op that ends without a switch: keeps the error for the caller of the op.
 #[cold]
 pub fn fail(runtime: &Runtime, error: Error, what: u32) {
     keep_for_arrival(runtime, Some(error));
     runtime.later(what);
 }
 
-/// Nobody has taken an earlier one, as a rule; it is not dropped here, where no user code may run.
+/// Keeps the error for the tasklet that arrives. An earlier error that was not taken (a rare
+/// case) is not dropped here, where no user code may run.
 pub fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
     if let Some(before) = runtime.error.replace(error) {
         runtime.lose(Slot::bomb(before));
@@ -109,7 +112,7 @@ pub fn keep_for_arrival(runtime: &Runtime, error: Option<Error>) {
 #[inline(always)]
 pub unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
     let mut next = next;
-    // SAFETY: the caller's promise.
+    // SAFETY: both are live tasks, `prepare` succeeded for them, and nothing was switched since.
     unsafe {
         if runtime.hooks() & HOOK_SWITCH != 0 {
             next = observed(runtime, prev, sp, next, false);
@@ -118,8 +121,8 @@ pub unsafe fn go(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task)
     }
 }
 
-/// What some want to be done on every switch: budgets, statistics, the callback.
-/// Returns who really runs next.
+/// What else a switch has to do: budgets, statistics, the callback. Returns the tasklet that
+/// really runs next.
 ///
 /// # Safety
 /// As [`go`]; `ending`: `prev` has ended, and `sp` means nothing.
@@ -133,10 +136,10 @@ pub unsafe fn observed(
     ending: bool,
 ) -> *mut Task {
     let hooks = runtime.hooks();
-    note(runtime, hooks);
-    // Clocks and callbacks are a user's: they cannot take who is next out of the queue.
+    note_for_arrival(runtime, hooks);
+    // Clocks and callbacks are user code: they cannot take the next tasklet out of the queue.
     let before = runtime.next.replace(next);
-    // SAFETY: the caller's promise.
+    // SAFETY: `prev` and `next` are live tasks of the runtime; `prev` is running or has ended.
     unsafe {
         if hooks & HOOK_BUDGET != 0 {
             next = run::divert(runtime, prev, sp, next, ending);
@@ -146,16 +149,16 @@ pub unsafe fn observed(
             measure::switched(runtime, prev, next, ending);
         }
         if hooks & HOOK_SCHEDULE != 0 {
-            notify(runtime, prev, next);
+            call_schedule_callback(runtime, prev, next);
         }
     }
     runtime.next.set(before);
     next
 }
 
-/// What other threads want: the matter of whoever arrives, since here no user code
-/// may run, and nothing may wait.
-fn note(runtime: &Runtime, hooks: u32) {
+/// Leaves what other threads want to the tasklet that arrives, since here no user code may run,
+/// and nothing may wait.
+fn note_for_arrival(runtime: &Runtime, hooks: u32) {
     if hooks & HOOK_INBOX != 0 {
         runtime.later(after::INBOX);
     }
@@ -167,11 +170,11 @@ fn note(runtime: &Runtime, hooks: u32) {
 /// Calls the schedule callback. It cannot switch, and it cannot take `next` out
 /// of the queue.
 #[cold]
-fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
+fn call_schedule_callback(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     let Some(callback) = runtime.on_schedule.borrow().clone() else {
         return;
     };
-    // SAFETY: both are live for the duration: the caller holds references.
+    // SAFETY: both stay live during the call: the caller holds references.
     let (prev, next) = unsafe { (Tasklet::from_ref(prev), Tasklet::from_ref(next)) };
     call_locked(runtime, "schedule", || {
         let callback = callback;
@@ -180,16 +183,17 @@ fn notify(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     drop((prev, next));
 }
 
-/// Calls a callback, in which nobody may switch. Nor may what comes of it: a panic goes to
-/// the log, and loggers, payloads and the callback's end are a user's code as well.
+/// Calls a callback, in which switching fails. This holds for what comes after it as well: a
+/// panic goes to the log, and loggers, panic payloads and the callback's destructor are user code.
 pub fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
     runtime.locked(|| contain_as(format_args!("the {which} callback"), callback));
 }
 
-/// Who runs when `prev` leaves the queue and nobody else is in it.
+/// The tasklet that runs when `prev` leaves the queue and no other one is in it: the one to wake
+/// then, unless it is blocked.
 ///
 /// `blocks`: `prev` goes to a channel (else it floats, and may be woken itself).
-/// A deadlock takes the value that the woken one was waiting to hand over.
+/// A deadlock takes the value that the tasklet to wake was waiting to hand over.
 ///
 /// # Safety
 /// `prev` is running and alone in the queue.
@@ -206,8 +210,8 @@ pub unsafe fn when_empty(runtime: &Runtime, prev: *mut Task, blocks: bool) -> Re
         if floating {
             return Ok(wakeup);
         }
-        // What Stackless does as well: the slot of the one who should have
-        // been woken is emptied.
+        // Stackless does the same: the slot of the tasklet that should have been woken is
+        // emptied.
         if wakeup != prev {
             runtime.lose((*wakeup).slot.take());
         }
@@ -215,9 +219,10 @@ pub unsafe fn when_empty(runtime: &Runtime, prev: *mut Task, blocks: bool) -> Re
     }
 }
 
-/// The running tasklet `me` leaves the run queue to block, and the next one runs: what an op does
-/// for it. `join` puts `me` where it waits, and the queue's reference goes with it. When it cannot
-/// block nothing has changed, and `failed` (bits of [`after`]) says how the caller will find out.
+/// The part of an op with which the running tasklet `me` leaves the run queue to block, and the
+/// next one runs. `join` puts `me` where it waits, and the queue's reference goes with it. When it
+/// cannot block nothing has changed, and `failed` (bits of [`after`]) says how the caller will
+/// find out.
 ///
 /// # Safety
 /// As [`prepare`] and [`go`]; `join` runs no user code.
@@ -229,7 +234,7 @@ pub unsafe fn block(
     failed: u32,
     join: impl FnOnce(),
 ) -> usize {
-    // SAFETY: `me` is running, and whoever is next is a live task.
+    // SAFETY: `me` is running; the next one in the queue, and the one to wake, are live tasks.
     unsafe {
         let mut next = (*me).next;
         let alone = next == me;
@@ -297,7 +302,7 @@ pub unsafe fn make_runnable(runtime: &Runtime, task: *mut Task) {
 /// # Safety
 /// The caller owns the reference; a switch follows.
 unsafe fn release_after(runtime: &Runtime, task: *mut Task) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller owns a reference to `task`, so it is live.
     unsafe {
         if (*task).refs > 1 {
             (*task).refs -= 1;
@@ -318,7 +323,7 @@ pub fn may_insert(task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Arguments of `op_schedule`; on the caller's stack, which nobody else reads.
+/// Arguments of `op_schedule`. They lie on the caller's stack, and only this op reads them.
 struct ScheduleArgs {
     value: Slot,
     remove: bool,
@@ -352,7 +357,7 @@ unsafe extern "C" fn op_schedule(args: *mut (), sp: usize) -> usize {
         let value = args.value.take();
         core::mem::forget(core::mem::replace(&mut args.value, (*me).slot.put(value)));
         if next == me {
-            return alone(runtime, me, sp);
+            return schedule_alone(runtime, me, sp);
         }
         if args.remove {
             runtime.queue.remove(me);
@@ -377,7 +382,7 @@ pub fn reschedule(value: Slot, remove: bool) -> Result<Slot, WaitError> {
         return returned(value, Err(ended));
     }
     let mut args = ScheduleArgs { value, remove };
-    // SAFETY: `args` outlives the call and is read by our own op only.
+    // SAFETY: `args` outlives the call and is read by `op_schedule` only; `me` is running.
     unsafe {
         enter(op_schedule, (&raw mut args).cast());
         let result = arrive(runtime, me);
@@ -397,12 +402,13 @@ pub fn schedule() -> Result<()> {
     schedule_or()
 }
 
-/// As [`schedule`]; the error can tell what was thrown.
+/// As [`schedule`]; the error can tell whether it was thrown.
 #[inline(always)]
 pub fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    // SAFETY: our own op; `me` is running.
+    // SAFETY: `op_yield` gets the runtime that it expects; `me` is running, and its neighbour in
+    // the queue is a live task.
     unsafe {
         if !(*me).slot.is_empty() {
             return schedule_slow();
@@ -417,12 +423,13 @@ pub fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
     }
 }
 
-/// As [`schedule`], and says whether it could not switch, or something was thrown.
+/// As [`schedule`]; the error says whether it could not switch, or something was thrown.
 pub fn give_way() -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
     thrown::raise(me).map_err(WaitError::Thrown)?;
-    // SAFETY: as `schedule`. What somebody put into the slot by hand is dropped on arrival.
+    // SAFETY: `op_yield` gets the runtime that it expects; `me` is running, and its neighbour in
+    // the queue is a live task. A value that was put into the slot by hand is dropped on arrival.
     unsafe {
         let next = (*me).next;
         if next != me && plain(runtime, me, next) {
@@ -442,13 +449,14 @@ fn schedule_slow<E: From<WaitError>>() -> Result<(), E> {
 
 /// [`op_schedule`] for the common case: nothing in the slot, nothing to leave.
 unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
-    // SAFETY: `runtime` is the argument that `schedule` passes.
+    // SAFETY: `schedule_or` and `give_way` pass the thread's runtime; the running tasklet and its
+    // neighbour in the queue are live tasks.
     unsafe {
         let runtime = &*(runtime as *const Runtime);
         let me = runtime.current();
         let next = (*me).next;
         if next == me {
-            return alone(runtime, me, sp);
+            return schedule_alone(runtime, me, sp);
         }
         if let Err(error) = prepare(runtime, me, sp, next) {
             fail(runtime, error, after::FAILED);
@@ -458,30 +466,30 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
     }
 }
 
-/// `schedule` with nobody else in the queue: nothing happens, unless a budget is
+/// `schedule` with no other tasklet in the queue: nothing happens, unless a budget is
 /// used up or other threads want something.
 #[inline(always)]
-unsafe fn alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+unsafe fn schedule_alone(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
     if runtime.hooks() & (HOOK_BUDGET | HOOK_INBOX | HOOK_LOCK | HOOK_THROWN) == 0 {
         return sp;
     }
-    // SAFETY: as the ops that call this.
-    unsafe { alone_observed(runtime, me, sp) }
+    // SAFETY: an op calls this: `me` is the running tasklet, with its registers saved at `sp`.
+    unsafe { schedule_alone_observed(runtime, me, sp) }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
+unsafe fn schedule_alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
     if let Err(error) = thrown::raise(me) {
         fail(runtime, error, after::FAILED | after::RAISED);
         return sp;
     }
-    note(runtime, runtime.hooks());
+    note_for_arrival(runtime, runtime.hooks());
     if runtime.hooks() & HOOK_BUDGET == 0 || !may_switch(runtime) {
         return sp;
     }
-    // SAFETY: the caller's promise; whom `divert_alone` names is queued, and the
-    // memory for the switch has been taken.
+    // SAFETY: `me` is the running tasklet; the tasklet that `divert_alone` names is queued, and
+    // the memory for the switch has been taken.
     unsafe {
         if (*me).is(flag::QUEUED) && (*me).next == me {
             let next = run::divert_alone(runtime, me, sp);
@@ -493,7 +501,7 @@ unsafe fn alone_observed(runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
     sp
 }
 
-/// As [`schedule`]; returns `value`, or what somebody put into the tasklet's
+/// As [`schedule`]; returns `value`, or what was put into the tasklet's
 /// transfer slot meanwhile ([`Tasklet::set_tempval`]).
 ///
 /// # Errors
@@ -502,8 +510,8 @@ pub fn schedule_with(value: Value) -> Result<Value> {
     Ok(Value(reschedule(value.0, false)?))
 }
 
-/// As [`schedule`], but leaves the queue: the tasklet is paused until somebody
-/// inserts or runs it.
+/// As [`schedule`], but leaves the queue: the tasklet is paused until it is
+/// inserted or run.
 ///
 /// # Errors
 /// As [`schedule`].
@@ -520,8 +528,8 @@ pub fn schedule_remove_with(value: Value) -> Result<Value> {
 }
 
 unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
-    // SAFETY: `task` is what `run_tasklet` passes, and the handle there keeps
-    // it; no user code runs between `prepare` and `go`.
+    // SAFETY: `run_tasklet` passes a task, which its handle keeps live; no user code runs between
+    // `prepare` and `go`.
     unsafe {
         let task = task.cast::<Task>();
         let runtime = Runtime::of(task);
@@ -542,8 +550,8 @@ unsafe extern "C" fn op_run_tasklet<const REMOVE: bool>(task: *mut (), sp: usize
     }
 }
 
-/// The change of the queue, when the way is [`clear`] and the caller is not released
-/// by leaving the queue.
+/// The change of the queue, when the [way is clear](way_is_clear) and leaving the queue does not
+/// release the caller.
 #[inline(always)]
 unsafe fn take_turn<const REMOVE: bool>(
     runtime: &Runtime,
@@ -575,7 +583,8 @@ unsafe fn take_turn<const REMOVE: bool>(
 
 /// [`op_run_tasklet`] where the way is clear and only the bytes of `task` are away.
 unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -> usize {
-    // SAFETY: as `op_run_tasklet`.
+    // SAFETY: `run_tasklet` passes a live task that is away, which its handle keeps; the way is
+    // clear, and no user code runs here.
     unsafe {
         let next = task.cast::<Task>();
         let runtime = Runtime::of(next);
@@ -588,7 +597,7 @@ unsafe extern "C" fn op_bring_in<const REMOVE: bool>(task: *mut (), sp: usize) -
     }
 }
 
-/// What running `task` comes to when it cannot run, or runs already.
+/// The result of running `task` when it cannot run, or runs already.
 #[cold]
 #[inline(never)]
 unsafe fn run_not<E: From<WaitError>>(me: *mut Task, task: *mut Task) -> Result<(), E> {
@@ -612,7 +621,7 @@ pub fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(target: &Tasklet) -> 
             return run_not(me, task);
         }
         let how = flags & (flag::ALIVE | flag::BLOCKED | flag::SPECIAL | flag::AWAY);
-        let free = || clear(runtime) && !(REMOVE && (*me).refs == 1);
+        let free = || way_is_clear(runtime) && !(REMOVE && (*me).refs == 1);
         if how == flag::ALIVE && free() && !Task::is_low(me) {
             take_turn::<REMOVE>(runtime, me, task, flags);
             swap(runtime, me, task);

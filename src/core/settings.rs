@@ -21,8 +21,8 @@ pub struct Settings {
     /// Bytes of a window. A sliced tasklet cannot use more stack, except by
     /// spilling.
     pub window_size: usize,
-    /// Bytes of stack in use above which [`spill`](crate::spill) puts frames
-    /// away; 0: always.
+    /// Bytes of stack in use above which [`spill`](crate::spill) moves frames to the heap;
+    /// 0: always.
     pub watermark: usize,
     /// Bytes of the stack of a tasklet that owns one, unless it asks for more.
     pub stack_size: usize,
@@ -30,8 +30,8 @@ pub struct Settings {
     pub stack_pool: usize,
     /// Bytes below each window and stack that fault when they are touched; a page at least. It
     /// is address space alone, no memory. A frame that is larger than this and was compiled
-    /// without stack probes can step over them; then the next switch tells, or nobody. Means
-    /// nothing without an operating system.
+    /// without stack probes can step over them; then the next switch notices it, or nothing does.
+    /// Means nothing without an operating system.
     pub guard_size: usize,
     /// Bytes of free slices that are kept.
     pub slice_cache: usize,
@@ -42,11 +42,11 @@ pub struct Settings {
     /// Report an overflow with the name of the tasklet. Installs a handler for SIGSEGV and
     /// SIGBUS; the one that was there is called as well, after the report and for all other faults.
     pub overflow_report: bool,
-    /// How long the last tasklet of the thread that can run looks for its partner on another
+    /// How long the last tasklet of the thread that can run spins for its partner on another
     /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before
-    /// the thread goes to sleep: most answers of a thread that is at work come sooner than
-    /// a sleeper can be woken. It is processor time, so after looks in vain there are fewer of
-    /// them. Zero, or one processor: never.
+    /// the thread goes to sleep: a thread that is at work mostly answers sooner than
+    /// a sleeping one can be woken. Spinning costs processor time, so it happens less often after
+    /// it was in vain. Zero, or one processor: never.
     pub spin: Duration,
 }
 
@@ -67,8 +67,8 @@ impl Settings {
         }
     }
 
-    /// The limits of a console: one window of 16 KiB and a low watermark. What
-    /// is left above it is what an exception needs to unwind on PowerPC: 12 KiB.
+    /// The limits of a console: one window of 16 KiB and a low watermark. The rest of the window,
+    /// 12 KiB, is what an exception needs to unwind on PowerPC.
     pub const fn console() -> Settings {
         Settings {
             windows: 1,
@@ -84,10 +84,10 @@ impl Settings {
         }
     }
 
-    /// Is each value one that can be?
+    /// Is each value within its limits?
     ///
     /// # Errors
-    /// The first that cannot.
+    /// The first value that is not.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         const LEAST: usize = 4 * 1024;
         const MOST: usize = isize::MAX as usize / 4096;

@@ -1,5 +1,5 @@
-//! Where the control blocks of a thread lie: chunks of cells that never move, and a list of those
-//! that are free.
+//! The memory for the control blocks of a thread: chunks of cells that never move, and a list of
+//! the free cells.
 
 use alloc::alloc::{alloc, dealloc, handle_alloc_error, Layout};
 use alloc::vec::Vec;
@@ -55,8 +55,8 @@ impl Slab {
     #[inline(always)]
     pub unsafe fn take(&self, flags: u32) -> *mut Task {
         let task = self.free.get();
-        // SAFETY: a free cell of a chunk, since there is one; its `next` links the free list, all
-        // else is as `Task::new` made it or as `give` found it.
+        // SAFETY: the slab is not full, so this is a free cell of a chunk. Its `next` links the
+        // free list, all else is as `Task::new` made it or as `give` found it.
         unsafe {
             self.free.set((*task).next);
             (*task).next = ptr::null_mut();
@@ -104,10 +104,10 @@ impl Slab {
     /// Gives a cell back. What the tasklet owned has been moved out.
     ///
     /// # Safety
-    /// Nobody refers to `task`, a cell of this slab that was taken.
+    /// `task` is a cell of this slab that was taken, and there is no reference to it any more.
     #[inline]
     pub unsafe fn give(&self, task: *mut Task) {
-        // SAFETY: the cell is the caller's alone.
+        // SAFETY: a cell of this slab that only the caller uses.
         unsafe {
             debug_assert!((*task).floating() && (*task).refs == 0 && (*task).is_blank());
             (*task).flags = flag::FREE;
@@ -144,7 +144,7 @@ impl Slab {
         cells * mem::size_of::<Task>()
     }
 
-    /// The chunks, for debuggers: the first, and how many.
+    /// The chunks, for debuggers: the address of the first, and their number.
     pub fn chunks(&self) -> (*const Chunk, usize) {
         let chunks = self.chunks.borrow();
         (chunks.as_ptr(), chunks.len())

@@ -7,7 +7,7 @@
 //! returns. So the depth of a recursion is limited by the heap, not by the
 //! window, and a window may be as small as 16 KiB.
 //!
-//! The caller's frames are *away* while the closure of [`call`] runs, so it must
+//! The caller's frames are *away* while the closure of [`call`] runs, so the closure must
 //! own what it needs (`'static`). [`grow`] is for closures that borrow: it leaves
 //! the frames where they are and runs the closure on a fresh segment.
 //!
@@ -23,6 +23,7 @@
 use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
 
+use crate::core::bugs;
 use crate::core::extra::Spilled;
 use crate::core::runtime::Runtime;
 use crate::core::sanitizer;
@@ -51,7 +52,7 @@ pub fn used() -> Option<usize> {
 /// Runs `f`, with the caller's frames in the heap if the running tasklet has
 /// used more than the watermark of its window.
 ///
-/// Tasklets with a stack of their own, and whatever runs on a segment, go on as
+/// Tasklets with a stack of their own, and code that runs on a segment, go on as
 /// with [`grow`]. `f` may switch, send, receive, and spill again, to any depth.
 /// A panic of `f` goes on in the caller. Costs a comparison below the watermark;
 /// above it two copies of the frames and an allocation for the closure.
@@ -88,8 +89,8 @@ where
 /// Runs `f` on a fresh segment if the running tasklet has little stack left.
 ///
 /// The segment is of the size of the settings' stacks and comes from the same
-/// pool. `f` may borrow from the caller, and do whatever else it likes. Works on
-/// main as well, where the system tells the bounds of the thread's stack.
+/// pool. `f` may borrow from the caller, and may do everything else as well. Works on
+/// main, too, where the system tells the bounds of the thread's stack.
 ///
 /// # Errors
 /// No memory for a segment; `f` has not run then.
@@ -112,9 +113,8 @@ enum Room {
     Segment,
 }
 
-/// Less than this left of a stack is too little: a panic at that place must find
-/// the room to unwind. On PowerPC the unwinder alone takes 12 KiB, since the
-/// registers to preserve are many.
+/// The bytes of a stack that must be left: a panic at that place needs the room to unwind. On
+/// PowerPC the unwinder alone takes 12 KiB, since it has many registers to preserve.
 const RESERVE: usize = if cfg!(target_arch = "powerpc64") {
     14 * 1024
 } else {
@@ -142,8 +142,8 @@ fn room() -> Room {
     }
 }
 
-/// What a spilled call hands around; in the heap, since both ends are away in
-/// turn.
+/// What the two ends of a spilled call share. It lies in the heap, since the frames of each end
+/// are away in turn.
 struct Job<F, R> {
     f: Option<F>,
     result: Option<R>,
@@ -159,7 +159,7 @@ unsafe fn run_job<F: FnOnce() -> R, R>(job: *mut ()) {
     }
 }
 
-/// Arguments of `op_spill`; on the caller's stack, read before it goes away.
+/// Arguments of `op_spill`. They lie on the caller's stack, and are read before it goes away.
 #[derive(Clone, Copy)]
 struct SpillArgs {
     run: unsafe fn(*mut ()),
@@ -182,7 +182,8 @@ where
         job: job.cast(),
     };
     let runtime = Runtime::get();
-    // SAFETY: our own op; `job` is taken back here and nowhere else.
+    // SAFETY: `op_spill` gets the arguments that it expects; `job` is taken back here and nowhere
+    // else.
     let job = unsafe {
         enter(op_spill, (&raw mut args).cast());
         Box::from_raw(job)
@@ -198,10 +199,10 @@ where
 
 /// Moves the frames above `sp` to the heap and starts anew at the window's top.
 unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
-    // SAFETY: `args` is what `spill` passes. The image is written at the top of
+    // SAFETY: `spill` passes its arguments. The image is written at the top of
     // the window, above the frame of this function also when the watermark is 0:
-    // in between lie what the switch has saved, as large as an image, and the
-    // caller's frame, which has the arguments.
+    // in between lie the save area, as large as an image, and the
+    // caller's frame, which holds the arguments.
     unsafe {
         let args = *args.cast::<SpillArgs>();
         let runtime = Runtime::get();
@@ -216,12 +217,7 @@ unsafe extern "C" fn op_spill(args: *mut (), sp: usize) -> usize {
         }
         slice::copy(sp as *const u8, buffer.ptr(), len);
         runtime.copied.set(runtime.copied.get() + len as u64);
-        // A test's switch: the historical mistake, a spill that does not keep
-        // the value which is waiting in the slot.
-        #[cfg(hsw_bug_spill_clobber)]
-        {
-            drop((*me).slot.take());
-        }
+        bugs::clobber(me);
         let extra = (*me).extra();
         extra.spilled = Box::into_raw(Box::new(Spilled {
             before: extra.spilled,
@@ -241,9 +237,9 @@ static SPILL_ENTRY: arch::First<Task> = spill_entry;
 
 /// The first frame at the window's top.
 unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
-    // SAFETY: `body` is what `op_spill` wrote. The frames to come back may lie where
-    // this one does: the routine copies them without a stack. `spill` releases the
-    // buffer.
+    // SAFETY: `body` points to the arguments that `op_spill` wrote. The frames that come back may
+    // lie where this frame does: the port's routine copies them without a stack. `spill` releases
+    // the buffer.
     unsafe {
         let args = *body.cast::<SpillArgs>();
         (args.run)(args.job);
@@ -258,7 +254,7 @@ unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
 
 /// Releases the buffer of the frames that have just come back.
 unsafe fn came_back(runtime: &Runtime) {
-    // SAFETY: the running tasklet has spilled, and its latest frames are in place.
+    // SAFETY: the running tasklet has spilled, and its latest frames are in place again.
     unsafe {
         let me = runtime.current();
         let extra = (*me).extra();
@@ -269,7 +265,7 @@ unsafe fn came_back(runtime: &Runtime) {
     }
 }
 
-/// Runs `f` on a stack of its own; 0 bytes is the size of the settings.
+/// Runs `f` on a segment of `size` bytes; 0 stands for the size in the settings.
 #[inline(never)]
 pub(crate) fn on_segment<F, R>(f: F, size: usize) -> Result<R>
 where
@@ -281,16 +277,16 @@ where
         panic: os::Panic,
         tool: sanitizer::Segment,
     }
-    unsafe extern "C" fn enter<F: FnOnce() -> R, R>(call: *mut ()) {
-        // SAFETY: the local of `on_segment`, which waits for us.
+    unsafe extern "C" fn first_on_segment<F: FnOnce() -> R, R>(call: *mut ()) {
+        // SAFETY: `call` is the local of `on_segment`, which waits for this function.
         let call = unsafe { &mut *call.cast::<Call<F, R>>() };
-        // SAFETY: first on the segment.
+        // SAFETY: this is the first call on the segment.
         unsafe { call.tool.entered() };
-        // SAFETY: taken once.
+        // SAFETY: `f` is taken only here, once.
         let f = unsafe { ManuallyDrop::take(&mut call.f) };
         let result = &mut call.result;
         call.panic = os::catch_panic(|| *result = Some(f()));
-        // SAFETY: last on the segment.
+        // SAFETY: this is the last call on the segment.
         unsafe { call.tool.leave() };
     }
 
@@ -322,9 +318,9 @@ where
         extra.segment = segment.memory.bottom()..segment.memory.top();
         (*me).set(flag::SEGMENT);
         (*me).limit = segment.limit;
-        // Last: what a call pops is out of bounds again.
+        // The last call before the routine: the memory that a call pops is out of bounds again.
         valgrind::accessible(low, here - low);
-        hsw_asm_call_on(top, enter::<F, R>, (&raw mut call).cast());
+        hsw_asm_call_on(top, first_on_segment::<F, R>, (&raw mut call).cast());
         let extra = (*me).extra();
         (extra.low, extra.segment) = outer;
         (*me).limit = outer_limit;

@@ -1,5 +1,5 @@
-//! A table for debuggers: with it `gdb/hardswitch.py` finds the tasklets of a process that is
-//! stopped, or of a core dump. It needs no debug information, and no help from the process.
+//! A table for debuggers: with it `gdb/hardswitch.py` finds the tasklets of a stopped process
+//! or of a core dump. It needs no debug information, and no help from the process.
 //!
 //! The table is the symbol `hsw_debug`. It names the runtimes (one per thread) and the offsets of
 //! the fields that the script reads.
@@ -50,7 +50,7 @@ pub struct Table {
     spilled_sp: usize,
 }
 
-/// See the module's text.
+/// The table; see the module's comment.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
 pub static hsw_debug: Table = Table {

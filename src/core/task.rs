@@ -1,7 +1,7 @@
-//! The control block of a tasklet: what its runtime, its queue and its switches know of it.
+//! The control block of a tasklet: the data that its runtime, its queue and its switches use.
 //!
-//! A [`Task`] is 128 bytes in a slab of its runtime: queue links, the transfer slot, where its
-//! stack is. Handles, the run queue, a channel's queue and the stack of nested `run`s count
+//! A [`Task`] is 128 bytes in a slab of its runtime: queue links, the transfer slot, the place of
+//! its stack. Handles, the run queue, a channel's queue and the stack of nested `run`s count
 //! references to it.
 
 use alloc::boxed::Box;
@@ -22,7 +22,7 @@ use crate::machine::stack::window;
 pub mod flag {
     /// It has a function to run: bound or more.
     pub const BOUND: u32 = 1 << 0;
-    /// Prepared to run or running: Stackless' "has a frame".
+    /// Prepared to run, or running: what Stackless calls "has a frame".
     pub const ALIVE: u32 = 1 << 1;
     /// It has run: its stack holds live frames.
     pub const STARTED: u32 = 1 << 2;
@@ -53,8 +53,8 @@ pub mod flag {
     pub const FREE: u32 = 1 << 15;
     /// It runs, or was parked, on a segment (see `spill::grow`).
     pub const SEGMENT: u32 = 1 << 16;
-    /// No tasklet, but a stand-in in a channel's queue, which has the bits 19, 20 and 22 to 24 for
-    /// itself.
+    /// Not a tasklet, but a stand-in in a channel's queue. Stand-ins use the bits 19, 20 and 22
+    /// to 24 for their own flags.
     pub const STAND_IN: u32 = 1 << 18;
     /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
     pub const SENDABLE: u32 = 1 << 21;
@@ -63,7 +63,7 @@ pub mod flag {
     /// It lives in a window that has a canary instead of a guard.
     pub const LENT: u32 = 1 << 28;
 
-    /// What a newborn member of a window has, which is guarded or not: a window's tag.
+    /// The flags of a newborn member of a window that is `guarded` or not: the window's tag.
     pub fn of_member(guarded: bool) -> u32 {
         match guarded {
             true => AWAY,
@@ -95,7 +95,7 @@ pub struct Task {
     pub window: *const Window,
     pub buffer: Buffer,
     pub own: Option<Box<OwnStack>>,
-    /// Below this its stack pointer must not be when it switches; see
+    /// The lowest stack pointer with which it may switch; see
     /// [`stack::limit`](crate::machine::stack::limit). 0 for main, whose stack is the thread's.
     pub limit: usize,
     /// See `Runtime::of`.
@@ -130,7 +130,7 @@ impl Task {
         }
     }
 
-    /// Of a control block that is given back: is all that it owned gone?
+    /// Asked of a control block that is given back: is all that it owned gone?
     pub fn is_blank(&self) -> bool {
         self.slot.is_empty()
             && self.channel.is_null()
@@ -161,18 +161,18 @@ impl Task {
         self.write_flags(self.flags & !flags);
     }
 
-    /// The flags `old` go, `new` come: one store.
+    /// Clears the flags `old` and sets `new` with one store.
     #[inline(always)]
     pub fn exchange(&mut self, old: u32, new: u32) {
         self.write_flags(self.flags & !old | new);
     }
 
-    /// Stores all of the word. Left alone the compiler stores the one byte that
+    /// Stores the whole word. Without this the compiler stores only the byte that
     /// changes, and the next test of the word, an instant later, has to wait until
     /// that byte is in the cache: the store buffer cannot serve it.
     #[inline(always)]
     pub fn write_flags(&mut self, flags: u32) {
-        // SAFETY: a field of our own.
+        // SAFETY: a field of `self`, which is borrowed exclusively.
         unsafe { ptr::write_volatile(&mut self.flags, flags) };
     }
 
@@ -189,7 +189,7 @@ impl Task {
         self.extra.as_ref()?.name.as_deref()
     }
 
-    /// Top of the stack it runs on; 0 for main and for what has none.
+    /// Top of the stack it runs on; 0 for main and for a tasklet without a stack.
     pub fn stack_top(&self) -> usize {
         if let Some(own) = &self.own {
             own.memory.top()
@@ -201,7 +201,8 @@ impl Task {
         }
     }
 
-    /// The stack that it runs on, and what to call it; `None` for main and for what has none.
+    /// The stack that it runs on, and what to call it; `None` for main and for a tasklet without a
+    /// stack.
     pub fn stack(&self) -> Option<(Range<usize>, &'static str)> {
         match (&self.extra, &self.own) {
             (Some(extra), _) if self.is(flag::SEGMENT) => Some((extra.segment.clone(), "segment")),
@@ -212,15 +213,16 @@ impl Task {
         }
     }
 
-    /// Is its stack pointer so low that no save area fits? Exactly, for the caller's frame.
+    /// Is the stack pointer so low that no save area fits? Tests the exact stack pointer of the
+    /// caller's frame.
     #[inline(always)]
     pub unsafe fn is_low(this: *const Task) -> bool {
         // SAFETY: the caller says that it is a live task.
         unsafe { arch::below::<{ mem::offset_of!(Task, limit) }>(this.cast()) }
     }
 
-    /// Ends the process if the save area at `sp`, or whatever lies there, is no more on the
-    /// stack that the tasklet runs on: a frame has stepped over the guard, or there is none.
+    /// Ends the process if `sp`, the address of a save area or of a frame, is no more on the
+    /// stack that the tasklet runs on: a frame has stepped over the guard, or there is no guard.
     #[inline(always)]
     pub fn check_room(&self, sp: usize) {
         if sp < self.limit {
@@ -231,13 +233,13 @@ impl Task {
     #[cold]
     #[inline(never)]
     fn check_exactly(&self, sp: usize) {
-        // The limit is a save area higher.
+        // The limit is higher, by one save area.
         if sp < self.limit - arch::SAVE_AREA {
             self.overflowed();
         }
     }
 
-    /// Memory is damaged: stop.
+    /// Ends the process: memory is damaged.
     #[cold]
     pub fn overflowed(&self) -> ! {
         os::fatal(format_args!("{}", Overflow(self, "")))
@@ -252,7 +254,7 @@ impl Task {
     }
 }
 
-/// The words for a stack overflow of a tasklet, and more of them.
+/// The message for a stack overflow of a tasklet, and a text to add to it.
 pub struct Overflow<'a>(pub(crate) &'a Task, pub(crate) &'a str);
 
 impl fmt::Display for Overflow<'_> {

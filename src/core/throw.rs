@@ -18,13 +18,15 @@ struct ThrowArgs {
 }
 
 unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
-    // SAFETY: as `op_run_tasklet`.
+    // SAFETY: `throw_in_place` passes its arguments, and its handle keeps the task live; no user
+    // code runs between `plan` and `go`.
     unsafe {
         let args = &mut *args.cast::<ThrowArgs>();
         let runtime = Runtime::get();
         let me = runtime.current();
         let task = args.task;
-        // What was thrown at the caller is told when it is back: this one is not to be lost.
+        // Only `plan`, not `prepare`: an error that was thrown at the caller is told when the
+        // caller is back, so that `bomb` is not lost.
         let prepared = match may_switch(runtime) {
             true => plan(runtime, me, sp, task),
             false => Err(refused(runtime)),
@@ -33,7 +35,7 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
             fail(runtime, error, after::FAILED);
             return sp;
         }
-        // What was on its way is the caller's to drop, when it is back.
+        // The caller drops what was in the slot, when it is back.
         let bomb = args.bomb.take();
         core::mem::forget(core::mem::replace(&mut args.bomb, (*task).slot.put(bomb)));
         make_runnable(runtime, task);
@@ -44,10 +46,10 @@ unsafe extern "C" fn op_throw(args: *mut (), sp: usize) -> usize {
     }
 }
 
-/// The running tasklet was killed, and has not ended: its next wait tells it again.
+/// The running tasklet was killed, and has not ended: its next wait fails with `Exit` again.
 pub fn exit_again(runtime: &Runtime) {
     let me = runtime.current();
-    // SAFETY: the running tasklet.
+    // SAFETY: `me` is the running tasklet, so it is live.
     unsafe { thrown::keep(runtime, me, thrown::level_of(me), Error::Exit) };
 }
 
@@ -57,7 +59,8 @@ pub fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitEr
     // SAFETY: the handle keeps the task.
     let hosts = unsafe { (*task).is(flag::HOST) };
     if hosts && target.is_alive() && !target.has_no_thread() {
-        // SAFETY: as above. Not at its guests: neither at one that blocks nor at the caller.
+        // Level 0: it is thrown neither at a guest that blocks nor at the caller.
+        // SAFETY: the handle keeps the task live.
         unsafe { thrown::keep(runtime, task, 0, error) };
         return Ok(());
     }
@@ -70,7 +73,8 @@ pub fn throw(target: &Tasklet, error: Error, pending: bool) -> Result<(), WaitEr
     }
 }
 
-/// Is there nobody left to throw `error` at? Then what comes of it.
+/// The result of throwing `error` at a tasklet that is not alive or has no thread; `None` if it
+/// can still be thrown.
 fn too_late(target: &Tasklet, error: &Error) -> Option<Result<(), WaitError>> {
     let state = if target.has_no_thread() {
         StateError::NoThread
@@ -101,9 +105,10 @@ pub fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
     Ok(())
 }
 
-/// Throws `error` at code of `target` that runs at `level`, at its turn: ends its wait. Whose
-/// wait is over already, and who has perhaps what it was for, is told by the next one. (Not so
-/// [`Tasklet::throw_pending`], which is Stackless' and takes its place.)
+/// Throws `error` at code of `target` that runs at `level`, at its turn: ends its wait. A tasklet
+/// whose wait is over already, and which may have got what it waited for, is told by its next
+/// wait. (Unlike [`Tasklet::throw_pending`], which does as Stackless: there the error replaces the
+/// result of the wait.)
 ///
 /// # Errors
 /// As [`Tasklet::throw_pending`].

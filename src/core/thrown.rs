@@ -1,13 +1,13 @@
-//! What is thrown at a tasklet that cannot be told at once: a place of its own.
+//! The errors that are thrown at a tasklet which cannot be told at once.
 //!
 //! The transfer slot carries values in flight. An error that is thrown at the *running*
-//! tasklet, by a letter of another thread, a time that is up or an event, must not go there:
-//! whoever uses the slot next would meet it. It waits here, and is told once, by the
-//! tasklet's next wait at the latest, whatever that is for. A wait that is over already, with
-//! what it was for, is over: then the next one tells.
+//! tasklet, by a message of another thread, a timeout or an event, must not go there: the next
+//! operation that uses the slot would find it. It waits here, and is told once, by the
+//! tasklet's next wait at the latest, whatever that wait is for. A wait that has already got its
+//! result keeps it: then the wait after it tells the error.
 //!
-//! **Guests.** Who drives the loop runs events, timers and letters on its own stack, in its
-//! own name. They are its *guests*: not its code, and what is thrown at the tasklet is not
+//! **Guests.** A tasklet that pumps runs events, timers and messages on its own stack. They are
+//! its *guests*: not its code, and what is thrown at the tasklet is not
 //! thrown at them. While it has guests, errors for the tasklet wait here even where a guest
 //! blocks and the tasklet is not running. Guests nest; each error is for one level of them,
 //! where 0 is the tasklet itself, and only code of that level is told.
@@ -24,12 +24,12 @@ use crate::core::task::{flag, Task};
 use crate::core::value::Slot;
 use crate::error::{Error, Result, WaitError};
 
-/// The level of what runs on its stack now.
+/// The level of the code that runs on its stack now.
 ///
 /// # Safety
 /// A live task.
 pub unsafe fn level_of(task: *mut Task) -> u32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: `task` is live.
     unsafe {
         match &(*task).extra {
             Some(extra) if (*task).is(flag::HOST) => extra.pending.guests,
@@ -38,13 +38,14 @@ pub unsafe fn level_of(task: *mut Task) -> u32 {
     }
 }
 
-/// Keeps `error` until code of `task` at `level` waits. One kill is as good as two.
+/// Keeps `error` until code of `task` at `level` waits. A second kill for the same level is not
+/// kept.
 ///
 /// # Safety
 /// A live task.
 #[cold]
 pub unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error: Error) {
-    // SAFETY: the caller's promise. No user code runs: what is not kept is an `Exit`.
+    // SAFETY: `task` is live. No user code runs: an error that is not kept is an `Exit`.
     unsafe {
         let errors = &mut (*task).extra().pending.errors;
         let killed = |other: &(u32, Error)| other.0 == level && other.1.is_exit();
@@ -57,21 +58,21 @@ pub unsafe fn keep(runtime: &Runtime, task: *mut Task, level: u32, error: Error)
     runtime.set_hook(HOOK_THROWN, true);
 }
 
-/// Raises what was thrown at the code of the running tasklet that asks.
+/// Raises an error that was thrown at the calling code of the running tasklet.
 #[inline(always)]
 pub fn raise(me: *mut Task) -> Result<()> {
-    // SAFETY: the running tasklet; a runtime outlives its tasks.
+    // SAFETY: `me` is the running tasklet; a runtime outlives its tasks.
     let runtime = unsafe { Runtime::of(me) };
     if runtime.hooks() & HOOK_THROWN == 0 {
         return Ok(());
     }
-    // SAFETY: as above.
+    // SAFETY: `me` is the running tasklet, so it is live.
     unsafe { take(runtime, me, |_| true).map_or(Ok(()), Err) }
 }
 
-/// Does something wait here for the code of the running tasklet that asks?
+/// Does an error wait here for the calling code of the running tasklet?
 pub fn waits(me: *mut Task) -> bool {
-    // SAFETY: as `raise`.
+    // SAFETY: `me` is the running tasklet, so it is live; a runtime outlives its tasks.
     unsafe {
         let level = level_of(me);
         Runtime::of(me).hooks() & HOOK_THROWN != 0
@@ -82,7 +83,7 @@ pub fn waits(me: *mut Task) -> bool {
     }
 }
 
-/// What is thrown when the time of a scope is up: whose it is.
+/// What is thrown when the time of a scope is up: it names the scope.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TimeUp {
     pub thread: u64,
@@ -90,8 +91,8 @@ pub struct TimeUp {
 }
 
 /// `error` was thrown at the running tasklet, and ended a wait whose partner has come all the
-/// same. If it is that the time of a scope is up, the tasklet has what came, and is told by its
-/// next wait.
+/// same. If it says that the time of a scope is up, the tasklet gets the result of the wait, and
+/// is told the error by its next wait.
 ///
 /// # Errors
 /// `error`, if it is anything else.
@@ -99,7 +100,7 @@ pub fn put_off(error: Error) -> Result<(), WaitError> {
     match &error {
         Error::Thrown(thrown) if thrown.downcast_ref::<TimeUp>().is_some() => {
             let runtime = Runtime::get();
-            // SAFETY: the running tasklet.
+            // SAFETY: `me` is the running tasklet, so it is live.
             unsafe {
                 let me = runtime.current();
                 keep(runtime, me, level_of(me), error);
@@ -110,8 +111,8 @@ pub fn put_off(error: Error) -> Result<(), WaitError> {
     }
 }
 
-/// Takes back what the code of `task` that runs now has not been told: the first that is
-/// `wanted`.
+/// Takes out the first error that is `wanted` of those that wait for the code of `task` which
+/// runs now.
 ///
 /// # Safety
 /// A live task; `wanted` runs no user code.
@@ -122,7 +123,7 @@ pub unsafe fn take(
     task: *mut Task,
     wanted: impl Fn(&Error) -> bool,
 ) -> Option<Error> {
-    // SAFETY: the caller's promise.
+    // SAFETY: `task` is live, and `wanted` runs no user code while the list is borrowed.
     let (_, error) = unsafe {
         let level = level_of(task);
         let errors = &mut (*task).extra.as_mut()?.pending.errors;
@@ -135,13 +136,14 @@ pub unsafe fn take(
     Some(error)
 }
 
-/// The tasklet has ended, and waits no more: the first of what it was not told.
+/// The tasklet has ended and waits no more: takes the errors that it was not told, and returns the
+/// first.
 ///
 /// # Safety
 /// A live task.
 #[cold]
 pub unsafe fn at_end(runtime: &Runtime, task: *mut Task) -> Option<Error> {
-    // SAFETY: the caller's promise.
+    // SAFETY: `task` is live.
     let errors = unsafe { mem::take(&mut (*task).extra.as_mut()?.pending.errors) };
     told(runtime, errors.len());
     let mut errors = errors.into_iter().map(|(_, error)| error);
@@ -158,7 +160,7 @@ fn told(runtime: &Runtime, count: usize) {
     }
 }
 
-/// Runs code that is not the running tasklet's on its stack. What is in its transfer slot is
+/// Runs code of others on the running tasklet's stack. What is in its transfer slot is
 /// put aside meanwhile.
 pub fn guest<R>(f: impl FnOnce() -> R) -> R {
     let Some(runtime) = Runtime::existing() else {
@@ -168,7 +170,7 @@ pub fn guest<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// A guest on a tasklet's stack. Gone when dropped, which may be while it unwinds.
+/// A guest on a tasklet's stack. It ends when this is dropped, which may be while it unwinds.
 struct Guest {
     task: *mut Task,
     kept: Slot,
@@ -176,7 +178,7 @@ struct Guest {
 
 impl Guest {
     fn enter(task: *mut Task) -> Guest {
-        // SAFETY: the running tasklet.
+        // SAFETY: `task` is the running tasklet, so it is live.
         unsafe {
             (*task).extra().pending.guests += 1;
             (*task).set(flag::HOST);
@@ -191,7 +193,8 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         // SAFETY: the tasklet lives as long as its frames, of which this is one. It is running
-        // again. What the guest has left in the slot is dropped before the other is there again.
+        // again. What the guest has left in the slot is dropped before the value that was put
+        // aside comes back.
         unsafe {
             let left = (*self.task).slot.take();
             if !left.is_empty() {

@@ -14,8 +14,9 @@
 //!    like: the slot they find is empty.
 
 use crate::core::above::above;
+use crate::core::bugs;
 use crate::core::contain::{contain, drop_used};
-use crate::core::ends::{bury, let_go, release, vacate};
+use crate::core::ends::{bury, release, release_left, vacate};
 use crate::core::exceptions;
 use crate::core::hooks::{after, HOOK_ANY, HOOK_FP};
 use crate::core::runtime::Runtime;
@@ -33,10 +34,11 @@ use crate::machine::valgrind;
 ///
 /// # Safety
 /// The caller is the running tasklet. `op` returns a save area of a live task, or the exchange
-/// that brings one in, and does not unwind.
+/// that brings one in, and does not unwind. `arg` is what `op` expects.
 #[inline(always)]
 pub unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
-    // SAFETY: what the caller has promised is what the port asks for.
+    // SAFETY: the caller is the running tasklet, and `op` returns a save area or an exchange and
+    // does not unwind: this is all that the port asks for.
     unsafe { sanitizer::transfer(op, arg) };
 }
 
@@ -47,8 +49,8 @@ pub unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
 /// Both are live tasks of the runtime; `prev` is running.
 #[inline(always)]
 pub unsafe fn plan(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> Result<()> {
-    // SAFETY: the caller's promise; windows live as long as the runtime, a resident is
-    // a live task.
+    // SAFETY: `prev` and `next` are live tasks; windows live as long as the runtime, and a
+    // resident is a live task.
     unsafe {
         if !(*next).is(flag::AWAY) {
             return Ok(());
@@ -72,8 +74,8 @@ pub unsafe fn plan(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Tas
 unsafe fn plan_buffer(runtime: &Runtime, resident: *mut Task, len: usize) -> Result<()> {
     // SAFETY: a live task, which has a window.
     unsafe {
-        // Of one that has left on a stack that is not its window: where that is, is no place
-        // for its bytes to come back to.
+        // So it was left while it ran on a stack that is not its window: its bytes could not
+        // come back to where they lie now.
         if len > (*(*resident).window).size() {
             (*resident).overflowed();
         }
@@ -83,14 +85,14 @@ unsafe fn plan_buffer(runtime: &Runtime, resident: *mut Task, len: usize) -> Res
     }
 }
 
-/// [`plan`] for the end of `prev`. It cannot be refused; it frees more than this
-/// takes.
+/// [`plan`] for the end of `prev`. The memory ceiling does not refuse it: the end frees more
+/// than this takes.
 ///
 /// # Safety
 /// As [`plan`].
 #[inline(always)]
 unsafe fn plan_end(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> Result<()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: both are live tasks of the runtime, and `prev` is running.
     match unsafe { plan(runtime, prev, 0, next) } {
         // SAFETY: `plan` asked for a resident's buffer, so there is one.
         Err(Error::MemoryCeiling(_)) => unsafe {
@@ -117,7 +119,7 @@ unsafe fn plan_end(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> Resul
 /// registers are saved at `sp`; called in tail position of an `op`.
 #[inline(always)]
 pub unsafe fn commit(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut Task) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: both are live tasks, for which `plan` has just succeeded.
     unsafe {
         (*prev).check_room(sp);
         (*prev).sp = sp;
@@ -135,37 +137,39 @@ pub unsafe fn commit(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut T
     }
 }
 
-/// Is switching possible, does nobody want to know of it, is no exception on its way or
+/// Is switching possible, has a switch nothing else to do, and is no exception on its way or
 /// being handled?
 #[inline(always)]
-pub fn clear(runtime: &Runtime) -> bool {
+pub fn way_is_clear(runtime: &Runtime) -> bool {
     // SAFETY: this thread's exception globals. One test for both words.
     let eh = runtime.eh.get();
     let excepted = || unsafe { (*eh).caught as usize | (*eh).uncaught as usize };
     !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
 }
 
-/// Is the way [`clear`], and [fits](fits) `next`? Then [`swap`] is the whole transfer: there is
-/// nothing to plan.
+/// Is the [way clear](way_is_clear), and does `next` [fit](fits)? Then [`swap`] is the whole
+/// transfer: there is nothing to plan.
 ///
 /// # Safety
 /// Both are live tasks of the runtime, `next` only where switching is possible;
 /// `prev` is running.
 #[inline(always)]
 pub unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool {
-    // SAFETY: the caller's promise. Inside a schedule callback `prev` is not in the
-    // queue, and `next` not a task: so what forbids to switch comes first.
-    unsafe { clear(runtime) && fits(prev, next) }
+    // SAFETY: `prev` is live, and so is `next` where switching is possible. Inside a schedule
+    // callback `prev` is not in the queue, and `next` is not a task: so `next` is looked at only
+    // if nothing forbids to switch.
+    unsafe { way_is_clear(runtime) && fits(prev, next) }
 }
 
-/// Where the way is [`clear`]: is `next` in place, and is nothing of its own to be exchanged; and
-/// is there room for the save area of `prev`, whose flags need not be asked?
+/// To be asked where the [way is clear](way_is_clear): are the bytes of `next` in place, has it
+/// nothing of its own to be exchanged, and is there room for the save area of `prev`? The flags
+/// of `prev` need not be asked.
 ///
 /// # Safety
 /// Both are live tasks of the runtime; `prev` is running.
 #[inline(always)]
 pub unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
-    // SAFETY: the caller's promise. Who runs is not away.
+    // SAFETY: both are live tasks. The running one is not away.
     unsafe { (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev) }
 }
 
@@ -176,7 +180,7 @@ pub unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
 /// `plain` said so, and nothing has happened since.
 #[inline(always)]
 pub unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
-    // SAFETY: `next` is in place; `prev` is the running tasklet.
+    // SAFETY: the bytes of `next` are in place; `prev` is the running tasklet.
     unsafe {
         runtime.set_running(next);
         (*next).switches += 1;
@@ -194,15 +198,16 @@ pub struct Away<'a> {
     to: usize,
 }
 
-/// Plans a switch to `next`, which is away, where the way is [`clear`] and neither has
-/// anything of its own to be exchanged. `None` in all cases but the usual one: somebody
-/// lies there, has not overrun the window, the buffer fits, no segments.
+/// Plans a switch to `next`, which is away, where the [way is clear](way_is_clear) and neither
+/// has anything of its own to be exchanged. `None` in all cases but the usual one: the window has
+/// a resident, which has not overrun it; the resident's buffer fits; no segments are in use.
 ///
 /// # Safety
 /// As [`plan`].
 #[inline(always)]
 pub unsafe fn plan_away<'a>(prev: *mut Task, sp: usize, next: *mut Task) -> Option<Away<'a>> {
-    // SAFETY: the caller's promise; as in `plan`.
+    // SAFETY: both are live tasks; windows live as long as the runtime, and a resident is a live
+    // task.
     unsafe {
         let window = &*(*next).window;
         let resident = window.resident.get();
@@ -215,7 +220,7 @@ pub unsafe fn plan_away<'a>(prev: *mut Task, sp: usize, next: *mut Task) -> Opti
         {
             return None;
         }
-        // Before the store below, which might change it for all that the compiler knows.
+        // Read before the store below: the compiler must assume that the store changes them.
         let (top, to) = (window.top, (*next).sp);
         (*prev).sp = sp;
         let low = (*resident).sp;
@@ -245,7 +250,8 @@ pub unsafe fn go_away(runtime: &Runtime, away: Away, sp: usize, next: *mut Task)
         top,
         to,
     } = away;
-    // SAFETY: the caller's promise; as in `bring_in`.
+    // SAFETY: `plan_away` has just planned this switch between two live tasks; it has checked
+    // that the resident's buffer holds its bytes.
     unsafe {
         runtime.set_running(next);
         (*next).switches += 1;
@@ -262,7 +268,7 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     // SAFETY: live tasks; no code that relies on the control words runs between their
     // change and the switch.
     unsafe {
-        exceptions::exchange(runtime, prev, next);
+        exceptions::exchange_words(runtime, prev, next);
         let now = arch::FpEnv::read();
         match ((*prev).is(flag::FP_ENV), (*next).is(flag::FP_ENV)) {
             (false, false) => {}
@@ -284,8 +290,8 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
     }
 }
 
-/// Has `next`'s bytes brought into its window, and what lies there moved to the
-/// resident's slice: notes it as done, and returns the copying that is left to do.
+/// Has `next`'s bytes brought into its window, and the bytes that lie there moved to the
+/// resident's slice: notes both as done, and returns the copying that is left to do.
 #[inline(never)]
 unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
     // SAFETY: `plan` made room for the resident's bytes; live tasks.
@@ -337,15 +343,16 @@ unsafe fn take_in(
     }
 }
 
-/// Goes to `next` for good: `prev` has ended. Returns what its first function is to
+/// Goes to `next` for good: `prev` has ended. Returns what the first function of `prev` is to
 /// return.
 ///
 /// # Safety
 /// `prev` is the running tasklet and is not needed any more, except that the
 /// reference in `runtime.left` keeps its control block.
 #[inline(always)]
-pub unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
-    // SAFETY: as in `commit`; nothing of this stack is needed.
+pub unsafe fn leave_for_good(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usize {
+    // SAFETY: both are live tasks; windows live as long as the runtime, and nothing of this stack
+    // is needed any more.
     unsafe {
         let own_window = (*prev).window;
         if !own_window.is_null() {
@@ -364,8 +371,8 @@ pub unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usiz
             || !(*runtime.eh.get()).caught.is_null()
         {
             special(runtime, prev, next);
-            // The C++ exceptions that it was handling are nobody's now: not
-            // those of the next function that the same handle is bound to.
+            // The C++ exceptions that it was handling belong to nobody now, also not to the
+            // next function that the same handle is bound to.
             (*prev).clear(flag::EH_SAVED);
         }
         let sp = if (*next).is(flag::AWAY) {
@@ -379,14 +386,14 @@ pub unsafe fn leave(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> usiz
 }
 
 /// What a resumed tasklet does first: takes its slot, then lets the destructors
-/// run that had to wait for the switch. Returns the slot, or the error it
-/// carried, or why the operation failed: what was thrown is told from that.
+/// run that had to wait for the switch. Returns the slot, or the error that the slot carried, or
+/// why the operation failed. The error tells whether it was thrown.
 ///
 /// # Safety
 /// `me` is the running tasklet.
 #[inline(never)]
 pub unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
-    // SAFETY: the caller's promise.
+    // SAFETY: `me` is the running tasklet, and takes its own slot.
     let slot = unsafe {
         if runtime.after.get() != 0 {
             return arrive_slow(runtime, me);
@@ -394,7 +401,7 @@ pub unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError
         (*me).slot.take()
     };
     if slot.is_bomb() {
-        return Err(raise(slot));
+        return Err(raise_bomb(slot));
     }
     Ok(slot)
 }
@@ -405,7 +412,7 @@ pub unsafe fn arrive(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError
 /// As [`arrive`].
 #[inline(always)]
 pub unsafe fn arrive_unit<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
-    // SAFETY: the caller's promise.
+    // SAFETY: `me` is the running tasklet.
     unsafe {
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
             return Ok(());
@@ -414,14 +421,14 @@ pub unsafe fn arrive_unit<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) 
     }
 }
 
-/// [`arrive_unit`] for who has only let others run: tells at once what was thrown at it, since
-/// nothing has been handed over that could be lost.
+/// [`arrive_unit`] for a tasklet that has only let others run: tells it at once what was thrown
+/// at it, since nothing has been handed over that could be lost.
 ///
 /// # Safety
 /// As [`arrive`].
 #[inline(always)]
 pub unsafe fn arrive_turn<E: From<WaitError>>(runtime: &Runtime, me: *mut Task) -> Result<(), E> {
-    // SAFETY: the caller's promise.
+    // SAFETY: `me` is the running tasklet.
     unsafe {
         if runtime.after.get() == 0 && (*me).slot.is_empty() {
             return Ok(());
@@ -436,10 +443,10 @@ unsafe fn arrive_unit_slow<const TURN: bool, E: From<WaitError>>(
     runtime: &Runtime,
     me: *mut Task,
 ) -> Result<(), E> {
-    // SAFETY: as `arrive`; what was left behind is owned by the runtime until it is
-    // taken here.
+    // SAFETY: `me` is the running tasklet; what was left behind is owned by the runtime until it
+    // is taken here.
     unsafe {
-        // A tasklet has ended, and that is all: nothing is there to be claimed.
+        // All that happened is that a tasklet has ended: there is nothing to claim.
         if runtime.after.get() == after::LEFT && (*me).slot.is_empty() {
             runtime.after.set(0);
             bury(runtime.left.replace(core::ptr::null_mut()));
@@ -462,7 +469,7 @@ pub unsafe fn arrive_with<T: 'static, E: From<WaitError>>(
     runtime: &Runtime,
     me: *mut Task,
 ) -> Result<T, E> {
-    // SAFETY: the caller's promise.
+    // SAFETY: `me` is the running tasklet, and takes its own slot.
     unsafe {
         if runtime.after.get() == 0 {
             if let Some(value) = Slot::take_as::<T>(TaskSlot::raw(&raw mut (*me).slot)) {
@@ -479,7 +486,7 @@ unsafe fn arrive_with_slow<T: 'static, E: From<WaitError>>(
     runtime: &Runtime,
     me: *mut Task,
 ) -> Result<T, E> {
-    // SAFETY: as `arrive`.
+    // SAFETY: `me` is the running tasklet.
     let slot = unsafe { arrive(runtime, me)? };
     Ok(opened(slot)?)
 }
@@ -496,7 +503,7 @@ pub fn opened<T: 'static>(slot: Slot) -> Result<T, WaitError> {
 const REPORT: &str = "the report of a deadlock";
 
 #[cold]
-fn raise(slot: Slot) -> WaitError {
+fn raise_bomb(slot: Slot) -> WaitError {
     match slot.into_unit() {
         Err(ended) => {
             if let WaitError::Hindered(error @ (Error::MainReceiving | Error::MainSending)) = &ended
@@ -511,7 +518,7 @@ fn raise(slot: Slot) -> WaitError {
 
 #[cold]
 unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitError> {
-    // SAFETY: `me` is running, so its slot is nobody else's; what was left
+    // SAFETY: `me` is running, so no other tasklet takes its slot; what was left
     // behind is owned by the runtime until it is taken here.
     unsafe {
         let after = runtime.after.replace(0);
@@ -521,22 +528,19 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
             None
         };
         // The order is the point: first the value is claimed ...
-        #[cfg(not(any(hsw_bug_late_claim, hsw_bug_spill_clobber)))]
-        let slot = if failed.is_none() || after & after::UNSENT != 0 {
-            (*me).slot.take()
-        } else {
-            Slot::EMPTY
-        };
+        let claims = failed.is_none() || after & after::UNSENT != 0;
+        let slot = bugs::claim_early(me, claims);
         // ... and then user code may run.
         let left = match after & after::LEFT {
             0 => core::ptr::null_mut(),
             _ => runtime.left.replace(core::ptr::null_mut()),
         };
-        // What one that ended lived on goes first: user code may bind it again, to another stack.
+        // The stack of a tasklet that ended goes first: user code may bind the tasklet again, to
+        // another stack.
         if !left.is_null() {
             vacate(left);
         }
-        // Panics of that code are not the business of who arrives, and take nothing from it.
+        // Panics of that code are kept from the tasklet that arrives, and take nothing from it.
         if after & after::LOST != 0 {
             let lost = core::mem::take(&mut *runtime.lost.borrow_mut());
             for value in lost {
@@ -544,7 +548,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
             }
         }
         if !left.is_null() {
-            let_go(left);
+            release_left(left);
         }
         if after & after::REAP != 0 {
             for task in runtime.take_reaped() {
@@ -555,20 +559,14 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
             (runtime.above.turn_over)();
         }
         if after & after::INBOX != 0 {
-            // What it throws at the running tasklet is told by the next wait: this one is over.
+            // What it throws at the running tasklet is told by the tasklet's next wait: this one
+            // is over.
             contain("what another thread asked for", runtime.above.read_inbox);
         }
-        // A test's switch: the historical order, claim after the destructors. The
-        // second flag needs it, too: a spill can clobber only what still waits.
-        #[cfg(any(hsw_bug_late_claim, hsw_bug_spill_clobber))]
-        let slot = if failed.is_none() || after & after::UNSENT != 0 {
-            (*me).slot.take()
-        } else {
-            Slot::EMPTY
-        };
+        let slot = bugs::claim_late(me, claims, slot);
         match failed {
             Some(error) => {
-                // What was not sent: see `contain::returned`.
+                // A value that was not sent is dropped first: see `contain::returned`.
                 drop_used(slot);
                 if matches!(error, Error::Deadlock) {
                     contain(REPORT, || (runtime.above.report_deadlock)(&error));
@@ -578,7 +576,7 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
                     _ => WaitError::Thrown(error),
                 })
             }
-            None if slot.is_bomb() => Err(raise(slot)),
+            None if slot.is_bomb() => Err(raise_bomb(slot)),
             None => Ok(slot),
         }
     }

@@ -22,7 +22,7 @@ struct Kind {
     type_name: fn() -> &'static str,
     drop: unsafe fn(&mut Words),
     bomb: bool,
-    /// Of a bomb: an operation's own end, which nobody has thrown.
+    /// Of a bomb: the error is an operation's own end, and was not thrown.
     own: bool,
 }
 
@@ -75,7 +75,7 @@ static END: Kind = Kind { own: true, ..BOMB };
 pub struct Slot {
     kind: Option<&'static Kind>,
     words: Words,
-    /// What is inside may be tied to its thread.
+    /// The value inside may be tied to its thread.
     _not_send: PhantomData<*mut ()>,
 }
 
@@ -113,7 +113,7 @@ impl Slot {
         Slot::with_kind(Bomb(error), &BOMB)
     }
 
-    /// The end of the operation that takes it: its channel was closed, say.
+    /// The end of the operation that takes it: for example, its channel was closed.
     pub fn end(error: Error) -> Slot {
         Slot::with_kind(Bomb(error), &END)
     }
@@ -261,7 +261,7 @@ impl Slot {
             // The same type may have several `Kind`s, one per codegen unit.
             Some(kind) if (kind.type_id)() == TypeId::of::<T>() => {
                 let mut this = ManuallyDrop::new(self);
-                // SAFETY: as above, by type id.
+                // SAFETY: the type id says that a T lies here; `this` is not dropped.
                 Ok(Ok(unsafe { take_words::<T>(&mut this.words) }))
             }
             _ => Err(self),
@@ -296,8 +296,8 @@ impl Slot {
     }
 }
 
-/// The transfer slot of a tasklet. What is in it is never dropped where it lies: to drop a
-/// value is to run a user's code, which may use the tasklet. So who puts something in gets what
+/// The transfer slot of a tasklet. A value in it is never dropped where it lies: to drop a
+/// value may run user code, which may use the tasklet. So code that puts something in gets what
 /// was there, and drops it when its own work is done.
 #[repr(transparent)]
 pub struct TaskSlot(Slot);
@@ -325,7 +325,7 @@ impl TaskSlot {
         self.0.take()
     }
 
-    /// Puts `slot` in, and answers what was there.
+    /// Puts `slot` in, and returns what was there.
     #[inline(always)]
     #[must_use = "dropped when all else is done"]
     pub fn put(&mut self, slot: Slot) -> Slot {
@@ -357,21 +357,21 @@ impl Drop for Slot {
 }
 
 /// A value, or an error that was sent, on its way to a tasklet that has been woken for it.
-/// If that takes it not, since it is killed before its turn comes, say, it goes back to
-/// where it came from. To the receiver it is a `T` like any other.
+/// If the tasklet does not take it, for example because it is killed before its turn comes, it
+/// goes back to its sender. To the receiver it is a `T` like any other.
 pub struct Parcel<T: 'static> {
     /// Until it is opened.
     content: Option<Result<T, WaitError>>,
     from: Weak<dyn Sender<T>>,
 }
 
-/// Where parcels come from. Called in the middle of wake-ups and thrown errors: it runs no
-/// code of a user's, and does not switch.
+/// The sender of a parcel. It is called in the middle of wake-ups and thrown errors: it runs no
+/// user code, and does not switch.
 pub trait Sender<T> {
-    /// Somebody has the content.
+    /// The receiver has the content.
     fn taken(&self);
 
-    /// Nobody took it.
+    /// The content was not taken.
     fn take_back(&self, content: Result<T, WaitError>);
 }
 
@@ -404,7 +404,7 @@ impl<T: 'static> Drop for Parcel<T> {
 /// tasklet's transfer slot ("tempval") may be read and written as.
 ///
 /// Values of up to two words are stored inline, larger ones in a box. It stays on
-/// its thread, as what is inside may have to:
+/// its thread, since the value inside may have to:
 ///
 /// ```compile_fail
 /// fn send<T: Send>(_: T) {}
