@@ -17,7 +17,7 @@ macro_rules! tables {
     ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
         pub(super) struct Local {
             $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
-            /// The last error of each tasklet that had one, under the key that `status` uses.
+            /// The last error of each tasklet that had one, under the key that `last_error` uses.
             /// Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             /// The kill that each tasklet was told of last. Removed when the tasklet ends.

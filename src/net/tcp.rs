@@ -83,7 +83,7 @@ impl TcpStream {
     /// use time that the later ones do not have any more.
     ///
     /// Errors: as [`connect_timeout`](Self::connect_timeout), of the last address that was tried;
-    /// those of [`resolve`](super::resolve).
+    /// those of [`resolve`](super::resolve()).
     pub fn connect_host(host: &str, port: u16, timeout: Option<Duration>) -> io::Result<TcpStream> {
         let until = deadline(check_timeout(timeout)?);
         Ok(Self::connect_host_until(host, port, until)?)

@@ -203,7 +203,7 @@ impl Pool {
         })
     }
 
-    /// As [`offload::call`](super::call), on this pool.
+    /// As [`offload::call`](super::call()), on this pool.
     pub fn call<F, R>(&self, f: F) -> Result<R>
     where
         F: FnOnce() -> R + Send + 'static,
