@@ -1,4 +1,4 @@
-//! One of several operations that somebody waits for: what it is about.
+//! A case: one of several operations that a tasklet waits for.
 
 use alloc::rc::Rc;
 use core::any::Any;
@@ -13,18 +13,18 @@ pub trait Queue {
     /// Can something be put in (`SEND`) or taken out (`RECEIVE`) at once?
     fn is_ready(&self, direction: i8) -> bool;
 
-    /// Does it: with what to put in, or for what is taken out, which may be an error that
-    /// was sent. It is ready, and a partner that waits has been secured. After an error of
-    /// its own what was to be put in is in the slot still.
+    /// Does the operation: puts in what is in `slot`, or returns what is taken out, which may be
+    /// an error that was sent. The queue is ready, and a partner that waits has been secured. After
+    /// an error of the operation itself the value to put in is still in the slot.
     fn pass(&self, slot: &mut Slot, direction: i8) -> Result<Result<Slot, WaitError>, WaitError>;
 }
 
-/// A channel that is not of this thread alone. The operation knows how to wait for it.
+/// A channel between threads. It knows how to wait for it.
 pub trait Far {
-    /// No other channel has the number.
+    /// A number that no other channel has.
     fn place(&self) -> usize;
 
-    /// Does one of `cases`, of which this is about one: see [`perform`](super::wait::perform).
+    /// Does one of `cases`, one of which is on this channel: see [`perform`](super::wait::perform).
     fn perform(
         &self,
         cases: &mut [Case],
@@ -35,12 +35,12 @@ pub trait Far {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// What a case operates on.
+/// The channel that a case operates on.
 #[doc(hidden)]
 pub struct Target(On);
 
 enum On {
-    /// A channel of this thread: where partners wait, and the queue of values, if any.
+    /// A channel of this thread: the core where partners wait, and the queue of values, if any.
     Near(Rc<Core>, Option<Rc<dyn Queue>>),
     Far(Rc<dyn Far>),
 }
@@ -81,7 +81,7 @@ pub trait Sendable<T>: sealed::Select {}
 pub struct Case {
     pub target: Target,
     pub direction: i8,
-    /// What to send.
+    /// The value to send.
     pub slot: Slot,
 }
 
@@ -94,7 +94,7 @@ impl Case {
         }
     }
 
-    /// Of a case on a channel of this thread.
+    /// The channel of a case that is on one of this thread.
     pub fn core(&self) -> &Core {
         self.near().expect("a channel of this thread")
     }
@@ -119,7 +119,7 @@ impl Case {
         }
     }
 
-    /// It was ready: is it still, and nobody else's now?
+    /// It was ready: is it still, and can no other thread meet the partner first any more?
     pub fn secure(&self) -> bool {
         self.core().secure(self.direction) || self.ready_queue().is_some()
     }
@@ -132,7 +132,7 @@ impl Case {
         }
     }
 
-    /// Where it takes place: no other channel has the number.
+    /// The number of its channel: no other channel has it.
     pub fn place(&self) -> usize {
         match &self.target.0 {
             On::Near(core, _) => Rc::as_ptr(core) as usize,
@@ -162,6 +162,6 @@ pub enum Patience {
     Endless,
 }
 
-/// Which case it was, and what came of it: what was received, nothing (sent), or
-/// the error that was sent or `Closed`.
+/// The index of the case that was done, and its result: the value that was received, nothing (it
+/// was a send), the error that was sent, or `Closed`.
 pub type Chosen = (usize, Result<Slot, WaitError>);

@@ -1,4 +1,4 @@
-//! Decides who ends the wait of a select that partners of several threads may meet.
+//! Decides which thread ends the wait of a select that partners of several threads may meet.
 //!
 //! ```text
 //!   OPEN ─┬─ take_for(n) ─► case n     a partner that found the wait in the queue of a channel
@@ -48,8 +48,8 @@ impl Claim {
     }
 
     fn turn_to(&self, whose: u32) -> bool {
-        // A switch of the tests that breaks this: it finds that the claim is open, then takes it; a
-        // thread that does so in between has it as well.
+        // A test can break this: with the flag, the claim is first found open and then taken, so
+        // that a thread which does the same in between has the claim as well.
         if cfg!(hsw_bug_double_claim) {
             let open = self.is_open();
             if open {

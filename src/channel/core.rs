@@ -1,4 +1,4 @@
-//! A channel without its type: the queue of who waits.
+//! A channel without its type: the queue of the tasklets that wait.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -15,13 +15,13 @@ use crate::core::task::{flag, Task};
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::Error;
 
-/// Who goes on first when a sender and a receiver meet.
+/// Which side goes on first when a sender and a receiver meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Preference {
     /// The receiver, at once; a sender goes to the end of the queue.
     #[default]
     Receiver = -1,
-    /// Whoever came second just continues.
+    /// The side that came second just continues.
     Neither = 0,
     /// The sender.
     Sender = 1,
@@ -42,11 +42,12 @@ impl Preference {
 pub const SEND: i8 = 1;
 pub const RECEIVE: i8 = -1;
 
-/// Whoever comes second gives way to all.
+/// The tasklet that comes second gives way to all others.
 pub const SCHEDULE_ALL: u8 = 1;
 /// Some in the queue are stand-ins of selecting tasklets.
 const STAND_INS: u8 = 2;
-/// And some of those could be met by another thread first: whoever meets one must have its [claim](stand_in::hold).
+/// Another thread could meet some of these stand-ins first: an operation that meets one must have
+/// its [claim](stand_in::hold).
 pub const CLAIMS: u8 = 4;
 
 /// A channel without its type.
@@ -57,10 +58,10 @@ pub struct Core {
     /// Blocked senders, or minus the number of blocked receivers.
     pub balance: Cell<isize>,
     pub preference: Cell<i8>,
-    /// What the fast paths do not do: [`SCHEDULE_ALL`], [`STAND_INS`], [`CLAIMS`].
+    /// The reasons against the fast paths: [`SCHEDULE_ALL`], [`STAND_INS`], [`CLAIMS`].
     pub mode: Cell<u8>,
     pub closing: Cell<bool>,
-    /// The library's own: the channel callback is not called for it.
+    /// It is the library's own: the channel callback is not called for it.
     pub private: Cell<bool>,
     /// Stand-ins of selecting tasklets in the queue.
     stand_ins: Cell<u32>,
@@ -85,7 +86,8 @@ impl Core {
         }
     }
 
-    /// One of the library's own: the channel callback is not told of it, and nobody counts it.
+    /// Makes it one of the library's own: the channel callback is not told of it, and it is not
+    /// counted.
     pub fn make_private(&self) {
         self.private.set(true);
         self.runtime().private_channels(1);
@@ -102,7 +104,7 @@ impl Core {
     }
 
     pub fn runtime(&self) -> &Runtime {
-        // SAFETY: a runtime outlives its channels (`channel_made`).
+        // SAFETY: a runtime outlives its channels, which it counts (`channel_made`).
         unsafe { &*self.runtime }
     }
 
@@ -116,8 +118,9 @@ impl Core {
         }
     }
 
-    /// Does a partner wait for an operation of direction `dir`? It is the caller's then: nobody else meets it any more. The operation
-    /// follows, or [`let_go`](Core::let_go) if it fails.
+    /// Does a partner wait for an operation of direction `dir`? If so it is the caller's: no other
+    /// thread can meet it any more. The operation follows, or [`unsecure`](Core::unsecure) if it
+    /// fails.
     #[inline(always)]
     pub fn secure(&self, dir: i8) -> bool {
         self.partner_waits(dir) && (self.mode.get() & CLAIMS == 0 || self.claim_first(dir))
@@ -139,12 +142,13 @@ impl Core {
         false
     }
 
-    /// The operation that the first of the queue was [secured](Core::secure) for has failed, if that is so.
+    /// Gives up the partner that was [secured](Core::secure), if it still waits: the operation has
+    /// failed.
     #[cold]
     #[inline(never)]
-    pub fn let_go(&self) {
+    pub fn unsecure(&self) {
         let (head, runtime) = (self.head.get(), self.runtime());
-        // SAFETY: a member of the queue.
+        // SAFETY: a first member of the queue is live.
         unsafe {
             if !head.is_null() && stand_in::is_held(runtime, head) {
                 stand_in::begin_anew(runtime, head);
@@ -152,7 +156,7 @@ impl Core {
         }
     }
 
-    /// Takes out those whom another thread has met, so that the balance is right.
+    /// Takes out the stand-ins that another thread has met, so that the balance is right.
     #[inline]
     pub fn settle(&self) {
         if self.mode.get() & CLAIMS != 0 {
@@ -227,11 +231,11 @@ impl Core {
     }
 
     /// Exchanges the slots of `me`, whose operation has direction `DIR`, and of the partner that
-    /// has waited longest, and takes that one out. Its neighbours and its flags are for the run
-    /// queue to write, at once.
+    /// has waited longest, and takes the partner out of the queue. The partner's links and flags
+    /// are not changed here: the caller puts it into the run queue at once, which writes them.
     #[inline(always)]
     pub unsafe fn exchange_with_first<const DIR: i8>(&self, me: *mut Task) -> *mut Task {
-        // SAFETY: the caller says that one waits, and members of the list are live.
+        // SAFETY: the caller has seen that a partner waits, and members of the list are live.
         unsafe {
             let partner = self.head.get();
             debug_assert!((*partner).prev.is_null());
@@ -257,10 +261,10 @@ impl Core {
     /// # Safety
     /// It is in no queue.
     pub unsafe fn push_stand_in(&self, stand_in: *mut Task, dir: i8) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the stand-in is live and in no queue.
         unsafe { self.push(stand_in, dir) };
         self.stand_ins.set(self.stand_ins.get() + 1);
-        // SAFETY: as above.
+        // SAFETY: the stand-in is live.
         let claims = if unsafe { stand_in::claim_of(stand_in).is_some() } {
             CLAIMS
         } else {
@@ -274,7 +278,7 @@ impl Core {
     /// # Safety
     /// It is in this queue.
     pub unsafe fn take_stand_in(&self, stand_in: *mut Task) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the stand-in is a member of this queue.
         unsafe { self.take(stand_in) };
         self.stand_ins.set(self.stand_ins.get() - 1);
         if self.stand_ins.get() == 0 {
@@ -291,7 +295,7 @@ impl Core {
     }
 
     /// Takes over the value of the sender that has waited longest, and queues the
-    /// sender; nobody switches, no callback is called. `None` when nobody sends.
+    /// sender. It does not switch, and calls no callback. `None` when no sender waits.
     pub fn collect(&self) -> Option<Slot> {
         if !self.secure(RECEIVE) {
             return None;
@@ -306,16 +310,16 @@ impl Core {
         }
     }
 
-    /// Gives `value` to the receiver that has waited longest, and queues it; nobody
-    /// switches, no callback is called, and the caller's slot is left alone, whatever
-    /// was thrown at the caller meanwhile. False, and `value` is dropped: nobody waits.
+    /// Gives `value` to the receiver that has waited longest, and queues the receiver. It does not
+    /// switch, calls no callback, and leaves the caller's slot alone, whatever was thrown at the
+    /// caller meanwhile. False, and `value` is dropped, when no receiver waits.
     pub fn serve(&self, value: Slot) -> bool {
         if !self.secure(SEND) {
             return false;
         }
         let runtime = self.runtime();
-        // SAFETY: a member of the queue. What somebody has put into its slot by hand is dropped
-        // when all is done.
+        // SAFETY: a member of the queue is live. A value that was put into its slot by hand is
+        // dropped when all is done.
         let by_hand = unsafe {
             let by_hand = (*self.head.get()).slot.put(value);
             self.wake_first(runtime);
@@ -336,7 +340,7 @@ impl Core {
                 self.take(task);
                 true
             } else {
-                stand_in::meet(head)
+                stand_in::meet_stand_in(head)
             };
             if woken {
                 runtime.queue.append(task);
@@ -344,15 +348,15 @@ impl Core {
         }
     }
 
-    /// Closes, and lets the waits of all who wait fail with [`Error::Closed`].
+    /// Closes the channel, and lets all waits fail with [`Error::Closed`].
     /// Returns how many.
     pub fn close_and_wake(&self) -> usize {
         self.closing.set(true);
         let runtime = self.runtime();
         let mut lost = Vec::new();
         let mut woken = 0;
-        // SAFETY: members of the queue; what they were sending is dropped when
-        // all is done, since that is user code.
+        // SAFETY: members of the queue are live; the values that they were sending are dropped
+        // when all is done, since that runs user code.
         unsafe {
             while !self.head.get().is_null() {
                 let head = self.head.get();
@@ -390,8 +394,8 @@ pub unsafe fn unlink(task: *mut Task) {
 }
 
 impl Drop for Core {
-    /// Tasklets that are still blocked become paused; one that nobody else
-    /// refers to is killed.
+    /// Tasklets that are still blocked become paused; one to which there is no other
+    /// reference is killed.
     fn drop(&mut self) {
         // SAFETY: list members are live tasks whose reference is ours.
         unsafe {
@@ -406,11 +410,11 @@ impl Drop for Core {
                 } else if stand_in::is_waiting(head) {
                     stand_in::withdraw(task);
                 } else {
-                    // It drives the loop while it waits, and has no reference here.
+                    // Its tasklet pumps while it waits, and the queue has no reference to it.
                     self.take_stand_in(head);
                     continue;
                 }
-                // All of them, whatever a user's code does.
+                // All of them are released, whatever user code does.
                 contain("the end of a tasklet that waited on a channel", || {
                     release(task)
                 });

@@ -3,18 +3,18 @@
 //! | file | what |
 //! |---|---|
 //! | `mod` | the handle, and how to iterate |
-//! | `core` | a channel without its type: the queue of who waits |
+//! | `core` | a channel without its type: the queue of waiting tasklets |
 //! | `operate` | sending and receiving |
-//! | `stand_in` | who waits in several queues at once, or with a time limit |
-//! | `claim` | who of several threads ends such a wait |
-//! | `case`, `wait` | one of several operations: what it is about, and how to wait for it |
+//! | `stand_in` | waiting in several queues at once, or with a time limit |
+//! | `claim` | which of several threads ends such a wait |
+//! | `case`, `wait` | one of several operations, and how to wait for it |
 //! | `queue` | channels with a queue of values |
-//! | `wait_point` | where tasklets wait for what is no channel |
+//! | `wait_point` | a place to wait that is not a channel |
 
 pub mod case;
 pub mod claim;
 mod core;
-/// What `claim` is made of; `models/` has others.
+/// The atomics that `claim` uses; `models/` has its own.
 mod prim {
     pub use ::core::sync::atomic::{AtomicU32, Ordering};
 }
@@ -82,8 +82,8 @@ impl<T: 'static> Channel<T> {
         }
     }
 
-    /// One of the library's own: the channel callback is not told of it, and nobody counts
-    /// it.
+    /// A channel of the library's own: the channel callback is not told of it, and it is not
+    /// counted.
     pub(crate) fn private() -> Channel<T> {
         let channel = Channel::new();
         channel.core.make_private();
@@ -102,7 +102,7 @@ impl<T: 'static> Channel<T> {
         self.send_or(value)
     }
 
-    /// As [`Channel::send`]; the error can tell what was thrown.
+    /// As [`Channel::send`]; the error can tell whether it was thrown.
     #[inline(always)]
     pub(crate) fn send_or<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
         self.core.send(value)
@@ -113,7 +113,7 @@ impl<T: 'static> Channel<T> {
     /// # Errors
     /// As [`Channel::send`]; the error that a sender
     /// [threw](Channel::send_throw); [`Error::ValueLost`];
-    /// [`Error::WrongType`] when somebody changed the slot by hand. When something is thrown
+    /// [`Error::WrongType`] when the slot was changed by hand. When something is thrown
     /// into the caller after a sender has handed over, and before the caller had its turn,
     /// the value is dropped: the rendezvous has taken place. (A
     /// [`QueueChannel`](crate::QueueChannel) keeps it.)
@@ -122,7 +122,7 @@ impl<T: 'static> Channel<T> {
         self.receive_or()
     }
 
-    /// As [`Channel::receive`]; the error can tell what was thrown.
+    /// As [`Channel::receive`]; the error can tell whether it was thrown.
     #[inline(always)]
     pub(crate) fn receive_or<E: From<WaitError>>(&self) -> Result<T, E> {
         self.core.receive()
@@ -183,21 +183,21 @@ impl<T: 'static> Channel<T> {
     /// Sends to a partner that has been [secured](Core::secure).
     #[inline]
     pub(crate) fn send_secured<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
-        self.core.send(value).inspect_err(|_| self.core.let_go())
+        self.core.send(value).inspect_err(|_| self.core.unsecure())
     }
 
     /// As [`send_secured`](Channel::send_secured).
     #[inline]
     pub(crate) fn receive_secured<E: From<WaitError>>(&self) -> Result<T, E> {
-        self.core.receive().inspect_err(|_| self.core.let_go())
+        self.core.receive().inspect_err(|_| self.core.unsecure())
     }
 
     /// As [`Channel::send`], but waits no longer than `time`. When the value was
     /// not handed over, it comes back with the error.
     ///
-    /// Zero does not wait at all. A time that the clock cannot tell is for ever.
-    /// Who fires timeouts says [`time`](crate::time). The main tasklet, and the
-    /// last runnable one while main is blocked, *drive the loop* meanwhile instead
+    /// Zero does not wait at all. A time beyond the clock's range is for ever.
+    /// [`time`](crate::time) says what fires timeouts. The main tasklet, and the
+    /// last runnable one while main is blocked, *pump* meanwhile instead
     /// of leaving the run queue: posted events, sockets and timers are served, and
     /// the others run; so there is no deadlock while a timeout runs. (Without std
     /// there is no loop to sleep in: they spin.)
@@ -278,7 +278,7 @@ impl<T: 'static> Channel<T> {
         TryIter { channel: self }
     }
 
-    /// What the host keeps with the channel; see [`Channel::set_user_data`].
+    /// The value that the host keeps with the channel; see [`Channel::set_user_data`].
     pub fn user_data(&self) -> Option<Rc<dyn Any>> {
         self.core.user_data.borrow().clone()
     }
@@ -299,12 +299,12 @@ impl<T: 'static> Channel<T> {
         &self.core
     }
 
-    /// Who goes on first when two meet.
+    /// The side that goes on first when two tasklets meet.
     pub fn preference(&self) -> Preference {
         Preference::from_sign(self.core.preference.get().into())
     }
 
-    /// Sets who goes on first.
+    /// Sets the side that goes on first.
     pub fn set_preference(&self, preference: Preference) {
         self.core.set_preference(preference);
     }
@@ -314,24 +314,24 @@ impl<T: 'static> Channel<T> {
         self.core.mode.get() & SCHEDULE_ALL != 0
     }
 
-    /// With `true`, whoever comes second goes to the end of the queue behind
+    /// With `true`, the tasklet that comes second goes to the end of the queue behind
     /// its partner, whatever the preference.
     pub fn set_schedule_all(&self, on: bool) {
         let mode = &self.core.mode;
         mode.set(mode.get() & !SCHEDULE_ALL | if on { SCHEDULE_ALL } else { 0 });
     }
 
-    /// From now on nobody may start to wait; those who wait are still served.
+    /// From now on no tasklet may start to wait; those that wait are still served.
     pub fn close(&self) {
         self.core.closing.set(true);
     }
 
-    /// [Closes](Channel::close), and ends the waits of all who wait, senders or
-    /// receivers, with [`Error::Closed`]; returns how many waits. They are queued
+    /// [Closes](Channel::close), and ends all waits, of senders or
+    /// receivers, with [`Error::Closed`]; returns how many. The tasklets are queued
     /// in the order in which they had waited, and none has run yet; the caller goes
-    /// on. What senders were about to send is dropped, in the caller.
+    /// on. The values that senders were about to send are dropped, in the caller.
     ///
-    /// Beyond Stackless, where `close` wakes nobody. O(waiting).
+    /// This goes beyond Stackless, where `close` wakes no tasklet. O(waiting).
     pub fn close_and_wake(&self) -> usize {
         self.core.close_and_wake()
     }
@@ -346,7 +346,7 @@ impl<T: 'static> Channel<T> {
         self.core.closing.get()
     }
 
-    /// Closed, and nobody waits any more?
+    /// Is it closed, and does no tasklet wait any more?
     pub fn is_closed(&self) -> bool {
         self.is_closing() && self.balance() == 0
     }
@@ -358,7 +358,7 @@ impl<T: 'static> Channel<T> {
         self.core.balance.get()
     }
 
-    /// Who has waited longest. For the others: [`Channel::waiting`].
+    /// The tasklet that has waited longest. For the others: [`Channel::waiting`].
     pub fn queue(&self) -> Option<Tasklet> {
         self.core.settle();
         let head = self.core.head.get();
@@ -366,14 +366,14 @@ impl<T: 'static> Channel<T> {
         (!head.is_null()).then(|| unsafe { Tasklet::from_ref(stand_in::whose(head)) })
     }
 
-    /// All who wait, in the order in which they came, whatever way they wait: in a select,
-    /// with a time limit, or driving the main loop. Each wait counts, as in the balance.
+    /// All tasklets that wait, in the order in which they came: also those in a select, with a
+    /// time limit, or pumping. Each wait counts, as in the balance.
     pub fn waiting(&self) -> Vec<Tasklet> {
         self.core.settle();
         let mut all = Vec::new();
         let mut task = self.core.head.get();
         while !task.is_null() {
-            // SAFETY: as in `queue`.
+            // SAFETY: a member of the queue is a live task, or the stand-in of one.
             unsafe {
                 all.push(Tasklet::from_ref(stand_in::whose(task)));
                 task = (*task).next;

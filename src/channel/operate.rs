@@ -1,5 +1,5 @@
-//! Sending and receiving: what is done on the caller's stack, and what is done below it when a switch
-//! follows.
+//! Sending and receiving: the part that is done on the caller's stack, and the part below it when a
+//! switch follows.
 
 use core::ptr;
 
@@ -21,44 +21,44 @@ use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
 
 impl Core {
-    /// The channel callback, for who is about to [serve](Core::serve): sees `slot` as that of
-    /// the running tasklet; answers what is in it then.
+    /// Calls the channel callback for an operation that is about to [serve](Core::serve). The
+    /// callback sees `slot` as that of the running tasklet; returns what is in it then.
     pub fn show(&self, mut slot: Slot) -> (Result<()>, Slot) {
         let runtime = self.runtime();
         if runtime.hooks() & HOOK_CHANNEL == 0 {
             return (Ok(()), slot);
         }
         let me = runtime.current();
-        // SAFETY: the running tasklet is live, and nobody switches in the callback.
+        // SAFETY: the running tasklet is live, and nothing switches in the callback.
         unsafe {
             slot = (*me).slot.put(slot);
-            let told = notify::<SEND>(self, runtime, me);
+            let told = call_channel_callback::<SEND>(self, runtime, me);
             slot = (*me).slot.put(slot);
             (told, slot)
         }
     }
 
-    /// The channel callback, for a select: before it blocks.
+    /// Calls the channel callback for a select that is about to block.
     pub fn announce(&self, runtime: &Runtime, me: *mut Task, dir: i8) -> Result<()> {
         if runtime.hooks() & HOOK_CHANNEL == 0 {
             return Ok(());
         }
         if dir == SEND {
-            notify::<SEND>(self, runtime, me)
+            call_channel_callback::<SEND>(self, runtime, me)
         } else {
-            notify::<RECEIVE>(self, runtime, me)
+            call_channel_callback::<RECEIVE>(self, runtime, me)
         }
     }
 
     /// An operation whose partner waits: `slot` is what to send (or empty, to
     /// receive); returns what was received (or nothing).
-    pub fn exchange(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
+    pub fn meet_partner(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
         let runtime = self.runtime();
         let me = runtime.current();
-        // SAFETY: as `send`.
+        // SAFETY: `me` is running and its slot is empty when it is written.
         unsafe {
             if !(*me).slot.is_empty() {
-                return aside(runtime, me, || self.exchange(slot, dir));
+                return aside(runtime, me, || self.meet_partner(slot, dir));
             }
             (*me).slot.fill(slot);
             if dir == SEND {
@@ -70,18 +70,18 @@ impl Core {
         }
     }
 
-    /// Does the operation for which the caller's slot has been filled. What
-    /// comes back is in the slot: one of the `arrive` functions follows.
+    /// Does the operation for which the caller's slot has been filled. The result
+    /// is in the slot: one of the `arrive` functions follows.
     #[inline(always)]
     unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
-        // SAFETY: `me` is running; the ops are our own, `self` outlives the call.
+        // SAFETY: `me` is running; `op` gets the channel that it expects, which outlives the call.
         unsafe {
             if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0
                 && !admitted::<DIR>(self, runtime, me)
             {
                 return;
             }
-            let next = now::<DIR>(self, runtime, me);
+            let next = on_callers_stack::<DIR>(self, runtime, me);
             if next == me {
                 enter(op::<DIR>, self as *const Core as *mut ());
             } else if !next.is_null() {
@@ -108,7 +108,7 @@ impl Core {
     pub fn send_bomb<E: From<WaitError>>(&self, error: Error) -> Result<(), E> {
         let runtime = self.runtime();
         let me = runtime.current();
-        // SAFETY: as `send`.
+        // SAFETY: `me` is running and its slot is empty when it is written.
         unsafe {
             if !(*me).slot.is_empty() {
                 return aside(runtime, me, || self.send_bomb(error));
@@ -123,7 +123,7 @@ impl Core {
     pub fn receive<T: 'static, E: From<WaitError>>(&self) -> Result<T, E> {
         let runtime = self.runtime();
         let me = runtime.current();
-        // SAFETY: as `send`.
+        // SAFETY: `me` is running and its slot is empty when it is written.
         unsafe {
             if !(*me).slot.is_empty() {
                 return aside(runtime, me, || self.receive());
@@ -135,12 +135,12 @@ impl Core {
 }
 
 impl Core {
-    /// Blocks the running tasklet until somebody wakes it, as a sender or as a receiver.
-    /// Whether anything came with that does not matter.
+    /// Blocks the running tasklet, as a sender or as a receiver, until it is woken.
+    /// A value that comes with that is dropped.
     pub fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
         let runtime = self.runtime();
         let me = runtime.current();
-        // SAFETY: as `send`.
+        // SAFETY: `me` is running and its slot is empty when it is written.
         unsafe {
             if !(*me).slot.is_empty() {
                 return aside(runtime, me, || self.park::<DIR>());
@@ -154,9 +154,9 @@ impl Core {
     }
 }
 
-/// Somebody put a value into the caller's slot by hand: it is dropped when the
-/// operation succeeds and put back when it fails. Or something was thrown at it while
-/// it was running: that is raised now.
+/// An operation of a caller whose slot is not empty. A value that was put there by hand is dropped
+/// when the operation succeeds and put back when it fails. An error that was thrown at the caller
+/// while it was running is raised now.
 #[cold]
 #[inline(never)]
 fn aside<T, E: From<WaitError>>(
@@ -186,7 +186,7 @@ fn aside<T, E: From<WaitError>>(
 
 /// May the operation begin, of a caller whose slot is not empty?
 fn may_begin(runtime: &Runtime, me: *mut Task) -> Result<(), WaitError> {
-    if leaves(runtime, me) {
+    if is_leaving(runtime, me) {
         return Err(WaitError::Hindered(refused(runtime)));
     }
     thrown::raise(me).map_err(WaitError::Thrown)?;
@@ -204,7 +204,7 @@ fn may_begin(runtime: &Runtime, me: *mut Task) -> Result<(), WaitError> {
 #[cold]
 #[inline(never)]
 fn admitted<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> bool {
-    let ended = match before::<DIR>(core, runtime, me) {
+    let ended = match ask_callback::<DIR>(core, runtime, me) {
         Err(error) => Err((error, 0)),
         Ok(()) => thrown::raise(me).map_err(|error| (error, after::RAISED)),
     };
@@ -215,23 +215,30 @@ fn admitted<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> boo
     false
 }
 
-/// What can be done on the caller's stack: an exchange after
-/// which the caller goes on (then the operation is over: null), and all but the
-/// switch itself when that is a [plain](crate::core::transfer::plain) one (then who is
-/// next). Otherwise `me`: the op decides. Not inlined: its frame must not become
-/// part of a parked stack. It has none, as long as what it calls it calls last.
+/// The part of an operation that can be done on the caller's stack. Returns
+///
+/// * null after an exchange after which the caller goes on: the operation is over;
+/// * the next tasklet, when only a [plain](crate::core::transfer::plain) switch is left to do;
+/// * otherwise `me`: the op decides.
+///
+/// Not inlined: its frame must not become part of a parked stack. It has no frame, as long as all
+/// its calls are in tail position.
 #[inline(never)]
-unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+unsafe fn on_callers_stack<const DIR: i8>(
+    core: &Core,
+    runtime: &Runtime,
+    me: *mut Task,
+) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
         if !core.partner_waits(DIR) {
-            return block::<DIR>(core, runtime, me);
+            return join_queue::<DIR>(core, runtime, me);
         }
         if core.mode.get() != 0 {
-            return now_special::<DIR>(core, runtime, me);
+            return special_mode::<DIR>(core, runtime, me);
         }
         if core.preference.get() == -DIR {
-            return hand_over::<DIR>(core, runtime, me);
+            return to_partner::<DIR>(core, runtime, me);
         }
         let partner = core.exchange_with_first::<DIR>(me);
         runtime.queue.append_of(partner, flag::BLOCKED);
@@ -239,10 +246,10 @@ unsafe fn now<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *
     }
 }
 
-/// [`now`] where a partner waits, who goes on first.
+/// [`on_callers_stack`] when a partner waits that goes on first.
 #[inline(never)]
-unsafe fn hand_over<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
-    // SAFETY: as `now`.
+unsafe fn to_partner<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
         if !way_is_clear(runtime) || !fits(me, core.head.get()) {
             return me;
@@ -253,10 +260,10 @@ unsafe fn hand_over<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task
     }
 }
 
-/// [`now`] where no partner waits.
+/// [`on_callers_stack`] when no partner waits.
 #[inline(never)]
-unsafe fn block<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
-    // SAFETY: as `now`.
+unsafe fn join_queue<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+    // SAFETY: the tasks of the run queue and `me` are live.
     unsafe {
         if (*me).is(flag::BLOCK_TRAP) || core.closing.get() {
             return must_not_block(runtime, me);
@@ -264,7 +271,7 @@ unsafe fn block<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
         let is_clear = way_is_clear(runtime);
         let next = (*me).next;
         if next == me {
-            return alone::<DIR>(core, runtime, me);
+            return wait_as_last::<DIR>(core, runtime, me);
         }
         if !is_clear || !fits(me, next) {
             return me;
@@ -275,23 +282,23 @@ unsafe fn block<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) ->
     }
 }
 
-/// [`now`] where a partner waits on a channel with a special mode.
+/// [`on_callers_stack`] when a partner waits on a channel with a special mode.
 #[cold]
 #[inline(never)]
-unsafe fn now_special<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+unsafe fn special_mode<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
         return me;
     }
-    // Another thread has met the last of them.
-    // SAFETY: as `now`.
-    unsafe { now::<DIR>(core, runtime, me) }
+    // Another thread has met the last of the partners.
+    // SAFETY: the tasks of the channel and `me` are live.
+    unsafe { on_callers_stack::<DIR>(core, runtime, me) }
 }
 
-/// [`now`] for one that would block and must not.
+/// [`on_callers_stack`] for a tasklet that would block and must not.
 #[cold]
 #[inline(never)]
 unsafe fn must_not_block(runtime: &Runtime, me: *mut Task) -> *mut Task {
-    // SAFETY: the running tasklet.
+    // SAFETY: `me` is the running tasklet.
     let error = match unsafe { (*me).is(flag::BLOCK_TRAP) } {
         true => Error::BlockTrap,
         false => Error::Closed,
@@ -300,18 +307,18 @@ unsafe fn must_not_block(runtime: &Runtime, me: *mut Task) -> *mut Task {
     ptr::null_mut()
 }
 
-/// [`now`] for one that would block and is alone in the queue. If nobody else could
-/// be woken it waits here, in the channel's queue, for as long as it is
-/// [the last one](drive): a partner may come meanwhile.
+/// [`on_callers_stack`] for a tasklet that would block and is alone in the run queue. If no other
+/// one could be woken it waits here, in the channel's queue, for as long as it is
+/// [the last one](idle): a partner may come meanwhile.
 #[inline(never)]
-unsafe fn alone<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
+unsafe fn wait_as_last<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     if !idle::is_last(runtime) || !may_switch(runtime) {
         return me;
     }
     // SAFETY: `me` is running, and its frames hold the channel.
     unsafe {
-        let (slot, outcome) = wait::alone(core, DIR, (*me).slot.take());
-        // What somebody put there by hand, and what was not sent, is dropped on arrival.
+        let (slot, outcome) = wait::until_met(core, DIR, (*me).slot.take());
+        // A value that was put there by hand, and one that was not sent, is dropped on arrival.
         runtime.lose((*me).slot.take());
         match outcome {
             Ok(over) => {
@@ -346,7 +353,7 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
         let me = runtime.current();
         if core.partner_waits(DIR) {
             if core.mode.get() != 0 {
-                return meet::<DIR>(core, runtime, me, sp);
+                return op_special::<DIR>(core, runtime, me, sp);
             }
             let partner = core.head.get();
             if let Err(error) = prepare(runtime, me, sp, partner) {
@@ -366,17 +373,23 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
     }
 }
 
-/// [`op`] where a partner waits on a channel with a special mode.
+/// [`op`] when a partner waits on a channel with a special mode.
 #[cold]
 #[inline(never)]
-unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp: usize) -> usize {
-    // SAFETY: as `op`.
+unsafe fn op_special<const DIR: i8>(
+    core: &Core,
+    runtime: &Runtime,
+    me: *mut Task,
+    sp: usize,
+) -> usize {
+    // SAFETY: all tasks are live, `me` is running with its registers saved at `sp`, and no user
+    // code runs between `prepare` and `go`.
     unsafe {
         let head = core.head.get();
         let partner = stand_in::whose(head);
         let all = core.mode.get() & SCHEDULE_ALL != 0;
-        // One that drives the loop while it waits is queued, or busy with something
-        // else out of the loop; it may even be the caller.
+        // A partner that pumps while it waits is queued, or runs a guest that waits for something
+        // else; it may even be the caller.
         let can_run = partner == head
             || stand_in::is_waiting(head)
             || (partner != me && (*partner).is(flag::QUEUED));
@@ -390,7 +403,7 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
         if next != me {
             if let Err(error) = prepare(runtime, me, sp, next) {
                 fail(runtime, error, after::FAILED | after::UNSENT);
-                core.let_go();
+                core.unsecure();
                 return sp;
             }
         }
@@ -402,7 +415,7 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
             core.take(partner);
             true
         } else {
-            stand_in::meet(head)
+            stand_in::meet_stand_in(head)
         };
         let at_once = !all && next == partner && partner != me;
         if !woken && at_once {
@@ -420,28 +433,33 @@ unsafe fn meet<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task, sp:
     }
 }
 
-/// In the middle of a switch a callback or a clock of the host runs on who is about to leave. Its
-/// slot is in use then, and it may be in a queue: so it has no operations of its own.
-fn leaves(runtime: &Runtime, me: *mut Task) -> bool {
-    // SAFETY: the running tasklet.
+/// Is `me` in the middle of a switch? A callback or a clock of the host then runs on the tasklet
+/// that is about to leave, whose slot is in use and which may be in a queue: so it may not begin an
+/// operation.
+fn is_leaving(runtime: &Runtime, me: *mut Task) -> bool {
+    // SAFETY: `me` is the running tasklet.
     runtime.hooks() & HOOK_LOCKED != 0 && unsafe { !(*me).is(flag::QUEUED) }
 }
 
 #[cold]
 #[inline(never)]
-fn before<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
-    if leaves(runtime, me) {
+fn ask_callback<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+    if is_leaving(runtime, me) {
         return Err(refused(runtime));
     }
     if runtime.hooks() & HOOK_CHANNEL == 0 {
         return Ok(());
     }
-    notify::<DIR>(core, runtime, me)
+    call_channel_callback::<DIR>(core, runtime, me)
 }
 
 #[cold]
 #[inline(never)]
-fn notify<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> Result<()> {
+fn call_channel_callback<const DIR: i8>(
+    core: &Core,
+    runtime: &Runtime,
+    me: *mut Task,
+) -> Result<()> {
     if core.private.get() {
         return Ok(());
     }
@@ -470,7 +488,7 @@ pub unsafe fn call_back(
         return Ok(());
     };
     runtime.in_channel_callback.set(true);
-    // SAFETY: the caller's promise.
+    // SAFETY: `me` is the running tasklet, so it is live.
     let tasklet = unsafe { Tasklet::from_ref(me) };
     // The value is on its way: nothing may switch meanwhile.
     call_locked(runtime, "channel", || {

@@ -1,3 +1,3 @@
-//! What `claim` is made of; `models/` has others.
+//! The atomics that `claim` uses; `models/` has its own.
 
 pub use core::sync::atomic::{AtomicU32, Ordering};

@@ -14,8 +14,8 @@ use crate::core::transfer::opened;
 use crate::core::value::{Parcel, Sender, Slot};
 use crate::error::{Error, Result, WaitError};
 
-/// A channel that keeps up to `bound` values nobody has received yet: a sender
-/// waits only when the queue is full, and nobody is switched to. Whoever is woken
+/// A channel that keeps up to `bound` values which have not been received yet: a sender
+/// waits only when the queue is full, and sending does not switch. A tasklet that is woken
 /// goes to the end of the run queue.
 ///
 /// A handle, for the tasklets of one thread; clones refer to the same queue.
@@ -38,7 +38,7 @@ pub struct QueueChannel<T: 'static> {
     shared: Rc<Shared<T>>,
 }
 
-/// What was sent: a value, or an error. (One that was not sent is an end of the library's.)
+/// What was sent: a value, or an error. (An error that was not sent is an end by the library.)
 type Item<T> = Result<T, WaitError>;
 
 struct Shared<T: 'static> {
@@ -46,33 +46,32 @@ struct Shared<T: 'static> {
     channel: Channel<T>,
     queue: RefCell<VecDeque<Item<T>>>,
     bound: usize,
-    /// For the parcels.
+    /// The parcels' way back to the queue.
     me: Weak<Shared<T>>,
-    /// Of a queue for one value: has that been sent?
+    /// Of a queue for one value: has the value been sent?
     once: Option<Cell<bool>>,
 }
 
 impl<T: 'static> Shared<T> {
-    /// Is the queue where a value belongs that is sent now? Not when somebody
-    /// receives; or it is full (and perhaps senders wait: the queue is full then);
-    /// or the channel's own refusal is wanted.
+    /// Does a value that is sent now belong into the queue? Not when a receiver waits, when the
+    /// queue is full (also if senders wait), or when the channel is closing and has to refuse.
     fn has_room(&self) -> bool {
         self.queue.borrow().len() < self.bound
             && self.channel.balance() == 0
             && !self.channel.is_closing()
     }
 
-    /// Gives `item` to the receiver that has waited longest, or puts it into the queue, if
-    /// that is where it belongs. Else it comes back: its sender has to wait, or is refused.
-    /// Errors: the channel callback is being called; it comes back as well.
+    /// Gives `item` to the receiver that has waited longest, or puts it into the queue, if it
+    /// belongs there. Else it comes back: its sender has to wait, or is refused.
+    /// Errors: the channel callback is being called; the item comes back as well.
     fn pass_on(&self, item: Item<T>) -> Result<Option<Item<T>>, (WaitError, Item<T>)> {
         let core = self.channel.core();
         if core.secure(SEND) {
             let (told, slot) = core.show(Slot::of(item));
-            // What the callback has put there is sent, as with the other channels.
+            // A value that the callback has put into the slot is sent, as with the other channels.
             let item = opened(slot);
             if let Err(error) = told {
-                core.let_go();
+                core.unsecure();
                 return Err((WaitError::Hindered(error), item));
             }
             self.hand_over(item);
@@ -85,8 +84,8 @@ impl<T: 'static> Shared<T> {
         Ok(None)
     }
 
-    /// To the receiver that has waited longest; into the queue, at its front, if none waits.
-    /// Who is killed before it has its turn leaves it to the next.
+    /// Gives `item` to the receiver that has waited longest, or puts it at the front of the queue
+    /// if none waits. If the receiver is killed before its turn, the item goes to the next one.
     fn hand_over(&self, item: Item<T>) {
         if !self.channel.core().secure(SEND) {
             self.queue.borrow_mut().push_front(item);
@@ -116,7 +115,7 @@ impl<T: 'static> Shared<T> {
 impl<T: 'static> Sender<T> for Shared<T> {
     fn taken(&self) {
         if self.once.is_some() {
-            // There is no more to come.
+            // No other value will come.
             self.channel.close_and_wake();
         }
     }
@@ -139,7 +138,7 @@ impl<T: 'static> QueueChannel<T> {
         QueueChannel::with(Channel::new(), bound, None)
     }
 
-    /// One of the library's own, for a single value: who takes it closes the queue.
+    /// A queue of the library's own, for a single value: taking it closes the queue.
     pub(crate) fn once() -> QueueChannel<T> {
         QueueChannel::with(Channel::private(), 1, Some(Cell::new(false)))
     }
@@ -169,7 +168,7 @@ impl<T: 'static> QueueChannel<T> {
         self.shared.hand_over(item);
     }
 
-    /// Of a queue for [one](QueueChannel::once) value: has that been sent?
+    /// Of a queue for [one](QueueChannel::once) value: has the value been sent?
     pub(crate) fn is_concluded(&self) -> bool {
         self.shared.once.as_ref().is_some_and(Cell::get)
     }
@@ -187,7 +186,7 @@ impl<T: 'static> QueueChannel<T> {
         self.send_or(value)
     }
 
-    /// As [`QueueChannel::send`]; the error can tell what was thrown.
+    /// As [`QueueChannel::send`]; the error can tell whether it was thrown.
     #[inline(always)]
     pub(crate) fn send_or<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
         match self.shared.pass_on(Ok(value)) {
@@ -272,7 +271,7 @@ impl<T: 'static> QueueChannel<T> {
         self.receive_or()
     }
 
-    /// As [`QueueChannel::receive`]; the error can tell what was thrown.
+    /// As [`QueueChannel::receive`]; the error can tell whether it was thrown.
     #[inline(always)]
     pub(crate) fn receive_or<E: From<WaitError>>(&self) -> Result<T, E> {
         self.first().unwrap_or_else(|| self.channel().receive_or())
@@ -340,19 +339,19 @@ impl<T: 'static> QueueChannel<T> {
         self.len() as isize + self.channel().balance()
     }
 
-    /// Who has waited longest.
+    /// The tasklet that has waited longest.
     pub fn queue(&self) -> Option<Tasklet> {
         self.channel().queue()
     }
 
-    /// From now on nothing more is queued and nobody may start to wait; what is
+    /// From now on nothing more is queued and no tasklet may start to wait; values that are
     /// queued can still be received.
     pub fn close(&self) {
         self.channel().close();
     }
 
-    /// [Closes](QueueChannel::close), and ends the waits of all who wait with
-    /// [`Error::Closed`]; returns how many. What is queued stays.
+    /// [Closes](QueueChannel::close), and ends all waits with
+    /// [`Error::Closed`]; returns how many. Values that are queued stay.
     pub fn close_and_wake(&self) -> usize {
         self.channel().close_and_wake()
     }
@@ -367,7 +366,7 @@ impl<T: 'static> QueueChannel<T> {
         self.channel().is_closing()
     }
 
-    /// Closed, empty, and nobody waits any more?
+    /// Is it closed and empty, and does no tasklet wait any more?
     pub fn is_closed(&self) -> bool {
         self.is_closing() && self.balance() == 0
     }

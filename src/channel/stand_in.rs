@@ -1,9 +1,9 @@
 //! Stand-ins: waiting for several channels at once, and for a time.
 //!
 //! A tasklet can be in one channel's queue only. So a select that has to wait puts a *stand-in*
-//! into the queue of each of its channels, which says whose it is. When a partner meets one, the
+//! into the queue of each of its channels; each names its tasklet. When a partner meets one, the
 //! value goes into the stand-in's slot, or comes out of it; all stand-ins of the select leave their
-//! channels, and the tasklet is woken. Nothing of it lies on a stack.
+//! channels, and the tasklet is woken. No stand-in lies on a stack.
 //!
 //! ```text
 //!   channel a:  head ─► [stand-in 0 ─ of T] ─► (another receiver)
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Channels with a stand-in in their queue have a bit set that takes operations off the fast path:
-//! a channel that nobody selects on does not notice.
+//! a channel without a select pays nothing.
 //!
 //! Sends and receives with a timeout are selects with one case.
 //!
@@ -35,31 +35,31 @@ use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::{Slot, TaskSlot};
 
-/// A place in a channel's queue that a select has.
+/// A select's place in a channel's queue.
 ///
 /// A queue has control blocks for members, and its fast paths do not ask what they are: a stand-in
-/// is one of the same layout. What it keeps in the fields that a tasklet needs and it does not is
-/// told by its methods alone. (A common head of two types would cost the fast paths nothing, and
+/// has the same layout. It keeps data of its own in fields that only a tasklet needs; only its
+/// methods know which. (A common head of two types would cost the fast paths nothing, and
 /// save 40 bytes a case; but then a reference to a queue's member could be to neither.)
 #[repr(transparent)]
 pub struct StandIn(Task);
 
-/// Flags of a stand-in, among those of [`flag`] that no tasklet has.
+/// Flags of a stand-in: bits of [`flag`] that no tasklet uses.
 mod state {
     /// It has met a partner.
     pub const MET: u32 = 1 << 19;
-    /// The first of a select: the time is up.
+    /// Of the first of a select: the time is up.
     pub const EXPIRED: u32 = 1 << 20;
-    /// It is as good as met: its partner has the claim.
+    /// It is about to be met: its partner has the claim.
     pub const HELD: u32 = 1 << 22;
-    /// The first of a select: that must begin again.
+    /// Of the first of a select: the select must begin again.
     pub const ANEW: u32 = 1 << 23;
     /// Held by an operation in the channel callback of another one, which may hold it already.
     pub const HELD_INSIDE: u32 = 1 << 24;
 }
 
 impl StandIn {
-    /// One of `count` of a select of `owner`.
+    /// One of the `count` stand-ins of a select of `owner`.
     fn new(runtime: &Runtime, owner: *mut Task, index: usize, count: usize) -> StandIn {
         let mut task = Task::new(ptr::from_ref(runtime).cast(), flag::STAND_IN);
         task.sp = owner as usize;
@@ -73,19 +73,19 @@ impl StandIn {
         self.0.sp as *mut Task
     }
 
-    /// Which one of its select it is.
+    /// Its index among the stand-ins of its select.
     fn index(&self) -> usize {
         self.0.switches as usize
     }
 
-    /// How many its select has.
+    /// How many stand-ins its select has.
     fn count(&self) -> usize {
         self.0.refs as usize
     }
 
-    /// Of the first of a select: the select's claim, if it has one.
+    /// Asked of the first of a select: the select's claim, if it has one.
     fn claim<'a>(&self) -> Option<&'a Claim> {
-        // SAFETY: `set_claim` was promised a claim that lives as long as the stand-ins do.
+        // SAFETY: the caller of `set_claim` keeps the claim for as long as the stand-ins live.
         unsafe { self.0.window.cast::<Claim>().as_ref() }
     }
 
@@ -104,29 +104,30 @@ impl StandIn {
     }
 }
 
-/// The stand-in that a member of a queue is; `None`: it is a tasklet.
+/// The member of a queue as a stand-in; `None` when it is a tasklet.
 ///
 /// # Safety
 /// A live member of a channel's queue.
 #[inline]
 unsafe fn as_stand_in(member: *mut Task) -> Option<*mut StandIn> {
-    // SAFETY: the flag says that it was made as a stand-in, and it is live.
+    // SAFETY: the member is live, and the flag says that it was made as a stand-in.
     unsafe { (*member).is(flag::STAND_IN).then_some(member.cast()) }
 }
 
-/// The tasklet whose place in a queue it is: the member itself, or the one for which it stands in.
+/// The tasklet that waits with this member of a queue: the member itself, or the one for which it
+/// stands in.
 ///
 /// # Safety
 /// A live member of a channel's queue, or a live task.
 #[inline]
 pub unsafe fn whose(member: *mut Task) -> *mut Task {
-    // SAFETY: the caller says that it is live.
+    // SAFETY: the member is live.
     unsafe { as_stand_in(member).map_or(member, |stand_in| (*stand_in).owner()) }
 }
 
 /// The first stand-in of the same select.
 unsafe fn first_of(stand_in: *mut StandIn) -> *mut StandIn {
-    // SAFETY: they are elements of one slice, and `index` says which.
+    // SAFETY: the stand-ins of a select are elements of one slice, and `index` says which.
     unsafe { stand_in.sub((*stand_in).index()) }
 }
 
@@ -135,7 +136,7 @@ unsafe fn first_of(stand_in: *mut StandIn) -> *mut StandIn {
 /// # Safety
 /// A stand-in in a queue.
 pub unsafe fn is_waiting(stand_in: *mut Task) -> bool {
-    // SAFETY: it is live, and its tasklet is while its stand-ins are.
+    // SAFETY: the stand-in is live, and its tasklet lives for as long as its stand-ins.
     unsafe {
         let stand_in = stand_in.cast::<StandIn>();
         let owner = (*stand_in).owner();
@@ -148,17 +149,17 @@ pub unsafe fn is_waiting(stand_in: *mut Task) -> bool {
 /// # Safety
 /// A live stand-in.
 pub unsafe fn claim_of<'a>(stand_in: *mut Task) -> Option<&'a Claim> {
-    // SAFETY: it is live, and so is the first of its select.
+    // SAFETY: the stand-in is live, and so is the first of its select.
     unsafe { (*first_of(stand_in.cast())).claim() }
 }
 
-/// Makes sure that nobody but the caller meets it from now on. If true, [`meet`] or
-/// [`begin_anew`] follows, before anything else runs but the channel callback.
+/// Makes sure that only the caller can meet it from now on. If true, [`meet_stand_in`] or
+/// [`begin_anew`] follows; only the channel callback may run before that.
 ///
 /// # Safety
 /// A member of a channel's queue.
 pub unsafe fn hold(member: *mut Task) -> bool {
-    // SAFETY: it is live.
+    // SAFETY: the member is live.
     unsafe {
         let Some(stand_in) = as_stand_in(member) else {
             return true;
@@ -181,8 +182,8 @@ pub unsafe fn hold(member: *mut Task) -> bool {
     }
 }
 
-/// Is it a stand-in that the operation which asks has [held](hold)? What is refused in a channel
-/// callback lets go of what it holds itself, not of what the operation outside holds.
+/// Is it a stand-in that the calling operation has [held](hold)? An operation that is refused in a
+/// channel callback gives up only what it holds itself, not what the operation outside holds.
 ///
 /// # Safety
 /// A member of a channel's queue.
@@ -191,7 +192,7 @@ pub unsafe fn is_held(runtime: &Runtime, member: *mut Task) -> bool {
         true => state::HELD_INSIDE,
         false => state::HELD,
     };
-    // SAFETY: it is live.
+    // SAFETY: the member is live.
     unsafe { as_stand_in(member).is_some_and(|stand_in| (*stand_in).is(mine)) }
 }
 
@@ -200,7 +201,7 @@ pub unsafe fn is_held(runtime: &Runtime, member: *mut Task) -> bool {
 /// # Safety
 /// A member of a channel's queue.
 pub unsafe fn can_be_met(member: *mut Task) -> bool {
-    // SAFETY: it is live.
+    // SAFETY: the member is live.
     unsafe {
         as_stand_in(member).is_none_or(|stand_in| {
             (*stand_in).is(state::HELD) || claim_of(member).is_none_or(Claim::is_open)
@@ -208,23 +209,23 @@ pub unsafe fn can_be_met(member: *mut Task) -> bool {
     }
 }
 
-/// The select is over, unless another thread has met it, and nobody shall meet it from now on.
-/// False: another thread has.
+/// Ends the select, so that no partner can meet it from now on. False: another thread has met it
+/// already.
 ///
 /// # Safety
 /// The first stand-in of a select.
 pub unsafe fn close_claim(first: *mut Task) -> bool {
-    // SAFETY: it is live.
+    // SAFETY: the stand-in is live.
     unsafe { claim_of(first).is_none_or(Claim::take) }
 }
 
-/// The partner that [holds](hold) the select cannot meet it after all: it leaves its channels, and
-/// does everything again.
+/// The partner that [holds](hold) the select cannot meet it after all: the select leaves its
+/// channels, and does everything again.
 ///
 /// # Safety
 /// A stand-in in a queue.
 pub unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
-    // SAFETY: it is live; the reference of its tasklet moves to the run queue.
+    // SAFETY: the stand-in is live; the reference to its tasklet moves to the run queue.
     unsafe {
         (*first_of(stand_in.cast())).set(state::ANEW);
         if end_wait(stand_in) {
@@ -238,7 +239,7 @@ pub unsafe fn begin_anew(runtime: &Runtime, stand_in: *mut Task) {
 /// # Safety
 /// The first stand-in of a select.
 pub unsafe fn leave_channels(first: *mut Task) {
-    // SAFETY: the select has `count` of them; one that is in a queue has its channel set.
+    // SAFETY: the select has `count` stand-ins; one that is in a queue has its channel set.
     unsafe {
         for i in 0..(*first.cast::<StandIn>()).count() {
             let stand_in = first.add(i);
@@ -249,10 +250,10 @@ pub unsafe fn leave_channels(first: *mut Task) {
     }
 }
 
-/// Ends the select of a tasklet that is blocked in one. Its reference is the caller's.
+/// Ends the select in which a tasklet is blocked. The reference to the tasklet is the caller's.
 ///
 /// # Safety
-/// `SELECTING`.
+/// `task` is live and `SELECTING`.
 pub unsafe fn withdraw(task: *mut Task) {
     // SAFETY: a selecting tasklet's `next` is the first stand-in.
     unsafe {
@@ -264,25 +265,25 @@ pub unsafe fn withdraw(task: *mut Task) {
 }
 
 /// The stand-in has met a partner; the values have been exchanged. True when its tasklet was
-/// blocked: it is floating now, and its reference is the caller's.
+/// blocked: the tasklet is floating now, and the reference to it is the caller's.
 ///
 /// # Safety
 /// A stand-in in a queue.
-pub unsafe fn meet(stand_in: *mut Task) -> bool {
-    // SAFETY: it is live.
+pub unsafe fn meet_stand_in(stand_in: *mut Task) -> bool {
+    // SAFETY: the stand-in is live.
     unsafe {
         (*stand_in.cast::<StandIn>()).set(state::MET);
         end_wait(stand_in)
     }
 }
 
-/// A partner on another thread has met the case with this index: as [`meet`].
+/// A partner on another thread has met the case with this index: as [`meet_stand_in`].
 ///
 /// # Safety
 /// The first stand-in of a select that is not over, which has such a case.
 pub unsafe fn meet_case(first: *mut Task, case: usize) -> bool {
-    // SAFETY: they are elements of one slice.
-    unsafe { meet(first.add(case)) }
+    // SAFETY: the stand-ins of a select are elements of one slice, one for each case.
+    unsafe { meet_stand_in(first.add(case)) }
 }
 
 unsafe fn end_wait(stand_in: *mut Task) -> bool {
@@ -298,13 +299,13 @@ unsafe fn end_wait(stand_in: *mut Task) -> bool {
 }
 
 /// The time of a select is up. Its tasklet is queued, unless another thread has just met it: then
-/// that thread's message will do so.
+/// that thread's message will queue it.
 ///
 /// # Safety
 /// The first stand-in of a select that is not over.
 unsafe fn expire(runtime: &Runtime, first: *mut ()) {
     let first = first.cast::<Task>();
-    // SAFETY: it is live; the reference of its tasklet moves to the run queue.
+    // SAFETY: the stand-in is live; the reference to its tasklet moves to the run queue.
     unsafe {
         if !close_claim(first) {
             return;
@@ -322,14 +323,14 @@ pub struct StandIns<'a> {
     pub runtime: &'a Runtime,
     all: *mut [StandIn],
     timeout: Option<Key>,
-    /// What other threads know of the select: its claim is in there.
+    /// The part of the select that other threads use: its claim is in there.
     shared: Option<Arc<dyn Any>>,
 }
 
 impl<'a> StandIns<'a> {
     /// Takes over the values to send.
     pub fn new(runtime: &'a Runtime, me: *mut Task, cases: &mut [Case]) -> StandIns<'a> {
-        // At least one: the first knows the select.
+        // At least one: the first stands for the select.
         let count = cases.len().max(1);
         let all: Box<[StandIn]> = (0..count)
             .map(|index| {
@@ -348,7 +349,7 @@ impl<'a> StandIns<'a> {
         }
     }
 
-    /// The first, by which the select is known.
+    /// The first, which stands for the select.
     pub fn first(&self) -> *mut Task {
         self.at(0).cast()
     }
@@ -364,42 +365,43 @@ impl<'a> StandIns<'a> {
     /// # Safety
     /// `claim` lives as long as `shared` does.
     pub unsafe fn share(&mut self, claim: *const Claim, shared: Arc<dyn Any>) {
-        // SAFETY: ours, in no queue. `shared` stays until they are gone.
+        // SAFETY: the stand-in is ours and in no queue. `shared`, and with it the claim, is kept
+        // until the stand-ins are freed.
         unsafe { (*self.at(0)).set_claim(claim) };
         self.shared = Some(shared);
     }
 
-    /// What the stand-in of a case holds.
+    /// The slot of a case's stand-in.
     pub fn slot(&mut self, case: usize) -> &mut TaskSlot {
-        // SAFETY: ours; there is one for each case.
+        // SAFETY: the stand-ins are ours; there is one for each case.
         unsafe { &mut (*self.at(case)).0.slot }
     }
 
     /// The case has met a partner on another thread.
     pub fn set_met(&mut self, case: usize) {
-        // SAFETY: ours; there is one for each case.
+        // SAFETY: the stand-ins are ours; there is one for each case.
         unsafe { (*self.at(case)).set(state::MET) };
     }
 
-    /// Which one has met a partner.
+    /// The index of the case that has met a partner.
     pub fn met(&self) -> Option<usize> {
-        // SAFETY: ours; only flags are read.
+        // SAFETY: the stand-ins are ours; only flags are read.
         (0..self.all.len()).find(|&i| unsafe { (*self.at(i)).is(state::MET) })
     }
 
     /// Is the time up?
     pub fn expired(&self) -> bool {
-        // SAFETY: ours; only flags are read.
+        // SAFETY: the stand-ins are ours; only flags are read.
         unsafe { (*self.at(0)).is(state::EXPIRED) }
     }
 
     /// Must the select begin again?
     pub fn anew(&self) -> bool {
-        // SAFETY: ours; only flags are read.
+        // SAFETY: the stand-ins are ours; only flags are read.
         unsafe { (*self.at(0)).is(state::ANEW) }
     }
 
-    /// Is there no more to wait for?
+    /// Is the wait over?
     pub fn is_over(&self) -> bool {
         self.expired() || self.anew() || self.met().is_some()
     }
@@ -408,14 +410,14 @@ impl<'a> StandIns<'a> {
     pub fn enter(&self, cases: &[Case]) {
         for (i, case) in cases.iter().enumerate() {
             if let Some(core) = case.near() {
-                // SAFETY: ours, in no queue.
+                // SAFETY: the stand-in is ours and in no queue.
                 unsafe { core.push_stand_in(self.at(i).cast(), case.direction) };
             }
         }
     }
 
     /// The select is over: takes the stand-ins out of all queues, and gives the values that were
-    /// not sent back to their cases. Returns what the case that was met holds.
+    /// not sent back to their cases. Returns the case that was met, with the content of its slot.
     pub fn close(&mut self, cases: &mut [Case]) -> Option<(usize, Slot)> {
         self.leave();
         let met = self.met();
@@ -433,7 +435,8 @@ impl<'a> StandIns<'a> {
 
     /// From now on the select ends at the deadline.
     pub fn limit(&mut self, deadline: u64) {
-        // SAFETY: the entry is cancelled before the stand-ins go.
+        // SAFETY: `expire` may be called with the first stand-in until the entry is cancelled,
+        // which `leave` does before the stand-ins are freed.
         self.timeout = Some(unsafe {
             let first = self.first().cast();
             self.runtime.deadlines.call(deadline, expire, first)
@@ -445,7 +448,7 @@ impl<'a> StandIns<'a> {
         if let Some(key) = self.timeout.take() {
             self.runtime.deadlines.cancel(key);
         }
-        // SAFETY: ours.
+        // SAFETY: the first stand-in of our select.
         unsafe { leave_channels(self.first()) };
     }
 }
@@ -453,7 +456,7 @@ impl<'a> StandIns<'a> {
 impl Drop for StandIns<'_> {
     fn drop(&mut self) {
         self.leave();
-        // SAFETY: made from a box, and in no queue any more.
+        // SAFETY: `all` was made from a box, and no stand-in is in a queue any more.
         drop(unsafe { Box::from_raw(self.all) });
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result, StateError, WaitError};
 /// A number below `count`, each as likely as the others; the same ones in each run
 /// of a program.
 fn roll(runtime: &Runtime, count: usize) -> usize {
-    // Marsaglia's xorshift, multiplied; the upper half is the good one.
+    // Marsaglia's xorshift, multiplied; the upper half is the one that is random enough.
     let mut x = runtime.dice.get();
     x ^= x >> 12;
     x ^= x << 25;
@@ -30,7 +30,7 @@ fn roll(runtime: &Runtime, count: usize) -> usize {
     ((upper * count as u64) >> 32) as usize
 }
 
-/// Of so many cases one that is `good`: the first, or any, with equal chances.
+/// One of `count` cases that is `good`: the first (`ordered`), or any with equal chances.
 pub fn pick(count: usize, ordered: bool, mut good: impl FnMut(usize) -> bool) -> Option<usize> {
     if ordered {
         return (0..count).find(|&i| good(i));
@@ -48,7 +48,7 @@ pub fn pick(count: usize, ordered: bool, mut good: impl FnMut(usize) -> bool) ->
     }
 }
 
-/// Errors: a channel has no thread any more, or is to be sent to and received from.
+/// An error if a channel has no thread any more, or is to be sent to and received from.
 pub fn check(cases: &[Case]) -> Result<(), WaitError> {
     for (i, case) in cases.iter().enumerate() {
         if case.near().is_some_and(Core::has_no_thread) {
@@ -62,14 +62,14 @@ pub fn check(cases: &[Case]) -> Result<(), WaitError> {
     Ok(())
 }
 
-/// Does one of `cases`: of several that can be done the first (`ordered`) or any. When
+/// Does one of `cases`: if several can be done, the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
 pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     check(cases)?;
     thrown::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
     while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
         if cases[ready].secure() {
-            return exchange(&mut cases[ready]).map(|outcome| (ready, outcome));
+            return do_secured(&mut cases[ready]).map(|outcome| (ready, outcome));
         }
     }
     let runtime = Runtime::get();
@@ -86,14 +86,14 @@ pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<
     let deadline = deadline(runtime, patience, cases)?;
     let kept = may_wait(me)?;
     let mut stand_ins = StandIns::new(runtime, me, cases);
-    let done = wait(runtime, me, &mut stand_ins, cases, deadline);
+    let done = wait_for_case(runtime, me, &mut stand_ins, cases, deadline);
     let outcome = stand_ins.close(cases);
     let result = conclude(done, outcome, stand_ins.expired());
     put_back(me, kept, result.is_err());
     result
 }
 
-/// Until when it waits, if it may wait.
+/// The deadline of the wait, if it may wait.
 pub fn deadline(
     runtime: &Runtime,
     patience: Patience,
@@ -109,9 +109,9 @@ pub fn deadline(
     until.map_err(WaitError::Hindered)
 }
 
-/// May the running tasklet wait? Takes what somebody has put into its slot by hand.
+/// May the running tasklet wait? Takes a value that was put into its slot by hand.
 pub fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
-    // SAFETY: the running tasklet.
+    // SAFETY: `me` is the running tasklet.
     unsafe {
         if (*me).is(flag::BLOCK_TRAP) {
             return Err(WaitError::own(Error::BlockTrap));
@@ -121,10 +121,10 @@ pub fn may_wait(me: *mut Task) -> Result<Slot, WaitError> {
     }
 }
 
-/// As with the other channel operations: what somebody had put into the slot by hand
+/// As with the other channel operations: a value that was put into the slot by hand
 /// comes back when the operation fails.
 pub fn put_back(me: *mut Task, kept: Slot, failed: bool) {
-    // SAFETY: the running tasklet.
+    // SAFETY: `me` is the running tasklet.
     unsafe {
         if failed && (*me).slot.is_empty() {
             (*me).slot.fill(kept);
@@ -135,26 +135,26 @@ pub fn put_back(me: *mut Task, kept: Slot, failed: bool) {
 }
 
 /// Waits until the select is over.
-pub fn wait(
+pub fn wait_for_case(
     runtime: &Runtime,
     me: *mut Task,
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
     deadline: Option<u64>,
 ) -> Result<(), WaitError> {
-    let driven = match deadline {
-        Some(deadline) if idle::must_drive(runtime, me) => {
-            drive(runtime, stand_ins, cases, deadline)
+    let pumped = match deadline {
+        Some(deadline) if idle::must_pump(runtime, me) => {
+            pump_until_over(runtime, stand_ins, cases, deadline)
         }
         _ => Ok(false),
     };
-    driven.and_then(|over| match over {
+    pumped.and_then(|over| match over {
         true => Ok(()),
-        false => block(runtime, me, stand_ins, cases, deadline),
+        false => block_on_cases(runtime, me, stand_ins, cases, deadline),
     })
 }
 
-/// What came of a wait, and of the case that was met.
+/// The result of a wait, from how it ended and from the case that was met.
 pub fn conclude(
     done: Result<(), WaitError>,
     outcome: Option<(usize, Slot)>,
@@ -166,45 +166,46 @@ pub fn conclude(
     };
     match (done, outcome) {
         (Err(thrown @ WaitError::Thrown(_)), came) => returned(came, Err(thrown)),
-        // Also where it could not go on waiting, and then the partner came: that was told so.
+        // The partner came, perhaps after the wait had failed: the partner has been told that its
+        // operation is done.
         (_, Some((case, slot))) if slot.is_bomb() => {
             Ok((case, slot.into_unit().map(|()| Slot::EMPTY)))
         }
         (_, Some((case, slot))) => Ok((case, Ok(slot))),
         (Err(hindered), None) => Err(hindered),
         (Ok(()), None) if expired => Err(WaitError::own(Error::Timeout)),
-        // Somebody else has woken it, as when its channel was dropped.
+        // Something else has woken it, for example its channel was dropped.
         (Ok(()), None) => Err(WaitError::own(Error::ValueLost)),
     }
 }
 
-/// `case` is ready, and [secured](Case::secure).
-pub fn exchange(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
+/// Does `case`, which is ready and [secured](Case::secure).
+pub fn do_secured(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
     if let Some(queue) = case.ready_queue().cloned() {
         return queue.pass(&mut case.slot, case.direction);
     }
     let slot = case.slot.take();
     let head = case.core().head();
-    // SAFETY: the first of a queue that is not empty.
+    // SAFETY: a partner has been secured, so the queue has a first member, which is live.
     let bomb = case.direction == RECEIVE && unsafe { (*head).slot.is_bomb() };
-    match case.core().exchange(slot, case.direction) {
+    match case.core().meet_partner(slot, case.direction) {
         Ok(slot) => Ok(Ok(slot)),
         Err(error) if bomb && case.core().head() != head => Ok(Err(error)),
         Err(error) => {
-            case.core().let_go();
+            case.core().unsecure();
             Err(error)
         }
     }
 }
 
-/// What `op_select` is told; on the stack of the caller, which nobody else reads.
+/// Arguments of `op_select`. They lie on the caller's stack, and only this op reads them.
 struct Args<'a> {
     stand_ins: &'a StandIns<'a>,
     cases: &'a [Case],
 }
 
 unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
-    // SAFETY: `args` is what `block` passes; no user code runs between `prepare`
+    // SAFETY: `block_on_cases` passes its arguments; no user code runs between `prepare`
     // and `go`.
     unsafe {
         let args = &*args.cast::<Args<'_>>();
@@ -219,7 +220,7 @@ unsafe extern "C" fn op_select(args: *mut (), sp: usize) -> usize {
 }
 
 /// Blocks until a case is done, the time is up, or something is thrown.
-fn block(
+fn block_on_cases(
     runtime: &Runtime,
     me: *mut Task,
     stand_ins: &mut StandIns<'_>,
@@ -235,23 +236,24 @@ fn block(
         if stand_ins.is_over() {
             return Ok(());
         }
-        // SAFETY: ours. Nobody runs until they are there again.
+        // SAFETY: the stand-ins are ours. No other tasklet runs until they are in the queues again.
         unsafe { stand_in::leave_channels(stand_ins.first()) };
     }
     let mut args = Args { stand_ins, cases };
-    // SAFETY: our own op, which reads `args` at once; `me` is running.
+    // SAFETY: `op_select` gets the arguments that it expects, and reads them at once; `me` is
+    // running.
     unsafe {
         enter(op_select, (&raw mut args).cast());
-        // Before any destructor runs: the timeout must not hit what those wait for.
+        // Before any destructor runs: the timeout must not end the wait of a destructor.
         stand_ins.leave();
         arrive(runtime, me).map(drop)
     }
 }
 
-/// Waits in the run queue: lets the loop and the others run until a case is done,
-/// the time is up, or something is thrown: true. False when another is there to drive
-/// the loop: the caller must block, and has left the channels.
-fn drive(
+/// Waits in the run queue: pumps and lets the others run. True when a case is done,
+/// the time is up, or something is thrown. False when there is another tasklet to pump:
+/// the caller must block, and has left the channels.
+fn pump_until_over(
     runtime: &Runtime,
     stand_ins: &mut StandIns<'_>,
     cases: &[Case],
@@ -262,7 +264,7 @@ fn drive(
     }
     let me = runtime.current();
     stand_ins.enter(cases);
-    // The pump ends it, as it does others: so what came before the time was up comes first.
+    // The pump ends this wait like others, so an event that came before the time was up counts.
     stand_ins.limit(deadline);
     loop {
         if stand_ins.is_over() {
@@ -279,8 +281,8 @@ fn drive(
             if interrupted {
                 return Ok(true);
             }
-            // Two who drive would let each other run all the time.
-            if !stand_ins.is_over() && !idle::must_drive(runtime, me) {
+            // Two tasklets that pump would let each other run all the time.
+            if !stand_ins.is_over() && !idle::must_pump(runtime, me) {
                 stand_ins.leave();
                 return Ok(false);
             }
@@ -290,19 +292,19 @@ fn drive(
     }
 }
 
-/// Something is thrown at `task`, which is another than the running one. If it drives
-/// the loop and lets the others run, its wait is over now, not only when its turn
-/// comes: nobody shall meet it any more.
+/// Something is thrown at `task`, which is not the running one. If it pumps
+/// and lets the others run, its wait is over now, not only when its turn
+/// comes: no partner shall meet it any more.
 pub fn interrupt(runtime: &Runtime, task: *mut Task) {
-    let mut drives = runtime.drives.borrow_mut();
-    // The last of them: an earlier one waits for a later one to return.
-    // SAFETY: those in there are of selects that are not over.
-    let at = drives
+    let mut pumping = runtime.pumping.borrow_mut();
+    // The last of the tasklet's entries: an earlier one waits for a later one to return.
+    // SAFETY: an entry is the first stand-in of a select that is not over, so it is live.
+    let at = pumping
         .iter()
         .rposition(|&first| unsafe { stand_in::whose(first) } == task);
     if let Some(at) = at {
-        let first = drives.remove(at);
-        // SAFETY: as above.
+        let first = pumping.remove(at);
+        // SAFETY: the first stand-in of a select that is not over.
         unsafe {
             stand_in::close_claim(first);
             stand_in::leave_channels(first);
@@ -310,54 +312,55 @@ pub fn interrupt(runtime: &Runtime, task: *mut Task) {
     }
 }
 
-/// Lets the others run, for one who drives the loop. True when it was
-/// [interrupted](interrupt), and then somebody took back what was thrown.
+/// Lets the others run, for a tasklet that pumps. True when it was
+/// [interrupted](interrupt), and the error was taken back before its turn came.
 fn let_run(runtime: &Runtime, first: *mut Task) -> Result<bool, WaitError> {
-    runtime.drives.borrow_mut().push(first);
-    let driving = Driving { runtime, first };
+    runtime.pumping.borrow_mut().push(first);
+    let entry = PumpingEntry { runtime, first };
     let back = scheduler::give_way();
-    let interrupted = !driving.end();
+    let interrupted = !entry.remove();
     back.map(|()| interrupted)
 }
 
-/// A select that is among those that drive. Ended when dropped: what its tasklet comes back to may panic.
-struct Driving<'a> {
+/// The entry of a select in `Runtime::pumping`. It is removed when dropped, since code that runs
+/// when the tasklet comes back may panic.
+struct PumpingEntry<'a> {
     runtime: &'a Runtime,
     first: *mut Task,
 }
 
-impl Driving<'_> {
-    /// True when it was still among them.
-    fn end(&self) -> bool {
-        let mut drives = self.runtime.drives.borrow_mut();
-        // Not always the last one: another may have begun to drive meanwhile.
-        let at = drives.iter().rposition(|&other| other == self.first);
-        at.map(|at| drives.remove(at)).is_some()
+impl PumpingEntry<'_> {
+    /// True when the entry was still there.
+    fn remove(&self) -> bool {
+        let mut pumping = self.runtime.pumping.borrow_mut();
+        // Not always the last one: another tasklet may have begun to pump meanwhile.
+        let at = pumping.iter().rposition(|&other| other == self.first);
+        at.map(|at| pumping.remove(at)).is_some()
     }
 }
 
-impl Drop for Driving<'_> {
+impl Drop for PumpingEntry<'_> {
     fn drop(&mut self) {
-        self.end();
+        self.remove();
     }
 }
 
 /// Waits in the queue of `core`, with `slot` for a partner, for a caller that is
-/// [the last one](drive). Returns the slot, and what to do with it: true, a partner has
-/// come, and brought it; false, the caller can or must block now. An error: what was
-/// thrown, or why it cannot wait.
-pub fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, WaitError>) {
+/// [the last one](idle). Returns the slot and how the wait ended: true when a partner has
+/// come and filled the slot; false when the caller can or must block now; an error that was
+/// thrown, or the reason why it cannot wait.
+pub fn until_met(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, WaitError>) {
     let runtime = Runtime::get();
     let mut stand_ins = StandIns::new(runtime, runtime.current(), &mut []);
     let first = stand_ins.first();
-    // SAFETY: ours, in no queue.
+    // SAFETY: the stand-in is ours and in no queue.
     unsafe {
         (*first).slot.fill(slot);
         core.push_stand_in(first, direction);
     }
     let waited = idle::until_company(runtime, || stand_ins.met().is_some());
     stand_ins.leave();
-    // SAFETY: ours, in no queue any more.
+    // SAFETY: the stand-in is ours, and in no queue any more.
     let slot = unsafe { (*first).slot.take() };
     match stand_ins.met() {
         Some(_) => (slot, Ok(true)),
@@ -365,7 +368,7 @@ pub fn alone(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, Wait
     }
 }
 
-/// One operation with a timeout. When it fails, what was not sent is in `slot`.
+/// One operation with a timeout. When it fails, the value that was not sent is in `slot`.
 #[cold]
 #[inline(never)]
 pub fn one(
@@ -389,7 +392,7 @@ pub fn one(
 mod tests {
     use super::*;
 
-    /// What other threads do between two looks takes no case away from who waits for all of them.
+    /// A case that another thread meets between two looks does not hide the other cases.
     #[test]
     fn one_that_is_met_while_it_is_counted_hides_no_other() {
         for _ in 0..100 {

@@ -1,11 +1,11 @@
-//! A place where tasklets wait to be woken, and nothing else: for what this library waits for itself.
+//! A place where tasklets wait to be woken, and nothing else: for the waits of the library itself.
 
 use super::core::{Core, Preference, RECEIVE, SEND};
 use crate::core::task::Task;
 use crate::core::value::Slot;
 use crate::error::WaitError;
 
-/// A tasklet that is parked here is blocked, as on a channel: so it looks to everybody, and it can
+/// A tasklet that is parked here is blocked, as on a channel: other code sees it so, and it can
 /// be killed. The channel callback is not told of it, and no statistics count it.
 pub struct WaitPoint(Core);
 
@@ -13,7 +13,7 @@ impl WaitPoint {
     pub fn new() -> WaitPoint {
         let core = Core::new();
         core.make_private();
-        // Whoever wakes somebody goes on.
+        // The side that wakes goes on.
         core.set_preference(Preference::Sender);
         WaitPoint(core)
     }
@@ -21,7 +21,7 @@ impl WaitPoint {
     /// Blocks the running tasklet until it is woken. It looks as if it sends, or receives.
     ///
     /// # Errors
-    /// What was thrown at it; why it cannot block.
+    /// The error that was thrown at it, or why it cannot block.
     pub fn park(&self, sends: bool) -> Result<(), WaitError> {
         match sends {
             true => self.0.park::<SEND>(),
@@ -29,12 +29,12 @@ impl WaitPoint {
         }
     }
 
-    /// Queues the tasklet that has waited longest, if one waits as a receiver; nobody switches.
+    /// Queues the tasklet that has waited longest, if one waits as a receiver. It does not switch.
     pub fn wake(&self) -> bool {
         self.0.serve(Slot::new(()))
     }
 
-    /// Is it here that a blocked tasklet waits?
+    /// Does the blocked tasklet wait here?
     ///
     /// # Safety
     /// A live task.

@@ -27,7 +27,7 @@ pub fn is_last(runtime: &Runtime) -> bool {
 }
 
 /// Would blocking leave no tasklet that could end the wait? Main always pumps.
-pub fn must_drive(runtime: &Runtime, me: *mut Task) -> bool {
+pub fn must_pump(runtime: &Runtime, me: *mut Task) -> bool {
     me == runtime.main() || is_last(runtime)
 }
 

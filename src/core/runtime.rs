@@ -121,7 +121,7 @@ pub struct Runtime {
     /// What selects throw dice with; never 0.
     pub dice: Cell<u64>,
     /// The first stand-ins of the tasklets that pump and let others run just now.
-    pub drives: RefCell<Vec<*mut Task>>,
+    pub pumping: RefCell<Vec<*mut Task>>,
     /// The running tasklet after the thread has ended: it only looks like one.
     nobody: UnsafeCell<Task>,
     /// Stands in for the C++ runtime's globals where there is none, or several.
@@ -239,7 +239,7 @@ impl Runtime {
             thrown: Cell::new(0),
             since: Cell::new(0),
             dice: Cell::new(0x9E37_79B9_7F4A_7C15),
-            drives: RefCell::new(Vec::new()),
+            pumping: RefCell::new(Vec::new()),
             nobody: UnsafeCell::new(Task::new(ptr::null(), flag::MAIN)),
             no_eh: UnsafeCell::new(EhGlobals::NONE),
             words: RefCell::new(Vec::new()),

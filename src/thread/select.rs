@@ -33,7 +33,9 @@ use super::{Leave, Local, Parking, Waker};
 use crate::channel::case::{self, Case, Chosen, Patience};
 use crate::channel::claim::Claim;
 use crate::channel::stand_in::{self, StandIns};
-use crate::channel::wait::{check, conclude, deadline, exchange, may_wait, pick, put_back, wait};
+use crate::channel::wait::{
+    check, conclude, deadline, do_secured, may_wait, pick, put_back, wait_for_case,
+};
 use crate::channel::SEND;
 use crate::core::hooks::HOOK_CHANNEL;
 use crate::core::runtime::Runtime;
@@ -312,7 +314,7 @@ impl<'a> Attempt<'a> {
     /// Does a case on a channel of this thread, if it still can be done.
     fn meet_here(&self, case: &mut Case, i: usize) -> Result<Step<'a>, WaitError> {
         match case.secure() {
-            true => exchange(case).map(|outcome| Step::Done((i, outcome))),
+            true => do_secured(case).map(|outcome| Step::Done((i, outcome))),
             false => Ok(Step::Again),
         }
     }
@@ -393,7 +395,7 @@ impl Wait<'_> {
     /// Waits. `None`: the select must begin anew.
     fn finish(mut self, cases: &mut [Case]) -> Option<Result<Chosen, WaitError>> {
         let runtime = self.stand_ins.runtime;
-        let done = wait(runtime, self.me, &mut self.stand_ins, cases, self.until);
+        let done = wait_for_case(runtime, self.me, &mut self.stand_ins, cases, self.until);
         let far = self.leave();
         let anew = done.is_ok() && self.stand_ins.met().is_none() && self.stand_ins.anew();
         let expired = self.stand_ins.expired();

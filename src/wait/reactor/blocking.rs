@@ -3,7 +3,7 @@
 use super::pump::PumpError;
 use super::{Reactor, Waiter, Wake};
 use crate::core::hooks::HOOK_LOCKED;
-use crate::core::idle::must_drive;
+use crate::core::idle::must_pump;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler;
 use crate::core::task::flag;
@@ -54,7 +54,7 @@ pub fn round(
 ) -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    if !must_drive(runtime, me) {
+    if !must_pump(runtime, me) {
         return block();
     }
     // A tasklet in the middle of a switch must not drive the loop.
