@@ -427,6 +427,9 @@ typedef struct hsw_settings {
   uint64_t spin_ns;
 } hsw_settings;
 
+// A function that is called once. It must not unwind.
+typedef void (*hsw_function)(void *argument);
+
 // Figures of a thread's runtime. Sizes are in bytes.
 typedef struct hsw_stats {
   // Switches so far.
@@ -460,9 +463,6 @@ typedef struct hsw_stats {
   // All bytes that count against the ceiling.
   size_t memory_bytes;
 } hsw_stats;
-
-// A function that is called once. It must not unwind.
-typedef void (*hsw_function)(void *argument);
 
 // When a tasklet ran, in nanoseconds of the thread's clock; measured while `hsw_set_statistics` is
 // on.
@@ -1153,9 +1153,6 @@ hsw_status hsw_init(const struct hsw_settings *settings);
 // the process with a message that names the tasklet.
 hsw_status hsw_init_in(const struct hsw_settings *settings, void *memory, size_t bytes);
 
-// The figures of the calling thread.
-hsw_status hsw_get_stats(struct hsw_stats *stats);
-
 // Calls `function(argument)`. If the calling tasklet has used more of its window than the
 // watermark of the settings, the caller's frames are moved to the heap for the time of the call. A
 // recursion that calls itself through this is limited by the heap, not by the window.
@@ -1173,6 +1170,9 @@ hsw_status hsw_grow(hsw_function function, void *argument);
 // Bytes of its window or stack that the calling tasklet has in use; 0 for the main tasklet and on
 // a segment.
 hsw_status hsw_stack_used(size_t *bytes);
+
+// The figures of the calling thread.
+hsw_status hsw_get_stats(struct hsw_stats *stats);
 
 // For languages with exceptions: tells that a call has failed with `HSW_ERR_EXIT` and that this
 // becomes an exception. Returns the number of that exception. If the exception is destroyed before

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::ptr;
 
 use crate::core::above::Ending;
-use crate::core::ends::{release, KILLS};
 use crate::core::exceptions;
 use crate::core::hooks::{HOOK_CHANNEL, HOOK_ENDED, HOOK_SCHEDULE};
 use crate::core::overflow;
 use crate::core::references::Tasklet;
+use crate::core::release::{release, KILLS};
 use crate::core::runtime::{End, Runtime};
 use crate::core::settings::Settings;
 use crate::core::table;

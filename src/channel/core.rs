@@ -8,8 +8,8 @@ use core::ptr;
 
 use super::stand_in;
 use crate::core::contain::contain;
-use crate::core::ends::release;
 use crate::core::hooks::HOOK_ENDED;
+use crate::core::release::release;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::value::{Slot, TaskSlot};

@@ -7,12 +7,12 @@ use core::mem;
 use core::ptr;
 
 use crate::core::contain::contain;
-use crate::core::ends::KILLS;
+use crate::core::release::KILLS;
 use crate::core::runtime::Runtime;
 use crate::core::sanitizer;
 use crate::core::task::{flag, Task, Window};
 use crate::core::value::Slot;
-use crate::core::{finish, locals, thrown, transfer};
+use crate::core::{locals, tasklet_end, thrown, transfer};
 use crate::error::{Error, Result};
 use crate::machine::arch;
 use crate::machine::os;
@@ -89,7 +89,7 @@ where
         if (*task).extra.is_some() {
             end_locals(task);
         }
-        sanitizer::left_for_good(runtime, finish::end_running(task))
+        sanitizer::left_for_good(runtime, tasklet_end::end_running(task))
     }
 }
 
@@ -121,7 +121,7 @@ unsafe fn end_locals(task: *mut Task) {
     }
 }
 
-/// Keeps the error that ended the running tasklet for [`finish::end_running`].
+/// Keeps the error that ended the running tasklet for [`tasklet_end::end_running`].
 #[cold]
 #[inline(never)]
 fn keep_error(task: *mut Task, error: Error) {

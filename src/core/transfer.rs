@@ -16,9 +16,9 @@
 use crate::core::above::above;
 use crate::core::bugs;
 use crate::core::contain::{contain, drop_used};
-use crate::core::ends::{bury, release, release_left, vacate};
 use crate::core::exceptions;
 use crate::core::hooks::{after, HOOK_ANY, HOOK_FP};
+use crate::core::release::{bury, release, release_left, vacate};
 use crate::core::runtime::Runtime;
 use crate::core::sanitizer;
 use crate::core::task::{flag, Task, Window};

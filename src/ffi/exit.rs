@@ -54,7 +54,7 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
             };
             told.number = 0;
             told.swallowed += 1;
-            Ok(told.swallowed <= crate::core::ends::KILLS)
+            Ok(told.swallowed <= crate::core::release::KILLS)
         });
         if again.unwrap_or(false) {
             crate::core::throw::exit_again(Runtime::get());

@@ -34,6 +34,7 @@ mod settings;
 mod shared;
 mod slot;
 mod spill;
+mod stats;
 
 // The header has the functions in the order of the modules here.
 mod exit;

@@ -2,12 +2,12 @@
 
 use crate::channel::{self, wait};
 use crate::core::above::Above;
-use crate::core::ends;
+use crate::core::release;
 use crate::{debug, lifecycle};
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
-        mod end;
+        mod thread_end;
         mod fork;
         mod threads;
         use threads as build;
@@ -29,7 +29,7 @@ static ABOVE: Above = Above {
     pump: build::pump,
     unlink: channel::unlink,
     interrupt: wait::interrupt,
-    last_reference: ends::last_reference,
+    last_reference: release::last_reference,
     report_deadlock: debug::report_deadlock,
 };
 

@@ -1,6 +1,6 @@
 //! With std: other threads, forks, and a loop to sleep in.
 
-use super::{end, fork};
+use super::{fork, thread_end};
 use crate::core::above::Ending;
 use crate::core::runtime::Runtime;
 use crate::thread::{self, host_lock};
@@ -21,15 +21,15 @@ pub(super) fn attached(runtime: &Runtime) {
 pub(super) fn ending(ending: Ending) -> bool {
     match ending {
         Ending::SetFree => drop(thread::set_free()),
-        Ending::LetGo => return end::let_go(),
+        Ending::LetGo => return thread_end::let_go(),
         Ending::Close => {
-            end::close();
+            thread_end::close();
             thread::detach(true);
         }
         Ending::Leave => host_lock::leave(),
         Ending::Abandon => {
             std::mem::forget(thread::set_free());
-            end::abandon();
+            thread_end::abandon();
             thread::detach(false);
             host_lock::leave();
         }

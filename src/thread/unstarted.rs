@@ -1,10 +1,10 @@
 //! A tasklet that has not started, between two threads: all of it that is `Send`.
 
 use crate::core::body::Body;
-use crate::core::ends::release;
 use crate::core::extra::Site;
 use crate::core::measure;
 use crate::core::references::Tasklet;
+use crate::core::release::release;
 use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::error::{Error, Result, StateError};

@@ -1,8 +1,7 @@
 //! The ports: one hand-written assembly file and one Rust file per ABI.
 //!
-//! A port provides seven routines and three facts. Everything else, which
-//! tasklet is next, what is copied where, what is dropped when, is policy and
-//! lives above.
+//! A port provides the routines and facts below. Everything else, which tasklet is next, what is
+//! copied where, what is dropped when, is policy and lives above.
 //!
 //! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on the
 //!   current stack, call `op(arg, sp)`, go on with the save area that it names.
@@ -17,8 +16,12 @@
 //! * `hsw_asm_walk(sp, f, a, b)`: calls `f(a, b)` as if the tasklet parked at
 //!   `sp` did, to unwinders; for backtraces.
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
-//! * `SAVE_AREA`, `STACK_ALIGN`, `COPY_ALIGN`, `SLICE_ODD`, `write_newborn`: the layout, drawn in the file
-//!   of the port.
+//! * `SAVE_AREA`, `NEWBORN`, `STACK_ALIGN`, `COPY_ALIGN`, `SLICE_ODD`, `write_newborn`,
+//!   `newborn_entry`: the layout, drawn in the file of the port.
+//! * `exchange`: what an op returns to have two copies made first, where both are known.
+//! * `below`, `exact_stack_pointer`: whether the stack pointer has come too low.
+//! * `FpEnv`: the control words of the floating-point units.
+//! * `code_address`, `fetch_line`: where a function's code is; a prefetch.
 //!
 //! Ports are chosen by ABI, not by the name of the target: ELFv2 will stand
 //! beside ELFv1.
