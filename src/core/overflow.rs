@@ -1,8 +1,58 @@
-//! The report of a stack overflow, with the name of the tasklet.
+//! Stack overflows: where they are noticed, and the message with the name of the tasklet.
+
+use core::fmt;
 
 use crate::core::runtime::Runtime;
-use crate::core::task::Overflow;
+use crate::core::task::{flag, Task};
+use crate::machine::arch;
 use crate::machine::os;
+
+/// The message for a stack overflow of a tasklet, and a text to add to it.
+struct Overflow<'a>(&'a Task, &'a str);
+
+impl fmt::Display for Overflow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overflow(task, more) = self;
+        let unnamed = if task.is(flag::MAIN) {
+            "main"
+        } else {
+            "(unnamed)"
+        };
+        let (stack, kind) = task.stack().unwrap_or((0..0, "stack"));
+        write!(
+            f,
+            "stack overflow in tasklet '{}': it used up its {kind} of {} KiB{more}",
+            task.name().unwrap_or(unnamed),
+            stack.len() / 1024
+        )
+    }
+}
+
+impl Task {
+    /// Ends the process if `sp`, the address of a save area or of a frame, is no more on the
+    /// stack that the tasklet runs on: a frame has stepped over the guard, or there is no guard.
+    #[inline(always)]
+    pub fn check_room(&self, sp: usize) {
+        if sp < self.limit {
+            self.check_exactly(sp);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_exactly(&self, sp: usize) {
+        // The limit is higher, by one save area.
+        if sp < self.limit - arch::SAVE_AREA {
+            self.overflowed();
+        }
+    }
+
+    /// Ends the process: memory is damaged.
+    #[cold]
+    pub fn overflowed(&self) -> ! {
+        os::fatal(format_args!("{}", Overflow(self, "")))
+    }
+}
 
 /// Called out of a signal handler: has this thread's running tasklet overflowed its stack,
 /// when `address` faulted and the stack pointer was `sp`? If so, `write` gets a line that says

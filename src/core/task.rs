@@ -5,7 +5,6 @@
 //! references to it.
 
 use alloc::boxed::Box;
-use core::fmt;
 use core::mem;
 use core::ops::Range;
 use core::ptr;
@@ -13,7 +12,6 @@ use core::ptr;
 use crate::core::extra::Extra;
 use crate::core::value::TaskSlot;
 use crate::machine::arch;
-use crate::machine::os;
 use crate::machine::stack::own::OwnStack;
 use crate::machine::stack::slice::Buffer;
 use crate::machine::stack::window;
@@ -221,56 +219,11 @@ impl Task {
         unsafe { arch::below::<{ mem::offset_of!(Task, limit) }>(this.cast()) }
     }
 
-    /// Ends the process if `sp`, the address of a save area or of a frame, is no more on the
-    /// stack that the tasklet runs on: a frame has stepped over the guard, or there is no guard.
-    #[inline(always)]
-    pub fn check_room(&self, sp: usize) {
-        if sp < self.limit {
-            self.check_exactly(sp);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn check_exactly(&self, sp: usize) {
-        // The limit is higher, by one save area.
-        if sp < self.limit - arch::SAVE_AREA {
-            self.overflowed();
-        }
-    }
-
-    /// Ends the process: memory is damaged.
-    #[cold]
-    pub fn overflowed(&self) -> ! {
-        os::fatal(format_args!("{}", Overflow(self, "")))
-    }
-
     /// Bytes of live stack while it is parked; 0 for main.
     pub fn live_stack(&self) -> usize {
         match self.stack_top() {
             0 => 0,
             top => top - self.low(self.sp),
         }
-    }
-}
-
-/// The message for a stack overflow of a tasklet, and a text to add to it.
-pub struct Overflow<'a>(pub(crate) &'a Task, pub(crate) &'a str);
-
-impl fmt::Display for Overflow<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Overflow(task, more) = self;
-        let unnamed = if task.is(flag::MAIN) {
-            "main"
-        } else {
-            "(unnamed)"
-        };
-        let (stack, kind) = task.stack().unwrap_or((0..0, "stack"));
-        write!(
-            f,
-            "stack overflow in tasklet '{}': it used up its {kind} of {} KiB{more}",
-            task.name().unwrap_or(unnamed),
-            stack.len() / 1024
-        )
     }
 }
