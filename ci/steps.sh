@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 STEPS='
 fmt      | none   | quick | 2  | -         | rustfmt would change nothing
 scripts  | none   | quick | 5  | 118       | the scripts pass shellcheck, the checkers of ci/ catch what they promise, bad use gets one clear line
-floors   | none   | quick | 2  | 10        | no floor of src/ names one that stands on it, no circle of imports is large, and bench/ has none
+floors   | none   | quick | 2  | 13        | no floor of src/ names one that stands on it, no circle of imports is large (bench/ has none), and no file long
 header   | none   | quick | 5  | -         | include/hardswitch.h is what cbindgen generates
 clippy   | both   | quick | 10 | -         | clippy has nothing to say, with and without std
 test     | both   | quick | 20 | 840       | the Rust tests
