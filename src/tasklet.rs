@@ -10,7 +10,7 @@ use core::ptr;
 
 use crate::builder::Builder;
 use crate::channel::stand_in;
-use crate::core::body::{self, Body, Outcome, Unbound};
+use crate::core::body::{Body, Outcome, Unbound};
 use crate::core::extra::ErrorHandler;
 use crate::core::hooks::HOOK_STATS;
 use crate::core::measure::{self, TaskletStats};
@@ -90,7 +90,7 @@ impl Tasklet {
         F: FnOnce() -> R + Send + 'static,
         R: Outcome,
     {
-        self.bind_body(body::body(f))
+        self.bind_body(crate::core::body::body(f))
     }
 
     #[track_caller]
