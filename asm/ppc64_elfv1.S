@@ -336,7 +336,7 @@
     HSW_RESTORE
 
     # The next tasklet's bytes are not in place, and the window that they belong to
-    # is often the one that we stand in: so there is no stack to call on. r1 is the
+    # is often the one that this code runs on: so there is no stack to call on. r1 is the
     # leaving tasklet's while its bytes go out, and then below those that come in:
     # there is room for a signal handler in either place.
 .Lhsw_exchange:
@@ -381,8 +381,8 @@
 
 # hsw_asm_leave(to = r3), does not return
 #
-# Goes on with what `op` might have returned, without saving anything: how a
-# tasklet ends.
+# Goes on with what an `op` might have returned, without saving anything: the end of a
+# tasklet.
     HSW_ENTRY hsw_asm_leave
 .L.hsw_asm_leave:
     .cfi_startproc
@@ -401,12 +401,12 @@
 
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
-# r14 = where entry(task, body) is named, r15 = task, r16 = body. r1 is the root frame, whose
-# back chain is 0. `entry` returns what `op` might: with that the tasklet is left for
-# good.
+# r14 = the address at which entry(task, body) is named, r15 = task, r16 = body. r1 is the root
+# frame, whose back chain is 0. `entry` returns what an `op` might: with that the tasklet is left
+# for good.
 #
 # A return address belongs to the instruction before it: unwinders look up
-# address - 4, which must fall into this function. Hence the nop; newborns begin
+# address - 4, which must fall into this function. So it begins with a nop, and newborns begin
 # behind it.
     HSW_ENTRY hsw_asm_start
 .L.hsw_asm_start:

@@ -4,17 +4,17 @@
 #
 # Everything is local to the object except the entries named `hsw_asm_*`.
 
-# Copies \len bytes, 8 more than a multiple of 16, from \from to \to, three registers
-# that it changes; they do not overlap. Fewer than 72 are copied at \few, and no bytes at
-# all are \few's matter, too. Uses rdx and xmm0 to xmm3. \piece loads 16 bytes.
+# Copies \len bytes, 8 more than a multiple of 16, from \from to \to. These are three registers,
+# which it changes; the memory does not overlap. Fewer than 72 bytes are copied at \few, which
+# also handles a \len of 0. Uses rdx and xmm0 to xmm3. \piece loads 16 bytes.
 #
 # Slices are of such lengths because a save area lies 24 bytes below a 16-byte
 # boundary: behind its first word, the stack is copied in pieces that are aligned there.
 #
 # The bytes next to the stack pointer were pushed as words an instant ago, and a wider
 # load would wait until all of these stores have left the store buffer. So on the way
-# out they are loaded as words. For the same reason nothing is copied twice: what goes out
-# in pieces of some size comes in again in the same pieces.
+# out they are loaded as words. For the same reason bytes that go out in pieces of some size
+# come in again in the same pieces.
 .macro HSW_COPY piece few from to len
     cmp \len, 72
     jb \few
@@ -66,8 +66,8 @@
 .endm
 
 # hsw_asm_transfer(op = rdi, arg = rsi), entered by a jump with the return address
-# pushed, with a convention of its own: only rbx, rbp and rsp survive. `arch::transfer` tells the compiler so, and the
-# registers that the callers do not use need no room in a slice.
+# pushed, with a convention of its own: only rbx, rbp and rsp survive. `arch::transfer` tells the
+# compiler so, and the registers that the callers do not use need no room in a slice.
 #
 # Saves rbp and rbx, hands the stack pointer of that save area to `op(arg, sp)`,
 # and goes on with the save area whose stack pointer `op` returns: the same one
@@ -112,19 +112,19 @@ hsw_asm_transfer:
     pop rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore rbp
-    # Not `ret`: nobody called, so the return-address predictor has nothing
-    # about this. An indirect jump is predicted by its own history.
+    # Not `ret`: no call was made, so the return-address predictor has no entry
+    # for it. An indirect jump is predicted by its own history.
     pop rcx
     .cfi_adjust_cfa_offset -8
     .cfi_register rip, rcx
     jmp rcx
 
     # The next tasklet's bytes are not in place, and the window that they belong to
-    # is often the one that we stand in: so there is no stack to call on. The stack
+    # is often the one that this code runs on: so there is no stack to call on. The stack
     # pointer is the leaving tasklet's while its bytes go out, and then below those
     # that come in: there is room for a signal handler in either place.
     #
-    # What is to be copied is in registers, if `op` ended in `arch::exchange`, and rax is
+    # If `op` ended in `arch::exchange`, the exchange is in registers, and rax is
     # 3 more than the save area. Else it is in memory, and rax is 1 more than its address.
 .Lhsw_exchange:
     # From here on there is no caller to unwind to.
@@ -160,12 +160,12 @@ hsw_asm_transfer:
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    # None, as a rule: whoever parks has frames of more than that. The registers are those of
-    # the instruction, which does nothing for none.
+    # As a rule there are no bytes: the frames of a parked tasklet are larger than that. The
+    # instruction takes its operands in these registers, and does nothing for a count of 0.
     rep movsb
     jmp .Lhsw_out
 .Lhsw_few_in:
-    # A newborn's, or none.
+    # The bytes of a newborn, or none.
     test r10, r10
     jz .Lhsw_in
 5:
@@ -214,8 +214,8 @@ hsw_asm_swap:
 
 # hsw_asm_leave(to = rdi), does not return
 #
-# Goes on with what `op` might have returned, without saving anything: how a
-# tasklet ends.
+# Goes on with what an `op` might have returned, without saving anything: the end of a
+# tasklet.
     .p2align 4
     .globl hsw_asm_leave
     .hidden hsw_asm_leave
@@ -237,12 +237,12 @@ hsw_asm_leave:
 
 # hsw_asm_start: where a newborn's save area "returns" to.
 #
-# rbp = the address of entry(task, body)'s address, rbx = task. rsp is on a 16-byte boundary and
-# points at the body. `entry` returns what `op` might, and with that the tasklet is left for good.
-# It returns, so that the return-address predictor stays in step.
+# rbp = the address at which the address of entry(task, body) lies, rbx = task. rsp is on a 16-byte
+# boundary and points at the body. `entry` returns what an `op` might, and with that the tasklet is
+# left for good. It returns, so that the return-address predictor stays in step.
 #
 # A return address belongs to the instruction before it: unwinders look up
-# address - 1, which must fall into this function. Hence the nop; newborns begin
+# address - 1, which must fall into this function. So it begins with a nop, and newborns begin
 # behind it.
     .p2align 4
     .globl hsw_asm_start

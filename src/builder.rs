@@ -13,7 +13,7 @@ use crate::core::sanitizer;
 use crate::core::task::{flag, Task};
 use crate::error::Result;
 
-/// How a tasklet shall be made.
+/// The options with which a tasklet is made.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -66,17 +66,17 @@ impl Builder {
         self
     }
 
-    /// Lets the tasklet live in a window that it shares with others: parked, it
-    /// costs its live bytes of stack, not a stack.
+    /// Lets the tasklet live in a window that it shares with others: while it is parked it
+    /// costs only the live bytes of its stack, not a whole stack.
     ///
     /// # Safety
     /// While the tasklet is not running, the addresses of its stack hold
-    /// somebody else's bytes. So **nothing outside the tasklet may touch its
+    /// other bytes. So **nothing outside the tasklet may touch its
     /// stack while it is not running**: no reference to one of its locals may
     /// be lent to another tasklet, to another thread (`std::thread::scope`), to
     /// the kernel (asynchronous I/O), or be left in a list, a static or a
     /// thread-local across anything that may switch (sending, receiving,
-    /// scheduling, dropping the last handle of a tasklet). What crosses must
+    /// scheduling, dropping the last handle of a tasklet). Data that crosses such a call must
     /// be moved or live in the heap.
     pub unsafe fn sliced(mut self) -> Builder {
         self.sliced = true;
@@ -86,7 +86,7 @@ impl Builder {
     /// A tasklet without a function: for [`Tasklet::bind`].
     ///
     /// # Errors
-    /// [`Error::StackSize`](crate::Error::StackSize) for a size that cannot be,
+    /// [`Error::StackSize`](crate::Error::StackSize) for an impossible size,
     /// [`Error::MemoryCeiling`](crate::Error::MemoryCeiling),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     #[inline]
@@ -99,7 +99,7 @@ impl Builder {
             0
         };
         let special = self.name.is_some() || self.stack_size != 0 || self.fp_env;
-        // SAFETY: a fresh task whose only reference becomes the handle.
+        // SAFETY: the task was just made, and its only reference becomes the handle.
         let tasklet = unsafe { Tasklet::from_owned(runtime.new_task(flags)?) };
         if special || runtime.hooks() & HOOK_STATS != 0 {
             let site = match self.site {
@@ -111,7 +111,7 @@ impl Builder {
         Ok(tasklet)
     }
 
-    /// What few tasklets have.
+    /// Sets the options that only few tasklets have.
     #[cold]
     #[inline(never)]
     fn equip(self, tasklet: &Tasklet, site: Site) -> Result<()> {
@@ -119,7 +119,7 @@ impl Builder {
         if self.stack_size != 0 && !self.sliced {
             runtime.stacks.check_size(self.stack_size)?;
         }
-        // SAFETY: a fresh task, ours alone.
+        // SAFETY: the task was just made, and only this code uses it.
         unsafe {
             if self.fp_env {
                 (*task).set(flag::FP_ENV);
@@ -146,7 +146,7 @@ impl Builder {
         R: Outcome,
     {
         let tasklet = self.build()?;
-        // SAFETY: fresh.
+        // SAFETY: the tasklet was just made: it is neither bound nor alive.
         unsafe { Task::bind(tasklet.as_ptr(), f)? };
         Ok(tasklet)
     }
@@ -163,7 +163,7 @@ impl Builder {
         R: Outcome,
     {
         let tasklet = self.bind(f)?;
-        // SAFETY: bound, not queued; the queue gets a reference of its own.
+        // SAFETY: the tasklet is bound and not queued; the queue gets a reference of its own.
         unsafe {
             let task = tasklet.as_ptr();
             (*task).set(flag::ALIVE);

@@ -12,10 +12,10 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::fmt;
 
-/// What the operations of this crate return.
+/// The result of the operations of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Why an operation failed, or what was thrown into the tasklet that ran it.
+/// The reason why an operation failed, or an error that was thrown at the tasklet that ran it.
 ///
 /// Two words. Copies share the payload of a thrown exception.
 // A tag of a whole word: errors are then moved in registers, and temporaries of
@@ -27,13 +27,13 @@ pub enum Error {
     /// The tasklet was killed (Stackless' `TaskletExit`). Let it pass: a
     /// tasklet that goes on blocking gets it again.
     Exit,
-    /// An exception that somebody threw into the tasklet or sent on a channel.
+    /// An exception that was thrown at the tasklet or sent on a channel.
     Thrown(Thrown),
     /// The uncaught panic of a tasklet.
     Panicked(Thrown),
-    /// The channel is closed and nobody waits at its other end.
+    /// The channel is closed and no tasklet waits at its other end.
     Closed,
-    /// Nobody is left who could end the wait: no tasklet can run, and none of the
+    /// Nothing is left that could end the wait: no tasklet can run, and none of the
     /// thread waits for a time, a socket, or another thread that can run.
     Deadlock,
     /// The last other tasklet ended while main (or the innermost `run`) received.
@@ -50,18 +50,19 @@ pub enum Error {
     WouldBlock,
     /// The tasklet is in the wrong state for this.
     State(StateError),
-    /// The value a sender waited to hand over was lost to a deadlock: somebody
-    /// else's failed wait empties the slot of the tasklet that should have been
+    /// The value that a sender waited to hand over was lost to a deadlock: the failed wait of
+    /// another tasklet empties the slot of the tasklet that should have been
     /// woken (as in Stackless).
     ValueLost,
-    /// What waited in the transfer slot is not what the channel carries.
+    /// The value in the transfer slot is not of the type that the channel carries.
     WrongType,
     /// A stack or window of this many bytes cannot be had.
     StackSize(usize),
     /// The memory ceiling (bytes) forbids it.
     MemoryCeiling(usize),
     /// The process has so many stacks that more of them would leave too few memory mappings for
-    /// its other needs. The system's limit, `vm.max_map_count`, is this; a stack takes two.
+    /// its other needs. The number is the system's limit, `vm.max_map_count`; a stack takes two
+    /// mappings.
     Mappings(usize),
     /// The allocator refused.
     OutOfMemory,
@@ -110,14 +111,14 @@ pub enum StateError {
     RecursiveChannel,
     /// `switch` to a tasklet of another thread.
     OtherThread,
-    /// `release` of a lock that nobody holds.
+    /// `release` of a lock that is not held.
     NotHeld,
-    /// `release` of a reentrant lock, or in C a wait on a condition, by who does not hold
+    /// `release` of a reentrant lock, or in C a wait on a condition, by a caller that does not hold
     /// the lock.
     NotOwner,
     /// `release` of more permits than a semaphore can have.
     SemaphoreFull,
-    /// Somebody gave up waiting at a barrier, or broke it.
+    /// The barrier was broken, or a tasklet gave up waiting at it.
     BarrierBroken,
     /// No thread has this number.
     ThreadNotFound,
@@ -238,7 +239,7 @@ impl Error {
         Error::Thrown(Thrown::exception(error))
     }
 
-    /// Can it be nobody's own end?
+    /// Can this error be thrown only, so that it is never an operation's own end?
     pub(crate) fn is_always_thrown(&self) -> bool {
         matches!(self, Error::Exit | Error::Thrown(_) | Error::Panicked(_))
     }
@@ -249,21 +250,21 @@ impl Error {
     }
 }
 
-/// Why a wait ended without what it was for: its own end, or somebody else's error. The
-/// error does not tell: whatever a wait can fail with can be thrown as well. Who decides
-/// whose a value is, or whose time was up, looks here.
+/// How a wait failed: by its own end, or by an error of somebody else. The
+/// error alone does not tell: every error with which a wait can fail can be thrown as well. Code
+/// that decides to whom a value belongs, or whose time was up, looks here.
 #[derive(Debug)]
 pub enum WaitError {
     /// Its own end: it could not go on (a trap, a deadlock, no memory for a slice, a pump
-    /// that failed), the time is up, what was waited for is closed.
+    /// that failed), the time is up, or the channel that it waited for is closed.
     Hindered(Error),
-    /// Thrown at the tasklet, or sent to it; or the uncaught error of another one, which
-    /// it is told.
+    /// Thrown at the tasklet, or sent to it; or the uncaught error of another tasklet, of which
+    /// this one is told.
     Thrown(Error),
 }
 
 impl WaitError {
-    /// An end of its own; unless it can be nobody's own.
+    /// The wait's own end; but as thrown, if the error can be thrown only.
     #[cold]
     pub(crate) fn own(error: impl Into<Error>) -> WaitError {
         match error.into() {
@@ -388,7 +389,7 @@ impl Thrown {
         self.0.value.is::<T>()
     }
 
-    /// What the exception says of itself.
+    /// The message of the exception.
     pub fn message(&self) -> &str {
         &self.0.message
     }

@@ -1,9 +1,9 @@
 //! Tasklets and channels on hard-switched, sliced stacks.
 //!
 //! A [`Tasklet`] is a thread of control within an OS thread; thousands of them
-//! take turns, and talk over [`Channel`]s. Whatever may block returns a
+//! take turns, and talk over [`Channel`]s. Every function that may block returns a
 //! [`Result`]. [`spawn`] makes tasklets with a stack of their own, which is
-//! safe; [`Builder::sliced`] makes such that share a window and cost only their
+//! safe; [`Builder::sliced`] makes tasklets that share a window and cost only their
 //! live bytes while they are parked, under a contract.
 //!
 //! ```
@@ -37,8 +37,8 @@
 //! The behaviour is Stackless Python's; the documentation of each item says
 //! what differs. `docs/hard-switch.md` explains the switch.
 #![cfg_attr(not(feature = "std"), no_std)]
-// What only threads, sockets and the loop use has no users without std; there is one `cfg` a module
-// for those, and none here.
+// Some items are used only by threads, sockets and the loop, and so not without std. These modules
+// have one `cfg` each, and there is none here.
 #![cfg_attr(not(feature = "std"), allow(dead_code))]
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
@@ -122,7 +122,8 @@ pub mod testing {
             .fail_after(count);
     }
 
-    /// Counts `more` references to `tasklet` that nobody gives back, as if so many handles had been forgotten.
+    /// Counts `more` references to `tasklet` that are never given back, as if so many handles had
+    /// been forgotten.
     pub fn forget_handles(tasklet: &crate::Tasklet, more: u32) {
         tasklet.count_forgotten(more);
     }

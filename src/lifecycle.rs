@@ -21,10 +21,10 @@ use crate::machine::arch::STACK_ALIGN;
 use crate::machine::os;
 
 impl Settings {
-    /// Makes them those of the calling thread.
+    /// Makes these the settings of the calling thread.
     ///
     /// # Errors
-    /// [`Error::Settings`] when a value cannot be or the thread has a runtime
+    /// [`Error::Settings`] when a value is out of its limits or the thread has a runtime
     /// already; nothing has changed then.
     pub fn apply(self) -> Result<()> {
         if Runtime::existing().is_some() {
@@ -39,16 +39,16 @@ impl Settings {
     }
 
     /// As [`Settings::apply`], with the windows in memory that the host hands in:
-    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then; every switch checks
-    /// the stack pointer, every eviction a canary at the lower end of the window, and an
-    /// overflow ends the process with a message that names the tasklet.
+    /// `windows * window_size` bytes and 32 for alignment. There are no guard pages then. Every
+    /// switch checks the stack pointer, every eviction checks a canary at the lower end of the
+    /// window, and an overflow ends the process with a message that names the tasklet.
     ///
     /// # Errors
-    /// As [`Settings::apply`]; [`SettingsError::Memory`] when it is too small, or no memory that can be:
-    /// it would end beyond the address space.
+    /// As [`Settings::apply`]; [`SettingsError::Memory`] when the memory is too small, null, or
+    /// would end beyond the address space.
     ///
     /// # Safety
-    /// `[memory, memory + bytes)` is writable and nobody else's until the
+    /// `[memory, memory + bytes)` is writable, and nothing else uses it, until the
     /// thread has ended and its last tasklet and channel are gone.
     pub unsafe fn apply_in(self, memory: *mut u8, bytes: usize) -> Result<()> {
         if Runtime::existing().is_some() {
@@ -68,41 +68,42 @@ impl Settings {
     }
 }
 
-/// The runtime of a thread that has none and has asked for no settings.
+/// Makes the runtime of a thread that has none and has asked for no settings.
 pub fn create_default() -> &'static Runtime {
     create(Settings::default(), None)
 }
 
-/// The runtime of a thread that has none. One that is past its end gets one where nothing can be
-/// made and nobody runs.
+/// Makes the runtime of a thread that has none. A thread that is past its end gets one in which
+/// nothing can be made and no tasklet can run.
 #[cold]
 fn create(settings: Settings, memory: Option<usize>) -> &'static Runtime {
     let lives = os::at_thread_exit(thread_ends);
     let end = if lives { End::Not } else { End::Over };
     let runtime = Box::into_raw(Box::new(Runtime::new(settings, memory, end)));
-    // SAFETY: just allocated, this thread's alone.
+    // SAFETY: the runtime was just allocated, and only this thread knows it.
     let runtime = unsafe {
         table::add(runtime);
         &*runtime
     };
-    // After that: who makes another C++ runtime known meanwhile finds this one.
+    // After `table::add`: a thread that makes another C++ runtime known meanwhile finds this
+    // runtime in the table.
     exceptions::look(runtime);
     os::set_runtime(ptr::from_ref(runtime).cast());
     if !lives {
         stand_down(runtime);
-        // Until the last object and the thread itself are gone.
+        // It is kept until the last object and the thread itself are gone.
         runtime.channel_made();
-        os::at_the_very_end(ptr::from_ref(runtime).cast(), let_go);
+        os::at_the_very_end(ptr::from_ref(runtime).cast(), free_stand_in);
         return runtime;
     }
     if runtime.settings.overflow_report {
         os::watch_overflow(overflow::report_overflow);
     }
-    // Main is needed whatever the ceiling says.
+    // Without a main tasklet nothing works, so a ceiling that is too low for it is fatal.
     let Ok(main) = runtime.new_task(flag::MAIN | flag::ALIVE | flag::STARTED) else {
         os::fatal(format_args!("no memory for the main tasklet"));
     };
-    // SAFETY: a fresh task. One reference is the queue's, one the thread's.
+    // SAFETY: `main` was just made. One reference is the queue's, one the thread's.
     unsafe {
         (*main).refs += 1;
         runtime.queue.append(main);
@@ -112,10 +113,10 @@ fn create(settings: Settings, memory: Option<usize>) -> &'static Runtime {
     runtime
 }
 
-/// Ends every tasklet: started ones get `Error::Exit`, where they are, under main.
+/// Ends every tasklet, from main: started ones get `Error::Exit` where they wait.
 fn shut_down(runtime: &Runtime) {
-    // Tasklets may make new ones while they die; ten rounds, as with one
-    // that refuses.
+    // Tasklets may make new ones while they end: so there are ten rounds, as for a tasklet
+    // that refuses to end.
     for _ in 0..KILLS {
         let alive: Vec<Tasklet> = runtime
             .all_tasklets()
@@ -125,7 +126,7 @@ fn shut_down(runtime: &Runtime) {
         if alive.is_empty() {
             break;
         }
-        // Nobody gets a turn because another one ends.
+        // None gets a turn because another one ends.
         for tasklet in &alive {
             if !tasklet.is_blocked() {
                 let _ = tasklet.remove();
@@ -144,15 +145,16 @@ fn is_anybody_left(runtime: &Runtime) -> bool {
     runtime.all_tasklets().iter().any(ends)
 }
 
-/// Takes those who would not end out of all queues. Their references stay: they are
+/// Takes the tasklets that refused to end out of all queues. Their references stay: they are
 /// kept for ever, and no code that comes later can have them run.
-fn give_up(runtime: &Runtime) {
+fn give_up_rest(runtime: &Runtime) {
     for tasklet in runtime.all_tasklets() {
         if tasklet.is_main() {
             continue;
         }
         let task = tasklet.as_ptr();
-        // SAFETY: live tasks of this thread; the queue's reference is nobody's now.
+        // SAFETY: live tasks of this thread; the queue's reference is never given back, which keeps
+        // them.
         unsafe {
             (runtime.above.interrupt)(runtime, task);
             if (*task).is(flag::BLOCKED) {
@@ -169,14 +171,14 @@ fn give_up(runtime: &Runtime) {
 }
 
 /// The thread ends: `nobody` takes the place of main, which has left the queue, as the
-/// only one there. Code that runs later still, of thread-locals that were made earlier, may
-/// have handles: what would run a tasklet, or block in the name of one, is refused.
+/// only one there. Code that runs later still (destructors of thread-locals that were made
+/// earlier) may have handles: operations that would run or block a tasklet are refused.
 fn stand_down(runtime: &Runtime) {
     debug_assert!(runtime.queue.head().is_null());
     runtime.set_end(End::Over);
     runtime.slab.forget_free();
     let nobody = runtime.nobody();
-    // SAFETY: a task of our own, in no queue.
+    // SAFETY: `nobody` is a task in the runtime itself, in no queue.
     unsafe {
         (*nobody).runtime = ptr::from_ref(runtime).cast();
         runtime.queue.append(nobody);
@@ -187,11 +189,11 @@ fn stand_down(runtime: &Runtime) {
 }
 
 /// Ends the calling thread's runtime: started tasklets get [`Error::Exit`]. Without
-/// std nobody else does it at the end of a thread. From main; inside another tasklet
-/// it does nothing.
+/// std this does not happen by itself at the end of a thread. To be called from main; inside
+/// another tasklet it does nothing.
 ///
 /// # Safety
-/// What is left of the thread's tasklets and channels is dropped on this thread, and
+/// Handles of the thread's tasklets and channels that are left are dropped on this thread, and
 /// not used in any other way.
 #[cfg(not(feature = "std"))]
 pub unsafe fn end_thread() {
@@ -200,16 +202,16 @@ pub unsafe fn end_thread() {
 
 /// Asked at the end of a thread: are its tasklets left as they are?
 ///
-/// They are where another one than main is running: nothing can be run in order any more. And they
-/// are at the end of the process, as those of all other threads: nobody has killed them. (If they
-/// were unwound then, code that was in the middle of its work would have to bear it: a destructor in
-/// C++ that waits lets the kill out, and the process would end with `std::terminate`.)
+/// Yes if another tasklet than main is running: nothing can be run in order any more. Yes also at
+/// the end of the process, where the tasklets of all other threads are left as well. (If they were
+/// unwound then, it would hit code in the middle of its work: a C++ destructor that waits would let
+/// the kill out as an exception, and the process would end with `std::terminate`.)
 pub fn abandons() -> bool {
     inside_tasklet() || process_ends()
 }
 
-/// As [`thread_exit`], where thread-locals are destroyed: the thread ends by itself, or the process
-/// does.
+/// As [`thread_exit`], called while thread-locals are destroyed: the thread ends by itself, or the
+/// process ends.
 fn thread_ends() {
     if !abandons() {
         end_part();
@@ -218,7 +220,7 @@ fn thread_ends() {
     }
 }
 
-/// [`thread_exit`] with what has asked to be [ended as well](ends_with_thread).
+/// [`thread_exit`] with the function that was given to [`ends_with_thread`].
 pub fn end_part() {
     thread_exit(os::outer_end());
 }
@@ -230,16 +232,16 @@ pub fn ends_with_thread(above: fn() -> bool) -> bool {
     os::at_thread_exit(thread_ends)
 }
 
-/// As the end of a thread where thread-locals are destroyed, for who is destroyed before or after
-/// the library's own.
+/// Does what happens at the end of a thread while thread-locals are destroyed. For a thread-local
+/// that is destroyed before or after the library's own.
 pub fn ends_now(above: fn() -> bool) {
     os::set_outer_end(above);
     thread_ends();
 }
 
-/// Is it the process that ends, and not this thread alone? Asked where thread-locals are destroyed:
-/// that is the first thing that `exit` does, on the thread that calls it. Those of the first thread
-/// are destroyed at no other time.
+/// Does the process end, and not this thread alone? Asked while thread-locals are destroyed: this
+/// is the first thing that `exit` does, on the thread that calls it. The thread-locals of the first
+/// thread are destroyed at no other time.
 fn process_ends() -> bool {
     os::is_first_thread() || debug::is_called_by(os::exit_address())
 }
@@ -249,13 +251,15 @@ pub fn inside_tasklet() -> bool {
     Runtime::existing().is_some_and(|runtime| runtime.current() != runtime.main())
 }
 
-/// The last of a thread: no code of its own runs any more that could use its runtime.
-extern "C" fn let_go(runtime: *mut core::ffi::c_void) {
+/// Frees the runtime that stands for a thread which has ended. No code of the thread runs any more
+/// that could use it.
+extern "C" fn free_stand_in(runtime: *mut core::ffi::c_void) {
     os::set_runtime(ptr::null());
-    // SAFETY: a runtime of this thread that stands for one that has ended: see `create`.
+    // SAFETY: `create` has registered a runtime of this thread, which is not freed before.
     unsafe {
         let runtime = &*runtime.cast::<Runtime>();
-        // Whoever has a handle of the running tasklet refers to the runtime itself.
+        // A handle of the running tasklet refers to a task in the runtime itself, which must then
+        // stay.
         if (*runtime.nobody()).refs == 1 {
             runtime.let_go();
         }
@@ -263,20 +267,20 @@ extern "C" fn let_go(runtime: *mut core::ffi::c_void) {
 }
 
 /// Ends all that the library keeps for the calling thread, in the order that
-/// `docs/threads.md` gives: the one way in which a part of a thread ends. Runs by itself
-/// at the end of a thread, and when a host asks for it.
+/// `docs/threads.md` gives: this is the one way in which a part of a thread ends. It is called at
+/// the end of a thread, and when a host asks for it.
 ///
-/// `above` drops what a higher floor keeps for the thread; it answers whether there was
+/// `above` drops what a higher floor keeps for the thread; it returns whether there was
 /// anything.
 pub fn thread_exit(above: fn() -> bool) {
     if inside_tasklet() {
         return abandon(Runtime::get());
     }
-    // What goes may make things again, and so a runtime.
+    // Destructors may make things again, and with them a runtime.
     for _ in 0..KILLS {
         match Runtime::existing() {
-            Some(runtime) if !runtime.is_ending() => end(runtime, above),
-            // Asked for by what is dropped in the end.
+            Some(runtime) if !runtime.is_ending() => end_runtime(runtime, above),
+            // A destructor that runs at the end asks for it.
             Some(runtime) if runtime.end() == End::Under => return,
             _ if above() => {}
             _ => return,
@@ -284,30 +288,30 @@ pub fn thread_exit(above: fn() -> bool) {
     }
 }
 
-fn end(runtime: &Runtime, above: fn() -> bool) {
+fn end_runtime(runtime: &Runtime, above: fn() -> bool) {
     let ending = runtime.above.ending;
     runtime.set_end(End::Under);
     runtime.set_trap(0);
-    // User code runs in each round, and may make what the next one ends.
+    // User code runs in each round, and may make things that the next round ends.
     for _ in 0..KILLS {
         ending(Ending::SetFree);
         shut_down(runtime);
-        give_up(runtime);
+        give_up_rest(runtime);
         let dropped = drop_what_main_has(runtime);
         let dropped = ending(Ending::LetGo) | dropped;
         if !(above() | dropped | is_anybody_left(runtime)) {
             break;
         }
     }
-    give_up(runtime);
+    give_up_rest(runtime);
     let main = runtime.main();
-    // SAFETY: main is live: the thread's reference is released below.
+    // SAFETY: main is queued, and live: the thread's reference is released below.
     unsafe { runtime.queue.remove(main) };
     stand_down(runtime);
-    // User code runs still, but whatever would make, run or wait for something is refused.
+    // User code still runs, but every operation that makes, runs or waits for something is refused.
     ending(Ending::Close);
     above();
-    // SAFETY: live tasks; what they have is moved out first.
+    // SAFETY: both are live tasks; what they own is moved out before it is dropped.
     unsafe {
         (*main).clear(flag::ALIVE | flag::STARTED);
         for task in [main, runtime.nobody()] {
@@ -317,8 +321,8 @@ fn end(runtime: &Runtime, above: fn() -> bool) {
     }
     ending(Ending::Leave);
     os::set_runtime(ptr::null());
-    // SAFETY: the queue's reference to main and the thread's. The runtime is kept until
-    // the last line.
+    // SAFETY: the two references are that of the queue and that of the thread. The runtime is kept
+    // until the last line.
     unsafe {
         runtime.channel_made();
         release(main);
@@ -327,7 +331,8 @@ fn end(runtime: &Runtime, above: fn() -> bool) {
     runtime.let_go();
 }
 
-/// What the host has put into main, and the callbacks. Answers whether there was anything.
+/// Drops the values that the host has put into main, and the callbacks. Returns whether there were
+/// any.
 fn drop_what_main_has(runtime: &Runtime) -> bool {
     // SAFETY: main is the running tasklet.
     let values = unsafe { crate::core::locals::drop_values(runtime.main()) };
@@ -339,8 +344,8 @@ fn drop_what_main_has(runtime: &Runtime) -> bool {
     any
 }
 
-/// The thread ends inside a tasklet: its stack is about to go, and nobody can run
-/// safely any more. Or it ends with the process. Who comes later, with a handle, runs nobody.
+/// The thread ends inside a tasklet, whose stack is about to go, so no tasklet can run
+/// safely any more; or it ends with the process. Code that comes later with a handle can run none.
 fn abandon(runtime: &Runtime) {
     if runtime.set_end(End::Over) == End::Over {
         return;

@@ -52,8 +52,8 @@ impl Tasklet {
         self.rebind(f, 0).map(drop)
     }
 
-    /// Binds `f` and sets `flags` as well. What the tasklet held before is the caller's to
-    /// drop: that is user code, which may use the tasklet.
+    /// Binds `f` and sets `flags` as well. The caller has to drop what the tasklet held before:
+    /// this runs user code, which may use the tasklet.
     #[track_caller]
     fn rebind<F, R>(&self, f: F, flags: u32) -> Result<(Value, Option<Unbound>)>
     where
@@ -99,7 +99,7 @@ impl Tasklet {
         self.rebind(body, flag::SENDABLE).map(drop)
     }
 
-    /// As [`bind_body`](Self::bind_body); it is *paused* then.
+    /// As [`bind_body`](Self::bind_body), and makes the tasklet *paused*.
     #[track_caller]
     pub(crate) fn bind_body_paused(&self, body: Body) -> Result<()> {
         self.rebind(body, flag::SENDABLE | flag::ALIVE).map(drop)
@@ -127,7 +127,7 @@ impl Tasklet {
         let value = self.take_tempval();
         // SAFETY: it has not started, and is in no queue.
         let before = unsafe { Task::unbind(self.as_ptr()) };
-        // User code, which may bind it again.
+        // This runs user code, which may bind the tasklet again.
         drop((value, before));
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Tasklet {
     }
 
     /// Switches to the tasklet at once; the caller stays in the run queue at
-    /// its place, so what is queued between the two runs before it comes back.
+    /// its place, so tasklets that are queued between the two run before it comes back.
     ///
     /// # Errors
     /// [`StateError::RunBlocked`], [`StateError::RunDead`],
@@ -222,7 +222,7 @@ impl Tasklet {
     }
 
     /// As [`Tasklet::run`], but the caller leaves the run queue: it is paused
-    /// until somebody inserts or runs it. Switching to oneself does nothing.
+    /// until it is inserted or run. Switching to oneself does nothing.
     ///
     /// # Errors
     /// As [`Tasklet::run`].
@@ -233,9 +233,9 @@ impl Tasklet {
 
     /// Throws `error` into the tasklet and switches to it at once. At oneself
     /// it is simply the error returned. A tasklet that has not started ends
-    /// without running; [`Error::Exit`] at one that is not alive does nothing. One that runs an
-    /// event, a timer or a question of another thread for the main loop, or waits inside of one,
-    /// is told by its own next wait, and nobody switches.
+    /// without running; [`Error::Exit`] at one that is not alive does nothing. A tasklet that runs
+    /// an event, a timer or a message of another thread while it pumps, or waits inside of one,
+    /// is told by its own next wait, and nothing switches.
     ///
     /// # Errors
     /// [`StateError::ThrowDead`], [`Error::SwitchTrap`]; or what was thrown
@@ -366,10 +366,10 @@ impl Tasklet {
     /// Protects the tasklet from involuntary scheduling; returns the old setting.
     /// Not inherited.
     ///
-    /// The involuntary scheduling there is: a [`run_with`](crate::run_with) whose
-    /// budget is used up takes the turn when a tasklet gives way. While an atomic
-    /// one gives way it does not; it stays pending, and the first switch by a
-    /// tasklet that is not atomic (this one with the flag cleared, or another) does.
+    /// There is one kind of involuntary scheduling: a [`run_with`](crate::run_with) whose
+    /// budget is used up takes the turn when a tasklet gives way. When an atomic
+    /// tasklet gives way it does not: it stays pending until the first switch by a
+    /// tasklet that is not atomic (this one with the flag cleared, or another).
     /// See also [`atomic`](crate::atomic).
     pub fn set_atomic(&self, on: bool) -> bool {
         self.set_flag(flag::ATOMIC, on)
@@ -396,12 +396,12 @@ impl Tasklet {
 
     /// Puts a value into the transfer slot; returns what was there.
     pub fn set_tempval(&self, value: Value) -> Value {
-        // SAFETY: as `take_tempval`.
+        // SAFETY: an exchange in a live task; nothing runs meanwhile.
         Value(unsafe { (*self.as_ptr()).slot.put(value.0) })
     }
 
     /// The next tasklet in the run queue; or, of one that is blocked on a channel alone, in
-    /// that channel's queue. `None` in a select. (Who [drives the loop](crate::main_loop) while
+    /// that channel's queue. `None` in a select. (A tasklet that [pumps](crate::main_loop) while
     /// it waits is in the run queue.)
     pub fn next(&self) -> Option<Tasklet> {
         self.neighbour(self.task().next)
@@ -432,7 +432,7 @@ impl Tasklet {
         self.as_ptr() as usize
     }
 
-    /// What is measured about it.
+    /// The measurements of the tasklet.
     pub fn stats(&self) -> TaskletStats {
         measure::of(self.task(), self.runtime(), self.is_current())
     }
@@ -442,7 +442,7 @@ impl Tasklet {
         self.runtime().thread_id
     }
 
-    /// What the host keeps with it; see [`Tasklet::set_user_data`].
+    /// The value that the host keeps with it; see [`Tasklet::set_user_data`].
     pub fn user_data(&self) -> Option<Rc<dyn Any>> {
         self.task().extra.as_ref()?.user_data.clone()
     }
@@ -471,9 +471,9 @@ impl Tasklet {
     /// Sets the tasklet's own error handler; returns the old one. It is asked
     /// before the [thread's](crate::set_error_handler), in the tasklet, when the
     /// tasklet ends with an error: `Ok` swallows the error, an error goes on to the
-    /// thread's handler. [`Error::Exit`] is silent and asks nobody.
+    /// thread's handler. [`Error::Exit`] is silent: no handler is asked.
     pub fn set_error_handler(&self, handler: Option<ErrorHandler>) -> Option<ErrorHandler> {
-        // SAFETY: as `set_user_data`.
+        // SAFETY: a plain exchange in a live task of this thread; the caller drops what was there.
         unsafe {
             if handler.is_none() && (*self.as_ptr()).extra.is_none() {
                 return None;

@@ -1,7 +1,7 @@
 //! Tasklet-local storage: a value of its own for each tasklet that asks.
 //!
-//! What a tasklet has lies in a list in the box for rare things, so tasklets that never ask pay nothing. Thread-locals are no substitute: all tasklets
-//! of a thread share them.
+//! The values of a tasklet lie in a list in its box for rare things, so tasklets that never ask
+//! pay nothing. Thread-locals are no substitute: all tasklets of a thread share them.
 
 use alloc::rc::Rc;
 use core::fmt;
@@ -12,11 +12,12 @@ use crate::core::runtime::Runtime;
 
 /// A key under which each tasklet has a value of its own, made when it first asks.
 ///
-/// The value is dropped when the tasklet ends, in the tasklet, which may still switch then; that of the main tasklet at the end of the thread.
-/// Keys are statics, or live anywhere: dropping one leaves the values to their tasklets.
+/// The value is dropped when the tasklet ends, in the tasklet, which may still switch then; the
+/// value of the main tasklet at the end of the thread.
+/// Keys are statics, or live anywhere: when one is dropped the values stay with their tasklets.
 ///
-/// Cost: a search through the keys that the tasklet has used, a few nanoseconds for the first; an allocation for each value, and one
-/// for the first of a tasklet.
+/// Cost: a search through the keys that the tasklet has used, a few nanoseconds for the first; an
+/// allocation for each value, and one more for the first value of a tasklet.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -32,7 +33,7 @@ use crate::core::runtime::Runtime;
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 pub struct Local<T: 'static> {
-    /// 0 until somebody asks.
+    /// 0 until the key is first used.
     key: AtomicUsize,
     init: fn() -> T,
 }
@@ -48,7 +49,7 @@ impl<T: 'static> Local<T> {
 
     /// Calls `f` with the calling tasklet's value. `f` may switch, and use this and other keys.
     pub fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
-        // A share of its own: what happens to the list meanwhile does not concern it.
+        // A reference of its own: changes of the list meanwhile do not matter.
         let value = self.find().unwrap_or_else(|| self.make());
         f(&value)
     }
@@ -65,7 +66,7 @@ impl<T: 'static> Local<T> {
             let at = values.iter().position(|(k, _)| *k == key)?;
             Some(values.swap_remove(at))
         });
-        // Dropped here: a destructor may use other keys.
+        // It is dropped here, when nothing is borrowed: its destructor may use other keys.
         old.is_some()
     }
 
@@ -74,7 +75,7 @@ impl<T: 'static> Local<T> {
         if key == 0 {
             return None;
         }
-        // SAFETY: the running tasklet is a live task; nothing of the user's runs while its list is borrowed.
+        // SAFETY: the running tasklet is a live task; no user code runs while its list is borrowed.
         let extra = unsafe { (*Runtime::get().current()).extra.as_ref()? };
         let (_, value) = extra.locals.iter().find(|(k, _)| *k == key)?;
         value.clone().downcast().ok()
@@ -83,7 +84,7 @@ impl<T: 'static> Local<T> {
     #[cold]
     fn make(&self) -> Rc<T> {
         static LAST: AtomicUsize = AtomicUsize::new(0);
-        // User code: before anything is borrowed. It may have asked for the same key.
+        // User code runs before anything is borrowed. It may have asked for the same key.
         let value = Rc::new((self.init)());
         if let Some(value) = self.find() {
             return value;
@@ -117,7 +118,7 @@ impl<T: 'static> fmt::Debug for Local<T> {
     }
 }
 
-/// Declares statics that each tasklet has a value of its own of: see [`Local`].
+/// Declares statics of which each tasklet has a value of its own: see [`Local`].
 ///
 /// ```
 /// hardswitch::local! {

@@ -190,7 +190,7 @@ fn may_begin(runtime: &Runtime, me: *mut Task) -> Result<(), WaitError> {
         return Err(WaitError::Hindered(refused(runtime)));
     }
     thrown::raise(me).map_err(WaitError::Thrown)?;
-    // SAFETY: the running tasklet.
+    // SAFETY: `me` is the running tasklet.
     unsafe {
         match (*me).slot.is_bomb() {
             true => (*me).slot.take().into_unit().map_err(WaitError::Thrown),

@@ -98,7 +98,7 @@ where
 #[cold]
 #[inline(never)]
 unsafe fn end_locals(task: *mut Task) {
-    // SAFETY: the running tasklet. Its error is put aside: destructors may switch.
+    // SAFETY: `task` is the running tasklet. Its error is put aside: destructors may switch.
     unsafe {
         let error = (*task).slot.take();
         os::catch_into(task, keep_error, || {

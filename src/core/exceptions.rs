@@ -3,8 +3,8 @@
 //!
 //! A thread with one C++ runtime, or none, has its words at [`Runtime::eh`], and that is all that a
 //! switch looks at. With [several](crate::machine::exceptions) that pointer names
-//! [`EhGlobals::SEVERAL`], which looks like an exception that is handled and one on its way: so each
-//! test that a switch makes anyway leads here.
+//! [`EhGlobals::SEVERAL`], which looks like an exception that is handled and one that is on its
+//! way: so the tests that each switch makes anyway lead here.
 
 use crate::core::hooks::HOOK_RUNTIMES;
 use crate::core::runtime::Runtime;

@@ -7,9 +7,12 @@
 //!
 //! | what the last tasklet does | it pumps until |
 //! |---|---|
-//! | waits with a timeout, at a socket, in `sync`, for another thread | its wait is over; or (not main) it is not the last one any more |
-//! | waits on a channel or in a select, without a timeout | its wait is over; or another can run: then it blocks |
-//! | ends, or leaves the queue | another can run: then it does so |
+//! | waits on a channel or in a select, without a timeout | its wait is over, or another can run |
+//! | any other wait (a timeout, a socket, `sync`, another thread) | its wait is over, or see below |
+//! | ends, or leaves the queue | another can run |
+//!
+//! When another can run, the first one blocks, and the third one ends or leaves the queue. The
+//! second one, unless it is main, also stops when it is not the last one any more.
 //!
 //! If nothing could wake a tasklet it does not pump: that is a deadlock.
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Error, WaitError};
 
-/// What was thrown at who used a socket, on its way through an `io::Error`, where it could
-/// be taken for an error of the operation itself: neither its kind nor its type is that.
+/// An error that was thrown at the user of a socket, on its way through an `io::Error`. It has a
+/// type and a kind of its own, so that it cannot be taken for an error of the operation itself.
 #[derive(Debug)]
 struct ThrownThere(Error);
 
@@ -34,7 +34,7 @@ impl From<WaitError> for std::io::Error {
 }
 
 impl From<std::io::Error> for WaitError {
-    /// What [`WaitError`] it was, or an end of the operation's own.
+    /// The [`WaitError`] that it was, or else an end of the operation's own.
     fn from(error: std::io::Error) -> WaitError {
         match error.get_ref().and_then(|e| e.downcast_ref()) {
             Some(ThrownThere(thrown)) => WaitError::Thrown(thrown.clone()),
@@ -44,7 +44,7 @@ impl From<std::io::Error> for WaitError {
 }
 
 impl WaitError {
-    /// Was it thrown at who used a socket, and is no error of the connection?
+    /// Was it thrown at the user of a socket, so that it is no error of the connection?
     pub(crate) fn was_thrown(error: &std::io::Error) -> bool {
         error.get_ref().is_some_and(|inner| {
             let plain = inner.downcast_ref::<Error>();

@@ -1,4 +1,4 @@
-//! Without std: there are no other threads to speak of, and nothing to sleep in.
+//! Without std: the library knows no other threads, and there is no loop to sleep in.
 
 use crate::core::above::Ending;
 use crate::core::runtime::Runtime;
@@ -25,7 +25,7 @@ pub(super) fn turn_is_up() -> bool {
 
 pub(super) fn turn_over() {}
 
-/// There are timeouts only, and nobody sleeps.
+/// Without std only timeouts are served, and nothing sleeps.
 pub(super) fn pump(runtime: &Runtime, _over: &dyn Fn() -> bool) -> Result<bool> {
     if runtime.deadlines.waiting() == 0 {
         return Ok(false);

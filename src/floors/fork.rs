@@ -1,11 +1,11 @@
-//! A process that forks: the child has one thread, the one that forked, and must know it.
+//! A process that forks: the child has only the thread that forked, and the library must know.
 //!
 //! ```text
-//!   before the fork     takes the locks that all threads share: nobody else is changing anything
+//!   before the fork     takes the locks that all threads share: no other thread changes anything
 //!   in the parent       releases them
 //!   in the child        counts the other threads as ended, forgets the workers of pools; then
-//!                       releases the locks. What needs more than memory is done when the thread
-//!                       reads its inbox next
+//!                       releases the locks. Work that needs more than memory is done when the
+//!                       thread next reads its inbox
 //! ```
 //!
 //! Descriptors are made anew when they are next used (`prim::Signal`): notifications in the parent

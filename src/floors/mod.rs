@@ -1,4 +1,5 @@
-//! What the core calls above it: the one place that knows all floors, with std and without.
+//! The functions that the core calls above it. This is the one place that knows all floors, with
+//! std and without.
 
 use crate::channel::{self, wait};
 use crate::core::above::Above;

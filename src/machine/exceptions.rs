@@ -1,10 +1,10 @@
 //! The C++ runtimes of the process: which are known, and what each keeps for a thread.
 //!
-//! A process may have more than one C++ runtime: a plugin that was linked with a static one and
-//! shows nothing of it has that one to itself, and a program in C has none that its plugins would
-//! share. The weak reference of the ports (`hsw_asm_cxa_globals`) finds one at most: that of the
-//! file which the library is in. The others [add] themselves: `hardswitch.h` has each module in C++
-//! that includes it do so when it is loaded.
+//! A process may have more than one C++ runtime: a plugin that is linked with a static one and
+//! hides its symbols has that runtime to itself, and a program in C has no C++ runtime that its
+//! plugins would share. The weak reference of the ports (`hsw_asm_cxa_globals`) finds one at most:
+//! that of the file which the library is in. The others are [added](add): each C++ module that
+//! includes `hardswitch.h` adds its own when it is loaded.
 
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
@@ -28,14 +28,14 @@ struct Added {
 
 /// The runtimes of the process.
 struct Known {
-    /// Held for the time of a few loads and stores; and for as long as the runtimes are asked for
-    /// their words, so that none is unloaded meanwhile. That happens once for each thread and
+    /// It is held for a few loads and stores, and while the runtimes are asked for
+    /// their words, so that none is unloaded meanwhile. They are asked once for each thread and
     /// change of the list.
     lock: AtomicBool,
     added: UnsafeCell<[Option<Added>; MOST]>,
 }
 
-// SAFETY: `added` is touched by who holds `lock`.
+// SAFETY: `added` is used only by the thread that holds `lock`.
 unsafe impl Sync for Known {}
 
 static KNOWN: Known = Known {
@@ -43,7 +43,7 @@ static KNOWN: Known = Known {
     added: UnsafeCell::new([None; MOST]),
 };
 
-/// Calls `f` with the list. It may call nothing that comes back here.
+/// Calls `f` with the list. `f` must not call this function again.
 fn with_known<R>(f: impl FnOnce(&mut [Option<Added>; MOST]) -> R) -> R {
     while KNOWN.lock.swap(true, Ordering::Acquire) {
         core::hint::spin_loop();
@@ -54,8 +54,8 @@ fn with_known<R>(f: impl FnOnce(&mut [Option<Added>; MOST]) -> R) -> R {
     result
 }
 
-/// Makes a C++ runtime known, or counts once more. Answers whether it is new; `None` when there is
-/// no room for it.
+/// Makes a C++ runtime known, or counts it once more. Returns whether it is new; `None` when there
+/// is no room for it.
 pub fn add(globals: Globals) -> Option<bool> {
     let added = with_known(|known| {
         if let Some(same) = known.iter_mut().flatten().find(|a| same(a, globals)) {
@@ -69,8 +69,8 @@ pub fn add(globals: Globals) -> Option<bool> {
     added
 }
 
-/// Takes back what [`add`] has done. Answers whether that was the last time; `None` if it was not
-/// known.
+/// Takes back what [`add`] has done. Returns whether the runtime is now unknown; `None` if it was
+/// not known before.
 pub fn remove(globals: Globals) -> Option<bool> {
     let left = with_known(|known| {
         let place = known
@@ -83,8 +83,8 @@ pub fn remove(globals: Globals) -> Option<bool> {
     left.map(|times| times == 0)
 }
 
-/// Two functions with one address are one; one function with two addresses is found by what it
-/// returns.
+/// Functions with the same address are the same. One function with two addresses is noticed later,
+/// by the words that it returns.
 fn same(added: &Added, globals: Globals) -> bool {
     ptr::fn_addr_eq(added.globals, globals)
 }
@@ -96,10 +96,10 @@ pub struct Saved {
     pub words: EhGlobals,
 }
 
-/// What code that does not run has in the C++ runtimes.
+/// The words that belong to code which does not run now, of all C++ runtimes.
 pub struct Exceptions {
     first: Saved,
-    /// Those of further runtimes: of who handles exceptions of several at a time.
+    /// The words of further runtimes, for code that handles exceptions of several at a time.
     rest: Vec<Saved>,
 }
 
@@ -150,8 +150,8 @@ pub fn of_this_thread<R>(f: impl FnOnce(&[*mut EhGlobals]) -> R) -> R {
     }
     with_known(|known| {
         for added in known.iter().flatten() {
-            // SAFETY: takes no argument; its module is loaded, since it takes the function out of
-            // the list before it is not, for which it needs the lock.
+            // SAFETY: the function takes no argument. Its module is loaded: a module takes its
+            // function out of the list before it is unloaded, and needs the lock for that.
             note(unsafe { (added.globals)() });
         }
     });

@@ -1,8 +1,9 @@
-//! What AddressSanitizer and ThreadSanitizer want to be kept for each stack. Without them, nothing.
+//! The data that AddressSanitizer and ThreadSanitizer need for each stack. Without these features
+//! the types are empty.
 
 #[cfg(not(any(feature = "asan", feature = "tsan")))]
 mod kept {
-    /// What a thread keeps for the tools.
+    /// The data of a thread for the tools.
     pub struct Fibers;
 
     impl Fibers {
@@ -11,7 +12,7 @@ mod kept {
         }
     }
 
-    /// What the owner of a stack keeps for the tools.
+    /// The data of a stack's owner for the tools.
     pub struct Fiber;
 
     impl Fiber {
@@ -24,7 +25,7 @@ mod kept {
     use core::cell::Cell;
     use core::ptr;
 
-    /// Bounds of a stack; nothing known: size 0.
+    /// Bounds of a stack; the size is 0 when they are not known.
     #[derive(Clone, Copy)]
     pub struct Bounds {
         pub bottom: *const (),
@@ -39,9 +40,9 @@ mod kept {
     }
 
     pub struct Fibers {
-        /// Who is leaving, until the next has arrived.
+        /// The tasklet that is leaving, until the next one has arrived.
         pub leaves: Cell<*mut ()>,
-        /// For TSan: whom the assembly is to announce.
+        /// For TSan: the fiber that the assembly is to announce.
         #[cfg(feature = "tsan")]
         pub next: Cell<*mut ()>,
     }
@@ -59,7 +60,7 @@ mod kept {
     pub struct Fiber {
         /// ASan's stack of frames that may be used after their return.
         pub fake: *mut (),
-        /// Of a segment, while it runs on one; of main's stack.
+        /// Bounds of the segment, while it runs on one; for main, those of the thread's stack.
         pub bounds: Bounds,
         #[cfg(feature = "tsan")]
         pub tsan: *mut (),

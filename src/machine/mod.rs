@@ -1,4 +1,4 @@
-//! The ground floor: bytes, addresses and registers. It knows no tasklet.
+//! The ground floor: bytes, addresses and registers. Nothing here knows of tasklets.
 
 pub mod arch;
 pub mod exceptions;

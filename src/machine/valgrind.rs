@@ -1,12 +1,12 @@
-//! Valgrind: stacks are made known to it, and the copying of slices.
+//! Valgrind is told about stacks, and about the copying of slices.
 //!
-//! Memcheck follows the stack pointer: what lies below it is out of bounds, and
-//! a stack pointer that jumps is another stack only if both are registered.
+//! Memcheck follows the stack pointer: memory below it is out of bounds, and
+//! a stack pointer that jumps is taken for another stack only if both are registered.
 //! Slices go to addresses that have been popped, and come from addresses of
 //! which the last few may never have been written. Both are in order here, so
 //! Memcheck is told.
 //!
-//! All of this is behind the feature `valgrind`; without it, nothing remains.
+//! All of this is behind the feature `valgrind`; without it the functions are empty.
 
 #[cfg(all(feature = "valgrind", target_arch = "x86_64"))]
 mod requests {
@@ -21,8 +21,8 @@ mod requests {
     const MAKE_MEM_UNDEFINED: usize = (b'M' as usize) << 24 | (b'C' as usize) << 16 | 1;
     const MAKE_MEM_DEFINED: usize = MAKE_MEM_UNDEFINED + 1;
 
-    /// A sequence of instructions without effect that Valgrind knows. Outside of
-    /// it the answer is 0.
+    /// A sequence of instructions without effect that Valgrind knows. When the program does not
+    /// run under Valgrind the answer is 0.
     #[inline(always)]
     fn request(number: usize, a: usize, b: usize) -> usize {
         let words = [number, a, b, 0, 0, 0];
@@ -58,19 +58,19 @@ mod requests {
         }
     }
 
-    /// `[at, at + len)` may be written, whatever was popped off it.
+    /// `[at, at + len)` may be written, also where it was popped.
     pub fn writable(at: usize, len: usize) {
         request(MAKE_MEM_UNDEFINED, at, len);
     }
 
-    /// `[at, at + len)` may be read and written: nobody needs to know what is there.
+    /// `[at, at + len)` may be read and written, and counts as initialised.
     #[inline(always)]
     pub fn accessible(at: usize, len: usize) {
         request(MAKE_MEM_DEFINED, at, len);
     }
 
-    /// The routines are going to copy these. Only what lies below the bytes that go
-    /// out is made known: they are still in place.
+    /// The port's routines are going to copy these. Only the memory below the bytes that go
+    /// out is made known: those bytes are still in place.
     pub fn slices(out: &Copying, into: &Copying) {
         let below = match out.len {
             0 => into.len,

@@ -1,5 +1,5 @@
 //! Finding out which descriptors are ready: `poll` and `select` with POSIX's contract, over calls
-//! with another one. It knows no tasklet.
+//! with another contract. Nothing here knows of tasklets.
 
 pub mod errno;
 pub mod lv2;

@@ -1,6 +1,6 @@
 //! `select`: waiting for several channels at once, and for a time.
 //!
-//! How it waits is in [`channel::wait`](crate::channel::wait).
+//! The waiting itself is in [`channel::wait`](crate::channel::wait).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -45,22 +45,22 @@ use crate::error::{Error, Result, WaitError};
 /// # }
 /// ```
 ///
-/// **Which one.** If several can be done at once, each has the same chance; the dice
-/// of a thread fall the same way in each run of a program. With
+/// **Which one.** If several can be done at once, each has the same chance; the random choices
+/// of a thread are the same in each run of a program. With
 /// [`Select::in_order`] the case added first wins. If none can be done but a
 /// channel is [closed](Channel::close), that case is chosen, with
 /// [`Error::Closed`].
 ///
 /// A case may be about a [`QueueChannel`](crate::QueueChannel): it can be done when the
-/// queue has a value, or room for one. And about a `thread::Channel`: a partner on
-/// another thread is made runnable there, nobody switches because of it, and whether
-/// one waits can change until the case is done; of several threads one meets the
+/// queue has a value, or room for one. It may also be about a `thread::Channel`: a partner on
+/// another thread is made runnable there, which switches nothing here. Whether such a partner
+/// waits can change until the case is done; if several threads try, one of them meets the
 /// select.
 ///
 /// **Waiting.** Otherwise the tasklet blocks on all channels. In each it has a
 /// place in the queue and counts in the balance, once per case, as sender or
-/// receiver. Whoever meets it does so as with a tasklet that waits there alone:
-/// preference and `schedule_all` of that channel decide who goes on. When one case
+/// receiver. A partner meets it like a tasklet that waits only there:
+/// preference and `schedule_all` of that channel decide which one goes on. When one case
 /// is done, or the tasklet is killed, it leaves all channels at once.
 /// [`Channel::close_and_wake`] ends it with that case.
 ///
@@ -71,12 +71,12 @@ use crate::error::{Error, Result, WaitError};
 /// called for the case that can be done, or for each case when it has to wait.
 ///
 /// Costs O(cases): an allocation for the cases, and a second one (128 bytes a case)
-/// when it has to wait. With channels between threads O(cases log cases), their locks
-/// all at once, and three allocations more for each of them.
+/// when it has to wait. With channels between threads it costs O(cases log cases), holds the locks
+/// of all these channels at once, and takes three more allocations for each of them.
 pub struct Select {
     cases: Vec<Case>,
     ordered: bool,
-    /// Has it channels that other threads use, too?
+    /// Are some of its channels between threads?
     far: bool,
 }
 
@@ -93,14 +93,14 @@ pub struct SendCase<T> {
 }
 
 impl<T> ReceiveCase<T> {
-    /// Which case it is: 0 for the first that was added.
+    /// The index of the case: 0 for the first that was added.
     pub fn index(&self) -> usize {
         self.index
     }
 }
 
 impl<T> SendCase<T> {
-    /// Which case it is: 0 for the first that was added.
+    /// The index of the case: 0 for the first that was added.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -120,7 +120,7 @@ impl<T> Clone for SendCase<T> {
 impl<T> Copy for SendCase<T> {}
 
 impl Select {
-    /// Without cases.
+    /// A select without cases.
     pub fn new() -> Select {
         Select {
             cases: Vec::new(),
@@ -129,7 +129,7 @@ impl Select {
         }
     }
 
-    /// Adds: receive from `channel`.
+    /// Adds the case: receive from `channel`.
     pub fn receive<T: 'static>(&mut self, channel: &impl Receivable<T>) -> ReceiveCase<T> {
         ReceiveCase {
             index: self.add(channel, RECEIVE, Slot::EMPTY),
@@ -137,7 +137,7 @@ impl Select {
         }
     }
 
-    /// Adds: send `value` on `channel`. If another case is chosen,
+    /// Adds the case: send `value` on `channel`. If another case is chosen,
     /// [`Selected::unsent`] has the value; it is dropped when the select fails.
     pub fn send<T: 'static>(&mut self, channel: &impl Sendable<T>, value: T) -> SendCase<T> {
         SendCase {
@@ -187,7 +187,7 @@ impl Select {
         self.perform(Patience::For(time))
     }
 
-    /// Does a case that can be done at once (or finds a channel closed).
+    /// Does a case that can be done at once (or whose channel is closed).
     ///
     /// # Errors
     /// [`Error::WouldBlock`]; as [`Select::wait`].
@@ -239,7 +239,7 @@ impl fmt::Debug for Select {
     }
 }
 
-/// What a [`Select`] has done. A received value that nobody asks for is dropped
+/// What a [`Select`] has done. A received value that is not asked for is dropped
 /// with it.
 #[must_use = "it may hold a received value"]
 pub struct Selected {
@@ -249,13 +249,13 @@ pub struct Selected {
 }
 
 impl Selected {
-    /// Which case it was: 0 for the first that was added.
+    /// The index of the case that was done: 0 for the first that was added.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// What was received, if it was this case; the error that was sent, or
-    /// [`Error::Closed`]. Asked once: `None` afterwards.
+    /// The value that was received, if it was this case; or the error that was sent, or
+    /// [`Error::Closed`]. Can be asked once: `None` afterwards.
     pub fn received<T: 'static>(&mut self, case: ReceiveCase<T>) -> Option<Result<T>> {
         if case.index != self.index {
             return None;
@@ -264,7 +264,7 @@ impl Selected {
     }
 
     /// Whether the value was sent, if it was this case; or [`Error::Closed`].
-    /// Asked once: `None` afterwards.
+    /// Can be asked once: `None` afterwards.
     pub fn sent<T: 'static>(&mut self, case: SendCase<T>) -> Option<Result<()>> {
         if case.index != self.index {
             return None;
@@ -272,7 +272,7 @@ impl Selected {
         Some(self.outcome.take()?.map(drop))
     }
 
-    /// The value of a send that was not done, once.
+    /// The value of a send that was not done. Can be asked once: `None` afterwards.
     pub fn unsent<T: 'static>(&mut self, case: SendCase<T>) -> Option<T> {
         self.cases.get_mut(case.index)?.take()
     }

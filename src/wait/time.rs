@@ -2,28 +2,28 @@
 //!
 //! Every timeout of this crate ([`Channel::receive_timeout`](crate::Channel::receive_timeout),
 //! [`Select::wait_timeout`](crate::Select::wait_timeout), [`timeout`], ...) is an entry in one
-//! queue of the thread, ordered by deadline. It is looked at when somebody *fires*
-//! what is due:
+//! queue of the thread, ordered by deadline. The entries that are due are *fired*:
 //!
-//! | who fires | when |
+//! | by | when |
 //! |---|---|
-//! | the main loop | in every [pump](crate::MainLoop::pump), which also waits no longer than until the next deadline |
+//! | the main loop | in every [pump](crate::MainLoop::pump) |
 //! | a host without a main loop, or without std | whenever it calls [`fire_due`] |
 //! | the main tasklet | while it waits with a timeout itself |
 //!
-//! A timeout that nobody fires ends nothing: the tasklet stays blocked.
+//! A pump also sleeps no longer than until the next deadline. A timeout that is not fired ends
+//! nothing: the tasklet stays blocked.
 //!
 //! The clock is the system's monotonic one. Without std there is none until the
 //! host gives one ([`set_clock`]); budgets in time and timeouts other than zero
 //! fail with [`StateError::NoClock`] until then.
 //!
-//! **A host's clock may stand still**, and nobody can tell the main loop when it runs again. The
-//! loop sleeps for as long as is left by that clock; if the clock shows the same afterwards, for as
-//! long again as it has done so. After [a second](STANDS) of that the clock counts as one that
-//! stands still, until it shows something else: its timeouts do not keep
-//! [`run_until_idle`](crate::MainLoop::run_until_idle) running, and are no hope for who blocks as
-//! the last one, who gets [`Error::Deadlock`]. A host that moves its clock from another thread
-//! holds a [`Work`](crate::main_loop::Work) guard, or moves it more often than that.
+//! **A host's clock may stand still**, and the main loop is not told when it runs again. The
+//! loop sleeps for the time that is left by that clock. If the clock shows the same afterwards, the
+//! loop sleeps again, for as long as the clock has shown the same. After [a second](STANDS) of that
+//! the clock counts as standing still, until it shows another time: its timeouts do not keep
+//! [`run_until_idle`](crate::MainLoop::run_until_idle) running, and are no hope for a tasklet that
+//! blocks as the last one and gets [`Error::Deadlock`]. A host that moves its clock from another
+//! thread holds a [`Work`](crate::main_loop::Work) guard, or moves the clock more often than that.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -46,12 +46,12 @@ use crate::error::{Error, Result, Thrown};
 struct Scope {
     tasklet: Tasklet,
     up: TimeUp,
-    /// Of the code that is limited; see [`thrown`].
+    /// The level of the code that is limited; see [`thrown`].
     level: u32,
 }
 
 impl Due for Scope {
-    /// The wait that the tasklet is in fails, or, if that is over, the next one.
+    /// Lets the wait that the tasklet is in fail, or, if that is over, its next wait.
     fn is_due(&self) {
         let up = Error::Thrown(Thrown::with_message(
             Box::new(self.up),
@@ -77,8 +77,8 @@ impl Due for Scope {
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 ///
-/// It is of the clock of the thread that made it, which another thread need not have, so it stays
-/// on its thread:
+/// It belongs to the clock of the thread that made it. Another thread may have another clock, so
+/// it stays on its thread:
 ///
 /// ```compile_fail
 /// fn send<T: Send>(_: T) {}
@@ -86,13 +86,13 @@ impl Due for Scope {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
-    /// Nanoseconds of the clock; the end of time is never.
+    /// Nanoseconds of the clock; the largest number stands for never.
     at: u64,
     _stays_here: PhantomData<*const ()>,
 }
 
 impl Deadline {
-    /// The moment that is `time` from now. A time that the clock cannot tell is never.
+    /// The moment that is `time` from now. A time beyond the clock's range is never.
     ///
     /// # Errors
     /// [`StateError::NoClock`].
@@ -104,7 +104,7 @@ impl Deadline {
         })
     }
 
-    /// Until then; zero when it is past, `None` when it is never (or there is no clock
+    /// The time until then; zero when it is past, `None` when it is never (or there is no clock
     /// any more).
     pub fn left(&self) -> Option<Duration> {
         let now = Runtime::get().deadlines.now().ok()?;
@@ -120,8 +120,8 @@ impl Deadline {
             return f();
         }
         let runtime = Runtime::get();
-        let timers = &runtime.deadlines;
-        let key = timers.key(self.at);
+        let deadlines = &runtime.deadlines;
+        let key = deadlines.key(self.at);
         let up = TimeUp {
             thread: runtime.thread_id,
             scope: key.1,
@@ -129,12 +129,12 @@ impl Deadline {
         let scope = Rc::new(Scope {
             tasklet: current(),
             up,
-            // SAFETY: the running tasklet.
+            // SAFETY: the running tasklet is live.
             level: unsafe { thrown::level_of(runtime.current()) },
         });
-        timers.tell(key, scope);
+        deadlines.tell(key, scope);
         let result = {
-            let _limit = Limit { timers, key, up };
+            let _limit = Limit { deadlines, key, up };
             f()
         };
         match result {
@@ -144,38 +144,38 @@ impl Deadline {
     }
 }
 
-/// Ends a scope's limit, whatever way the scope is left.
+/// Ends a scope's limit when it is dropped: also when the scope is left by a panic.
 struct Limit<'a> {
-    timers: &'a Deadlines,
+    deadlines: &'a Deadlines,
     key: Key,
     up: TimeUp,
 }
 
 impl Drop for Limit<'_> {
     fn drop(&mut self) {
-        self.timers.cancel(self.key);
-        // Thrown, but nothing has failed of it any more.
+        self.deadlines.cancel(self.key);
+        // The error was thrown, but no wait has failed with it: it is taken back.
         let runtime = Runtime::get();
         let ours = |error: &Error| matches!(error, Error::Thrown(thrown) if thrown.downcast_ref() == Some(&self.up));
-        // SAFETY: the running tasklet.
+        // SAFETY: the running tasklet is live, and `ours` runs no user code.
         drop(unsafe { thrown::take(runtime, runtime.current(), ours) });
     }
 }
 
-/// Calls `f`, with a time limit for whatever it waits for: when `time` is up, the wait
-/// that `f` is in, of any kind, fails (the tasklet is
-/// [thrown at](crate::Tasklet::throw_pending)), and if `f` lets that error pass, the
+/// Calls `f`, with a time limit for all its waits: when `time` is up, the wait
+/// that `f` is in, of any kind, fails (an error is
+/// [thrown](crate::Tasklet::throw_pending) at the tasklet), and if `f` returns that error, the
 /// call returns [`Error::Timeout`].
 ///
-/// Calls nest. What is thrown says whose time is up: to an inner call the error of an
+/// Calls nest. The error that is thrown names its call: to an inner call the error of an
 /// outer one is like any other that passes through, and code in between that handles
 /// `Error::Timeout` does not mistake it for its own. An `f` that does not wait is not
-/// interrupted. Who has got what it waits for when the time is up has it, also from
-/// another thread and though it has not run since: then its next wait fails, at the latest,
-/// and so does one that could be answered at once. So a limit holds however often something
-/// comes.
+/// interrupted. If a wait has got its result when the time is up, also from
+/// another thread and before the tasklet has run again, it keeps the result: then its next wait
+/// fails at the latest, even if that could be answered at once. So a limit also holds for code
+/// whose waits always succeed.
 ///
-/// Who fires it, and when, says this module. Costs two allocations, and O(log timeouts)
+/// [This module](self) says what fires it, and when. Costs two allocations, and O(log timeouts)
 /// to begin and to end.
 ///
 /// ```
@@ -199,9 +199,9 @@ pub fn timeout<R>(time: Duration, f: impl FnOnce() -> Result<R>) -> Result<R> {
     Deadline::after(time)?.limit(f)
 }
 
-/// What the calling thread's clock says; `None` without a clock.
+/// The time of the calling thread's clock; `None` without a clock.
 ///
-/// The moment of zero is any, but the same for all threads that use the system's
+/// Zero may be any moment, but it is the same for all threads that use the system's
 /// clock. Timestamps of [`TaskletStats`](crate::TaskletStats) are of this clock.
 pub fn now() -> Option<Duration> {
     Runtime::get()
@@ -217,9 +217,9 @@ pub fn now() -> Option<Duration> {
 /// For hosts without std, and for tests and simulations: with a clock that the
 /// host moves, timeouts and budgets in time happen when the host says.
 ///
-/// The clock is asked in the middle of switches. It may use whatever does not switch; what
-/// would fails with [`StateError::RecursiveSchedule`]. A panic of it is logged and ignored: the
-/// clock stands still then.
+/// The clock is asked in the middle of switches. It may call everything that does not switch; what
+/// would switch fails with [`StateError::RecursiveSchedule`]. A panic of it is logged and ignored:
+/// the time stays what it was.
 pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
     Runtime::get().deadlines.set_clock(clock)
 }
@@ -227,8 +227,8 @@ pub fn set_clock(clock: Option<Clock>) -> Option<Clock> {
 /// Ends the waits and scopes of the calling thread whose time has come; returns how many.
 /// Their tasklets are queued, none has run yet.
 ///
-/// First reads what other threads have sent, so that what they brought in time counts; that may
-/// run code of theirs.
+/// First reads the messages of other threads, so that what they sent in time counts; this may
+/// run functions that they have sent.
 ///
 /// For hosts that do not pump a main loop. Costs O(log timeouts) for each wait
 /// that ends, and one look at the clock if there are any.
@@ -238,7 +238,7 @@ pub fn fire_due() -> usize {
     runtime.deadlines.fire(runtime)
 }
 
-/// How long until the next timeout of the calling thread is due: what a host may
+/// The time until the next timeout of the calling thread is due: so long a host may
 /// sleep. `None` when no timeout runs.
 pub fn until_next() -> Option<Duration> {
     Runtime::get().deadlines.next()

@@ -1,14 +1,14 @@
 //! The ports: one hand-written assembly file and one Rust file per ABI.
 //!
-//! A port provides the routines and facts below. Everything else, which tasklet is next, what is
-//! copied where, what is dropped when, is policy and lives above.
+//! A port provides the routines and facts below. Everything else (which tasklet is next, what is
+//! copied where, what is dropped when) is policy, which higher floors decide.
 //!
-//! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on the
-//!   current stack, call `op(arg, sp)`, go on with the save area that it names.
-//!   If that one's bytes are not in place, `op` names an [`Exchange`] instead, and
-//!   the routine copies: in registers, for it has no stack while it does.
-//! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is decided
-//!   who is next, and that one is in place.
+//! * `hsw_asm_transfer(op, arg)`, entered through `transfer`: save the non-volatile registers on
+//!   the current stack, call `op(arg, sp)`, go on with the save area that it names.
+//!   If the bytes of that save area are not in place, `op` names an [`Exchange`] instead, and
+//!   the routine copies: in registers, since it has no stack while it does.
+//! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is known which
+//!   tasklet is next, and that one is in place.
 //! * `hsw_asm_start`: where newborns begin; never called. It calls the newborn's
 //!   [`First`] and goes on as `hsw_asm_leave`.
 //! * `hsw_asm_leave(to)`: the second half of `hsw_asm_transfer` alone.
@@ -18,10 +18,10 @@
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
 //! * `SAVE_AREA`, `NEWBORN`, `STACK_ALIGN`, `COPY_ALIGN`, `SLICE_ODD`, `write_newborn`,
 //!   `newborn_entry`: the layout, drawn in the file of the port.
-//! * `exchange`: what an op returns to have two copies made first, where both are known.
-//! * `below`, `exact_stack_pointer`: whether the stack pointer has come too low.
+//! * `exchange`: the end of an op that has two copies made first, where both are known.
+//! * `below`, `exact_stack_pointer`: is the stack pointer too low?
 //! * `FpEnv`: the control words of the floating-point units.
-//! * `code_address`, `fetch_line`: where a function's code is; a prefetch.
+//! * `code_address`, `fetch_line`: the address of a function's code; a prefetch.
 //!
 //! Ports are chosen by ABI, not by the name of the target: ELFv2 will stand
 //! beside ELFv1.
@@ -55,12 +55,12 @@ pub use port::{
 /// the address of the save area to go on with, or [`Exchange::tagged`].
 pub type TransferOp = unsafe extern "C" fn(arg: *mut (), sp: usize) -> usize;
 
-/// The first function of a newborn. Returns what a [`TransferOp`] might: where to
-/// go on for good.
+/// The first function of a newborn. Returns, as a [`TransferOp`] does, where to go on: the
+/// tasklet is then left for good.
 pub type First<T> = unsafe extern "C" fn(task: *mut T, body: *mut u8) -> usize;
 
 extern "C" {
-    /// See the module's text; called through the port's `transfer`, which knows
+    /// See the module's comment; called through the port's `transfer`, which knows
     /// its calling convention.
     ///
     /// # Safety
@@ -163,22 +163,23 @@ impl EhGlobals {
         uncaught: 0,
     };
 
-    /// Stands for those of several C++ runtimes: both words are such as to have each switch look
-    /// closer. See `exceptions`.
+    /// Stands for the globals of several C++ runtimes: both words make each switch look closer.
+    /// See `exceptions`.
     pub const SEVERAL: EhGlobals = EhGlobals {
         caught: core::ptr::without_provenance_mut(1),
         uncaught: 1,
     };
 
-    /// This thread's globals in the C++ runtime that the file with the library finds; `None` when it
-    /// finds none.
+    /// This thread's globals in the C++ runtime of the file that the library is in; `None` when
+    /// that has none.
     pub fn of_this_thread() -> Option<core::ptr::NonNull<EhGlobals>> {
-        // SAFETY: takes no argument and returns an address or null.
+        // SAFETY: the routine takes no argument and returns an address or null.
         core::ptr::NonNull::new(unsafe { hsw_asm_cxa_globals() })
     }
 }
 
-/// Has the processor fetch the cache lines of `what`, to be written to soon. Does not wait for them; a hint, no access.
+/// Has the processor fetch the cache lines of `what`, which will be written to soon. It does not
+/// wait for them: this is a hint, not an access.
 #[inline]
 pub fn fetch<T>(what: &T) {
     const LINE: usize = 64;
@@ -187,7 +188,7 @@ pub fn fetch<T>(what: &T) {
     for offset in (0..last).step_by(LINE) {
         port::fetch_line(start.wrapping_add(offset));
     }
-    // The start need not be that of a line.
+    // `what` need not start at the start of a line.
     port::fetch_line(start.wrapping_add(last));
 }
 
@@ -195,7 +196,7 @@ pub fn fetch<T>(what: &T) {
 mod tests;
 
 /// The name of the port's routine that unwinders know by the address `start`.
-/// Symbol tables do not always tell: ELFv1's name descriptors.
+/// Symbol tables do not always have it: those of ELFv1 name descriptors.
 pub fn routine_name(start: usize) -> Option<&'static str> {
     let routines = [
         (hsw_asm_transfer as *const (), "hsw_asm_transfer"),
@@ -209,7 +210,7 @@ pub fn routine_name(start: usize) -> Option<&'static str> {
     Some(found.1)
 }
 
-/// The stack pointer, roughly: the address of something in the caller's frame.
+/// The stack pointer, roughly: the address of a local in the caller's frame.
 #[inline(always)]
 pub fn stack_pointer() -> usize {
     let here = 0u8;

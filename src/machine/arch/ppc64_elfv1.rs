@@ -5,8 +5,8 @@
 //!   so a code address must be read out of it.
 //! * Every frame begins with a back chain and has room for its callee: 48 bytes
 //!   of linkage, where the callee saves LR and CR, and 64 bytes in which it may
-//!   home its register arguments. A switch that forgets the latter loses
-//!   whatever it kept there as soon as an unoptimised callee runs.
+//!   home its register arguments. A switch that keeps data in the latter loses
+//!   it as soon as an unoptimised callee runs.
 //! * The set to preserve is large: r14-r31, f14-f31, v20-v31, CR2-CR4, VRSAVE,
 //!   LR. r2 (TOC) is the same whenever `hsw_asm_transfer` is left, since there
 //!   is one copy of it; r13 belongs to the thread.
@@ -54,7 +54,7 @@ global_asm!(include_str!("../../../asm/ppc64_elfv1.S"));
 
 /// Bytes of a save area.
 pub const SAVE_AREA: usize = 496;
-/// What slices are copied in: vectors.
+/// The unit in which slices are copied: a vector.
 pub const COPY_ALIGN: usize = 16;
 /// Slices are so many bytes longer than a multiple of 16.
 pub const SLICE_ODD: usize = 0;
@@ -80,7 +80,7 @@ pub const NEWBORN: usize = SAVE_AREA + ROOT_FRAME;
 /// As `hsw_asm_transfer`, see `arch`.
 #[inline(always)]
 pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `op` returns a save area or an exchange and does not unwind.
     unsafe { super::hsw_asm_transfer(op, arg) };
 }
 
@@ -90,14 +90,15 @@ pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
 /// As `hsw_asm_swap`, see `arch`.
 #[inline(always)]
 pub unsafe fn swap(save: *mut usize, to: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `save` is writable, and `to` is the address of a save area in place.
     unsafe { super::hsw_asm_swap(save, to) };
 }
 
-/// How an `op` ends that has an exchange done: the routine finds it in memory.
+/// The end of an `op` that has an exchange done: the routine finds it in memory.
 ///
 /// # Safety
-/// As what an `op` returns; `memory` stays as it is until the routine has read it.
+/// The arguments describe what an `op` may return; `memory` is writable, and stays as it is until
+/// the routine has read it.
 #[inline(always)]
 pub unsafe fn exchange(
     _save: usize,
@@ -106,7 +107,7 @@ pub unsafe fn exchange(
     sp: usize,
     memory: *mut super::Exchange,
 ) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: `memory` is writable, and the routine reads it next.
     unsafe { memory.write(super::Exchange { out, into, sp }) };
     super::Exchange::tagged(memory)
 }
@@ -126,7 +127,7 @@ pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: u
     let root = body - ROOT_FRAME;
     let sp = root - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
-    // SAFETY: the caller vouches for NEWBORN writable bytes; the offsets are
+    // SAFETY: NEWBORN bytes below `body + delta` are writable; the offsets are
     // those of the drawings. A descriptor's first word is the code address.
     unsafe {
         clear(at);
@@ -136,7 +137,7 @@ pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: u
         at.add(24 / 8).write(task);
         at.add(32 / 8).write(body);
         at.add(512 / 8)
-            // Behind the nop.
+            // Newborns begin behind the nop.
             .write(code_address(super::hsw_asm_start as *const ()) + 4);
     }
     sp
@@ -149,7 +150,7 @@ pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: u
 /// They are writable.
 #[inline(always)]
 unsafe fn clear(at: *mut usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the `NEWBORN` bytes at `at` are writable.
     unsafe {
         asm!(
             ".set .Lnewborn, 0",
@@ -190,7 +191,7 @@ pub unsafe fn newborn_entry(save: *const u8) -> *const () {
 /// That word is readable.
 #[inline(always)]
 pub unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: the word `OFFSET` bytes behind `at` is readable.
     unsafe {
         let limit = at.add(OFFSET).cast::<usize>().read();
         asm!(

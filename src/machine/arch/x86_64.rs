@@ -1,8 +1,8 @@
 //! x86_64, System V ABI. The code is in `asm/x86_64_sysv.S`.
 //!
 //! A parked stack ends in a *save area*, 24 bytes, and `sp` is its address.
-//! `transfer` declares r12 to r15 clobbered, so that the compiler keeps what it
-//! needs in the frames of the callers, once, and not the port as well:
+//! `transfer` declares r12 to r15 clobbered, so that the compiler saves the ones it
+//! needs in the frames of the callers, and the port need not save them again:
 //!
 //! ```text
 //!            higher addresses
@@ -45,7 +45,7 @@ pub const SAVE_AREA: usize = 24;
 
 /// Bytes that `write_newborn` fills below the body.
 pub const NEWBORN: usize = SAVE_AREA;
-/// What slices are copied in: words.
+/// The unit in which slices are copied: a word.
 pub const COPY_ALIGN: usize = 8;
 /// Slices are so many bytes longer than a multiple of 16: at a call rsp is on a 16-byte
 /// boundary, and the save area lies 24 bytes below.
@@ -63,8 +63,8 @@ pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     // The stack is aligned for a call, since `nostack` is not given.
     unsafe {
         asm!(
-            // Not a call: nobody would pop what it puts on the return-address
-            // predictor, and all later returns would miss.
+            // Not a call: its entry in the return-address predictor would never be
+            // popped, and all later returns would be mispredicted.
             "lea rcx, [rip + 2f]",
             "push rcx",
             "jmp {transfer}",
@@ -87,7 +87,8 @@ pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
 /// As `hsw_asm_swap`, see `arch`.
 #[inline(always)]
 pub unsafe fn swap(save: *mut usize, to: usize) {
-    // SAFETY: as in `transfer`.
+    // SAFETY: the routine keeps rbx, rbp and rsp; all others are declared lost. The stack is
+    // aligned for a call, since `nostack` is not given.
     unsafe {
         asm!(
             "lea rcx, [rip + 2f]",
@@ -106,13 +107,13 @@ pub unsafe fn swap(save: *mut usize, to: usize) {
     }
 }
 
-/// How an `op` ends that has an exchange done: what an [`Exchange`](super::Exchange)
-/// says goes to the routine in registers. (Through memory it is seven stores that seven
-/// loads wait for.) `_memory` is for ports that have no such way.
+/// The end of an `op` that has an exchange done: the content of an [`Exchange`](super::Exchange)
+/// goes to the routine in registers. (Through memory it would be seven stores for which seven
+/// loads wait.) `_memory` is for ports that pass it in memory.
 ///
 /// # Safety
-/// As what an `op` returns; only in an `op` that `hsw_asm_transfer` called itself, whose
-/// save area is at `save`, with nothing left to drop in it.
+/// The arguments describe what an `op` may return. To be called only in an `op` that
+/// `hsw_asm_transfer` called itself, whose save area is at `save`, with nothing left to drop in it.
 #[inline(always)]
 pub unsafe fn exchange(
     save: usize,
@@ -154,10 +155,10 @@ pub unsafe fn exchange(
 pub unsafe fn write_newborn(body: usize, delta: isize, entry: *const (), task: usize) -> usize {
     let sp = body - SAVE_AREA;
     let at = sp.wrapping_add_signed(delta) as *mut usize;
-    // Behind the nop.
+    // Newborns begin behind the nop.
     let start = super::hsw_asm_start as *const () as usize + 1;
     let words = [task, entry as usize, start];
-    // SAFETY: the caller vouches for SAVE_AREA writable bytes.
+    // SAFETY: SAVE_AREA bytes below `body + delta` are writable.
     unsafe { core::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len()) };
     sp
 }
@@ -187,7 +188,7 @@ pub unsafe fn newborn_entry(save: *const u8) -> *const () {
 /// That word is readable.
 #[inline(always)]
 pub unsafe fn below<const OFFSET: usize>(at: *const u8) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: the word `OFFSET` bytes behind `at` is readable.
     unsafe {
         asm!(
             "cmp rsp, [{} + {}]",
@@ -258,7 +259,8 @@ impl FpEnv {
     }
 }
 
-/// Has the processor fetch a cache line in order to write to it; nothing where it does not know the hint.
+/// Has the processor fetch a cache line in order to write to it; does nothing on a processor
+/// without the hint.
 #[inline(always)]
 pub fn fetch_line(at: *const u8) {
     use core::arch::x86_64::{_mm_prefetch, _MM_HINT_ET0};

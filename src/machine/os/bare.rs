@@ -17,12 +17,12 @@ extern "C" {
 
 #[inline(always)]
 pub fn runtime() -> *const () {
-    // SAFETY: the host's promise, see above.
+    // SAFETY: the host's function returns the address of a live cell of the calling thread.
     unsafe { (*hsw_host_thread_cell()).cast() }
 }
 
 pub fn set_runtime(runtime: *const ()) {
-    // SAFETY: as above.
+    // SAFETY: the host's function returns the address of a live cell of the calling thread.
     unsafe { *hsw_host_thread_cell() = runtime.cast() };
 }
 
@@ -31,7 +31,7 @@ pub fn at_thread_exit(_: fn()) -> bool {
     true
 }
 
-/// Whoever ends a thread of a console says what ends with it.
+/// Nothing: the code that ends a thread of a console ends the higher floors' part as well.
 pub fn outer_end() -> fn() -> bool {
     || false
 }
@@ -103,7 +103,7 @@ pub fn exit_address() -> usize {
     0
 }
 
-/// There is none.
+/// There is no clock.
 pub fn clock() -> Option<u64> {
     None
 }
@@ -156,9 +156,9 @@ pub fn thread_number() -> usize {
 pub fn fatal(message: fmt::Arguments<'_>) -> ! {
     use core::fmt::Write;
     let mut line = heapless::String::<256>::new();
-    // What does not fit is cut off.
+    // A text that does not fit is cut off.
     let _ = write!(line, "hardswitch: {message}");
-    // SAFETY: the host's promise.
+    // SAFETY: `line` holds so many bytes; the host's function ends the process.
     unsafe { hsw_host_fatal(line.as_ptr(), line.len()) }
 }
 

@@ -58,7 +58,8 @@ pub fn at_thread_exit(end: fn()) -> bool {
     AT_EXIT.try_with(|_| ()).is_ok()
 }
 
-/// What ends with the thread beside the runtime; answers whether there was anything to drop.
+/// The function that ends what the higher floors keep for the thread; it returns whether there was
+/// anything to drop.
 pub fn outer_end() -> fn() -> bool {
     OUTER_END.get()
 }
@@ -76,7 +77,7 @@ pub fn at_the_very_end(runtime: *const (), end: extern "C" fn(*mut libc::c_void)
         (unsafe { libc::pthread_key_create(&mut key, Some(end)) } == 0).then_some(key)
     });
     if let Some(key) = *key {
-        // SAFETY: a key of ours. If there is no room the runtime stays.
+        // SAFETY: a key of ours. If it cannot be set for lack of memory, the runtime is not freed.
         unsafe { libc::pthread_setspecific(key, runtime.cast()) };
     }
 }
@@ -86,7 +87,7 @@ pub fn clock() -> Option<u64> {
     use std::time::Instant;
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
-    // 584 years.
+    // It overflows after 584 years.
     Some(Instant::now().saturating_duration_since(start).as_nanos() as u64)
 }
 
@@ -129,7 +130,7 @@ impl StackMemory {
         let guard = self::guard(guard);
         let mapped = FixedSizeStack::new(guard + pages(size));
         let mapped = mapped.map_err(|_| Error::StackSize(size))?;
-        // SAFETY: the lowest pages of a mapping that nobody uses yet.
+        // SAFETY: the lowest pages of a mapping that is not in use yet.
         if unsafe { libc::mprotect(mapped.bottom(), guard, libc::PROT_NONE) } != 0 {
             return Err(Error::StackSize(size));
         }
@@ -169,12 +170,12 @@ pub fn mappings() -> usize {
     })
 }
 
-/// One of the [`MAPPED`].
+/// One of the stacks that [`MAPPED`] counts.
 struct Counted;
 
 impl Counted {
-    /// A stack takes two of the memory mappings that a process may have. Stacks may not take
-    /// all: without mappings no thread can be made, no library loaded, and the allocator fails.
+    /// A stack takes two of the memory mappings that a process may have. Stacks must leave
+    /// some: without mappings no thread can be made, no library loaded, and the allocator fails.
     fn new() -> Result<Counted> {
         let limit = mappings();
         let others = limit / 16;
@@ -192,7 +193,7 @@ impl Drop for Counted {
     }
 }
 
-/// Whole pages for so many bytes.
+/// `bytes`, rounded up to whole pages.
 fn pages(bytes: usize) -> usize {
     // SAFETY: asks for a constant of the system's.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -352,13 +353,13 @@ mod overflow {
     static INSTALLED: Once = Once::new();
     static REPORT: OnceLock<Report> = OnceLock::new();
 
-    /// Called in the signal handler: was it an overflow of a tasklet's stack when this address
-    /// faulted, and the stack pointer was this (0: unknown)? If so, the third argument has been
-    /// given a line that says so.
+    /// Called in the signal handler, with the address that faulted and the stack pointer (0:
+    /// unknown): has a tasklet's stack overflowed? If so, the third argument has been called with
+    /// a line that says so.
     pub type Report = fn(usize, usize, &dyn Fn(&[u8])) -> bool;
 
     /// Installs the handler (once per process) and a signal stack (for this
-    /// thread). What handled the signals before is called as well: after the report of an
+    /// thread). The handler that was there before is called as well: after the report of an
     /// overflow, and for all other faults.
     pub fn watch(report: Report) {
         let _ = STACK.try_with(|_| ());
@@ -401,13 +402,14 @@ mod overflow {
                 libc::SIG_DFL | libc::SIG_IGN => {
                     give_up(signal);
                     if sent {
-                        // No instruction faults again; it comes when this handler returns.
+                        // The signal was sent: no instruction will fault again. The default action
+                        // comes when this handler returns.
                         libc::raise(signal);
                     }
                 }
                 _ => {
                     call(old, signal, info, context);
-                    // Who could handle that has been heard. If it has not set another action,
+                    // The earlier handler has been called. If it has not set another action,
                     // the same fault would come here for ever.
                     let mut now: libc::sigaction = core::mem::zeroed();
                     libc::sigaction(signal, core::ptr::null(), &mut now);
@@ -429,7 +431,7 @@ mod overflow {
         }
     }
 
-    /// Calls a handler of somebody else's as the kernel would, with the same signals blocked.
+    /// Calls another handler as the kernel would, with the same signals blocked.
     unsafe fn call(
         action: &libc::sigaction,
         signal: libc::c_int,
@@ -462,10 +464,10 @@ mod overflow {
         }
     }
 
-    /// The stack pointer of what was interrupted; 0 when it runs on the signal stack, which is no
-    /// tasklet's.
+    /// The stack pointer of the interrupted code; 0 when that ran on the signal stack, which
+    /// belongs to no tasklet.
     unsafe fn stack_pointer(context: *mut libc::c_void) -> usize {
-        // SAFETY: a handler's third argument.
+        // SAFETY: the kernel passes a valid context as a handler's third argument.
         unsafe {
             let context = context.cast::<libc::ucontext_t>();
             #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! Stack memory: windows that tasklets share, slices that hold what is parked,
+//! Stack memory: windows that tasklets share, slices that hold the bytes of parked ones, and
 //! stacks that one tasklet owns.
 
 pub mod own;
@@ -6,12 +6,12 @@ pub mod slice;
 pub mod window;
 
 /// The lowest stack pointer with which a tasklet may begin to switch, on a stack whose lowest
-/// address is `bottom`: its save area fits.
+/// address is `bottom`: so that its save area fits.
 pub fn limit(bottom: usize) -> usize {
     bottom + crate::machine::arch::SAVE_AREA
 }
 
-/// What a runtime may take from the allocator and the system, and what it has.
+/// The memory that a runtime may take from the allocator and the system, and what it has taken.
 ///
 /// All figures in bytes.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Budget {
         Ok(())
     }
 
-    /// For what cannot be refused: the end of a tasklet.
+    /// As [`take`](Self::take), also above the ceiling: for the end of a tasklet, which cannot be
+    /// refused.
     pub(crate) fn take_anyway(&self, bytes: usize) {
         self.used.set(self.used.get().saturating_add(bytes));
     }

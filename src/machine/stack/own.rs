@@ -14,19 +14,19 @@ pub struct OwnStack {
     pub memory: StackMemory,
     /// See [`limit`].
     pub limit: usize,
-    /// As asked for, in bytes.
+    /// The size that was asked for, in bytes.
     size: usize,
-    /// In the pool: the one below.
+    /// In the pool: the next stack of the list.
     below: Option<Box<OwnStack>>,
 }
 
-/// Less than this is no stack: a frame of the entry and a signal frame must fit.
+/// The least size of a stack, in bytes: a frame of the entry and a signal frame must fit.
 pub const MIN_STACK: usize = 4096;
 
 /// A pool of stacks. One size is pooled, the default one: a pool of all sizes
 /// would serve a small request with a large stack.
 pub struct StackPool {
-    /// The one that was used last: it is still in the processor's caches.
+    /// A list whose first stack was used last: it is still in the processor's caches.
     free: Cell<Option<Box<OwnStack>>>,
     pooled: Cell<usize>,
     /// Size of the pooled stacks in bytes.
@@ -50,7 +50,7 @@ impl StackPool {
         }
     }
 
-    /// Is it a size that can be?
+    /// Is it a possible size?
     pub fn check_size(&self, size: usize) -> Result<()> {
         if size < MIN_STACK || size > isize::MAX as usize / 2 {
             return Err(Error::StackSize(size));
@@ -128,7 +128,7 @@ impl StackPool {
 
 impl Drop for StackPool {
     fn drop(&mut self) {
-        // One by one: a list that drops itself is as deep a recursion as it is long.
+        // One by one: a list that drops itself recurses as deeply as it is long.
         let mut next = self.free.take();
         while let Some(mut stack) = next {
             next = stack.below.take();

@@ -1,8 +1,8 @@
 //! Slices: the heap copies of parked stacks.
 //!
 //! A slice holds the bytes from the stack pointer to the top of the window and
-//! nothing more. A tasklet keeps its buffer while it runs, so that a steady
-//! state of switches never goes to the allocator. Buffers are of size classes
+//! nothing more. A tasklet keeps its buffer while it runs, so that switches in a steady
+//! state never use the allocator. Buffers are of size classes
 //! 16 bytes apart; freed ones up to 8 KiB wait in a list per class, as many
 //! bytes in all as the settings allow.
 
@@ -22,7 +22,7 @@ const OFFSET: usize = 8;
 const CACHED: usize = 8 * 1024;
 const CLASSES: usize = CACHED / GRANULE;
 
-/// The buffer of a tasklet's slice. No `Drop`: it goes back to its store.
+/// The buffer of a tasklet's slice. It has no `Drop`: it is given back to its store.
 #[derive(Clone, Copy)]
 pub struct Buffer {
     ptr: *mut u8,
@@ -49,7 +49,8 @@ impl Buffer {
         class_capacity(len) == self.capacity
     }
 
-    /// [`fits`](Self::fits) for the length of a slice, which is known to a multiple of 16.
+    /// [`fits`](Self::fits) for the length of a slice, which is [`SLICE_ODD`] more than a multiple
+    /// of 16.
     #[inline(always)]
     pub fn fits_slice(&self, len: usize) -> bool {
         debug_assert_eq!(class_capacity(len), len + (OFFSET - SLICE_ODD));
@@ -82,7 +83,7 @@ pub struct SliceStore {
     in_use: Cell<usize>,
     peak: Cell<usize>,
     allocations: Cell<u64>,
-    /// Fail the allocation after so many more (a test's switch); `u64::MAX` is never.
+    /// For tests: the allocations that still succeed; `u64::MAX` is no limit.
     fail_after: Cell<u64>,
 }
 
@@ -168,8 +169,8 @@ impl SliceStore {
         self.in_use.set(self.in_use.get() - capacity);
         let class = capacity / GRANULE;
         if class < CLASSES && self.cached.get() + capacity <= self.cache_limit {
-            // SAFETY: as in `take`; the block is free from here on and has
-            // room for the link.
+            // SAFETY: only this thread uses the lists, never across a call; the block is free from
+            // here on and has room for the link.
             unsafe {
                 let free = &mut *self.free.get();
                 ptr.cast::<*mut u8>().write(free[class]);
@@ -185,7 +186,7 @@ impl SliceStore {
 
     /// Gives the cache back to the allocator.
     pub fn flush(&self, budget: &Budget) {
-        // SAFETY: as in `take`; every listed block was allocated with the
+        // SAFETY: only this thread uses the lists; every listed block was allocated with the
         // layout of its class.
         unsafe {
             let free = &mut *self.free.get();
@@ -228,7 +229,7 @@ impl SliceStore {
     }
 }
 
-/// Copies parts of a stack that is whole; an exchange is copied by the routines.
+/// Copies a part of a stack that is in place. (An exchange is copied by the port's routines.)
 ///
 /// # Safety
 /// As `copy_nonoverlapping`; both addresses are on a word boundary and `len` is
@@ -236,7 +237,7 @@ impl SliceStore {
 #[inline(always)]
 pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     valgrind::writable(to as usize, len);
-    // SAFETY: the caller's promise.
+    // SAFETY: `from` is readable and `to` writable for `len` bytes, and they do not overlap.
     valgrind::quietly(|| unsafe { core::ptr::copy_nonoverlapping(from, to, len) });
 }
 

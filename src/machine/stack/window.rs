@@ -15,7 +15,7 @@ pub const CANARY: [usize; 2] = [0x5ca1_ab1e_0ddb_a11c_u64 as usize; 2];
 
 enum Memory {
     Mapped(#[allow(dead_code)] StackMemory),
-    /// The host's, handed in with the settings.
+    /// Memory of the host, handed in with the settings.
     Lent(#[allow(dead_code)] valgrind::Stack),
 }
 
@@ -26,11 +26,11 @@ pub struct Window<M> {
     pub bottom: usize,
     /// See [`limit`].
     pub limit: usize,
-    /// The member whose bytes lie here; null when nobody's do.
+    /// The member whose bytes lie here; null when there is none.
     pub resident: Cell<*mut M>,
-    /// What its maker keeps with it.
+    /// A word that its maker keeps with it.
     pub tag: u32,
-    /// How many belong to the window.
+    /// The number of members that belong to the window.
     pub members: Cell<usize>,
     /// True when running off the end faults; otherwise a canary is there.
     pub guarded: bool,
@@ -38,7 +38,8 @@ pub struct Window<M> {
 }
 
 impl<M> Window<M> {
-    /// `tag` is what a window keeps for its maker, given whether it is guarded.
+    /// A window in memory of its own. `tag` returns the word that it keeps for its maker, given
+    /// whether it is guarded.
     pub fn mapped(size: usize, guard: usize, tag: fn(bool) -> u32) -> crate::Result<Window<M>> {
         let memory = StackMemory::new(size, guard)?;
         let (bottom, top) = (memory.bottom(), memory.top());
@@ -49,7 +50,7 @@ impl<M> Window<M> {
     /// A window in memory that the host lends.
     ///
     /// # Safety
-    /// `[bottom, top)` is writable and nobody else's for as long as the
+    /// `[bottom, top)` is writable, and nothing else uses it, for as long as the
     /// runtime lives.
     pub unsafe fn lent(bottom: usize, top: usize, tag: fn(bool) -> u32) -> Window<M> {
         let stack = valgrind::Stack::register(bottom, top);
@@ -69,7 +70,7 @@ impl<M> Window<M> {
             // SAFETY: the lower end of memory that the window has to itself.
             unsafe { (bottom as *mut [usize; 2]).write(CANARY) };
         }
-        // What lies on the canary has overwritten it.
+        // The canary's bytes are not part of the stack.
         let lowest = bottom + if guarded { 0 } else { size_of_val(&CANARY) };
         Window {
             top,
