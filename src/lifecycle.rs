@@ -82,10 +82,10 @@ fn create(settings: Settings, memory: Option<usize>) -> &'static Runtime {
     let runtime = Box::into_raw(Box::new(Runtime::new(settings, memory, end)));
     // SAFETY: the runtime was just allocated, and only this thread knows it.
     let runtime = unsafe {
-        table::add(runtime);
+        table::add_runtime(runtime);
         &*runtime
     };
-    // After `table::add`: a thread that makes another C++ runtime known meanwhile finds this
+    // After `add_runtime`: a thread that makes another C++ runtime known meanwhile finds this
     // runtime in the table.
     exceptions::look(runtime);
     os::set_runtime(ptr::from_ref(runtime).cast());

@@ -382,7 +382,7 @@ impl Core {
 /// # Safety
 /// `task` is blocked.
 #[inline(never)]
-pub unsafe fn unlink(task: *mut Task) {
+pub unsafe fn unlink_blocked(task: *mut Task) {
     // SAFETY: a blocked task's channel is alive: its frames hold it.
     unsafe {
         if (*task).is(flag::SELECTING) {

@@ -33,7 +33,7 @@ use alloc::vec::Vec;
 
 use self::case::{Receivable, Sendable, Target, Targeted};
 use self::core::SCHEDULE_ALL;
-pub use self::core::{unlink, Core, Preference, RECEIVE, SEND};
+pub use self::core::{unlink_blocked, Core, Preference, RECEIVE, SEND};
 use crate::core::contain::returned;
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;

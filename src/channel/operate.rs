@@ -16,7 +16,9 @@ use crate::core::scheduler::{
 };
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
-use crate::core::transfer::{arrive, arrive_unit, arrive_with, enter, fits, swap, way_is_clear};
+use crate::core::transfer::{
+    arrive, arrive_unit, arrive_with, enter, next_fits, swap, way_is_clear,
+};
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
 
@@ -251,7 +253,7 @@ unsafe fn on_callers_stack<const DIR: i8>(
 unsafe fn to_partner<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
-        if !way_is_clear(runtime) || !fits(me, core.head.get()) {
+        if !way_is_clear(runtime) || !next_fits(me, core.head.get()) {
             return me;
         }
         let partner = core.exchange_with_first::<DIR>(me);
@@ -273,7 +275,7 @@ unsafe fn join_queue<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Tas
         if next == me {
             return wait_as_last::<DIR>(core, runtime, me);
         }
-        if !is_clear || !fits(me, next) {
+        if !is_clear || !next_fits(me, next) {
             return me;
         }
         runtime.queue.unlink(me);

@@ -49,7 +49,7 @@ pub fn pick(count: usize, ordered: bool, mut good: impl FnMut(usize) -> bool) ->
 }
 
 /// An error if a channel has no thread any more, or is to be sent to and received from.
-pub fn check(cases: &[Case]) -> Result<(), WaitError> {
+pub fn check_cases(cases: &[Case]) -> Result<(), WaitError> {
     for (i, case) in cases.iter().enumerate() {
         if case.near().is_some_and(Core::has_no_thread) {
             return Err(WaitError::own(StateError::NoThread));
@@ -65,7 +65,7 @@ pub fn check(cases: &[Case]) -> Result<(), WaitError> {
 /// Does one of `cases`: if several can be done, the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
 pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
-    check(cases)?;
+    check_cases(cases)?;
     thrown::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
     while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
         if cases[ready].secure() {

@@ -8,11 +8,11 @@
 //! | what the last tasklet does | it pumps until |
 //! |---|---|
 //! | waits on a channel or in a select, without a timeout | its wait is over, or another can run |
-//! | any other wait (a timeout, a socket, `sync`, another thread) | its wait is over, or see below |
+//! | waits for a time, a socket, `sync` or another thread | its wait is over, or see below |
 //! | ends, or leaves the queue | another can run |
 //!
-//! When another can run, the first one blocks, and the third one ends or leaves the queue. The
-//! second one, unless it is main, also stops when it is not the last one any more.
+//! When another tasklet can run, a tasklet on a channel blocks, and an ending one ends. A tasklet
+//! in a wait of the second row pumps, unless it is main, only until it is not the last one.
 //!
 //! If nothing could wake a tasklet it does not pump: that is a deadlock.
 

@@ -52,7 +52,7 @@ pub struct Runtime {
     pub after: Cell<u32>,
     /// Which callbacks are set, what else switches have to do, and what forbids
     /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_INBOX`] and
-    /// [`HOOK_LOCK`].
+    /// [`HOOK_LOCK`](crate::core::hooks::HOOK_LOCK).
     pub hooks: AtomicU32,
     /// The C++ exception globals of this thread, or a stand-in: see
     /// [`exceptions`](crate::core::exceptions).
@@ -116,7 +116,8 @@ pub struct Runtime {
     pub deadlines: Deadlines,
     /// How many errors have been [thrown](crate::core::thrown) and not been told yet.
     pub thrown: Cell<usize>,
-    /// When the running tasklet was switched to; with [`HOOK_STATS`].
+    /// When the running tasklet was switched to; with
+    /// [`HOOK_STATS`](crate::core::hooks::HOOK_STATS).
     pub since: Cell<u64>,
     /// What selects throw dice with; never 0.
     pub dice: Cell<u64>,
@@ -443,7 +444,7 @@ impl Runtime {
     #[inline]
     pub fn new_task(&self, flags: u32) -> Result<*mut Task> {
         if self.slab.is_full() {
-            self.grow()?;
+            self.grow_slab()?;
         }
         // SAFETY: the slab is not full: it has grown if it was.
         Ok(unsafe { self.slab.take(flags) })
@@ -451,7 +452,7 @@ impl Runtime {
 
     #[cold]
     #[inline(never)]
-    fn grow(&self) -> Result<()> {
+    fn grow_slab(&self) -> Result<()> {
         if self.hooks() & HOOK_ENDED != 0 {
             return Err(StateError::ThreadEnding.into());
         }
@@ -534,7 +535,7 @@ impl Runtime {
         // SAFETY: it was allocated as a box when it was made; the caller says that nothing refers
         // to it any more.
         unsafe {
-            table::remove(runtime);
+            table::remove_runtime(runtime);
             let runtime = Box::from_raw(runtime);
             runtime.slices.flush(&runtime.budget);
         }

@@ -129,8 +129,8 @@ impl Drop for Locked {
 /// Makes a runtime known to debuggers.
 ///
 /// # Safety
-/// `runtime` stays where it is until [`remove`].
-pub unsafe fn add(runtime: *mut Runtime) {
+/// `runtime` stays where it is until [`remove_runtime`].
+pub unsafe fn add_runtime(runtime: *mut Runtime) {
     let _locked = Locked::take();
     // SAFETY: `runtime` is live and stays where it is, as the caller has promised; links are
     // touched under the lock only.
@@ -157,8 +157,8 @@ pub fn set_hook_of_all(hook: u32) {
 /// Takes a runtime out of the list.
 ///
 /// # Safety
-/// It was [added](add).
-pub unsafe fn remove(runtime: *mut Runtime) {
+/// It was [added](add_runtime).
+pub unsafe fn remove_runtime(runtime: *mut Runtime) {
     let _locked = Locked::take();
     // SAFETY: `runtime` and the other members of the list are alive until they are removed, under
     // the lock.

@@ -54,7 +54,8 @@ pub mod flag {
     /// Not a tasklet, but a stand-in in a channel's queue. Stand-ins use the bits 19, 20 and 22
     /// to 24 for their own flags.
     pub const STAND_IN: u32 = 1 << 18;
-    /// While `BOUND`: its function is a [`Body`](super::Body), which may leave the thread.
+    /// While `BOUND`: its function is a [`Body`](crate::core::body::Body), which may leave the
+    /// thread.
     pub const SENDABLE: u32 = 1 << 21;
     /// Code that is not its own runs on its stack: see [`thrown`](crate::core::thrown).
     pub const HOST: u32 = 1 << 25;

@@ -67,7 +67,7 @@ pub fn raise(me: *mut Task) -> Result<()> {
         return Ok(());
     }
     // SAFETY: `me` is the running tasklet, so it is live.
-    unsafe { take(runtime, me, |_| true).map_or(Ok(()), Err) }
+    unsafe { take_first(runtime, me, |_| true).map_or(Ok(()), Err) }
 }
 
 /// Does an error wait here for the calling code of the running tasklet?
@@ -118,7 +118,7 @@ pub fn put_off(error: Error) -> Result<(), WaitError> {
 /// A live task; `wanted` runs no user code.
 #[cold]
 #[inline(never)]
-pub unsafe fn take(
+pub unsafe fn take_first(
     runtime: &Runtime,
     task: *mut Task,
     wanted: impl Fn(&Error) -> bool,

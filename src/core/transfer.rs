@@ -147,7 +147,7 @@ pub fn way_is_clear(runtime: &Runtime) -> bool {
     !sanitizer::OWN_STACKS && runtime.hooks() & HOOK_ANY == 0 && excepted() == 0 && !os::unwinding()
 }
 
-/// Is the [way clear](way_is_clear), and does `next` [fit](fits)? Then [`swap`] is the whole
+/// Is the [way clear](way_is_clear), and does `next` [fit](next_fits)? Then [`swap`] is the whole
 /// transfer: there is nothing to plan.
 ///
 /// # Safety
@@ -158,7 +158,7 @@ pub unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool
     // SAFETY: `prev` is live, and so is `next` where switching is possible. Inside a schedule
     // callback `prev` is not in the queue, and `next` is not a task: so `next` is looked at only
     // if nothing forbids to switch.
-    unsafe { way_is_clear(runtime) && fits(prev, next) }
+    unsafe { way_is_clear(runtime) && next_fits(prev, next) }
 }
 
 /// To be asked where the [way is clear](way_is_clear): are the bytes of `next` in place, has it
@@ -168,7 +168,7 @@ pub unsafe fn plain(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> bool
 /// # Safety
 /// Both are live tasks of the runtime; `prev` is running.
 #[inline(always)]
-pub unsafe fn fits(prev: *mut Task, next: *mut Task) -> bool {
+pub unsafe fn next_fits(prev: *mut Task, next: *mut Task) -> bool {
     // SAFETY: both are live tasks. The running one is not away.
     unsafe { (*next).flags & (flag::SPECIAL | flag::AWAY) == 0 && !Task::is_low(prev) }
 }

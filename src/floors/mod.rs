@@ -28,7 +28,7 @@ static ABOVE: Above = Above {
     turn_is_up: build::turn_is_up,
     turn_over: build::turn_over,
     pump: build::pump,
-    unlink: channel::unlink,
+    unlink: channel::unlink_blocked,
     interrupt: wait::interrupt,
     last_reference: release::last_reference,
     report_deadlock: debug::report_deadlock,

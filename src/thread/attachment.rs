@@ -403,7 +403,7 @@ impl Local {
             } else if !(*task).is(flag::BLOCKED) || !spot.point.holds(task) {
                 return false;
             } else {
-                channel::unlink(task);
+                channel::unlink_blocked(task);
             }
             if next {
                 runtime.queue.insert_after(runtime.current(), task);

@@ -34,7 +34,7 @@ use crate::channel::case::{self, Case, Chosen, Patience};
 use crate::channel::claim::Claim;
 use crate::channel::stand_in::{self, StandIns};
 use crate::channel::wait::{
-    check, conclude, deadline, do_secured, may_wait, pick, put_back, wait_for_case,
+    check_cases, conclude, deadline, do_secured, may_wait, pick, put_back, wait_for_case,
 };
 use crate::channel::SEND;
 use crate::core::hooks::HOOK_CHANNEL;
@@ -205,7 +205,7 @@ enum Step<'a> {
 /// As [`perform`](crate::channel::wait::perform), for cases with channels between threads.
 fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     let local = super::local().map_err(WaitError::own)?;
-    check(cases)?;
+    check_cases(cases)?;
     super::raise().map_err(WaitError::Thrown)?;
     let channels: Vec<_> = cases.iter().map(far).collect();
     let runtime = Runtime::get();

@@ -158,7 +158,7 @@ impl Drop for Limit<'_> {
         let runtime = Runtime::get();
         let ours = |error: &Error| matches!(error, Error::Thrown(thrown) if thrown.downcast_ref() == Some(&self.up));
         // SAFETY: the running tasklet is live, and `ours` runs no user code.
-        drop(unsafe { thrown::take(runtime, runtime.current(), ours) });
+        drop(unsafe { thrown::take_first(runtime, runtime.current(), ours) });
     }
 }
 
