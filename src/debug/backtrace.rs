@@ -69,7 +69,7 @@ pub struct Frame {
 impl Tasklet {
     /// Where the tasklet is. For a parked tasklet that is the place where it switched, down to its
     /// root, whether its stack is its own, in a window or in a slice; frames that
-    /// [`spill::call`](crate::core::spill::call) moved to the heap come last. Empty when the
+    /// [`spill::call`] moved to the heap come last. Empty when the
     /// tasklet has not started or has ended.
     ///
     /// Takes a temporary stack, and memory for two copies of the tasklet's stack. It runs no code
