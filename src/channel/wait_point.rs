@@ -22,7 +22,10 @@ impl WaitPoint {
     ///
     /// # Errors
     /// The error that was thrown at it, or why it cannot block.
-    pub fn park(&self, sends: bool) -> Result<(), WaitError> {
+    ///
+    /// # Safety
+    /// The point lies in the heap: others use it while the tasklet's stack is elsewhere.
+    pub unsafe fn park(&self, sends: bool) -> Result<(), WaitError> {
         match sends {
             true => self.0.park::<SEND>(),
             false => self.0.park::<RECEIVE>(),

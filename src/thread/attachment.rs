@@ -17,7 +17,7 @@ use crate::core::thrown;
 use crate::error::{Error, Result, StateError, WaitError};
 use crate::wait::reactor::{self, Reactor, Waiter, Wake};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -45,7 +45,7 @@ pub(crate) struct Local {
     /// How calls of workers spin; they take longer than an answer of a partner.
     pace_of_calls: Pace,
     /// The tasklets that `Remote`s refer to.
-    lent: RefCell<HashMap<u64, Loan>>,
+    lent: RefCell<BTreeMap<u64, Loan>>,
     /// The number of each, by its address.
     numbers: RefCell<HashMap<usize, u64>>,
     next_loan: Cell<u64>,
@@ -630,7 +630,8 @@ impl Parking {
     fn wait_for_ever(&self, waker: &Waker, sends: bool) -> Result<bool, WaitError> {
         while !waker.is_over() {
             self.may_go_on()?;
-            let block = || self.spot.point.park(sends);
+            // SAFETY: a spot is counted, so it lies in the heap.
+            let block = || unsafe { self.spot.point.park(sends) };
             reactor::round(true, || waker.is_over(), block)?;
         }
         Ok(true)

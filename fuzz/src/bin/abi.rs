@@ -1961,10 +1961,19 @@ fn exit() -> i32 {
             }
             w.stale.truncate(64);
         });
-        // The part that begins has a loop of its own.
+        // The part that begins has a clock and a loop of its own.
+        take_clock();
         tell_loop();
     }
     status
+}
+
+/// Without wall time the thread goes by the program's clock.
+fn take_clock() {
+    if !wall() {
+        // SAFETY: as the header has it.
+        assert_eq!(unsafe { hsw_set_clock(Some(clock)) }, HSW_OK, "{}", words());
+    }
 }
 
 /// Makes the thread's loop known to what ends its waits.
@@ -2155,9 +2164,7 @@ fn thread(seed: u64, index: usize, wall: bool, given: Vec<(K, u64)>, stop: &Arc<
             settings.memory_ceiling = 2 << 20;
         }
         assert_eq!(hsw_init(&settings), HSW_OK, "{}", words());
-        if !wall {
-            assert_eq!(hsw_set_clock(Some(clock)), HSW_OK);
-        }
+        take_clock();
         tell_loop();
 
         with(|w| w.fuel = 60 + w.rng.below(600));

@@ -408,7 +408,9 @@ pub fn refuse_in_end() -> Error {
     let runtime = Runtime::get();
     if runtime.is_dying() {
         // Nobody wakes it there.
-        if let Err(error) = WaitPoint::new().park(false) {
+        let never = Box::new(WaitPoint::new());
+        // SAFETY: a box.
+        if let Err(error) = unsafe { never.park(false) } {
             return error.into();
         }
     }
