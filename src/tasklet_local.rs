@@ -122,7 +122,7 @@ impl<T: 'static> fmt::Debug for Local<T> {
 ///
 /// ```
 /// hardswitch::local! {
-///     /// Who is asking.
+///     /// The user that asks.
 ///     pub static USER: std::cell::RefCell<String> = Default::default();
 ///     static COUNT: std::cell::Cell<usize> = std::cell::Cell::new(0);
 /// }

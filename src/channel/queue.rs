@@ -126,8 +126,8 @@ impl<T: 'static> Sender<T> for Shared<T> {
 }
 
 impl<T: 'static> QueueChannel<T> {
-    /// A queue of any length: a sender never waits. It grows as long as nobody
-    /// receives; prefer a bound.
+    /// A queue of any length: a sender never waits. It grows while its values are not
+    /// received; prefer a bound.
     pub fn unbounded() -> QueueChannel<T> {
         QueueChannel::bounded(usize::MAX)
     }

@@ -21,7 +21,7 @@ pub struct Above {
 
     /// Before others run: does what other threads want.
     ///
-    /// Errors: what one of them has thrown at the running tasklet.
+    /// Errors: an error that one of them has thrown at the running tasklet.
     pub attend: fn(&Runtime) -> Result<()>,
     /// Reads the messages of other threads. Runs functions that they have sent.
     pub read_inbox: fn(),

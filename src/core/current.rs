@@ -37,7 +37,7 @@ pub fn tasklets() -> Vec<Tasklet> {
 }
 
 /// Adds `delta` to the thread's switch trap and returns the old level. While it
-/// is not 0, whatever would switch fails with [`Error::SwitchTrap`] and changes
+/// is not 0, every operation that would switch fails with [`Error::SwitchTrap`] and changes
 /// nothing. A tasklet may still end.
 ///
 /// # Panics

@@ -35,7 +35,7 @@ pub type ScheduleCallback = Rc<dyn Fn(Option<&Tasklet>, &Tasklet)>;
 
 /// Called before each channel operation with the channel's
 /// [id](crate::Channel::id), the calling tasklet (the value to send is in its
-/// transfer slot), whether it sends, and whether nobody waits at the other end.
+/// transfer slot), whether it sends, and whether no tasklet waits at the other end.
 /// It may look, but what would switch fails with
 /// [`StateError::RecursiveSchedule`], and channel calls fail with
 /// [`StateError::RecursiveChannel`]; a panic is logged and ignored.
@@ -50,7 +50,7 @@ pub struct Runtime {
     pub queue: RunQueue,
     /// See [`after`].
     pub after: Cell<u32>,
-    /// Which callbacks are set, what else switches have to do, and what forbids
+    /// The callbacks that are set, the other work of switches, and the reasons that forbid
     /// them: `HOOK_*`. Other threads write two bits of it, [`HOOK_INBOX`] and
     /// [`HOOK_LOCK`](crate::core::hooks::HOOK_LOCK).
     pub hooks: AtomicU32,

@@ -4,7 +4,7 @@
 //! A switch has three parts. An operation (`op`) runs on the leaving tasklet's
 //! stack *below* its save area, decides, and calls
 //!
-//! 1. [`plan`], which takes whatever memory the switch needs and can fail.
+//! 1. [`plan`], which takes all the memory that the switch needs and can fail.
 //!    Nothing has changed yet: an operation that fails leaves no trace.
 //! 2. [`commit`], which cannot fail: it moves the bytes and returns the stack
 //!    pointer to go on with.

@@ -1,7 +1,7 @@
 //! `poll` and `select` that fail only when the call failed.
 //!
 //! Some systems, the PS3's among them, let the pending error of *one* socket fail the whole call:
-//! somebody's connection is reset, and `poll` over two hundred sockets returns -1 with
+//! one connection is reset, and `poll` over two hundred sockets returns -1 with
 //! `ECONNRESET`. Callers written for POSIX take that for a broken call. The filter in this module
 //! gives them the answer of plain Linux: a success, with the broken socket marked as such among the
 //! others.
@@ -25,7 +25,7 @@
 //! * A probe asks about one socket alone, with timeout 0.
 //! * A call is repeated with the time that is left, [`ROUNDS`] times at most.
 //!
-//! Nobody has to say which of the two quirks a system has: the filter sees whether `revents` or
+//! A port need not say which of the two quirks a system has: the filter sees whether `revents` or
 //! sets were filled in. If the sets come back equal to those that were passed it could be either,
 //! so the sockets are probed; that costs calls, but the answer is right.
 //!
@@ -482,7 +482,7 @@ pub fn select<B: Backend + ?Sized>(
                     // the socket must be left out, or it would make every call fail.
                     waiting.except.subtract(&each.mute);
                     if !each.mute.is_empty() {
-                        round = 0; // somebody owned it
+                        round = 0; // the error had an owner
                     }
                 }
                 Err(e) => {
