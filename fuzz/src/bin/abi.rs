@@ -2259,7 +2259,7 @@ fn main() {
     let runs = fuzz::for_each_seed("abi", &arguments, program);
     println!("abi: {} calls", calls() - before);
     let never = never_called();
-    if runs >= 400 {
+    if runs >= 400 && !arguments.same {
         assert!(never.is_empty(), "broken promise: never called: {never:?}");
     } else if !never.is_empty() {
         println!("abi: not called in so few runs: {never:?}");
