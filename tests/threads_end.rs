@@ -846,6 +846,61 @@ fn who_goes_on_waiting_is_given_up_after_ten_kills() {
     }
 }
 
+/// What a refused wait of a sliced tasklet is known by lies in the heap: its stack is elsewhere while
+/// others run in its window.
+#[test]
+fn sliced_tasklets_that_wait_on_in_an_ending_thread_leave_their_window_whole() {
+    const TASKLETS: usize = 5;
+    /// Waits again and again, with the frame full of `mark`.
+    #[inline(never)]
+    fn waits_on(mark: u8, whole: &AtomicUsize, broken: &AtomicUsize) {
+        let frame = std::hint::black_box([mark; 1500]);
+        for _ in 0..20 {
+            let _ = hardswitch::sleep(MS(1));
+            let is_whole = std::hint::black_box(&frame)
+                .iter()
+                .all(|&byte| byte == mark);
+            match is_whole {
+                true => whole.fetch_add(1, SeqCst),
+                false => broken.fetch_add(1, SeqCst),
+            };
+        }
+    }
+    /// Each at another depth, so that the frames of one do not lie where another's do.
+    #[inline(never)]
+    fn deeper(levels: u8, mark: u8, whole: &AtomicUsize, broken: &AtomicUsize) {
+        let frame = std::hint::black_box([mark; 500]);
+        match levels {
+            0 => waits_on(mark, whole, broken),
+            _ => deeper(levels - 1, mark, whole, broken),
+        }
+        std::hint::black_box(&frame);
+    }
+    let (whole, broken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (its, also) = (whole.clone(), broken.clone());
+    let thread = thread::spawn(move || {
+        let settings = hardswitch::Settings {
+            windows: 1,
+            ..hardswitch::Settings::desktop()
+        };
+        settings.apply().unwrap();
+        for mark in 1..=TASKLETS as u8 {
+            let (whole, broken) = (its.clone(), also.clone());
+            let f = move || {
+                drop(hardswitch::schedule_remove());
+                deeper(mark, mark, &whole, &broken);
+            };
+            // SAFETY: nothing refers to the stacks of these tasklets.
+            let tasklet = unsafe { Tasklet::builder().sliced() }.spawn(f);
+            std::mem::forget(tasklet.unwrap());
+        }
+        hardswitch::schedule().unwrap();
+    });
+    join_in_time("one with sliced tasklets that wait on", thread);
+    assert_eq!(broken.load(SeqCst), 0);
+    assert!(whole.load(SeqCst) >= TASKLETS);
+}
+
 /// Descriptors that the process has.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
