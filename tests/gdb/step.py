@@ -70,7 +70,7 @@ def problem(may_be_alone, decided, names, reason):
     if may_be_alone and len(names) == 1:
         return None
     # A spill has put a new root over the old one, and is about to go there.
-    if decided and any("hardswitch::spill" in n for n in names[1:8]):
+    if decided and any("hardswitch::core::spill" in n for n in names[1:8]):
         return None
     if reason not in FINE:
         return gdb.frame_stop_reason_string(reason)
