@@ -300,6 +300,10 @@ step_cross() { ci/cross/run; }
 
 # All packages and toolchain parts that the steps for these targets need: setup CROSS TARGET...
 step_setup() {
+    # A full disk ends a compiler, or the whole machine, without such words.
+    local free
+    free=$(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1048576) }')
+    [ "$free" -ge 16 ] || say "only $free GiB are free here: all steps together fill about 15"
     ensure_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
     # Even for x86_64 alone: the checkers' own tests assemble PowerPC code.
     ensure_packages "${PACKAGES_PPC64[@]}"
