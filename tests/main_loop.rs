@@ -355,11 +355,12 @@ fn a_stop_is_kept_when_the_run_fails() {
     main_loop().run_until_idle().unwrap();
     let (go, goes) = mpsc::channel::<()>();
     let late = main_loop().remote();
+    // Before the thread's wait begins: it may be over a moment before 50 ms have passed here.
+    let start = Instant::now();
     let thread = thread::spawn(move || {
         let _ = goes.recv_timeout(MS(50));
         late.stop();
     });
-    let start = Instant::now();
     main_loop().run().unwrap();
     assert!(start.elapsed() >= MS(50), "and obeyed once");
     drop(go);
