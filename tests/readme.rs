@@ -1,8 +1,8 @@
-//! The README is always true: its examples are those that the tests run, and the
-//! files it names exist. (Its Rust example is run as a documentation test.)
+//! The README is always true: its examples are those that the tests run, and what it and the other
+//! documents link to is there. (Its Rust example is run as a documentation test.)
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,19 +39,57 @@ fn the_two_commands_exist() {
     }
 }
 
+/// The name of a heading in a link: small letters, a hyphen for each space, no other signs.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().chars();
+    kept.filter(|&c| c.is_alphanumeric() || " -_".contains(c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// The documents, each with its path.
+fn pages() -> Vec<(PathBuf, String)> {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "host/README.md",
+    ];
+    let paths = others.map(|name| root().join(name)).into_iter().chain(docs);
+    let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());
+    paths.map(read).collect()
+}
+
 #[test]
-fn every_file_it_points_to_exists() {
-    for text in [
-        readme(),
-        fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap(),
-    ] {
+fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
+    let (mut files, mut headings) = (0, 0);
+    for (page, text) in pages() {
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().unwrap();
-            // A place within a page is not looked for.
-            let target = target.split('#').next().unwrap();
-            if !target.contains("://") {
-                assert!(root().join(target).exists(), "{target} is missing");
+            if target.contains("://") {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            assert!(file.exists(), "{}: {target} is missing", page.display());
+            files += 1;
+            if !heading.is_empty() {
+                let there = fs::read_to_string(&file).unwrap();
+                let mut lines = there.lines().filter(|line| line.starts_with('#'));
+                let found = lines.any(|line| anchor(line) == heading);
+                assert!(found, "{}: no heading for {target}", page.display());
+                headings += 1;
             }
         }
     }
+    assert!(
+        files > 100 && headings > 60,
+        "{files} links, {headings} to headings"
+    );
 }
