@@ -143,8 +143,8 @@ fn every_promise_names_tests_and_they_exist() {
     assert!(heads >= 4, "{heads} tables of promises");
 }
 
-/// Only what a table names is looked at: there a path stands for the file that a change touches, and
-/// one with `NAME` in it for a new file.
+/// Only what a table names is looked at: there a path stands for the file that a change touches,
+/// and one with `NAME` in it for a new file.
 #[test]
 fn every_file_that_a_change_is_said_to_touch_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -630,7 +630,7 @@ fn whom_another_thread_has_met_is_there_for_nobody_else() {
         assert_eq!(near.close_and_wake(), 0);
         near.open();
         assert_eq!((near.balance(), far.balance()), (0, 0));
-        assert!(t.is_blocked(), "it has had no letter yet");
+        assert!(t.is_blocked(), "it has had no message yet");
         run().unwrap();
         assert_eq!(*outcome.borrow(), "0");
         assert_eq!(LIVE.load(Ordering::SeqCst), 0);
@@ -671,7 +671,7 @@ fn what_another_thread_handed_over_in_time_is_not_late() {
         let (t, outcome) = waiter(&far, &near, &queue, Some(MS(10)));
         met_by_another_thread(&far, &LIVE);
         thread::sleep(MS(20));
-        // Its time is over before it has had the letter.
+        // Its time is over before it has had the message.
         let there = far.clone();
         pump();
         assert!(!t.is_alive());

@@ -593,7 +593,7 @@ fn a_thread_that_waits_uses_no_cpu() {
 }
 
 #[test]
-fn a_busy_thread_notices_its_mail_at_its_next_switch() {
+fn a_busy_thread_notices_its_messages_at_its_next_switch() {
     let channel = Channel::<u32>::new();
     let there = channel.clone();
     let other = thread::spawn(move || {
@@ -864,8 +864,12 @@ fn an_uncaught_error_of_the_partner_is_told() {
         .unwrap();
         hardswitch::run().unwrap();
         channel.send(1).unwrap();
+        // The wait could be answered, so it ends with an error only because it is told one.
+        let (answers, answer) = (channel.clone(), 2);
+        spawn(move || answers.send(answer)).unwrap();
         let told = channel.receive().expect_err("an error");
         assert!(same(&told, &error), "{told:?}, not {error:?}");
+        assert_eq!(channel.receive().unwrap(), answer);
     }
 }
 

@@ -563,7 +563,7 @@ fn inserting_and_removing_from_elsewhere_counts_there() {
             .unwrap();
         for _ in 0..4 {
             goes.recv().unwrap();
-            // Reads its mail without running anybody.
+            // Reads its messages without running anybody.
             let main_loop = MainLoop::current().unwrap();
             main_loop.pump(Some(Duration::ZERO)).unwrap();
             counts.lock().unwrap().push(hardswitch::run_count());
@@ -846,8 +846,8 @@ fn who_goes_on_waiting_is_given_up_after_ten_kills() {
     }
 }
 
-/// What a refused wait of a sliced tasklet is known by lies in the heap: its stack is elsewhere while
-/// others run in its window.
+/// What a refused wait of a sliced tasklet is known by lies in the heap: its stack is elsewhere
+/// while others run in its window.
 #[test]
 fn sliced_tasklets_that_wait_on_in_an_ending_thread_leave_their_window_whole() {
     const TASKLETS: usize = 5;
@@ -890,7 +890,7 @@ fn sliced_tasklets_that_wait_on_in_an_ending_thread_leave_their_window_whole() {
                 drop(hardswitch::schedule_remove());
                 deeper(mark, mark, &whole, &broken);
             };
-            // SAFETY: nothing refers to the stacks of these tasklets.
+            // SAFETY: Nobody else's stack: what these tasklets share lies in the heap.
             let tasklet = unsafe { Tasklet::builder().sliced() }.spawn(f);
             std::mem::forget(tasklet.unwrap());
         }

@@ -231,7 +231,7 @@ fn who_asks_a_thread_that_ends_is_told() {
     let ended = end.clone();
     let thread = thread::spawn(move || {
         tx.send(hardswitch::current().remote().unwrap()).unwrap();
-        // Never reads its mail.
+        // Never reads its messages.
         while !ended.load(Ordering::SeqCst) {
             thread::yield_now();
         }
@@ -329,7 +329,7 @@ fn a_panic_in_a_question_harms_nobody() {
 }
 
 #[test]
-fn a_loop_is_not_idle_while_there_is_mail() {
+fn a_loop_is_not_idle_while_there_is_a_message() {
     std::thread::spawn(|| {
         let tasklet = Tasklet::new().unwrap();
         let ran = Rc::new(Cell::new(false));
@@ -394,7 +394,7 @@ fn a_question_that_blocks_does_not_hold_up_the_next() {
     asks.join().unwrap().unwrap();
 }
 
-/// The letter that throws is read by an operation that has failed already: what was thrown is for
+/// The message that throws is read by an operation that has failed already: what was thrown is for
 /// the next one.
 #[test]
 fn a_kill_is_not_lost_when_the_operation_that_reads_it_fails() {
@@ -502,7 +502,7 @@ fn what_is_thrown_at_who_drives_the_loop_is_told_after_the_value_that_came_first
 }
 
 #[test]
-fn letters_of_one_batch_lose_neither_a_value_nor_what_is_thrown() {
+fn messages_of_one_batch_lose_neither_a_value_nor_what_is_thrown() {
     alone(|| {
         let me = hardswitch::current().remote().unwrap();
         let (giver, thrower) = (me.clone(), me);
@@ -620,7 +620,7 @@ fn what_a_tasklet_was_never_told_ends_it() {
         let tasklet = spawn(|| {
             let me = hardswitch::current().remote().unwrap();
             elsewhere(move || me.throw(Error::thrown("too late")).unwrap());
-            // The sender comes first: the letter is read when that has ended.
+            // The sender comes first: the message is read when that has ended.
             assert_eq!(numbers().receive().unwrap(), 1);
         });
         let told = hardswitch::run();

@@ -17,7 +17,8 @@ CASE is a name of --list; `sliced-switch` stands for all its sizes. Without a CA
     --check           exit 1 if a goal was missed
     --help            this
 
-A peer that is not installed is skipped, and a line says so. Exit 2: a bad command line.
+A peer that is not installed is skipped, and a line says so.
+Exit 0: measured. Exit 1: a goal was missed, with --check. Exit 2: a bad command line.
 ";
 
 pub enum Command {

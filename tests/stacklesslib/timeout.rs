@@ -620,7 +620,7 @@ fn what_another_thread_brought_in_time_is_had_and_the_next_wait_fails() {
                 });
                 run().unwrap();
                 match meanwhile {
-                    // The letter is there when the time is up, and has not been read.
+                    // The message is there when the time is up, and has not been read.
                     false => elsewhere(bring),
                     // It comes while the time is looked at.
                     true => {
