@@ -7,8 +7,8 @@ PROGRAM=${PROGRAM:-ci/steps.sh}
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # name | targets it is run for: none, both, or one short name | quick, full or cross | minutes it may take | tests it has at least | what it promises
-# A step for targets gets the target's short name as a suffix: test-x86_64, test-ppc64. Order matters: cheap ones first, and
-# what a step builds the later ones find built.
+# A step for targets gets the target's short name as a suffix: test-x86_64, test-ppc64. Order matters: cheap ones first, then long
+# ones, so that none runs alone at the end; and what a step builds the later ones find built.
 # A step that ends well with fewer tests fails: a check that finds nothing to check any more is none. `-` is one check by itself; where there are two
 # numbers the second is for ppc64. The numbers lie a little below what there is; raise them with it.
 # shellcheck disable=SC2034  # read by ci/test
@@ -22,9 +22,12 @@ test     | both   | quick | 20 | 840       | the Rust tests
 no-std   | both   | quick | 10 | 8         | the library builds from core and alloc alone, and keeps times there by the clock of the host
 gdb      | both   | full  | 15 | 10        | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | 840       | the Rust tests, optimised as a game ships; PowerPC64: on a processor without anything newer than Cell
+cross    | none   | cross | 40 | 840       | the Rust tests for powerpc64 in a container, by cross
 mutate   | both   | full  | 15 | 8/80      | the register tests notice when the switch forgets a register, whichever it is
 counts   | both   | full  | 10 | 18/12     | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says; the bench passes its own tests
-sanitizers| x86_64| full  | 60 | 1300      | nothing to say, of Rust, C and C++ tests: Valgrind, AddressSanitizer, ThreadSanitizer (those with threads)
+valgrind | x86_64 | full  | 30 | 800       | Valgrind has nothing to say of the Rust, C and C++ tests
+asan     | x86_64 | full  | 30 | 800       | AddressSanitizer has nothing to say of the Rust, C and C++ tests
+tsan     | x86_64 | full  | 30 | 250       | ThreadSanitizer has nothing to say of the tests with threads, in Rust, C and C++
 fuzz     | both   | full  | 15 | 6         | random programs over the C interface, and random input, find nothing: with seeds that are always the same, and with new ones
 bugs     | none   | full  | 15 | 2         | tests/seed_bug.rs fails with either historical bug put back
 loom     | none   | full  | 10 | 27        | no wake-up is lost between threads in any order that models/ tries, nor an object while it is used; one is with each of six orders broken
@@ -35,7 +38,6 @@ host     | both   | full  | 20 | 25        | the C++ host and the tests of the C
 install  | both   | full  | 10 | 5         | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them
 golden   | both   | full  | 20 | 3000/300  | every golden case behaves as Stackless did (a tenth of them under qemu)
-cross    | none   | cross | 40 | 840       | the Rust tests for powerpc64 in a container, by cross
 '
 
 # Runs Rust tests so that one that hangs is named. What is given runs them in turn: watched NAME-OF-CARGO'S-VARIABLE [RUNNER...]
@@ -97,7 +99,8 @@ step_gdb() { tests/gdb/run "$1"; }
 step_release() {
     # What the tests find there they would find on a newer one; `test` runs them on what qemu takes by itself.
     watched POWERPC64_UNKNOWN_LINUX_GNU "$ROOT/ci/cell970"
-    cargo test --no-fail-fast --release --target "$1"
+    # The examples of the documentation have been run by `test`: each is a program of its own, which takes long to link.
+    cargo test --no-fail-fast --release --tests --target "$1"
 }
 
 step_mutate() { ci/mutate --target "$1"; }
@@ -180,15 +183,8 @@ host_tests() { sed -n 's/^host_test(\(\(c\|cpp\)_[a-z_]*\).*/\1/p' host/tests/CM
 MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
     --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
-step_sanitizers() {
-    local failed=0
-    # For space and time; the tools' reports still name lines.
-    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-    under_valgrind "$1" || failed=1
-    under_asan "$1" || failed=1
-    under_tsan "$1" || failed=1
-    return $failed
-}
+# Each tool has its own target directory, so its step may run beside any other.
+export_for_tools() { export CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16; }
 
 # rust_under FEATURE TARGET TESTS [CARGO-OPTION...]: the unit tests and these, built in a folder of their own.
 rust_under() {
@@ -208,7 +204,8 @@ host_under() {
     run_ctest "build/$1" -R "^($(host_tests | paste -sd'|'))\$"
 }
 
-under_valgrind() (
+step_valgrind() (
+    export_for_tools
     export HSW_SEED_VALUES=20000 HSW_SOAK_TASKLETS=25 HSW_THREADS=300
     watched X86_64_UNKNOWN_LINUX_GNU "${MEMCHECK[@]}"
     rust=0
@@ -221,7 +218,8 @@ under_valgrind() (
 )
 
 # RUSTC_BOOTSTRAP: the pinned compiler has the sanitizers, behind options that are for nightly ones.
-under_asan() (
+step_asan() (
+    export_for_tools
     export ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1
     rust=0
     # shellcheck disable=SC2086  # a list
@@ -232,7 +230,8 @@ under_asan() (
 
 # Here the library is instrumented as well: what it does with atomics and locks is the order in which the host's threads go. The runtime is that of the Rust
 # compiler, whose code calls functions that gcc's does not have.
-under_tsan() (
+step_tsan() (
+    export_for_tools
     export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread
     rust=0
     rust_under tsan "$1" "$TSAN_TESTS" -Zbuild-std || rust=$?
@@ -296,7 +295,7 @@ step_golden() {
     cargo run --release --target "$1" --example golden -- tests/golden/golden.jsonl.gz "${only[@]}"
 }
 
-step_cross() { ci/cross/run; }
+step_cross() { ci/cross/run --tests; }
 
 # All packages and toolchain parts that the steps for these targets need: setup CROSS TARGET...
 step_setup() {

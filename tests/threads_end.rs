@@ -849,6 +849,10 @@ fn who_goes_on_waiting_is_given_up_after_ten_kills() {
 /// What a refused wait of a sliced tasklet is known by lies in the heap: its stack is elsewhere
 /// while others run in its window.
 #[test]
+#[cfg_attr(
+    any(feature = "asan", feature = "valgrind"),
+    ignore = "what a thread abandons is a leak"
+)]
 fn sliced_tasklets_that_wait_on_in_an_ending_thread_leave_their_window_whole() {
     const TASKLETS: usize = 5;
     /// Waits again and again, with the frame full of `mark`.
