@@ -38,6 +38,7 @@ use crate::core::scheduler::schedule_or;
 use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
 use crate::poll::shim::Backend;
+pub use crate::wait::reactor::Poller;
 use crate::wait::reactor::{PumpError, Reactor, Wake};
 use crate::wait::time::Deadline;
 use crate::{Error, Result};
@@ -146,8 +147,8 @@ impl MainLoop {
     /// Errors: those of the system's `poll` itself (out of memory); an error that was thrown at the
     /// caller meanwhile, by another thread or by a [time limit](crate::time::timeout).
     ///
-    /// Cost: O(sockets waited for), one system call; none if there are no such sockets and it does
-    /// not wait.
+    /// Cost: one system call, and O(sockets with an event), or O(sockets waited for) with
+    /// [`Poller::Poll`]; none if there are no such sockets and it does not wait.
     pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
         Ok(self.pump_or(limit)?)
     }
@@ -177,8 +178,10 @@ impl MainLoop {
     /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Returns whether
     /// all were run until they blocked.
     ///
-    /// The pump's time counts. All of it is time of the thread's [clock](crate::time::set_clock).
-    /// That is looked at on every switch ([`run_with`](crate::run_with)), but at least one
+    /// While sockets have something for tasklets that are waiting, it goes on with another pump
+    /// until the budget is spent: so a download is not slowed down to what one pump a frame can
+    /// bring. The pumps' time counts. All of it is time of the thread's
+    /// [clock](crate::time::set_clock). That is looked at on every switch ([`run_with`](crate::run_with)), but at least one
     /// tasklet has its turn. Tasklets that got no turn are first in the next tick, so nobody
     /// starves. A tasklet that never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
@@ -187,9 +190,20 @@ impl MainLoop {
 
     pub(crate) fn tick_for_or(&self, budget: Duration) -> Result<bool, WaitError> {
         let until = Deadline::after(budget).map_err(WaitError::own)?;
-        self.pump_or(Some(Duration::ZERO))?;
-        let left = until.left().map_or(Budget::UNLIMITED, Budget::time);
-        Ok(run_with_or(left)?.runnable == 0)
+        let mut before = None;
+        self.reactor.take_ready();
+        loop {
+            self.pump_or(Some(Duration::ZERO))?;
+            let left = until.left();
+            let run = run_with_or(left.map_or(Budget::UNLIMITED, Budget::time))?;
+            // Without a limit a fast peer would keep it busy for ever, and so it would by a clock
+            // that stands still.
+            let has_time = left.is_some_and(|left| !left.is_zero()) && left != before;
+            if run.runnable > 0 || self.reactor.take_ready() == 0 || !has_time {
+                return Ok(run.runnable == 0);
+            }
+            before = left;
+        }
     }
 
     /// Pumps, waits and runs tasklets until it is idle, or until it is [stopped](Remote::stop). It
@@ -263,6 +277,18 @@ impl MainLoop {
     /// of [`timer`](crate::timer)).
     pub fn waiting(&self) -> (usize, usize) {
         self.reactor.waiting()
+    }
+
+    /// How the loop finds out which descriptors are ready.
+    pub fn poller(&self) -> Poller {
+        self.reactor.poller()
+    }
+
+    /// Chooses how the loop finds out which descriptors are ready, also for waits that have begun.
+    /// By default that is epoll, or what the environment variable `HSW_POLLER` says (`epoll` or
+    /// `poll`). A loop with a [backend](Self::set_backend) of its own always asks that.
+    pub fn set_poller(&self, poller: Poller) {
+        self.reactor.set_poller(poller);
     }
 
     /// From now on polls through `backend`, under the [shim](crate::poll::shim), instead of the

@@ -8,6 +8,7 @@
 //! | [`TcpStream`], [`TcpListener`] | sockets like `std::net`'s that block the tasklet | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
 //! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
+//! | [`wait`] | waiting for any descriptor: pipes, eventfds, another library's | std |
 //! | [`poll`], [`select`] | the operating system's calls, through the shim | std |
 
 pub use crate::poll::{errno, lv2, shim};
@@ -15,6 +16,7 @@ pub use crate::poll::{errno, lv2, shim};
 cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
         mod calls;
+        mod descriptor;
         pub mod http;
         mod resolve;
         mod source;
@@ -22,6 +24,7 @@ cfg_if::cfg_if! {
 
         pub use crate::poll::Os;
         pub use calls::{poll, select};
+        pub use descriptor::wait;
         pub use resolve::resolve;
         pub use source::BURST;
         pub use tcp::{TcpListener, TcpStream};

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// or not.
 ///
 /// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and the
-/// tick with it. This bounds the work of a tick to so many bytes per socket. An operation counts as
+/// tick with it. This bounds the work of a pump to so many bytes per socket. An operation counts as
 /// at least 1 KiB, and an `accept` as 8 KiB. An operation that fails counts as all of it: an
 /// `accept` without a free descriptor fails at once as often as it is tried, and a tasklet that
 /// tries again must let others run, which could give a descriptor back.
@@ -28,7 +28,7 @@ pub const BURST: usize = 1024 * 1024;
 const SMALLEST: usize = 1024;
 
 /// A non-blocking socket, shared by its handles.
-pub struct Source<T> {
+pub struct Source<T: AsRawFd> {
     /// `None` once closed. It is borrowed only during a system call, never while a tasklet waits.
     io: RefCell<Option<T>>,
     pub read_timeout: Cell<Option<Duration>>,
@@ -245,6 +245,12 @@ impl<T: AsRawFd> Source<T> {
         if let Some(reactor) = Reactor::existing() {
             reactor.cancel(io.as_raw_fd());
         }
+    }
+}
+
+impl<T: AsRawFd> Drop for Source<T> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

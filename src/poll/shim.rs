@@ -83,6 +83,9 @@ impl Events {
     /// The peer has ended its stream. Linux only.
     pub const RDHUP: Events = Events(0x2000);
 
+    /// What is reported without being asked for.
+    pub(crate) const ALWAYS: Events = Events(0x38);
+
     /// From the bits of `struct pollfd`.
     pub const fn from_bits(bits: i16) -> Events {
         Events(bits)
@@ -90,6 +93,10 @@ impl Events {
     /// The bits of `struct pollfd`.
     pub const fn bits(self) -> i16 {
         self.0
+    }
+    /// The bits that are not set.
+    pub(crate) const fn complement(self) -> Events {
+        Events(!self.0)
     }
     /// Is no bit set?
     pub const fn is_empty(self) -> bool {

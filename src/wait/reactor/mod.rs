@@ -22,12 +22,17 @@
 //! blocking would leave nobody to pump, the waiting tasklet pumps itself, and lets others run
 //! meanwhile: see [`idle`](crate::core::idle) and [`round`].
 //!
-//! Cost: a wait allocates a waiter; a pump is O(descriptors waited for), as `poll`
-//! is; a deadline is O(log deadlines).
+//! Cost: a wait allocates a waiter. A pump is O(descriptors with an event) with epoll, and
+//! O(descriptors waited for) where `poll` is called instead. A deadline is O(log deadlines).
 
 mod blocking;
+mod descriptors;
+mod epoll;
 mod polling;
 mod pump;
+
+use descriptors::Descriptors;
+use epoll::Epoll;
 
 pub use blocking::{round, turn};
 pub use pump::PumpError;
@@ -65,7 +70,20 @@ pub struct Waiter {
     interest: Option<(Fd, Events)>,
     deadline: Option<Instant>,
     wake: Cell<Option<Wake>>,
+    /// The state of the descriptor that ended the wait.
+    is: Cell<Events>,
     point: WaitPoint,
+}
+
+/// How a thread finds out which descriptors are ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Poller {
+    /// By the system's epoll: a pump costs what has happened.
+    #[default]
+    Epoll,
+    /// By [`poll`](crate::net::poll), as on systems that have nothing better: a pump costs what is
+    /// waited for.
+    Poll,
 }
 
 pub struct Reactor {
@@ -77,15 +95,20 @@ pub struct Reactor {
     /// elsewhere, and it may be code of a user.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
-    /// Waits for descriptors, by descriptor and, for the same descriptor, in the order they came.
-    descriptors: RefCell<BTreeMap<(Fd, u64), Rc<Waiter>>>,
+    descriptors: RefCell<Descriptors>,
+    poller: Cell<Poller>,
+    /// Made when the first descriptor is waited for; `None` with [`Poller::Poll`].
+    epoll: RefCell<Option<Epoll>>,
     /// Waits with a deadline, by deadline.
     deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
     /// Clocks that have timers.
     clocks: RefCell<Vec<Rc<dyn Timers>>>,
     /// How many calls and waits there are that other threads will end.
     outstanding: Cell<usize>,
-    scratch: Cell<Scratch>,
+    /// How many waits for descriptors have ended since somebody asked.
+    ready: Cell<usize>,
+    /// A vector that each poll uses again.
+    scratch: Cell<Vec<PollFd>>,
     stop: Arc<AtomicBool>,
     running: Cell<usize>,
 }
@@ -105,28 +128,32 @@ pub trait Timers {
     fn clear(&self);
 }
 
-/// Vectors that a pump reuses.
-#[derive(Default)]
-struct Scratch {
-    /// One entry per descriptor, however many tasklets wait for it: the system refuses more entries
-    /// than a process may have descriptors.
-    fds: Vec<PollFd>,
-    /// Each waiter with the index of its entry.
-    waiters: Vec<(usize, Rc<Waiter>)>,
-}
-
 impl Waiter {
-    /// The result of the wait if `is` holds for its descriptor; `None` if the wait goes on.
-    fn wake_by(&self, is: Events) -> Option<Wake> {
-        let wanted = self.interest.map_or(Events::NONE, |(_, events)| events);
-        // An event of one direction only concerns those that wait for that direction.
-        let one_way = Events::IN | Events::OUT;
-        let both_ways = Events::from_bits(!one_way.bits());
-        if is.intersects(Events::NVAL) {
-            Some(Wake::Bad)
-        } else {
-            is.intersects(wanted | both_ways).then_some(Wake::Ready)
+    fn new(id: u64, interest: Option<(Fd, Events)>, deadline: Option<Instant>) -> Waiter {
+        Waiter {
+            id,
+            interest,
+            deadline,
+            wake: Cell::new(None),
+            is: Cell::new(Events::NONE),
+            point: WaitPoint::new(),
         }
+    }
+
+    /// The events of its descriptor that it waits for.
+    fn wanted(&self) -> Events {
+        self.interest.map_or(Events::NONE, |(_, events)| events)
+    }
+
+    /// Is the wait over when `is` holds for its descriptor? An event that was not asked for is the
+    /// end of every wait.
+    fn is_ended_by(&self, is: Events) -> bool {
+        is.intersects(self.wanted() | Events::ALWAYS)
+    }
+
+    /// The state of the descriptor that ended the wait.
+    pub fn found(&self) -> Events {
+        self.is.get()
     }
 }
 
@@ -160,9 +187,12 @@ impl Reactor {
             foreign: Cell::new(false),
             next_id: Cell::new(0),
             descriptors: RefCell::default(),
+            poller: Cell::new(poller_of_process()),
+            epoll: RefCell::new(None),
             deadlines: RefCell::default(),
             clocks: RefCell::default(),
             outstanding: Cell::new(0),
+            ready: Cell::new(0),
             scratch: Cell::default(),
             stop: Arc::default(),
             running: Cell::new(0),
@@ -208,7 +238,7 @@ impl Reactor {
         reactor.events.parker().signal().close();
         let waiters = (reactor.descriptors.take(), reactor.deadlines.take());
         let rest = (reactor.scratch.take(), reactor.backend.take());
-        drop((waiters, rest));
+        drop((waiters, rest, reactor.epoll.take()));
     }
 
     /// As [`end`](Self::end), where no code of the thread's own may run.
@@ -278,6 +308,11 @@ impl Reactor {
         )
     }
 
+    /// How many waits for descriptors have ended since the last call of this.
+    pub fn take_ready(&self) -> usize {
+        self.ready.take()
+    }
+
     /// Looks after `clock` until it has no timers any more.
     pub fn attach(&self, clock: Rc<dyn Timers>) {
         self.clocks.borrow_mut().push(clock);
@@ -319,16 +354,13 @@ impl Reactor {
         deadline: Option<Instant>,
     ) -> Registered {
         let id = self.take_id();
-        let waiter = Rc::new(Waiter {
-            id,
-            interest,
-            deadline,
-            wake: Cell::new(None),
-            point: WaitPoint::new(),
-        });
+        let waiter = Rc::new(Waiter::new(id, interest, deadline));
         if let Some((fd, _)) = interest {
             let mut descriptors = self.descriptors.borrow_mut();
-            descriptors.insert((fd, id), waiter.clone());
+            let place = descriptors.insert(fd, waiter.clone());
+            if let Some(epoll) = &mut *self.epoll.borrow_mut() {
+                epoll.wait_begins(fd, place);
+            }
         }
         if let Some(at) = deadline {
             self.deadlines.borrow_mut().insert((at, id), waiter.clone());
@@ -356,7 +388,7 @@ impl Reactor {
         // The entry of a map is dropped after the map's borrow: it may be the last reference.
         let by_descriptor = waiter
             .interest
-            .and_then(|(fd, _)| self.descriptors.borrow_mut().remove(&(fd, waiter.id)));
+            .and_then(|(fd, _)| self.descriptors.borrow_mut().remove(fd, waiter.id));
         let by_deadline = waiter
             .deadline
             .and_then(|at| self.deadlines.borrow_mut().remove(&(at, waiter.id)));
@@ -365,16 +397,55 @@ impl Reactor {
 
     /// Wakes all that wait for `fd`, which is about to be closed.
     pub fn cancel(&self, fd: Fd) {
-        let waiters: Vec<_> = self
-            .descriptors
-            .borrow()
-            .range((fd, 0)..=(fd, u64::MAX))
-            .map(|(_, waiter)| waiter.clone())
-            .collect();
+        let waiters = self.descriptors.borrow_mut().of(fd);
         for waiter in waiters {
             self.wake(&waiter, Wake::Closed);
         }
+        let mut descriptors = self.descriptors.borrow_mut();
+        if let (Some(place), Some(epoll)) = (descriptors.get(fd), &mut *self.epoll.borrow_mut()) {
+            epoll.forget(fd, place);
+        }
     }
+
+    /// Somebody else may have closed `fd` since it was waited for, and opened it anew.
+    pub fn doubt(&self, fd: Fd) {
+        self.descriptors.borrow_mut().place(fd).doubtful = true;
+    }
+
+    pub fn poller(&self) -> Poller {
+        self.poller.get()
+    }
+
+    /// Chooses how to find out which descriptors are ready.
+    pub fn set_poller(&self, poller: Poller) {
+        self.poller.set(poller);
+        if poller == Poller::Poll {
+            self.drop_epoll();
+        }
+    }
+
+    fn drop_epoll(&self) {
+        let epoll = self.epoll.take();
+        for (_, place) in self.descriptors.borrow_mut().places() {
+            place.told = None;
+            place.listed = false;
+        }
+        drop(epoll);
+    }
+}
+
+/// What the variable `HSW_POLLER` says.
+fn poller_of_process() -> Poller {
+    static CHOSEN: std::sync::OnceLock<Poller> = std::sync::OnceLock::new();
+    *CHOSEN.get_or_init(|| match std::env::var("HSW_POLLER") {
+        Ok(name) if name == "poll" => Poller::Poll,
+        Ok(name) if name == "epoll" || name.is_empty() => Poller::Epoll,
+        Ok(name) => {
+            log::warn!("HSW_POLLER is epoll or poll, not {name:?}");
+            Poller::Epoll
+        }
+        Err(_) => Poller::Epoll,
+    })
 }
 
 /// A wait on the lists, which is taken off when this is dropped.

@@ -1,11 +1,12 @@
 //! The pump: finds out what has happened, ends the waits for it, and sleeps if nothing has.
 
+use super::epoll::{Epoll, Found, Ready};
 use super::polling::Polling;
-use super::{refuse_in_end, Reactor, Scratch, Wake};
+use super::{refuse_in_end, Poller, Reactor, Wake};
 use crate::core::runtime::Runtime;
 use crate::core::thrown;
 use crate::poll::errno::Errno;
-use crate::poll::shim::{Events, PollFd};
+use crate::poll::shim::{Backend, Events, PollFd};
 use crate::wait::company::{company, Stay};
 use crate::wait::parker::Parker;
 use crate::wait::time;
@@ -108,46 +109,104 @@ impl Reactor {
         if waits && !parker.begin_poll() {
             timeout = Some(Duration::ZERO);
         }
-        // They are taken out, not borrowed: a tasklet that this wakes may pump, and that pump then
-        // has vectors of its own.
-        let Scratch {
-            mut fds,
-            mut waiters,
-        } = self.scratch.take();
-        fds.push(PollFd::new(self.events.as_raw_fd(), Events::IN));
-        for (&(fd, _), waiter) in &*self.descriptors.borrow() {
-            let (_, events) = waiter.interest.expect("who waits for a descriptor has one");
-            match fds[1..].last_mut() {
-                Some(entry) if entry.fd == fd => entry.events |= events,
-                _ => fds.push(PollFd::new(fd, events)),
-            }
-            waiters.push((fds.len() - 1, waiter.clone()));
-        }
-        let answer = Polling::begin(self, &mut replaced).poll(&mut fds, timeout);
-        let signalled = answer.is_ok() && !fds[0].revents.is_empty();
+        let by_epoll = match self.foreign.get() {
+            true => None,
+            false => self.poll_by_epoll(timeout),
+        };
+        let (answer, signalled) = match by_epoll {
+            Some(Ok(found)) => (Ok(found.ready), found.signalled),
+            Some(Err(error)) => (Err(error), false),
+            None => self.poll_all(timeout, &mut replaced),
+        };
         if waits || signalled {
             parker.end_poll(signalled);
         }
         drop(asleep);
         let mut done = self.take_in();
-        if answer.is_ok() {
-            waiters.retain(|(entry, waiter)| waiter.wake_by(fds[*entry].revents).is_some());
-            // The waits end in the order in which they began.
-            waiters.sort_unstable_by_key(|(_, waiter)| waiter.id);
-            for (entry, waiter) in &waiters {
-                if let Some(wake) = waiter.wake_by(fds[*entry].revents) {
-                    self.wake(waiter, wake);
+        match answer {
+            Ok(ready) => {
+                self.ready.set(self.ready.get() + ready.len());
+                let waits = |(waiter, _): &Ready| waiter.wake.get().is_none();
+                for (waiter, is) in ready.into_iter().filter(waits) {
+                    waiter.is.set(is);
+                    let wake = match is.intersects(Events::NVAL) {
+                        true => Wake::Bad,
+                        false => Wake::Ready,
+                    };
+                    self.wake(&waiter, wake);
                     done += 1;
                 }
+                Ok(done)
             }
-        }
-        fds.clear();
-        waiters.clear();
-        self.scratch.set(Scratch { fds, waiters });
-        match answer {
-            Ok(_) | Err(Errno::EINTR) => Ok(done),
+            Err(Errno::EINTR) => Ok(done),
             Err(error) => Err(PumpError::Failed(std::io::Error::from(error).into())),
         }
+    }
+
+    /// Asks epoll; `None`: there is none, or it has no room for what it must be told.
+    fn poll_by_epoll(&self, timeout: Option<Duration>) -> Option<Result<Found, Errno>> {
+        if self.poller.get() == Poller::Poll {
+            return None;
+        }
+        if self.epoll.borrow().as_ref().is_none_or(Epoll::is_shared) {
+            self.make_epoll()?;
+        }
+        let found = {
+            let mut descriptors = self.descriptors.borrow_mut();
+            let mut epoll = self.epoll.borrow_mut();
+            epoll.as_mut()?.wait(&mut descriptors, timeout)
+        };
+        match found.map_err(|error| Errno::from_linux(error as i32)) {
+            Err(Errno::ENOMEM | Errno::ENOSPC) => {
+                self.drop_epoll();
+                None
+            }
+            found => Some(found),
+        }
+    }
+
+    /// Makes an epoll instance that is told of all waits; `None`: no descriptor is left for it.
+    #[cold]
+    fn make_epoll(&self) -> Option<()> {
+        self.drop_epoll();
+        let mut epoll = Epoll::new(self.events.as_raw_fd()).ok()?;
+        for (fd, place) in self.descriptors.borrow_mut().places() {
+            if place.is_waited_for() {
+                epoll.wait_begins(fd, place);
+            }
+        }
+        *self.epoll.borrow_mut() = Some(epoll);
+        Some(())
+    }
+
+    /// Asks the backend about all that is waited for. Returns whose waits are over, in the order in
+    /// which they began, and whether the thread was signalled.
+    fn poll_all(
+        &self,
+        timeout: Option<Duration>,
+        replaced: &mut Option<Box<dyn Backend>>,
+    ) -> (Result<Vec<Ready>, Errno>, bool) {
+        // They are taken out, not borrowed: a backend may pump, and that pump is refused, but not
+        // before it has looked at them.
+        let mut fds = self.scratch.take();
+        fds.push(PollFd::new(self.events.as_raw_fd(), Events::IN));
+        let wanted = |(fd, wanted)| PollFd::new(fd, wanted);
+        fds.extend(self.descriptors.borrow_mut().all_wanted().map(wanted));
+        let answer = Polling::begin(self, replaced).poll(&mut fds, timeout);
+        let signalled = answer.is_ok() && !fds[0].revents.is_empty();
+        let mut ready = Vec::new();
+        if answer.is_ok() {
+            let mut descriptors = self.descriptors.borrow_mut();
+            for entry in fds[1..].iter().filter(|entry| !entry.revents.is_empty()) {
+                if let Some(place) = descriptors.get(entry.fd) {
+                    place.pick(entry.revents, &mut ready);
+                }
+            }
+            ready.sort_unstable_by_key(|(waiter, _)| waiter.id);
+        }
+        fds.clear();
+        self.scratch.set(fds);
+        (answer.map(|_| ready), signalled)
     }
 
     /// Reads the inbox and runs the events that are there; returns how many.
