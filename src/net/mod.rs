@@ -6,6 +6,8 @@
 //! | [`errno`] | error numbers by name, Linux and PS3 | core |
 //! | [`lv2`] | the PS3's network structures as values | core |
 //! | [`TcpStream`], [`TcpListener`] | sockets like `std::net`'s that block the tasklet | std |
+//! | [`UdpSocket`] | UDP: datagrams, broadcast, multicast | std |
+//! | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] | sockets between processes of a machine | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
 //! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
 //! | [`wait`] | waiting for any descriptor: pipes, eventfds, another library's | std |
@@ -17,17 +19,22 @@ cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
         mod calls;
         mod descriptor;
+        mod handle;
         pub mod http;
         mod resolve;
         mod source;
         mod tcp;
+        mod udp;
+        mod unix;
 
         pub use crate::poll::Os;
         pub use calls::{poll, select};
         pub use descriptor::wait;
         pub use resolve::resolve;
         pub use source::BURST;
-        pub use tcp::{TcpListener, TcpStream};
+        pub use tcp::{Keepalive, TcpListener, TcpStream};
+        pub use udp::UdpSocket;
+        pub use unix::{UnixDatagram, UnixListener, UnixStream};
     }
 }
 

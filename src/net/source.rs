@@ -192,6 +192,12 @@ impl<T: AsRawFd> Source<T> {
         )
     }
 
+    /// [`attempt`](Self::attempt) for an operation that returns how many bytes were written.
+    pub fn attempt_write(&self, op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
+        let timeout = self.write_timeout.get();
+        self.attempt(Events::OUT, timeout, |n| *n, op)
+    }
+
     /// Remembers a loss, and returns it again where the system says something else after it has
     /// told it once.
     pub fn failed(&self, error: io::Error) -> io::Error {

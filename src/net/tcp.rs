@@ -9,11 +9,13 @@
 //! Buffers are touched only while their tasklet runs, never by the system in its absence: they may
 //! lie on a sliced stack.
 
+use super::handle::{socket, stream};
 use super::resolve;
 use super::source::{check_timeout, deadline, Failure, Source};
 use crate::poll::shim::Events;
 use nix::sys::socket::{
-    connect, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,
+    connect, getsockopt, setsockopt, socket, sockopt, AddressFamily, SockFlag, SockType,
+    SockaddrStorage,
 };
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,7 +25,19 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How many bytes an `accept` counts as, see [`BURST`](super::BURST).
-const ACCEPT: usize = 8 * 1024;
+pub const ACCEPT: usize = 8 * 1024;
+
+/// How the system finds out whether a silent peer is still there, see
+/// [`TcpStream::set_keepalive`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keepalive {
+    /// The silence after which it asks first.
+    pub idle: Duration,
+    /// The time between questions.
+    pub interval: Duration,
+    /// How many of them may stay without an answer.
+    pub probes: u32,
+}
 
 /// A TCP connection.
 ///
@@ -63,6 +77,8 @@ const ACCEPT: usize = 8 * 1024;
 pub struct TcpStream {
     source: Rc<Source<std::net::TcpStream>>,
 }
+
+stream!(TcpStream, std::net::TcpStream);
 
 impl TcpStream {
     /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; and
@@ -143,71 +159,6 @@ impl TcpStream {
         }
     }
 
-    /// Takes over a connected socket of the standard library, and makes it non-blocking.
-    pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        Ok(TcpStream {
-            source: Rc::new(Source::new(stream)),
-        })
-    }
-
-    /// Another handle of the same socket, timeouts included. It makes no system call and cannot
-    /// fail once connected; the name is that of `std`.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream {
-            source: self.source.clone(),
-        })
-    }
-
-    /// As `write_all`, and counts in `sent`, from zero, the bytes that the system has taken, also
-    /// when it fails. So a caller whose time is up can go on with the rest.
-    ///
-    /// Errors: as `write`.
-    pub fn write_all_counted(&self, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
-        *sent = 0;
-        while *sent < bytes.len() {
-            match (&*self).write(&bytes[*sent..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => *sent += n,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get
-    /// `ConnectionAborted`. To close it twice is fine.
-    pub fn close(&self) {
-        self.source.close();
-    }
-
-    /// Ends reading, writing or both. The peer sees the end of the stream, and so do readers here.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.with(|io| io.shutdown(how))
-    }
-
-    /// How long a read may wait; `None`, the default: no limit. Errors: `InvalidInput` for zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.source.read_timeout.set(check_timeout(timeout)?);
-        Ok(())
-    }
-
-    /// How long a write may wait; `None`, the default: no limit. Errors: `InvalidInput` for zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.source.write_timeout.set(check_timeout(timeout)?);
-        Ok(())
-    }
-
-    /// The read timeout.
-    pub fn read_timeout(&self) -> Option<Duration> {
-        self.source.read_timeout.get()
-    }
-
-    /// The write timeout.
-    pub fn write_timeout(&self) -> Option<Duration> {
-        self.source.write_timeout.get()
-    }
-
     /// Sends small writes at once (`true`) instead of collecting them (Nagle).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.source.with(|io| io.set_nodelay(nodelay))
@@ -230,7 +181,52 @@ impl TcpStream {
             l_linger: libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX),
         };
         self.source
-            .with(|io| Ok(nix::sys::socket::setsockopt(io, sockopt::Linger, &value)?))
+            .with(|io| Ok(setsockopt(io, sockopt::Linger, &value)?))
+    }
+
+    /// Has the system find out whether a peer that is silent is still there: after `idle` without
+    /// a byte it asks, every `interval`, and gives the connection up (`TimedOut`) after `probes`
+    /// questions without an answer. `None`, the default: it does not ask. The unit is whole
+    /// seconds; fractions are rounded up.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        let seconds = |time: Duration| {
+            let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+            u32::try_from(whole).unwrap_or(u32::MAX)
+        };
+        self.source.with(|io| {
+            if let Some(keepalive) = keepalive {
+                setsockopt(io, sockopt::TcpKeepIdle, &seconds(keepalive.idle))?;
+                setsockopt(io, sockopt::TcpKeepInterval, &seconds(keepalive.interval))?;
+                setsockopt(io, sockopt::TcpKeepCount, &keepalive.probes)?;
+            }
+            setsockopt(io, sockopt::KeepAlive, &keepalive.is_some())?;
+            Ok(())
+        })
+    }
+
+    /// Does the system ask a silent peer whether it is still there, and how?
+    pub fn keepalive(&self) -> io::Result<Option<Keepalive>> {
+        self.source.with(|io| {
+            if !getsockopt(io, sockopt::KeepAlive)? {
+                return Ok(None);
+            }
+            let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+            Ok(Some(Keepalive {
+                idle: seconds(getsockopt(io, sockopt::TcpKeepIdle)?),
+                interval: seconds(getsockopt(io, sockopt::TcpKeepInterval)?),
+                probes: getsockopt(io, sockopt::TcpKeepCount)?,
+            }))
+        })
+    }
+
+    /// How many routers a packet may pass.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.source.with(|io| io.set_ttl(ttl))
+    }
+
+    /// How many routers a packet may pass.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.source.with(|io| io.ttl())
     }
 
     /// The address at this end.
@@ -243,96 +239,9 @@ impl TcpStream {
         self.source.with(|io| io.peer_addr())
     }
 
-    /// The pending error, if there is one, which is cleared by this. A loss of the connection is
-    /// remembered all the same.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let error = self.source.with(|io| io.take_error())?;
-        Ok(error.map(|error| self.source.failed(error)))
-    }
-
     /// As `read`, but the data stays to be read again.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.source.attempt_read(|io| io.peek(buf))?)
-    }
-
-    pub(crate) fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
-        // Linux waits for data even when the buffer is empty.
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        self.source.attempt_read(|mut io| io.read(buf))
-    }
-
-    pub(crate) fn write_some(&self, buf: &[u8]) -> Result<usize, Failure> {
-        let timeout = self.source.write_timeout.get();
-        self.source
-            .attempt(Events::OUT, timeout, |n| *n, |mut io| io.write(buf))
-    }
-}
-
-impl Read for &TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(self.read_some(buf)?)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-        if bufs.iter().all(|buf| buf.is_empty()) {
-            return Ok(0);
-        }
-        Ok(self.source.attempt_read(|mut io| io.read_vectored(bufs))?)
-    }
-}
-
-impl Write for &TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(self.write_some(buf)?)
-    }
-
-    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let timeout = self.source.write_timeout.get();
-        let write = |mut io: &std::net::TcpStream| io.write_vectored(bufs);
-        Ok(self.source.attempt(Events::OUT, timeout, |n| *n, write)?)
-    }
-
-    /// Nothing is buffered here.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl AsRawFd for TcpStream {
-    /// The descriptor; -1 once closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TcpStream")
-            .field(&self.source.raw_fd())
-            .finish()
     }
 }
 
@@ -344,19 +253,13 @@ pub struct TcpListener {
     source: Rc<Source<std::net::TcpListener>>,
 }
 
+socket!(TcpListener, std::net::TcpListener);
+
 impl TcpListener {
     /// Listens at `addr`; port 0 lets the system choose. Errors: the address is in use or not this
     /// machine's.
     pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         Self::from_std(std::net::TcpListener::bind(addr)?)
-    }
-
-    /// Takes over a listening socket of the standard library, and makes it non-blocking.
-    pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-        listener.set_nonblocking(true)?;
-        Ok(TcpListener {
-            source: Rc::new(Source::new(listener)),
-        })
     }
 
     /// Waits for a connection, which comes with its peer's address. Connections that their peers
@@ -386,37 +289,9 @@ impl TcpListener {
         Ok(())
     }
 
-    /// Another handle of the same socket.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener {
-            source: self.source.clone(),
-        })
-    }
-
-    /// Closes the socket for all its handles. Tasklets that wait on it, and all later calls, get
-    /// `ConnectionAborted`.
-    pub fn close(&self) {
-        self.source.close();
-    }
-
     /// The address of the socket, with the port that the system chose.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.with(|io| io.local_addr())
-    }
-}
-
-impl AsRawFd for TcpListener {
-    /// The descriptor; -1 once closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.source.raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TcpListener")
-            .field(&self.source.raw_fd())
-            .finish()
     }
 }
 
