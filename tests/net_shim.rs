@@ -5,8 +5,13 @@
 //! the filter's, over a backend that fails the whole call with the error of one of the sockets, as
 //! the console does. None of the calls reads an error away, so both see the same.
 
+#[path = "net_shim/kinds.rs"]
+mod kinds;
+#[path = "net_shim/random.rs"]
+mod random;
+
 use hardswitch::net::errno::Errno;
-use hardswitch::net::shim::{self, Backend, Events, Fd, PollFd, Sets};
+use hardswitch::net::shim::{self, Backend, Events, Fd, Kind, PollFd, Sets};
 use hardswitch::net::Os;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -79,8 +84,14 @@ impl Backend for Console {
     fn now(&mut self) -> Duration {
         Os.now()
     }
-    fn is_stream(&mut self, fd: Fd) -> bool {
-        Os.is_stream(fd)
+    fn kind(&mut self, fd: Fd) -> Kind {
+        Os.kind(fd)
+    }
+    fn unread(&mut self, fd: Fd) -> usize {
+        Os.unread(fd)
+    }
+    fn urgent(&mut self, fd: Fd) -> bool {
+        Os.urgent(fd)
     }
 }
 

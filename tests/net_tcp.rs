@@ -4,7 +4,7 @@
 mod common;
 
 use hardswitch::net::errno::Errno;
-use hardswitch::net::shim::{Backend, Events, Fd, PollFd, Sets};
+use hardswitch::net::shim::{Backend, Events, Fd, Kind, PollFd, Sets};
 use hardswitch::net::{Os, TcpListener, TcpStream};
 use hardswitch::{spawn, Channel, Error, MainLoop, Tasklet};
 use std::cell::{Cell, RefCell};
@@ -599,8 +599,14 @@ impl Backend for Console {
     fn now(&mut self) -> Duration {
         Os.now()
     }
-    fn is_stream(&mut self, fd: Fd) -> bool {
-        Os.is_stream(fd)
+    fn kind(&mut self, fd: Fd) -> Kind {
+        Os.kind(fd)
+    }
+    fn unread(&mut self, fd: Fd) -> usize {
+        Os.unread(fd)
+    }
+    fn urgent(&mut self, fd: Fd) -> bool {
+        Os.urgent(fd)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::Rng;
 use hardswitch::net::errno::Errno;
-use hardswitch::net::shim::{self, Backend, Events, Fd, PollFd, Sets};
+use hardswitch::net::shim::{self, Backend, Events, Fd, Kind, PollFd, Sets};
 use std::time::Duration;
 
 /// What a socket is in, and with it what Linux says of it.
@@ -232,8 +232,11 @@ impl Backend for System<'_> {
         self.now
     }
 
-    fn is_stream(&mut self, fd: Fd) -> bool {
-        self.socket(fd).stream
+    fn kind(&mut self, fd: Fd) -> Kind {
+        match self.socket(fd).stream {
+            true => Kind::Stream,
+            false => Kind::Datagram,
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! with another contract. Nothing here knows of tasklets.
 
 pub mod errno;
+mod events;
 pub mod lv2;
+mod sets;
 pub mod shim;
 
 cfg_if::cfg_if! {

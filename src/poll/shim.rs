@@ -30,10 +30,18 @@
 //! so the sockets are probed; that costs calls, but the answer is right.
 //!
 //! A socket that fails a call of its own has a pending error for certain. When the system says
-//! nothing more about it, it is reported as Linux reports such a socket: readable, writable,
-//! [`ERR`](Events::ERR) and, for a stream, [`HUP`](Events::HUP), as far as asked; for `select`
-//! readable and writable, not exceptional. An operation on it then does not block and finds the
-//! error.
+//! nothing more about it, it is reported as Linux reports such a socket, with as many events as
+//! were asked for:
+//!
+//! | [`Kind`] | reported | if the backend says that it is so |
+//! |---|---|---|
+//! | [`Stream`](Kind::Stream) | `ERR`, `HUP`, `IN`, `OUT`, `RDHUP` | `PRI`: [`urgent`](Backend::urgent) |
+//! | [`Local`](Kind::Local) | the same and `WRBAND` | the same |
+//! | [`Datagram`](Kind::Datagram) | `ERR`, `OUT`, `WRBAND` | `IN`: [`unread`](Backend::unread) |
+//!
+//! For `select` it is readable and writable, and exceptional if it would be `PRI`. An operation on
+//! it then does not block and finds the error. What a backend cannot say stays unreported;
+//! docs/shim.md has the list.
 //!
 //! **Time.** `None` is no limit, zero does not wait. A repeated call waits only for the rest of its
 //! time. `EINTR` ends the call, as it does on Linux; but a probe that gets it is repeated.
@@ -43,318 +51,13 @@
 //! call that is probed costs a system call per descriptor.
 
 use super::errno::Errno;
-use core::fmt;
-use core::ops::{BitAnd, BitOr, BitOrAssign};
 use core::time::Duration;
+
+pub use super::events::{Events, Fd, PollFd};
+pub use super::sets::{FdSet, Sets};
 
 /// How often a call, or a probe, is made before its error is passed on.
 pub const ROUNDS: usize = 8;
-
-/// A descriptor as the operating system numbers it. Negative ones are skipped by `poll`.
-pub type Fd = i32;
-
-/// The events that `poll` is asked for and answers: the bits of `struct pollfd`, numbered as Linux
-/// does.
-///
-/// The first six have the same numbers on the PS3 ([`lv2::poll_bits`](super::lv2::poll_bits)).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
-#[repr(transparent)]
-pub struct Events(i16);
-
-impl Events {
-    /// Nothing.
-    pub const NONE: Events = Events(0);
-    /// There is data to read, or the end of the stream, or an error.
-    pub const IN: Events = Events(0x1);
-    /// Urgent data.
-    pub const PRI: Events = Events(0x2);
-    /// A write would not block.
-    pub const OUT: Events = Events(0x4);
-    /// An error is pending. Always reported, never asked for.
-    pub const ERR: Events = Events(0x8);
-    /// Both directions are finished. Always reported, never asked for.
-    pub const HUP: Events = Events(0x10);
-    /// Not an open descriptor. Always reported, never asked for.
-    pub const NVAL: Events = Events(0x20);
-    /// Normal data can be read (on Linux the same as `IN`).
-    pub const RDNORM: Events = Events(0x40);
-    /// Normal data can be written (on Linux the same as `OUT`).
-    pub const WRNORM: Events = Events(0x100);
-    /// The peer has ended its stream. Linux only.
-    pub const RDHUP: Events = Events(0x2000);
-
-    /// What is reported without being asked for.
-    pub(crate) const ALWAYS: Events = Events(0x38);
-
-    /// From the bits of `struct pollfd`.
-    pub const fn from_bits(bits: i16) -> Events {
-        Events(bits)
-    }
-    /// The bits of `struct pollfd`.
-    pub const fn bits(self) -> i16 {
-        self.0
-    }
-    /// The bits that are not set.
-    pub(crate) const fn complement(self) -> Events {
-        Events(!self.0)
-    }
-    /// Is no bit set?
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-    /// Are all bits of `other` set?
-    pub const fn contains(self, other: Events) -> bool {
-        self.0 & other.0 == other.0
-    }
-    /// Is any bit of `other` set?
-    pub const fn intersects(self, other: Events) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-impl BitOr for Events {
-    type Output = Events;
-    fn bitor(self, o: Events) -> Events {
-        Events(self.0 | o.0)
-    }
-}
-impl BitOrAssign for Events {
-    fn bitor_assign(&mut self, o: Events) {
-        self.0 |= o.0;
-    }
-}
-impl BitAnd for Events {
-    type Output = Events;
-    fn bitand(self, o: Events) -> Events {
-        Events(self.0 & o.0)
-    }
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(Events, &str); 9] = [
-            (Events::IN, "IN"),
-            (Events::PRI, "PRI"),
-            (Events::OUT, "OUT"),
-            (Events::ERR, "ERR"),
-            (Events::HUP, "HUP"),
-            (Events::NVAL, "NVAL"),
-            (Events::RDNORM, "RDNORM"),
-            (Events::WRNORM, "WRNORM"),
-            (Events::RDHUP, "RDHUP"),
-        ];
-        if self.is_empty() {
-            return f.write_str("-");
-        }
-        let mut rest = self.0;
-        for (bit, name) in NAMES {
-            if self.contains(bit) {
-                write!(f, "{}{name}", if rest == self.0 { "" } else { "|" })?;
-                rest &= !bit.0;
-            }
-        }
-        if rest != 0 {
-            write!(f, "|{rest:#x}")?;
-        }
-        Ok(())
-    }
-}
-
-/// One descriptor of a `poll`, laid out as `struct pollfd` is on Linux and on the PS3.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub struct PollFd {
-    /// The descriptor; a negative one is skipped.
-    pub fd: Fd,
-    /// The events that are asked for.
-    pub events: Events,
-    /// The events that hold. Overwritten by every call.
-    pub revents: Events,
-}
-
-impl PollFd {
-    /// Asks `events` about `fd`.
-    pub const fn new(fd: Fd, events: Events) -> PollFd {
-        PollFd {
-            fd,
-            events,
-            revents: Events::NONE,
-        }
-    }
-}
-
-/// A set of descriptors 0 to 1023, laid out as the PS3's `fd_set`: bit `fd & 31` of word `fd >> 5`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct FdSet {
-    words: [u32; FdSet::WORDS],
-}
-
-impl FdSet {
-    /// Descriptors must be below this.
-    pub const CAPACITY: usize = 1024;
-    const WORDS: usize = Self::CAPACITY / 32;
-
-    /// The empty set.
-    pub const fn new() -> FdSet {
-        FdSet {
-            words: [0; Self::WORDS],
-        }
-    }
-    /// A set from the PS3's words.
-    pub const fn from_words(words: [u32; 32]) -> FdSet {
-        FdSet { words }
-    }
-    /// The PS3's words.
-    pub const fn words(&self) -> &[u32; 32] {
-        &self.words
-    }
-    /// Adds `fd`. Error: [`Errno::EINVAL`] when it is negative or not below
-    /// [`CAPACITY`](Self::CAPACITY); nothing is changed then.
-    pub fn insert(&mut self, fd: Fd) -> Result<(), Errno> {
-        let (word, bit) = Self::place(fd).ok_or(Errno::EINVAL)?;
-        self.words[word] |= bit;
-        Ok(())
-    }
-    /// Removes `fd`.
-    pub fn remove(&mut self, fd: Fd) {
-        if let Some((word, bit)) = Self::place(fd) {
-            self.words[word] &= !bit;
-        }
-    }
-    /// Is `fd` in the set?
-    pub fn contains(&self, fd: Fd) -> bool {
-        Self::place(fd).is_some_and(|(word, bit)| self.words[word] & bit != 0)
-    }
-    /// Number of descriptors in it.
-    pub fn len(&self) -> usize {
-        self.words.iter().map(|w| w.count_ones() as usize).sum()
-    }
-    /// Is the set empty?
-    pub fn is_empty(&self) -> bool {
-        self.words.iter().all(|w| *w == 0)
-    }
-    /// One more than the highest descriptor, 0 when empty: what `select` wants as its first
-    /// argument.
-    pub fn nfds(&self) -> i32 {
-        match self.words.iter().rposition(|w| *w != 0) {
-            Some(word) => (word as i32 + 1) * 32 - self.words[word].leading_zeros() as i32,
-            None => 0,
-        }
-    }
-    /// The descriptors, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = Fd> + '_ {
-        self.words.iter().enumerate().flat_map(|(i, word)| {
-            let mut word = *word;
-            core::iter::from_fn(move || {
-                let bit = (word != 0).then(|| word.trailing_zeros())?;
-                word &= word - 1;
-                Some(i as i32 * 32 + bit as i32)
-            })
-        })
-    }
-    /// Keeps only the members that are in `other`, too.
-    pub fn intersect(&mut self, other: &FdSet) {
-        for (word, other) in self.words.iter_mut().zip(other.words) {
-            *word &= other;
-        }
-    }
-    /// Adds the members of `other`.
-    pub fn unite(&mut self, other: &FdSet) {
-        for (word, other) in self.words.iter_mut().zip(other.words) {
-            *word |= other;
-        }
-    }
-
-    /// Removes the members of `other`.
-    pub fn subtract(&mut self, other: &FdSet) {
-        for (word, other) in self.words.iter_mut().zip(other.words) {
-            *word &= !other;
-        }
-    }
-
-    fn place(fd: Fd) -> Option<(usize, u32)> {
-        (0..Self::CAPACITY as i32)
-            .contains(&fd)
-            .then(|| ((fd >> 5) as usize, 1 << (fd & 31)))
-    }
-}
-
-impl Default for FdSet {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for FdSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
-    }
-}
-
-/// The three sets of a `select`: the descriptors that are asked about, then those that are ready.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sets {
-    /// Descriptors that can be read.
-    pub read: FdSet,
-    /// Descriptors that can be written.
-    pub write: FdSet,
-    /// Descriptors with an exceptional condition (urgent data).
-    pub except: FdSet,
-}
-
-impl Sets {
-    /// Three empty sets.
-    pub const fn new() -> Sets {
-        Sets {
-            read: FdSet::new(),
-            write: FdSet::new(),
-            except: FdSet::new(),
-        }
-    }
-    /// Members of all three together: `select`'s n.
-    pub fn len(&self) -> usize {
-        self.read.len() + self.write.len() + self.except.len()
-    }
-    /// Are all three empty?
-    pub fn is_empty(&self) -> bool {
-        self.read.is_empty() && self.write.is_empty() && self.except.is_empty()
-    }
-    /// One more than the highest descriptor in any of them.
-    pub fn nfds(&self) -> i32 {
-        self.read
-            .nfds()
-            .max(self.write.nfds())
-            .max(self.except.nfds())
-    }
-
-    fn intersect(&mut self, other: &Sets) {
-        self.read.intersect(&other.read);
-        self.write.intersect(&other.write);
-        self.except.intersect(&other.except);
-    }
-
-    fn unite(&mut self, other: &Sets) {
-        self.read.unite(&other.read);
-        self.write.unite(&other.write);
-        self.except.unite(&other.except);
-    }
-
-    /// The part of these sets that is about `fd`.
-    fn only(&self, fd: Fd) -> Sets {
-        let mut one = Sets::new();
-        for (all, one) in [
-            (&self.read, &mut one.read),
-            (&self.write, &mut one.write),
-            (&self.except, &mut one.except),
-        ] {
-            if all.contains(fd) {
-                let _ = one.insert(fd); // cannot fail: it came out of such a set
-            }
-        }
-        one
-    }
-}
 
 /// A system's own calls, with their quirks. Implement this to port the shim.
 pub trait Backend {
@@ -370,13 +73,47 @@ pub trait Backend {
     /// A clock that never goes back, from any origin. Read only for calls with a finite timeout.
     fn now(&mut self) -> Duration;
 
-    /// Is `fd` a stream socket (TCP)? It is only asked about a descriptor with a pending error of
-    /// which the system says nothing else. After an error a stream is over in both directions; a
-    /// datagram socket is not.
-    fn is_stream(&mut self, fd: Fd) -> bool {
+    /// What kind of socket is `fd`? Like the two questions after it, this one is asked only about
+    /// a socket with a pending error of which the system says nothing else. None of the three may
+    /// read the error away.
+    fn kind(&mut self, fd: Fd) -> Kind {
         let _ = fd;
-        true
+        Kind::Stream
     }
+
+    /// How many bytes can be read from this socket (`FIONREAD`)? Asked about
+    /// [datagram](Kind::Datagram) sockets.
+    fn unread(&mut self, fd: Fd) -> usize {
+        let _ = fd;
+        0
+    }
+
+    /// Is there urgent data that was not read? `SIOCATMARK` says so if no other data comes before
+    /// it. Asked about sockets that are no datagram sockets.
+    fn urgent(&mut self, fd: Fd) -> bool {
+        let _ = fd;
+        false
+    }
+
+    /// The pending error of a socket (`SO_ERROR`), which is no longer pending then. The shim never
+    /// asks, since the error belongs to the socket's user; it is here for that user. Error: `fd` is
+    /// no socket, or the backend cannot say.
+    fn take_error(&mut self, fd: Fd) -> Result<Option<Errno>, Errno> {
+        let _ = fd;
+        Err(Errno::ENOPROTOOPT)
+    }
+}
+
+/// What a pending error means for a socket, and what else Linux reports of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// TCP. After an error it is over in both directions.
+    Stream,
+    /// A connection within the machine (Unix domain; stream or sequential packets). As TCP, but
+    /// Linux says `WRBAND` of it as well.
+    Local,
+    /// Datagrams. An error is not the end.
+    Datagram,
 }
 
 /// The deadline of a call.
@@ -537,20 +274,46 @@ fn poll_alone<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Result<Eve
             Err(Errno::EBADF) => return Ok(Events::NVAL),
             Err(e) if e.belongs_to_a_socket() => {
                 let said = one[0].revents;
-                let over =
-                    Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM | Events::RDHUP;
-                return Ok(match () {
-                    () if !said.is_empty() => said | Events::ERR,
-                    () if backend.is_stream(asked.fd) => {
-                        (asked.events & over) | Events::ERR | Events::HUP
-                    }
-                    () => (asked.events & (Events::OUT | Events::WRNORM)) | Events::ERR,
+                return Ok(if said.is_empty() {
+                    broken(backend, asked)
+                } else {
+                    said | Events::ERR
                 });
             }
             Err(e) => return Err(e),
         }
     }
     Err(Errno::EINTR)
+}
+
+/// The events of a descriptor with a pending error, when the system says nothing else of it.
+fn broken<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Events {
+    let write = Events::OUT | Events::WRNORM;
+    let read = Events::IN | Events::RDNORM;
+    let over = read | write | Events::RDHUP;
+    let kind = backend.kind(asked.fd);
+    let (unasked, mut on_demand) = match kind {
+        Kind::Stream => (Events::ERR | Events::HUP, over),
+        Kind::Local => (Events::ERR | Events::HUP, over | Events::WRBAND),
+        Kind::Datagram => (Events::ERR, write | Events::WRBAND),
+    };
+    if kind == Kind::Datagram {
+        if asked.events.intersects(read) && backend.unread(asked.fd) > 0 {
+            on_demand |= read;
+        }
+    } else if asked.events.contains(Events::PRI) && backend.urgent(asked.fd) {
+        on_demand |= Events::PRI;
+    }
+    unasked | (on_demand & asked.events)
+}
+
+/// Has a socket with a pending error an exceptional condition? `poll` can say, if it is the kind of
+/// system that fills `revents` in.
+fn is_exceptional<B: Backend + ?Sized>(backend: &mut B, fd: Fd) -> bool {
+    let asked = PollFd::new(fd, Events::PRI);
+    poll_alone(backend, asked)
+        .unwrap_or_else(|_| broken(backend, asked))
+        .contains(Events::PRI)
 }
 
 /// The result of probing one by one.
@@ -589,12 +352,13 @@ fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(S
             Err(Errno::EINTR) => continue,
             Err(e) if e.belongs_to_a_socket() => {
                 // A socket with an error is readable and writable. Whether there is urgent data too
-                // can only be seen in sets that were changed.
+                // can only be seen in sets that were changed and not emptied.
                 one.intersect(asked);
-                let except = if one == *asked {
-                    FdSet::new()
-                } else {
-                    one.except
+                let except = match asked.except.iter().next() {
+                    None => FdSet::new(),
+                    Some(_) if one != *asked && !one.is_empty() => one.except,
+                    Some(fd) if is_exceptional(backend, fd) => asked.except,
+                    Some(_) => FdSet::new(),
                 };
                 return Ok((Sets { except, ..*asked }, true));
             }

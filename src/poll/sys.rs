@@ -1,7 +1,7 @@
 //! The operating system's `poll` and `select` on Linux, as a [`Backend`] for the shim.
 
 use super::errno::Errno;
-use super::shim::{Backend, Fd, FdSet, PollFd, Sets};
+use super::shim::{Backend, Fd, FdSet, Kind, PollFd, Sets};
 use crate::machine::os;
 use std::ptr;
 use std::sync::OnceLock;
@@ -66,22 +66,80 @@ impl Backend for Os {
         ORIGIN.get_or_init(Instant::now).elapsed()
     }
 
-    fn is_stream(&mut self, fd: Fd) -> bool {
-        let mut kind: libc::c_int = 0;
-        let mut size = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: `kind` and `size` are live and writable, and `size` says how large `kind` is. Any
-        // number is allowed as a descriptor.
-        let answer = unsafe {
-            libc::getsockopt(
+    fn kind(&mut self, fd: Fd) -> Kind {
+        match option(fd, libc::SO_TYPE) {
+            Ok(libc::SOCK_STREAM | libc::SOCK_SEQPACKET) => match option(fd, libc::SO_DOMAIN) {
+                Ok(libc::AF_UNIX) => Kind::Local,
+                _ => Kind::Stream,
+            },
+            Ok(_) => Kind::Datagram,
+            Err(_) => Kind::Stream,
+        }
+    }
+
+    fn unread(&mut self, fd: Fd) -> usize {
+        number(fd, libc::FIONREAD as _).map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0))
+    }
+
+    /// By a look at the urgent byte. A socket that has it in line with the other data
+    /// (`SO_OOBINLINE`) can only be asked whether it comes next.
+    fn urgent(&mut self, fd: Fd) -> bool {
+        let mut byte = 0_u8;
+        // SAFETY: `byte` is live and writable, and 1 byte large. Any number is allowed as a
+        // descriptor. The flags see to it that nothing is taken and nothing waited for.
+        let seen = unsafe {
+            libc::recv(
                 fd,
-                libc::SOL_SOCKET,
-                libc::SO_TYPE,
-                ptr::from_mut(&mut kind).cast(),
-                &mut size,
+                ptr::from_mut(&mut byte).cast(),
+                1,
+                libc::MSG_OOB | libc::MSG_PEEK | libc::MSG_DONTWAIT,
             )
         };
-        answer != 0 || kind == libc::SOCK_STREAM
+        match check(seen as libc::c_int) {
+            Ok(bytes) => bytes > 0,
+            // So a connection that was reset answers when there is some, and `EINVAL` otherwise.
+            Err(Errno::ENOTCONN) => true,
+            Err(_) => {
+                option(fd, libc::SO_OOBINLINE).is_ok_and(|inline| inline != 0)
+                    && number(fd, SIOCATMARK).is_ok_and(|at| at != 0)
+            }
+        }
     }
+
+    fn take_error(&mut self, fd: Fd) -> Result<Option<Errno>, Errno> {
+        let error = option(fd, libc::SO_ERROR)?;
+        Ok((error != 0).then(|| Errno::from_linux(error)))
+    }
+}
+
+/// Is the next byte the urgent one? (The number is the same on all of Linux but a few old ports.)
+const SIOCATMARK: libc::Ioctl = 0x8905;
+
+/// An option of a socket that is a number.
+fn option(fd: Fd, name: libc::c_int) -> Result<libc::c_int, Errno> {
+    let mut value: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `value` and `size` are live and writable, and `size` says how large `value` is. Any
+    // number is allowed as a descriptor.
+    check(unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            name,
+            ptr::from_mut(&mut value).cast(),
+            &mut size,
+        )
+    })?;
+    Ok(value)
+}
+
+/// The answer to a question that is asked by `ioctl`.
+fn number(fd: Fd, question: libc::Ioctl) -> Result<libc::c_int, Errno> {
+    let mut value: libc::c_int = 0;
+    // SAFETY: both questions that are asked here write one `int`, and `value` is one, live and
+    // writable. Any number is allowed as a descriptor.
+    check(unsafe { libc::ioctl(fd, question, ptr::from_mut(&mut value)) })?;
+    Ok(value)
 }
 
 const _: () = {

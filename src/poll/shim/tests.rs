@@ -14,11 +14,17 @@ enum Socket {
     Urgent,
     PeerEnded,
     Error(Errno),
+    /// Reset, with urgent data that was not read.
+    UrgentError(Errno),
+    /// A connection within the machine that is broken.
+    LocalError(Errno),
+    /// A datagram socket with an error, and with so many bytes to read.
+    DatagramError(Errno, usize),
     /// Not open.
     Bad,
 }
 
-const KINDS: [Socket; 9] = [
+const KINDS: [Socket; 13] = [
     Socket::Quiet,
     Socket::Readable,
     Socket::Writable,
@@ -27,25 +33,30 @@ const KINDS: [Socket; 9] = [
     Socket::Error(Errno::ECONNRESET),
     Socket::Error(Errno::ECONNREFUSED),
     Socket::Error(Errno::EPIPE),
+    Socket::UrgentError(Errno::ECONNRESET),
+    Socket::LocalError(Errno::ECONNRESET),
+    Socket::DatagramError(Errno::ECONNREFUSED, 0),
+    Socket::DatagramError(Errno::EHOSTUNREACH, 5),
     Socket::Bad,
 ];
 
 impl Socket {
     /// `tcp_poll` of Linux, by state; ERR, HUP and NVAL are reported unasked.
     fn revents(self, asked: Events) -> Events {
+        let read = Events::IN | Events::RDNORM;
+        let write = Events::OUT | Events::WRNORM;
+        let over = read | write | Events::RDHUP;
         let (unasked, on_demand) = match self {
             Socket::Quiet => (Events::NONE, Events::NONE),
-            Socket::Readable => (Events::NONE, Events::IN | Events::RDNORM),
-            Socket::Writable => (Events::NONE, Events::OUT | Events::WRNORM),
+            Socket::Readable => (Events::NONE, read),
+            Socket::Writable => (Events::NONE, write),
             Socket::Urgent => (Events::NONE, Events::PRI),
-            Socket::PeerEnded => (
-                Events::NONE,
-                Events::IN | Events::RDNORM | Events::RDHUP | Events::OUT | Events::WRNORM,
-            ),
-            Socket::Error(_) => (
-                Events::ERR | Events::HUP,
-                Events::IN | Events::RDNORM | Events::RDHUP | Events::OUT | Events::WRNORM,
-            ),
+            Socket::PeerEnded => (Events::NONE, over),
+            Socket::Error(_) => (Events::ERR | Events::HUP, over),
+            Socket::UrgentError(_) => (Events::ERR | Events::HUP, over | Events::PRI),
+            Socket::LocalError(_) => (Events::ERR | Events::HUP, over | Events::WRBAND),
+            Socket::DatagramError(_, 0) => (Events::ERR, write | Events::WRBAND),
+            Socket::DatagramError(..) => (Events::ERR, read | write | Events::WRBAND),
             Socket::Bad => (Events::NVAL, Events::NONE),
         };
         unasked | (on_demand & asked)
@@ -90,7 +101,14 @@ impl Model {
     fn pending(&self, fds: impl Iterator<Item = Fd>) -> Option<Errno> {
         let mut fds = fds.filter(|fd| *fd >= 0);
         fds.find_map(|fd| match self.socket(fd) {
-            Socket::Error(e) if self.quirk != Quirk::None => Some(e),
+            Socket::Error(e)
+            | Socket::UrgentError(e)
+            | Socket::LocalError(e)
+            | Socket::DatagramError(e, _)
+                if self.quirk != Quirk::None =>
+            {
+                Some(e)
+            }
             _ => None,
         })
     }
@@ -168,6 +186,22 @@ impl Backend for Model {
 
     fn now(&mut self) -> Duration {
         self.clock
+    }
+    fn kind(&mut self, fd: Fd) -> Kind {
+        match self.socket(fd) {
+            Socket::LocalError(_) => Kind::Local,
+            Socket::DatagramError(..) => Kind::Datagram,
+            _ => Kind::Stream,
+        }
+    }
+    fn unread(&mut self, fd: Fd) -> usize {
+        match self.socket(fd) {
+            Socket::DatagramError(_, bytes) => bytes,
+            other => panic!("{other:?} was asked for its bytes"),
+        }
+    }
+    fn urgent(&mut self, fd: Fd) -> bool {
+        matches!(self.socket(fd), Socket::UrgentError(_))
     }
 }
 
@@ -271,7 +305,7 @@ fn crowds_of_random_sockets_are_answered_as_linux_does() {
             .map(|_| {
                 PollFd::new(
                     random.below(count + 3) as Fd - 1,
-                    Events::from_bits((random.below(0x4000) & 0x2147) as i16),
+                    Events::from_bits((random.below(0x4000) & 0x23c7) as i16),
                 )
             })
             .collect();
@@ -343,8 +377,11 @@ impl Backend for Script {
     fn now(&mut self) -> Duration {
         self.clock
     }
-    fn is_stream(&mut self, _: Fd) -> bool {
-        self.stream
+    fn kind(&mut self, _: Fd) -> Kind {
+        match self.stream {
+            true => Kind::Stream,
+            false => Kind::Datagram,
+        }
     }
 }
 
