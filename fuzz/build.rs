@@ -168,6 +168,7 @@ fn rust_type(text: &str) -> String {
             "double" => kind = "f64".into(),
             "size_t" => kind = "usize".into(),
             "ptrdiff_t" => kind = "isize".into(),
+            "int16_t" => kind = "i16".into(),
             "int32_t" => kind = "i32".into(),
             "uint16_t" => kind = "u16".into(),
             "uint32_t" => kind = "u32".into(),

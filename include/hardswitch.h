@@ -97,6 +97,23 @@ enum hsw_preference
 typedef int32_t hsw_preference;
 #endif // __cplusplus
 
+// What a pending error means for a socket.
+enum hsw_socket_kind
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // TCP. After an error it is over in both directions.
+  HSW_KIND_STREAM = 0,
+  // A connection within the machine (Unix domain; stream or sequential packets).
+  HSW_KIND_LOCAL = 1,
+  // Datagrams. An error is not the end.
+  HSW_KIND_DATAGRAM = 2,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_socket_kind;
+#endif // __cplusplus
+
 // Where a tasklet's frames live.
 enum hsw_stack
 #ifdef __cplusplus
@@ -269,6 +286,59 @@ typedef struct hsw_join {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_join;
+
+// One descriptor of a poll. It is laid out as `struct pollfd`, so a pointer to those may be cast;
+// the bits are those of `<poll.h>`.
+typedef struct hsw_pollfd {
+  // The descriptor; a negative one is skipped.
+  int32_t fd;
+  // The events that are asked for.
+  int16_t events;
+  // The events that hold. Overwritten by every call.
+  int16_t revents;
+} hsw_pollfd;
+
+// A system's `poll`: fills in `revents` and returns how many descriptors have any; 0 when
+// `timeout_ns` nanoseconds have passed (`HSW_NO_LIMIT`: no limit; round up), and -E when it has
+// failed with the error E, in Linux' numbers. `mask` is the signal mask that the caller has passed
+// (a `const sigset_t *`), or null. When it fails, `revents` may hold anything that could be true.
+typedef int32_t (*hsw_poll_function)(void *context, struct hsw_pollfd *fds, size_t count, uint64_t timeout_ns, const void *mask);
+
+// A system's `select`: leaves in the sets the descriptors that are ready and returns how many are
+// left, or fails, as `hsw_poll_function`. The sets are never null; each is an `fd_set`, or
+// elsewhere than on Linux 32 words of 32 bits. When it fails, they may hold what is ready, or be
+// as they were, or be empty.
+typedef int32_t (*hsw_select_function)(void *context, int32_t nfds, void *read_set, void *write_set, void *except_set, uint64_t timeout_ns, const void *mask);
+
+// A clock: nanoseconds since any moment. It never goes back.
+typedef uint64_t (*hsw_clock_function)(void *context);
+
+// A question about a socket: the answer, or -E if it failed with the error E.
+typedef int32_t (*hsw_socket_question)(void *context, int32_t fd);
+
+// A system's own calls, which may fail for the pending error of one socket. The functions must not
+// unwind, and not one of them may read a pending error away but `take_error`. Those that are null
+// are not there; `poll` or `select` must be, for the call of the same name.
+typedef struct hsw_net_backend {
+  // Passed to each function.
+  void *context;
+  // The system's `poll`.
+  hsw_poll_function poll;
+  // The system's `select`.
+  hsw_select_function select;
+  // The clock, read only in calls with a time limit. Null: the library's own.
+  hsw_clock_function now_ns;
+  // An `hsw_socket_kind`. Null: all are `HSW_KIND_STREAM`. This question and the two after it
+  // are asked only about a socket that has a pending error, if the system says no more of it.
+  hsw_socket_question kind;
+  // How many bytes a datagram socket has to read (`FIONREAD`). Null: none.
+  hsw_socket_question unread;
+  // Not 0 if there is urgent data to read (`SIOCATMARK`). Null: there is none.
+  hsw_socket_question urgent;
+  // The pending error of a socket, 0 if it has none (`SO_ERROR`). It is no longer pending then.
+  // Only `hsw_take_error` asks.
+  hsw_socket_question take_error;
+} hsw_net_backend;
 
 // A handle of a channel with a queue; the rules for its owner and thread are those of
 // `hsw_tasklet`.
@@ -964,6 +1034,71 @@ hsw_status hsw_join_tasklet(struct hsw_join join, struct hsw_tasklet *tasklet);
 // How many handles of objects that any thread may use are live: of channels between threads, locks
 // and their kin, remotes, loops, pools and keys of tasklet-local values. For finding leaks.
 size_t hsw_live_shared_handles(void);
+
+// `poll` with POSIX's contract: it fails only with an error of the call, never with that of a
+// socket, which is marked with `POLLERR` among the others. Fills in `revents`; `*ready` gets how
+// many descriptors have any, 0 when `timeout_ns` nanoseconds have passed (0: does not wait;
+// `HSW_NO_LIMIT`: no limit).
+//
+// `backend`: the calls that are used; null for the system's (a library without std has none:
+// `HSW_ERR_NULL`). Blocks the *thread*; to block the tasklet, use sockets.
+//
+// `HSW_ERR_IO`: the call has failed, `hsw_last_error_errno` says how (`EINTR`: a signal came;
+// `EINVAL`: more descriptors than the process may have). All `revents` are 0 then.
+hsw_status hsw_poll(const struct hsw_net_backend *backend,
+                    struct hsw_pollfd *fds,
+                    size_t count,
+                    uint64_t timeout_ns,
+                    size_t *ready);
+
+// As `hsw_poll`, with a signal mask (a `const sigset_t *`) that holds during each call of the
+// system's, instead of the thread's. Null: the thread's.
+hsw_status hsw_ppoll(const struct hsw_net_backend *backend,
+                     struct hsw_pollfd *fds,
+                     size_t count,
+                     uint64_t timeout_ns,
+                     const void *mask,
+                     size_t *ready);
+
+// `select` with POSIX's contract: as `hsw_poll`, for sets of descriptors below `nfds`. (`hsw_select`
+// waits for channels.) Leaves in the sets the descriptors that are ready; `*ready` gets how many
+// they are in all sets together.
+//
+// Each set is null or points to the system's `fd_set` (elsewhere than on Linux: words of 32 bits,
+// descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked at.
+//
+// `HSW_ERR_IO`: the call has failed, and the sets are as they were. `EINVAL`: `nfds` is negative,
+// or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open.
+hsw_status hsw_select_fds(const struct hsw_net_backend *backend,
+                          int32_t nfds,
+                          void *read_set,
+                          void *write_set,
+                          void *except_set,
+                          uint64_t timeout_ns,
+                          size_t *ready);
+
+// As `hsw_select_fds`, with a signal mask as in `hsw_ppoll`.
+hsw_status hsw_pselect_fds(const struct hsw_net_backend *backend,
+                           int32_t nfds,
+                           void *read_set,
+                           void *write_set,
+                           void *except_set,
+                           uint64_t timeout_ns,
+                           const void *mask,
+                           size_t *ready);
+
+// The pending error of a socket, in Linux' numbers, 0 if it has none. It is no longer pending then:
+// a program asks this to learn whether a connection was made, or why it was lost.
+//
+// `HSW_ERR_IO`: `fd` is no socket, or the backend cannot say.
+hsw_status hsw_take_error(const struct hsw_net_backend *backend, int32_t fd, int32_t *errno_value);
+
+// From now on the calling thread's main loop polls through this backend (which is copied; its
+// context must last as long as it is in use), under the shim. Null: through the system's calls.
+//
+// While it polls, the loop counts as asleep: what its functions do with the library must not
+// switch, wait or pump, and fails with `HSW_ERR_SWITCH_TRAP` or `HSW_ERR_BLOCK_TRAP` if it would.
+hsw_status hsw_loop_set_backend(const struct hsw_net_backend *backend);
 
 // Makes a channel that keeps up to `bound` values which nobody has received yet. A sender waits
 // only while it is full, and a send does not switch to the receiver. `SIZE_MAX`: no bound.

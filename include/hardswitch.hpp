@@ -2869,6 +2869,50 @@ timer repeat(std::chrono::duration<Rep, Period> period, F function) {
 
 // ------------------------------------------------------------------------------------------------------------ sockets
 
+/// poll() with POSIX's contract: it fails (io_error) only with an error of the call, never with that of a socket. Fills in `revents`;
+/// returns how many descriptors have any, 0 after `limit`. `backend`: the calls that are used; null: the system's. Blocks the thread.
+template <class Rep = std::int64_t, class Period = std::nano>
+std::size_t poll(hsw_pollfd* fds, std::size_t count, std::chrono::duration<Rep, Period> limit = forever, const hsw_net_backend* backend = nullptr) {
+    std::size_t ready = 0;
+    detail::check(hsw_poll(backend, fds, count, detail::nanoseconds(limit), &ready));
+    return ready;
+}
+
+/// As poll, with a signal mask (a `const sigset_t*`) meanwhile. Null: the thread's.
+template <class Rep = std::int64_t, class Period = std::nano>
+std::size_t ppoll(hsw_pollfd* fds, std::size_t count, const void* mask, std::chrono::duration<Rep, Period> limit = forever, const hsw_net_backend* backend = nullptr) {
+    std::size_t ready = 0;
+    detail::check(hsw_ppoll(backend, fds, count, detail::nanoseconds(limit), mask, &ready));
+    return ready;
+}
+
+/// select() with POSIX's contract, as poll, for descriptors below `nfds`. The sets are the system's `fd_set`s, or null. (`select` is a
+/// wait for channels.) Leaves in them what is ready; returns how many that are.
+template <class Rep = std::int64_t, class Period = std::nano>
+std::size_t select_fds(int nfds, void* read_set, void* write_set, void* except_set, std::chrono::duration<Rep, Period> limit = forever, const hsw_net_backend* backend = nullptr) {
+    std::size_t ready = 0;
+    detail::check(hsw_select_fds(backend, nfds, read_set, write_set, except_set, detail::nanoseconds(limit), &ready));
+    return ready;
+}
+
+/// As select_fds, with a signal mask as in ppoll.
+template <class Rep = std::int64_t, class Period = std::nano>
+std::size_t pselect_fds(int nfds, void* read_set, void* write_set, void* except_set, const void* mask, std::chrono::duration<Rep, Period> limit = forever, const hsw_net_backend* backend = nullptr) {
+    std::size_t ready = 0;
+    detail::check(hsw_pselect_fds(backend, nfds, read_set, write_set, except_set, detail::nanoseconds(limit), mask, &ready));
+    return ready;
+}
+
+/// The pending error of a socket (its number on Linux), which is no longer pending then; 0: none.
+inline int take_error(int fd, const hsw_net_backend* backend = nullptr) {
+    std::int32_t out = 0;
+    detail::check(hsw_take_error(backend, fd, &out));
+    return out;
+}
+
+/// Has the calling thread's main loop poll through this backend, which is copied; null: through the system's calls.
+inline void set_loop_backend(const hsw_net_backend* backend) { detail::check(hsw_loop_set_backend(backend)); }
+
 namespace detail {
 
 using socket_handle = handle<hsw_socket, &hsw_socket_retain, &hsw_socket_release>;

@@ -321,3 +321,99 @@ fn a_thread_that_ends_kills_who_waits_for_a_time() {
         assert!(t.is_blocked());
     });
 }
+
+mod poll {
+    //! The C calls over a host's own, which fail for the reset of descriptor 3.
+
+    use std::ffi::c_void;
+    use std::ptr::{null, null_mut};
+
+    #[repr(C)]
+    #[derive(Debug, PartialEq)]
+    pub struct PollFd(i32, i16, i16);
+
+    type Poll = unsafe extern "C" fn(*mut c_void, *mut PollFd, usize, u64, *const c_void) -> i32;
+    type Question = unsafe extern "C" fn(*mut c_void, i32) -> i32;
+
+    #[repr(C)]
+    struct Backend {
+        context: *mut c_void,
+        poll: Option<Poll>,
+        select: Option<Poll>,
+        now_ns: Option<Question>,
+        questions: [Option<Question>; 4],
+    }
+
+    extern "C" {
+        fn hsw_poll(
+            backend: *const Backend,
+            fds: *mut PollFd,
+            count: usize,
+            timeout_ns: u64,
+            ready: *mut usize,
+        ) -> i32;
+        fn hsw_last_error_errno() -> i32;
+    }
+
+    unsafe extern "C" fn fails(
+        calls: *mut c_void,
+        fds: *mut PollFd,
+        count: usize,
+        _: u64,
+        _: *const c_void,
+    ) -> i32 {
+        // SAFETY: the test's counter, and what the library passes.
+        let (calls, fds) = unsafe {
+            (
+                &mut *calls.cast::<usize>(),
+                std::slice::from_raw_parts_mut(fds, count),
+            )
+        };
+        *calls += 1;
+        if fds.iter().any(|fd| fd.0 == 3) {
+            return -104;
+        }
+        if fds.iter().any(|fd| fd.0 == 99) {
+            return -12;
+        }
+        fds.iter_mut().for_each(|fd| fd.2 = fd.1 & 4);
+        count as i32
+    }
+
+    #[test]
+    fn over_a_hosts_calls_it_needs_no_std() {
+        let mut calls = 0_usize;
+        let mut backend = Backend {
+            context: (&raw mut calls).cast(),
+            poll: Some(fails),
+            select: None,
+            now_ns: None,
+            questions: [None; 4],
+        };
+        let mut ready = 77;
+        let mut fds = [PollFd(3, 1, 9), PollFd(4, 5, 9)];
+        // SAFETY: as the header has it; so below.
+        let status = unsafe { hsw_poll(&backend, fds.as_mut_ptr(), 2, 0, &mut ready) };
+        assert_eq!((status, ready, calls), (0, 2, 3));
+        // IN, ERR and HUP: reset. The other one can be written.
+        assert_eq!(fds, [PollFd(3, 1, 0x19), PollFd(4, 5, 4)]);
+        // An error of the call, with its number.
+        fds[0] = PollFd(99, 1, 0);
+        // SAFETY: as above.
+        let (status, errno) = unsafe {
+            let status = hsw_poll(&backend, fds.as_mut_ptr(), 2, 0, &mut ready);
+            (status, hsw_last_error_errno())
+        };
+        assert_eq!((status, errno), (15, 12));
+        backend.poll = None;
+        // SAFETY: as above.
+        let statuses = unsafe {
+            [
+                hsw_poll(&backend, null_mut(), 0, 0, &mut ready),
+                hsw_poll(null(), null_mut(), 0, 0, &mut ready),
+            ]
+        };
+        // There is no system to ask.
+        assert_eq!(statuses, [15, 32]);
+    }
+}

@@ -11,6 +11,7 @@ use super::last_error::LastError;
 use super::status::hsw_status::{self, *};
 use super::status::status_of;
 use crate::error::{Error, StateError, WaitError};
+use crate::poll::errno::Errno;
 
 /// The reason why an entry failed.
 pub enum Failure {
@@ -23,6 +24,8 @@ pub enum Failure {
     /// A failure of this entry only, with its words.
     Told(hsw_status, String),
     Panic(String),
+    /// A call of the system's has failed; with words that name the call.
+    System(Errno, String),
     /// An error of the runtime that is the call's own, and the object that the call was about.
     Core(Error, Subject),
     /// An error, of whatever kind, that somebody threw at the calling tasklet, or sent to it. It is
@@ -90,6 +93,7 @@ impl Failure {
             Failure::StopIteration => HSW_ERR_STOP_ITERATION,
             Failure::Told(status, _) => *status,
             Failure::Panic(_) => HSW_ERR_INTERNAL,
+            Failure::System(..) => HSW_ERR_IO,
             Failure::Core(error, _) => status_of(error),
             Failure::Passed(last) => last.status,
             Failure::Thrown(error) => match error {
@@ -122,7 +126,7 @@ impl Failure {
             Failure::Limit(what) => format!("limit reached: {what}"),
             Failure::ThreadEnding => "the thread is ending".to_string(),
             Failure::StopIteration => "the channel is closed and has no more senders".to_string(),
-            Failure::Told(_, words) => words.clone(),
+            Failure::Told(_, words) | Failure::System(_, words) => words.clone(),
             Failure::Panic(words) => format!("internal error: {words}"),
             Failure::Passed(last) => last.message.to_string_lossy().into_owned(),
             Failure::Thrown(error) => error.to_string(),

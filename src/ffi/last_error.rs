@@ -22,6 +22,8 @@ pub struct LastError {
     pub message: CString,
     /// Kept so that a tasklet which returns the status ends with this very error, payload included.
     error: Option<Error>,
+    /// The system's number, if a call of the system's has failed and `error` does not have it.
+    errno: i32,
 }
 
 impl LastError {
@@ -47,6 +49,10 @@ pub fn record(failure: Failure) -> hsw_status {
                 let mut words = failure.message();
                 words.retain(|c| c != '\0');
                 CString::new(words).unwrap_or_default()
+            },
+            errno: match &failure {
+                Failure::System(errno, _) => errno.to_linux(),
+                _ => 0,
             },
             error: match failure {
                 Failure::Core(error, _) | Failure::Thrown(error) => Some(error),
@@ -186,6 +192,7 @@ pub fn passed_on(status: RawStatus) -> Result<(), (Error, Failure)> {
             status: known.map_or(HSW_ERR_THROWN, |(known, _)| *known),
             message: CString::new(error.to_string()).unwrap_or_default(),
             error: Some(error),
+            errno: 0,
         }
     });
     Err((last.error(), Failure::Passed(last)))
@@ -267,10 +274,11 @@ pub extern "C" fn hsw_last_error_errno() -> i32 {
     super::quietly(0, || {
         thread_state::with(|local| {
             let errors = local.errors.borrow();
-            Ok(errors
-                .get(&current_id())
-                .and_then(|last| last.error.as_ref())
-                .map_or(0, errno_of))
+            let last = errors.get(&current_id());
+            Ok(last.map_or(0, |last| match &last.error {
+                Some(error) => errno_of(error),
+                None => last.errno,
+            }))
         })
         .unwrap_or(0)
     })

@@ -26,6 +26,7 @@ mod exceptions;
 mod handle;
 mod join;
 mod object;
+mod poll;
 mod queue;
 mod run;
 mod scheduler;

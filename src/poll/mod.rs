@@ -9,8 +9,10 @@ pub mod shim;
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
+        mod socket;
         mod sys;
 
+        pub(crate) use sys::Masked;
         pub use sys::Os;
     }
 }

@@ -4,6 +4,19 @@ use super::errno::Errno;
 use super::events::Fd;
 use core::fmt;
 
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        /// A word of the system's `fd_set`: descriptor `fd` is bit `fd % BITS` of word `fd / BITS`.
+        pub(crate) type Word = core::ffi::c_ulong;
+    } else {
+        /// A word of the system's `fd_set`.
+        pub(crate) type Word = u32;
+    }
+}
+
+/// How many of them there are.
+const SYSTEM_WORDS: usize = FdSet::CAPACITY / Word::BITS as usize;
+
 /// A set of descriptors 0 to 1023, laid out as the PS3's `fd_set`: bit `fd & 31` of word `fd >> 5`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -29,6 +42,54 @@ impl FdSet {
     /// The PS3's words.
     pub const fn words(&self) -> &[u32; 32] {
         &self.words
+    }
+    /// A set from the words of the system's `fd_set`.
+    pub(crate) fn from_system(words: &[Word; SYSTEM_WORDS]) -> FdSet {
+        let mut set = FdSet::new();
+        for (word, part) in set.words.iter_mut().enumerate() {
+            let at = word * 32;
+            *part = (words[at / Word::BITS as usize] >> (at % Word::BITS as usize)) as u32;
+        }
+        set
+    }
+    /// The words of the system's `fd_set`.
+    pub(crate) fn to_system(self) -> [Word; SYSTEM_WORDS] {
+        let mut words = [0; SYSTEM_WORDS];
+        for (word, part) in self.words.iter().enumerate() {
+            let at = word * 32;
+            words[at / Word::BITS as usize] |= Word::from(*part) << (at % Word::BITS as usize);
+        }
+        words
+    }
+    /// The members below `nfds` of a system's `fd_set`.
+    ///
+    /// SAFETY: `set` is null, for the empty set, or points to an `fd_set` with room for `nfds`
+    /// descriptors. They are at most [`CAPACITY`](Self::CAPACITY).
+    pub(crate) unsafe fn read_system(set: *const Word, nfds: usize) -> FdSet {
+        let mut words = [0; SYSTEM_WORDS];
+        let used = nfds.div_ceil(Word::BITS as usize);
+        if let (false, Some(last)) = (set.is_null(), used.checked_sub(1)) {
+            // SAFETY: it has `used` words, as the caller has promised, and `words` as many or more.
+            unsafe { core::ptr::copy_nonoverlapping(set, words.as_mut_ptr(), used) };
+            words[last] &= Word::MAX >> (used * Word::BITS as usize - nfds);
+        }
+        FdSet::from_system(&words)
+    }
+    /// Writes the members below `nfds` to a system's `fd_set`.
+    ///
+    /// SAFETY: as [`read_system`](Self::read_system), and it may be written to.
+    pub(crate) unsafe fn write_system(&self, set: *mut Word, nfds: usize) {
+        if !set.is_null() {
+            let words = self.to_system();
+            // SAFETY: as above.
+            unsafe {
+                core::ptr::copy_nonoverlapping(
+                    words.as_ptr(),
+                    set,
+                    nfds.div_ceil(Word::BITS as usize),
+                )
+            };
+        }
     }
     /// Adds `fd`. Error: [`Errno::EINVAL`] when it is negative or not below
     /// [`CAPACITY`](Self::CAPACITY); nothing is changed then.
@@ -149,7 +210,7 @@ impl Sets {
             .max(self.except.nfds())
     }
 
-    pub(super) fn intersect(&mut self, other: &Sets) {
+    pub(crate) fn intersect(&mut self, other: &Sets) {
         self.read.intersect(&other.read);
         self.write.intersect(&other.write);
         self.except.intersect(&other.except);

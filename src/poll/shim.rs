@@ -369,4 +369,5 @@ fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(S
 }
 
 #[cfg(test)]
+#[path = "shim/tests.rs"] // also where another package includes this file
 mod tests;

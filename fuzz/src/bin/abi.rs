@@ -1885,6 +1885,92 @@ fn host_lock() -> i32 {
     }
 }
 
+/// A backend that answers at random: nothing it says may do harm.
+unsafe extern "C" fn answers_polls(
+    context: *mut c_void,
+    fds: *mut hsw_pollfd,
+    count: usize,
+    _: u64,
+    _: *const c_void,
+) -> i32 {
+    assert!(context.is_null());
+    for at in 0..count {
+        // SAFETY: so many are there.
+        unsafe { (*fds.add(at)).revents = below(64) as i16 };
+    }
+    [1, 0, -104, -104, -4, i32::MIN, i32::MAX][below(7)]
+}
+
+unsafe extern "C" fn answers_selects(
+    _: *mut c_void,
+    nfds: i32,
+    read: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+    _: u64,
+    _: *const c_void,
+) -> i32 {
+    assert!(nfds <= 1024);
+    // SAFETY: a set is that large.
+    unsafe { read.cast::<u64>().write(below(1000) as u64) };
+    [1, 0, -104, -104, -4, i32::MIN, i32::MAX][below(7)]
+}
+
+unsafe extern "C" fn answers_questions(_: *mut c_void, _: i32) -> i32 {
+    below(5) as i32 - 2
+}
+
+fn poll() -> i32 {
+    let backend = hsw_net_backend {
+        context: null_mut(),
+        poll: (!one_in(8)).then_some(answers_polls as _),
+        select: (!one_in(8)).then_some(answers_selects as _),
+        now_ns: None,
+        kind: coin().then_some(answers_questions as _),
+        unread: coin().then_some(answers_questions as _),
+        urgent: coin().then_some(answers_questions as _),
+        take_error: coin().then_some(answers_questions as _),
+    };
+    let mut fds = [const {
+        hsw_pollfd {
+            fd: 0,
+            events: 0,
+            revents: 0,
+        }
+    }; 5];
+    for fd in &mut fds {
+        (fd.fd, fd.events) = (below(12) as i32 - 2, below(64) as i16);
+    }
+    let mut sets = [[0_u64; 16]; 3];
+    for set in &mut sets {
+        set[0] = below(1 << 12) as u64;
+    }
+    let [read, write, except] = sets.each_mut().map(|set| set.as_mut_ptr().cast());
+    let nfds = [-1, 0, 5, 12, 64, 1024, 1025][below(7)];
+    let count = below(fds.len() + 1);
+    let (fds, mask, mut ready, mut error) = (fds.as_mut_ptr(), std::ptr::null(), 0, 0);
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(6) {
+            0 => hsw_poll(&backend, fds, count, 0, &mut ready),
+            1 => hsw_ppoll(&backend, fds, count, 0, mask, &mut ready),
+            2 => hsw_select_fds(&backend, nfds, read, write, except, 0, &mut ready),
+            3 => hsw_pselect_fds(
+                &backend,
+                nfds,
+                read,
+                null_mut(),
+                except,
+                0,
+                mask,
+                &mut ready,
+            ),
+            4 => hsw_take_error(&backend, below(5) as i32, &mut error),
+            _ => hsw_loop_set_backend(std::ptr::null()),
+        }
+    }
+}
+
 fn listen() -> i32 {
     if !wall() {
         return HSW_OK;
@@ -2061,6 +2147,7 @@ const OPS: &[Op] = &[
     ("remote", remote),
     ("threads", threads),
     ("host lock", host_lock),
+    ("poll", poll),
     ("listen", listen),
     ("socket", socket),
     ("exit", exit),
