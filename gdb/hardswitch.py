@@ -28,7 +28,7 @@ VERSION = 2
 
 # In step with `flag` in src/core/task.rs.
 BOUND, ALIVE, STARTED, QUEUED, SENDING, RECEIVING, MAIN, SLICED, AWAY = (1 << i for i in range(9))
-ZOMBIE, FREE, SEGMENT = 1 << 12, 1 << 15, 1 << 16
+ZOMBIE, FREE, SEGMENT, SELECTING = 1 << 12, 1 << 15, 1 << 16, 1 << 17
 
 
 class Failure(gdb.GdbError):
@@ -114,6 +114,8 @@ class Tasklet:
         flags = self.flags
         if self.running:
             what = "running"
+        elif flags & SELECTING:
+            what = "in a select"
         elif flags & (SENDING | RECEIVING):
             what = f"{'sends' if flags & SENDING else 'receives'} on channel {self.channel:#x}"
         elif flags & QUEUED:

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ptr;
 
 use crate::core::above::Ending;
+use crate::core::contain::contain;
 use crate::core::exceptions;
 use crate::core::hooks::{HOOK_CHANNEL, HOOK_ENDED, HOOK_SCHEDULE};
 use crate::core::overflow;
@@ -133,9 +134,15 @@ fn shut_down(runtime: &Runtime) {
             }
         }
         for tasklet in alive {
-            if tasklet.is_alive() {
-                let _ = throw::throw_in_place(&tasklet, Error::Exit);
-            }
+            // What it throws has a payload, and what it keeps goes with the last handle: their
+            // destructors are user code.
+            contain(AT_END, || {
+                if tasklet.is_alive() {
+                    let ended = throw::throw_in_place(&tasklet, Error::Exit);
+                    contain(AT_END, || drop(ended));
+                }
+                drop(tasklet);
+            });
         }
     }
 }
@@ -199,6 +206,9 @@ fn stand_down(runtime: &Runtime) {
 pub unsafe fn end_thread() {
     thread_exit(|| false);
 }
+
+/// Where destructors run at the end of a thread: for the log, when one of them panics.
+const AT_END: &str = "a destructor at the end of a thread";
 
 /// Asked at the end of a thread: are its tasklets left as they are?
 ///
@@ -294,12 +304,23 @@ fn end_runtime(runtime: &Runtime, above: fn() -> bool) {
     runtime.set_trap(0);
     // User code runs in each round, and may make things that the next round ends.
     for _ in 0..KILLS {
-        ending(Ending::SetFree);
-        shut_down(runtime);
+        // A part whose destructor panics was something to drop, too.
+        let mut dropped = false;
+        let mut part = |drop_it: &mut dyn FnMut() -> bool| {
+            let mut was_there = true;
+            contain(AT_END, || was_there = drop_it());
+            dropped |= was_there;
+        };
+        part(&mut || ending(Ending::SetFree));
+        part(&mut || {
+            shut_down(runtime);
+            false
+        });
         give_up_rest(runtime);
-        let dropped = drop_what_main_has(runtime);
-        let dropped = ending(Ending::LetGo) | dropped;
-        if !(above() | dropped | is_anybody_left(runtime)) {
+        part(&mut || drop_what_main_has(runtime));
+        part(&mut || ending(Ending::LetGo));
+        part(&mut || above());
+        if !(dropped | is_anybody_left(runtime)) {
             break;
         }
     }
@@ -309,17 +330,24 @@ fn end_runtime(runtime: &Runtime, above: fn() -> bool) {
     unsafe { runtime.queue.remove(main) };
     stand_down(runtime);
     // User code still runs, but every operation that makes, runs or waits for something is refused.
-    ending(Ending::Close);
-    above();
+    contain(AT_END, || {
+        ending(Ending::Close);
+    });
+    contain(AT_END, || {
+        above();
+    });
     // SAFETY: both are live tasks; what they own is moved out before it is dropped.
     unsafe {
         (*main).clear(flag::ALIVE | flag::STARTED);
         for task in [main, runtime.nobody()] {
-            let left = ((*task).slot.take(), (*task).extra.take());
-            drop(left);
+            let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
+            contain(AT_END, || drop(slot));
+            contain(AT_END, || drop(extra));
         }
     }
-    ending(Ending::Leave);
+    contain(AT_END, || {
+        ending(Ending::Leave);
+    });
     os::set_runtime(ptr::null());
     // SAFETY: the two references are that of the queue and that of the thread. The runtime is kept
     // until the last line.
@@ -340,7 +368,9 @@ fn drop_what_main_has(runtime: &Runtime) -> bool {
     let error = runtime.on_error.take();
     let any = values || schedule.is_some() || channel.is_some() || error.is_some();
     runtime.set_hook(HOOK_SCHEDULE | HOOK_CHANNEL, false);
-    drop((schedule, channel, error));
+    contain(AT_END, || drop(schedule));
+    contain(AT_END, || drop(channel));
+    contain(AT_END, || drop(error));
     any
 }
 
@@ -351,9 +381,15 @@ fn abandon(runtime: &Runtime) {
         return;
     }
     runtime.slab.forget_free();
-    if inside_tasklet() {
-        log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
-    }
-    (runtime.above.ending)(Ending::Abandon);
+    // Destructors and the logger run from here on: what would switch is refused.
     runtime.set_hook(HOOK_ENDED, true);
+    let inside = inside_tasklet() && !process_ends();
+    contain(AT_END, || {
+        (runtime.above.ending)(Ending::Abandon);
+    });
+    if inside {
+        contain("the logger", || {
+            log::warn!("a thread ended inside a tasklet: its other tasklets are abandoned");
+        });
+    }
 }

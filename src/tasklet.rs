@@ -434,7 +434,8 @@ impl Tasklet {
 
     /// The measurements of the tasklet.
     pub fn stats(&self) -> TaskletStats {
-        measure::of(self.task(), self.runtime(), self.is_current())
+        // SAFETY: the handle keeps the task alive, and no reference to it is held here.
+        unsafe { measure::of(self.as_ptr(), self.runtime(), self.is_current()) }
     }
 
     /// The thread it belongs to, as [`thread_id`](crate::thread_id) says there.

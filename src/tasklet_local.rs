@@ -62,6 +62,9 @@ impl<T: 'static> Local<T> {
     /// Drops the calling tasklet's value; the next use makes a new one. True if there was one.
     pub fn reset(&self) -> bool {
         let key = self.key.load(Ordering::Relaxed);
+        if key == 0 {
+            return false;
+        }
         let old = with_values(|values| {
             let at = values.iter().position(|(k, _)| *k == key)?;
             Some(values.swap_remove(at))

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hardswitch::{spill, Channel, Result, Settings, Tasklet};
 
@@ -390,5 +391,86 @@ fn a_listing_says_where_everybody_is() {
         d.insert().unwrap();
         hardswitch::run().unwrap();
         drop(c);
+    });
+}
+
+/// The line of the tasklet with this name.
+fn line_of<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find(|line| line.contains(name));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+}
+
+#[test]
+fn a_listing_says_who_is_in_a_select() {
+    one_window(|| {
+        let (one, two) = (Channel::<()>::new(), Channel::<()>::new());
+        let (first, second) = (one.clone(), two.clone());
+        let selects = Tasklet::builder().name("selects");
+        let selects = selects.spawn(move || {
+            let mut select = hardswitch::Select::new();
+            let _cases = (select.receive(&first), select.receive(&second));
+            select.wait().map(drop)
+        });
+        let first = one.clone();
+        let limited = Tasklet::builder().name("limited");
+        let limited = limited.spawn(move || first.receive_timeout(Duration::from_secs(1000)));
+        hardswitch::run().unwrap();
+        let mut text = String::new();
+        hardswitch::dump_tasklets(&mut text, false).unwrap();
+        for name in ["\"selects\"", "\"limited\""] {
+            let line = line_of(&text, name);
+            assert!(line.contains(" blocked: in a select, "), "{text}");
+        }
+        for tasklet in [selects.unwrap(), limited.unwrap()] {
+            assert_eq!(tasklet.blocked_direction(), 0);
+            tasklet.kill().unwrap();
+        }
+    });
+}
+
+/// Ends what it is told of, as soon as it is told.
+struct Kills {
+    text: String,
+    all: Vec<Tasklet>,
+}
+
+impl std::fmt::Write for Kills {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.text.push_str(text);
+        let named = |t: &Tasklet| t.name().is_some_and(|name| text.contains(&name));
+        for tasklet in self.all.extract_if(.., |tasklet| named(tasklet)) {
+            tasklet.kill().unwrap();
+            assert!(!tasklet.is_alive());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn each_line_of_a_listing_is_of_one_moment_whatever_the_writer_does() {
+    one_window(|| {
+        let never = Channel::<()>::new();
+        let mut all = Vec::new();
+        for name in ["first", "second"] {
+            let never = never.clone();
+            // SAFETY: as in `sliced`.
+            let sliced = unsafe { Tasklet::builder().name(name).sliced() };
+            all.push(sliced.spawn(move || never.receive()).unwrap());
+        }
+        hardswitch::run().unwrap();
+        let never_runs = Tasklet::builder().name("newborn").spawn(|| ());
+        all.push(never_runs.unwrap());
+        let text = String::new();
+        let mut out = Kills { text, all };
+        hardswitch::dump_tasklets(&mut out, true).unwrap();
+        assert!(out.all.is_empty());
+        let text = out.text;
+        for name in ["\"first\"", "\"second\""] {
+            let line = line_of(&text, name);
+            assert!(line.contains(" blocked: receives on channel "), "{text}");
+            assert!(line.ends_with(", switched to 1 times"), "{text}");
+        }
+        let line = line_of(&text, "\"newborn\"");
+        assert!(line.contains(" can run, has not started"), "{text}");
     });
 }

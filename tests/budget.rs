@@ -16,6 +16,8 @@ use std::time::Duration;
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };
+    static LOOKS: Cell<u32> = const { Cell::new(0) };
+    static OTHER: Cell<Option<Tasklet>> = const { Cell::new(None) };
 }
 
 /// A clock that moves when the test says.
@@ -236,6 +238,37 @@ fn of_two_limits_the_first_to_be_used_up_counts() {
         assert_eq!(run_with(both(1000, 2)).unwrap().switches, 2);
         assert_eq!(run_with(both(20, 100)).unwrap().switches, 2);
         assert_eq!(run_with(both(1000, 100)).unwrap().switches, 1);
+    });
+}
+
+/// A clock that takes the other tasklet out of the queue at the `LOOKS`th look.
+fn clock_that_removes() -> u64 {
+    LOOKS.set(LOOKS.get().wrapping_sub(1));
+    if LOOKS.get() == 0 {
+        let other = OTHER.take().expect("it is asked once");
+        other.remove().expect("it is not running");
+    }
+    NOW.get()
+}
+
+#[test]
+fn a_clock_that_empties_the_queue_leaves_the_figures_of_the_run_right() {
+    fresh(|s| {
+        set_clock(Some(clock_that_removes));
+        for look in 1..8 {
+            let ran = Rc::new(Cell::new(0));
+            let turn = ran.clone();
+            OTHER.set(Some(s.spawn(move || turn.set(1))));
+            LOOKS.set(look);
+            let limits = Budget::time(Duration::from_secs(1)).and_switches(5);
+            let report = run_with(limits).expect("a run");
+            LOOKS.set(0);
+            drop(OTHER.take());
+            let seen = (report.switches, report.completed, report.runnable);
+            assert_eq!(seen, (ran.get(), ran.get(), 0), "at look {look}");
+            assert_eq!(report.left, limits.and_switches(5 - ran.get()));
+            assert!(!report.used_up && report.interrupted.is_none());
+        }
     });
 }
 

@@ -2,10 +2,13 @@
 //! panic carries, find switching refused. A process of its own: there is one logger.
 #![cfg(feature = "std")]
 
-use hardswitch::{set_channel_callback, set_schedule_callback, Channel, Error, StateError};
+use hardswitch::{
+    set_channel_callback, set_schedule_callback, Channel, Error, StateError, Tasklet,
+};
 use log::{LevelFilter, Log, Metadata, Record};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Once;
 
 thread_local! {
     static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -65,10 +68,17 @@ fn others(channel: &Channel<u32>, got: &Rc<Cell<u32>>) {
     hardswitch::spawn(|| ()).unwrap();
 }
 
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        log::set_logger(&Intruder).unwrap();
+        log::set_max_level(LevelFilter::Error);
+    });
+}
+
 #[test]
 fn nobody_switches_because_a_callback_has_panicked() {
-    log::set_logger(&Intruder).unwrap();
-    log::set_max_level(LevelFilter::Error);
+    install();
     let fails = Rc::new(Cell::new(false));
     for logger_panics in [false, true] {
         PANICS.set(logger_panics);
@@ -118,4 +128,26 @@ fn a_callback_that_replaces_itself_ends_where_nobody_may_switch() {
     channel.send(5).unwrap();
     assert_eq!(got.get(), 5);
     OTHER.with(Channel::clone).send(2).unwrap();
+}
+
+/// Who drops the last handle of a tasklet that refuses to end is not to blame for what the logger
+/// does.
+#[test]
+fn a_logger_that_panics_when_a_tasklet_is_given_up_is_nobodys_error() {
+    install();
+    let refuses = || {
+        for _ in 0..15 {
+            let _ = hardswitch::schedule_remove();
+        }
+    };
+    for logger_panics in [false, true] {
+        let stubborn = Tasklet::builder().name("stubborn").spawn(refuses).unwrap();
+        hardswitch::run().unwrap();
+        PANICS.set(logger_panics);
+        drop(stubborn);
+        let said = SAID.take();
+        let told = "tasklet \"stubborn\" refused to end 10 times";
+        assert!(said[0].starts_with(told), "{said:?}");
+    }
+    assert_eq!(hardswitch::stats().zombies, 2);
 }

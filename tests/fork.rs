@@ -10,8 +10,10 @@ use hardswitch::offload::{self, Call};
 use hardswitch::thread::Channel;
 use hardswitch::{spawn, Error, MainLoop};
 use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::Duration;
@@ -36,6 +38,67 @@ fn holds_in_a_child(f: impl FnOnce()) {
 fn a_child_goes_on_with_what_is_its_own_and_is_told_of_what_is_not() {
     // On a thread of its own, so that the harness's waits are no part of it.
     thread::spawn(all).join().unwrap();
+    thread::spawn(while_locks_are_held).join().unwrap();
+}
+
+extern "C" {
+    fn hsw_exceptions_add(globals: unsafe extern "C" fn() -> *mut c_void) -> i32;
+    fn hsw_exceptions_remove(globals: unsafe extern "C" fn() -> *mut c_void) -> i32;
+    /// The table for debuggers. Its fourth word is not 0 while a thread changes the list of
+    /// runtimes.
+    static hsw_debug: [AtomicUsize; 4];
+}
+
+/// Is a thread inside of a lock now?
+static INSIDE: AtomicBool = AtomicBool::new(false);
+
+fn stay_inside() {
+    INSIDE.store(true, SeqCst);
+    thread::sleep(MS(200));
+    INSIDE.store(false, SeqCst);
+}
+
+/// Asked by a thread that begins to use the library, under the lock of the list of C++ runtimes.
+unsafe extern "C" fn globals() -> *mut c_void {
+    if thread::current().name() == Some("inside") {
+        stay_inside();
+    }
+    ptr::null_mut()
+}
+
+/// The process forks while another thread has one of the library's locks: the child can begin and
+/// end threads all the same.
+fn while_locks_are_held() {
+    // This one uses the library, so forks are noticed.
+    hardswitch::run().unwrap();
+    let asks_for_globals = || {
+        // SAFETY: it returns nothing that could be followed.
+        assert_eq!(unsafe { hsw_exceptions_add(globals) }, 0);
+        hardswitch::run().unwrap();
+        // SAFETY: as above.
+        assert_eq!(unsafe { hsw_exceptions_remove(globals) }, 0);
+    };
+    let changes_the_list = || {
+        // SAFETY: the word is that of a lock, which threads take by a swap.
+        let lock = unsafe { &hsw_debug[3] };
+        while lock.swap(1, SeqCst) != 0 {}
+        stay_inside();
+        lock.store(0, SeqCst);
+    };
+    let holders: [fn(); 2] = [asks_for_globals, changes_the_list];
+    for holder in holders {
+        let inside = thread::Builder::new().name("inside".into());
+        let inside = inside.spawn(holder).unwrap();
+        common::eventually("a thread has the lock", || INSIDE.load(SeqCst));
+        holds_in_a_child(|| {
+            let another = thread::spawn(|| {
+                spawn(|| ()).unwrap();
+                hardswitch::run().unwrap();
+            });
+            another.join().unwrap();
+        });
+        inside.join().unwrap();
+    }
 }
 
 fn all() {

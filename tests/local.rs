@@ -120,6 +120,34 @@ fn a_panic_in_a_destructor_ends_the_tasklet_like_one_of_its_own() {
 }
 
 #[test]
+fn each_value_is_dropped_though_several_destructors_panic() {
+    thread_local! {
+        static DROPPED: Cell<u32> = const { Cell::new(0) };
+    }
+    struct Panics(&'static str);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            DROPPED.set(DROPPED.get() + 1);
+            std::panic::resume_unwind(Box::new(self.0));
+        }
+    }
+    hardswitch::local! {
+        static FIRST: Panics = Panics("the first");
+        static SECOND: Panics = Panics("the second");
+        static THIRD: Panics = Panics("the third");
+    }
+    spawn(|| {
+        FIRST.with(|_| ());
+        SECOND.with(|_| ());
+        THIRD.with(|_| ());
+    })
+    .unwrap();
+    let error = run().unwrap_err();
+    assert_eq!(error.to_string(), "a tasklet panicked: the first");
+    assert_eq!(DROPPED.get(), 3);
+}
+
+#[test]
 fn with_may_switch_and_use_other_keys() {
     hardswitch::local! {
         static OTHER: Cell<u32> = Cell::new(NUMBER.with(Cell::get) + 1);

@@ -254,6 +254,76 @@ fn the_end_of_a_tasklet_is_never_refused() {
     .unwrap();
 }
 
+/// A tasklet ends when the ceiling leaves nothing, and the next one needs the window of a resident
+/// that parks less deep than before. `depth` bytes make the slice of before; all memory must be
+/// counted as what it is.
+fn ends_when_the_resident_has_become_smaller(depth: Depth, cache: usize) {
+    std::thread::spawn(move || {
+        Settings {
+            windows: 1,
+            slice_cache: cache,
+            ..Settings::desktop()
+        }
+        .apply()
+        .unwrap();
+        let channel: Channel<u64> = Channel::new();
+        channel.set_preference(Preference::Neither);
+        let receiver = channel.clone();
+        sliced(move || receiver.receive().map(drop));
+        let receiver = channel.clone();
+        sliced(move || {
+            depth()?;
+            receiver.receive().map(drop)
+        });
+        // Has the second one leave the window while it is deep.
+        sliced(|| Ok(()));
+        hardswitch::run().unwrap();
+        let ends = hardswitch::spawn(|| ()).unwrap();
+        channel.send(1).unwrap();
+        let other_memory = || {
+            let stats = hardswitch::stats();
+            stats.memory_bytes - stats.slice_bytes - stats.slice_cache_bytes
+        };
+        let before = (other_memory(), hardswitch::stats().slice_allocations);
+        close_ceiling();
+        hardswitch::run().unwrap();
+        assert!(!ends.is_alive());
+        assert_eq!(channel.balance(), -1, "the first has received and ended");
+        let after = (other_memory(), hardswitch::stats().slice_allocations);
+        assert!(after.1 > before.1, "no memory was needed");
+        assert_eq!(after.0, before.0);
+        channel.send(2).unwrap();
+        hardswitch::run().unwrap();
+        assert_eq!(hardswitch::stats().slice_bytes, 0);
+        assert_eq!(other_memory(), before.0);
+    })
+    .join()
+    .unwrap();
+}
+
+type Depth = fn() -> Result<()>;
+
+/// Gives way with so many bytes in its frame.
+#[inline(never)]
+fn deep<const BYTES: usize>() -> Result<()> {
+    let local = std::hint::black_box([7u8; BYTES]);
+    hardswitch::schedule()?;
+    assert_eq!(std::hint::black_box(local)[0], 7);
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_tasklet_is_never_refused_for_a_slice_that_shrinks() {
+    ends_when_the_resident_has_become_smaller(deep::<3000>, 0);
+    // Too large for the cache.
+    ends_when_the_resident_has_become_smaller(deep::<9000>, 64 * 1024);
+}
+
+#[test]
+fn what_the_end_of_a_tasklet_gives_to_the_cache_counts_until_it_is_freed() {
+    ends_when_the_resident_has_become_smaller(deep::<3000>, 64 * 1024);
+}
+
 #[test]
 fn lent_memory_serves_as_windows() {
     let settings = Settings {

@@ -4,8 +4,9 @@
 mod common;
 
 use common::{child, deep, descend, Stacks, DEPTHS, LEVELS};
-use hardswitch::{Channel, MainLoop, Result};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use hardswitch::{Channel, Error, MainLoop, Preference, Result, StateError};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -38,8 +39,13 @@ extern "C" fn look() {
 type Case = (Stacks, bool);
 
 /// Tasklets that go deep and wait there, each in another way; the last one does what it is told.
-fn go_deep((stacks, spills): Case, last: impl FnOnce() -> Result<()> + 'static) {
-    deep(spills).apply().unwrap();
+fn go_deep(case: Case, last: impl FnOnce() -> Result<()> + 'static) {
+    deep(case.1).apply().unwrap();
+    go_down(case, last);
+}
+
+/// As `go_deep`, with settings that have been applied.
+fn go_down((stacks, spills): Case, last: impl FnOnce() -> Result<()> + 'static) {
     let mut last = Some(last);
     for number in (0..DEEP).rev() {
         let bottom: Box<dyn FnOnce() -> Result<()>> = match (number, number % 3) {
@@ -125,6 +131,86 @@ fn a_thread_may_exit_the_process_while_its_own_deep_tasklets_wait() {
     }
 }
 
+/// Where main waits while the process ends; null before that.
+static WAITS: AtomicPtr<Channel<u32>> = AtomicPtr::new(ptr::null_mut());
+
+/// Code that runs as the process ends: what would switch is refused.
+fn try_to_switch() {
+    // SAFETY: it was leaked, and this is its thread.
+    let Some(waits) = (unsafe { WAITS.load(SeqCst).as_ref() }) else {
+        return;
+    };
+    if !matches!(waits.send(1), Err(Error::State(StateError::NoThread))) {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(NOT_YET) };
+    }
+}
+
+/// An event that nobody runs.
+struct Event;
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        try_to_switch();
+    }
+}
+
+/// A logger.
+struct Logger {
+    panics: bool,
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, _: &log::Record<'_>) {
+        try_to_switch();
+        if self.panics && !WAITS.load(SeqCst).is_null() {
+            std::panic::resume_unwind(Box::new("a logger's panic"));
+        }
+    }
+    fn flush(&self) {}
+}
+
+fn code_that_runs_as_the_process_ends_in_a_tasklet_switches_to_nobody() {
+    for case in DEPTHS {
+        for (logger, with_event) in [
+            (None, true),
+            (Some(&Logger { panics: false }), false),
+            (Some(&Logger { panics: true }), false),
+            (Some(&Logger { panics: true }), true),
+        ] {
+            ends_with_its_status(case, || {
+                if let Some(logger) = logger {
+                    log::set_logger(logger).unwrap();
+                    log::set_max_level(log::LevelFilter::Trace);
+                }
+                deep(case.1).apply().unwrap();
+                let waits: &Channel<u32> = Box::leak(Box::new(Channel::new()));
+                let go = Channel::new();
+                go.set_preference(Preference::Sender);
+                let gone = go.clone();
+                go_down(case, move || {
+                    gone.receive()?;
+                    if with_event {
+                        let event = Event;
+                        let remote = MainLoop::current()?.remote();
+                        remote.post(move || drop(event)).unwrap();
+                    }
+                    WAITS.store(ptr::from_ref(waits).cast_mut(), SeqCst);
+                    exit()
+                });
+                go.send(()).unwrap();
+                let _ = waits.receive();
+                // It has gone on in the middle of `exit`.
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(NOT_YET) };
+            });
+        }
+    }
+}
+
 /// One test, so that the harness starts no other while one forks: the child would find the locks
 /// taken that std has for that.
 #[test]
@@ -133,4 +219,5 @@ fn the_process_ends_at_once_from_wherever_it_is_asked() {
     a_deep_tasklet_of_another_thread_may_exit_the_process();
     a_thread_may_exit_the_process_while_its_own_deep_tasklets_wait();
     the_process_may_end_while_deep_tasklets_of_another_thread_wait();
+    code_that_runs_as_the_process_ends_in_a_tasklet_switches_to_nobody();
 }

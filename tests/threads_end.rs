@@ -1103,6 +1103,78 @@ fn a_thread_that_leaves_is_gone_until_it_comes_again() {
     join_in_time("one that came again", thread);
 }
 
+/// Counts that it is dropped, and panics then.
+struct Bad(Arc<AtomicUsize>);
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+        // Without a message on standard error.
+        std::panic::resume_unwind(Box::new("a destructor's panic"));
+    }
+}
+
+/// Leaves to the thread's end as much as there can be that panics when it is dropped. Returns how
+/// many things that are.
+fn leave_what_panics(dropped: &Arc<AtomicUsize>) -> usize {
+    hardswitch::local! {
+        static ONE: RefCell<Option<Bad>> = RefCell::new(None);
+        static OTHER: RefCell<Option<Bad>> = RefCell::new(None);
+    }
+    const TASKLETS: usize = 15;
+    let bad = || Bad(dropped.clone());
+    for _ in 0..TASKLETS {
+        // Its error is dropped by the code that kills it, and what is kept with it goes with its
+        // last handle.
+        let payload = bad();
+        let dies = spawn(move || -> () {
+            let _ = hardswitch::Channel::<u32>::new().receive();
+            std::panic::resume_unwind(Box::new(payload))
+        });
+        dies.unwrap().set_user_data(Some(Rc::new(bad())));
+    }
+    hardswitch::run().unwrap();
+    ONE.with(|one| one.replace(Some(bad())));
+    OTHER.with(|other| other.replace(Some(bad())));
+    let (schedule, channel, error) = (bad(), bad(), bad());
+    hardswitch::set_schedule_callback(Some(Rc::new(move |_, _| {
+        let _ = &schedule;
+    })));
+    hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+        let _ = &channel;
+    })));
+    hardswitch::set_error_handler(Some(Rc::new(move |told| {
+        let _ = &error;
+        Err(told.clone())
+    })));
+    let main = hardswitch::current();
+    main.set_user_data(Some(Rc::new(bad())));
+    main.set_tempval(hardswitch::Value::new(bad()));
+    2 * TASKLETS + 7
+}
+
+#[test]
+fn destructors_that_panic_at_a_threads_end_keep_nothing_from_ending() {
+    for by_hand in [false, true] {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let counted = dropped.clone();
+        let thread = thread::spawn(move || {
+            let (id, left) = (hardswitch::thread_id(), leave_what_panics(&counted));
+            if by_hand {
+                // SAFETY: a call without arguments, from main.
+                assert_eq!(unsafe { hsw_thread_exit() }, 0);
+                assert_eq!(counted.load(SeqCst), left);
+                // All is over, so another part can begin.
+                hardswitch::Settings::default().apply().unwrap();
+            }
+            (id, left)
+        });
+        let (id, left) = join_in_time("one full of what panics", thread);
+        assert_eq!(dropped.load(SeqCst), left);
+        assert!(!hardswitch::thread::threads().contains(&id));
+    }
+}
+
 /// What main has in its slot goes when nobody runs any more: a tasklet that goes with it leaves no
 /// room for a new one, which would never end.
 #[test]

@@ -25,6 +25,24 @@ pub fn drop_used(slot: Slot) {
     }
 }
 
+/// Drops the parts one after the other, though their destructors panic: the first panic goes on to
+/// the caller afterwards, the others go to the log. (Rust itself would end the process at the
+/// second one.)
+pub fn drop_each<T>(parts: impl IntoIterator<Item = T>) {
+    struct Rest<I: Iterator>(I);
+    impl<I: Iterator> Drop for Rest<I> {
+        fn drop(&mut self) {
+            for part in self.0.by_ref() {
+                contain("a destructor after one that has panicked", || drop(part));
+            }
+        }
+    }
+    let mut rest = Rest(parts.into_iter());
+    for part in rest.0.by_ref() {
+        drop(part);
+    }
+}
+
 /// Runs user code where no caller is there to catch its panic: the panic goes to the log.
 ///
 /// Destructors of what an operation lost run so too, while the operation has a value to return

@@ -9,6 +9,7 @@ use core::ops::Range;
 use core::panic::Location;
 use core::ptr;
 
+use crate::core::contain::drop_each;
 use crate::machine::stack::slice::Buffer;
 
 use crate::error::{Error, Result};
@@ -67,6 +68,28 @@ impl Extra {
             measured: None,
             pending: Pending::NONE,
         }
+    }
+}
+
+/// What of it has a destructor of a user's.
+enum Part {
+    Value(#[allow(dead_code)] Rc<dyn Any>),
+    Handler(#[allow(dead_code)] ErrorHandler),
+    Error(#[allow(dead_code)] Error),
+}
+
+impl Drop for Extra {
+    fn drop(&mut self) {
+        let values = core::mem::take(&mut self.locals);
+        let values = values.into_iter().map(|(_, value)| Part::Value(value));
+        let errors = core::mem::take(&mut self.pending.errors);
+        let errors = errors.into_iter().map(|(_, error)| Part::Error(error));
+        drop_each(
+            values
+                .chain(self.user_data.take().map(Part::Value))
+                .chain(self.on_error.take().map(Part::Handler))
+                .chain(errors),
+        );
     }
 }
 

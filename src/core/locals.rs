@@ -4,6 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use crate::core::contain::drop_each;
 use crate::core::task::Task;
 
 /// The values of a tasklet, by key.
@@ -13,8 +14,12 @@ pub type Values = Vec<(usize, Rc<dyn Any>)>;
 const ROUNDS: u32 = 10;
 
 /// Drops the values of a tasklet that ends. A destructor may make new ones: they are dropped as
-/// well, ten times in all; what is made then goes with the control block. Returns whether there
+/// well, ten times in all; what is made then goes with the control block. All of a round
+/// are dropped though destructors panic, see [`drop_each`]. Returns whether there
 /// were any.
+///
+/// All are dropped though destructors panic: the first panic goes on to the caller then, and the
+/// others to the log.
 ///
 /// # Safety
 /// `task` is the running tasklet, with nothing borrowed from it.
@@ -29,7 +34,7 @@ pub unsafe fn drop_values(task: *mut Task) -> bool {
                 _ => return round > 0,
             }
         };
-        drop(values);
+        drop_each(values);
     }
     true
 }

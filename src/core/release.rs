@@ -1,11 +1,15 @@
 //! The end of a tasklet without references, and what becomes of the stack of a tasklet that ended.
 
-use crate::core::contain::contain;
+use alloc::boxed::Box;
+
+use crate::core::contain::{contain, drop_each};
+use crate::core::extra::Extra;
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler;
 use crate::core::task::{flag, Task};
 use crate::core::throw;
+use crate::core::value::Slot;
 use crate::error::Error;
 
 /// Gives up one reference.
@@ -57,16 +61,22 @@ unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
             let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
             runtime.free_task(task);
             // User code: last, when the task is freed.
-            let rest = (slot, extra);
+            let rest = [Left::Slot(slot), Left::Extra(extra)];
             if CONTAIN {
-                contain(LAST, || drop(rest));
+                contain(LAST, || drop_each(rest));
             } else {
-                drop(rest);
+                drop_each(rest);
             }
         } else {
             runtime.free_task(task);
         }
     }
+}
+
+/// What user code left in a task.
+enum Left {
+    Slot(#[allow(dead_code)] Slot),
+    Extra(#[allow(dead_code)] Option<Box<Extra>>),
 }
 
 const LAST: &str = "a destructor of what a tasklet had";
@@ -119,7 +129,7 @@ pub unsafe fn release_left(task: *mut Task) {
 /// # Safety
 /// A live task that is not running, and is on no stack of its own if it is not alive.
 #[inline]
-pub unsafe fn vacate(task: *mut Task) {
+unsafe fn vacate(task: *mut Task) {
     // SAFETY: a live task that is not running; when it is not alive, nothing is on its stack.
     unsafe {
         if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
@@ -152,10 +162,12 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
         }
         (*task).set(flag::ZOMBIE);
         runtime.zombies.set(runtime.zombies.get() + 1);
-        log::error!(
-            "tasklet {:?} refused to end {KILLS} times: its stack is kept forever",
-            (*task).name().unwrap_or("(unnamed)")
-        );
+        contain("the logger", || {
+            log::error!(
+                "tasklet {:?} refused to end {KILLS} times: its stack is kept forever",
+                (*task).name().unwrap_or("(unnamed)")
+            );
+        });
         false
     }
 }

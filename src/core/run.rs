@@ -332,11 +332,15 @@ pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     }
     let runs = &runtime.runs;
     let me = runtime.current();
+    // The clock may be the host's, and do anything that does not switch: it is asked once, before
+    // anything is counted.
+    let now = || runtime.deadlines.now().map_err(WaitError::Hindered);
+    let begun = budget.time.map(|_| now()).transpose()?;
+    let deadline = budget.time.zip(begun).and_then(|(time, begun)| {
+        let nanoseconds = u64::try_from(time.as_nanos()).ok()?;
+        begun.checked_add(nanoseconds)
+    });
     let (start, completed) = (turns(runtime), runs.completed.get());
-    let deadline = match budget.time {
-        Some(time) => runtime.deadlines.after(time).map_err(WaitError::Hindered)?,
-        None => None,
-    };
     let mut limits = Limits {
         turns: budget.switches.map(|n| start.saturating_add(n)),
         deadline,
@@ -354,8 +358,6 @@ pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
         runs.last.set((0, 0));
         return Ok(report);
     }
-    let now = || runtime.deadlines.now().map_err(WaitError::Hindered);
-    let begun = budget.time.map(|_| now()).transpose()?;
     // SAFETY: `me` is running; `limits` outlives the call and is read by `op_run` only.
     let result = unsafe {
         enter(op_run, (&raw mut limits).cast());

@@ -109,7 +109,12 @@ impl Link {
 }
 
 /// Holds the table's lock, for a few instructions at the beginning and end of threads.
-struct Locked;
+pub struct Locked;
+
+/// Takes the lock, over a fork: no other thread has it then, so it is free in the child process.
+pub fn hold() -> Locked {
+    Locked::take()
+}
 
 impl Locked {
     fn take() -> Locked {

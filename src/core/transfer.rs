@@ -18,7 +18,7 @@ use crate::core::bugs;
 use crate::core::contain::{contain, drop_used};
 use crate::core::exceptions;
 use crate::core::hooks::{after, HOOK_ANY, HOOK_FP};
-use crate::core::release::{bury, release, release_left, vacate};
+use crate::core::release::{bury, release, release_left};
 use crate::core::runtime::Runtime;
 use crate::core::sanitizer;
 use crate::core::task::{flag, Task, Window};
@@ -99,13 +99,11 @@ unsafe fn plan_end(runtime: &Runtime, prev: *mut Task, next: *mut Task) -> Resul
             let window = &*(*next).window;
             let resident = window.resident.get();
             let len = window.top - (*resident).low((*resident).sp);
-            let buffer = &mut (*resident).buffer;
-            let before = buffer.capacity();
-            let unlimited = crate::machine::stack::Budget::new(usize::MAX);
-            runtime.slices.fit(buffer, len, &unlimited)?;
-            runtime.budget.take_anyway(buffer.capacity());
-            runtime.budget.give(before);
-            Ok(())
+            let budget = &runtime.budget;
+            let ceiling = budget.set_ceiling(usize::MAX);
+            let fitted = runtime.slices.fit(&mut (*resident).buffer, len, budget);
+            budget.set_ceiling(ceiling);
+            fitted
         },
         other => other,
     }
@@ -537,8 +535,9 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
         };
         // The stack of a tasklet that ended goes first: user code may bind the tasklet again, to
         // another stack.
-        if !left.is_null() {
-            vacate(left);
+        // Also of one that only the caller refers to: the list of tasklets leads to it.
+        if !left.is_null() && !(*left).is(flag::ALIVE) {
+            Task::reclaim(left);
         }
         // Panics of that code are kept from the tasklet that arrives, and take nothing from it.
         if after & after::LOST != 0 {

@@ -41,8 +41,10 @@ pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
         runtime.slices.in_use()
     )?;
     for (number, tasklet) in all.iter().enumerate() {
-        write!(out, "{number:4}: ")?;
-        line(out, runtime, tasklet)?;
+        // The writer may be code of the caller's, which may run or end any tasklet: it gets a whole
+        // line, of one moment.
+        let text = line(runtime, tasklet)?;
+        writeln!(out, "{number:4}: {text}")?;
         if backtraces {
             super::write_backtrace(out, tasklet)?;
         }
@@ -50,20 +52,23 @@ pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
     Ok(())
 }
 
-fn line(out: &mut impl Write, runtime: &Runtime, tasklet: &Tasklet) -> fmt::Result {
-    // SAFETY: the handle keeps the task alive, and nothing else of this thread runs meanwhile.
+fn line(runtime: &Runtime, tasklet: &Tasklet) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    // SAFETY: the handle keeps the task alive, and no code of others runs while the line is made.
     let task = unsafe { &*tasklet.as_ptr() };
     match task.name() {
         Some(name) => write!(out, "{name:?} ")?,
-        None if tasklet.is_main() => out.write_str("main ")?,
+        None if tasklet.is_main() => out.push_str("main "),
         None => write!(out, "{:#x} ", tasklet.id())?,
     }
     let waits_in_run = || runtime.watchdogs.borrow().contains(&tasklet.as_ptr());
     if tasklet.is_zombie() {
-        out.write_str("zombie, ")?;
+        out.push_str("zombie, ");
     }
     if tasklet.is_current() {
-        out.write_str("running")?;
+        out.push_str("running");
+    } else if task.is(flag::SELECTING) {
+        out.push_str("blocked: in a select");
     } else if tasklet.is_blocked() {
         let what = if task.is(flag::SENDING) {
             "sends"
@@ -76,19 +81,20 @@ fn line(out: &mut impl Write, runtime: &Runtime, tasklet: &Tasklet) -> fmt::Resu
             task.channel as usize
         )?;
     } else if tasklet.is_scheduled() {
-        out.write_str("can run")?;
+        out.push_str("can run");
     } else if waits_in_run() {
-        out.write_str("waits in run()")?;
+        out.push_str("waits in run()");
     } else if tasklet.is_alive() {
-        out.write_str("paused")?;
+        out.push_str("paused");
     } else if task.is(flag::BOUND) {
-        out.write_str("bound")?;
+        out.push_str("bound");
     } else {
-        return writeln!(out, "not alive");
+        out.push_str("not alive");
+        return Ok(out);
     }
     let stats = tasklet.stats();
     if task.is(flag::BOUND) {
-        out.write_str(", has not started")?;
+        out.push_str(", has not started");
     } else if !tasklet.is_main() && !tasklet.is_current() {
         let place = match (tasklet.is_sliced(), task.is(flag::AWAY)) {
             (false, _) => "of its own stack",
@@ -100,7 +106,8 @@ fn line(out: &mut impl Write, runtime: &Runtime, tasklet: &Tasklet) -> fmt::Resu
     if stats.spilled_bytes != 0 {
         write!(out, ", {} bytes spilled", stats.spilled_bytes)?;
     }
-    writeln!(out, ", switched to {} times", stats.switches)
+    write!(out, ", switched to {} times", stats.switches)?;
+    Ok(out)
 }
 
 /// Called when the deadlock `error` is about to be returned. Lists all tasklets when the log target

@@ -14,6 +14,8 @@
 use std::cell::RefCell;
 use std::sync::Once;
 
+use crate::core::table;
+use crate::machine::exceptions;
 use crate::thread::{self, home, host_lock};
 use crate::{offload, wait};
 
@@ -22,6 +24,8 @@ struct Held {
     homes: home::Held,
     pools: offload::Held,
     host_lock: host_lock::Held,
+    _exceptions: exceptions::Locked,
+    _table: table::Locked,
 }
 
 thread_local! {
@@ -43,6 +47,10 @@ extern "C" fn before() {
         pools: offload::hold(),
         host_lock: host_lock::hold(),
         homes: home::hold(),
+        // These two are held for a few instructions each, and nobody who has one of them waits for
+        // another lock: so they come last.
+        _exceptions: exceptions::hold(),
+        _table: table::hold(),
     };
     let _ = HELD.try_with(|slot| *slot.borrow_mut() = Some(held));
 }

@@ -43,21 +43,40 @@ static KNOWN: Known = Known {
     added: UnsafeCell::new([None; MOST]),
 };
 
+/// Holds the lock of the list.
+pub struct Locked;
+
+impl Locked {
+    fn take() -> Locked {
+        while KNOWN.lock.swap(true, Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+        Locked
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        KNOWN.lock.store(false, Ordering::Release);
+    }
+}
+
+/// Takes the lock, over a fork: no other thread has it then, so it is free in the child process.
+pub fn hold() -> Locked {
+    Locked::take()
+}
+
 /// Calls `f` with the list. `f` must not call this function again.
 fn with_known<R>(f: impl FnOnce(&mut [Option<Added>; MOST]) -> R) -> R {
-    while KNOWN.lock.swap(true, Ordering::Acquire) {
-        core::hint::spin_loop();
-    }
-    // SAFETY: the lock is held.
-    let result = f(unsafe { &mut *KNOWN.added.get() });
-    KNOWN.lock.store(false, Ordering::Release);
-    result
+    let _locked = Locked::take();
+    // SAFETY: the lock is held, so no other reference to the list exists.
+    f(unsafe { &mut *KNOWN.added.get() })
 }
 
 /// Makes a C++ runtime known, or counts it once more. Returns whether it is new; `None` when there
 /// is no room for it.
 pub fn add(globals: Globals) -> Option<bool> {
-    let added = with_known(|known| {
+    with_known(|known| {
         if let Some(same) = known.iter_mut().flatten().find(|a| same(a, globals)) {
             same.times += 1;
             return Some(false);
@@ -65,8 +84,7 @@ pub fn add(globals: Globals) -> Option<bool> {
         let free = known.iter_mut().find(|place| place.is_none())?;
         *free = Some(Added { globals, times: 1 });
         Some(true)
-    });
-    added
+    })
 }
 
 /// Takes back what [`add`] has done. Returns whether the runtime is now unknown; `None` if it was

@@ -207,6 +207,31 @@ fn a_destructor_that_panics_as_its_tasklet_ends_is_contained() {
     });
 }
 
+/// What main has in its slot makes room for an error, and its destructor binds the tasklet that
+/// has just ended with that error, and to which only the list leads any more.
+#[test]
+fn a_destructor_that_binds_who_has_just_ended_takes_no_stack_from_anybody() {
+    fresh_with(|s| {
+        let bound = Rc::new(Cell::new(0));
+        let count = bound.clone();
+        let binds = OnDrop(move || {
+            let ended = |tasklet: &Tasklet| !tasklet.is_alive() && !tasklet.is_main();
+            for tasklet in hardswitch::tasklets().into_iter().filter(ended) {
+                tasklet.bind(|| ()).unwrap();
+                count.set(count.get() + 1);
+            }
+        });
+        s.spawn(move || {
+            hardswitch::main_tasklet().set_tempval(Value::new(binds));
+            Err::<(), _>(Error::Timeout)
+        });
+        assert!(matches!(hardswitch::run(), Err(Error::Timeout)));
+        assert_eq!(bound.get(), 1);
+        let stats = hardswitch::stats();
+        assert_eq!((stats.tasklets, stats.stacks, stats.slice_bytes), (1, 0, 0));
+    });
+}
+
 #[test]
 fn a_schedule_callback_cannot_bring_an_ended_tasklet_back() {
     fresh(|s| {

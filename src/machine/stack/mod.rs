@@ -39,10 +39,9 @@ impl Budget {
         Ok(())
     }
 
-    /// As [`take`](Self::take), also above the ceiling: for the end of a tasklet, which cannot be
-    /// refused.
-    pub(crate) fn take_anyway(&self, bytes: usize) {
-        self.used.set(self.used.get().saturating_add(bytes));
+    /// Sets another ceiling, in bytes; returns the old one. What is taken already stays.
+    pub(crate) fn set_ceiling(&self, ceiling: usize) -> usize {
+        self.ceiling.replace(ceiling)
     }
 
     #[inline]
