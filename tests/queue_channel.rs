@@ -347,3 +347,124 @@ fn the_error_of_another_tasklet_does_not_end_an_iteration() {
         assert!(matches!(items.next(), Some(Ok(7))));
     });
 }
+
+/// Whether a receiver finds a value that comes while the host's code runs.
+mod foreign {
+    use super::*;
+    use hardswitch::{set_channel_callback, time, Channel, StateError, Tasklet};
+    use std::cell::{Cell, RefCell};
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    thread_local! {
+        static QUEUE: RefCell<Option<QueueChannel<u32>>> = const { RefCell::new(None) };
+        static NOW: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// A clock that sends a value when it is first looked at.
+    fn clock_that_sends() -> u64 {
+        if let Some(queue) = QUEUE.take() {
+            queue.send(7).unwrap();
+        }
+        NOW.set(NOW.get() + 1_000_000);
+        NOW.get()
+    }
+
+    #[test]
+    fn what_a_clock_sends_is_received_by_the_wait_that_looked_at_it() {
+        fresh(|_| {
+            time::set_clock(Some(clock_that_sends));
+            let queue = QueueChannel::unbounded();
+            QUEUE.set(Some(queue.clone()));
+            assert_eq!(queue.receive_timeout(SOON).unwrap(), 7);
+
+            QUEUE.set(Some(queue.clone()));
+            let mut select = Select::new();
+            let case = select.receive(&queue);
+            let mut done = select.wait_timeout(SOON).unwrap();
+            assert_eq!(done.received(case).expect("this case").unwrap(), 7);
+            time::set_clock(None);
+        });
+    }
+
+    #[test]
+    fn queues_refuse_what_a_channel_callback_calls() {
+        fresh(|s| {
+            let (queue, log) = (QueueChannel::unbounded(), Log::default());
+            let (q, seen) = (queue.clone(), log.clone());
+            set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+                for refused in [
+                    q.send(1),
+                    q.send_throw(Error::Exit),
+                    q.try_send(1).map_err(|(error, _)| error),
+                    q.receive().map(drop),
+                ] {
+                    let error = refused.unwrap_err();
+                    assert!(matches!(error, Error::State(StateError::RecursiveChannel)));
+                }
+                seen.add(q.len());
+            })));
+            let (q, seen) = (queue.clone(), log.clone());
+            let receiver = s.spawn(move || seen.add(q.receive().unwrap()));
+            run().unwrap();
+            set_channel_callback(None);
+            assert!(receiver.is_blocked());
+            queue.send(2).unwrap();
+            queue.send(3).unwrap();
+            run().unwrap();
+            // A queue that has values keeps them.
+            let (q, seen) = (queue.clone(), log.clone());
+            set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+                for refused in [q.receive(), q.try_receive(), q.receive_timeout(SOON)] {
+                    let error = refused.unwrap_err();
+                    assert!(matches!(error, Error::State(StateError::RecursiveChannel)));
+                }
+                seen.add(q.len());
+            })));
+            let other = Channel::<u32>::new();
+            let from = other.clone();
+            s.spawn(move || from.receive().map(drop));
+            run().unwrap();
+            set_channel_callback(None);
+            assert_eq!(queue.receive().unwrap(), 3);
+            other.send(1).unwrap();
+            assert_eq!(log.take(), "0 2 1");
+        });
+    }
+
+    /// A receiver has been woken for a value; the next one asks, and the callback that is told of
+    /// that kills the first.
+    fn gives_back(s: common::Stacks, receive: fn(&QueueChannel<u32>) -> hardswitch::Result<u32>) {
+        let queue = QueueChannel::unbounded();
+        let q = queue.clone();
+        let first = s.spawn(move || q.receive().map(drop));
+        run().unwrap();
+        queue.send(5).unwrap();
+        assert_eq!((queue.len(), first.is_blocked()), (0, false));
+        let victim = Cell::new(Some(first));
+        set_channel_callback(Some(Rc::new(move |_, _: &Tasklet, _, _| {
+            if let Some(victim) = victim.take() {
+                victim.kill_pending().unwrap();
+            }
+        })));
+        let got = receive(&queue);
+        set_channel_callback(None);
+        assert_eq!(got.unwrap(), 5);
+    }
+
+    #[test]
+    fn a_value_that_comes_back_while_the_callback_runs_is_received() {
+        fresh(|s| {
+            gives_back(s, QueueChannel::receive);
+            gives_back(s, |queue| queue.next().expect("it is open"));
+            gives_back(s, |queue| queue.receive_timeout(SOON));
+            gives_back(s, |queue| {
+                let mut select = Select::new();
+                let case = select.receive(queue);
+                let mut done = select.wait()?;
+                done.received(case).expect("this case")
+            });
+        });
+    }
+}

@@ -569,3 +569,109 @@ fn a_hosts_clock_that_is_moved_now_and_then_is_waited_for() {
         assert_eq!(log.take(), format!("{timeout} {timeout} {timeout}"));
     });
 }
+
+/// Lets `f` run while a partner waits on the channel, which the channel callback kills as it is
+/// told of the operation that has found it.
+fn who_is_killed_on_the_way(sends: bool, f: impl FnOnce(&Channel<u32>)) {
+    let channel = Channel::<u32>::new();
+    let there = channel.clone();
+    let partner = hardswitch::spawn(move || match sends {
+        true => there.send(1),
+        false => there.receive().map(drop),
+    });
+    let partner = partner.unwrap();
+    run().unwrap();
+    let victim = partner.clone();
+    hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+        if victim.is_blocked() {
+            victim.kill_pending().unwrap();
+        }
+    })));
+    f(&channel);
+    hardswitch::set_channel_callback(None);
+    assert_eq!(channel.balance(), 0);
+    run().unwrap();
+    assert!(!partner.is_alive());
+}
+
+#[test]
+fn what_must_not_wait_does_not_when_the_callback_takes_the_partner_away() {
+    fresh(|_| {
+        // Nobody else could end a wait: it would be told of a deadlock.
+        who_is_killed_on_the_way(false, |channel| {
+            assert!(matches!(
+                channel.try_send(3),
+                Err((Error::WouldBlock, Some(3)))
+            ));
+        });
+        who_is_killed_on_the_way(true, |channel| {
+            assert!(matches!(channel.try_receive(), Err(Error::WouldBlock)));
+        });
+        who_is_killed_on_the_way(true, |channel| assert!(channel.try_iter().next().is_none()));
+        who_is_killed_on_the_way(true, |channel| {
+            channel.close();
+            assert!(channel.next().is_none());
+        });
+        for sends in [false, true] {
+            who_is_killed_on_the_way(sends, |channel| {
+                let mut select = Select::new();
+                if sends {
+                    let _ = select.receive(channel);
+                } else {
+                    let _ = select.send(channel, 4);
+                }
+                assert!(matches!(select.try_wait(), Err(Error::WouldBlock)));
+            });
+        }
+    });
+}
+
+#[test]
+fn who_may_wait_for_a_time_waits_for_it_when_the_callback_takes_the_partner_away() {
+    fresh(|s| {
+        simulated();
+        let log = Log::default();
+        type Wait = fn(&Channel<u32>) -> String;
+        let waits: [(bool, Wait); 4] = [
+            (false, |c| {
+                told(c.send_timeout(3, 10 * MS).map_err(|(e, _)| e))
+            }),
+            (true, |c| told(c.receive_timeout(10 * MS))),
+            (false, |c| {
+                let mut select = Select::new();
+                let _ = select.send(c, 4);
+                told(select.wait_timeout(10 * MS).map(drop))
+            }),
+            (true, |c| {
+                let mut select = Select::new();
+                let _ = select.receive(c);
+                told(select.wait_timeout(10 * MS).map(drop))
+            }),
+        ];
+        for (sends, wait) in waits {
+            let channel = Channel::<u32>::new();
+            let there = channel.clone();
+            let partner = s.spawn(move || match sends {
+                true => there.send(1),
+                false => there.receive().map(drop),
+            });
+            run().unwrap();
+            let victim = partner.clone();
+            hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+                if victim.is_blocked() {
+                    victim.kill_pending().unwrap();
+                }
+            })));
+            let (logs, c) = (log.clone(), channel.clone());
+            let waiter = s.spawn(move || logs.add(wait(&c)));
+            run().unwrap();
+            hardswitch::set_channel_callback(None);
+            assert!(waiter.is_blocked() && !partner.is_alive());
+            assert_eq!(channel.balance(), if sends { -1 } else { 1 });
+            assert_eq!((pass(9), pass(1)), (0, 1));
+            run().unwrap();
+            assert!(!waiter.is_alive());
+            assert_eq!(log.take(), Error::Timeout.to_string());
+        }
+    });
+}

@@ -146,7 +146,7 @@ impl Case {
 
     /// The value to send, while it is here.
     pub fn take<T: 'static>(&mut self) -> Option<T> {
-        self.slot.take().into().ok()?.ok()
+        self.slot.take().value()
     }
 
     pub fn put<T: 'static>(&mut self, value: T) {

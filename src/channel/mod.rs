@@ -34,9 +34,9 @@ use alloc::vec::Vec;
 use self::case::{Receivable, Sendable, Target, Targeted};
 use self::core::SCHEDULE_ALL;
 pub use self::core::{unlink_blocked, Core, Preference, RECEIVE, SEND};
+use self::operate::Missed;
 use crate::core::contain::returned;
 use crate::core::references::Tasklet;
-use crate::core::transfer::opened;
 use crate::core::value::Slot;
 #[allow(unused_imports)] // for the documentation
 use crate::error::StateError;
@@ -162,7 +162,10 @@ impl<T: 'static> Channel<T> {
         if !self.core.secure(SEND) {
             return Err((WaitError::own(self.would_block()), Some(value)));
         }
-        self.send_secured(value).map_err(|error| (error, None))
+        self.send_secured(value).map_err(|missed| match missed {
+            Missed::Ended(error) => (error, None),
+            Missed::Gone(back) => (WaitError::own(self.would_block()), back.value()),
+        })
     }
 
     /// Receives if a sender waits.
@@ -177,19 +180,37 @@ impl<T: 'static> Channel<T> {
         if !self.core.secure(RECEIVE) {
             return Err(WaitError::own(self.would_block()));
         }
-        self.receive_secured()
+        self.receive_secured().map_err(|missed| match missed {
+            Missed::Ended(error) => error,
+            Missed::Gone(()) => WaitError::own(self.would_block()),
+        })
     }
 
     /// Sends to a partner that has been [secured](Core::secure).
     #[inline]
-    pub(crate) fn send_secured<E: From<WaitError>>(&self, value: T) -> Result<(), E> {
-        self.core.send(value).inspect_err(|_| self.core.unsecure())
+    fn send_secured(&self, value: T) -> Result<(), Missed<WaitError, Slot>> {
+        let met = self.core.meet_receiver(value);
+        met.inspect_err(|_| self.core.unsecure())
     }
 
     /// As [`send_secured`](Channel::send_secured).
     #[inline]
-    pub(crate) fn receive_secured<E: From<WaitError>>(&self) -> Result<T, E> {
-        self.core.receive().inspect_err(|_| self.core.unsecure())
+    fn receive_secured<E: From<WaitError>>(&self) -> Result<T, Missed<E, ()>> {
+        let met = self.core.receive_if(|| self.core.secure(RECEIVE));
+        met.inspect_err(|_| self.core.unsecure())
+    }
+
+    /// Receives, if a sender waits: an item of an iteration.
+    #[inline]
+    pub(crate) fn next_waiting<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
+        if !self.core.secure(RECEIVE) {
+            return None;
+        }
+        match self.receive_secured() {
+            Ok(value) => Some(Ok(value)),
+            Err(Missed::Ended(error)) => Some(Err(error)),
+            Err(Missed::Gone(())) => None,
+        }
     }
 
     /// As [`Channel::send`], but waits no longer than `time`. When the value was
@@ -217,13 +238,16 @@ impl<T: 'static> Channel<T> {
         value: T,
         time: Duration,
     ) -> Result<(), (WaitError, Option<T>)> {
-        if self.core.secure(SEND) {
-            return self.send_secured(value).map_err(|error| (error, None));
-        }
-        let mut slot = Slot::new(value);
-        wait::one(&self.core, SEND, &mut slot, time)
-            .map(drop)
-            .map_err(|error| (error, slot.into().ok().and_then(Result::ok)))
+        let slot = if self.core.secure(SEND) {
+            match self.send_secured(value) {
+                Ok(()) => return Ok(()),
+                Err(Missed::Ended(error)) => return Err((error, None)),
+                Err(Missed::Gone(back)) => back,
+            }
+        } else {
+            Slot::new(value)
+        };
+        wait::send_within(self.target(), slot, time)
     }
 
     /// As [`Channel::receive`], but waits no longer than `time`; what
@@ -238,10 +262,13 @@ impl<T: 'static> Channel<T> {
 
     pub(crate) fn receive_timeout_or(&self, time: Duration) -> Result<T, WaitError> {
         if self.core.secure(RECEIVE) {
-            return self.receive_secured();
+            match self.receive_secured() {
+                Ok(value) => return Ok(value),
+                Err(Missed::Ended(error)) => return Err(error),
+                Err(Missed::Gone(())) => {}
+            }
         }
-        let mut nothing = Slot::EMPTY;
-        opened(wait::one(&self.core, RECEIVE, &mut nothing, time)?)
+        wait::receive_within(self.target(), time)
     }
 
     fn would_block(&self) -> Error {
@@ -262,7 +289,7 @@ impl<T: 'static> Channel<T> {
     #[inline(always)]
     pub(crate) fn next_or<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
         if self.core.closing.get() {
-            return self.core.secure(RECEIVE).then(|| self.receive_secured());
+            return self.next_waiting();
         }
         Some(self.core.receive())
     }
@@ -439,8 +466,7 @@ impl<T: 'static> Iterator for TryIter<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        let secured = self.channel.core.secure(RECEIVE);
-        secured.then(|| self.channel.receive_secured())
+        self.channel.next_waiting()
     }
 }
 

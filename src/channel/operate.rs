@@ -52,9 +52,9 @@ impl Core {
         }
     }
 
-    /// An operation whose partner waits: `slot` is what to send (or empty, to
-    /// receive); returns what was received (or nothing).
-    pub fn meet_partner(&self, slot: Slot, dir: i8) -> Result<Slot, WaitError> {
+    /// An operation whose partner has been [secured](Core::secure): `slot` is what to send (or
+    /// empty, to receive); returns what was received (or nothing). It does not wait.
+    pub fn meet_partner(&self, slot: Slot, dir: i8) -> Result<Slot, Missed<WaitError, Slot>> {
         let runtime = self.runtime();
         let me = runtime.current();
         // SAFETY: `me` is running and its slot is empty when it is written.
@@ -63,12 +63,61 @@ impl Core {
                 return aside(runtime, me, || self.meet_partner(slot, dir));
             }
             (*me).slot.fill(slot);
-            if dir == SEND {
-                self.action::<SEND>(runtime, me);
+            let met = if dir == SEND {
+                self.action_if::<SEND>(runtime, me, || self.secure(SEND))
             } else {
-                self.action::<RECEIVE>(runtime, me);
+                self.action_if::<RECEIVE>(runtime, me, || self.secure(RECEIVE))
+            };
+            if met {
+                return Ok(arrive(runtime, me)?);
             }
-            arrive(runtime, me)
+            let left = (*me).slot.take();
+            if dir == SEND {
+                return Err(Missed::Gone(left));
+            }
+            // The callback has put something there.
+            drop_used(left);
+            Err(Missed::Gone(Slot::EMPTY))
+        }
+    }
+
+    /// As [`meet_partner`](Core::meet_partner).
+    #[inline(always)]
+    pub fn meet_receiver<T: 'static>(&self, value: T) -> Result<(), Missed<WaitError, Slot>> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: `me` is running and its slot is empty when it is written.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.meet_receiver(value));
+            }
+            Slot::put(TaskSlot::raw(&raw mut (*me).slot), value);
+            if !self.action_if::<SEND>(runtime, me, || self.secure(SEND)) {
+                return Err(Missed::Gone((*me).slot.take()));
+            }
+            arrive_unit(runtime, me)
+        }
+    }
+
+    /// As [`receive`](Core::receive), if `still` holds when the channel callback has been called.
+    #[inline(always)]
+    pub fn receive_if<T: 'static, E: From<WaitError>>(
+        &self,
+        still: impl Fn() -> bool,
+    ) -> Result<T, Missed<E, ()>> {
+        let runtime = self.runtime();
+        let me = runtime.current();
+        // SAFETY: `me` is running and its slot is empty when it is written.
+        unsafe {
+            if !(*me).slot.is_empty() {
+                return aside(runtime, me, || self.receive_if(still));
+            }
+            if !self.action_if::<RECEIVE>(runtime, me, still) {
+                // The callback may have put something there.
+                drop_used((*me).slot.take());
+                return Err(Missed::Gone(()));
+            }
+            arrive_with(runtime, me)
         }
     }
 
@@ -76,12 +125,30 @@ impl Core {
     /// is in the slot: one of the `arrive` functions follows.
     #[inline(always)]
     unsafe fn action<const DIR: i8>(&self, runtime: &Runtime, me: *mut Task) {
+        // SAFETY: `action_if` asks of its caller what this does.
+        unsafe { self.action_if::<DIR>(runtime, me, || true) };
+    }
+
+    /// As [`action`](Core::action). False when the channel callback has been called and `still`
+    /// does not hold any more: the callback may kill the partner that was found, or bring what the
+    /// caller was about to wait for. Nothing has been done then, and the slot is as the callback
+    /// has left it.
+    #[inline(always)]
+    unsafe fn action_if<const DIR: i8>(
+        &self,
+        runtime: &Runtime,
+        me: *mut Task,
+        still: impl Fn() -> bool,
+    ) -> bool {
         // SAFETY: `me` is running; `op` gets the channel that it expects, which outlives the call.
         unsafe {
-            if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0
-                && !admitted::<DIR>(self, runtime, me)
-            {
-                return;
+            if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0 {
+                if !admitted::<DIR>(self, runtime, me) {
+                    return true;
+                }
+                if !still() {
+                    return false;
+                }
             }
             let next = on_callers_stack::<DIR>(self, runtime, me);
             if next == me {
@@ -90,6 +157,7 @@ impl Core {
                 swap(runtime, me, next);
             }
         }
+        true
     }
 
     #[inline(always)]
@@ -153,6 +221,20 @@ impl Core {
             self.action::<DIR>(runtime, me);
             arrive(runtime, me).map(drop)
         }
+    }
+}
+
+/// Why an operation has not been done that depends on what was found before it.
+pub enum Missed<E, V> {
+    /// As other operations fail.
+    Ended(E),
+    /// The channel callback has changed what was found. The value that was not sent comes back.
+    Gone(V),
+}
+
+impl<E: From<WaitError>, V> From<WaitError> for Missed<E, V> {
+    fn from(ended: WaitError) -> Missed<E, V> {
+        Missed::Ended(ended.into())
     }
 }
 

@@ -8,11 +8,12 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::channel::case::{Queue, Receivable, Sendable, Target, Targeted};
-use crate::channel::{send_all, Channel, Preference, SEND};
+use crate::channel::operate::Missed;
+use crate::channel::{send_all, wait, Channel, Preference, SEND};
 use crate::core::references::Tasklet;
 use crate::core::transfer::opened;
 use crate::core::value::{Parcel, Sender, Slot};
-use crate::error::{Error, Result, WaitError};
+use crate::error::{Error, Result, StateError, WaitError};
 
 /// A channel that keeps up to `bound` values which have not been received yet: a sender
 /// waits only when the queue is full, and sending does not switch. A tasklet that is woken
@@ -80,8 +81,21 @@ impl<T: 'static> Shared<T> {
         if !self.has_room() {
             return Ok(Some(item));
         }
-        self.queue.borrow_mut().push_back(item);
+        match self.may_change() {
+            Ok(()) => self.queue.borrow_mut().push_back(item),
+            Err(refused) => return Err((refused, item)),
+        }
         Ok(None)
+    }
+
+    /// An error in a channel callback: the operation for which it is called may have found the
+    /// queue empty, or full, and is about to wait because of that.
+    fn may_change(&self) -> Result<(), WaitError> {
+        let core = self.channel.core();
+        if core.runtime().in_channel_callback.get() && !core.private.get() {
+            return Err(WaitError::own(StateError::RecursiveChannel));
+        }
+        Ok(())
     }
 
     /// Gives `item` to the receiver that has waited longest, or puts it at the front of the queue
@@ -100,15 +114,20 @@ impl<T: 'static> Shared<T> {
     }
 
     /// Takes the first of the queue; the first waiting sender's value takes the
-    /// place that is free.
-    fn dequeue(&self) -> Option<Item<T>> {
-        let first = self.queue.borrow_mut().pop_front()?;
+    /// place that is free. `None`: the queue is empty.
+    /// Errors: the channel callback is being called.
+    fn dequeue(&self) -> Result<Option<Item<T>>, WaitError> {
+        if self.queue.borrow().is_empty() {
+            return Ok(None);
+        }
+        self.may_change()?;
+        let first = self.queue.borrow_mut().pop_front();
         if let Some(slot) = self.channel.core().collect() {
             let next = opened(slot);
             self.queue.borrow_mut().push_back(next);
         }
         self.taken();
-        Some(first)
+        Ok(first)
     }
 }
 
@@ -244,7 +263,7 @@ impl<T: 'static> QueueChannel<T> {
         time: Duration,
     ) -> Result<(), (WaitError, Option<T>)> {
         match self.shared.pass_on(Ok(value)) {
-            Ok(Some(Ok(value))) => self.channel().send_timeout_or(value, time),
+            Ok(Some(Ok(value))) => wait::send_within(self.target(), Slot::new(value), time),
             Err((ended, back)) => Err((ended, back.ok())),
             _ => Ok(()),
         }
@@ -260,7 +279,10 @@ impl<T: 'static> QueueChannel<T> {
 
     #[inline(always)]
     fn first<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
-        Some(self.shared.dequeue()?.map_err(E::from))
+        match self.shared.dequeue() {
+            Ok(first) => Some(first?.map_err(E::from)),
+            Err(refused) => Some(Err(refused.into())),
+        }
     }
 
     /// Takes the first value; waits while there is none.
@@ -274,7 +296,22 @@ impl<T: 'static> QueueChannel<T> {
     /// As [`QueueChannel::receive`]; the error can tell whether it was thrown.
     #[inline(always)]
     pub(crate) fn receive_or<E: From<WaitError>>(&self) -> Result<T, E> {
-        self.first().unwrap_or_else(|| self.channel().receive_or())
+        loop {
+            if let Some(first) = self.first().or_else(|| self.wait_for_first()) {
+                return first;
+            }
+        }
+    }
+
+    /// The queue is empty: waits for a value. `None` when there is one in the queue, since the
+    /// channel callback has killed a receiver that had been woken for it.
+    #[inline(always)]
+    fn wait_for_first<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
+        match self.channel().core().receive_if(|| self.is_empty()) {
+            Ok(value) => Some(Ok(value)),
+            Err(Missed::Ended(error)) => Some(Err(error)),
+            Err(Missed::Gone(())) => None,
+        }
     }
 
     /// Takes the first value if there is one.
@@ -300,7 +337,7 @@ impl<T: 'static> QueueChannel<T> {
 
     pub(crate) fn receive_timeout_or(&self, time: Duration) -> Result<T, WaitError> {
         self.first()
-            .unwrap_or_else(|| self.channel().receive_timeout_or(time))
+            .unwrap_or_else(|| wait::receive_within(self.target(), time))
     }
 
     /// The next value of an iteration: `None` once the queue is closing and empty.
@@ -311,7 +348,17 @@ impl<T: 'static> QueueChannel<T> {
 
     #[inline(always)]
     pub(crate) fn next_or<E: From<WaitError>>(&self) -> Option<Result<T, E>> {
-        self.first().or_else(|| self.channel().next_or())
+        loop {
+            if let Some(first) = self.first() {
+                return Some(first);
+            }
+            if self.is_closing() {
+                return self.channel().next_waiting();
+            }
+            if let Some(first) = self.wait_for_first() {
+                return Some(first);
+            }
+        }
     }
 
     /// Receives until the queue is closed and empty.
@@ -397,7 +444,7 @@ impl<T: 'static> Queue for Shared<T> {
                 }
             };
         }
-        let first = self.dequeue().expect("a queue that is not empty");
+        let first = self.dequeue()?.expect("a queue that is not empty");
         Ok(first.map(Slot::new))
     }
 }

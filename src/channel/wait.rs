@@ -1,19 +1,19 @@
 //! Waiting for one of several operations, or for one with a time limit.
 
-use alloc::rc::Rc;
 use core::time::Duration;
 
 use super::case::{Case, Chosen, Patience, Target};
-use super::core::{Core, RECEIVE};
+use super::core::{Core, RECEIVE, SEND};
+use super::operate::Missed;
 use super::stand_in::{self, StandIns};
 use crate::core::contain::{drop_used, returned};
-use crate::core::hooks::after;
+use crate::core::hooks::{after, HOOK_CHANNEL};
 use crate::core::idle;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::{self, may_switch, refused};
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
-use crate::core::transfer::{arrive, enter};
+use crate::core::transfer::{arrive, enter, opened};
 use crate::core::value::Slot;
 use crate::error::{Error, Result, StateError, WaitError};
 
@@ -64,26 +64,39 @@ pub fn check_cases(cases: &[Case]) -> Result<(), WaitError> {
 
 /// Does one of `cases`: if several can be done, the first (`ordered`) or any. When
 /// it fails, the values that were not sent are in the cases again.
+///
+/// It looks at the cases again after each call of foreign code, and waits only after a look that
+/// nothing followed: a callback or a clock may have put a value into a queue.
 pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<Chosen, WaitError> {
     check_cases(cases)?;
-    thrown::raise(Runtime::get().current()).map_err(WaitError::Thrown)?;
-    while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
-        if cases[ready].secure() {
-            return do_secured(&mut cases[ready]).map(|outcome| (ready, outcome));
-        }
-    }
     let runtime = Runtime::get();
     let me = runtime.current();
-    if !matches!(patience, Patience::None) {
-        for case in cases.iter() {
-            let told = case.core().announce(runtime, me, case.direction);
-            told.map_err(WaitError::Hindered)?;
+    thrown::raise(me).map_err(WaitError::Thrown)?;
+    let mut told = matches!(patience, Patience::None);
+    let mut until = None;
+    let deadline = loop {
+        while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
+            if !cases[ready].secure() {
+                continue;
+            }
+            if let Some(outcome) = do_secured(&mut cases[ready])? {
+                return Ok((ready, outcome));
+            }
         }
-    }
-    if let Some(closed) = pick(cases.len(), ordered, |i| cases[i].core().closing()) {
-        return Ok((closed, Err(WaitError::own(Error::Closed))));
-    }
-    let deadline = deadline(runtime, patience, cases)?;
+        if !told {
+            told = true;
+            if announce(runtime, me, cases)? {
+                continue;
+            }
+        }
+        if let Some(closed) = pick(cases.len(), ordered, |i| cases[i].core().closing()) {
+            return Ok((closed, Err(WaitError::own(Error::Closed))));
+        }
+        match until {
+            Some(until) => break until,
+            None => until = Some(deadline(runtime, patience, cases)?),
+        }
+    };
     let kept = may_wait(me)?;
     let mut stand_ins = StandIns::new(runtime, me, cases);
     let done = wait_for_case(runtime, me, &mut stand_ins, cases, deadline);
@@ -91,6 +104,18 @@ pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<
     let result = conclude(done, outcome, stand_ins.expired());
     put_back(me, kept, result.is_err());
     result
+}
+
+/// Calls the channel callback for each of the cases. False if there is none.
+fn announce(runtime: &Runtime, me: *mut Task, cases: &[Case]) -> Result<bool, WaitError> {
+    if runtime.hooks() & HOOK_CHANNEL == 0 {
+        return Ok(false);
+    }
+    for case in cases {
+        let told = case.core().announce(runtime, me, case.direction);
+        told.map_err(WaitError::Hindered)?;
+    }
+    Ok(true)
 }
 
 /// The deadline of the wait, if it may wait.
@@ -179,19 +204,24 @@ pub fn conclude(
     }
 }
 
-/// Does `case`, which is ready and [secured](Case::secure).
-pub fn do_secured(case: &mut Case) -> Result<Result<Slot, WaitError>, WaitError> {
+/// Does `case`, which is ready and [secured](Case::secure). `None`: it is not ready any more, since
+/// the channel callback has taken the partner away.
+pub fn do_secured(case: &mut Case) -> Result<Option<Result<Slot, WaitError>>, WaitError> {
     if let Some(queue) = case.ready_queue().cloned() {
-        return queue.pass(&mut case.slot, case.direction);
+        return queue.pass(&mut case.slot, case.direction).map(Some);
     }
     let slot = case.slot.take();
     let head = case.core().head();
     // SAFETY: a partner has been secured, so the queue has a first member, which is live.
     let bomb = case.direction == RECEIVE && unsafe { (*head).slot.is_bomb() };
     match case.core().meet_partner(slot, case.direction) {
-        Ok(slot) => Ok(Ok(slot)),
-        Err(error) if bomb && case.core().head() != head => Ok(Err(error)),
-        Err(error) => {
+        Ok(slot) => Ok(Some(Ok(slot))),
+        Err(Missed::Gone(slot)) => {
+            case.slot = slot;
+            Ok(None)
+        }
+        Err(Missed::Ended(error)) if bomb && case.core().head() != head => Ok(Some(Err(error))),
+        Err(Missed::Ended(error)) => {
             case.core().unsecure();
             Err(error)
         }
@@ -368,17 +398,29 @@ pub fn until_met(core: &Core, direction: i8, slot: Slot) -> (Slot, Result<bool, 
     }
 }
 
+/// Sends what is in the slot, with a timeout.
+pub fn send_within<T: 'static>(
+    target: Target,
+    mut slot: Slot,
+    time: Duration,
+) -> Result<(), (WaitError, Option<T>)> {
+    one(target, SEND, &mut slot, time)
+        .map(drop)
+        .map_err(|error| (error, slot.value()))
+}
+
+/// Receives with a timeout.
+pub fn receive_within<T: 'static>(target: Target, time: Duration) -> Result<T, WaitError> {
+    let mut nothing = Slot::EMPTY;
+    opened(one(target, RECEIVE, &mut nothing, time)?)
+}
+
 /// One operation with a timeout. When it fails, the value that was not sent is in `slot`.
 #[cold]
 #[inline(never)]
-pub fn one(
-    core: &Rc<Core>,
-    direction: i8,
-    slot: &mut Slot,
-    time: Duration,
-) -> Result<Slot, WaitError> {
+fn one(target: Target, direction: i8, slot: &mut Slot, time: Duration) -> Result<Slot, WaitError> {
     let mut cases = [Case {
-        target: Target::near(core, None),
+        target,
         direction,
         slot: slot.take(),
     }];

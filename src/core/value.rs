@@ -268,6 +268,11 @@ impl Slot {
         }
     }
 
+    /// The value, if it is a `T`.
+    pub fn value<T: 'static>(self) -> Option<T> {
+        self.into().ok()?.ok()
+    }
+
     /// Raises a bomb, drops anything else.
     #[inline]
     pub fn into_unit<E: From<WaitError>>(self) -> Result<(), E> {

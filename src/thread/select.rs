@@ -314,7 +314,10 @@ impl<'a> Attempt<'a> {
     /// Does a case on a channel of this thread, if it still can be done.
     fn meet_here(&self, case: &mut Case, i: usize) -> Result<Step<'a>, WaitError> {
         match case.secure() {
-            true => do_secured(case).map(|outcome| Step::Done((i, outcome))),
+            true => Ok(match do_secured(case)? {
+                Some(outcome) => Step::Done((i, outcome)),
+                None => Step::Again,
+            }),
             false => Ok(Step::Again),
         }
     }
