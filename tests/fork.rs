@@ -7,6 +7,7 @@ mod common;
 
 use common::child;
 use hardswitch::offload::{self, Call};
+use hardswitch::thread::host_lock::{HostLock, Settings};
 use hardswitch::thread::Channel;
 use hardswitch::{spawn, Error, MainLoop};
 use std::cell::{Cell, RefCell};
@@ -39,6 +40,7 @@ fn a_child_goes_on_with_what_is_its_own_and_is_told_of_what_is_not() {
     // On a thread of its own, so that the harness's waits are no part of it.
     thread::spawn(all).join().unwrap();
     thread::spawn(while_locks_are_held).join().unwrap();
+    thread::spawn(the_owner_of_a_host_lock).join().unwrap();
 }
 
 extern "C" {
@@ -99,6 +101,29 @@ fn while_locks_are_held() {
         });
         inside.join().unwrap();
     }
+}
+
+/// In the parent another thread waits for the lock; in the child nobody does.
+fn the_owner_of_a_host_lock() {
+    let lock = HostLock::new(Settings {
+        switches: 1,
+        time: Duration::MAX,
+    });
+    lock.join().unwrap();
+    let theirs = lock.clone();
+    let other = thread::spawn(move || theirs.join().unwrap());
+    common::eventually("it waits", || lock.stats().waiting == 1);
+    holds_in_a_child(|| {
+        let before = lock.stats();
+        spawn(|| ()).unwrap();
+        hardswitch::schedule().unwrap();
+        let now = lock.stats();
+        assert_eq!((now.waiting, now.turns_up), (0, before.turns_up));
+        assert_eq!(now.contended, before.contended);
+        assert_eq!(now.owner, before.owner);
+    });
+    lock.leave();
+    other.join().unwrap();
 }
 
 fn all() {

@@ -682,3 +682,28 @@ fn a_hook_that_replaces_itself_ends_where_nobody_may_pump() {
     .unwrap();
     assert_eq!(REFUSED.load(SeqCst), 1);
 }
+
+/// A hook's panic can carry a value whose destructor panics, too.
+#[test]
+fn a_hook_whose_panic_panics_when_it_is_dropped_does_not_keep_the_lock() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a destructor's panic"));
+        }
+    }
+    let lock = HostLock::new(NEVER);
+    lock.set_hook(Some(Arc::new(|_| {
+        std::panic::resume_unwind(Box::new(Bad));
+    })));
+    lock.join().unwrap();
+    lock.leave();
+    assert_eq!(lock.owner(), None);
+    // Nor does one that cannot be told at all, since no trap can be set for it.
+    lock.set_hook(Some(Arc::new(|_| ())));
+    hardswitch::switch_trap(i32::MAX);
+    assert!(std::panic::catch_unwind(|| lock.join()).is_err());
+    hardswitch::switch_trap(-i32::MAX);
+    lock.leave();
+    assert_eq!(lock.owner(), None);
+}

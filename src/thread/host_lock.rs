@@ -25,6 +25,7 @@
 //! owner's runtime, which every switch tests anyway. So the count of switches, and the clock, are
 //! looked at only while another thread waits.
 
+use crate::core::contain::contain;
 use crate::core::hooks::HOOK_LOCK;
 use crate::core::runtime::Runtime;
 use crate::core::task::flag;
@@ -32,7 +33,6 @@ use crate::error::{Error, Result, StateError};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -354,9 +354,9 @@ impl HostLock {
             return;
         };
         // The hook runs in the middle of a switch, a wait or a hand-over: no other may begin there.
-        TELLS.set(true);
         let _switch = crate::switch_trapped();
         let _block = crate::block_trap();
+        let _tells = Tells::begin();
         let event = Event {
             who,
             what: what(),
@@ -364,9 +364,22 @@ impl HostLock {
         };
         // The hook is moved into the closure and dropped there: it may have been replaced
         // meanwhile, and own anything.
-        if catch_unwind(AssertUnwindSafe(move || hook(&event))).is_err() {
-            log::error!("the hook of a host lock panicked");
-        }
+        contain("the hook of a host lock", move || hook(&event));
+    }
+}
+
+/// A hook runs while this exists.
+struct Tells;
+
+impl Tells {
+    fn begin() -> Tells {
+        TELLS.set(true);
+        Tells
+    }
+}
+
+impl Drop for Tells {
+    fn drop(&mut self) {
         TELLS.set(false);
     }
 }
@@ -622,6 +635,9 @@ impl Held {
             let me = crate::thread_id();
             if !state.is_owner(me) {
                 state.owner = None;
+            }
+            if let Some(tenure) = &state.owner {
+                tenure.flag.set(false);
             }
         }
     }
