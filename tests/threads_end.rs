@@ -648,6 +648,28 @@ fn at_the_very_end<T: 'static>(make: fn() -> T, last: fn(T)) {
     thread.join().expect("a destructor failed");
 }
 
+/// A question that cannot be asked has no answer: the tasklet of the other thread is alive.
+#[test]
+fn who_has_ended_is_not_told_that_the_tasklets_of_others_are_dead() {
+    static OTHER: Mutex<Option<Remote>> = Mutex::new(None);
+    let (go, until) = mpsc::channel::<()>();
+    let (tx, rx) = mpsc::channel();
+    let other = thread::spawn(move || {
+        tx.send(hardswitch::current().remote().unwrap()).unwrap();
+        let _ = until.recv();
+    });
+    *OTHER.lock().unwrap() = Some(rx.recv().unwrap());
+    at_the_very_end(
+        || {
+            drop(spawn(|| ()).unwrap());
+            OTHER.lock().unwrap().take().unwrap()
+        },
+        |remote| assert!(no_thread(remote.is_alive())),
+    );
+    drop(go);
+    other.join().unwrap();
+}
+
 #[test]
 fn nobody_runs_a_tasklet_whose_thread_has_ended() {
     static RAN: AtomicUsize = AtomicUsize::new(0);

@@ -444,6 +444,8 @@ impl Remote {
         gone: R,
         f: impl FnOnce(&Tasklet) -> R + Send + 'static,
     ) -> Result<R, WaitError> {
+        // The same error would say that the calling thread has ended.
+        local().map_err(WaitError::own)?;
         match self.with_or(f) {
             Err(WaitError::Hindered(Error::State(StateError::NoThread))) => Ok(gone),
             other => other,
