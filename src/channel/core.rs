@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use core::ptr;
 
 use super::stand_in;
-use crate::core::contain::contain;
+use crate::core::contain::{contain, drop_used};
 use crate::core::hooks::HOOK_ENDED;
 use crate::core::release::release;
 use crate::core::runtime::Runtime;
@@ -325,7 +325,7 @@ impl Core {
             self.wake_first(runtime);
             by_hand
         };
-        drop(by_hand);
+        drop_used(by_hand);
         true
     }
 
@@ -372,7 +372,8 @@ impl Core {
                 woken += 1;
             }
         }
-        drop(lost);
+        // Each by itself: a panic of one keeps neither the others nor the count from the caller.
+        lost.into_iter().for_each(drop_used);
         woken
     }
 }

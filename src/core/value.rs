@@ -370,8 +370,9 @@ pub struct Parcel<T: 'static> {
     from: Weak<dyn Sender<T>>,
 }
 
-/// The sender of a parcel. It is called in the middle of wake-ups and thrown errors: it runs no
-/// user code, and does not switch.
+/// The sender of a parcel. It is called in the middle of wake-ups and thrown errors: it does not
+/// switch, and does not panic. The user code that it runs comes last, when all queues are in order,
+/// and is contained: the destructors of what was in a slot that it has written.
 pub trait Sender<T> {
     /// The receiver has the content.
     fn taken(&self);

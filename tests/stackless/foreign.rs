@@ -131,6 +131,32 @@ fn a_value_by_hand_whose_end_kills_the_waiter_that_is_woken_is_dropped_after_tha
 }
 
 #[test]
+fn what_panics_in_the_slot_of_who_is_woken_takes_nothing_from_who_wakes() {
+    fresh(|s| {
+        // A value for a queue's receiver has been handed over.
+        let (queue, log) = (hardswitch::QueueChannel::unbounded(), Log::default());
+        let (q, seen) = (queue.clone(), log.clone());
+        let receiver = s.spawn(move || seen.add(q.receive().expect("a value")));
+        hardswitch::run().unwrap();
+        drop(receiver.set_tempval(Value::new(bad())));
+        queue.send(5).unwrap();
+        hardswitch::run().unwrap();
+        assert_eq!(log.take(), "5");
+        // All waits have ended, and are counted.
+        let c = Channel::<i64>::new();
+        let waits = [s.receiver(&c), s.receiver(&c)];
+        hardswitch::run().unwrap();
+        for waits in &waits {
+            drop(waits.set_tempval(Value::new(bad())));
+        }
+        assert_eq!(c.close_and_wake(), 2);
+        let _ = hardswitch::run();
+        let _ = hardswitch::run();
+        assert!(waits.iter().all(|waits| !waits.is_alive()));
+    });
+}
+
+#[test]
 fn what_destructors_put_into_the_slot_of_a_tasklet_that_ends_is_freed() {
     fresh(|s| {
         for fails in [false, true] {
