@@ -14,11 +14,8 @@
 pub mod case;
 pub mod claim;
 mod core;
-/// The atomics that `claim` uses; `models/` has its own.
-mod prim {
-    pub use ::core::sync::atomic::{AtomicU32, Ordering};
-}
 pub mod operate;
+mod prim;
 pub mod queue;
 pub mod stand_in;
 pub mod wait;
