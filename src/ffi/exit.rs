@@ -8,7 +8,7 @@ use crate::core::runtime::Runtime;
 
 /// The last kill that a tasklet was told of.
 #[derive(Default)]
-pub struct Told {
+pub struct Kill {
     /// A number that no other kill in the process has.
     number: u64,
     /// How often this kill has been swallowed.
@@ -24,9 +24,8 @@ pub extern "C" fn hsw_exit_told() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     super::quietly(0, || {
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        let told = thread_state::with(|local| {
-            local
-                .exits
+        let told = thread_state::with(|part| {
+            part.exits
                 .borrow_mut()
                 .entry(current_id())
                 .or_default()
@@ -47,8 +46,8 @@ pub extern "C" fn hsw_exit_swallowed(number: u64) {
         if !thread_state::is_made() || Runtime::existing().is_none() {
             return;
         }
-        let again = thread_state::with(|local| {
-            let mut exits = local.exits.borrow_mut();
+        let again = thread_state::with(|part| {
+            let mut exits = part.exits.borrow_mut();
             let Some(told) = exits.get_mut(&current_id()).filter(|t| t.number == number) else {
                 return Ok(false);
             };

@@ -111,7 +111,7 @@ pub fn last() -> Result<Option<LastError>, Failure> {
     if !thread_state::is_made() {
         return Ok(None);
     }
-    thread_state::with(|local| Ok(local.errors.borrow().get(&current_id()).cloned()))
+    thread_state::with(|part| Ok(part.errors.borrow().get(&current_id()).cloned()))
 }
 
 /// The key of the calling tasklet's last error: the address of its control block. It is 0 for main,
@@ -128,8 +128,8 @@ fn exchange(last: Option<LastError>) -> Option<LastError> {
     if last.is_none() && !thread_state::is_made() {
         return None; // on a worker's thread, say, which is no part of the interface for that
     }
-    let old = thread_state::with(|local| {
-        let mut errors = local.errors.borrow_mut();
+    let old = thread_state::with(|part| {
+        let mut errors = part.errors.borrow_mut();
         Ok(match last {
             Some(last) => errors.insert(current_id(), last),
             None if errors.is_empty() => None,
@@ -144,8 +144,8 @@ fn exchange(last: Option<LastError>) -> Option<LastError> {
 pub fn forget() {
     drop(exchange(None));
     if thread_state::is_made() {
-        let _ = thread_state::with(|local| {
-            let mut exits = local.exits.borrow_mut();
+        let _ = thread_state::with(|part| {
+            let mut exits = part.exits.borrow_mut();
             if !exits.is_empty() {
                 exits.remove(&current_id());
             }
@@ -223,8 +223,8 @@ fn made_up(status: RawStatus) -> Error {
 pub extern "C" fn hsw_last_error_message() -> *const c_char {
     let empty: *const c_char = "\0".as_ptr().cast();
     super::quietly(empty, || {
-        thread_state::with(|local| {
-            let errors = local.errors.borrow();
+        thread_state::with(|part| {
+            let errors = part.errors.borrow();
             Ok(errors
                 .get(&current_id())
                 .map_or(empty, |last| last.message.as_ptr()))
@@ -237,8 +237,8 @@ pub extern "C" fn hsw_last_error_message() -> *const c_char {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_status() -> hsw_status {
     super::quietly(HSW_OK, || {
-        thread_state::with(|local| {
-            Ok(local
+        thread_state::with(|part| {
+            Ok(part
                 .errors
                 .borrow()
                 .get(&current_id())
@@ -255,8 +255,8 @@ pub extern "C" fn hsw_last_error_status() -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_cause() -> hsw_status {
     super::quietly(HSW_OK, || {
-        thread_state::with(|local| {
-            let errors = local.errors.borrow();
+        thread_state::with(|part| {
+            let errors = part.errors.borrow();
             let last = errors.get(&current_id());
             Ok(last.map_or(HSW_OK, |last| match &last.error {
                 Some(error) if last.status == HSW_ERR_THROWN => status_of(error),
@@ -272,8 +272,8 @@ pub extern "C" fn hsw_last_error_cause() -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_errno() -> i32 {
     super::quietly(0, || {
-        thread_state::with(|local| {
-            let errors = local.errors.borrow();
+        thread_state::with(|part| {
+            let errors = part.errors.borrow();
             let last = errors.get(&current_id());
             Ok(last.map_or(0, |last| match &last.error {
                 Some(error) => errno_of(error),
@@ -299,8 +299,8 @@ pub unsafe extern "C" fn hsw_last_error_payload(
     // Not `entry`: a failure must not overwrite the error that is asked about.
     super::quietly(HSW_ERR_INTERNAL, || {
         let found = out(data, "data").and_then(|data| {
-            let payload = thread_state::with(|local| {
-                let errors = local.errors.borrow();
+            let payload = thread_state::with(|part| {
+                let errors = part.errors.borrow();
                 let error = errors
                     .get(&current_id())
                     .and_then(|last| last.error.as_ref());

@@ -50,18 +50,16 @@ macro_rules! handle_of_thread {
                 $handle { handle }
             }
             fn insert(object: $object) -> $crate::ffi::object::Found<u64> {
-                $crate::ffi::thread_state::with(|local| {
-                    Ok(local.$table.borrow_mut().insert(object))
-                })
+                $crate::ffi::thread_state::with(|part| Ok(part.$table.borrow_mut().insert(object)))
             }
             fn look_up(self) -> $crate::ffi::object::Found<$object> {
-                $crate::ffi::thread_state::with(|local| {
-                    Ok(local.$table.borrow().get(self.handle).cloned())
+                $crate::ffi::thread_state::with(|part| {
+                    Ok(part.$table.borrow().get(self.handle).cloned())
                 })
             }
             fn remove(self) -> $crate::ffi::object::Found<$object> {
-                $crate::ffi::thread_state::with(|local| {
-                    Ok(local.$table.borrow_mut().remove(self.handle))
+                $crate::ffi::thread_state::with(|part| {
+                    Ok(part.$table.borrow_mut().remove(self.handle))
                 })
             }
         }

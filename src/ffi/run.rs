@@ -117,7 +117,7 @@ pub extern "C" fn hsw_set_statistics(on: bool) -> bool {
 pub type hsw_clock = Option<unsafe extern "C" fn() -> u64>;
 
 fn ask_clock_of_c() -> u64 {
-    let clock = thread_state::with(|local| Ok(local.hooks.clock.get()));
+    let clock = thread_state::with(|part| Ok(part.hooks.clock.get()));
     match clock {
         // SAFETY: `clock` is an `hsw_clock` that does not unwind (contract of the interface).
         Ok(Some(clock)) => unsafe { clock() },
@@ -131,8 +131,8 @@ fn ask_clock_of_c() -> u64 {
 #[no_mangle]
 pub extern "C" fn hsw_set_clock(clock: hsw_clock) -> hsw_status {
     entry(|| {
-        thread_state::with(|local| {
-            local.hooks.clock.set(clock);
+        thread_state::with(|part| {
+            part.hooks.clock.set(clock);
             Ok(())
         })?;
         crate::time::set_clock(clock.map(|_| ask_clock_of_c as crate::time::Clock));

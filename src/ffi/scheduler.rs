@@ -219,9 +219,8 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
                 });
             })
         });
-        let previous = thread_state::with(|local| {
-            Ok(local.hooks.schedule.replace((callback, user as usize)))
-        })?;
+        let previous =
+            thread_state::with(|part| Ok(part.hooks.schedule.replace((callback, user as usize))))?;
         drop(crate::set_schedule_callback(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -249,7 +248,7 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
             })
         });
         let previous =
-            thread_state::with(|local| Ok(local.hooks.channel.replace((callback, user as usize))))?;
+            thread_state::with(|part| Ok(part.hooks.channel.replace((callback, user as usize))))?;
         drop(crate::set_channel_callback(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -300,7 +299,7 @@ pub unsafe extern "C" fn hsw_set_error_handler(
     entry(|| {
         let hook = handler.map(|handler| error_hook(handler, user));
         let previous =
-            thread_state::with(|local| Ok(local.hooks.error.replace((handler, user as usize))))?;
+            thread_state::with(|part| Ok(part.hooks.error.replace((handler, user as usize))))?;
         drop(crate::set_error_handler(hook));
         set_if_wanted(old, previous.0);
         set_if_wanted(old_user, previous.1 as *mut c_void);
@@ -338,6 +337,6 @@ pub extern "C" fn hsw_thread_exit() -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_live_handles() -> usize {
     super::quietly(0, || {
-        thread_state::with(|local| Ok(local.live())).unwrap_or(0)
+        thread_state::with(|part| Ok(part.live())).unwrap_or(0)
     })
 }

@@ -15,13 +15,13 @@ use crate::core::runtime::Runtime;
 /// in this order.
 macro_rules! tables {
     ($($(#[$when:meta])* $field:ident: $kind:ident of $object:ty,)*) => {
-        pub(super) struct Local {
+        pub(super) struct Part {
             $($(#[$when])* pub(super) $field: RefCell<Table<$object>>,)*
             /// The last error of each tasklet that had one, under the key that `last_error` uses.
             /// Removed when the tasklet ends.
             pub(super) errors: RefCell<BTreeMap<usize, LastError>>,
             /// The kill that each tasklet was told of last. Removed when the tasklet ends.
-            pub(super) exits: RefCell<BTreeMap<usize, super::exit::Told>>,
+            pub(super) exits: RefCell<BTreeMap<usize, super::exit::Kill>>,
             pub(super) hooks: super::scheduler::Hooks,
             /// How many functions of C's the library has called in the main tasklet that have not
             /// returned yet.
@@ -29,11 +29,11 @@ macro_rules! tables {
             tag: u16,
         }
 
-        impl Local {
+        impl Part {
             fn new(number: Number) -> Self {
                 let Number { tag, generations } = number;
                 let mut generations = generations.into_iter();
-                Local {
+                Part {
                     $($(#[$when])* $field: RefCell::new(Table::new(Kind::$kind, tag, generations.next().unwrap_or_default())),)*
                     errors: RefCell::new(BTreeMap::new()),
                     exits: RefCell::new(BTreeMap::new()),
@@ -104,10 +104,9 @@ pub(super) fn inside<R>(function: impl FnOnce() -> R) -> R {
         }
     }
     fn count(delta: isize) -> bool {
-        let counted = with(|local| {
-            local
-                .inside
-                .set(local.inside.get().wrapping_add_signed(delta));
+        let counted = with(|part| {
+            part.inside
+                .set(part.inside.get().wrapping_add_signed(delta));
             Ok(())
         });
         counted.is_ok()
@@ -177,7 +176,7 @@ pub(super) fn unwindable_with_result<A, B, R>(
 
 /// Is the main tasklet in a function that the library has called?
 pub(super) fn is_inside() -> bool {
-    with(|local| Ok(local.inside.get() > 0)).unwrap_or(false)
+    with(|part| Ok(part.inside.get() > 0)).unwrap_or(false)
 }
 
 /// The part of a handle that tells the handles of a thread from those of other threads, and from

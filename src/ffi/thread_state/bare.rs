@@ -9,18 +9,18 @@ struct Storage {
     /// The number of the runtime that owns it; 0 if none does. Unlike an address, it is never
     /// given twice.
     owner: AtomicU64,
-    local: UnsafeCell<Option<Local>>,
+    part: UnsafeCell<Option<Part>>,
     /// The number of the last owner.
     number: UnsafeCell<Option<Number>>,
 }
 
-// SAFETY: only the owner touches `local` and `number`: `with` and `leave` compare `owner` with
+// SAFETY: only the owner touches `part` and `number`: `with` and `leave` compare `owner` with
 // the caller's runtime first.
 unsafe impl Sync for Storage {}
 
 static STORAGE: Storage = Storage {
     owner: AtomicU64::new(0),
-    local: UnsafeCell::new(None),
+    part: UnsafeCell::new(None),
     number: UnsafeCell::new(None),
 };
 
@@ -30,9 +30,7 @@ pub(in super::super) fn is_made() -> bool {
 }
 
 /// Calls `f` with the calling thread's part.
-pub(in super::super) fn with<R>(
-    f: impl FnOnce(&Local) -> Result<R, Failure>,
-) -> Result<R, Failure> {
+pub(in super::super) fn with<R>(f: impl FnOnce(&Part) -> Result<R, Failure>) -> Result<R, Failure> {
     let me = crate::thread_id();
     match STORAGE
         .owner
@@ -46,7 +44,7 @@ pub(in super::super) fn with<R>(
                 generations: Vec::new(),
             };
             let number = (*STORAGE.number.get()).take().unwrap_or(first);
-            *STORAGE.local.get() = Some(Local::new(number));
+            *STORAGE.part.get() = Some(Part::new(number));
         },
         Err(owner) if owner == me => {}
         Err(_) => {
@@ -57,8 +55,8 @@ pub(in super::super) fn with<R>(
     }
     // SAFETY: it is ours, and from here on there are only shared references to it, until
     // `leave`.
-    match unsafe { &*STORAGE.local.get() } {
-        Some(local) => f(local),
+    match unsafe { &*STORAGE.part.get() } {
+        Some(part) => f(part),
         None => Err(Failure::ThreadEnding),
     }
 }
@@ -72,9 +70,9 @@ fn is_ours() -> bool {
 fn clear() -> bool {
     // SAFETY: only `leave` calls this, for the owner, and a shared reference is all that is
     // made.
-    unsafe { &*STORAGE.local.get() }
+    unsafe { &*STORAGE.part.get() }
         .as_ref()
-        .is_some_and(Local::clear)
+        .is_some_and(Part::clear)
 }
 
 /// As with std. Afterwards another thread may have the interface.
@@ -85,9 +83,9 @@ pub(in super::super) fn leave() {
     crate::lifecycle::thread_exit(clear);
     // SAFETY: it is still ours, since `owner` has the number of the runtime that has just
     // ended. No call of `with` is under way, so nobody has a reference.
-    let local = unsafe { (*STORAGE.local.get()).take() };
-    let number = local.as_ref().map(Local::number);
-    drop(local);
+    let part = unsafe { (*STORAGE.part.get()).take() };
+    let number = part.as_ref().map(Part::number);
+    drop(part);
     // SAFETY: still ours, until `owner` is set to 0 below.
     unsafe { *STORAGE.number.get() = number };
     STORAGE.owner.store(0, Ordering::Release);

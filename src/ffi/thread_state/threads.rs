@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 std::thread_local! {
     /// Made by the first call, ended by `AT_EXIT`. It has no destructor of its own, so that
     /// tasklets which end with the thread still find it.
-    static LOCAL: Cell<*const Local> = const { Cell::new(ptr::null()) };
+    static PART: Cell<*const Part> = const { Cell::new(ptr::null()) };
     static AT_EXIT: AtExit = const { AtExit };
 }
 
@@ -21,17 +21,17 @@ impl Drop for AtExit {
             // The handles stay as well: to give one back might run a tasklet.
             return crate::lifecycle::ends_now(clear);
         }
-        let local = LOCAL.get();
-        if local.is_null() {
+        let part = PART.get();
+        if part.is_null() {
             return;
         }
         crate::lifecycle::thread_exit(clear);
-        LOCAL.set(ptr::null());
+        PART.set(ptr::null());
         // SAFETY: `begin` made it with `Box::into_raw`, and only this destructor frees it,
         // once. Nobody has a reference: those that `with` gives out end with its call.
-        let local = unsafe { Box::from_raw(local.cast_mut()) };
-        let number = local.number();
-        drop(local);
+        let part = unsafe { Box::from_raw(part.cast_mut()) };
+        let number = part.number();
+        drop(part);
         NUMBERS.give_back(number);
     }
 }
@@ -88,19 +88,19 @@ impl Numbers {
 
 /// Has the calling thread a part?
 pub(in super::super) fn is_made() -> bool {
-    !LOCAL.get().is_null()
+    !PART.get().is_null()
 }
 
 /// Empties the calling thread's part. Returns whether there was anything.
 pub(super) fn clear() -> bool {
     // SAFETY: null, or made by `begin`; it is freed by the destructor of `AT_EXIT` alone, after
     // this call.
-    unsafe { LOCAL.get().as_ref() }.is_some_and(Local::clear)
+    unsafe { PART.get().as_ref() }.is_some_and(Part::clear)
 }
 
 #[cold]
 #[inline(never)]
-fn begin() -> Result<*const Local, Failure> {
+fn begin() -> Result<*const Part, Failure> {
     // Two destructors may come first at the thread's end, this one's or that of the runtime.
     // Whichever does ends both.
     if !crate::lifecycle::ends_with_thread(clear) || AT_EXIT.try_with(|_| ()).is_err() {
@@ -110,23 +110,21 @@ fn begin() -> Result<*const Local, Failure> {
     let number = number.ok_or(Failure::Limit(
         "65535 threads that use the library at a time",
     ))?;
-    let local = Box::into_raw(Box::new(Local::new(number)));
-    LOCAL.set(local);
-    Ok(local)
+    let part = Box::into_raw(Box::new(Part::new(number)));
+    PART.set(part);
+    Ok(part)
 }
 
 /// Calls `f` with the calling thread's part.
 #[inline]
-pub(in super::super) fn with<R>(
-    f: impl FnOnce(&Local) -> Result<R, Failure>,
-) -> Result<R, Failure> {
-    let mut local = LOCAL.get();
-    if local.is_null() {
-        local = begin()?;
+pub(in super::super) fn with<R>(f: impl FnOnce(&Part) -> Result<R, Failure>) -> Result<R, Failure> {
+    let mut part = PART.get();
+    if part.is_null() {
+        part = begin()?;
     }
     // SAFETY: made by `begin`, and freed by the destructor of `AT_EXIT` alone, which runs in no
     // call of this function.
-    f(unsafe { &*local })
+    f(unsafe { &*part })
 }
 
 /// Ends all that the library keeps for the calling thread.
