@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::failure;
+use super::failure::Failure;
 use super::last_error::{self, LastError};
 use super::object::{self, get, handle_of_process};
 use super::{entry, hsw_status, out};
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn hsw_error_last(error: *mut hsw_error) -> hsw_status {
             wanted.set(object::hand_out(Arc::new(last))?);
             Ok(hsw_status::HSW_OK)
         };
-        kept().unwrap_or_else(|failure: failure::Failure| failure.status())
+        kept().unwrap_or_else(|failure: Failure| failure.status())
     })
 }
 
@@ -56,11 +56,8 @@ pub extern "C" fn hsw_error_release(error: hsw_error) -> hsw_status {
 /// the caller's. (If the handle names no error, that is a failure like any other.)
 #[no_mangle]
 pub extern "C" fn hsw_error_fail(error: hsw_error) -> hsw_status {
-    let mut again = None;
-    let failed = entry(|| {
+    entry(|| {
         let kept = get(error)?;
-        again = Some(LastError::clone(&kept));
-        Ok(())
-    });
-    again.map_or(failed, last_error::set)
+        Err(Failure::Passed(LastError::clone(&kept)))
+    })
 }

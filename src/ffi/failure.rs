@@ -1,8 +1,9 @@
 //! The reason why an entry failed: the status and the message that C gets.
 
-use core::any::Any;
 use core::fmt::Write as _;
 
+#[cfg(feature = "std")]
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -10,6 +11,8 @@ use super::handle::{Fault, Kind};
 use super::last_error::LastError;
 use super::status::hsw_status::{self, *};
 use super::status::status_of;
+#[cfg(feature = "std")]
+use crate::core::contain::contain;
 use crate::error::{Error, StateError, WaitError};
 use crate::poll::errno::Errno;
 
@@ -73,11 +76,14 @@ impl Failure {
         }
     }
 
-    pub fn panic(payload: &(dyn Any + Send)) -> Self {
+    /// A panic that was caught. What it carries may panic again when it is dropped.
+    #[cfg(feature = "std")]
+    pub fn panic(payload: Box<dyn core::any::Any + Send>) -> Self {
         let words = payload
             .downcast_ref::<&str>()
             .map(|words| words.to_string())
             .or_else(|| payload.downcast_ref::<String>().cloned());
+        contain("the payload of a panic", || drop(payload));
         Failure::Panic(words.unwrap_or_else(|| "a panic without words".to_string()))
     }
 

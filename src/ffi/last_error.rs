@@ -4,14 +4,15 @@ use core::ffi::{c_char, c_void};
 
 use alloc::ffi::CString;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use super::failure::Failure;
 use super::payload::{payload_of, words};
 use super::status::hsw_status::{self, *};
-use super::status::{status_of, RawStatus, ALL};
+use super::status::{status_of, RawStatus};
 use super::value::hsw_destroy;
 use super::{out, set_if_wanted, thread_state};
+use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
 use crate::error::Error;
 
@@ -27,6 +28,26 @@ pub struct LastError {
 }
 
 impl LastError {
+    /// The error for a status that a function of C's returned without a failed call.
+    fn made_up(status: RawStatus) -> LastError {
+        let error = match status.known() {
+            Some((HSW_ERR_EXIT, _)) => Error::Exit,
+            Some((HSW_ERR_CLOSED, _)) => Error::Closed,
+            Some((HSW_ERR_DEADLOCK, _)) => Error::Deadlock,
+            Some((HSW_ERR_BLOCK_TRAP, _)) => Error::BlockTrap,
+            Some((HSW_ERR_SWITCH_TRAP, _)) => Error::SwitchTrap,
+            Some((HSW_ERR_TIMEOUT, _)) => Error::Timeout,
+            Some((_, name)) => words(format!("status {}", name.trim_end_matches('\0'))),
+            None => words(format!("status {}", status.0)),
+        };
+        LastError {
+            status: status.known().map_or(HSW_ERR_THROWN, |(known, _)| known),
+            message: c_words(error.to_string()),
+            errno: 0,
+            error: Some(error),
+        }
+    }
+
     /// The error of the runtime that it stands for.
     fn error(&self) -> Error {
         let words_alone = || words(self.message.to_string_lossy().into_owned());
@@ -34,7 +55,17 @@ impl LastError {
     }
 }
 
+/// Words as a string of C's, without the zero bytes that are in them.
+pub fn c_words(mut words: String) -> CString {
+    words.retain(|c| c != '\0');
+    CString::new(words).unwrap_or_default()
+}
+
 /// Stores the failure as the last error of the calling tasklet.
+///
+/// This is the last that a call does, and no panic may get out of it. An error may have words, and
+/// a destructor, that are Rust code of the user's; so they run contained, here and in all that
+/// forgets an error.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub fn record(failure: Failure) -> hsw_status {
     let status = failure.status();
@@ -43,25 +74,25 @@ pub fn record(failure: Failure) -> hsw_status {
     UNTOLD.set((status, failure.is_of_the_end()));
     let last = match failure {
         Failure::Passed(last) => last,
-        failure => LastError {
-            status,
-            message: {
-                let mut words = failure.message();
-                words.retain(|c| c != '\0');
-                CString::new(words).unwrap_or_default()
-            },
-            errno: match &failure {
-                Failure::System(errno, _) => errno.to_linux(),
-                _ => 0,
-            },
-            error: match failure {
-                Failure::Core(error, _) | Failure::Thrown(error) => Some(error),
-                _ => None,
-            },
-        },
+        failure => {
+            let mut words = None;
+            contain("the words of an error", || words = Some(failure.message()));
+            let name = || status.name().trim_end_matches('\0').to_string();
+            LastError {
+                status,
+                message: c_words(words.unwrap_or_else(name)),
+                errno: match &failure {
+                    Failure::System(errno, _) => errno.to_linux(),
+                    _ => 0,
+                },
+                error: match failure {
+                    Failure::Core(error, _) | Failure::Thrown(error) => Some(error),
+                    _ => None,
+                },
+            }
+        }
     };
-    let old = exchange(Some(last));
-    drop(old); // may run a destructor of C's, with no borrow held
+    put(Some(last));
     status
 }
 
@@ -92,18 +123,8 @@ fn static_words(status: hsw_status) -> &'static str {
         HSW_OK => "\0",
         HSW_ERR_LIMIT => "limit reached: 65535 threads that use the library at a time\0",
         HSW_ERR_THREAD_ENDING => "the thread is ending\0",
-        other => {
-            let known = ALL.iter().find(|(known, _)| *known == other);
-            known.map_or("an error\0", |(_, name)| name)
-        }
+        other => other.name(),
     }
-}
-
-/// Makes a kept error the last one of the calling tasklet; returns its status.
-pub fn set(last: LastError) -> hsw_status {
-    let status = last.status;
-    drop(exchange(Some(last))); // may run a destructor of C's, with no borrow held
-    status
 }
 
 /// The last error of the calling tasklet.
@@ -123,26 +144,49 @@ pub fn current_id() -> usize {
     }
 }
 
-/// Replaces the last error of the calling tasklet, and returns the old one.
-fn exchange(last: Option<LastError>) -> Option<LastError> {
+/// Exchanges the last error of the calling tasklet. Where there is no room for one, `last` stays
+/// what it is.
+fn exchange(last: &mut Option<LastError>) {
     if last.is_none() && !thread_state::is_made() {
-        return None; // on a worker's thread, say, which is no part of the interface for that
+        return; // on a worker's thread, say, which is no part of the interface for that
     }
-    let old = thread_state::with(|part| {
+    // It fails where there is no room.
+    let _ = thread_state::with(|part| {
         let mut errors = part.errors.borrow_mut();
-        Ok(match last {
+        *last = match last.take() {
             Some(last) => errors.insert(current_id(), last),
             None if errors.is_empty() => None,
             None => errors.remove(&current_id()),
-        })
+        };
+        Ok(())
     });
-    old.ok().flatten()
+}
+
+/// Takes the last error of the calling tasklet: it has none then.
+fn take() -> Option<LastError> {
+    let mut last = None;
+    exchange(&mut last);
+    last
+}
+
+/// Makes this the last error of the calling tasklet, or says that it has none.
+fn put(mut last: Option<LastError>) {
+    exchange(&mut last);
+    forget_this(last);
+}
+
+/// Drops an error with nothing borrowed: that may run a destructor of C's, or one of Rust's that
+/// panics.
+pub fn forget_this(error: Option<LastError>) {
+    if error.is_some() {
+        contain("the destructor of an error", || drop(error));
+    }
 }
 
 /// Forgets the last error of the calling tasklet, and that it was killed.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub fn forget() {
-    drop(exchange(None));
+    forget_this(take());
     if thread_state::is_made() {
         let _ = thread_state::with(|part| {
             let mut exits = part.exits.borrow_mut();
@@ -154,28 +198,28 @@ pub fn forget() {
     }
 }
 
-/// Calls a function of C's that the calling tasklet has not called itself. Its failures do not
-/// count: after it the tasklet's last error is the same as before.
+/// Calls a function that the calling tasklet has not called itself. Its failures do not count:
+/// after it the tasklet's last error is the same as before.
 pub fn aside<R>(function: impl FnOnce() -> R) -> R {
-    let kept = exchange(None);
-    let result = function();
-    drop(exchange(kept)); // with no borrow held, as above
-    result
+    struct Kept(Option<LastError>);
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            put(self.0.take());
+        }
+    }
+    let _kept = Kept(take());
+    function()
 }
 
 /// The error for a status that a function of C's returned: the last error of the calling tasklet,
 /// if it has that status.
 #[inline(never)] // its locals would lie in every parked tasklet
 pub fn returned(status: RawStatus) -> Result<(), Error> {
-    if status.0 == HSW_OK as i32 {
-        return Ok(());
-    }
-    if let Some(last) = exchange(None) {
-        if last.status as i32 == status.0 {
-            return Err(last.error());
-        }
-    }
-    Err(made_up(status))
+    passed_on(status).map_err(|(error, failure)| {
+        // The copy that was recorded is not the last one, so no destructor runs.
+        drop(failure);
+        error
+    })
 }
 
 /// As [`returned`], for a caller that passes the failure on as its own. Beside the error it gets
@@ -184,32 +228,14 @@ pub fn passed_on(status: RawStatus) -> Result<(), (Error, Failure)> {
     if status.0 == HSW_OK as i32 {
         return Ok(());
     }
-    let last = exchange(None).filter(|last| last.status as i32 == status.0);
-    let last = last.unwrap_or_else(|| {
-        let error = made_up(status);
-        let known = ALL.iter().find(|(known, _)| *known as i32 == status.0);
-        LastError {
-            status: known.map_or(HSW_ERR_THROWN, |(known, _)| *known),
-            message: CString::new(error.to_string()).unwrap_or_default(),
-            error: Some(error),
-            errno: 0,
+    let last = match take() {
+        Some(last) if last.status as i32 == status.0 => last,
+        other => {
+            forget_this(other);
+            LastError::made_up(status)
         }
-    });
+    };
     Err((last.error(), Failure::Passed(last)))
-}
-
-/// An error for a status that C returned without a failed call.
-fn made_up(status: RawStatus) -> Error {
-    match ALL.iter().find(|(known, _)| *known as i32 == status.0) {
-        Some((HSW_ERR_EXIT, _)) => Error::Exit,
-        Some((HSW_ERR_CLOSED, _)) => Error::Closed,
-        Some((HSW_ERR_DEADLOCK, _)) => Error::Deadlock,
-        Some((HSW_ERR_BLOCK_TRAP, _)) => Error::BlockTrap,
-        Some((HSW_ERR_SWITCH_TRAP, _)) => Error::SwitchTrap,
-        Some((HSW_ERR_TIMEOUT, _)) => Error::Timeout,
-        Some((_, name)) => words(format!("status {}", name.trim_end_matches('\0'))),
-        None => words(format!("status {}", status.0)),
-    }
 }
 
 /// The message of the calling tasklet's last error; "" when it had none. Never null.
@@ -272,15 +298,13 @@ pub extern "C" fn hsw_last_error_cause() -> hsw_status {
 #[no_mangle]
 pub extern "C" fn hsw_last_error_errno() -> i32 {
     super::quietly(0, || {
-        thread_state::with(|part| {
-            let errors = part.errors.borrow();
-            let last = errors.get(&current_id());
-            Ok(last.map_or(0, |last| match &last.error {
-                Some(error) => errno_of(error),
-                None => last.errno,
-            }))
-        })
-        .unwrap_or(0)
+        // A copy, with nothing borrowed: to look for the cause of an error of Rust's is to run its
+        // code. So what fails in it does not count either.
+        let Some(last) = last().ok().flatten() else {
+            return 0;
+        };
+        let own = last.errno;
+        last.error.map_or(own, |error| aside(|| errno_of(&error)))
     })
 }
 

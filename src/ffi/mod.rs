@@ -78,6 +78,7 @@ use core::time::Duration;
 use alloc::format;
 use alloc::string::String;
 
+use crate::core::contain::contain;
 use failure::Failure;
 pub use status::{hsw_status, RawStatus};
 
@@ -93,7 +94,7 @@ type Done = core::result::Result<(), Failure>;
 fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     #[cfg(feature = "std")]
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
-        .unwrap_or_else(|payload| Err(Failure::panic(&*payload)));
+        .unwrap_or_else(|payload| Err(Failure::panic(payload)));
     #[cfg(not(feature = "std"))]
     let done = body();
     match done {
@@ -102,15 +103,12 @@ fn entry(body: impl FnOnce() -> Done) -> hsw_status {
     }
 }
 
-/// Runs code whose failure cannot be told to C: destructors, and questions that have no status.
+/// Runs code whose failure cannot be told to C: questions that have no status. A panic goes to the
+/// log, and the answer is `otherwise`.
 fn quietly<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
-    #[cfg(feature = "std")]
-    return std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(otherwise);
-    #[cfg(not(feature = "std"))]
-    {
-        let _ = otherwise;
-        body()
-    }
+    let mut answer = otherwise;
+    contain("a call of the C interface", || answer = body());
+    answer
 }
 
 /// An out-parameter that has been found not to be null.

@@ -3,7 +3,6 @@
 use core::cell::Cell;
 use core::ffi::{c_char, c_void, CStr};
 
-use alloc::ffi::CString;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 
@@ -262,9 +261,7 @@ pub(super) fn error_hook(
     user: *mut c_void,
 ) -> crate::ErrorHandler {
     Rc::new(move |error: &Error| {
-        let mut words = error.to_string();
-        words.retain(|c| c != '\0');
-        let words = CString::new(words).unwrap_or_default();
+        let words = last_error::c_words(error.to_string());
         let (payload, destroy) =
             payload::payload_of(error).unwrap_or((core::ptr::null_mut(), None));
         let uncaught = hsw_uncaught {

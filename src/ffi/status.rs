@@ -93,7 +93,7 @@ use hsw_status::*;
 
 /// Every status with its name, which ends in a zero byte. (No `c"..."` literals in here: Debian's
 /// cbindgen cannot read them.)
-pub(super) const ALL: &[(hsw_status, &str)] = &[
+const ALL: &[(hsw_status, &str)] = &[
     (HSW_OK, "HSW_OK\0"),
     (HSW_ERR_EXIT, "HSW_ERR_EXIT\0"),
     (HSW_ERR_THROWN, "HSW_ERR_THROWN\0"),
@@ -131,15 +131,28 @@ pub(super) const ALL: &[(hsw_status, &str)] = &[
 #[derive(Clone, Copy)]
 pub struct RawStatus(pub i32);
 
+impl RawStatus {
+    /// The status with this number, if there is one, and its name.
+    pub(super) fn known(self) -> Option<(hsw_status, &'static str)> {
+        let known = ALL.iter().find(|(status, _)| *status as i32 == self.0);
+        known.copied()
+    }
+}
+
+impl hsw_status {
+    /// Its name, which ends in a zero byte.
+    pub(super) fn name(self) -> &'static str {
+        let known = RawStatus(self as i32).known();
+        known.map_or("an error\0", |(_, name)| name)
+    }
+}
+
 /// The name of a status, such as "HSW_ERR_CLOSED"; "unknown status" for a number that is none.
 /// Never null, never freed.
 #[no_mangle]
 pub extern "C" fn hsw_status_name(status: RawStatus) -> *const c_char {
-    let known = ALL.iter().find(|(known, _)| *known as i32 == status.0);
-    known
-        .map_or("unknown status\0", |(_, name)| name)
-        .as_ptr()
-        .cast()
+    let name = status.known().map_or("unknown status\0", |(_, name)| name);
+    name.as_ptr().cast()
 }
 
 /// The status of a call that fails with this error of its own.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::failure::Failure;
 use super::handle::{Kind, Table};
-use super::last_error::LastError;
+use super::last_error::{self, LastError};
 use crate::core::runtime::Runtime;
 
 /// The tables of a thread: one line for each kind of object that belongs to one. They are emptied
@@ -70,7 +70,9 @@ macro_rules! tables {
                 })*
                 let errors = core::mem::take(&mut *self.errors.borrow_mut());
                 any |= !errors.is_empty();
-                drop(errors);
+                for error in errors.into_values() {
+                    last_error::forget_this(Some(error));
+                }
                 self.hooks.clear();
                 any
             }
@@ -162,7 +164,7 @@ pub(super) fn unwindable<A, R>(function: unsafe extern "C" fn(A) -> R) -> Unwind
 /// As [`inside`], for a function that the calling tasklet did not call itself: its failures do not
 /// change the tasklet's last error.
 pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
-    super::last_error::aside(|| inside(function))
+    last_error::aside(|| inside(function))
 }
 
 /// As [`unwindable`], of a function with one more argument.

@@ -347,10 +347,7 @@ pub extern "C" fn hsw_timer_release(timer: hsw_timer) -> hsw_status {
 /// `was_pending` is false.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_timer_cancel(timer: hsw_timer, was_pending: *mut bool) -> hsw_status {
-    entry(|| {
-        set_if_wanted(was_pending, get(timer)?.cancel());
-        Ok(())
-    })
+    object::exchange(timer, was_pending, |timer| timer.cancel())
 }
 
 /// Whether the function will be called (again), and if so when, by the timer's clock (`UINT64_MAX`:
