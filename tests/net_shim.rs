@@ -7,6 +7,8 @@
 
 #[path = "net_shim/kinds.rs"]
 mod kinds;
+#[path = "net_shim/lv2.rs"]
+mod lv2;
 #[path = "net_shim/random.rs"]
 mod random;
 

@@ -6,9 +6,13 @@
 //! numbering of their own ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). The console is
 //! big-endian, so words are native there; data for the network is given as bytes.
 //!
-//! [`FdSet`] and [`PollFd`] of the shim have the console's layout already.
+//! [`FdSet`] and [`PollFd`] of the shim have the console's layout already. [`Lv2`] is the backend for
+//! the shim, over the console's entry points.
 
-use super::shim::{Events, FdSet, PollFd};
+use super::errno::Errno;
+use super::shim::{Backend, Events, Fd, FdSet, Kind, PollFd, Sets};
+use alloc::vec::Vec;
+use core::ffi::c_void;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
@@ -18,6 +22,14 @@ pub const SOL_SOCKET: i32 = 0xffff;
 pub const SO_ERROR: i32 = 0x1007;
 /// Socket option: non-blocking when not 0 (there is no `fcntl`).
 pub const SO_NBIO: i32 = 0x1100;
+/// Socket option: [`SOCK_STREAM`] or another type.
+pub const SO_TYPE: i32 = 0x1008;
+/// The type of a TCP socket.
+pub const SOCK_STREAM: i32 = 1;
+/// Request: how many bytes can be read.
+pub const FIONREAD: u32 = 0x4004_667f;
+/// Request: does urgent data come next?
+pub const SIOCATMARK: u32 = 0x4004_7307;
 /// Address family of IPv4.
 pub const AF_INET: u8 = 2;
 
@@ -105,6 +117,165 @@ pub fn parse_sockaddr_in(bytes: &[u8; 16]) -> Option<SocketAddrV4> {
     let port = u16::from_be_bytes([bytes[2], bytes[3]]);
     let ip = Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]);
     (bytes[1] == AF_INET).then(|| SocketAddrV4::new(ip, port))
+}
+
+/// The console's entry points, as a port finds them in its system library. Each returns -1 when it
+/// has failed, and `errno` has the number then.
+#[derive(Clone, Copy)]
+pub struct Entries {
+    /// `poll`: descriptors, how many, milliseconds or -1.
+    pub poll: unsafe extern "C" fn(*mut PollFd, u32, i32) -> i32,
+    /// `select`: `nfds`, the sets, the time or null.
+    pub select: unsafe extern "C" fn(i32, *mut FdSet, *mut FdSet, *mut FdSet, *mut Timeval) -> i32,
+    /// `getsockopt`: descriptor, level, option, value, size of the value.
+    pub getsockopt: unsafe extern "C" fn(i32, i32, i32, *mut c_void, *mut u32) -> i32,
+    /// `ioctl` for a request that answers with a number; if the system library has none, the shim
+    /// cannot tell of the data and the urgent data of a broken socket.
+    pub ioctl: Option<unsafe extern "C" fn(i32, u32, *mut i32) -> i32>,
+    /// The calling thread's error of the last call, in lv2's numbers.
+    pub errno: unsafe extern "C" fn() -> i32,
+    /// A clock that never goes back, in nanoseconds.
+    pub now_ns: unsafe extern "C" fn() -> u64,
+}
+
+/// The console's calls as a [`Backend`] for the shim. It translates events, sets, times and errors.
+///
+/// A number of an error that [`Errno`] does not know becomes one beyond all of Linux' numbers, so it
+/// is nobody's; its last 16 bits are lv2's number.
+pub struct Lv2 {
+    entries: Entries,
+    /// The descriptors of a poll, with the bits that the console knows.
+    asked: Vec<PollFd>,
+}
+
+/// The longest time that a call is given; a longer one is made of several.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
+impl Lv2 {
+    /// # Safety
+    /// The functions have the types and the meaning that [`Entries`] says, and do not unwind.
+    pub unsafe fn new(entries: Entries) -> Lv2 {
+        let asked = Vec::new();
+        Lv2 { entries, asked }
+    }
+
+    /// What a call has answered.
+    fn answer(&self, n: i32) -> Result<usize, Errno> {
+        usize::try_from(n).map_err(|_| {
+            // SAFETY: promised to `new`.
+            error_of(unsafe { (self.entries.errno)() })
+        })
+    }
+
+    /// Makes a call that may last `timeout`, in parts if that is longer than a call can last.
+    fn in_parts(
+        &mut self,
+        timeout: Option<Duration>,
+        mut call: impl FnMut(&mut Lv2, Option<Duration>) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        let mut left = timeout;
+        loop {
+            let part = left.map(|left| left.min(LONGEST));
+            let n = call(self, part)?;
+            left = left.zip(part).map(|(left, part)| left - part);
+            if n > 0 || left.is_none_or(|left| left.is_zero()) {
+                return Ok(n);
+            }
+        }
+    }
+
+    fn option(&self, fd: Fd, option: i32) -> Result<i32, Errno> {
+        let (mut value, mut size) = (0_i32, size_of::<i32>() as u32);
+        let pointer = core::ptr::from_mut(&mut value).cast();
+        // SAFETY: promised to `new`; both are live, and `size` is the size of `value`.
+        self.answer(unsafe {
+            (self.entries.getsockopt)(fd, SOL_SOCKET, option, pointer, &mut size)
+        })?;
+        Ok(value)
+    }
+
+    fn request(&self, fd: Fd, request: u32) -> i32 {
+        let mut value = 0;
+        let done = self.entries.ioctl.map(|ioctl| {
+            // SAFETY: promised to `new`; the requests that are made answer with one number.
+            self.answer(unsafe { ioctl(fd, request, &mut value) })
+        });
+        if matches!(done, Some(Ok(_))) {
+            value
+        } else {
+            0
+        }
+    }
+}
+
+/// An error by lv2's number.
+fn error_of(number: i32) -> Errno {
+    Errno::from_lv2(number).unwrap_or(Errno::from_linux(0x1_0000 | (number & 0xffff)))
+}
+
+impl Backend for Lv2 {
+    fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+        self.in_parts(timeout, |lv2, part| {
+            lv2.asked.clear();
+            lv2.asked.extend(
+                fds.iter()
+                    .map(|fd| PollFd::new(fd.fd, Events::from_bits(poll_bits(fd.events)))),
+            );
+            let count = u32::try_from(lv2.asked.len()).map_err(|_| Errno::EINVAL)?;
+            let pointer = lv2.asked.as_mut_ptr();
+            // SAFETY: promised to `new`; the array is live and has `count` entries.
+            let n = unsafe { (lv2.entries.poll)(pointer, count, poll_millis(part)) };
+            let n = lv2.answer(n);
+            // After an error, too, they may be filled in.
+            for (fd, said) in fds.iter_mut().zip(&lv2.asked) {
+                fd.revents = poll_events(fd.events, said.revents.bits());
+            }
+            n.map(|_| fds.iter().filter(|fd| !fd.revents.is_empty()).count())
+        })
+    }
+
+    fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
+        let asked = *sets;
+        self.in_parts(timeout, |lv2, part| {
+            *sets = asked;
+            let mut time = part.map(Timeval::from);
+            let time = time.as_mut().map_or(core::ptr::null_mut(), |time| time);
+            let Sets {
+                read,
+                write,
+                except,
+            } = sets;
+            // SAFETY: promised to `new`; the sets and the time are live, and the sets have room for
+            // all descriptors.
+            let n = unsafe { (lv2.entries.select)(asked.nfds(), read, write, except, time) };
+            lv2.answer(n)
+        })
+    }
+
+    fn now(&mut self) -> Duration {
+        // SAFETY: promised to `new`.
+        Duration::from_nanos(unsafe { (self.entries.now_ns)() })
+    }
+
+    fn kind(&mut self, fd: Fd) -> Kind {
+        match self.option(fd, SO_TYPE) {
+            Ok(kind) if kind != SOCK_STREAM => Kind::Datagram,
+            _ => Kind::Stream,
+        }
+    }
+
+    fn unread(&mut self, fd: Fd) -> usize {
+        usize::try_from(self.request(fd, FIONREAD)).unwrap_or(0)
+    }
+
+    fn urgent(&mut self, fd: Fd) -> bool {
+        self.request(fd, SIOCATMARK) != 0
+    }
+
+    fn take_error(&mut self, fd: Fd) -> Result<Option<Errno>, Errno> {
+        let error = self.option(fd, SO_ERROR)?;
+        Ok((error != 0).then(|| error_of(error)))
+    }
 }
 
 const _: () = {
