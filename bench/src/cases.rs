@@ -13,6 +13,9 @@ pub const MANY: u64 = 1_000;
 /// Busy threads beside `offload`.
 pub const BUSY: [usize; 4] = [0, 1, 2, 4];
 
+/// Descriptors of `poll-shim`.
+pub const POLLED: [usize; 3] = [10, 100, 1_000];
+
 /// Tasks of `parked` and `wake-all`, where an implementation can have so many.
 pub const HERD: u64 = 1_000_000;
 
@@ -35,6 +38,8 @@ pub enum Case {
     Lock,
     /// So many per cent of the wake-ups through a condition are not slower.
     Wake(u32),
+    /// `poll` of so many descriptors.
+    PollShim(usize),
     Parked,
     WakeAll,
     Parked10M,
@@ -79,6 +84,9 @@ impl Case {
             Case::Lock,
             Case::Wake(50),
             Case::Wake(99),
+            Case::PollShim(POLLED[0]),
+            Case::PollShim(POLLED[1]),
+            Case::PollShim(POLLED[2]),
             Case::Parked,
             Case::WakeAll,
             Case::Parked10M,
@@ -99,6 +107,7 @@ impl Case {
                 case.name() == name
                     || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))
                     || (name == "offload" && matches!(case, Case::Offload(_)))
+                    || (name == "poll-shim" && matches!(case, Case::PollShim(_)))
                     || (name == "wake" && matches!(case, Case::Wake(_)))
             })
             .collect()
@@ -119,6 +128,7 @@ impl Case {
             Case::ThreadRendezvous => "thread-rendezvous".into(),
             Case::Lock => "lock".into(),
             Case::Wake(percent) => format!("wake/p{percent}"),
+            Case::PollShim(count) => format!("poll-shim/{count}"),
             Case::Parked => "parked".into(),
             Case::WakeAll => "wake-all".into(),
             Case::Parked10M => "parked-10m".into(),
@@ -155,6 +165,7 @@ impl Case {
             Case::ThreadRendezvous => "send, receive, answer, receive the answer, between two threads".into(),
             Case::Lock => "a lock that is free, taken and given back".into(),
             Case::Wake(percent) => format!("a thread notifies a condition, who waits on another thread goes on with the lock: {percent} % were not slower"),
+            Case::PollShim(count) => format!("one poll of {count} sockets that does not wait; none is ready"),
             Case::Parked => "memory of the process per task that is blocked in receive, 1,000,000 of them".into(),
             Case::WakeAll => "send to each of them in order, all run to their end; per task".into(),
             Case::Parked10M => "memory of the process with 10,000,000 tasklets blocked in receive".into(),
@@ -194,6 +205,7 @@ impl Case {
             Case::Wake(_) => ["std", "parking_lot"]
                 .map(|peer| times("hardswitch-sync", 1.0, peer))
                 .into(),
+            Case::PollShim(_) => vec![times("hardswitch", 1.02, "poll")],
             Case::Parked => vec![absolute("hardswitch", 320.0)],
             Case::WakeAll => vec![absolute("hardswitch", 150.0)],
             Case::Parked10M => vec![absolute("hardswitch", 4.0)],

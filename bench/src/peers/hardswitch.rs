@@ -15,6 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub fn timed(case: Case) -> Timed {
+    if let Case::PollShim(_) = case {
+        return super::poll::timed_shim(case);
+    }
     Some(Ok(match case {
         Case::Switch => on_stage(Settings::desktop(), |operations| {
             switch(operations, Stack::Own, 0).took

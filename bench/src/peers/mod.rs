@@ -17,6 +17,7 @@ mod hardswitch;
 mod may;
 mod memcpy;
 mod outside;
+mod poll;
 #[cfg(target_arch = "x86_64")]
 mod tokio;
 mod wake;
@@ -92,6 +93,11 @@ fn peers() -> Vec<Peer> {
         Peer {
             name: "parking_lot",
             timed: wake::timed_parking_lot,
+            herd: None,
+        },
+        Peer {
+            name: "poll",
+            timed: poll::timed_raw,
             herd: None,
         },
         Peer {
