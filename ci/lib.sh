@@ -32,6 +32,8 @@ PACKAGES_TEST=(
     shellcheck:shellcheck
     valgrind:valgrind
 )
+# The module for Python: headers, and what makes environments.
+PACKAGES_PYTHON=(python3.11-dev:/usr/include/python3.11/Python.h python3.11-venv:/usr/lib/python3.11/ensurepip)
 # With these, ci/cross/run needs no docker and no registry. runc, because crun refuses to start where cgroups are confined.
 PACKAGES_CROSS=(podman:podman runc:/usr/sbin/runc uidmap:newuidmap mmdebstrap:mmdebstrap
     debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg)

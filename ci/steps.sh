@@ -37,6 +37,7 @@ ps3      | ppc64  | full  | 10 | 9         | core + alloc build for targets/powe
 host     | both   | full  | 20 | 25        | the C++ host and the tests of the C and C++ interface, nginx among them
 install  | both   | full  | 10 | 5         | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them
+python   | x86_64 | full  | 10 | 110       | the module stackless builds and installs with pip for CPython 3.11 of Debian, and its tests pass, the golden programs among them
 golden   | both   | full  | 20 | 3000/300  | every golden case behaves as Stackless did (a tenth of them under qemu)
 '
 
@@ -297,6 +298,18 @@ step_golden() {
     # It says nothing for minutes.
     export HSW_TEST_PATIENCE=1200
     cargo run --release --target "$1" --example golden -- tests/golden/golden.jsonl.gz "${only[@]}"
+}
+
+# The environment is made anew when the interpreter has changed; what pip builds it builds in the folder of all targets.
+step_python() {
+    local python=/usr/bin/python3.11 venv=build/python
+    ensure_packages "${PACKAGES_PYTHON[@]}"
+    PYO3_PYTHON=$python cargo clippy --release -p hardswitch-python -- -D warnings
+    "$python" -m venv --clear "$venv"
+    CARGO_TARGET_DIR=$TARGET_DIR "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ./python
+    "$venv/bin/python" -X faulthandler python/tests
+    # With one window every switch copies.
+    STACKLESS_WINDOWS=1 "$venv/bin/python" -X faulthandler python/tests
 }
 
 step_cross() { ci/cross/run --tests; }

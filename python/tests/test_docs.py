@@ -1,0 +1,40 @@
+"""docs/python.md and README.md: the tests that are named exist, and the programs run."""
+
+import contextlib
+import io
+import os
+import re
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Docs(unittest.TestCase):
+    def setUp(self):
+        self.page, self.readme = self.read("docs", "python.md"), self.read("README.md")
+
+    def read(self, *path):
+        with open(os.path.join(HERE, "..", "..", *path)) as page:
+            return page.read()
+
+    def test_the_tests_that_the_page_names_exist(self):
+        have = set()
+        for name in os.listdir(HERE):
+            if name.endswith(".py"):
+                with open(os.path.join(HERE, name)) as source:
+                    have |= set(re.findall(r"def (test_\w+)", source.read()))
+        named = set(re.findall(r"`(test_\w+)`", self.page))
+        self.assertGreater(len(named), 15)
+        self.assertEqual(named - have, set())
+
+    def test_the_programs_of_the_pages_run(self):
+        for page, expected in ((self.page, "0 1 4"), (self.readme, "ready steady go")):
+            (program,) = re.findall(r"```python\n(.*?)```", page, re.S)
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(program, "a page", "exec"), {})
+            self.assertEqual(printed.getvalue().split(), expected.split())
+
+
+if __name__ == "__main__":
+    unittest.main()
