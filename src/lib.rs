@@ -32,6 +32,7 @@
 //! | wait for the result of a tasklet, or for several things | [`join`], [`Select`] |
 //! | limit how long anything may take | [`time::timeout`] |
 //! | share data between tasklets and threads | [`sync`]; not at all: [`Local`] |
+//! | keep things by key in few bytes | [`dict`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
 //! The behaviour is Stackless Python's; the documentation of each item says
@@ -49,6 +50,7 @@ mod builder;
 mod channel;
 mod core;
 mod debug;
+pub mod dict;
 mod error;
 pub mod ffi;
 mod floors;
