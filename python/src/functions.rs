@@ -381,7 +381,7 @@ unsafe extern "C" fn end_thread(_: Object, _: Object) -> Object {
     }
 }
 
-pub static FUNCTIONS: Static<[PyMethodDef; 28]> = Static::holding([
+pub static FUNCTIONS: Static<[PyMethodDef; 30]> = Static::holding([
     fast_keywords(c"schedule", schedule, c"schedule(retval=None)\n--\n\nGives way to the other tasklets. Returns retval; without one, the tasklet."),
     fast_keywords(c"schedule_remove", schedule_remove, c"schedule_remove(retval=None)\n--\n\nAs schedule, and the tasklet is paused until somebody inserts it."),
     fast_keywords(c"run", run, c"run(timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False)\n--\n\nRuns the others until all have ended or are blocked. With threadblock it also waits for sleepers, sockets and other threads. A timeout is in instructions, each taken as 20 ns; then the tasklet that was interrupted is returned."),
@@ -403,6 +403,8 @@ pub static FUNCTIONS: Static<[PyMethodDef; 28]> = Static::holding([
     plain(c"set_use_nested_tasklets", set_nested, METH_O, c"set_use_nested_tasklets(flag)\n--\n\nDoes tasklet.run() keep the caller's place in the queue? Returns the old flag."),
     plain(c"enable_softswitch", enable_softswitch, METH_O, c"enable_softswitch(flag)\n--\n\nThere is no soft switching: True raises NotImplementedError."),
     fast_keywords(c"sleep", waits::sleep, c"sleep(seconds)\n--\n\nBlocks the tasklet; the others run."),
+    plain(c"is_idle", waits::is_idle, METH_NOARGS, c"is_idle()\n--\n\nDoes no tasklet of the thread wait for a time, a descriptor or a worker?"),
+    fast_keywords(c"wait_fd", waits::wait_fd, c"wait_fd(fd, write=False, timeout=None)\n--\n\nBlocks the tasklet until the descriptor can be read, or written. TimeoutError after so many seconds."),
     fast_keywords(c"offload", waits::offload, c"offload(function, args=(), kwargs=None, timeout=None)\n--\n\nCalls the function on a worker thread and returns its result; the other tasklets run meanwhile."),
     plain(c"pump", waits::pump, METH_O, c"pump(seconds)\n--\n\nServes events, sockets and sleepers once, and waits for at most so many seconds if there are none and no tasklet can run. Returns how much was done."),
     plain(c"_gc_phase", collect::phase, METH_VARARGS, c"For gc.callbacks."),

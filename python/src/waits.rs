@@ -1,11 +1,12 @@
 //! Waits that are not for a channel: for a time, for a function on a worker, for anything at all.
 
-use crate::arguments::{end_of, take_arguments};
+use crate::arguments::{end_of, take_arguments, truth};
 use crate::channel::seconds;
 use crate::errors::{self, raise, type_error};
 use crate::here;
-use crate::object::{none, Obj};
+use crate::object::{boolean, none, Obj};
 use crate::sched::switching;
+use hardswitch::net::shim::Events;
 use hardswitch::offload::Call;
 use hardswitch::MainLoop;
 use pyo3_ffi::*;
@@ -161,6 +162,54 @@ pub unsafe extern "C" fn offload(
                 Py_DECREF(exception);
                 ptr::null_mut()
             }
+            Err(error) => raise(error),
+        }
+    }
+}
+
+/// `wait_fd(fd, write=False, timeout=None)`.
+pub unsafe extern "C" fn wait_fd(
+    _: Object,
+    args: *const Object,
+    count: Py_ssize_t,
+    names: Object,
+) -> Object {
+    unsafe {
+        let s = here!();
+        let Some([fd, write, time]) =
+            take_arguments([c"fd", c"write", c"timeout"], args, count, names)
+        else {
+            return ptr::null_mut();
+        };
+        if fd.is_null() {
+            return type_error("wait_fd() missing required argument 'fd' (pos 1)");
+        }
+        let fd = PyObject_AsFileDescriptor(fd);
+        let write = truth(write);
+        let Ok(time) = seconds(time) else {
+            return ptr::null_mut();
+        };
+        if fd < 0 || write < 0 {
+            return ptr::null_mut();
+        }
+        let interest = if write != 0 { Events::OUT } else { Events::IN };
+        let end = end_of(args, count, names);
+        let came = switching(s, s.current.get(), end, || {
+            hardswitch::net::wait(fd, interest, time)
+        });
+        match came {
+            Ok(_) => none(),
+            Err(error) => raise(error.into()),
+        }
+    }
+}
+
+/// `is_idle()`: does nobody wait for a time, a descriptor or a worker?
+pub unsafe extern "C" fn is_idle(_: Object, _: Object) -> Object {
+    unsafe {
+        here!();
+        match MainLoop::current() {
+            Ok(main_loop) => boolean(main_loop.is_idle()),
             Err(error) => raise(error),
         }
     }

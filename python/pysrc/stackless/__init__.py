@@ -35,6 +35,7 @@ from ._stackless import (
     getmain,
     getruncount,
     getthreads,
+    is_idle,
     offload,
     pump,
     run,
@@ -48,6 +49,7 @@ from ._stackless import (
     stats,
     switch_trap,
     tasklet,
+    wait_fd,
 )
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "getmain",
     "getruncount",
     "getthreads",
+    "is_idle",
     "offload",
     "pump",
     "run",
@@ -79,6 +82,7 @@ __all__ = [
     "stats",
     "switch_trap",
     "tasklet",
+    "wait_fd",
 ]
 
 

@@ -1,0 +1,147 @@
+"""The package stacklesslib: main loop, workers, queues, and the standard library by tasklets."""
+
+import os
+import socket
+import threading
+import time
+import unittest
+import urllib.request
+
+import stackless
+from stacklesslib import monkeypatch
+from stacklesslib.main import mainloop
+from stacklesslib.util import QueueChannel, call_async
+
+
+class Loop(unittest.TestCase):
+    def test_the_main_loop_runs_until_nobody_waits(self):
+        seen = []
+
+        def work(name, seconds):
+            stackless.sleep(seconds)
+            seen.append(name)
+
+        for name, seconds in (("second", 0.06), ("first", 0.01)):
+            stackless.tasklet(work)(name, seconds)
+        mainloop.run()
+        self.assertEqual(seen, ["first", "second"])
+
+    def test_the_main_loop_can_be_stopped(self):
+        t = stackless.tasklet(stackless.sleep)(3600)
+        stackless.tasklet(mainloop.stop)()
+        mainloop.run()
+        self.assertTrue(t.blocked)
+        t.kill()
+
+    def test_a_call_on_a_worker_lets_the_others_run(self):
+        seen, go = [], threading.Event()
+
+        def slow():
+            go.wait(60)
+            return "slow"
+
+        stackless.tasklet(lambda: seen.append(call_async(slow)))()
+        stackless.tasklet(lambda: (seen.append("quick"), go.set()))()
+        mainloop.run()
+        self.assertEqual(seen, ["quick", "slow"])
+
+    def test_a_queue_channel_keeps_what_nobody_waits_for(self):
+        c, got = QueueChannel(max_len=2), []
+        stackless.tasklet(lambda: [c.send(i) for i in range(4)])()
+        stackless.run()
+        self.assertEqual((len(c), c.balance), (2, 1))
+        for _ in range(4):
+            got.append(c.receive())
+            stackless.run()
+        self.assertEqual(got, [0, 1, 2, 3])
+        c.send("kept")
+        c.close()
+        self.assertEqual(list(c), ["kept"])
+        with self.assertRaises(ValueError):
+            c.send(1)
+
+
+class Descriptors(unittest.TestCase):
+    def test_a_descriptor_is_waited_for_by_the_tasklet_alone(self):
+        r, w = os.pipe()
+        seen = []
+
+        def wait():
+            stackless.wait_fd(r)
+            seen.append(os.read(r, 10))
+
+        stackless.tasklet(wait)()
+        stackless.tasklet(lambda: (seen.append("other"), os.write(w, b"x")))()
+        mainloop.run()
+        self.assertEqual(seen, ["other", b"x"])
+        with self.assertRaises(TimeoutError):
+            stackless.wait_fd(r, timeout=0.01)
+        stackless.wait_fd(w, write=True)
+        os.close(r)
+        os.close(w)
+        with self.assertRaises(OSError):
+            stackless.wait_fd(r)
+
+
+class Patched(unittest.TestCase):
+    def setUp(self):
+        monkeypatch.patch_all()
+        self.addCleanup(monkeypatch.unpatch_all)
+
+    def test_urllib_downloads_by_tasklets_in_one_thread(self):
+        body = b"0123456789" * 5000
+        listener = socket.create_server(("127.0.0.1", 0))
+        url = "http://127.0.0.1:%d/" % listener.getsockname()[1]
+        together, got, most = [0], [], [0]
+
+        def answer(connection):
+            with connection, connection.makefile("rb") as lines:
+                while lines.readline().strip():
+                    pass
+                together[0] += 1
+                most[0] = max(most[0], together[0])
+                time.sleep(0.05)
+                together[0] -= 1
+                head = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head + body)
+
+        def serve():
+            for _ in range(10):
+                connection, _ = listener.accept()
+                stackless.tasklet(answer)(connection)
+
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def load():
+            with opener.open(url, timeout=60) as response:
+                got.append(response.read() == body)
+
+        stackless.tasklet(serve)()
+        for _ in range(10):
+            stackless.tasklet(load)()
+        mainloop.run()
+        listener.close()
+        self.assertEqual(got, [True] * 10)
+        self.assertGreater(most[0], 1)
+
+    def test_time_limits_and_refusals_are_those_of_sockets(self):
+        a, b = socket.socketpair()
+        with a, b:
+            for s in (a, b):
+                self.assertIsInstance(s, socket.socket)
+            a.settimeout(0.01)
+            with self.assertRaises(TimeoutError):
+                a.recv(1)
+            a.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                a.recv(1)
+            b.sendall(b"x")
+            self.assertEqual(a.recv(1), b"x")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+
+if __name__ == "__main__":
+    unittest.main()
