@@ -3,8 +3,8 @@
 //! ```text
 //!   before the fork     takes the locks that all threads share: no other thread changes anything
 //!   in the parent       releases them
-//!   in the child        counts the other threads as ended, forgets the workers of pools; then
-//!                       releases the locks. Work that needs more than memory is done when the
+//!   in the child        counts the other threads as ended, forgets the workers of pools and of
+//!                       look-ups; then releases the locks. Work that needs more than memory is done when the
 //!                       thread next reads its inbox
 //! ```
 //!
@@ -17,13 +17,18 @@ use std::sync::Once;
 use crate::core::table;
 use crate::machine::exceptions;
 use crate::thread::{self, home, host_lock};
-use crate::{offload, wait};
+use crate::wait::event;
+use crate::wait::reactor::Reactor;
+use crate::{net, offload, wait};
 
 /// The locks that are held over a fork.
 struct Held {
     homes: home::Held,
     pools: offload::Held,
+    lookups: net::Held,
     host_lock: host_lock::Held,
+    /// The events of the thread's loop.
+    _events: Option<event::Held>,
     _exceptions: exceptions::Locked,
     _table: table::Locked,
 }
@@ -45,8 +50,11 @@ pub fn watch() {
 extern "C" fn before() {
     let held = Held {
         pools: offload::hold(),
+        lookups: net::hold(),
         host_lock: host_lock::hold(),
         homes: home::hold(),
+        // Who has the queue or the signal waits for none of the locks above.
+        _events: Reactor::existing().map(|reactor| reactor.events().hold()),
         // These two are held for a few instructions each, and nobody who has one of them waits for
         // another lock: so they come last.
         _exceptions: exceptions::hold(),
@@ -68,12 +76,17 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     wait::fork::forked();
     let Some(mut held) = take() else { return };
+    let local = thread::existing();
     held.homes.forked();
     held.pools.forked();
+    held.lookups.forked(local.as_deref());
     held.host_lock.forked();
     drop(held);
-    if let Some(local) = thread::existing() {
+    if let Some(local) = local {
         let next_call = offload::next_call();
-        local.forked(move || offload::forget_calls_before(next_call));
+        local.forked(move || {
+            offload::forget_calls_before(next_call);
+            net::serve_again();
+        });
     }
 }

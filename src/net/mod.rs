@@ -31,6 +31,7 @@ cfg_if::cfg_if! {
         pub use calls::{poll, select};
         pub use descriptor::wait;
         pub use resolve::resolve;
+        pub(crate) use resolve::{hold, serve_again, Held};
         pub use source::BURST;
         pub use tcp::{Keepalive, TcpListener, TcpStream};
         pub use udp::UdpSocket;

@@ -97,19 +97,14 @@ pub fn set_resolver(resolver: Option<Arc<Resolver>>) -> Option<Arc<Resolver>> {
 /// * `Exit`, `Thrown`, ...: the tasklet was killed, or something was thrown at it, while it waited.
 /// * [`Error::BlockTrap`]: the tasklet must not block.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-    Ok(io_of(waiting(host, port, None))?)
+    waiting(host, port, None).map_err(|failure| io::Error::from(failure).into())
 }
 
-fn io_of<R>(result: std::result::Result<R, Failure>) -> io::Result<R> {
-    result.map_err(io::Error::from)
-}
+/// The addresses of a name, or why there are none.
+type Found = std::result::Result<Vec<SocketAddr>, Failure>;
 
 /// As [`resolve`], with a deadline. Errors: also `Timeout`.
-pub fn waiting(
-    host: &str,
-    port: u16,
-    until: Option<Instant>,
-) -> std::result::Result<Vec<SocketAddr>, Failure> {
+pub fn waiting(host: &str, port: u16, until: Option<Instant>) -> Found {
     if let Some(address) = number(host, port) {
         return Ok(vec![address]);
     }
@@ -133,11 +128,7 @@ pub fn waiting(
 }
 
 /// As [`resolve`], with a deadline, but the thread waits. Errors: also `TimedOut`.
-pub fn blocking(
-    host: &str,
-    port: u16,
-    until: Option<Instant>,
-) -> std::result::Result<Vec<SocketAddr>, Failure> {
+pub fn blocking(host: &str, port: u16, until: Option<Instant>) -> Found {
     if let Some(address) = number(host, port) {
         return Ok(vec![address]);
     }
@@ -152,11 +143,7 @@ fn number(host: &str, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(host.parse().ok()?, port))
 }
 
-fn with_port(
-    host: &str,
-    port: u16,
-    answer: &Answer,
-) -> std::result::Result<Vec<SocketAddr>, Failure> {
+fn with_port(host: &str, port: u16, answer: &Answer) -> Found {
     let found = match &**answer {
         Ok(found) => found,
         Err(error) => return Err(same(error).into()),
@@ -189,8 +176,6 @@ struct Lookups {
 }
 
 struct State {
-    /// The process that the threads belong to: after a fork the child has none of them.
-    process: u32,
     settings: Settings,
     resolver: Option<Arc<Resolver>>,
     /// Look-ups without an answer.
@@ -239,9 +224,13 @@ impl std::ops::DerefMut for Locked {
 
 impl Lookups {
     fn lock(&'static self) -> Locked {
+        (crate::core::above::above().watch_forks)();
+        self.locked()
+    }
+
+    fn locked(&'static self) -> Locked {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.get_or_insert_with(|| State {
-            process: std::process::id(),
             settings: Settings::default(),
             resolver: None,
             open: HashMap::new(),
@@ -259,21 +248,6 @@ impl State {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
-    }
-
-    /// After a fork the threads are the parent's: the look-ups that they had begun are begun anew.
-    fn see_to_fork(&mut self) {
-        if self.process == std::process::id() {
-            return;
-        }
-        self.process = std::process::id();
-        (self.threads, self.idle, self.abandoned) = (0, 0, 0);
-        self.open.retain(|_, open| !open.waiting.is_empty());
-        let begun = self.open.iter().filter(|(_, open)| open.queued.is_none());
-        let begun: Vec<Arc<str>> = begun.map(|(name, _)| name.clone()).collect();
-        for name in begun {
-            self.enqueue(&name);
-        }
     }
 
     fn enqueue(&mut self, name: &Arc<str>) {
@@ -342,7 +316,6 @@ impl Asked {
             ));
         }
         let mut state = LOOKUPS.lock();
-        state.see_to_fork();
         let name: Arc<str> = host.into();
         let number = state.number();
         let answer = Slot::default();
@@ -517,11 +490,59 @@ fn told(name: &Arc<str>, answer: Answer) {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *slot = Some(answer.clone());
+        drop(slot);
+        // Under the lock, so that a fork finds each who waits either here or told. `false` would
+        // mean that the thread is gone, and nobody waits.
+        if let Some(waker) = &waiting.waker {
+            let _ = waker.tell(waker.end());
+        }
     }
     drop(state);
     LOOKUPS.answered.notify_all();
-    for waker in open.waiting.into_values().filter_map(|waits| waits.waker) {
-        // `false` would mean that the thread is gone, and nobody waits.
-        let _ = waker.tell(waker.end());
+    drop(open);
+}
+
+/// While this exists, nobody else asks for a look-up, or answers one.
+pub(crate) struct Held(Locked);
+
+pub(crate) fn hold() -> Held {
+    Held(LOOKUPS.locked())
+}
+
+impl Held {
+    /// In a child process, whose only thread has this state: the workers are the parent's, and so
+    /// are all that wait on other threads. What its own tasklets wait for is to be looked up anew:
+    /// [`serve_again`] must follow, where user code may run.
+    pub(crate) fn forked(&mut self, local: Option<&threads::Local>) {
+        let state = &mut *self.0;
+        let is_here = |_: &u64, waiting: &mut Waiting| {
+            let waker = waiting.waker.as_ref();
+            local.is_some_and(|local| waker.is_some_and(|waker| waker.is_of(local)))
+        };
+        state.open.retain(|_, open| {
+            open.waiting.retain(is_here);
+            !open.waiting.is_empty()
+        });
+        state.queue.retain(|_, name| state.open.contains_key(name));
+        let begun = state.open.iter().filter(|(_, open)| open.queued.is_none());
+        let begun: Vec<Arc<str>> = begun.map(|(name, _)| name.clone()).collect();
+        begun.iter().for_each(|name| state.enqueue(name));
+        // A resolver may have forked: then its worker goes on.
+        state.threads = usize::from(WORKS.get());
+        (state.idle, state.abandoned) = (0, 0);
+    }
+}
+
+/// In a child process: starts workers for the look-ups that its tasklets wait for.
+pub(crate) fn serve_again() {
+    let queued = LOOKUPS.lock().queue.len();
+    for _ in 0..queued {
+        let served = LOOKUPS.lock().serve();
+        let Err(error) = served else { continue };
+        // There is no worker at all.
+        let names = std::mem::take(&mut LOOKUPS.lock().queue);
+        let answer = Arc::new(Err(error));
+        names.values().for_each(|name| told(name, answer.clone()));
+        return;
     }
 }

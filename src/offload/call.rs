@@ -10,14 +10,14 @@ use crate::core::runtime::Runtime;
 use crate::core::thrown;
 use crate::error::WaitError;
 use crate::event::Poster;
-use crate::thread::{self as threads, Waker};
+use crate::thread::{self as threads, Parking, Waker};
 use crate::wait::reactor::Reactor;
 use crate::{Error, Result, Thrown};
 use std::any::Any;
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Runs `f` on a worker of the process's pool, blocks the tasklet meanwhile, and returns the result
@@ -144,6 +144,7 @@ where
         reactor.count_outstanding(1);
         let mut waiting = Waiting {
             job: &job,
+            parking: &parking,
             reactor,
             on_abandoned: self.on_abandoned,
             over: false,
@@ -171,10 +172,6 @@ where
             // and the outcome may be there.
             Err(hindered) => hindered,
         };
-        if parking.is_orphan() {
-            // There will be no outcome.
-            drop(waiting.on_abandoned.take());
-        }
         waiting.claim().ok_or(late)?.map_err(WaitError::own)
     }
 }
@@ -231,6 +228,16 @@ impl<F, R> Asked<F, R> {
     fn stage(&self) -> MutexGuard<'_, Stage<F, R>> {
         // No code of a user runs under the lock.
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`stage`](Self::stage), in a child process: `None` if a worker of the parent had it at the
+    /// fork.
+    fn stage_after_fork(&self) -> Option<MutexGuard<'_, Stage<F, R>>> {
+        match self.stage.try_lock() {
+            Ok(stage) => Some(stage),
+            Err(TryLockError::Poisoned(stage)) => Some(stage.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn is_begun(&self) -> bool {
@@ -291,6 +298,7 @@ fn warn_of_loss() {
 /// call.
 struct Waiting<'a, F, R: 'static> {
     job: &'a Asked<F, R>,
+    parking: &'a Parking,
     reactor: Rc<Reactor>,
     on_abandoned: Option<OnAbandoned<R>>,
     over: bool,
@@ -302,9 +310,15 @@ impl<F, R> Waiting<'_, F, R> {
     fn claim(&mut self) -> Option<Outcome<R>> {
         self.over = true;
         self.reactor.count_outstanding(-1);
-        let mut stage = self.job.stage();
+        let orphan = self.parking.is_orphan();
+        let mut stage = match orphan {
+            true => self.job.stage_after_fork()?,
+            false => self.job.stage(),
+        };
         match std::mem::replace(&mut stage.end, End::Over) {
             End::Done(outcome) => Some(outcome),
+            // There will be none, so nothing is kept for it.
+            _ if orphan => None,
             _ => {
                 stage.end = End::Abandoned(self.keep_callback());
                 None

@@ -16,10 +16,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::core::contain::contain;
 use crate::core::thrown;
 use crate::wait::fork::Origin;
 use crate::wait::parker::Parker;
-use crate::wait::prim::Signal;
+use crate::wait::prim::{self, Signal};
 
 type Event = Box<dyn FnOnce() + Send>;
 
@@ -205,7 +206,42 @@ impl EventQueue {
                 left.len()
             );
         }
-        !left.is_empty()
+        let any = !left.is_empty();
+        for event in left {
+            contain("the end of an event that was not run", || drop(event));
+        }
+        any
+    }
+}
+
+/// While this exists, nobody else uses the queue or its signal.
+pub(crate) struct Held {
+    /// Both are declared before `shared`, from which they borrow, so that they are dropped first.
+    _signal: prim::Held<'static>,
+    _queue: MutexGuard<'static, Queue>,
+    _shared: Arc<Shared>,
+}
+
+impl EventQueue {
+    pub(crate) fn hold(&self) -> Held {
+        let shared = self.shared.clone();
+        // SAFETY: `Held` keeps a reference to `shared` and drops the guards first, and what they
+        // borrow lies in the heap; so the guards do not outlive it.
+        let (queue, signal) = unsafe {
+            (
+                std::mem::transmute::<MutexGuard<'_, Queue>, MutexGuard<'static, Queue>>(
+                    shared.lock(),
+                ),
+                std::mem::transmute::<prim::Held<'_>, prim::Held<'static>>(
+                    shared.parker.signal().hold(),
+                ),
+            )
+        };
+        Held {
+            _signal: signal,
+            _queue: queue,
+            _shared: shared,
+        }
     }
 }
 

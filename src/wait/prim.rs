@@ -89,6 +89,9 @@ struct Descriptor {
     forks: u32,
 }
 
+/// See [`Signal::hold`].
+pub struct Held<'a>(#[allow(dead_code)] MutexGuard<'a, Option<Descriptor>>);
+
 impl Signal {
     pub fn new() -> io::Result<Signal> {
         let fd = Signal::descriptor()?;
@@ -101,7 +104,7 @@ impl Signal {
     }
 
     fn open<R>(&self, f: impl FnOnce(&EventFd) -> R) -> Option<R> {
-        let mut descriptor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut descriptor = self.lock();
         let Descriptor { fd, forks: of } = descriptor.as_mut()?;
         if *of != forks() {
             *of = forks();
@@ -137,7 +140,17 @@ impl Signal {
     /// Closes the descriptor. Because of the lock nobody can write into another descriptor that
     /// gets its number.
     pub fn close(&self) {
-        let descriptor = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let descriptor = self.lock().take();
         drop(descriptor);
+    }
+
+    /// Nobody else uses the descriptor until the returned value is dropped.
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Descriptor>> {
+        // Under the lock there are system calls only, which leave it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
