@@ -26,6 +26,7 @@
 //!
 //! Cost: two allocations for a timer, O(log timers) to make one, to cancel it and to run it.
 
+use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::schedule_or;
 use crate::core::thrown;
@@ -404,7 +405,8 @@ fn scaled(time: Duration, by: f64) -> Duration {
 impl Timers for Inner {
     fn next(&self) -> Option<Instant> {
         let at = self.entries.borrow().first_key_value()?.0 .0;
-        let left = at.saturating_sub(self.now());
+        // From the moment of the last change, so no clock is read.
+        let left = at.saturating_sub(self.base.get());
         let wait = match self.rate() {
             _ if left.is_zero() => Duration::ZERO,
             0.0 => return None,
@@ -412,7 +414,7 @@ impl Timers for Inner {
             // Rounded up: it is better to be a little late than to poll once more.
             rate => scaled(left, 1.0 / rate).saturating_add(Duration::from_nanos(1)),
         };
-        Instant::now().checked_add(wait)
+        self.since.get().checked_add(wait)
     }
 
     fn expire(&self, reactor: &Reactor, limit: u64) -> usize {
@@ -426,14 +428,16 @@ impl Timers for Inner {
                 Action::Once(f) => thrown::guest(f),
                 Action::Repeat(period, f) => {
                     // It is armed again before the call, in which it may cancel itself, or panic.
-                    let action = Action::Repeat(period, f.clone());
-                    let key = entry.key;
                     if let Some(next) = next_beat(at, period, now) {
+                        let (key, action) = (entry.key, Action::Repeat(period, f.clone()));
                         self.insert((next, reactor.take_id()), Entry { key, action });
                     }
-                    if let Ok(mut f) = f.try_borrow_mut() {
-                        thrown::guest(&mut *f);
-                    }
+                    // The function may go with this call, and what it owns is a guest as well.
+                    thrown::guest(move || {
+                        if let Ok(mut f) = f.try_borrow_mut() {
+                            f();
+                        }
+                    });
                 }
             }
             // The function may have put the clock back.
@@ -455,7 +459,10 @@ impl Timers for Inner {
         for entry in entries.values() {
             entry.key.set(None);
         }
-        // The entries are dropped here, with nothing borrowed: their functions may own anything.
+        // They are dropped with nothing borrowed: their functions may own anything.
+        for entry in entries.into_values() {
+            contain("the end of a timer that was not called", || drop(entry));
+        }
     }
 }
 

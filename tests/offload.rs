@@ -665,3 +665,59 @@ fn what_a_job_begins_ends_with_it() {
         assert!(there.post(|| ()).is_err());
     }
 }
+
+#[test]
+fn a_job_that_leaves_a_tasklet_which_cannot_run_has_its_outcome() {
+    let pool = pool(1, 8);
+    let (tx, rx) = mpsc::channel();
+    thread::spawn(move || {
+        let (ended, ends) = mpsc::channel::<()>();
+        let leaves = move || {
+            let trap = hardswitch::switch_trapped();
+            // The tasklet that would end the trap cannot have its turn.
+            spawn(move || drop((trap, ended))).map(drop)
+        };
+        let left = pool.call(leaves).map(|left| left.is_ok());
+        // It was killed, and what comes later on that worker may switch.
+        let killed = ends.try_recv() == Err(mpsc::TryRecvError::Disconnected);
+        let next = pool.call(|| {
+            spawn(|| ()).unwrap();
+            hardswitch::run().is_ok()
+        });
+        pool.shutdown();
+        tx.send((left.ok(), killed, next.ok())).unwrap();
+    });
+    let told = rx.recv_timeout(Duration::from_secs(60));
+    assert_eq!(told, Ok((Some(true), true, Some(true))));
+}
+
+/// Panics when it is dropped.
+struct Fails;
+
+impl Drop for Fails {
+    fn drop(&mut self) {
+        panic!("a destructor of what a job has left");
+    }
+}
+
+#[test]
+fn a_worker_works_on_whatever_panics_of_what_a_job_has_left() {
+    let pool = pool(1, 8);
+    let leaves = || {
+        let here = MainLoop::current().unwrap().remote();
+        for _ in 0..2 {
+            let fails = Fails;
+            here.post(move || drop(fails)).unwrap();
+            let fails = Fails;
+            hardswitch::timer::call_later(Duration::from_secs(1000), move || drop(fails)).unwrap();
+        }
+    };
+    let spawns = || {
+        let spawned = spawn(|| ()).map(drop);
+        spawned.and_then(|()| hardswitch::run())
+    };
+    for _ in 0..3 {
+        pool.call(leaves).unwrap();
+        pool.call(spawns).unwrap().unwrap();
+    }
+}

@@ -4,11 +4,14 @@
 mod common;
 
 use common::{deep, descend, Stacks, DEPTHS, LEVELS};
+use hardswitch::net::errno::Errno;
+use hardswitch::net::shim::{Backend, PollFd, Sets};
+use hardswitch::net::Os;
 use hardswitch::thread::{allow_threads, Channel, Remote};
 use hardswitch::{spawn, sync, Error, MainLoop, StateError, Tasklet};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{mpsc, Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -1243,4 +1246,88 @@ fn nothing_is_made_after_the_end() {
         },
     );
     assert!(hardswitch::thread::threads().len() < before);
+}
+
+/// What is left when a part ends, and panics as it is dropped.
+struct Fails(Arc<AtomicUsize>);
+
+impl Drop for Fails {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+        panic!("a destructor of what is left at the end");
+    }
+}
+
+#[test]
+fn whatever_panics_of_what_is_left_a_part_ends_and_another_begins() {
+    const EACH: usize = 3;
+    for leaves in [false, true] {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let fails = dropped.clone();
+        let over = Arc::new(AtomicBool::new(false));
+        let go = over.clone();
+        let thread = thread::spawn(move || {
+            let fails = || Fails(fails.clone());
+            let clocks = [(); 2].map(|()| hardswitch::timer::SimClock::new());
+            let remote = MainLoop::current().unwrap().remote();
+            let backend = Failing(fails());
+            drop(MainLoop::current().unwrap().set_backend(Box::new(backend)));
+            // The calls are made first: who waits for one pumps.
+            for _ in 0..EACH {
+                let fail = fails();
+                let until = go.clone();
+                let call = hardswitch::offload::Call::new(move || {
+                    while !until.load(SeqCst) {
+                        thread::sleep(MS(1));
+                    }
+                });
+                let call = call.timeout(Duration::ZERO);
+                let call = call.on_abandoned(move |_| drop(fail));
+                assert!(matches!(call.wait(), Err(Error::Timeout)));
+            }
+            for _ in 0..EACH {
+                let fail = fails();
+                remote.post(move || drop(fail)).unwrap();
+                for clock in &clocks {
+                    let fail = fails();
+                    clock.call_later(MS(1000), move || drop(fail)).unwrap();
+                }
+            }
+            if leaves {
+                // SAFETY: a call without arguments, from main.
+                assert_eq!(unsafe { hsw_thread_exit() }, 0);
+                assert!(remote.post(|| ()).is_err(), "its part is over");
+                // In the next part the clocks serve again.
+                let rung = Rc::new(std::cell::Cell::new(0));
+                for clock in &clocks {
+                    let rings = rung.clone();
+                    clock
+                        .call_later(MS(1), move || rings.set(rings.get() + 1))
+                        .unwrap();
+                }
+                MainLoop::current().unwrap().run_until_idle().unwrap();
+                assert_eq!(rung.get(), 2);
+            }
+        });
+        join_in_time("one that leaves what panics", thread);
+        over.store(true, SeqCst);
+        assert_eq!(dropped.load(SeqCst), 4 * EACH + 1);
+    }
+}
+
+/// A backend of the system's that panics when it goes.
+struct Failing(#[allow(dead_code)] Fails);
+
+impl Backend for Failing {
+    fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
+        Os.poll(fds, timeout)
+    }
+
+    fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
+        Os.select(sets, timeout)
+    }
+
+    fn now(&mut self) -> Duration {
+        Os.now()
+    }
 }

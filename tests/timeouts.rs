@@ -675,3 +675,43 @@ fn who_may_wait_for_a_time_waits_for_it_when_the_callback_takes_the_partner_away
         }
     });
 }
+
+thread_local! {
+    /// What the clock of `arms` does when it is asked next.
+    static ARMS: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// A clock of the host's that stands still, and does something when it is asked.
+fn arms() -> u64 {
+    if let Some(arm) = ARMS.take() {
+        arm();
+    }
+    NOW.get()
+}
+
+#[test]
+fn what_a_clock_arms_as_it_is_asked_for_the_time_is_waited_for() {
+    fn arm() {
+        drop(timer::call_later(MS, || ()).unwrap());
+    }
+    fresh(|s| {
+        set_clock(Some(arms));
+        let main_loop = MainLoop::current().unwrap();
+        s.spawn(|| Channel::<()>::new().receive_timeout(60_000 * MS));
+        run().unwrap();
+        // How long it may sleep.
+        let start = Instant::now();
+        ARMS.set(Some(arm));
+        while main_loop.pump(None).unwrap() == 0 {}
+        assert!(ARMS.get().is_none() && start.elapsed() < 30_000 * MS);
+        // Whether there is anything to wait for: a clock that stands still is nothing.
+        let still = Instant::now();
+        while !main_loop.is_idle() {
+            assert!(still.elapsed() < 30_000 * MS);
+            std::thread::sleep(20 * MS);
+        }
+        ARMS.set(Some(arm));
+        assert!(!main_loop.is_idle());
+        assert!(ARMS.get().is_none());
+    });
+}

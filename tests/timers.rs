@@ -533,3 +533,49 @@ fn a_clock_that_stands_still_is_waited_for_as_long_as_somebody_may_let_it_run() 
         other.join().unwrap();
     });
 }
+
+#[test]
+fn a_repeat_that_cancels_itself_goes_as_a_guest_of_who_pumps() {
+    struct Waits(Rc<RefCell<Option<hardswitch::Result<u32>>>>, Channel<u32>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            *self.0.borrow_mut() = Some(self.1.receive());
+        }
+    }
+    ends(|| {
+        let (told, channel) = (Rc::default(), Channel::new());
+        let sender = channel.clone();
+        spawn(move || sender.send(7)).unwrap();
+        hardswitch::run().unwrap();
+        let waits = Waits(Rc::clone(&told), channel);
+        let (own, me) = (Rc::new(RefCell::new(None)), hardswitch::main_tasklet());
+        let held = own.clone();
+        let beat = move || {
+            let _ = &waits;
+            me.kill().unwrap();
+            let timer: hardswitch::timer::Timer = held.borrow_mut().take().unwrap();
+            assert!(timer.cancel());
+        };
+        *own.borrow_mut() = Some(repeat(MS(1), beat).unwrap());
+        let slept = hardswitch::sleep(S(20));
+        assert!(matches!(slept, Err(Error::Exit)), "{slept:?}");
+        assert!(matches!(told.take(), Some(Ok(7))));
+    });
+}
+
+#[test]
+fn a_timer_is_due_at_one_moment_however_often_it_is_asked_for() {
+    for (scale, of) in [(1.0, 20), (4.0, 80), (0.25, 5)] {
+        let clock = SimClock::new();
+        clock.set_scale(scale).unwrap();
+        let before = Instant::now();
+        let timer = clock.call_later(S(of), || ()).unwrap();
+        let due = main_loop().next_deadline().unwrap();
+        let (early, late) = (before + S(20) - MS(1), Instant::now() + S(20) + MS(1));
+        assert!(early < due && due < late, "{scale}");
+        for _ in 0..1000 {
+            assert_eq!(main_loop().next_deadline(), Some(due), "{scale}");
+        }
+        assert!(timer.cancel());
+    }
+}

@@ -1,6 +1,7 @@
 //! The callbacks of abandoned calls: each thread keeps its own until the outcome comes, or until
 //! the thread ends.
 
+use crate::core::contain::contain;
 use crate::wait::reactor::Reactor;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -36,7 +37,15 @@ thread_local! {
 /// any.
 pub fn let_go() -> bool {
     let calls = CALLS.with(|calls| calls.by_number.take());
-    !calls.is_empty()
+    let any = !calls.is_empty();
+    end(calls);
+    any
+}
+
+fn end(calls: BTreeMap<u64, Expecting>) {
+    for call in calls.into_values() {
+        contain("the end of a callback that was not called", || drop(call));
+    }
 }
 
 /// The number of the thread's next abandoned call.
@@ -51,7 +60,7 @@ pub fn forget_calls_before(number: u64) {
         let kept = by_number.split_off(&number);
         std::mem::replace(&mut *by_number, kept)
     });
-    drop(forgotten);
+    end(forgotten);
 }
 
 impl Calls {

@@ -4,7 +4,9 @@ use super::call::Call;
 use super::job::{run, Go, Job};
 use super::refusal::Refusal;
 use crate::core::contain::contain;
+use crate::core::run::run_or;
 use crate::core::runtime::Runtime;
+use crate::error::WaitError;
 use crate::thread::{allow_threads, host_lock, Pace};
 use crate::wait::reactor::Reactor;
 use crate::Result;
@@ -412,8 +414,13 @@ fn end_part() {
         return;
     }
     while crate::run_count() > 1 {
-        if let Err(error) = crate::run() {
-            log::error!("a tasklet that a job of a worker pool had spawned failed: {error}");
+        match run_or() {
+            Ok(()) => {}
+            Err(WaitError::Thrown(error)) => {
+                log::error!("a tasklet that a job of a worker pool had spawned failed: {error}");
+            }
+            // The job has left a switch trap: they cannot run, and are killed.
+            Err(WaitError::Hindered(_)) => break,
         }
     }
     if left() {

@@ -56,8 +56,8 @@ impl<S> Pace<S> {
         rest: Option<Duration>,
         left: Option<Duration>,
     ) -> Result<(), HttpError> {
-        let rest = rest.map(|rest| rest.max(Duration::from_millis(1)));
         let wait = [rest, left].into_iter().flatten().min();
+        let wait = wait.map(|wait| wait.max(Duration::from_millis(1)));
         if let Some(set_wait) = self.set_wait.filter(|_| self.told != Some(wait)) {
             set_wait(stream, wait)?;
             self.told = Some(wait);
@@ -94,7 +94,7 @@ impl<S> Pace<S> {
         loop {
             let rest = self.rest(reads)?;
             self.tell(stream, rest, left)?;
-            let began = rest.map(|_| Instant::now());
+            let began = rest.or(left).map(|_| Instant::now());
             let answer = op(stream);
             let took = began.map_or(Duration::ZERO, |began| began.elapsed());
             if reads {
@@ -107,7 +107,12 @@ impl<S> Pace<S> {
             left = left.map(|left| left.saturating_sub(took));
             match answer {
                 Ok(n) => return Ok(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {
+                    if left == Some(Duration::ZERO) {
+                        self.rest(reads)?;
+                        return Err(HttpError::Io(ErrorKind::TimedOut.into()));
+                    }
+                }
                 Err(e) if is_time_up(&e) => {
                     self.rest(reads)?;
                     // Only this wait had less time; or it has used up all the time there is.

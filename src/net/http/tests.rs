@@ -682,3 +682,48 @@ fn random_bodies_survive_every_framing() {
         }
     }
 }
+
+/// A stream whose waits are interrupted at their end, and which refuses a limit of no time, as the
+/// system does.
+#[derive(Default)]
+struct Interrupted {
+    told: std::cell::RefCell<Vec<Option<Duration>>>,
+    reads: u32,
+}
+
+impl Read for Interrupted {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        assert!(self.reads < 1000, "it goes on for ever");
+        let wait = self.told.borrow().last().copied().flatten();
+        std::thread::sleep(wait.unwrap());
+        Err(ErrorKind::Interrupted.into())
+    }
+}
+
+#[test]
+fn the_time_of_a_read_is_up_also_when_it_is_interrupted_and_no_limit_is_less_than_a_millisecond() {
+    fn set_wait(stream: &Interrupted, wait: Option<Duration>) -> io::Result<()> {
+        if wait == Some(Duration::ZERO) {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        stream.told.borrow_mut().push(wait);
+        Ok(())
+    }
+    for (total, io) in [(Some(60_000_000), 5000), (None, 5000), (None, 300)] {
+        let limits = Limits {
+            total: total.map(Duration::from_micros),
+            ..Limits::default()
+        };
+        let until = super::pace::until([limits.total, None]);
+        let io = Some(Duration::from_micros(io));
+        let mut pace = super::pace::Pace::new(limits, until, io, Some(set_wait));
+        let mut stream = Interrupted::default();
+        let Err(HttpError::Io(late)) = pace.read(&mut stream, &mut [0]) else {
+            panic!("another error");
+        };
+        assert_eq!(late.kind(), ErrorKind::TimedOut, "{total:?} {io:?}");
+        let least = stream.told.take().into_iter().min();
+        assert!(least >= Some(Some(Duration::from_millis(1))), "{least:?}");
+    }
+}

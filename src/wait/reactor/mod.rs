@@ -39,6 +39,7 @@ pub use pump::PumpError;
 
 use super::event::{self, EventQueue};
 use crate::channel::wait_point::WaitPoint;
+use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
 use crate::poll::shim::{Backend, Events, Fd, PollFd};
 use crate::poll::Os;
@@ -91,8 +92,8 @@ pub struct Reactor {
     /// `None` during a poll.
     backend: Cell<Option<Box<dyn Backend>>>,
     polling: Cell<bool>,
-    /// Whether the backend is not the system's. Such a backend is not interrupted by sleepers
-    /// elsewhere, and it may be code of a user.
+    /// Was the backend ever set by a user? Such a backend is not interrupted by sleepers elsewhere,
+    /// and it may be code of the user's.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
     descriptors: RefCell<Descriptors>,
@@ -124,7 +125,7 @@ pub trait Timers {
     fn pending(&self) -> usize;
     /// Tells the clock that it had no timers, and that the reactor has let it go.
     fn detached(&self);
-    /// Drops all timers.
+    /// Drops all timers. A panic of what they own goes to the log.
     fn clear(&self);
 }
 
@@ -237,8 +238,9 @@ impl Reactor {
         reactor.let_go();
         reactor.events.parker().signal().close();
         let waiters = (reactor.descriptors.take(), reactor.deadlines.take());
-        let rest = (reactor.scratch.take(), reactor.backend.take());
-        drop((waiters, rest, reactor.epoll.take()));
+        drop((waiters, reactor.scratch.take(), reactor.epoll.take()));
+        let backend = reactor.backend.take();
+        contain("the end of a main loop's backend", || drop(backend));
     }
 
     /// As [`end`](Self::end), where no code of the thread's own may run.
@@ -292,11 +294,14 @@ impl Reactor {
 
     /// Is there nothing that could wake a tasklet?
     pub fn is_idle(&self) -> bool {
-        self.outstanding.get() == 0
-            && !self.events.is_promised()
-            && !self.has_work()
-            && !Runtime::get().has_messages()
-            && Runtime::get().deadlines.rest().is_none()
+        // It comes first: the clock may be the host's, and may bring something.
+        let rest = Runtime::get().deadlines.rest();
+        rest.is_none() && self.expects_nothing()
+    }
+
+    /// Is there nothing besides the clock's deadlines that could wake a tasklet?
+    fn expects_nothing(&self) -> bool {
+        !self.expects() && !self.has_work() && !Runtime::get().has_messages()
     }
 
     /// How many tasklets wait for descriptors, and how many timers of all kinds there are.
@@ -458,16 +463,11 @@ impl Registered {
     pub fn waiter(&self) -> &Rc<Waiter> {
         &self.waiter
     }
-
-    /// Takes the wait off the lists now.
-    pub fn cancel(&self) {
-        self.reactor.forget(&self.waiter);
-    }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.cancel();
+        self.reactor.forget(&self.waiter);
     }
 }
 
@@ -480,7 +480,7 @@ pub fn refuse_in_end() -> Error {
     if runtime.is_dying() {
         // Nobody wakes it there.
         let never = Box::new(WaitPoint::new());
-        // SAFETY: a box.
+        // SAFETY: the point is on nobody's stack: a box lies in the heap.
         if let Err(error) = unsafe { never.park(false) } {
             return error.into();
         }
@@ -492,6 +492,8 @@ pub fn refuse_in_end() -> Error {
 mod tests {
     use super::*;
     use crate::core::value::Slot;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
 
     #[test]
     fn a_wake_is_not_lost_when_something_was_thrown_at_whoever_wakes() {
@@ -516,6 +518,26 @@ mod tests {
             assert!(slot.take().is_bomb(), "not the waker's to raise");
             crate::run().unwrap();
             assert!(woken.get());
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn an_interrupt_after_a_late_signal_ends_the_next_wait() {
+        std::thread::spawn(|| {
+            let reactor = Reactor::current().unwrap();
+            // Somebody waits for a descriptor that is never ready, so the loop polls.
+            let idle = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let registered = reactor.register(Some((idle.as_raw_fd(), Events::IN)), None);
+            // The signal of a notification that another poll has been told of already.
+            reactor.events.parker().signal().raise();
+            reactor.events.poster().interrupt();
+            reactor.pump(Some(Duration::ZERO)).unwrap();
+            let start = Instant::now();
+            reactor.pump(Some(Duration::from_secs(20))).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(10));
+            drop(registered);
         })
         .join()
         .unwrap();

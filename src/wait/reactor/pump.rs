@@ -51,23 +51,26 @@ impl Reactor {
         }
         (company().may_pump)(Runtime::get()).map_err(PumpError::Failed)?;
         let mut done = self.take_in();
+        let mut rest = None;
         let mut wait = if done > 0 || crate::run_count() > 1 {
             Some(Duration::ZERO)
         } else {
+            // The clock may be the host's, and may do anything that does not switch. So it is asked
+            // first, and once; all else is looked at afterwards.
+            rest = Runtime::get().deadlines.rest();
             let until = self
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            [timeout, until, Runtime::get().deadlines.rest()]
-                .into_iter()
-                .flatten()
-                .min()
+            [timeout, until, rest].into_iter().flatten().min()
         };
         let stuck = match sake {
-            Sake::Threads(_) => wait != Some(Duration::ZERO) && self.is_idle(),
+            Sake::Threads(_) => {
+                wait != Some(Duration::ZERO) && rest.is_none() && self.expects_nothing()
+            }
             _ => false,
         };
-        // The clock may be the host's, and may have done anything: so the caller's wait is tested
-        // again before the thread sleeps.
+        // The clock may have ended the caller's wait, so that is tested again before the thread
+        // sleeps.
         let vain = match sake {
             Sake::Own => false,
             Sake::Wait(over) => {
@@ -118,8 +121,12 @@ impl Reactor {
             Some(Err(error)) => (Err(error), false),
             None => self.poll_all(timeout, &mut replaced),
         };
-        if waits || signalled {
+        if waits {
             parker.end_poll(signalled);
+        } else if signalled {
+            // It was raised late, for an earlier poll. A notification since then stays: it is to
+            // end the next wait.
+            parker.signal().lower();
         }
         drop(asleep);
         let mut done = self.take_in();
