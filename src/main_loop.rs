@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 /// was killed), [`Error::BlockTrap`]; only without a limit, [`Error::Deadlock`] when nothing could
 /// wake anybody.
 ///
-/// Cost: two allocations, O(log sleepers) to fall asleep and to wake up. The [pump](MainLoop::pump)
+/// Cost: one allocation, O(log sleepers) to fall asleep and to wake up. The [pump](MainLoop::pump)
 /// after its time wakes it.
 ///
 /// ```
@@ -144,8 +144,16 @@ impl MainLoop {
     /// at all while tasklets are runnable or events are there. An interrupt ends the wait, and so
     /// does a signal.
     ///
-    /// Errors: those of the system's `poll` itself (out of memory); an error that was thrown at the
-    /// caller meanwhile, by another thread or by a [time limit](crate::time::timeout).
+    /// Errors:
+    ///
+    /// * [`Error::Io`](crate::Error::Io): the system's `poll` itself failed (out of memory).
+    /// * An error that was thrown at the caller meanwhile, by another thread or by a [time
+    ///   limit](crate::time::timeout).
+    /// * [`Error::SwitchTrap`](crate::Error::SwitchTrap): it was called where nobody can run: from
+    ///   the loop's [backend](Self::set_backend), in
+    ///   [`allow_threads`](crate::thread::allow_threads) of a thread with a host lock, or in the
+    ///   hook of a host lock.
+    /// * [`StateError::ThreadEnding`](crate::StateError::ThreadEnding): the thread is ending.
     ///
     /// Cost: one system call, and O(sockets with an event), or O(sockets waited for) with
     /// [`Poller::Poll`]; none if there are no such sockets and it does not wait.

@@ -1,5 +1,5 @@
-//! A backend is a host's code that runs while its thread has lain down: whatever it does, the loop
-//! goes on, and threads are counted right.
+//! A backend is a host's code that runs while its thread counts as asleep: whatever it does, the
+//! loop goes on, and threads are counted right.
 
 use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{Backend, PollFd, Sets};

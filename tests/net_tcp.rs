@@ -150,9 +150,9 @@ fn a_hundred_connections_are_served_by_sliced_tasklets() {
     let (listener, addr) = listener();
     let served = Rc::new(Cell::new(0));
     let count = served.clone();
-    // Buffers live on the stacks that are sliced away while their tasklets wait. SAFETY: nothing
-    // outside of these tasklets refers to their stacks: the streams and the counter are moved in,
-    // buffers are used in place, and the reactor keeps heap objects only.
+    // Buffers live on the stacks that are sliced away while their tasklets wait.
+    // SAFETY: nothing outside of these tasklets refers to their stacks: the streams and the counter
+    // are moved in, buffers are used in place, and the reactor keeps heap objects only.
     let sliced = |name: String| unsafe { Tasklet::builder().name(name).sliced() };
     let serve = move |stream: TcpStream| -> hardswitch::Result<()> {
         let mut buffer = [0; 700];

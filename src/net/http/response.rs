@@ -16,7 +16,8 @@ use std::io::{self, Cursor, Read};
 ///
 /// **After an error.** A read whose time was up ([`Timeouts::io`](super::Timeouts::io)), or whose
 /// tasklet was thrown at, has lost nothing: the next one goes on where it was. Every other error is
-/// final, and each later read returns it again.
+/// final, and each later read returns it again (but `BodyTooLong` of
+/// [`read_all`](Response::read_all): the bytes are still there).
 pub struct Response<S> {
     pub(super) input: Input<S>,
     head: Head,
