@@ -37,7 +37,7 @@ ps3      | ppc64  | full  | 10 | 9         | core + alloc build for targets/powe
 host     | both   | full  | 20 | 25        | the C++ host and the tests of the C and C++ interface, nginx among them
 install  | both   | full  | 10 | 5         | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them
-python   | x86_64 | full  | 10 | 136       | the module stackless builds and installs with pip for CPython 3.11 of Debian, and its tests pass, the golden programs among them
+python   | x86_64 | full  | 10 | 144       | the module stackless builds and installs with pip for CPython 3.11 of Debian, and its tests pass, the golden programs among them
 golden   | both   | full  | 20 | 3000/300  | every golden case behaves as Stackless did (a tenth of them under qemu)
 '
 
