@@ -43,7 +43,8 @@ pub extern "C" fn hsw_exit_told() -> u64 {
 #[no_mangle]
 pub extern "C" fn hsw_exit_swallowed(number: u64) {
     super::quietly((), || {
-        if !thread_state::is_made() || Runtime::existing().is_none() {
+        // Zero is nobody's number: a tasklet that was told of no kill has it as well.
+        if number == 0 || !thread_state::is_made() || Runtime::existing().is_none() {
             return;
         }
         let again = thread_state::with(|part| {

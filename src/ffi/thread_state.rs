@@ -73,6 +73,8 @@ macro_rules! tables {
                 for error in errors.into_values() {
                     last_error::forget_this(Some(error));
                 }
+                // Their counts are those of this part's tasklets, main's among them.
+                self.exits.borrow_mut().clear();
                 self.hooks.clear();
                 any
             }
