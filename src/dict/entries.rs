@@ -1,29 +1,41 @@
 //! The entries of a dict in the order in which they came, without a gap between them but where one
 //! was removed.
 //!
-//! A bit for each slot says whether it is live, so an entry needs no tag of its own.
+//! A bit for each place says whether an entry is in it, which needs no tag of its own.
 
 use super::DictError;
-use alloc::vec;
+use alloc::alloc::{realloc, Layout};
 use alloc::vec::Vec;
 use core::mem::{self, MaybeUninit};
 use core::slice;
 
 const BITS: usize = usize::BITS as usize;
 
-/// **Live bits**: a slot is initialised if and only if its bit in `live` is set; no bit beyond
-/// `slots` is set; `len` is the number of bits set.
+/// **Live bits**: a place is initialised if and only if its bit in `live` is set; no bit beyond
+/// `places` is set; `len` is the number of bits set.
 pub struct Entries<T> {
-    slots: Vec<MaybeUninit<T>>,
+    places: Vec<MaybeUninit<T>>,
     live: Vec<usize>,
     len: usize,
     room: usize,
 }
 
+/// The first place from `at` on that is live.
+#[inline]
+fn next_live(live: &[usize], at: usize) -> Option<usize> {
+    let mut word = at / BITS;
+    let mut bits = live.get(word)? & (usize::MAX << (at % BITS));
+    while bits == 0 {
+        word += 1;
+        bits = *live.get(word)?;
+    }
+    Some(word * BITS + bits.trailing_zeros() as usize)
+}
+
 impl<T> Entries<T> {
     pub const fn new() -> Self {
         Entries {
-            slots: Vec::new(),
+            places: Vec::new(),
             live: Vec::new(),
             len: 0,
             room: 0,
@@ -36,7 +48,7 @@ impl<T> Entries<T> {
 
     /// Slots that were taken, removed entries included.
     pub fn used(&self) -> usize {
-        self.slots.len()
+        self.places.len()
     }
 
     /// Slots that there is memory for.
@@ -45,12 +57,12 @@ impl<T> Entries<T> {
     }
 
     pub fn heap_bytes(&self) -> usize {
-        let slots = if mem::size_of::<T>() == 0 {
+        let places = if mem::size_of::<T>() == 0 {
             0
         } else {
-            self.slots.capacity()
+            self.places.capacity()
         };
-        slots * mem::size_of::<T>() + self.live.capacity() * mem::size_of::<usize>()
+        places * mem::size_of::<T>() + self.live.capacity() * mem::size_of::<usize>()
     }
 
     #[inline]
@@ -60,7 +72,7 @@ impl<T> Entries<T> {
             .is_some_and(|word| word >> (at % BITS) & 1 != 0)
     }
 
-    /// Memory for `room` slots in all, which `open` allows to use.
+    /// Memory for `room` places in all, which `open` allows to use.
     pub fn reserve(&mut self, room: usize) -> Result<(), DictError> {
         if room <= self.room {
             return Ok(());
@@ -70,28 +82,28 @@ impl<T> Entries<T> {
         self.live
             .try_reserve_exact(more)
             .map_err(|_| DictError::OutOfMemory)?;
-        let more = room - self.slots.len();
-        self.slots
+        let more = room - self.places.len();
+        self.places
             .try_reserve_exact(more)
             .map_err(|_| DictError::OutOfMemory)?;
         self.live.resize(words.max(self.live.len()), 0);
         Ok(())
     }
 
-    /// Allows as many slots as memory was reserved for.
+    /// Allows as many places as memory was reserved for.
     pub fn open(&mut self, room: usize) {
         assert!(
             room <= self.live.len() * BITS,
-            "memory for the slots was reserved"
+            "memory for the places was reserved"
         );
         self.room = self.room.max(room);
     }
 
     /// Appends an entry, for which there is room, and gives its number.
     pub fn push(&mut self, value: T) -> usize {
-        let at = self.slots.len();
+        let at = self.places.len();
         assert!(at < self.room, "there is no room for the entry");
-        self.slots.push(MaybeUninit::new(value));
+        self.places.push(MaybeUninit::new(value));
         self.live[at / BITS] |= 1 << (at % BITS);
         self.len += 1;
         at
@@ -99,49 +111,52 @@ impl<T> Entries<T> {
 
     #[inline]
     pub fn get(&self, at: usize) -> Option<&T> {
-        let live = self.is_live(at);
-        // SAFETY: Live bits: the slot is initialised.
-        self.slots
-            .get(at)
-            .filter(|_| live)
-            .map(|slot| unsafe { slot.assume_init_ref() })
+        let place = self.places.get(at)?;
+        let live = self.len == self.places.len() || self.is_live(at);
+        // SAFETY: Live bits: if there are as many bits as places, each is set; else this one is.
+        live.then(|| unsafe { place.assume_init_ref() })
     }
 
     #[inline]
     pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         let live = self.is_live(at);
         // SAFETY: as in `get`.
-        self.slots
+        self.places
             .get_mut(at)
             .filter(|_| live)
-            .map(|slot| unsafe { slot.assume_init_mut() })
+            .map(|place| unsafe { place.assume_init_mut() })
     }
 
-    /// Takes an entry out; its slot stays empty until `compact`.
+    /// Takes an entry out; its place stays empty until `compact`.
     pub fn take(&mut self, at: usize) -> Option<T> {
         if !self.is_live(at) {
             return None;
         }
         self.live[at / BITS] &= !(1 << (at % BITS));
         self.len -= 1;
-        // SAFETY: Live bits: the slot was initialised. Its bit is off, so nobody reads it again.
-        Some(unsafe { self.slots[at].assume_init_read() })
+        // SAFETY: Live bits: the place was initialised. Its bit is off, so nobody reads it again.
+        Some(unsafe { self.places[at].assume_init_read() })
     }
 
     /// Closes the gaps. The entries keep their order, and the nth of them is number n.
     pub fn compact(&mut self) {
-        if self.len == self.slots.len() {
+        if self.len == self.places.len() {
             return;
         }
         let mut to = 0;
-        for from in 0..self.slots.len() {
-            if self.is_live(from) {
-                self.slots.swap(from, to);
+        for (word, &bits) in self.live.iter().enumerate() {
+            let mut bits = bits;
+            while bits != 0 {
+                let from = word * BITS + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if from != to {
+                    self.places.swap(from, to);
+                }
                 to += 1;
             }
         }
         // No foreign code has run since the first swap, and none runs until the bits are right.
-        self.slots.truncate(to);
+        self.places.truncate(to);
         for (word, bits) in self.live.iter_mut().enumerate() {
             let first = word * BITS;
             *bits = match to.saturating_sub(first) {
@@ -152,31 +167,46 @@ impl<T> Entries<T> {
         }
     }
 
-    /// Gives back the memory beyond the entries; there are no gaps.
+    /// Closes the gaps, and gives back the memory beyond the entries.
     pub fn shrink(&mut self) {
         self.compact();
-        self.live.truncate(self.len.div_ceil(BITS));
-        self.live.shrink_to_fit();
-        self.slots.shrink_to_fit();
         self.room = self.len;
+        self.live.truncate(self.len.div_ceil(BITS));
+        give_back(&mut self.live);
+        give_back(&mut self.places);
     }
 
-    /// Drops the entries in their order; the memory stays.
+    /// Drops the entries in their order; the memory stays. If a destructor panics, the others are
+    /// dropped all the same.
     pub fn clear(&mut self) {
+        struct Rest<'a, T>(&'a mut Entries<T>);
+        impl<T> Drop for Rest<'_, T> {
+            fn drop(&mut self) {
+                self.0.drop_all();
+            }
+        }
+        let rest = Rest(self);
+        rest.0.drop_all();
+        mem::forget(rest);
+    }
+
+    fn drop_all(&mut self) {
         if mem::needs_drop::<T>() {
-            for at in 0..self.slots.len() {
+            let mut next = 0;
+            while let Some(at) = next_live(&self.live, next) {
+                next = at + 1;
                 drop(self.take(at));
             }
         }
-        self.slots.clear();
+        self.places.clear();
         self.live.fill(0);
         self.len = 0;
     }
 
     pub fn iter(&self) -> Iter<'_, T> {
         Iter {
-            dense: self.len == self.slots.len(),
-            slots: self.slots.iter(),
+            dense: self.len == self.places.len(),
+            places: self.places.iter(),
             live: &self.live,
             at: 0,
             left: self.len,
@@ -185,7 +215,7 @@ impl<T> Entries<T> {
 
     pub fn iter_mut(&mut self) -> IterMut<'_, T> {
         IterMut {
-            slots: self.slots.iter_mut(),
+            places: self.places.iter_mut(),
             live: &self.live,
             at: 0,
             left: self.len,
@@ -201,23 +231,48 @@ impl<T> Drop for Entries<T> {
 
 impl<T: Clone> Entries<T> {
     /// A copy without gaps and with no more room than it needs.
-    pub fn copied(&self) -> Self {
-        let mut copy = Entries {
-            slots: Vec::with_capacity(self.len),
-            live: vec![0; self.len.div_ceil(BITS)],
-            len: 0,
-            room: self.len,
-        };
+    pub fn copied(&self) -> Result<Self, DictError> {
+        let mut copy = Entries::new();
+        copy.reserve(self.len)?;
+        copy.open(self.len);
         for value in self.iter() {
             copy.push(value.clone());
         }
-        copy
+        Ok(copy)
     }
+}
+
+/// Gives back what the elements do not take. If the allocator refuses, the memory stays as it is:
+/// `Vec::shrink_to_fit` would end the process.
+fn give_back<T>(vec: &mut Vec<T>) {
+    if vec.is_empty() {
+        *vec = Vec::new();
+    }
+    if mem::size_of::<T>() == 0 || vec.len() == vec.capacity() {
+        return;
+    }
+    let mut old = mem::ManuallyDrop::new(mem::take(vec));
+    let (at, len, mut capacity) = (old.as_mut_ptr(), old.len(), old.capacity());
+    let layout = Layout::array::<T>(capacity).expect("the vector has this layout");
+    // SAFETY: a vector with capacity has its memory from the global allocator, in this layout. The
+    // new size is not 0, and smaller. Nobody else uses the memory, since `old` is forgotten.
+    let smaller = unsafe { realloc(at.cast(), layout, len * mem::size_of::<T>()) };
+    if !smaller.is_null() {
+        capacity = len;
+    }
+    let at = if smaller.is_null() {
+        at
+    } else {
+        smaller.cast()
+    };
+    // SAFETY: the memory is that of `old`, or the smaller one that it has become, and `capacity` is
+    // what it holds. The first `len` elements are those of `old`, which `realloc` keeps.
+    *vec = unsafe { Vec::from_raw_parts(at, len, capacity) };
 }
 
 /// Entries in their order.
 pub struct Iter<'a, T> {
-    slots: slice::Iter<'a, MaybeUninit<T>>,
+    places: slice::Iter<'a, MaybeUninit<T>>,
     live: &'a [usize],
     at: usize,
     left: usize,
@@ -229,16 +284,18 @@ impl<'a, T> Iterator for Iter<'a, T> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a T> {
-        loop {
-            let slot = self.slots.next()?;
-            let at = self.at;
-            self.at += 1;
-            if self.dense || self.live[at / BITS] >> (at % BITS) & 1 != 0 {
-                self.left -= 1;
-                // SAFETY: Live bits: if there are as many bits as slots, each is set; else this is.
-                return Some(unsafe { slot.assume_init_ref() });
-            }
-        }
+        let place = if self.dense {
+            self.places.next()?
+        } else {
+            let at = next_live(self.live, self.at)?;
+            let place = self.places.nth(at - self.at)?;
+            self.at = at + 1;
+            place
+        };
+        self.left -= 1;
+        // SAFETY: Live bits: if there are as many bits as places, each is set; else this one is,
+        // since `places` goes on from place `self.at`.
+        Some(unsafe { place.assume_init_ref() })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -249,7 +306,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
         Iter {
-            slots: self.slots.clone(),
+            places: self.places.clone(),
             ..*self
         }
     }
@@ -257,7 +314,7 @@ impl<T> Clone for Iter<'_, T> {
 
 /// Entries in their order, to be changed.
 pub struct IterMut<'a, T> {
-    slots: slice::IterMut<'a, MaybeUninit<T>>,
+    places: slice::IterMut<'a, MaybeUninit<T>>,
     live: &'a [usize],
     at: usize,
     left: usize,
@@ -268,16 +325,12 @@ impl<'a, T> Iterator for IterMut<'a, T> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a mut T> {
-        loop {
-            let slot = self.slots.next()?;
-            let at = self.at;
-            self.at += 1;
-            if self.live[at / BITS] >> (at % BITS) & 1 != 0 {
-                self.left -= 1;
-                // SAFETY: Live bits: the slot is initialised.
-                return Some(unsafe { slot.assume_init_mut() });
-            }
-        }
+        let at = next_live(self.live, self.at)?;
+        let place = self.places.nth(at - self.at)?;
+        self.at = at + 1;
+        self.left -= 1;
+        // SAFETY: Live bits: the place is initialised, since `places` goes on from place `self.at`.
+        Some(unsafe { place.assume_init_mut() })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -296,11 +349,9 @@ impl<T> IntoIter<T> {
         IntoIter { entries, at: 0 }
     }
 
-    /// What is left is dropped; the memory is given back to who wants it.
-    pub fn into_rest(self) -> Entries<T> {
-        let mut entries = self.entries;
-        entries.clear();
-        entries
+    /// Exchanges the entries that are left for others.
+    pub fn swap(&mut self, entries: &mut Entries<T>) {
+        mem::swap(&mut self.entries, entries);
     }
 }
 
@@ -308,13 +359,9 @@ impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        while self.at < self.entries.used() {
-            self.at += 1;
-            if let Some(value) = self.entries.take(self.at - 1) {
-                return Some(value);
-            }
-        }
-        None
+        let at = next_live(&self.entries.live, self.at)?;
+        self.at = at + 1;
+        self.entries.take(at)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

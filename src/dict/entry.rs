@@ -1,7 +1,7 @@
 //! The place of a key in a dict, found once and then looked at or filled.
 
 use super::index::Mixed;
-use super::{refused, Dict};
+use super::{refused, Dict, DictError};
 use core::hash::{BuildHasher, Hash};
 use core::mem;
 
@@ -31,11 +31,19 @@ const LIVE: &str = "an indexed entry is live";
 
 impl<'a, K: Eq + Hash, V, S: BuildHasher> Entry<'a, K, V, S> {
     /// The key's value, which is `value` if it had none.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory; see [`VacantEntry::try_insert`].
     pub fn or_insert(self, value: V) -> &'a mut V {
         self.or_insert_with(|| value)
     }
 
     /// The key's value, made by `make` if it had none.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory; see [`VacantEntry::try_insert`].
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'a mut V {
         match self {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -44,6 +52,10 @@ impl<'a, K: Eq + Hash, V, S: BuildHasher> Entry<'a, K, V, S> {
     }
 
     /// The key's value, which is the default one if it had none.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory; see [`VacantEntry::try_insert`].
     pub fn or_default(self) -> &'a mut V
     where
         V: Default,
@@ -123,10 +135,17 @@ impl<'a, K: Eq + Hash, V, S: BuildHasher> VacantEntry<'a, K, V, S> {
     ///
     /// If there is no memory.
     pub fn insert(self, value: V) -> &'a mut V {
+        self.try_insert(value).unwrap_or_else(refused)
+    }
+
+    /// As [`insert`](Self::insert).
+    ///
+    /// # Errors
+    ///
+    /// `CapacityOverflow`, `OutOfMemory`, with the key and the value. The dict has not changed.
+    pub fn try_insert(self, value: V) -> Result<&'a mut V, (DictError, K, V)> {
         let VacantEntry { dict, hash, key } = self;
-        let number = dict
-            .push(hash, key, value)
-            .unwrap_or_else(|error| refused(error));
-        &mut dict.entries.get_mut(number).expect(LIVE).1
+        let number = dict.push(hash, key, value)?;
+        Ok(&mut dict.entries.get_mut(number).expect(LIVE).1)
     }
 }

@@ -85,18 +85,36 @@ impl Index {
         }
     }
 
-    /// An empty index for entries up to number `room - 1`. The cells are more than `room`.
-    pub fn with_cells(cells: usize, room: usize) -> Result<Index, DictError> {
+    /// Memory of an index for entries up to number `room - 1`, which `open` lays out. Nothing is
+    /// written to it: a system that gives memory as it is written gives none yet.
+    pub fn reserved(cells: usize, room: usize) -> Result<Index, DictError> {
         if room > MOST || cells > u32::MAX as usize {
             return Err(DictError::CapacityOverflow);
         }
-        let number = usize::BITS - (room + FIRST as usize).leading_zeros();
+        let largest = room + FIRST as usize - 1;
+        let number = usize::BITS - largest.leading_zeros();
         let cells = match number {
-            0..=8 => Cells::Byte(zeroed(cells)?),
-            9..=16 => Cells::Short(zeroed(cells)?),
-            _ => Cells::Word(zeroed(cells)?),
+            0..=8 => Cells::Byte(reserved(cells)?),
+            9..=16 => Cells::Short(reserved(cells)?),
+            _ => Cells::Word(reserved(cells)?),
         };
         Ok(Index { cells, number })
+    }
+
+    /// Lays out the cells that memory was reserved for: they are empty, and more than `room`.
+    pub fn open(&mut self, cells: usize) {
+        each!(&mut self.cells, c => c.resize(cells, EMPTY as _));
+    }
+
+    /// An empty index, as `reserved` and `open` make it.
+    pub fn with_cells(cells: usize, room: usize) -> Result<Index, DictError> {
+        let mut index = Index::reserved(cells, room)?;
+        index.open(cells);
+        Ok(index)
+    }
+
+    pub fn cells(&self) -> usize {
+        each!(&self.cells, c => c.len())
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -107,7 +125,19 @@ impl Index {
         each!(&mut self.cells, c => c.fill(EMPTY as _));
     }
 
-    /// The cell and the entry's number, where `is` says that it is the right one.
+    /// Forgets all entries, which are then noted again. Until `settle` no cell is empty, so that a
+    /// search finds entries that are not noted, too: it ends only after it has asked for each.
+    pub fn unsettle(&mut self) {
+        each!(&mut self.cells, c => c.fill(DELETED as _));
+    }
+
+    /// All entries are noted again since `unsettle`.
+    pub fn settle(&mut self) {
+        each!(&mut self.cells, c => settle(c));
+    }
+
+    /// The cell and the entry's number, where `is` says that it is the right one. There is no such
+    /// cell if the entry is not noted: see `unsettle`.
     #[inline]
     pub fn find(&self, hash: Mixed, is: impl FnMut(usize) -> bool) -> Option<(usize, usize)> {
         each!(&self.cells, c => find(c, self.number, hash, is))
@@ -119,17 +149,25 @@ impl Index {
         each!(&mut self.cells, c => insert(c, hash, word))
     }
 
+    /// Forgets the entry of a cell, if it has one.
     pub fn remove(&mut self, cell: usize) {
-        each!(&mut self.cells, c => c[cell] = DELETED as _)
+        each!(&mut self.cells, c => if let Some(c) = c.get_mut(cell) { *c = DELETED as _ })
     }
 }
 
-fn zeroed<C: Cell>(cells: usize) -> Result<Vec<C>, DictError> {
+fn reserved<C: Cell>(cells: usize) -> Result<Vec<C>, DictError> {
     let mut vec = Vec::new();
     vec.try_reserve_exact(cells)
         .map_err(|_| DictError::OutOfMemory)?;
-    vec.resize(cells, C::default());
     Ok(vec)
+}
+
+fn settle<C: Cell>(cells: &mut [C]) {
+    // Each cell is written to, so that there is no jump to predict.
+    for cell in cells {
+        let word = cell.get();
+        *cell = C::of(if word == DELETED { EMPTY } else { word });
+    }
 }
 
 #[inline]
@@ -159,7 +197,15 @@ fn find<C: Cell>(
             at = 0;
         }
     }
-    None
+    search_entries(cells.len(), is)
+}
+
+/// The search in an index that was left unsettled: of the entries themselves, whose numbers are all
+/// below that of cells.
+#[cold]
+fn search_entries(cells: usize, mut is: impl FnMut(usize) -> bool) -> Option<(usize, usize)> {
+    let number = (0..cells).find(|&number| is(number))?;
+    Some((cells, number))
 }
 
 fn insert<C: Cell>(cells: &mut [C], hash: Mixed, word: u32) {

@@ -1,7 +1,6 @@
 //! The iterators of a dict, all in the order of the inserts.
 
 use super::entries::{self, Entries};
-use super::index::Index;
 use super::Dict;
 use core::mem;
 
@@ -66,21 +65,18 @@ impl<K, V> Clone for Iter<'_, K, V> {
 }
 
 /// The entries, taken out. See [`Dict::drain`].
-// The dict is without its memory meanwhile, so that it is whole if this is forgotten.
+// The dict is without its entries meanwhile, so that it is whole if this is forgotten.
 pub struct Drain<'a, K, V> {
-    taken: Option<(entries::IntoIter<(K, V)>, Index)>,
+    taken: entries::IntoIter<(K, V)>,
     entries: &'a mut Entries<(K, V)>,
-    index: &'a mut Index,
 }
 
 impl<'a, K, V> Drain<'a, K, V> {
-    pub(super) fn new(entries: &'a mut Entries<(K, V)>, index: &'a mut Index) -> Self {
+    pub(super) fn new(entries: &'a mut Entries<(K, V)>) -> Self {
         let taken = mem::replace(entries, Entries::new());
-        let cells = mem::replace(index, Index::new());
         Drain {
-            taken: Some((entries::IntoIter::new(taken), cells)),
+            taken: entries::IntoIter::new(taken),
             entries,
-            index,
         }
     }
 }
@@ -89,13 +85,11 @@ impl<K, V> Iterator for Drain<'_, K, V> {
     type Item = (K, V);
 
     fn next(&mut self) -> Option<(K, V)> {
-        self.taken.as_mut()?.0.next()
+        self.taken.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.taken
-            .as_ref()
-            .map_or((0, Some(0)), |(taken, _)| taken.size_hint())
+        self.taken.size_hint()
     }
 }
 
@@ -103,10 +97,9 @@ impl<K, V> ExactSizeIterator for Drain<'_, K, V> {}
 
 impl<K, V> Drop for Drain<'_, K, V> {
     fn drop(&mut self) {
-        if let Some((taken, index)) = self.taken.take() {
-            *self.entries = taken.into_rest();
-            *self.index = index;
-        }
+        // First the memory goes back: a destructor that panics does not cost it.
+        self.taken.swap(self.entries);
+        self.entries.clear();
     }
 }
 

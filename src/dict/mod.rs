@@ -9,11 +9,12 @@
 //! | look up, insert, remove, entry | O(1), amortised; a growth hashes all keys again |
 //! | iterate, retain, drain, clear | O(n), removed entries included |
 //!
-//! A removal keeps the order of the others and moves none of them. Its slot is used again once the
+//! A removal keeps the order of the others and moves none of them. Its place is used again once the
 //! dict is out of room.
 //!
 //! Keys are hashed by [`DefaultHashBuilder`] unless the dict is given another one. If a key's
-//! `Hash` panics while a dict makes room in place, entries may be found by iteration only.
+//! `Hash` panics while a dict makes room in place, nothing is lost, but look-ups may be O(n) until
+//! room is made again.
 
 mod entries;
 mod entry;
@@ -30,6 +31,7 @@ use self::index::{Index, Mixed};
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::{BuildHasher, Hash};
+use core::mem;
 use core::ops;
 
 /// The hasher of a dict that is given none: SipHash with a random seed, which strangers who choose
@@ -71,7 +73,7 @@ impl<K, V> Dict<K, V> {
     ///
     /// # Panics
     ///
-    /// If there is no memory; see [`try_reserve`](Self::try_reserve).
+    /// If there is no memory, or the capacity overflows; see [`try_reserve`](Self::try_reserve).
     pub fn with_capacity(capacity: usize) -> Self
     where
         K: Eq + Hash,
@@ -124,7 +126,8 @@ impl<K, V, S> Dict<K, V, S> {
     }
 
     /// How many entries the dict can hold without an allocation, whatever is removed and inserted
-    /// meanwhile.
+    /// meanwhile. Where that is as many as there are, an insert may allocate even after a removal:
+    /// `shrink_to_fit` leaves no room to replace entries.
     pub fn capacity(&self) -> usize {
         held(self.entries.room()).max(self.len())
     }
@@ -165,10 +168,10 @@ impl<K, V, S> Dict<K, V, S> {
     }
 
     /// Takes all entries out in their order; the memory stays. What is not taken is dropped at the
-    /// end of the iterator; one that is forgotten leaves an empty dict without memory.
+    /// end of the iterator; one that is forgotten leaves an empty dict without memory for entries.
     pub fn drain(&mut self) -> Drain<'_, K, V> {
         self.index.clear();
-        Drain::new(&mut self.entries, &mut self.index)
+        Drain::new(&mut self.entries)
     }
 }
 
@@ -225,8 +228,13 @@ impl<K: Eq + Hash, V, S: BuildHasher> Dict<K, V, S> {
     /// Room for `room` entries, no fewer than there are, with no gaps between those that there are.
     fn grow(&mut self, room: usize) -> Result<(), DictError> {
         let cells = self.tuning.cells(room).ok_or(DictError::CapacityOverflow)?;
-        let mut index = Index::with_cells(cells, room)?;
+        room.checked_mul(mem::size_of::<(K, V)>())
+            .filter(|&bytes| bytes <= isize::MAX as usize)
+            .ok_or(DictError::CapacityOverflow)?;
+        // Nothing is written to the memory of the index before there is that of the entries.
+        let mut index = Index::reserved(cells, room)?;
         self.entries.reserve(room)?;
+        index.open(cells);
         Self::note_all(&self.entries, &self.hasher, &mut index);
         // No key is hashed any more: the entries and the index change together.
         self.entries.compact();
@@ -242,16 +250,20 @@ impl<K: Eq + Hash, V, S: BuildHasher> Dict<K, V, S> {
         }
         if self.len() < held(self.entries.room()) {
             self.entries.compact();
-            self.index.clear();
+            // If a hash panics, the index stays unsettled, and finds the entries all the same.
+            self.index.unsettle();
             Self::note_all(&self.entries, &self.hasher, &mut self.index);
+            self.index.settle();
             return Ok(());
         }
         self.grow(self.tuning.grown(self.entries.room()))
     }
 
     /// Appends an entry whose key is not there, and gives its number.
-    fn push(&mut self, hash: Mixed, key: K, value: V) -> Result<usize, DictError> {
-        self.make_room()?;
+    fn push(&mut self, hash: Mixed, key: K, value: V) -> Result<usize, (DictError, K, V)> {
+        if let Err(error) = self.make_room() {
+            return Err((error, key, value));
+        }
         let number = self.entries.push((key, value));
         self.index.insert(hash, number);
         Ok(number)
@@ -280,24 +292,26 @@ impl<K: Eq + Hash, V, S: BuildHasher> Dict<K, V, S> {
     /// Instead of an error.
     pub fn reserve(&mut self, additional: usize) {
         self.try_reserve(additional)
-            .unwrap_or_else(|error| refused(error));
+            .unwrap_or_else(|error| refused((error, (), ())));
     }
 
-    /// Gives back all memory beyond the entries. Keeps it where there is none for the smaller index.
+    /// Gives back all memory beyond the entries. Keeps it where the allocator refuses a smaller
+    /// piece.
     pub fn shrink_to_fit(&mut self) {
         let len = self.len();
-        if len == self.entries.room() {
+        let Some(cells) = self.tuning.cells(len) else {
             return;
-        }
-        let smaller = self
-            .tuning
-            .cells(len)
-            .map(|cells| Index::with_cells(cells, len));
-        if let Some(Ok(mut index)) = smaller {
+        };
+        if cells != self.index.cells() {
+            let Ok(mut index) = Index::with_cells(cells, len) else {
+                return;
+            };
             Self::note_all(&self.entries, &self.hasher, &mut index);
-            self.entries.shrink();
+            // No key is hashed any more: the entries and the index change together.
+            self.entries.compact();
             self.index = index;
         }
+        self.entries.shrink();
     }
 
     /// The value of a key.
@@ -317,8 +331,16 @@ impl<K: Eq + Hash, V, S: BuildHasher> Dict<K, V, S> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let (key, value) = self.entries.get(self.number_of(key)?)?;
-        Some((key, value))
+        if self.is_empty() {
+            return None;
+        }
+        // What the search has looked at is not looked up again.
+        let mut found = None;
+        self.index.find(self.hash(key), |number| {
+            found = self.entries.get(number).filter(|(k, _)| k.borrow() == key);
+            found.is_some()
+        })?;
+        found.map(|(key, value)| (key, value))
     }
 
     /// The value of a key, to be changed.
@@ -344,27 +366,21 @@ impl<K: Eq + Hash, V, S: BuildHasher> Dict<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If there is no memory.
+    /// If there is no memory; see [`try_insert`](Self::try_insert).
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.try_insert(key, value)
-            .unwrap_or_else(|error| refused(error))
+        self.try_insert(key, value).unwrap_or_else(refused)
     }
 
     /// As [`insert`](Self::insert).
     ///
     /// # Errors
     ///
-    /// `CapacityOverflow`, `OutOfMemory`. The dict has not changed then.
-    pub fn try_insert(&mut self, key: K, value: V) -> Result<Option<V>, DictError> {
-        let hash = self.hash(&key);
-        if let Some((_, number)) = self.find(hash, &key) {
-            let (_, old) = self
-                .entries
-                .get_mut(number)
-                .expect("an indexed entry is live");
-            return Ok(Some(core::mem::replace(old, value)));
+    /// `CapacityOverflow`, `OutOfMemory`, with the key and the value. The dict has not changed.
+    pub fn try_insert(&mut self, key: K, value: V) -> Result<Option<V>, (DictError, K, V)> {
+        match self.entry(key) {
+            Entry::Occupied(mut entry) => Ok(Some(entry.insert(value))),
+            Entry::Vacant(entry) => entry.try_insert(value).map(|_| None),
         }
-        self.push(hash, key, value).map(|_| None)
     }
 
     /// The place of a key, to look at and to fill.
@@ -427,8 +443,10 @@ impl<K: Eq + Hash, V, S: BuildHasher> Dict<K, V, S> {
     }
 }
 
+/// Panics without memory. The key and the value are dropped before, not while that unwinds.
 #[cold]
-fn refused(error: DictError) -> ! {
+fn refused<K, V, R>((error, key, value): (DictError, K, V)) -> R {
+    drop((key, value));
     panic!("{error}")
 }
 
@@ -440,16 +458,22 @@ impl<K, V, S: Default> Default for Dict<K, V, S> {
 
 impl<K: Clone + Eq + Hash, V: Clone, S: BuildHasher + Clone> Clone for Dict<K, V, S> {
     /// A copy with no more room than it needs.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory.
     fn clone(&self) -> Self {
-        let entries = self.entries.copied();
-        let len = entries.len();
+        let len = self.len();
         let mut copy = Self::with_tuning_and_hasher(self.tuning, self.hasher.clone());
         let cells = self.tuning.cells(len).ok_or(DictError::CapacityOverflow);
-        copy.index = cells
-            .and_then(|cells| Index::with_cells(cells, len))
-            .unwrap_or_else(|error| refused(error));
-        copy.entries = entries;
-        Self::note_all(&copy.entries, &copy.hasher, &mut copy.index);
+        let made = cells.and_then(|cells| {
+            let index = Index::reserved(cells, len)?;
+            Ok((cells, index, self.entries.copied()?))
+        });
+        let (cells, mut index, entries) = made.unwrap_or_else(|error| refused((error, (), ())));
+        index.open(cells);
+        Self::note_all(&entries, &copy.hasher, &mut index);
+        (copy.index, copy.entries) = (index, entries);
         copy
     }
 }
@@ -484,14 +508,24 @@ where
     }
 }
 
+/// Inserts all entries; panics if there is no memory, as `insert` does. A dict that has no memory
+/// yet makes room at once for as many as the iterator tells. One that has grows only if it must,
+/// since the keys may be there already.
 impl<K: Eq + Hash, V, S: BuildHasher> Extend<(K, V)> for Dict<K, V, S> {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        let entries = entries.into_iter();
+        let most = entries.size_hint().0;
+        if self.entries.room() == 0 && most > 0 {
+            // If there is no memory for all at once, the dict grows as they come.
+            let _ = self.grow(most.max(self.tuning.grown(0)));
+        }
         for (key, value) in entries {
             self.insert(key, value);
         }
     }
 }
 
+/// As [`Extend`] on an empty dict.
 impl<K: Eq + Hash, V, S: BuildHasher + Default> FromIterator<(K, V)> for Dict<K, V, S> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut dict = Self::default();

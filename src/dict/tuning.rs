@@ -94,27 +94,47 @@ impl Tuning {
     /// `sys.getsizeof` tells them on a 32-bit machine.
     ///
     /// There the table of entries is sparse, its size is a power of two, and one of `min_size`
-    /// entries, which must be a power of two too, is part of the object.
+    /// entries, which must be a power of two too, is part of the object. As there, a growth of 4 is
+    /// one of 2 above 50,000 entries. More bytes than a `u64` can tell are `u64::MAX`.
     pub fn python27_bytes(&self, len: u64) -> u64 {
-        const HEAD: u64 = 52; // the object and the collector's part of it
-        const ENTRY: u64 = 12; // hash, key, value
-        let small = u64::from(self.min_size).next_power_of_two();
+        const HEAD: u128 = 52; // the object and the collector's part of it
+        const ENTRY: u128 = 12; // hash, key, value
+        const MANY: u128 = 50_000;
+        let wide = |(above, below): (u8, u8)| (u128::from(above), u128::from(below));
+        let (load, growth) = (wide(self.max_load), wide(self.growth));
+        let slower = growth.0 == 4 * growth.1;
+        let small = u128::from(self.min_size.max(1)).next_power_of_two();
         let mut size = small;
-        for used in 1..=len {
-            if used * u64::from(self.max_load.1) >= size * u64::from(self.max_load.0) {
-                let growth = if *self == Tuning::PYTHON27 && used > 50_000 {
+        let mut used = 0;
+        loop {
+            // On to the next insert at which the table can get another size: one that finds it too
+            // full, and after which it would be larger, or the first that grows by less.
+            let full = (size * load.0).div_ceil(load.1);
+            let growth_at = |used| {
+                if slower && used > MANY {
                     (2, 1)
                 } else {
-                    self.growth
-                };
-                let wanted = used * u64::from(growth.0) / u64::from(growth.1);
-                size = small;
-                while size <= wanted {
-                    size *= 2;
+                    growth
                 }
+            };
+            let now = growth_at(used + 1);
+            let mut other = (size * now.1).div_ceil(now.0);
+            if slower && used <= MANY {
+                other = other.min(MANY + 1);
+            }
+            used = full.max(other).max(used + 1);
+            if used > u128::from(len) {
+                break;
+            }
+            let now = growth_at(used);
+            let wanted = used * now.0 / now.1;
+            size = small;
+            while size <= wanted {
+                size *= 2;
             }
         }
-        HEAD + ENTRY * small + if size == small { 0 } else { ENTRY * size }
+        let table = if size == small { 0 } else { ENTRY * size };
+        u64::try_from(HEAD + ENTRY * small + table).unwrap_or(u64::MAX)
     }
 
     /// Room for how many entries follows on `room`.
