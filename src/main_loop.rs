@@ -189,9 +189,10 @@ impl MainLoop {
     /// While sockets have something for tasklets that are waiting, it goes on with another pump
     /// until the budget is spent: so a download is not slowed down to what one pump a frame can
     /// bring. The pumps' time counts. All of it is time of the thread's
-    /// [clock](crate::time::set_clock). That is looked at on every switch ([`run_with`](crate::run_with)), but at least one
-    /// tasklet has its turn. Tasklets that got no turn are first in the next tick, so nobody
-    /// starves. A tasklet that never gives way keeps its turn.
+    /// [clock](crate::time::set_clock). That is looked at on every switch
+    /// ([`run_with`](crate::run_with)), but at least one tasklet has its turn. Tasklets that got no
+    /// turn are first in the next tick, so nobody starves. A tasklet that never gives way keeps its
+    /// turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
         Ok(self.tick_for_or(budget)?)
     }

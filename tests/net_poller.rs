@@ -180,6 +180,33 @@ fn a_socket_of_our_own_with_a_number_that_is_used_again() {
 }
 
 #[test]
+fn a_socket_gets_the_number_of_what_was_closed_without_a_word() {
+    with_each(|| {
+        let (reader, _writer) = pipe();
+        // SAFETY: numbers that no other test gets, and that nobody else uses here.
+        let number = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 900) };
+        assert!(number >= 900);
+        let timed_out = net::wait(number, Events::IN, Some(MS(2))).unwrap_err();
+        assert!(is_timeout(timed_out));
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        // SAFETY: as above; `reused` owns the number from now on.
+        let reused = unsafe {
+            libc::close(number);
+            assert_eq!(libc::dup2(near.as_raw_fd(), number), number);
+            std::os::unix::net::UnixStream::from_raw_fd(number)
+        };
+        let mut reused = net::UnixStream::from_std(reused).unwrap();
+        let reads = spawn(move || Ok(reused.read_exact(&mut [0])?)).unwrap();
+        hardswitch::run().unwrap();
+        far.write_all(b"x").unwrap();
+        // It is there already, so the first pump finds it.
+        assert_eq!(main_loop().pump(Some(MS(500))).unwrap(), 1);
+        hardswitch::run().unwrap();
+        assert!(!reads.is_alive());
+    });
+}
+
+#[test]
 fn one_connection_wakes_one_acceptor() {
     const ACCEPTORS: usize = 10;
     with_each(|| {

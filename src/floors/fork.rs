@@ -4,8 +4,8 @@
 //!   before the fork     takes the locks that all threads share: no other thread changes anything
 //!   in the parent       releases them
 //!   in the child        counts the other threads as ended, forgets the workers of pools and of
-//!                       look-ups; then releases the locks. Work that needs more than memory is done when the
-//!                       thread next reads its inbox
+//!                       look-ups; then releases the locks. Work that needs more than memory is
+//!                       done when the thread next reads its inbox
 //! ```
 //!
 //! Descriptors are made anew when they are next used (`prim::Signal`): notifications in the parent

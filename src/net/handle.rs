@@ -3,14 +3,15 @@
 //! receive.
 
 /// The methods of every socket, for a struct `$name { source: Rc<Source<$inner>> }`.
+/// `$is_connection`: can it be lost for good?
 macro_rules! socket {
-    ($name:ident, $inner:ty) => {
+    ($name:ident, $inner:ty, $is_connection:literal) => {
         impl $name {
             /// Takes over a socket of the standard library, and makes it non-blocking.
             pub fn from_std(socket: $inner) -> io::Result<$name> {
                 socket.set_nonblocking(true)?;
                 Ok($name {
-                    source: Rc::new(Source::new(socket)),
+                    source: Rc::new(Source::new(socket, $is_connection)),
                 })
             }
 
@@ -78,7 +79,7 @@ macro_rules! socket {
 }
 pub(super) use socket;
 
-/// The time limits of a socket that reads and writes.
+/// The time limits of a socket that reads and writes, or receives and sends.
 macro_rules! timeouts {
     ($name:ident) => {
         impl $name {
@@ -105,12 +106,6 @@ macro_rules! timeouts {
             pub fn write_timeout(&self) -> Option<Duration> {
                 self.source.write_timeout.get()
             }
-
-            /// Ends reading, writing or both. A peer sees the end of the stream, and so do readers
-            /// here.
-            pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-                self.source.with(|io| io.shutdown(how))
-            }
         }
     };
 }
@@ -119,7 +114,7 @@ pub(super) use timeouts;
 /// The methods of a connection that is read and written.
 macro_rules! stream {
     ($name:ident, $inner:ty) => {
-        $crate::net::handle::socket!($name, $inner);
+        $crate::net::handle::socket!($name, $inner, true);
         $crate::net::handle::timeouts!($name);
 
         impl $name {
@@ -137,6 +132,12 @@ macro_rules! stream {
                     }
                 }
                 Ok(())
+            }
+
+            /// Ends reading, writing or both. A peer sees the end of the stream, and so do readers
+            /// here.
+            pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                self.source.with(|io| io.shutdown(how))
             }
 
             pub(crate) fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
@@ -210,33 +211,10 @@ pub(super) use stream;
 /// fit into the buffer of a receiver is lost.
 macro_rules! datagrams {
     ($name:ident, $inner:ty, $from:ty) => {
-        $crate::net::handle::socket!($name, $inner);
+        $crate::net::handle::socket!($name, $inner, false);
+        $crate::net::handle::timeouts!($name);
 
         impl $name {
-            /// How long a receiver may wait; `None`, the default: no limit. Errors: `InvalidInput`
-            /// for zero.
-            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.source.read_timeout.set(check_timeout(timeout)?);
-                Ok(())
-            }
-
-            /// How long a sender may wait for room; `None`, the default: no limit. Errors:
-            /// `InvalidInput` for zero.
-            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.source.write_timeout.set(check_timeout(timeout)?);
-                Ok(())
-            }
-
-            /// The time limit of receivers.
-            pub fn read_timeout(&self) -> Option<Duration> {
-                self.source.read_timeout.get()
-            }
-
-            /// The time limit of senders.
-            pub fn write_timeout(&self) -> Option<Duration> {
-                self.source.write_timeout.get()
-            }
-
             /// Sends a datagram to the connected peer, and waits for room. Returns how many bytes
             /// have left: all. Errors: it is not connected; it is too large; the peer's system has
             /// refused an earlier one (`ConnectionRefused`).

@@ -35,6 +35,9 @@ pub struct Source<T: AsRawFd> {
     pub write_timeout: Cell<Option<Duration>>,
     /// Bytes since the last wait.
     burst: Cell<usize>,
+    /// Is it a connection? Nothing else is lost for good: a datagram that cannot be sent says
+    /// nothing of the next one, and no connection that failed of the listener.
+    is_connection: bool,
     /// The reason why the connection was lost. The system tells it once, to the first operation;
     /// all others would see the end of the stream.
     lost: RefCell<Option<io::Error>>,
@@ -110,12 +113,17 @@ pub fn deadline(timeout: Option<Duration>) -> Option<Instant> {
 }
 
 impl<T: AsRawFd> Source<T> {
-    pub fn new(io: T) -> Source<T> {
+    pub fn new(io: T, is_connection: bool) -> Source<T> {
+        // Epoll may know an earlier descriptor of this number, which somebody closed without a word.
+        if let Some(reactor) = Reactor::existing() {
+            reactor.doubt(io.as_raw_fd());
+        }
         Source {
             io: RefCell::new(Some(io)),
             read_timeout: Cell::new(None),
             write_timeout: Cell::new(None),
             burst: Cell::new(0),
+            is_connection,
             lost: RefCell::new(None),
         }
     }
@@ -202,7 +210,7 @@ impl<T: AsRawFd> Source<T> {
     /// told it once.
     pub fn failed(&self, error: io::Error) -> io::Error {
         let mut lost = self.lost.borrow_mut();
-        if lost.is_none() && is_loss(&error) {
+        if lost.is_none() && self.is_connection && is_loss(&error) {
             *lost = Some(same(&error));
         }
         match &*lost {
@@ -279,7 +287,7 @@ mod tests {
     #[test]
     fn who_uses_a_lost_connection_later_does_not_wait_for_it() {
         let (quiet, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let source = Source::new(quiet);
+        let source = Source::new(quiet, true);
         let told = |failed: Result<usize, Failure>| {
             io::Error::from(failed.expect_err("it is lost")).raw_os_error()
         };
@@ -300,5 +308,22 @@ mod tests {
             assert_eq!(told(write), Some(libc::ETIMEDOUT));
         }
         assert!(start.elapsed() < Duration::from_secs(20), "nobody waited");
+    }
+
+    #[test]
+    fn what_is_no_connection_is_never_lost() {
+        let (quiet, _peer) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let source = Source::new(quiet, false);
+        let unreachable = || Err(io::Error::from_raw_os_error(libc::ENETUNREACH));
+        let first = source.attempt_write(|_| unreachable());
+        let first = io::Error::from(first.expect_err("it cannot be sent"));
+        assert_eq!(first.raw_os_error(), Some(libc::ENETUNREACH));
+        // The next one waits, as if nothing had been.
+        source.read_timeout.set(Some(Duration::from_millis(20)));
+        let start = Instant::now();
+        let later = source.attempt_read(|_| Err(ErrorKind::WouldBlock.into()));
+        let later = io::Error::from(later.expect_err("nothing comes"));
+        assert_eq!(later.kind(), ErrorKind::TimedOut);
+        assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }

@@ -136,7 +136,7 @@ impl TcpStream {
         .map_err(io::Error::from)?;
         let begun = connect(fd.as_raw_fd(), &SockaddrStorage::from(addr));
         let stream = TcpStream {
-            source: Rc::new(Source::new(std::net::TcpStream::from(fd))),
+            source: Rc::new(Source::new(std::net::TcpStream::from(fd), true)),
         };
         match begun {
             Ok(()) => return Ok(stream),
@@ -253,7 +253,7 @@ pub struct TcpListener {
     source: Rc<Source<std::net::TcpListener>>,
 }
 
-socket!(TcpListener, std::net::TcpListener);
+socket!(TcpListener, std::net::TcpListener, false);
 
 impl TcpListener {
     /// Listens at `addr`; port 0 lets the system choose. Errors: the address is in use or not this

@@ -106,7 +106,7 @@ pub struct UnixListener {
     source: Rc<Source<net::UnixListener>>,
 }
 
-socket!(UnixListener, net::UnixListener);
+socket!(UnixListener, net::UnixListener, false);
 
 impl UnixListener {
     /// Listens at `path`. Errors: something is there already (`AddrInUse`).

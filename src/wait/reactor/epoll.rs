@@ -7,8 +7,8 @@
 //!   again, and that costs no call then. When it reports something that nobody waits for, it is
 //!   told so.
 //! * Whoever closes a descriptor says so before ([`forget`](Epoll::forget)). One that somebody has
-//!   closed without a word is found by [`check`](Epoll::check), which looks at one wait a pump, and
-//!   at all of them after a second without an event.
+//!   closed without a word is found by a look at each wait in turn, in every
+//!   [sixteenth](PUMPS) pump, and at all of them after a second without an event.
 //! * A descriptor that it does not take, such as a regular file, is always ready, as `poll` has it.
 
 use super::descriptors::{Descriptors, Place};
@@ -28,12 +28,16 @@ const EVENTS: usize = 256;
 /// A thread that sleeps looks so often for descriptors that were closed without a word.
 const CHECK: Duration = Duration::from_secs(1);
 
+/// After so many pumps one wait is looked at.
+const PUMPS: u32 = 16;
+
 /// The number by which the thread's own signal is known: no descriptor has it.
 const SIGNAL: u64 = u64::MAX;
 
 pub struct Epoll {
     epoll: nix::sys::epoll::Epoll,
     events: Vec<EpollEvent>,
+    pumps: u32,
     /// Descriptors of which it may have to be told.
     listed: Vec<Fd>,
     /// A child process shares the instance of its parent, and makes one of its own.
@@ -60,6 +64,7 @@ impl Epoll {
         Ok(Epoll {
             epoll,
             events: vec![EpollEvent::empty(); EVENTS],
+            pumps: 0,
             listed: Vec::new(),
             forks: forks(),
         })
@@ -81,7 +86,8 @@ impl Epoll {
 
     /// The descriptor is about to be closed.
     pub fn forget(&mut self, fd: Fd, place: &mut Place) {
-        if place.told.take().is_some() {
+        // The instance of a parent process goes on looking: it is not told of what the child does.
+        if place.told.take().is_some() && !self.is_shared() {
             // Another process or another number may keep what it names open, so closing it is not
             // enough. The only error is that it is closed already.
             let _ = self.epoll.delete(borrow(fd));
@@ -102,7 +108,12 @@ impl Epoll {
             ready: Vec::new(),
         };
         self.tell(descriptors, &mut found)?;
-        self.check(descriptors, &mut found)?;
+        self.pumps = self.pumps.wrapping_add(1);
+        if self.pumps.is_multiple_of(PUMPS) {
+            if let Some((fd, place)) = descriptors.next_waited_for() {
+                self.set(fd, place, place.wanted(), &mut found)?;
+            }
+        }
         // A time beyond the range of the clock is no limit.
         let until = timeout
             .filter(|timeout| !timeout.is_zero())
@@ -122,8 +133,8 @@ impl Epoll {
                 break;
             }
             if seen == 0 {
-                for _ in 0..descriptors.places().count() {
-                    self.check(descriptors, &mut found)?;
+                for (fd, place) in descriptors.places().filter(|(_, p)| p.is_waited_for()) {
+                    self.set(fd, place, place.wanted(), &mut found)?;
                 }
             }
         }
@@ -200,17 +211,6 @@ impl Epoll {
         Ok(())
     }
 
-    /// Looks whether the next descriptor in turn is still what it was told.
-    fn check(&mut self, descriptors: &mut Descriptors, found: &mut Found) -> nix::Result<()> {
-        match descriptors.next_waited_for() {
-            Some((fd, place)) => {
-                let wanted = place.wanted();
-                self.set(fd, place, wanted, found)
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Has it look for these events of a descriptor, and for nothing if there are none.
     fn set(
         &mut self,
@@ -272,5 +272,69 @@ fn borrow<'a>(fd: Fd) -> BorrowedFd<'a> {
 impl AsRawFd for Epoll {
     fn as_raw_fd(&self) -> RawFd {
         self.epoll.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn waits(descriptors: &mut Descriptors, epoll: &mut Epoll, fd: Fd) -> Rc<Waiter> {
+        let waiter = Rc::new(Waiter::new(1, Some((fd, Events::IN)), None));
+        epoll.wait_begins(fd, descriptors.insert(fd, waiter.clone()));
+        waiter
+    }
+
+    /// A child process has its parent's instance until it makes one of its own.
+    #[test]
+    fn an_instance_that_two_processes_share_is_not_told_of_what_one_closes() {
+        let (signal, _signals) = std::io::pipe().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (mut epoll, mut descriptors) = (
+            Epoll::new(signal.as_raw_fd()).unwrap(),
+            Descriptors::default(),
+        );
+        let fd = reader.as_raw_fd();
+        let _waiter = waits(&mut descriptors, &mut epoll, fd);
+        let none = epoll.wait(&mut descriptors, Some(Duration::ZERO)).unwrap();
+        assert!(none.ready.is_empty());
+        writer.write_all(b"x").unwrap();
+        for (is_childs, events) in [(true, 1), (false, 0)] {
+            epoll.forks = forks().wrapping_add(u32::from(is_childs));
+            assert_eq!(epoll.is_shared(), is_childs);
+            let place = descriptors.place(fd);
+            place.told = Some(Events::IN);
+            epoll.forget(fd, place);
+            assert_eq!(epoll.ask(Duration::ZERO).unwrap(), events);
+        }
+    }
+
+    #[test]
+    fn what_was_closed_without_a_word_is_found_by_turns() {
+        let (signal, _signals) = std::io::pipe().unwrap();
+        let (mut epoll, mut descriptors) = (
+            Epoll::new(signal.as_raw_fd()).unwrap(),
+            Descriptors::default(),
+        );
+        let (reader, _writer) = std::io::pipe().unwrap();
+        // SAFETY: a number that no other test gets.
+        let fd = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 800) };
+        assert!(fd >= 800);
+        let waiter = waits(&mut descriptors, &mut epoll, fd);
+        let mut pump = || {
+            epoll
+                .wait(&mut descriptors, Some(Duration::ZERO))
+                .unwrap()
+                .ready
+        };
+        assert!(pump().is_empty());
+        // SAFETY: nobody else uses the number.
+        unsafe { libc::close(fd) };
+        // Its chunk comes round after the places before it.
+        let found = (0..64 * PUMPS)
+            .find_map(|_| pump().pop())
+            .expect("it is found");
+        assert!(Rc::ptr_eq(&found.0, &waiter) && found.1 == Events::NVAL);
     }
 }

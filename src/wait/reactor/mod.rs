@@ -414,7 +414,9 @@ impl Reactor {
 
     /// Somebody else may have closed `fd` since it was waited for, and opened it anew.
     pub fn doubt(&self, fd: Fd) {
-        self.descriptors.borrow_mut().place(fd).doubtful = true;
+        if let Some(place) = self.descriptors.borrow_mut().get(fd) {
+            place.doubtful = place.told.is_some();
+        }
     }
 
     pub fn poller(&self) -> Poller {

@@ -193,8 +193,7 @@ impl Reactor {
         timeout: Option<Duration>,
         replaced: &mut Option<Box<dyn Backend>>,
     ) -> (Result<Vec<Ready>, Errno>, bool) {
-        // They are taken out, not borrowed: a backend may pump, and that pump is refused, but not
-        // before it has looked at them.
+        // Taken out while the backend polls, which may be code of a user's.
         let mut fds = self.scratch.take();
         fds.push(PollFd::new(self.events.as_raw_fd(), Events::IN));
         let wanted = |(fd, wanted)| PollFd::new(fd, wanted);
