@@ -10,7 +10,7 @@ use crate::core::exceptions;
 use crate::core::hooks::{HOOK_CHANNEL, HOOK_ENDED, HOOK_SCHEDULE};
 use crate::core::overflow;
 use crate::core::references::Tasklet;
-use crate::core::release::{release, KILLS};
+use crate::core::release::{release_left, KILLS};
 use crate::core::runtime::{End, Runtime};
 use crate::core::settings::Settings;
 use crate::core::table;
@@ -292,8 +292,13 @@ pub fn thread_exit(above: fn() -> bool) {
             Some(runtime) if !runtime.is_ending() => end_runtime(runtime, above),
             // A destructor that runs at the end asks for it.
             Some(runtime) if runtime.end() == End::Under => return,
-            _ if above() => {}
-            _ => return,
+            _ => {
+                let mut any = true;
+                contain(AT_END, || any = above());
+                if !any {
+                    return;
+                }
+            }
         }
     }
 }
@@ -353,8 +358,8 @@ fn end_runtime(runtime: &Runtime, above: fn() -> bool) {
     // until the last line.
     unsafe {
         runtime.channel_made();
-        release(main);
-        release(main);
+        release_left(main);
+        release_left(main);
     }
     runtime.let_go();
 }

@@ -11,6 +11,7 @@ use core::ptr;
 use crate::builder::Builder;
 use crate::channel::stand_in;
 use crate::core::body::{Body, Outcome, Unbound};
+use crate::core::contain::drop_both;
 use crate::core::extra::ErrorHandler;
 use crate::core::hooks::HOOK_STATS;
 use crate::core::measure::{self, TaskletStats};
@@ -128,7 +129,7 @@ impl Tasklet {
         // SAFETY: it has not started, and is in no queue.
         let before = unsafe { Task::unbind(self.as_ptr()) };
         // This runs user code, which may bind the tasklet again.
-        drop((value, before));
+        drop_both(value, before);
         Ok(())
     }
 

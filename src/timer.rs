@@ -26,7 +26,7 @@
 //!
 //! Cost: two allocations for a timer, O(log timers) to make one, to cancel it and to run it.
 
-use crate::core::contain::contain;
+use crate::core::contain::contain_each;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler::schedule_or;
 use crate::core::thrown;
@@ -460,9 +460,10 @@ impl Timers for Inner {
             entry.key.set(None);
         }
         // They are dropped with nothing borrowed: their functions may own anything.
-        for entry in entries.into_values() {
-            contain("the end of a timer that was not called", || drop(entry));
-        }
+        contain_each(
+            "the end of a timer that was not called",
+            entries.into_values(),
+        );
     }
 }
 

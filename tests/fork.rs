@@ -55,7 +55,6 @@ static INSIDE: AtomicBool = AtomicBool::new(false);
 fn stay_inside() {
     INSIDE.store(true, SeqCst);
     thread::sleep(MS(200));
-    INSIDE.store(false, SeqCst);
 }
 
 /// Asked by a thread that begins to use the library, under the lock of the list of C++ runtimes.
@@ -87,6 +86,7 @@ fn while_locks_are_held() {
     };
     let holders: [fn(); 2] = [asks_for_globals, changes_the_list];
     for holder in holders {
+        INSIDE.store(false, SeqCst);
         let inside = thread::Builder::new().name("inside".into());
         let inside = inside.spawn(holder).unwrap();
         common::eventually("a thread has the lock", || INSIDE.load(SeqCst));

@@ -148,6 +148,27 @@ fn each_value_is_dropped_though_several_destructors_panic() {
 }
 
 #[test]
+fn what_destructors_make_before_a_panic_is_not_the_next_functions() {
+    struct Makes;
+    impl Drop for Makes {
+        fn drop(&mut self) {
+            NUMBER.with(|n| n.set(99));
+            std::panic::resume_unwind(Box::new("a destructor's panic"));
+        }
+    }
+    hardswitch::local! {
+        static MAKES: Makes = Makes;
+    }
+    let handle = spawn(|| MAKES.with(|_| ())).unwrap();
+    assert!(matches!(run(), Err(Error::Panicked(_))));
+    handle
+        .bind(|| assert_eq!(NUMBER.with(Cell::get), 7))
+        .unwrap();
+    handle.setup().unwrap();
+    run().unwrap();
+}
+
+#[test]
 fn with_may_switch_and_use_other_keys() {
     hardswitch::local! {
         static OTHER: Cell<u32> = Cell::new(NUMBER.with(Cell::get) + 1);

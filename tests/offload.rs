@@ -711,6 +711,10 @@ fn a_worker_works_on_whatever_panics_of_what_a_job_has_left() {
             let fails = Fails;
             hardswitch::timer::call_later(Duration::from_secs(1000), move || drop(fails)).unwrap();
         }
+        // Its error is dropped by the worker, and another one waits for ever.
+        let waits = hardswitch::Channel::<u32>::new();
+        std::mem::forget(spawn(move || waits.receive().map(drop)).unwrap());
+        spawn(|| Err::<(), _>(hardswitch::Error::thrown(Fails))).unwrap();
     };
     let spawns = || {
         let spawned = spawn(|| ()).map(drop);
@@ -718,6 +722,8 @@ fn a_worker_works_on_whatever_panics_of_what_a_job_has_left() {
     };
     for _ in 0..3 {
         pool.call(leaves).unwrap();
+        let tasklets = pool.call(|| hardswitch::stats().tasklets).unwrap();
+        assert_eq!(tasklets, 1, "what a job has left is gone");
         pool.call(spawns).unwrap().unwrap();
     }
 }

@@ -39,6 +39,27 @@ fn balances(channels: &[Channel<i64>]) -> Vec<isize> {
     channels.iter().map(Channel::balance).collect()
 }
 
+/// Rust ends a process in which a second destructor panics while the first panic goes on.
+#[test]
+fn two_values_that_a_select_did_not_send_may_both_panic() {
+    struct Bad(Rc<Cell<u32>>);
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            std::panic::resume_unwind(Box::new("a destructor's panic"));
+        }
+    }
+    let dropped = Rc::new(Cell::new(0));
+    let channel = Channel::new();
+    let mut select = Select::new();
+    for _ in 0..2 {
+        select.send(&channel, Bad(dropped.clone()));
+    }
+    let failed = select.wait_timeout(Duration::from_millis(1));
+    assert!(matches!(failed, Err(Error::Timeout)));
+    assert_eq!(dropped.get(), 2);
+}
+
 #[test]
 fn a_waiting_select_counts_in_each_balance_and_is_in_each_queue() {
     fresh(|s| {

@@ -1115,3 +1115,53 @@ fn selects_of_two_threads_play_ping_pong() {
     stop.send(()).unwrap();
     other.join().unwrap();
 }
+
+/// A select that waits is met by at most one at a time. Who could not meet it, since a channel
+/// callback is running, leaves it to the others.
+#[test]
+fn a_select_is_free_for_others_when_a_callback_was_refused() {
+    thread::spawn(|| {
+        let (full, far) = (QueueChannel::bounded(1), Far::new());
+        full.send(1).unwrap();
+        let (queue, theirs) = (full.clone(), far.clone());
+        let waits = spawn(move || {
+            let mut select = Select::new();
+            let sends = select.send(&queue, 2);
+            let receives = select.receive(&theirs);
+            let mut done = select.wait_timeout(Duration::from_secs(60))?;
+            assert_ne!(done.index(), sends.index());
+            assert_eq!(done.received(receives).expect("this case")?, 7);
+            Ok(())
+        });
+        let waits = waits.unwrap();
+        run().unwrap();
+        let queue = full.clone();
+        hardswitch::set_channel_callback(Some(Rc::new(move |_, _, _, _| {
+            let mut select = Select::new();
+            select.receive(&queue);
+            let refused = select.try_wait().err();
+            assert!(matches!(
+                refused,
+                Some(Error::State(StateError::RecursiveChannel))
+            ));
+        })));
+        let other = Channel::<u32>::new();
+        assert!(matches!(
+            other.try_send(1),
+            Err((Error::WouldBlock, Some(1)))
+        ));
+        let from = other.clone();
+        let asks = spawn(move || from.receive().map(drop)).unwrap();
+        run().unwrap();
+        hardswitch::set_channel_callback(None);
+        let sender = thread::spawn(move || far.send_timeout(7, Duration::from_secs(30)).is_ok());
+        eventually("it is met", || {
+            MainLoop::current().unwrap().tick().unwrap();
+            !waits.is_alive()
+        });
+        assert!(sender.join().unwrap());
+        asks.kill().unwrap();
+    })
+    .join()
+    .unwrap();
+}

@@ -1178,6 +1178,28 @@ fn leave_what_panics(dropped: &Arc<AtomicUsize>) -> usize {
     2 * TASKLETS + 7
 }
 
+/// What goes at the very end may leave something more, which panics as well.
+#[test]
+fn what_main_gets_from_the_last_destructors_may_panic_too() {
+    struct Leaves(hardswitch::Tasklet, Arc<AtomicUsize>);
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            let more = Bad(self.1.clone());
+            self.0.set_user_data(Some(Rc::new(more)));
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let counted = dropped.clone();
+    let thread = thread::spawn(move || {
+        let main = hardswitch::current();
+        main.set_user_data(Some(Rc::new(Leaves(main.clone(), counted))));
+        hardswitch::thread_id()
+    });
+    let id = join_in_time("one whose main gets more", thread);
+    assert!(!hardswitch::thread::threads().contains(&id));
+    assert_eq!(dropped.load(SeqCst), 1);
+}
+
 #[test]
 fn destructors_that_panic_at_a_threads_end_keep_nothing_from_ending() {
     for by_hand in [false, true] {

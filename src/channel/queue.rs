@@ -353,7 +353,11 @@ impl<T: 'static> QueueChannel<T> {
                 return Some(first);
             }
             if self.is_closing() {
-                return self.channel().next_waiting();
+                match self.channel().next_waiting() {
+                    // A callback may have given something back.
+                    None if !self.is_empty() => continue,
+                    next => return next,
+                }
             }
             if let Some(first) = self.wait_for_first() {
                 return Some(first);

@@ -73,7 +73,11 @@ pub fn perform(cases: &mut [Case], ordered: bool, patience: Patience) -> Result<
     let me = runtime.current();
     thrown::raise(me).map_err(WaitError::Thrown)?;
     let mut told = matches!(patience, Patience::None);
-    let mut until = None;
+    // Without a limit no clock is asked, so no look follows.
+    let mut until = match patience {
+        Patience::Endless if !cases.is_empty() => Some(None),
+        _ => None,
+    };
     let deadline = loop {
         while let Some(ready) = pick(cases.len(), ordered, |i| cases[i].is_ready()) {
             if !cases[ready].secure() {
@@ -208,7 +212,8 @@ pub fn conclude(
 /// the channel callback has taken the partner away.
 pub fn do_secured(case: &mut Case) -> Result<Option<Result<Slot, WaitError>>, WaitError> {
     if let Some(queue) = case.ready_queue().cloned() {
-        return queue.pass(&mut case.slot, case.direction).map(Some);
+        let passed = queue.pass(&mut case.slot, case.direction);
+        return passed.inspect_err(|_| case.core().unsecure()).map(Some);
     }
     let slot = case.slot.take();
     let head = case.core().head();

@@ -104,6 +104,10 @@ unsafe fn end_locals(task: *mut Task) {
         os::catch_into(task, keep_error, || {
             locals::drop_values(task);
         });
+        // After a panic: what destructors have made before it.
+        contain("a destructor of a tasklet's local", || {
+            locals::drop_values(task);
+        });
         {
             // The next function of this handle counts as another tasklet.
             (*task).extra().number = 0;

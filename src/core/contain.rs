@@ -32,14 +32,34 @@ pub fn drop_each<T>(parts: impl IntoIterator<Item = T>) {
     struct Rest<I: Iterator>(I);
     impl<I: Iterator> Drop for Rest<I> {
         fn drop(&mut self) {
-            for part in self.0.by_ref() {
-                contain("a destructor after one that has panicked", || drop(part));
-            }
+            contain_each(AFTER, self.0.by_ref());
         }
     }
     let mut rest = Rest(parts.into_iter());
     for part in rest.0.by_ref() {
         drop(part);
+    }
+}
+
+const AFTER: &str = "a destructor after one that has panicked";
+
+/// As [`drop_each`], for two things of different types.
+pub fn drop_both<A, B>(first: A, second: B) {
+    struct Rest<B>(Option<B>);
+    impl<B> Drop for Rest<B> {
+        fn drop(&mut self) {
+            contain_each(AFTER, self.0.take());
+        }
+    }
+    let mut rest = Rest(Some(second));
+    drop(first);
+    drop(rest.0.take());
+}
+
+/// Drops the parts one after the other; the panics of their destructors go to the log.
+pub fn contain_each<T>(what: &str, parts: impl IntoIterator<Item = T>) {
+    for part in parts {
+        contain(what, || drop(part));
     }
 }
 

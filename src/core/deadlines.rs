@@ -86,9 +86,13 @@ impl Deadlines {
     /// The clock's time when `time` from now has passed; `None`, which means never, when that is
     /// beyond the clock's range.
     pub fn after(&self, time: Duration) -> Result<Option<u64>> {
-        let now = self.now()?;
-        let time = u64::try_from(time.as_nanos()).ok();
-        Ok(time.and_then(|time| now.checked_add(time)))
+        Ok(Deadlines::later(self.now()?, time))
+    }
+
+    /// The clock's time when `time` has passed since it showed `begun`; `None` as for
+    /// [`after`](Deadlines::after).
+    pub fn later(begun: u64, time: Duration) -> Option<u64> {
+        begun.checked_add(u64::try_from(time.as_nanos()).ok()?)
     }
 
     /// Has `f` called with `what` at the deadline.

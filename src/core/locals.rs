@@ -14,12 +14,9 @@ pub type Values = Vec<(usize, Rc<dyn Any>)>;
 const ROUNDS: u32 = 10;
 
 /// Drops the values of a tasklet that ends. A destructor may make new ones: they are dropped as
-/// well, ten times in all; what is made then goes with the control block. All of a round
-/// are dropped though destructors panic, see [`drop_each`]. Returns whether there
-/// were any.
-///
-/// All are dropped though destructors panic: the first panic goes on to the caller then, and the
-/// others to the log.
+/// well, ten times in all; what is made then goes with the control block. All of a round are
+/// dropped though destructors panic, see [`drop_each`]; the caller calls this again then. Returns
+/// whether there were any.
 ///
 /// # Safety
 /// `task` is the running tasklet, with nothing borrowed from it.

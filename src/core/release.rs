@@ -1,15 +1,11 @@
 //! The end of a tasklet without references, and what becomes of the stack of a tasklet that ended.
 
-use alloc::boxed::Box;
-
-use crate::core::contain::{contain, drop_each};
-use crate::core::extra::Extra;
+use crate::core::contain::{contain, drop_both};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::scheduler;
 use crate::core::task::{flag, Task};
 use crate::core::throw;
-use crate::core::value::Slot;
 use crate::error::Error;
 
 /// Gives up one reference.
@@ -61,22 +57,15 @@ unsafe fn release_last<const CONTAIN: bool>(task: *mut Task) {
             let (slot, extra) = ((*task).slot.take(), (*task).extra.take());
             runtime.free_task(task);
             // User code: last, when the task is freed.
-            let rest = [Left::Slot(slot), Left::Extra(extra)];
             if CONTAIN {
-                contain(LAST, || drop_each(rest));
+                contain(LAST, || drop_both(slot, extra));
             } else {
-                drop_each(rest);
+                drop_both(slot, extra);
             }
         } else {
             runtime.free_task(task);
         }
     }
-}
-
-/// What user code left in a task.
-enum Left {
-    Slot(#[allow(dead_code)] Slot),
-    Extra(#[allow(dead_code)] Option<Box<Extra>>),
 }
 
 const LAST: &str = "a destructor of what a tasklet had";
@@ -102,7 +91,10 @@ unsafe fn drop_unrun(task: *mut Task) {
 pub unsafe fn bury(task: *mut Task) {
     // SAFETY: the caller owns the queue's reference to `task`, which is not running.
     unsafe {
-        vacate(task);
+        // Without a handle that could bind it again, this is a part of its last release.
+        if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
+            Task::reclaim(task);
+        }
         release_left(task);
     }
 }
@@ -118,22 +110,6 @@ pub unsafe fn release_left(task: *mut Task) {
         (*task).refs -= 1;
         if (*task).refs == 0 {
             release_last::<true>(task);
-        }
-    }
-}
-
-/// Gives back the stack or slice of a tasklet that was left for good, if it has ended and there is
-/// a handle that could bind it again. No user code has run since it was left, so it is not bound
-/// to another function yet.
-///
-/// # Safety
-/// A live task that is not running, and is on no stack of its own if it is not alive.
-#[inline]
-unsafe fn vacate(task: *mut Task) {
-    // SAFETY: a live task that is not running; when it is not alive, nothing is on its stack.
-    unsafe {
-        if (*task).refs > 1 && !(*task).is(flag::ALIVE) {
-            Task::reclaim(task);
         }
     }
 }

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use crate::core::budgets::Entry;
 use crate::core::contain::returned;
+use crate::core::deadlines::Deadlines;
 use crate::core::hooks::{after, HOOK_BUDGET, HOOK_FLAT};
 use crate::core::hooks::{HOOK_INBOX, HOOK_LOCK, HOOK_THROWN};
 use crate::core::references::Tasklet;
@@ -336,10 +337,8 @@ pub fn run_with_or(budget: Budget) -> Result<RunReport, WaitError> {
     // anything is counted.
     let now = || runtime.deadlines.now().map_err(WaitError::Hindered);
     let begun = budget.time.map(|_| now()).transpose()?;
-    let deadline = budget.time.zip(begun).and_then(|(time, begun)| {
-        let nanoseconds = u64::try_from(time.as_nanos()).ok()?;
-        begun.checked_add(nanoseconds)
-    });
+    let deadline = budget.time.zip(begun);
+    let deadline = deadline.and_then(|(time, begun)| Deadlines::later(begun, time));
     let (start, completed) = (turns(runtime), runs.completed.get());
     let mut limits = Limits {
         turns: budget.switches.map(|n| start.saturating_add(n)),

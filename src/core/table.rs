@@ -109,7 +109,7 @@ impl Link {
 }
 
 /// Holds the table's lock, for a few instructions at the beginning and end of threads.
-pub struct Locked;
+pub struct Locked(());
 
 /// Takes the lock, over a fork: no other thread has it then, so it is free in the child process.
 pub fn hold() -> Locked {
@@ -121,7 +121,7 @@ impl Locked {
         while hsw_debug.lock.swap(1, Ordering::Acquire) != 0 {
             core::hint::spin_loop();
         }
-        Locked
+        Locked(())
     }
 }
 

@@ -15,7 +15,7 @@
 
 use crate::core::above::above;
 use crate::core::bugs;
-use crate::core::contain::{contain, drop_used};
+use crate::core::contain::{contain, contain_each, drop_used};
 use crate::core::exceptions;
 use crate::core::hooks::{after, HOOK_ANY, HOOK_FP};
 use crate::core::release::{bury, release, release_left};
@@ -533,18 +533,15 @@ unsafe fn arrive_slow(runtime: &Runtime, me: *mut Task) -> Result<Slot, WaitErro
             0 => core::ptr::null_mut(),
             _ => runtime.left.replace(core::ptr::null_mut()),
         };
-        // The stack of a tasklet that ended goes first: user code may bind the tasklet again, to
-        // another stack.
-        // Also of one that only the caller refers to: the list of tasklets leads to it.
+        // The stack of a tasklet that ended goes first: user code finds the tasklet in the list of
+        // all, and may bind it again, to another stack.
         if !left.is_null() && !(*left).is(flag::ALIVE) {
             Task::reclaim(left);
         }
         // Panics of that code are kept from the tasklet that arrives, and take nothing from it.
         if after & after::LOST != 0 {
             let lost = core::mem::take(&mut *runtime.lost.borrow_mut());
-            for value in lost {
-                contain("a destructor of a value that nobody got", || drop(value));
-            }
+            contain_each("a destructor of a value that nobody got", lost);
         }
         if !left.is_null() {
             release_left(left);

@@ -54,6 +54,8 @@ pub fn dump_tasklets(out: &mut impl Write, backtraces: bool) -> fmt::Result {
 
 fn line(runtime: &Runtime, tasklet: &Tasklet) -> Result<String, fmt::Error> {
     let mut out = String::new();
+    // It asks the clock, which may be the host's and run code of the host's.
+    let stats = tasklet.stats();
     // SAFETY: the handle keeps the task alive, and no code of others runs while the line is made.
     let task = unsafe { &*tasklet.as_ptr() };
     match task.name() {
@@ -92,7 +94,6 @@ fn line(runtime: &Runtime, tasklet: &Tasklet) -> Result<String, fmt::Error> {
         out.push_str("not alive");
         return Ok(out);
     }
-    let stats = tasklet.stats();
     if task.is(flag::BOUND) {
         out.push_str(", has not started");
     } else if !tasklet.is_main() && !tasklet.is_current() {

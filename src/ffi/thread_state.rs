@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use super::failure::Failure;
 use super::handle::{Kind, Table};
 use super::last_error::{self, LastError};
+use crate::core::contain::contain_each;
 use crate::core::runtime::Runtime;
 
 /// The tables of a thread: one line for each kind of object that belongs to one. They are emptied
@@ -66,7 +67,7 @@ macro_rules! tables {
                 $($(#[$when])* {
                     let objects = self.$field.borrow_mut().drain();
                     any |= !objects.is_empty();
-                    drop(objects);
+                    contain_each("the end of an object of C's", objects);
                 })*
                 let errors = core::mem::take(&mut *self.errors.borrow_mut());
                 any |= !errors.is_empty();

@@ -44,14 +44,14 @@ static KNOWN: Known = Known {
 };
 
 /// Holds the lock of the list.
-pub struct Locked;
+pub struct Locked(());
 
 impl Locked {
     fn take() -> Locked {
         while KNOWN.lock.swap(true, Ordering::Acquire) {
             core::hint::spin_loop();
         }
-        Locked
+        Locked(())
     }
 }
 

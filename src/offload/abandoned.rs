@@ -1,7 +1,7 @@
 //! The callbacks of abandoned calls: each thread keeps its own until the outcome comes, or until
 //! the thread ends.
 
-use crate::core::contain::contain;
+use crate::core::contain::contain_each;
 use crate::wait::reactor::Reactor;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -43,9 +43,10 @@ pub fn let_go() -> bool {
 }
 
 fn end(calls: BTreeMap<u64, Expecting>) {
-    for call in calls.into_values() {
-        contain("the end of a callback that was not called", || drop(call));
-    }
+    contain_each(
+        "the end of a callback that was not called",
+        calls.into_values(),
+    );
 }
 
 /// The number of the thread's next abandoned call.

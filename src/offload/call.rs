@@ -230,8 +230,8 @@ impl<F, R> Asked<F, R> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`stage`](Self::stage), in a child process: `None` if a worker of the parent had it at the
-    /// fork.
+    /// As [`stage`](Self::stage), in a child process: `None` if a worker of the parent had it at
+    /// the fork.
     fn stage_after_fork(&self) -> Option<MutexGuard<'_, Stage<F, R>>> {
         match self.stage.try_lock() {
             Ok(stage) => Some(stage),

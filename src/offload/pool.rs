@@ -417,14 +417,22 @@ fn end_part() {
         match run_or() {
             Ok(()) => {}
             Err(WaitError::Thrown(error)) => {
-                log::error!("a tasklet that a job of a worker pool had spawned failed: {error}");
+                // The logger, the error's words and its destructor are code of the user's.
+                contain("the error of a tasklet that a job has left", || {
+                    log::error!(
+                        "a tasklet that a job of a worker pool had spawned failed: {error}"
+                    );
+                    drop(error);
+                });
             }
             // The job has left a switch trap: they cannot run, and are killed.
             Err(WaitError::Hindered(_)) => break,
         }
     }
     if left() {
-        log::warn!("a job of a worker pool has ended before its tasklets: they are killed");
+        contain("the logger", || {
+            log::warn!("a job of a worker pool has ended before its tasklets: they are killed");
+        });
     }
     crate::lifecycle::end_part();
 }

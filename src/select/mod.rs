@@ -13,7 +13,7 @@ use crate::channel::wait::perform;
 #[allow(unused_imports)] // for the documentation
 use crate::channel::Channel;
 use crate::channel::{RECEIVE, SEND};
-use crate::core::contain::returned;
+use crate::core::contain::contain_each;
 use crate::core::transfer::opened;
 use crate::core::value::Slot;
 #[allow(unused_imports)] // for the documentation
@@ -198,7 +198,10 @@ impl Select {
     fn perform(mut self, patience: Patience) -> Result<Selected> {
         let (index, outcome) = match self.decide(patience) {
             Ok(chosen) => chosen,
-            Err(ended) => return returned(self.cases, Err(ended.into())),
+            Err(ended) => {
+                contain_each("a destructor of what a select did not send", self.cases);
+                return Err(ended.into());
+            }
         };
         Ok(Selected {
             index,

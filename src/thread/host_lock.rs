@@ -356,7 +356,7 @@ impl HostLock {
         // The hook runs in the middle of a switch, a wait or a hand-over: no other may begin there.
         let _switch = crate::switch_trapped();
         let _block = crate::block_trap();
-        let _tells = Tells::begin();
+        TELLS.set(true);
         let event = Event {
             who,
             what: what(),
@@ -365,21 +365,6 @@ impl HostLock {
         // The hook is moved into the closure and dropped there: it may have been replaced
         // meanwhile, and own anything.
         contain("the hook of a host lock", move || hook(&event));
-    }
-}
-
-/// A hook runs while this exists.
-struct Tells;
-
-impl Tells {
-    fn begin() -> Tells {
-        TELLS.set(true);
-        Tells
-    }
-}
-
-impl Drop for Tells {
-    fn drop(&mut self) {
         TELLS.set(false);
     }
 }

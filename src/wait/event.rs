@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::core::contain::contain;
+use crate::core::contain::contain_each;
 use crate::core::thrown;
 use crate::wait::fork::Origin;
 use crate::wait::parker::Parker;
@@ -207,9 +207,7 @@ impl EventQueue {
             );
         }
         let any = !left.is_empty();
-        for event in left {
-            contain("the end of an event that was not run", || drop(event));
-        }
+        contain_each("the end of an event that was not run", left);
         any
     }
 }
