@@ -116,6 +116,9 @@ pub struct MainLoop {
     reactor: Rc<Reactor>,
 }
 
+/// How many pumps a tick has at most where no time limits it.
+const ROUNDS: usize = 16;
+
 /// How many turns tasklets have at most before a free-running loop pumps again. A pump that finds
 /// nothing costs about as much as ten turns, or a hundred if there are waits for sockets.
 const TURNS: u64 = 256;
@@ -171,6 +174,9 @@ impl MainLoop {
     /// One turn that never waits: a [`pump`](Self::pump), then tasklets run until all are blocked
     /// or done (`hardswitch::run()`).
     ///
+    /// If several tasklets wait for the same, such as connections at a listener, a pump wakes one of
+    /// them; then it goes on with another pump, 16 times at most.
+    ///
     /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see
     /// [`tick_for`](Self::tick_for). Errors: those of `pump`; the uncaught error of a tasklet,
     /// after which the others stay queued for the next tick.
@@ -179,8 +185,15 @@ impl MainLoop {
     }
 
     pub(crate) fn tick_or(&self) -> Result<(), WaitError> {
-        self.pump_or(Some(Duration::ZERO))?;
-        run_or()
+        self.reactor.take_crowded();
+        for _ in 0..ROUNDS {
+            self.pump_or(Some(Duration::ZERO))?;
+            run_or::<WaitError>()?;
+            if !self.reactor.take_crowded() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// As [`tick`](Self::tick), but stops running tasklets once `budget` is spent. Returns whether
@@ -200,6 +213,7 @@ impl MainLoop {
     pub(crate) fn tick_for_or(&self, budget: Duration) -> Result<bool, WaitError> {
         let until = Deadline::after(budget).map_err(WaitError::own)?;
         let mut before = None;
+        let mut rounds = 0;
         self.reactor.take_ready();
         loop {
             self.pump_or(Some(Duration::ZERO))?;
@@ -207,7 +221,8 @@ impl MainLoop {
             let run = run_with_or(left.map_or(Budget::UNLIMITED, Budget::time))?;
             // Without a limit a fast peer would keep it busy for ever, and so it would by a clock
             // that stands still.
-            let has_time = left.is_some_and(|left| !left.is_zero()) && left != before;
+            rounds = if left == before { rounds + 1 } else { 0 };
+            let has_time = left != Some(Duration::ZERO) && rounds < ROUNDS;
             if run.runnable > 0 || self.reactor.take_ready() == 0 || !has_time {
                 return Ok(run.runnable == 0);
             }
@@ -298,6 +313,11 @@ impl MainLoop {
     /// `poll`). A loop with a [backend](Self::set_backend) of its own always asks that.
     pub fn set_poller(&self, poller: Poller) {
         self.reactor.set_poller(poller);
+    }
+
+    /// Asks the system again, instead of a [backend](Self::set_backend); returns that.
+    pub fn clear_backend(&self) -> Box<dyn Backend> {
+        self.reactor.clear_backend()
     }
 
     /// From now on polls through `backend`, under the [shim](crate::poll::shim), instead of the

@@ -91,6 +91,122 @@ fn a_regular_file_is_always_ready() {
         for timeout in [LONG, MS(0)] {
             assert_eq!(wait(&file, timeout).unwrap(), Events::IN);
         }
+        // Nobody uses it up, and it is ready for nothing else.
+        let number = file.as_raw_fd();
+        let interests = [Events::IN, Events::IN, Events::OUT, Events::PRI];
+        let all = interests.map(|interest| {
+            let waits = move || {
+                let found = net::wait(number, interest, Some(MS(300)))?;
+                assert_eq!(found, interest);
+                Ok(())
+            };
+            spawn(waits).unwrap()
+        });
+        hardswitch::set_error_handler(Some(Rc::new(|error| match error {
+            Error::Timeout => Ok(()),
+            error => Err(error.clone()),
+        })));
+        hardswitch::run().unwrap();
+        main_loop().tick().unwrap();
+        assert_eq!(
+            all.map(|tasklet| tasklet.is_alive()),
+            [false, false, false, true]
+        );
+        main_loop().run_until_idle().unwrap();
+        hardswitch::set_error_handler(None);
+    });
+}
+
+/// Bits that are no events are ignored, and nobody is told of what others wait for.
+#[test]
+fn a_wait_is_for_its_own_events() {
+    with_each(|| {
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        far.write_all(b"x").unwrap();
+        let number = near.as_raw_fd();
+        for (interest, found) in [
+            (Events::IN, Events::IN),
+            (Events::OUT, Events::OUT),
+            (Events::from_bits(i16::MIN | 1), Events::IN),
+        ] {
+            let waits = move || {
+                assert_eq!(net::wait(number, interest, Some(LONG))?, found);
+                Ok(())
+            };
+            spawn(waits).unwrap();
+        }
+        main_loop().run_until_idle().unwrap();
+    });
+}
+
+/// What is left in epoll of a descriptor that was closed, while a copy of it is open, costs no time.
+#[test]
+fn a_copy_of_what_was_closed_does_not_keep_the_loop_awake() {
+    with_each(|| {
+        let (copy, mut writer) = pipe();
+        // SAFETY: a number that no other test gets, and that nobody else uses.
+        let number = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 950) };
+        assert!(number >= 950);
+        assert!(is_timeout(
+            net::wait(number, Events::IN, Some(MS(2))).unwrap_err()
+        ));
+        // SAFETY: as above.
+        unsafe { libc::close(number) };
+        writer.write_all(b"x").unwrap();
+        let (other, _other_writer) = pipe();
+        let spent = time_of_thread();
+        assert!(is_timeout(wait(&other, MS(400)).unwrap_err()));
+        let spent = time_of_thread() - spent;
+        assert!(spent < MS(200), "{spent:?} of 400 ms");
+    });
+}
+
+/// Processor time.
+fn time_of_thread() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is live.
+    let read = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(read, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_backend_that_is_cleared_leaves_the_loop_as_it_was() {
+    struct Refuses;
+    impl hardswitch::net::shim::Backend for Refuses {
+        fn poll(
+            &mut self,
+            _: &mut [hardswitch::net::shim::PollFd],
+            _: Option<Duration>,
+        ) -> Result<usize, hardswitch::net::errno::Errno> {
+            Err(hardswitch::net::errno::Errno::ENOMEM)
+        }
+        fn select(
+            &mut self,
+            _: &mut hardswitch::net::shim::Sets,
+            _: Option<Duration>,
+        ) -> Result<usize, hardswitch::net::errno::Errno> {
+            unreachable!("the loop polls")
+        }
+        fn now(&mut self) -> Duration {
+            Duration::ZERO
+        }
+    }
+    with_each(|| {
+        let (reader, mut writer) = pipe();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(wait(&reader, LONG).unwrap(), Events::IN);
+        main_loop().set_backend(Box::new(Refuses));
+        let refused = wait(&reader, LONG).unwrap_err();
+        let Error::Io(refused) = Error::from(refused) else {
+            panic!("another error");
+        };
+        assert_eq!(refused.raw_os_error(), Some(libc::ENOMEM));
+        drop(main_loop().clear_backend());
+        assert_eq!(wait(&reader, LONG).unwrap(), Events::IN);
     });
 }
 
@@ -235,6 +351,29 @@ fn one_connection_wakes_one_acceptor() {
 }
 
 #[test]
+fn a_tick_serves_all_acceptors_of_a_listener() {
+    with_each(|| {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let accepted = Rc::new(Cell::new(0));
+        for _ in 0..8 {
+            let (listener, accepted) = (listener.try_clone().unwrap(), accepted.clone());
+            spawn(move || {
+                listener.accept()?;
+                accepted.set(accepted.get() + 1);
+                Ok(())
+            })
+            .unwrap();
+        }
+        hardswitch::run().unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |_| std::net::TcpStream::connect(address).unwrap();
+        let _connections: Vec<_> = (0..8).map(connect).collect();
+        main_loop().tick().unwrap();
+        assert_eq!(accepted.get(), 8);
+    });
+}
+
+#[test]
 fn many_connections_at_once_are_all_accepted() {
     with_each(|| {
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -354,7 +493,7 @@ fn a_tick_goes_on_while_sockets_have_something() {
         hardswitch::run().unwrap();
         assert!(main_loop().tick_for(LONG).unwrap());
         assert_eq!(ended.get(), WAITS);
-        // By a clock that stands still it is one pump, and an end.
+        // By a clock that stands still, and without a limit, there is an end.
         hardswitch::time::set_clock(Some(|| 0));
         let waits = spawn(move || -> hardswitch::Result<()> {
             loop {
@@ -362,9 +501,9 @@ fn a_tick_goes_on_while_sockets_have_something() {
             }
         })
         .unwrap();
-        for _ in 0..3 {
-            assert!(main_loop().tick_for(LONG).unwrap());
-        }
+        assert!(main_loop().tick_for(LONG).unwrap());
+        main_loop().tick().unwrap();
+        assert!(main_loop().tick_for(Duration::MAX).unwrap());
         drop(writer);
         hardswitch::time::set_clock(None);
         waits.kill().unwrap();

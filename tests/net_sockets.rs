@@ -89,8 +89,9 @@ fn a_receiver_of_datagrams_has_a_limit_and_is_told_of_errors() {
         socket.set_write_timeout(Some(MS(0))).unwrap_err().kind(),
         ErrorKind::InvalidInput
     );
-    // Nobody has this port any more.
-    let gone = UdpSocket::bind(any()).unwrap().local_addr().unwrap();
+    // Nobody has this port any more, and nobody else takes one of this address.
+    let own = "127.83.1.9:0".parse().unwrap();
+    let gone = UdpSocket::bind(own).unwrap().local_addr().unwrap();
     socket.connect(gone).unwrap();
     socket.set_read_timeout(Some(LONG)).unwrap();
     socket.send(b"hello?").unwrap();
@@ -291,6 +292,36 @@ fn unix_datagrams_arrive_whole_and_none_is_lost() {
     assert!(one.send(b"x").is_err());
 }
 
+/// The system says at all times that a socket can send which is not connected.
+#[test]
+fn a_sender_of_unix_datagrams_spends_no_time_while_the_queue_is_full() {
+    let place = Place::new("slow");
+    let here = UnixDatagram::bind(&place.0).unwrap();
+    let there = UnixDatagram::unbound().unwrap();
+    there.set_write_timeout(Some(MS(300))).unwrap();
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut spent = || {
+        // SAFETY: `time` is live.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let mut sent = 0;
+    let (before, full) = loop {
+        let before = spent();
+        match there.send_to(b"x", &place.0) {
+            Ok(_) => sent += 1,
+            Err(full) => break (before, full),
+        }
+    };
+    let spent = spent() - before;
+    assert!(is_timeout(full) && sent > 0);
+    assert!(spent < MS(150), "{spent:?} of 300 ms");
+    drop(here);
+}
+
 #[test]
 fn options_of_tcp() {
     let listener = TcpListener::bind(any()).unwrap();
@@ -309,6 +340,11 @@ fn options_of_tcp() {
     assert_eq!(stream.keepalive().unwrap(), Some(rounded));
     stream.set_keepalive(None).unwrap();
     assert_eq!(stream.keepalive().unwrap(), None);
+    let for_ever = Keepalive {
+        idle: Duration::MAX,
+        ..keepalive
+    };
+    assert!(stream.set_keepalive(Some(for_ever)).is_err());
     assert!(stream
         .set_keepalive(Some(Keepalive {
             probes: 0,

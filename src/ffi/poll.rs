@@ -477,7 +477,7 @@ pub unsafe extern "C" fn hsw_loop_set_backend(backend: *const hsw_net_backend) -
     entry(|| {
         let main_loop = crate::MainLoop::current().map_err(Failure::own)?;
         if backend.is_null() {
-            drop(main_loop.set_backend(alloc::boxed::Box::new(crate::poll::Os)));
+            drop(main_loop.clear_backend());
             return Ok(());
         }
         // SAFETY: not null, so it points to a backend (contract of the interface).

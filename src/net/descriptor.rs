@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The descriptor stays the caller's, and may be of any kind that `poll` takes: a pipe, an eventfd,
 /// a socket of another library. It need not be non-blocking. A regular file is always ready. Close
 /// it only when no tasklet waits for it: a wait for a descriptor that was closed meanwhile fails,
-/// but that may be noticed as late as a second afterwards.
+/// but that may be noticed as late as two seconds afterwards.
 ///
 /// If several tasklets wait for the same event, it ends the oldest wait; the others follow as long
 /// as the descriptor stays ready.

@@ -173,9 +173,7 @@ impl TcpStream {
     /// time, the system may wait that long. By default unsent data is sent in the background. The
     /// unit is whole seconds; fractions are rounded up.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        let seconds = linger.map_or(0, |l| {
-            l.as_secs().saturating_add(u64::from(l.subsec_nanos() > 0))
-        });
+        let seconds = linger.map_or(0, whole_seconds);
         let value = libc::linger {
             l_onoff: linger.is_some().into(),
             l_linger: libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX),
@@ -189,10 +187,7 @@ impl TcpStream {
     /// questions without an answer. `None`, the default: it does not ask. The unit is whole
     /// seconds; fractions are rounded up.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        let seconds = |time: Duration| {
-            let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-            u32::try_from(whole).unwrap_or(u32::MAX)
-        };
+        let seconds = |time| u32::try_from(whole_seconds(time)).unwrap_or(u32::MAX);
         self.source.with(|io| {
             if let Some(keepalive) = keepalive {
                 setsockopt(io, sockopt::TcpKeepIdle, &seconds(keepalive.idle))?;
@@ -293,6 +288,12 @@ impl TcpListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.with(|io| io.local_addr())
     }
+}
+
+/// Rounded up.
+fn whole_seconds(time: Duration) -> u64 {
+    let rest = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(rest)
 }
 
 /// Tries the addresses in turn, and returns the first connection, or the last error. An error of

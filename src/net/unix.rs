@@ -19,8 +19,21 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a connecting tasklet waits before it tries again when the listener's queue is full.
+/// How long a tasklet waits before it tries again when another socket's queue is full.
 const FULL: Duration = Duration::from_millis(1);
+
+/// Waits because the queue of a socket is full that this one is not connected to: no event tells
+/// that there is room again. Errors: the time is up; those of waiting.
+fn wait_for_room(until: Option<Instant>) -> Result<(), Failure> {
+    let now = Instant::now();
+    if until.is_some_and(|until| until <= now) {
+        return Err(WaitError::Hindered(Error::Timeout).into());
+    }
+    let soon = now + FULL;
+    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+    reactor.wait(None, Some(until.map_or(soon, |until| until.min(soon))))?;
+    Ok(())
+}
 
 /// A connection between two processes of this machine, used like a
 /// [`TcpStream`](super::TcpStream).
@@ -66,6 +79,8 @@ impl UnixStream {
         path: &Path,
         until: Option<Instant>,
     ) -> Result<UnixStream, Failure> {
+        // What was thrown comes before an answer that comes at once.
+        crate::thread::raise().map_err(WaitError::Thrown)?;
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None);
         let fd = fd.map_err(io::Error::from)?;
@@ -74,16 +89,7 @@ impl UnixStream {
             match connect(fd.as_raw_fd(), &addr) {
                 Ok(()) => return Ok(Self::from_std(net::UnixStream::from(fd))?),
                 Err(nix::Error::EINTR) => {}
-                // No event tells that there is room again.
-                Err(nix::Error::EAGAIN) => {
-                    let now = Instant::now();
-                    if until.is_some_and(|until| until <= now) {
-                        return Err(WaitError::Hindered(Error::Timeout).into());
-                    }
-                    let soon = now + FULL;
-                    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
-                    reactor.wait(None, Some(until.map_or(soon, |until| until.min(soon))))?;
-                }
+                Err(nix::Error::EAGAIN) => wait_for_room(until)?,
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         }
@@ -170,8 +176,19 @@ impl UnixDatagram {
     /// Sends a datagram to `path`, and waits for room. Returns how many bytes have left: all.
     /// Errors: nobody is there.
     pub fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let send = |io: &net::UnixDatagram| io.send_to(datagram, path.as_ref());
-        Ok(self.source.attempt_write(send)?)
+        Ok(self.send_to_or(datagram, path.as_ref())?)
+    }
+
+    fn send_to_or(&self, datagram: &[u8], path: &Path) -> Result<usize, Failure> {
+        crate::thread::raise().map_err(WaitError::Thrown)?;
+        let until = deadline(self.source.write_timeout.get());
+        loop {
+            match self.source.with(|io| io.send_to(datagram, path)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(until)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                sent => return Ok(sent?),
+            }
+        }
     }
 
     /// The address of the socket, if it has one.

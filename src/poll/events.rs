@@ -40,6 +40,8 @@ impl Events {
     /// The peer has ended its stream. Linux only.
     pub const RDHUP: Events = Events(0x2000);
 
+    /// What a regular file always is: it can be read and written.
+    pub(crate) const READY: Events = Events(0x145);
     /// What is reported without being asked for.
     pub(crate) const ALWAYS: Events = Events(0x38);
 

@@ -62,19 +62,31 @@ impl Place {
         }
     }
 
+    /// Adds to `ready` those that wait for one of the events `is`, which nobody uses up.
+    pub fn pick_all(&self, is: Events, ready: &mut Vec<(Rc<Waiter>, Events)>) {
+        let waiting = self
+            .waiters()
+            .filter(|waiter| waiter.wanted().intersects(is));
+        ready.extend(waiting.map(|waiter| (waiter.clone(), is)));
+    }
+
     /// Adds to `ready` those whose waits end when the descriptor `is` so.
     ///
     /// What one of them can use up, such as data or a connection that came, ends the oldest wait
     /// for it alone. If there is more of it, the next pump finds the descriptor ready again.
-    pub fn pick(&self, is: Events, ready: &mut Vec<(Rc<Waiter>, Events)>) {
-        let mut left = is;
+    /// Returns whether somebody waits on for what is there.
+    pub fn pick(&self, is: Events, ready: &mut Vec<(Rc<Waiter>, Events)>) -> bool {
+        let (mut left, mut waits_on) = (is, false);
         for waiter in self.waiters() {
-            if waiter.is_ended_by(left) {
+            if !waiter.is_ended_by(left) {
+                waits_on |= waiter.is_ended_by(is);
+            } else {
                 ready.push((waiter.clone(), is));
                 let used = waiter.wanted() & Events::ALWAYS.complement();
                 left = left & used.complement();
             }
         }
+        waits_on
     }
 }
 
@@ -83,8 +95,6 @@ impl Place {
 pub struct Descriptors {
     chunks: Vec<Option<Box<[Place; CHUNK]>>>,
     count: usize,
-    /// Where [`next_waited_for`](Self::next_waited_for) goes on.
-    cursor: usize,
 }
 
 impl Descriptors {
@@ -138,15 +148,21 @@ impl Descriptors {
             .map_or_else(Vec::new, |place| place.waiters().cloned().collect())
     }
 
-    /// The places that exist, by descriptor.
-    pub fn places(&mut self) -> impl Iterator<Item = (Fd, &mut Place)> {
-        let chunks = self.chunks.iter_mut().enumerate();
+    /// The places that exist, from the descriptor `first` on.
+    pub fn places_from(&mut self, first: Fd) -> impl Iterator<Item = (Fd, &mut Place)> {
+        let (skip, _) = Self::split(first).unwrap_or_default();
+        let chunks = self.chunks.iter_mut().enumerate().skip(skip);
         chunks
             .filter_map(|(at, chunk)| Some((at, chunk.as_mut()?)))
             .flat_map(|(at, chunk)| {
                 let numbers = (at * CHUNK) as Fd..;
                 numbers.zip(chunk.iter_mut())
             })
+            .filter(move |(fd, _)| *fd >= first)
+    }
+
+    pub fn places(&mut self) -> impl Iterator<Item = (Fd, &mut Place)> {
+        self.places_from(0)
     }
 
     /// Those that somebody waits for, and what for, by descriptor.
@@ -154,19 +170,6 @@ impl Descriptors {
         self.places()
             .filter(|(_, place)| place.is_waited_for())
             .map(|(fd, place)| (fd, place.wanted()))
-    }
-
-    /// The next descriptor in turn that somebody waits for; `None` if there is none nearby.
-    pub fn next_waited_for(&mut self) -> Option<(Fd, &mut Place)> {
-        let all = self.chunks.len() * CHUNK;
-        let found = (0..CHUNK).find_map(|_| {
-            let at = self.cursor;
-            self.cursor = if at + 1 >= all { 0 } else { at + 1 };
-            let chunk = self.chunks.get(at / CHUNK)?.as_ref()?;
-            chunk[at % CHUNK].is_waited_for().then_some(at)
-        })?;
-        let fd = found as Fd;
-        Some((fd, self.get(fd)?))
     }
 }
 
@@ -225,20 +228,21 @@ mod tests {
     }
 
     #[test]
-    fn each_descriptor_has_its_turn() {
+    fn places_come_by_descriptor() {
         let mut all = Descriptors::default();
-        for fd in [3, 64, 200] {
+        for fd in [200, 3, 64] {
             all.insert(fd, waiter(fd as u64, Events::IN));
         }
-        let mut seen = vec![];
-        for _ in 0..16 {
-            seen.extend(all.next_waited_for().map(|(fd, _)| fd));
+        let wanted: Vec<_> = all.all_wanted().map(|(fd, _)| fd).collect();
+        assert_eq!(wanted, [3, 64, 200]);
+        for (first, rest) in [
+            (3, &[3, 64, 200][..]),
+            (4, &[64, 200]),
+            (65, &[200]),
+            (201, &[]),
+        ] {
+            let waited = all.places_from(first).filter(|(_, p)| p.is_waited_for());
+            assert_eq!(waited.map(|(fd, _)| fd).collect::<Vec<_>>(), rest);
         }
-        assert_eq!(seen[..3], [3, 64, 200]);
-        let wanted: Vec<_> = all.all_wanted().collect();
-        assert_eq!(
-            wanted,
-            [(3, Events::IN), (64, Events::IN), (200, Events::IN)]
-        );
     }
 }

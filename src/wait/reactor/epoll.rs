@@ -7,9 +7,12 @@
 //!   again, and that costs no call then. When it reports something that nobody waits for, it is
 //!   told so.
 //! * Whoever closes a descriptor says so before ([`forget`](Epoll::forget)). One that somebody has
-//!   closed without a word is found by a look at each wait in turn, in every
-//!   [sixteenth](PUMPS) pump, and at all of them after a second without an event.
-//! * A descriptor that it does not take, such as a regular file, is always ready, as `poll` has it.
+//!   closed without a word is found by a look at all waits, [some](MOST) in a pump, which begins a
+//!   second after the last one.
+//! * What is left in it of a descriptor that was closed so, while a copy of it is still open,
+//!   cannot be taken out again. When it is reported, the instance is [stale](Found::stale).
+//! * A descriptor that it does not take, such as a regular file, can always be read and written, as
+//!   `poll` has it.
 
 use super::descriptors::{Descriptors, Place};
 use super::Waiter;
@@ -25,11 +28,11 @@ use std::time::{Duration, Instant};
 /// Events that one call can report. More of them are reported by the next one.
 const EVENTS: usize = 256;
 
-/// A thread that sleeps looks so often for descriptors that were closed without a word.
+/// So often all waits are looked at, for descriptors that were closed without a word.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// After so many pumps one wait is looked at.
-const PUMPS: u32 = 16;
+/// How many waits are looked at in one pump: one costs a system call.
+const MOST: usize = 256;
 
 /// The number by which the thread's own signal is known: no descriptor has it.
 const SIGNAL: u64 = u64::MAX;
@@ -37,7 +40,10 @@ const SIGNAL: u64 = u64::MAX;
 pub struct Epoll {
     epoll: nix::sys::epoll::Epoll,
     events: Vec<EpollEvent>,
-    pumps: u32,
+    /// When all waits had been looked at.
+    checked: Instant,
+    /// The descriptor with which the next look begins.
+    next: Fd,
     /// Descriptors of which it may have to be told.
     listed: Vec<Fd>,
     /// A child process shares the instance of its parent, and makes one of its own.
@@ -50,8 +56,12 @@ pub type Ready = (Rc<Waiter>, Events);
 /// What a wait has found.
 pub struct Found {
     pub signalled: bool,
+    /// The instance reports what it cannot be told to forget: another one must take its place.
+    pub stale: bool,
     /// In the order in which the waits began.
     pub ready: Vec<Ready>,
+    /// Others wait on for what one of these was told of.
+    pub crowded: bool,
 }
 
 impl Epoll {
@@ -64,7 +74,8 @@ impl Epoll {
         Ok(Epoll {
             epoll,
             events: vec![EpollEvent::empty(); EVENTS],
-            pumps: 0,
+            checked: Instant::now(),
+            next: 0,
             listed: Vec::new(),
             forks: forks(),
         })
@@ -75,9 +86,9 @@ impl Epoll {
         self.forks != forks()
     }
 
-    /// A wait for `fd` has begun at its place.
-    pub fn wait_begins(&mut self, fd: Fd, place: &mut Place) {
-        let knows = |told: Events| told.contains(place.wanted());
+    /// A wait for these events of `fd` has begun at its place.
+    pub fn wait_begins(&mut self, fd: Fd, place: &mut Place, wanted: Events) {
+        let knows = |told: Events| told.contains(wanted);
         if (place.doubtful || !place.told.is_some_and(knows)) && !place.listed {
             place.listed = true;
             self.listed.push(fd);
@@ -86,12 +97,15 @@ impl Epoll {
 
     /// The descriptor is about to be closed.
     pub fn forget(&mut self, fd: Fd, place: &mut Place) {
+        if place.told.take().is_none() {
+            return;
+        }
+        place.generation = place.generation.wrapping_add(1);
         // The instance of a parent process goes on looking: it is not told of what the child does.
-        if place.told.take().is_some() && !self.is_shared() {
+        if !self.is_shared() {
             // Another process or another number may keep what it names open, so closing it is not
             // enough. The only error is that it is closed already.
             let _ = self.epoll.delete(borrow(fd));
-            place.generation = place.generation.wrapping_add(1);
         }
     }
 
@@ -105,15 +119,12 @@ impl Epoll {
     ) -> nix::Result<Found> {
         let mut found = Found {
             signalled: false,
+            stale: false,
             ready: Vec::new(),
+            crowded: false,
         };
         self.tell(descriptors, &mut found)?;
-        self.pumps = self.pumps.wrapping_add(1);
-        if self.pumps.is_multiple_of(PUMPS) {
-            if let Some((fd, place)) = descriptors.next_waited_for() {
-                self.set(fd, place, place.wanted(), &mut found)?;
-            }
-        }
+        self.check(descriptors, &mut found)?;
         // A time beyond the range of the clock is no limit.
         let until = timeout
             .filter(|timeout| !timeout.is_zero())
@@ -129,14 +140,10 @@ impl Epoll {
                 self.take(descriptors, at, &mut found)?;
             }
             let is_over = left.is_zero() || seen == 0 && left < CHECK;
-            if found.signalled || !found.ready.is_empty() || is_over {
+            if found.signalled || found.stale || !found.ready.is_empty() || is_over {
                 break;
             }
-            if seen == 0 {
-                for (fd, place) in descriptors.places().filter(|(_, p)| p.is_waited_for()) {
-                    self.set(fd, place, place.wanted(), &mut found)?;
-                }
-            }
+            while !self.check(descriptors, &mut found)? {}
         }
         found.ready.sort_unstable_by_key(|(waiter, _)| waiter.id);
         Ok(found)
@@ -181,16 +188,15 @@ impl Epoll {
             return Ok(());
         }
         let (fd, generation) = (event.data() as u32 as Fd, (event.data() >> 32) as u32);
-        let Some(place) = descriptors.get(fd) else {
+        let place = descriptors.get(fd);
+        let Some(place) = place.filter(|place| place.generation == generation) else {
+            found.stale = true;
             return Ok(());
         };
-        if place.generation != generation {
-            return Ok(());
-        }
         // The bits are those of `poll`.
         let is = Events::from_bits(event.events().bits() as i16);
         let before = found.ready.len();
-        place.pick(is, &mut found.ready);
+        found.crowded |= place.pick(is, &mut found.ready);
         if found.ready.len() == before {
             self.set(fd, place, place.wanted(), found)?;
         }
@@ -209,6 +215,26 @@ impl Epoll {
             }
         }
         Ok(())
+    }
+
+    /// Looks whether descriptors are still what it was told, if it is time for that. Returns whether
+    /// there is nothing more to look at now.
+    fn check(&mut self, descriptors: &mut Descriptors, found: &mut Found) -> nix::Result<bool> {
+        if self.checked.elapsed() < CHECK {
+            return Ok(true);
+        }
+        let mut looks = 0;
+        let waits = |(_, place): &(Fd, &mut Place)| place.is_waited_for();
+        for (fd, place) in descriptors.places_from(self.next).filter(waits).take(MOST) {
+            self.set(fd, place, place.wanted(), found)?;
+            self.next = fd + 1;
+            looks += 1;
+        }
+        if looks < MOST {
+            self.next = 0;
+            self.checked = Instant::now();
+        }
+        Ok(looks < MOST)
     }
 
     /// Has it look for these events of a descriptor, and for nothing if there are none.
@@ -237,13 +263,21 @@ impl Epoll {
             Err(Errno::EEXIST) => self.modify(fd, place, wanted),
             told => told,
         };
-        place.told = told.is_ok().then_some(wanted);
+        match told {
+            Ok(()) => place.told = Some(wanted),
+            Err(_) => {
+                place.told = None;
+                place.generation = place.generation.wrapping_add(1);
+            }
+        }
         match told {
             Ok(()) => {}
-            Err(Errno::EPERM) => place.pick(wanted, &mut found.ready),
+            Err(Errno::EPERM) => place.pick_all(Events::READY, &mut found.ready),
             Err(error @ (Errno::ENOMEM | Errno::ENOSPC)) => return Err(error),
             // It is closed, or something that epoll must not look at, such as the instance itself.
-            Err(_) => place.pick(Events::NVAL, &mut found.ready),
+            Err(_) => {
+                place.pick(Events::NVAL, &mut found.ready);
+            }
         }
         Ok(())
     }
@@ -258,14 +292,15 @@ impl Epoll {
 }
 
 fn event(fd: Fd, place: &Place, wanted: Events) -> EpollEvent {
-    let flags = EpollFlags::from_bits_truncate(i32::from(wanted.bits()));
+    // Without the sign: the higher bits are settings of epoll's, not events.
+    let flags = EpollFlags::from_bits_truncate(i32::from(wanted.bits() as u16));
     let data = u64::from(fd as u32) | u64::from(place.generation) << 32;
     EpollEvent::new(flags, data)
 }
 
 fn borrow<'a>(fd: Fd) -> BorrowedFd<'a> {
-    // SAFETY: a place has a number that is not negative; the system answers EBADF for one that is
-    // not open, and nothing else is done with it.
+    // SAFETY: the number is not -1, since places are those of numbers that are not negative; and it
+    // is handed to the system alone, which answers EBADF when it is not open.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
@@ -282,8 +317,35 @@ mod tests {
 
     fn waits(descriptors: &mut Descriptors, epoll: &mut Epoll, fd: Fd) -> Rc<Waiter> {
         let waiter = Rc::new(Waiter::new(1, Some((fd, Events::IN)), None));
-        epoll.wait_begins(fd, descriptors.insert(fd, waiter.clone()));
+        epoll.wait_begins(fd, descriptors.insert(fd, waiter.clone()), Events::IN);
         waiter
+    }
+
+    /// What is left of a descriptor whose copy stays open cannot be taken out.
+    #[test]
+    fn an_instance_that_reports_what_is_gone_is_stale() {
+        let (signal, _signals) = std::io::pipe().unwrap();
+        let (mut epoll, mut descriptors) = (
+            Epoll::new(signal.as_raw_fd()).unwrap(),
+            Descriptors::default(),
+        );
+        let (copy, mut writer) = std::io::pipe().unwrap();
+        // SAFETY: a number that no other test gets.
+        let fd = unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 850) };
+        assert!(fd >= 850);
+        let waiter = waits(&mut descriptors, &mut epoll, fd);
+        let mut pump = || epoll.wait(&mut descriptors, Some(Duration::ZERO)).unwrap();
+        assert!(!pump().stale);
+        // SAFETY: nobody else uses the number.
+        unsafe { libc::close(fd) };
+        writer.write_all(b"x").unwrap();
+        let found = pump();
+        assert!(found.ready.len() == 1 && !found.stale);
+        descriptors.remove(fd, waiter.id);
+        let mut pump = || epoll.wait(&mut descriptors, Some(Duration::ZERO)).unwrap();
+        // It is told that nobody waits, in vain.
+        assert!(!pump().stale);
+        assert!(pump().stale);
     }
 
     /// A child process has its parent's instance until it makes one of its own.
@@ -311,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_closed_without_a_word_is_found_by_turns() {
+    fn what_was_closed_without_a_word_is_found_a_second_later() {
         let (signal, _signals) = std::io::pipe().unwrap();
         let (mut epoll, mut descriptors) = (
             Epoll::new(signal.as_raw_fd()).unwrap(),
@@ -322,19 +384,18 @@ mod tests {
         let fd = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 800) };
         assert!(fd >= 800);
         let waiter = waits(&mut descriptors, &mut epoll, fd);
-        let mut pump = || {
-            epoll
-                .wait(&mut descriptors, Some(Duration::ZERO))
-                .unwrap()
-                .ready
+        let mut pump = |a_second_later: bool| {
+            if a_second_later {
+                epoll.checked -= CHECK;
+            }
+            let found = epoll.wait(&mut descriptors, Some(Duration::ZERO));
+            found.unwrap().ready
         };
-        assert!(pump().is_empty());
+        assert!(pump(false).is_empty());
         // SAFETY: nobody else uses the number.
         unsafe { libc::close(fd) };
-        // Its chunk comes round after the places before it.
-        let found = (0..64 * PUMPS)
-            .find_map(|_| pump().pop())
-            .expect("it is found");
+        assert!(pump(false).is_empty());
+        let found = pump(true).pop().expect("it is found");
         assert!(Rc::ptr_eq(&found.0, &waiter) && found.1 == Events::NVAL);
     }
 }

@@ -82,8 +82,8 @@ pub enum Poller {
     /// By the system's epoll: a pump costs what has happened.
     #[default]
     Epoll,
-    /// By [`poll`](crate::net::poll), as on systems that have nothing better: a pump costs what is
-    /// waited for.
+    /// By the system's `poll`, as on systems that have nothing better: a pump costs what is waited
+    /// for.
     Poll,
 }
 
@@ -92,13 +92,13 @@ pub struct Reactor {
     /// `None` during a poll.
     backend: Cell<Option<Box<dyn Backend>>>,
     polling: Cell<bool>,
-    /// Was the backend ever set by a user? Such a backend is not interrupted by sleepers elsewhere,
+    /// Was the backend set by a user? Such a backend is not interrupted by sleepers elsewhere,
     /// and it may be code of the user's.
     foreign: Cell<bool>,
     next_id: Cell<u64>,
     descriptors: RefCell<Descriptors>,
     poller: Cell<Poller>,
-    /// Made when the first descriptor is waited for; `None` with [`Poller::Poll`].
+    /// Made in the first pump with a wait for a descriptor; `None` with [`Poller::Poll`].
     epoll: RefCell<Option<Epoll>>,
     /// Waits with a deadline, by deadline.
     deadlines: RefCell<BTreeMap<(Instant, u64), Rc<Waiter>>>,
@@ -108,6 +108,8 @@ pub struct Reactor {
     outstanding: Cell<usize>,
     /// How many waits for descriptors have ended since somebody asked.
     ready: Cell<usize>,
+    /// Did some tasklet wait on for what another one was woken for, since somebody asked?
+    crowded: Cell<bool>,
     /// A vector that each poll uses again.
     scratch: Cell<Vec<PollFd>>,
     stop: Arc<AtomicBool>,
@@ -181,6 +183,7 @@ impl Reactor {
         if Runtime::get().is_ending() {
             return Err(refuse_in_end());
         }
+        let (poller, unknown) = poller_of_process();
         let reactor = Rc::new(Reactor {
             events: EventQueue::of_loop(event::DEFAULT_LIMIT)?,
             backend: Cell::new(Some(Box::new(Os))),
@@ -188,17 +191,24 @@ impl Reactor {
             foreign: Cell::new(false),
             next_id: Cell::new(0),
             descriptors: RefCell::default(),
-            poller: Cell::new(poller_of_process()),
+            poller: Cell::new(poller),
             epoll: RefCell::new(None),
             deadlines: RefCell::default(),
             clocks: RefCell::default(),
             outstanding: Cell::new(0),
             ready: Cell::new(0),
+            crowded: Cell::new(false),
             scratch: Cell::default(),
             stop: Arc::default(),
             running: Cell::new(0),
         });
         REACTOR.set(Rc::into_raw(reactor.clone()));
+        if let Some(name) = unknown {
+            // The logger is code of the user's, and may want the reactor.
+            contain("the logger", || {
+                log::warn!("HSW_POLLER is epoll or poll, not {name:?}");
+            });
+        }
         Ok(reactor)
     }
 
@@ -248,6 +258,9 @@ impl Reactor {
         if let Some(reactor) = Reactor::take() {
             reactor.events.close();
             reactor.events.parker().signal().close();
+            if let Ok(mut epoll) = reactor.epoll.try_borrow_mut() {
+                drop(epoll.take());
+            }
             std::mem::forget(reactor);
         }
     }
@@ -266,8 +279,17 @@ impl Reactor {
         &self.events
     }
 
+    /// Has the system asked again.
+    pub fn clear_backend(&self) -> Box<dyn Backend> {
+        let before = self.set_backend(Box::new(Os));
+        self.foreign.set(false);
+        before
+    }
+
     pub fn set_backend(&self, backend: Box<dyn Backend>) -> Box<dyn Backend> {
         self.foreign.set(true);
+        // Nobody asks it as long as the backend is there.
+        self.drop_epoll();
         // `None` means that the backend polls just now; then it is dropped when it comes back.
         let before = self.backend.replace(Some(backend));
         before.unwrap_or_else(|| Box::new(Os))
@@ -318,6 +340,11 @@ impl Reactor {
         self.ready.take()
     }
 
+    /// Has some tasklet waited on for what another one was woken for, since the last call of this?
+    pub fn take_crowded(&self) -> bool {
+        self.crowded.take()
+    }
+
     /// Looks after `clock` until it has no timers any more.
     pub fn attach(&self, clock: Rc<dyn Timers>) {
         self.clocks.borrow_mut().push(clock);
@@ -364,7 +391,7 @@ impl Reactor {
             let mut descriptors = self.descriptors.borrow_mut();
             let place = descriptors.insert(fd, waiter.clone());
             if let Some(epoll) = &mut *self.epoll.borrow_mut() {
-                epoll.wait_begins(fd, place);
+                epoll.wait_begins(fd, place, waiter.wanted());
             }
         }
         if let Some(at) = deadline {
@@ -441,18 +468,13 @@ impl Reactor {
     }
 }
 
-/// What the variable `HSW_POLLER` says.
-fn poller_of_process() -> Poller {
-    static CHOSEN: std::sync::OnceLock<Poller> = std::sync::OnceLock::new();
-    *CHOSEN.get_or_init(|| match std::env::var("HSW_POLLER") {
-        Ok(name) if name == "poll" => Poller::Poll,
-        Ok(name) if name == "epoll" || name.is_empty() => Poller::Epoll,
-        Ok(name) => {
-            log::warn!("HSW_POLLER is epoll or poll, not {name:?}");
-            Poller::Epoll
-        }
-        Err(_) => Poller::Epoll,
-    })
+/// What the variable `HSW_POLLER` says, and what it says if that is unknown.
+fn poller_of_process() -> (Poller, Option<String>) {
+    match std::env::var("HSW_POLLER") {
+        Ok(name) if name == "poll" => (Poller::Poll, None),
+        Ok(name) if name != "epoll" && !name.is_empty() => (Poller::Epoll, Some(name)),
+        _ => (Poller::Epoll, None),
+    }
 }
 
 /// A wait on the lists, which is taken off when this is dropped.

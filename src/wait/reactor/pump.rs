@@ -3,6 +3,7 @@
 use super::epoll::{Epoll, Found, Ready};
 use super::polling::Polling;
 use super::{refuse_in_end, Poller, Reactor, Wake};
+use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
 use crate::core::thrown;
 use crate::poll::errno::Errno;
@@ -117,7 +118,10 @@ impl Reactor {
             false => self.poll_by_epoll(timeout),
         };
         let (answer, signalled) = match by_epoll {
-            Some(Ok(found)) => (Ok(found.ready), found.signalled),
+            Some(Ok(found)) => {
+                self.crowded.set(self.crowded.get() | found.crowded);
+                (Ok(found.ready), found.signalled)
+            }
             Some(Err(error)) => (Err(error), false),
             None => self.poll_all(timeout, &mut replaced),
         };
@@ -135,7 +139,7 @@ impl Reactor {
                 self.ready.set(self.ready.get() + ready.len());
                 let waits = |(waiter, _): &Ready| waiter.wake.get().is_none();
                 for (waiter, is) in ready.into_iter().filter(waits) {
-                    waiter.is.set(is);
+                    waiter.is.set(is & (waiter.wanted() | Events::ALWAYS));
                     let wake = match is.intersects(Events::NVAL) {
                         true => Wake::Bad,
                         false => Wake::Ready,
@@ -164,11 +168,22 @@ impl Reactor {
             epoll.as_mut()?.wait(&mut descriptors, timeout)
         };
         match found.map_err(|error| Errno::from_linux(error as i32)) {
-            Err(Errno::ENOMEM | Errno::ENOSPC) => {
-                self.drop_epoll();
+            Err(error @ (Errno::ENOMEM | Errno::ENOSPC)) => {
+                self.set_poller(Poller::Poll);
+                contain("the logger", || {
+                    log::warn!(
+                        "epoll has no room for a descriptor ({error}): poll is called from now on"
+                    );
+                });
                 None
             }
-            found => Some(found),
+            Ok(found) => {
+                if found.stale {
+                    self.drop_epoll();
+                }
+                Some(Ok(found))
+            }
+            failed => Some(failed),
         }
     }
 
@@ -179,7 +194,7 @@ impl Reactor {
         let mut epoll = Epoll::new(self.events.as_raw_fd()).ok()?;
         for (fd, place) in self.descriptors.borrow_mut().places() {
             if place.is_waited_for() {
-                epoll.wait_begins(fd, place);
+                epoll.wait_begins(fd, place, place.wanted());
             }
         }
         *self.epoll.borrow_mut() = Some(epoll);
@@ -205,7 +220,8 @@ impl Reactor {
             let mut descriptors = self.descriptors.borrow_mut();
             for entry in fds[1..].iter().filter(|entry| !entry.revents.is_empty()) {
                 if let Some(place) = descriptors.get(entry.fd) {
-                    place.pick(entry.revents, &mut ready);
+                    let crowded = place.pick(entry.revents, &mut ready);
+                    self.crowded.set(self.crowded.get() | crowded);
                 }
             }
             ready.sort_unstable_by_key(|(waiter, _)| waiter.id);
