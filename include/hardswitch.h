@@ -326,7 +326,8 @@ typedef struct hsw_net_backend {
   hsw_poll_function poll;
   // The system's `select`.
   hsw_select_function select;
-  // The clock, read only in calls with a time limit. Null: the library's own.
+  // The clock, read only in calls with a time limit. Null: the system's; without std the
+  // thread's.
   hsw_clock_function now_ns;
   // An `hsw_socket_kind`. Null: all are `HSW_KIND_STREAM`. This question and the two after it
   // are asked only about a socket that has a pending error, if the system says no more of it.
@@ -1041,10 +1042,12 @@ size_t hsw_live_shared_handles(void);
 // `HSW_NO_LIMIT`: no limit).
 //
 // `backend`: the calls that are used; null for the system's (a library without std has none:
-// `HSW_ERR_NULL`). Blocks the *thread*; to block the tasklet, use sockets.
+// `HSW_ERR_NULL`). Blocks the *thread*, without its host lock; to block the tasklet, use sockets.
 //
 // `HSW_ERR_IO`: the call has failed, `hsw_last_error_errno` says how (`EINTR`: a signal came;
-// `EINVAL`: more descriptors than the process may have). All `revents` are 0 then.
+// `ENOSYS`: the backend has no `poll`). All `revents` are 0 then. `EINVAL` for more descriptors
+// than the process may have, or than an `int` can count: the array is not touched.
+// `HSW_ERR_ARGUMENT`: the time is negative.
 hsw_status hsw_poll(const struct hsw_net_backend *backend,
                     struct hsw_pollfd *fds,
                     size_t count,
@@ -1068,7 +1071,8 @@ hsw_status hsw_ppoll(const struct hsw_net_backend *backend,
 // descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked at.
 //
 // `HSW_ERR_IO`: the call has failed, and the sets are as they were. `EINVAL`: `nfds` is negative,
-// or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open.
+// or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open. `ENOSYS`: the backend
+// has no `select`.
 hsw_status hsw_select_fds(const struct hsw_net_backend *backend,
                           int32_t nfds,
                           void *read_set,
@@ -1098,6 +1102,8 @@ hsw_status hsw_take_error(const struct hsw_net_backend *backend, int32_t fd, int
 //
 // While it polls, the loop counts as asleep: what its functions do with the library must not
 // switch, wait or pump, and fails with `HSW_ERR_SWITCH_TRAP` or `HSW_ERR_BLOCK_TRAP` if it would.
+//
+// `HSW_ERR_NULL`: the backend has no `poll`.
 hsw_status hsw_loop_set_backend(const struct hsw_net_backend *backend);
 
 // Makes a channel that keeps up to `bound` values which nobody has received yet. A sender waits

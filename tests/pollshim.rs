@@ -69,7 +69,8 @@ fn make(target: &str, tools: &str, emulator: &'static [&'static str]) -> Target 
     // Fortified, as distributions compile.
     let gcc = || {
         let mut gcc = Command::new(format!("{tools}gcc"));
-        gcc.args(["-O2", "-w", "-D_FORTIFY_SOURCE=2"]);
+        // A thread that is cancelled in such a library unwinds it.
+        gcc.args(["-O2", "-w", "-fexceptions", "-D_FORTIFY_SOURCE=2"]);
         gcc.current_dir(format!("{ROOT}/tests/pollshim"));
         gcc
     };

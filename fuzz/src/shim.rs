@@ -175,9 +175,7 @@ impl Backend for System<'_> {
             return Err(errno);
         }
         let asked = *sets;
-        let mut all = asked.read;
-        all.unite(&asked.write);
-        all.unite(&asked.except);
+        let all = asked.members();
         let until = timeout.map(|timeout| self.now + timeout);
         loop {
             if all

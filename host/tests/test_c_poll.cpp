@@ -127,14 +127,16 @@ std::int32_t console_poll(void* context, hsw_pollfd* fds, std::size_t count, std
     }
     std::vector<pollfd> answer(count);
     std::transform(fds, fds + count, answer.begin(), [](hsw_pollfd fd) { return pollfd{fd.fd, fd.events, fd.revents}; });
-    const timespec time = time_of(timeout_ns);
-    const int n = ppoll(answer.data(), count, timeout_ns == HSW_NO_LIMIT ? nullptr : &time, static_cast<const sigset_t*>(mask));
-    if (n < 0) {
-        return -errno;
-    }
     int error = 0;
     for (const pollfd& fd : answer) {
         error = error != 0 ? error : self.error_of(fd.fd);
+    }
+    // It fails at once.
+    const timespec time = time_of(error != 0 ? 0 : timeout_ns);
+    const bool unlimited = error == 0 && timeout_ns == HSW_NO_LIMIT;
+    const int n = ppoll(answer.data(), count, unlimited ? nullptr : &time, static_cast<const sigset_t*>(mask));
+    if (n < 0) {
+        return -errno;
     }
     if (error == 0 || self.filled) {
         std::transform(answer.begin(), answer.end(), fds, [](pollfd fd) { return hsw_pollfd{fd.fd, fd.events, fd.revents}; });
@@ -154,8 +156,9 @@ std::int32_t console_select(void* context, std::int32_t nfds, void* read, void* 
             error = error == 0 && FD_ISSET(fd, &sets[i]) ? self.error_of(fd) : error;
         }
     }
-    const timespec time = time_of(timeout_ns);
-    const int n = pselect(nfds, &sets[0], &sets[1], &sets[2], timeout_ns == HSW_NO_LIMIT ? nullptr : &time, static_cast<const sigset_t*>(mask));
+    const timespec time = time_of(error != 0 ? 0 : timeout_ns);
+    const bool unlimited = error == 0 && timeout_ns == HSW_NO_LIMIT;
+    const int n = pselect(nfds, &sets[0], &sets[1], &sets[2], unlimited ? nullptr : &time, static_cast<const sigset_t*>(mask));
     if (n < 0) {
         return -errno;
     }

@@ -16,22 +16,26 @@
 //! makes system calls by itself, or waits by `epoll`, is not reached.
 
 #![allow(clippy::missing_safety_doc)] // said once: each function has the contract of the C library's
-#![allow(dead_code)] // of the shim, what a library for Rust has more of
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[allow(dead_code)] // a library for Rust has more of it
 #[path = "../../src/poll/errno.rs"]
 mod errno;
+#[allow(dead_code)] // a library for Rust has more of it
 #[path = "../../src/poll/events.rs"]
 mod events;
+#[allow(dead_code)] // a library for Rust has more of it
 #[path = "../../src/poll/sets.rs"]
 mod sets;
+#[allow(dead_code)] // a library for Rust has more of it
 #[path = "../../src/poll/shim.rs"]
 mod shim;
+#[allow(dead_code)] // a library for Rust has more of it
 #[path = "../../src/poll/socket.rs"]
 mod socket;
 
 use errno::Errno;
-use libc::{c_int, c_long, c_ulong, c_void, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
+use libc::{c_int, c_long, c_void, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 use sets::Word;
 use shim::{Backend, Fd, FdSet, Kind, PollFd, Sets};
 use socket::check;
@@ -39,8 +43,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-type Ppoll = unsafe extern "C" fn(*mut pollfd, nfds_t, *const timespec, *const sigset_t) -> c_int;
-type Pselect = unsafe extern "C" fn(
+// A thread can be cancelled in these calls, which unwinds it through them and through the functions
+// of this library. No frame of the latter has anything to drop.
+type Ppoll =
+    unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, *const timespec, *const sigset_t) -> c_int;
+type Pselect = unsafe extern "C-unwind" fn(
     c_int,
     *mut fd_set,
     *mut fd_set,
@@ -78,10 +85,30 @@ impl Next {
     }
 }
 
+/// Looks both up before the program runs: the first to poll may be a signal handler, which must not
+/// call `dlsym`. A library that polls still earlier looks them up by itself.
+#[used]
+#[link_section = ".init_array"]
+static LOOK_UP: extern "C" fn() = {
+    extern "C" fn look_up() {
+        let _ = (PPOLL.get(), PSELECT.get()); // who polls is told if there is none
+    }
+    look_up
+};
+
 /// The next library's calls.
 struct System {
     /// Null, or the mask that the program has passed.
     mask: *const sigset_t,
+    /// When the clock was first read in this call. Each has a clock of its own: one for all would
+    /// have to be made once, and a signal handler that polls might interrupt just that.
+    began: Option<Instant>,
+}
+
+impl System {
+    const fn new(mask: *const sigset_t) -> System {
+        System { mask, began: None }
+    }
 }
 
 fn timespec_of(time: Duration) -> timespec {
@@ -143,8 +170,7 @@ impl Backend for System {
     }
 
     fn now(&mut self) -> Duration {
-        static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        ORIGIN.get_or_init(Instant::now).elapsed()
+        self.began.get_or_insert_with(Instant::now).elapsed()
     }
     fn kind(&mut self, fd: Fd) -> Kind {
         socket::kind(fd)
@@ -199,7 +225,8 @@ unsafe fn poll_for(
     timeout: Option<Duration>,
     mask: *const sigset_t,
 ) -> Result<usize, Errno> {
-    if count > c_int::MAX as nfds_t {
+    // As Linux, without a look at the entries: there may be less memory than that.
+    if count > c_int::MAX as nfds_t || !socket::may_poll(count as usize) {
         return Err(Errno::EINVAL);
     }
     if fds.is_null() && count > 0 {
@@ -211,12 +238,12 @@ unsafe fn poll_for(
         // the same layout (asserted above).
         count => unsafe { std::slice::from_raw_parts_mut(fds.cast(), count as usize) },
     };
-    shim::poll(&mut System { mask }, fds, timeout)
+    shim::poll(&mut System::new(mask), fds, timeout)
 }
 
 /// `poll` of the C library.
 #[no_mangle]
-pub unsafe extern "C" fn poll(fds: *mut pollfd, count: nfds_t, timeout_ms: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn poll(fds: *mut pollfd, count: nfds_t, timeout_ms: c_int) -> c_int {
     let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
     // SAFETY: passed on.
     told(unsafe { poll_for(fds, count, timeout, ptr::null()) })
@@ -224,7 +251,7 @@ pub unsafe extern "C" fn poll(fds: *mut pollfd, count: nfds_t, timeout_ms: c_int
 
 /// `ppoll` of the C library.
 #[no_mangle]
-pub unsafe extern "C" fn ppoll(
+pub unsafe extern "C-unwind" fn ppoll(
     fds: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,
@@ -244,7 +271,7 @@ fn check_size(count: nfds_t, bytes: usize) {
 
 /// `poll` as fortified programs call it: `bytes` is the size of the array.
 #[no_mangle]
-pub unsafe extern "C" fn __poll_chk(
+pub unsafe extern "C-unwind" fn __poll_chk(
     fds: *mut pollfd,
     count: nfds_t,
     timeout_ms: c_int,
@@ -257,7 +284,7 @@ pub unsafe extern "C" fn __poll_chk(
 
 /// `ppoll` as fortified programs call it.
 #[no_mangle]
-pub unsafe extern "C" fn __ppoll_chk(
+pub unsafe extern "C-unwind" fn __ppoll_chk(
     fds: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,
@@ -312,7 +339,7 @@ unsafe fn select_for(
         write,
         except,
     };
-    let n = shim::select(&mut System { mask }, &mut asked, timeout)?;
+    let n = shim::select(&mut System::new(mask), &mut asked, timeout)?;
     for (set, value) in sets.iter().zip([asked.read, asked.write, asked.except]) {
         // SAFETY: as above.
         unsafe { value.write_system(set.cast(), nfds) };
@@ -322,7 +349,7 @@ unsafe fn select_for(
 
 /// `select` of the C library. As Linux does, it leaves in `timeout` the time that was left.
 #[no_mangle]
-pub unsafe extern "C" fn select(
+pub unsafe extern "C-unwind" fn select(
     nfds: c_int,
     read: *mut fd_set,
     write: *mut fd_set,
@@ -351,7 +378,7 @@ pub unsafe extern "C" fn select(
 
 /// `pselect` of the C library.
 #[no_mangle]
-pub unsafe extern "C" fn pselect(
+pub unsafe extern "C-unwind" fn pselect(
     nfds: c_int,
     read: *mut fd_set,
     write: *mut fd_set,
@@ -363,5 +390,3 @@ pub unsafe extern "C" fn pselect(
     // SAFETY: passed on.
     told(unsafe { time_of(timeout).and_then(|timeout| select_for(nfds, sets, timeout, mask)) })
 }
-
-const _: () = assert!(c_ulong::BITS == Word::BITS);

@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use super::failure::Failure;
 use super::run::{nanoseconds, HSW_NO_LIMIT};
-use super::{entry, hsw_status, last_error, out, time_limit};
+use super::{entry, hsw_status, out, thread_state, time_limit};
 use crate::poll::errno::Errno;
 use crate::poll::shim::{self, Backend, Fd, FdSet, Kind, PollFd, Sets};
 
@@ -91,7 +91,8 @@ pub struct hsw_net_backend {
     pub poll: hsw_poll_function,
     /// The system's `select`.
     pub select: hsw_select_function,
-    /// The clock, read only in calls with a time limit. Null: the library's own.
+    /// The clock, read only in calls with a time limit. Null: the system's; without std the
+    /// thread's.
     pub now_ns: hsw_clock_function,
     /// An `hsw_socket_kind`. Null: all are `HSW_KIND_STREAM`. This question and the two after it
     /// are asked only about a socket that has a pending error, if the system says no more of it.
@@ -110,17 +111,36 @@ fn failed(answer: i32) -> Errno {
     Errno::from_linux(answer.checked_neg().unwrap_or(i32::MAX))
 }
 
-/// A number of descriptors, or the error.
-fn count(answer: i32, most: usize) -> Result<usize, Errno> {
-    usize::try_from(answer)
-        .map(|n| n.min(most))
-        .map_err(|_| failed(answer))
+/// Whether a call has succeeded. How many descriptors it says are ready is counted anew.
+fn succeeded(answer: i32) -> Result<(), Errno> {
+    match answer {
+        0.. => Ok(()),
+        _ => Err(failed(answer)),
+    }
 }
 
 /// A function that is not there.
 const MISSING: Errno = Errno::from_linux(38); // ENOSYS
 
-/// A host's backend, for one call or for a loop.
+/// The same function, of a type that may be unwound, so that an unwinding is detected: see
+/// `thread_state::returning`. A program that cannot unwind has no personality function, which a
+/// call that may be unwound needs.
+macro_rules! unwindable {
+    ($function:expr, ($($argument:ty),*) -> $answer:ty) => {{
+        #[cfg(panic = "unwind")]
+        type Unwindable = unsafe extern "C-unwind" fn($($argument),*) -> $answer;
+        #[cfg(not(panic = "unwind"))]
+        type Unwindable = unsafe extern "C" fn($($argument),*) -> $answer;
+        type Plain = unsafe extern "C" fn($($argument),*) -> $answer;
+        let function: Plain = $function;
+        // SAFETY: the two calling conventions are the same, except for what happens if the call is
+        // unwound.
+        unsafe { core::mem::transmute::<Plain, Unwindable>(function) }
+    }};
+}
+
+/// A host's backend, for one call or for a loop. Its functions are called back: while one of them
+/// runs in the main tasklet, the thread's part cannot end.
 struct Table {
     table: hsw_net_backend,
     mask: *const c_void,
@@ -129,35 +149,42 @@ struct Table {
 impl Table {
     /// The answer to a question about a socket; 0 if it cannot be asked.
     fn ask(&self, question: hsw_socket_question, fd: Fd) -> i32 {
-        // SAFETY: a function of this type that takes any descriptor and does not unwind, and the
-        // context that belongs to it (contract of the interface).
         question.map_or(0, |ask| {
-            last_error::aside(|| unsafe { ask(self.table.context, fd) })
+            let ask = thread_state::unwindable_with_result(ask);
+            // SAFETY: a function of this type that takes any descriptor and does not unwind, and
+            // the context that belongs to it (contract of the interface).
+            thread_state::call_back(|| unsafe { ask(self.table.context, fd) })
         })
     }
 }
 
 impl Backend for Table {
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-        let poll = self.table.poll.ok_or(MISSING)?;
+        let poll = unwindable!(
+            self.table.poll.ok_or(MISSING)?,
+            (*mut c_void, *mut hsw_pollfd, usize, u64, *const c_void) -> i32
+        );
         let (pointer, length) = (fds.as_mut_ptr().cast(), fds.len());
         let timeout = timeout.map_or(HSW_NO_LIMIT, nanoseconds);
         // SAFETY: a function of this type that does not unwind, with its context (contract of the
         // interface). `pointer` has so many entries of the same layout (asserted above).
-        let answer = last_error::aside(|| unsafe {
+        let answer = thread_state::call_back(|| unsafe {
             poll(self.table.context, pointer, length, timeout, self.mask)
         });
-        count(answer, fds.len())
+        succeeded(answer).map(|()| fds.iter().filter(|fd| !fd.revents.is_empty()).count())
     }
 
     fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
-        let select = self.table.select.ok_or(MISSING)?;
+        let select = unwindable!(
+            self.table.select.ok_or(MISSING)?,
+            (*mut c_void, i32, *mut c_void, *mut c_void, *mut c_void, u64, *const c_void) -> i32
+        );
         let timeout = timeout.map_or(HSW_NO_LIMIT, nanoseconds);
         let mut read = sets.read.to_system();
         let mut write = sets.write.to_system();
         let mut except = sets.except.to_system();
         // SAFETY: as above; each set has the size of the system's.
-        let answer = last_error::aside(|| unsafe {
+        let answer = thread_state::call_back(|| unsafe {
             select(
                 self.table.context,
                 sets.nfds(),
@@ -175,17 +202,18 @@ impl Backend for Table {
         };
         // Nobody is ready who was not asked about.
         sets.intersect(&ready);
-        count(answer, 3 * FdSet::CAPACITY).map(|_| sets.len())
+        succeeded(answer).map(|()| sets.len())
     }
 
     fn now(&mut self) -> Duration {
-        match self.table.now_ns {
-            // SAFETY: a function of this type that does not unwind, with its context.
-            Some(now) => {
-                Duration::from_nanos(last_error::aside(|| unsafe { now(self.table.context) }))
-            }
-            None => crate::time::now().unwrap_or_default(),
-        }
+        let Some(now) = self.table.now_ns else {
+            return systems_clock();
+        };
+        let now = thread_state::unwindable(now);
+        // SAFETY: a function of this type that does not unwind, with its context.
+        Duration::from_nanos(thread_state::call_back(|| unsafe {
+            now(self.table.context)
+        }))
     }
 
     fn kind(&mut self, fd: Fd) -> Kind {
@@ -219,41 +247,68 @@ impl Backend for Table {
     }
 }
 
-/// What is done with a backend, whichever it is.
-trait With<R> {
-    fn call<B: Backend>(self, backend: &mut B) -> Result<R, Errno>;
+/// The clock of a backend that has none. The thread's own may be replaced by one that stands still,
+/// as a game's between two frames, and the backend waits in real time.
+#[cfg(feature = "std")]
+fn systems_clock() -> Duration {
+    crate::poll::Os.now()
+}
+
+/// Without std there is no other than the thread's.
+#[cfg(not(feature = "std"))]
+fn systems_clock() -> Duration {
+    crate::time::now().unwrap_or_default()
 }
 
 /// Does it with the host's backend or, if that is null, with the system's. Without the library's
-/// part for threads and sockets there is none.
+/// part for threads and sockets there is none. What may block for `timeout` is done without the
+/// thread's host lock.
 ///
 /// SAFETY: `backend` is null or points to a backend; `mask` is null or points to a signal mask.
 unsafe fn with<R>(
     backend: *const hsw_net_backend,
     mask: *const c_void,
-    waits: bool,
-    what: impl With<R>,
+    timeout: Option<Duration>,
+    what: impl FnOnce(&mut dyn Backend) -> Result<R, Errno>,
 ) -> Result<Result<R, Errno>, Failure> {
     if !backend.is_null() {
         // SAFETY: not null, so it points to a backend, as the caller has promised.
         let table = unsafe { *backend };
-        return Ok(what.call(&mut Table { table, mask }));
+        return Ok(waiting(timeout, || what(&mut Table { table, mask })));
     }
     #[cfg(feature = "std")]
     {
         // SAFETY: null, or it points to a signal mask that outlives the call, as promised.
         let mut system = unsafe { crate::poll::Masked::new(mask.cast()) };
-        Ok(if waits {
-            crate::thread::allow_threads(|| what.call(&mut system))
-        } else {
-            what.call(&mut system)
-        })
+        Ok(waiting(timeout, || what(&mut system)))
     }
     #[cfg(not(feature = "std"))]
     {
-        let _ = (waits, what);
         Err(Failure::Null("backend"))
     }
+}
+
+/// Makes a call that may block for `timeout`, without the thread's host lock.
+fn waiting<R>(timeout: Option<Duration>, call: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "std")]
+    if timeout != Some(Duration::ZERO) {
+        return crate::thread::allow_threads(call);
+    }
+    #[cfg(not(feature = "std"))]
+    let _ = timeout;
+    call()
+}
+
+/// May a poll of the system's calls have so many descriptors?
+#[cfg(feature = "std")]
+fn may_poll(count: usize) -> bool {
+    crate::poll::may_poll(count)
+}
+
+/// There is no system to ask.
+#[cfg(not(feature = "std"))]
+fn may_poll(_count: usize) -> bool {
+    true
 }
 
 /// An error of the call, in words that name the call.
@@ -263,14 +318,6 @@ fn of_call(call: &str, errno: Errno) -> Failure {
 
 fn invalid(words: String) -> Failure {
     Failure::System(Errno::EINVAL, words)
-}
-
-struct Poll<'a>(&'a mut [PollFd], Option<Duration>);
-
-impl With<usize> for Poll<'_> {
-    fn call<B: Backend>(self, backend: &mut B) -> Result<usize, Errno> {
-        shim::poll(backend, self.0, self.1)
-    }
 }
 
 /// SAFETY: as `hsw_ppoll`.
@@ -289,7 +336,8 @@ unsafe fn poll(
         if fds.is_null() && count != 0 {
             return Err(Failure::Null("fds"));
         }
-        if count > i32::MAX as usize {
+        // As Linux, without a look at the entries: there may be less memory than that.
+        if count > i32::MAX as usize || (backend.is_null() && !may_poll(count)) {
             return Err(invalid(format!("{name}: {count} descriptors")));
         }
         let fds: &mut [PollFd] = if count == 0 {
@@ -299,9 +347,12 @@ unsafe fn poll(
             // (contract of the interface), of the same layout (asserted above).
             unsafe { core::slice::from_raw_parts_mut(fds.cast(), count) }
         };
-        let waits = timeout != Some(Duration::ZERO);
         // SAFETY: passed on.
-        let answer = unsafe { with(backend, mask, waits, Poll(fds, timeout)) }?;
+        let answer = unsafe {
+            with(backend, mask, timeout, |calls| {
+                shim::poll(calls, fds, timeout)
+            })
+        }?;
         ready.set(answer.map_err(|errno| of_call(name, errno))?);
         Ok(())
     })
@@ -313,10 +364,12 @@ unsafe fn poll(
 /// `HSW_NO_LIMIT`: no limit).
 ///
 /// `backend`: the calls that are used; null for the system's (a library without std has none:
-/// `HSW_ERR_NULL`). Blocks the *thread*; to block the tasklet, use sockets.
+/// `HSW_ERR_NULL`). Blocks the *thread*, without its host lock; to block the tasklet, use sockets.
 ///
 /// `HSW_ERR_IO`: the call has failed, `hsw_last_error_errno` says how (`EINTR`: a signal came;
-/// `EINVAL`: more descriptors than the process may have). All `revents` are 0 then.
+/// `ENOSYS`: the backend has no `poll`). All `revents` are 0 then. `EINVAL` for more descriptors
+/// than the process may have, or than an `int` can count: the array is not touched.
+/// `HSW_ERR_ARGUMENT`: the time is negative.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_poll(
     backend: *const hsw_net_backend,
@@ -343,14 +396,6 @@ pub unsafe extern "C" fn hsw_ppoll(
 ) -> hsw_status {
     // SAFETY: the contract of the interface.
     unsafe { poll("ppoll", backend, fds, count, timeout_ns, mask, ready) }
-}
-
-struct Select<'a>(&'a mut Sets, Option<Duration>);
-
-impl With<usize> for Select<'_> {
-    fn call<B: Backend>(self, backend: &mut B) -> Result<usize, Errno> {
-        shim::select(backend, self.0, self.1)
-    }
 }
 
 /// SAFETY: as `hsw_pselect_fds`.
@@ -380,9 +425,12 @@ unsafe fn select(
                 except: FdSet::read_system(except.cast(), nfds),
             }
         };
-        let waits = timeout != Some(Duration::ZERO);
         // SAFETY: passed on.
-        let answer = unsafe { with(backend, mask, waits, Select(&mut asked, timeout)) }?;
+        let answer = unsafe {
+            with(backend, mask, timeout, |calls| {
+                shim::select(calls, &mut asked, timeout)
+            })
+        }?;
         let count = answer.map_err(|errno| of_call(name, errno))?;
         // SAFETY: as above.
         unsafe {
@@ -403,7 +451,8 @@ unsafe fn select(
 /// descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked at.
 ///
 /// `HSW_ERR_IO`: the call has failed, and the sets are as they were. `EINVAL`: `nfds` is negative,
-/// or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open.
+/// or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open. `ENOSYS`: the backend
+/// has no `select`.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_select_fds(
     backend: *const hsw_net_backend,
@@ -436,14 +485,6 @@ pub unsafe extern "C" fn hsw_pselect_fds(
     unsafe { select("pselect", backend, nfds, sets, timeout_ns, mask, ready) }
 }
 
-struct TakeError(Fd);
-
-impl With<Option<Errno>> for TakeError {
-    fn call<B: Backend>(self, backend: &mut B) -> Result<Option<Errno>, Errno> {
-        backend.take_error(self.0)
-    }
-}
-
 /// The pending error of a socket, in Linux' numbers, 0 if it has none. It is no longer pending then:
 /// a program asks this to learn whether a connection was made, or why it was lost.
 ///
@@ -456,8 +497,13 @@ pub unsafe extern "C" fn hsw_take_error(
 ) -> hsw_status {
     entry(|| {
         let errno_value = out(errno_value, "errno_value")?;
+        let mask = core::ptr::null();
         // SAFETY: the contract of the interface.
-        let answer = unsafe { with(backend, core::ptr::null(), false, TakeError(fd)) }?;
+        let answer = unsafe {
+            with(backend, mask, Some(Duration::ZERO), |calls| {
+                calls.take_error(fd)
+            })
+        }?;
         let error = answer.map_err(|errno| {
             Failure::System(errno, format!("the error of descriptor {fd}: {errno}"))
         })?;
@@ -471,6 +517,8 @@ pub unsafe extern "C" fn hsw_take_error(
 ///
 /// While it polls, the loop counts as asleep: what its functions do with the library must not
 /// switch, wait or pump, and fails with `HSW_ERR_SWITCH_TRAP` or `HSW_ERR_BLOCK_TRAP` if it would.
+///
+/// `HSW_ERR_NULL`: the backend has no `poll`.
 #[cfg(feature = "std")]
 #[no_mangle]
 pub unsafe extern "C" fn hsw_loop_set_backend(backend: *const hsw_net_backend) -> hsw_status {

@@ -248,7 +248,10 @@ impl Backend for Lv2 {
             // SAFETY: promised to `new`; the sets and the time are live, and the sets have room for
             // all descriptors.
             let n = unsafe { (lv2.entries.select)(asked.nfds(), read, write, except, time) };
-            lv2.answer(n)
+            lv2.answer(n)?;
+            // Nobody is ready who was not asked about.
+            sets.intersect(&asked);
+            Ok(sets.len())
         })
     }
 
@@ -285,6 +288,7 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::RefCell;
 
     #[test]
     fn poll_bits_are_the_consoles() {
@@ -342,6 +346,63 @@ mod tests {
         assert_eq!(poll_millis(Some(Duration::from_nanos(1))), 1);
         assert_eq!(poll_millis(Some(Duration::from_millis(7))), 7);
         assert_eq!(poll_millis(Some(Duration::MAX)), i32::MAX);
+    }
+
+    #[test]
+    fn a_time_that_is_too_long_for_a_call_is_several() {
+        std::thread_local! {
+            static MILLIS: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
+        }
+        unsafe extern "C" fn poll(_: *mut PollFd, _: u32, millis: i32) -> i32 {
+            MILLIS.with_borrow_mut(|told| told.push(millis));
+            0
+        }
+        unsafe extern "C" fn select(
+            _: i32,
+            _: *mut FdSet,
+            _: *mut FdSet,
+            _: *mut FdSet,
+            time: *mut Timeval,
+        ) -> i32 {
+            // SAFETY: the time is live, since there is one.
+            let time = unsafe { *time };
+            let millis = time.sec * 1000 + time.usec / 1000;
+            MILLIS.with_borrow_mut(|told| told.push(i32::try_from(millis).unwrap()));
+            0
+        }
+        unsafe extern "C" fn getsockopt(
+            _: i32,
+            _: i32,
+            _: i32,
+            _: *mut c_void,
+            _: *mut u32,
+        ) -> i32 {
+            -1
+        }
+        unsafe extern "C" fn errno() -> i32 {
+            0
+        }
+        unsafe extern "C" fn now_ns() -> u64 {
+            0
+        }
+        let entries = Entries {
+            poll,
+            select,
+            getsockopt,
+            ioctl: None,
+            errno,
+            now_ns,
+        };
+        // SAFETY: they are functions of these types.
+        let mut lv2 = unsafe { Lv2::new(entries) };
+        let time = 2 * LONGEST + Duration::from_millis(5);
+        let parts = [i32::MAX, i32::MAX, 5];
+        assert_eq!(lv2.poll(&mut [], Some(time)), Ok(0));
+        assert_eq!(MILLIS.take(), parts);
+        assert_eq!(lv2.select(&mut Sets::new(), Some(time)), Ok(0));
+        assert_eq!(MILLIS.take(), parts);
+        assert_eq!(lv2.poll(&mut [], Some(LONGEST)), Ok(0));
+        assert_eq!(MILLIS.take(), [i32::MAX]);
     }
 
     #[test]

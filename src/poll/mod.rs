@@ -12,6 +12,7 @@ cfg_if::cfg_if! {
         mod socket;
         mod sys;
 
+        pub(crate) use socket::may_poll;
         pub(crate) use sys::Masked;
         pub use sys::Os;
     }

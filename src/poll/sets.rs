@@ -202,6 +202,13 @@ impl Sets {
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && self.write.is_empty() && self.except.is_empty()
     }
+    /// The descriptors that are in one of them or more.
+    pub fn members(&self) -> FdSet {
+        let mut all = self.read;
+        all.unite(&self.write);
+        all.unite(&self.except);
+        all
+    }
     /// One more than the highest descriptor in any of them.
     pub fn nfds(&self) -> i32 {
         self.read

@@ -2,16 +2,16 @@
 //!
 //! Some systems, the PS3's among them, let the pending error of *one* socket fail the whole call:
 //! one connection is reset, and `poll` over two hundred sockets returns -1 with
-//! `ECONNRESET`. Callers written for POSIX take that for a broken call. The filter in this module
+//! `ECONNRESET`. Callers written for POSIX take that for a broken call. The shim in this module
 //! gives them the answer of plain Linux: a success, with the broken socket marked as such among the
 //! others.
 //!
 //! ```text
-//!   caller ── poll() / select() ──►  filter  ── Backend ──►  the system's own, quirky calls
+//!   caller ── poll() / select() ──►   shim   ── Backend ──►  the system's own, quirky calls
 //!                         (this file: pure logic, no std)
 //! ```
 //!
-//! What the filter does with a failing call:
+//! What the shim does with a failing call:
 //!
 //! | the backend answers | the caller gets |
 //! |---|---|
@@ -25,7 +25,7 @@
 //! * A probe asks about one socket alone, with timeout 0.
 //! * A call is repeated with the time that is left, [`ROUNDS`] times at most.
 //!
-//! A port need not say which of the two quirks a system has: the filter sees whether `revents` or
+//! A port need not say which of the two quirks a system has: the shim sees whether `revents` or
 //! sets were filled in. If the sets come back equal to those that were passed it could be either,
 //! so the sockets are probed; that costs calls, but the answer is right.
 //!
@@ -44,11 +44,13 @@
 //! docs/shim.md has the list.
 //!
 //! **Time.** `None` is no limit, zero does not wait. A repeated call waits only for the rest of its
-//! time. `EINTR` ends the call, as it does on Linux; but a probe that gets it is repeated.
+//! time. `EINTR` ends the call, as it does on Linux. A probe that gets it is repeated; if then no
+//! socket has anything to report, the call ends with it after all, and does not wait again: the
+//! signal came, and it may be the one that the caller waits for.
 //!
 //! **Cost** of a call that succeeds: one pass over the descriptors to clear `revents`; for `select`
-//! one copy of the sets (384 bytes); and one reading of the clock when there is a finite timeout. A
-//! call that is probed costs a system call per descriptor.
+//! three copies of the sets (384 bytes each); and one reading of the clock when there is a finite
+//! timeout. A call that is probed costs a system call per descriptor.
 
 use super::errno::Errno;
 use core::time::Duration;
@@ -168,8 +170,9 @@ pub fn poll<B: Backend + ?Sized>(
         if filled > 0 {
             return Ok(filled);
         }
+        let mut interrupted = false;
         for i in 0..fds.len() {
-            match poll_alone(backend, fds[i]) {
+            match poll_alone(backend, fds[i], &mut interrupted) {
                 Ok(events) => fds[i].revents = events,
                 Err(e) => {
                     clear(fds);
@@ -180,6 +183,9 @@ pub fn poll<B: Backend + ?Sized>(
         let found = ready(fds);
         if found > 0 {
             return Ok(found);
+        }
+        if interrupted {
+            return Err(Errno::EINTR);
         }
         left = limit.left(backend);
         if left == Some(Duration::ZERO) {
@@ -217,8 +223,9 @@ pub fn select<B: Backend + ?Sized>(
             return Err(error);
         }
         sets.intersect(&waiting);
+        let mut interrupted = false;
         if *sets == waiting || sets.is_empty() {
-            match select_each(backend, &waiting) {
+            match select_each(backend, &waiting, &mut interrupted) {
                 Ok(each) => {
                     *sets = each.found;
                     // This is a broken socket that was only asked about exceptional conditions,
@@ -238,6 +245,10 @@ pub fn select<B: Backend + ?Sized>(
         let found = sets.len();
         if found > 0 {
             return Ok(found);
+        }
+        if interrupted {
+            *sets = asked;
+            return Err(Errno::EINTR);
         }
         left = limit.left(backend);
         if left == Some(Duration::ZERO) {
@@ -261,8 +272,12 @@ fn ready(fds: &[PollFd]) -> usize {
     fds.iter().filter(|fd| !fd.revents.is_empty()).count()
 }
 
-/// The present events of one descriptor.
-fn poll_alone<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Result<Events, Errno> {
+/// The present events of one descriptor. `interrupted` is set if a signal comes meanwhile.
+fn poll_alone<B: Backend + ?Sized>(
+    backend: &mut B,
+    asked: PollFd,
+    interrupted: &mut bool,
+) -> Result<Events, Errno> {
     if asked.fd < 0 {
         return Ok(Events::NONE);
     }
@@ -270,7 +285,7 @@ fn poll_alone<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Result<Eve
         let mut one = [PollFd::new(asked.fd, asked.events)];
         match backend.poll(&mut one, Some(Duration::ZERO)) {
             Ok(_) => return Ok(one[0].revents),
-            Err(Errno::EINTR) => continue,
+            Err(Errno::EINTR) => *interrupted = true,
             Err(Errno::EBADF) => return Ok(Events::NVAL),
             Err(e) if e.belongs_to_a_socket() => {
                 let said = one[0].revents;
@@ -309,9 +324,9 @@ fn broken<B: Backend + ?Sized>(backend: &mut B, asked: PollFd) -> Events {
 
 /// Has a socket with a pending error an exceptional condition? `poll` can say, if it is the kind of
 /// system that fills `revents` in.
-fn is_exceptional<B: Backend + ?Sized>(backend: &mut B, fd: Fd) -> bool {
+fn is_exceptional<B: Backend + ?Sized>(backend: &mut B, fd: Fd, interrupted: &mut bool) -> bool {
     let asked = PollFd::new(fd, Events::PRI);
-    poll_alone(backend, asked)
+    poll_alone(backend, asked, interrupted)
         .unwrap_or_else(|_| broken(backend, asked))
         .contains(Events::PRI)
 }
@@ -323,17 +338,19 @@ struct Each {
     mute: FdSet,
 }
 
-/// Probes each descriptor.
-fn select_each<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<Each, Errno> {
+/// Probes each descriptor. `interrupted` is set if a signal comes meanwhile.
+fn select_each<B: Backend + ?Sized>(
+    backend: &mut B,
+    asked: &Sets,
+    interrupted: &mut bool,
+) -> Result<Each, Errno> {
     let mut each = Each {
         found: Sets::new(),
         mute: FdSet::new(),
     };
-    let mut all = asked.read;
-    all.unite(&asked.write);
-    all.unite(&asked.except);
+    let all = asked.members();
     for fd in all.iter() {
-        let (found, broken) = select_alone(backend, &asked.only(fd))?;
+        let (found, broken) = select_alone(backend, &asked.only(fd), interrupted)?;
         each.found.unite(&found);
         if broken && found.is_empty() {
             each.mute.insert(fd)?;
@@ -344,12 +361,16 @@ fn select_each<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<Eac
 
 /// Probes the one descriptor that is in `asked`: its present events, and whether it has a pending
 /// error.
-fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(Sets, bool), Errno> {
+fn select_alone<B: Backend + ?Sized>(
+    backend: &mut B,
+    asked: &Sets,
+    interrupted: &mut bool,
+) -> Result<(Sets, bool), Errno> {
     for _ in 0..ROUNDS {
         let mut one = *asked;
         match backend.select(&mut one, Some(Duration::ZERO)) {
             Ok(_) => return Ok((one, false)),
-            Err(Errno::EINTR) => continue,
+            Err(Errno::EINTR) => *interrupted = true,
             Err(e) if e.belongs_to_a_socket() => {
                 // A socket with an error is readable and writable. Whether there is urgent data too
                 // can only be seen in sets that were changed and not emptied.
@@ -357,7 +378,7 @@ fn select_alone<B: Backend + ?Sized>(backend: &mut B, asked: &Sets) -> Result<(S
                 let except = match asked.except.iter().next() {
                     None => FdSet::new(),
                     Some(_) if one != *asked && !one.is_empty() => one.except,
-                    Some(fd) if is_exceptional(backend, fd) => asked.except,
+                    Some(fd) if is_exceptional(backend, fd, interrupted) => asked.except,
                     Some(_) => FdSet::new(),
                 };
                 return Ok((Sets { except, ..*asked }, true));

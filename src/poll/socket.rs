@@ -1,4 +1,5 @@
-//! Questions about a socket on Linux, none of which reads its pending error away.
+//! Questions about a socket on Linux, none of which reads its pending error away, and one about the
+//! process.
 
 use super::errno::Errno;
 use super::shim::{Fd, Kind};
@@ -76,6 +77,21 @@ fn number(fd: Fd, question: libc::Ioctl) -> Result<libc::c_int, Errno> {
     // writable. Any number is allowed as a descriptor.
     check(unsafe { libc::ioctl(fd, question, ptr::from_mut(&mut value)) })?;
     Ok(value)
+}
+
+/// May a `poll` have so many entries? Linux refuses more than the process may have descriptors, and
+/// does not look at the array then. A limit below a few is not asked for, since polls are mostly
+/// short, and the question costs a system call.
+pub fn may_poll(count: usize) -> bool {
+    const FEW: usize = 32;
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is live and writable.
+    count <= FEW
+        || check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }).is_err()
+        || count as libc::rlim_t <= limit.rlim_cur
 }
 
 /// What a call has answered; on -1 the error.

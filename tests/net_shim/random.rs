@@ -51,9 +51,7 @@ impl Backend for Quirky<'_> {
     fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
         let mut answer = *sets;
         let n = Os.select(&mut answer, timeout)?;
-        let mut all = sets.read;
-        all.unite(&sets.write);
-        all.unite(&sets.except);
+        let all = sets.members();
         let all: Vec<_> = all.iter().map(|fd| PollFd::new(fd, Events::NONE)).collect();
         let error = self.error_of(&all);
         match (error, self.select) {

@@ -5,10 +5,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -31,9 +33,18 @@ static int filled(void) {
     return quirk && !strcmp(quirk, "filled");
 }
 
+/* A system call in which the thread may be cancelled, as in the C library's own. */
+static long wait_in(long number, long a, long b, long c, long d, long e, long f) {
+    int before, now;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+    const long n = syscall(number, a, b, c, d, e, f);
+    pthread_setcanceltype(before, &now);
+    return n;
+}
+
 static int plain_poll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
     struct timespec copy = timeout ? *timeout : (struct timespec){0, 0};
-    return (int)syscall(SYS_ppoll, fds, count, timeout ? &copy : NULL, mask, 8);
+    return (int)wait_in(SYS_ppoll, (long)fds, (long)count, timeout ? (long)&copy : 0, (long)mask, 8, 0);
 }
 
 /* Has this socket an error pending? */
@@ -53,10 +64,20 @@ static int fail(void) {
 }
 
 int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
+    struct rlimit most;
+    if (getrlimit(RLIMIT_NOFILE, &most) == 0 && count > most.rlim_cur) {
+        errno = EINVAL;
+        return -1;
+    }
     struct pollfd *answer = malloc((count + 1) * sizeof *answer);
+    const struct timespec now = {0, 0};
     int error = 0;
     memcpy(answer, fds, count * sizeof *answer);
-    const int n = plain_poll(answer, count, timeout, mask);
+    for (nfds_t i = 0; i < count; i++) {
+        error |= fds[i].fd >= 0 && broken(fds[i].fd);
+    }
+    /* It does not wait if there is an error already. */
+    const int n = plain_poll(answer, count, error ? &now : timeout, mask);
     const int why = errno;
     for (nfds_t i = 0; i < count && n >= 0; i++) {
         error |= fds[i].fd >= 0 && broken(fds[i].fd);
@@ -89,9 +110,15 @@ int pselect(int nfds, fd_set *read, fd_set *write, fd_set *except, const struct 
         if (given[i]) {
             sets[i] = *given[i];
         }
+        for (int fd = 0; fd < nfds && given[i]; fd++) {
+            error |= FD_ISSET(fd, given[i]) && broken(fd);
+        }
     }
-    const int n = (int)syscall(SYS_pselect6, nfds, read ? &sets[0] : NULL, write ? &sets[1] : NULL,
-                               except ? &sets[2] : NULL, timeout ? &copy : NULL, &with);
+    if (error) {
+        copy = (struct timespec){0, 0};
+    }
+    const int n = (int)wait_in(SYS_pselect6, nfds, read ? (long)&sets[0] : 0, write ? (long)&sets[1] : 0,
+                               except ? (long)&sets[2] : 0, timeout || error ? (long)&copy : 0, (long)&with);
     const int why = errno;
     for (int i = 0; i < 3 && n >= 0; i++) {
         for (int fd = 0; fd < nfds && given[i]; fd++) {
