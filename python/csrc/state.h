@@ -10,7 +10,7 @@
 typedef struct State State;
 
 /* Room for a State, in words. src/state.rs has the same number. */
-enum { STATE_WORDS = 13 };
+enum { STATE_WORDS = 15 };
 
 /* Copies what the running tasklet owns of the thread state into `st`. `end` is one past the last
  * value of the caller's evaluation stack, if the call came from there; or anything else. */
@@ -19,6 +19,8 @@ void stackless_state_save(PyThreadState *ts, State *st, PyObject *const *end);
 void stackless_state_load(PyThreadState *ts, State *st);
 /* `st` was saved, and nobody else has run: the thread state is still as it was. */
 void stackless_state_keep(State *st);
+/* `st` was saved and kept, and Python code has run that is over: saves it again. */
+void stackless_state_again(PyThreadState *ts, State *st);
 
 /* A thread state as that of a thread that has just begun. `anchor` has room for
  * STATE_ANCHOR_WORDS words in the caller's frame, and is used until `stackless_state_end`. */

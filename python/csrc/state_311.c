@@ -1,6 +1,6 @@
 /* CPython 3.11. A tasklet's state: the chain of frames with the chunks that they lie in, the
- * exceptions that are being handled, the context, the depths of recursion, tracing and the
- * trashcan. */
+ * exceptions that are being handled, the context, the hooks of asynchronous generators, the depths
+ * of recursion, tracing and the trashcan. */
 #define PY_SSIZE_T_CLEAN
 #define Py_BUILD_CORE 1
 #include "state.h"
@@ -18,6 +18,7 @@ struct State {
     _PyErr_StackItem *exc_info;     /* null: the thread's own */
     _PyErr_StackItem exc_state;
     PyObject *context;
+    PyObject *asyncgen_first, *asyncgen_finalizer;
     _PyStackChunk *chunk;
     PyObject **top, **limit;
     PyObject *const *end;           /* of the innermost frame's evaluation stack, where it is known */
@@ -39,6 +40,8 @@ void stackless_state_save(PyThreadState *ts, State *st, PyObject *const *end) {
     st->exc_info = ts->exc_info == &ts->exc_state ? NULL : ts->exc_info;
     st->exc_state = ts->exc_state;
     st->context = ts->context;
+    st->asyncgen_first = ts->async_gen_firstiter;
+    st->asyncgen_finalizer = ts->async_gen_finalizer;
     st->chunk = ts->datastack_chunk;
     st->top = ts->datastack_top;
     st->limit = ts->datastack_limit;
@@ -54,6 +57,8 @@ void stackless_state_load(PyThreadState *ts, State *st) {
     ts->exc_info = st->exc_info != NULL ? st->exc_info : &ts->exc_state;
     ts->context = st->context;
     ts->context_ver++;
+    ts->async_gen_firstiter = st->asyncgen_first;
+    ts->async_gen_finalizer = st->asyncgen_finalizer;
     ts->datastack_chunk = st->chunk;
     ts->datastack_top = st->top;
     ts->datastack_limit = st->limit;
@@ -65,6 +70,8 @@ void stackless_state_load(PyThreadState *ts, State *st) {
 }
 
 void stackless_state_keep(State *st) { st->cframe = NULL; }
+
+void stackless_state_again(PyThreadState *ts, State *st) { stackless_state_save(ts, st, st->end); }
 
 int stackless_state_begin(PyThreadState *ts, void *anchor, PyObject *context, size_t first_chunk) {
     _PyCFrame *cframe = anchor;
@@ -86,6 +93,7 @@ int stackless_state_begin(PyThreadState *ts, void *anchor, PyObject *context, si
     ts->exc_info = &ts->exc_state;
     ts->context = context;
     ts->context_ver++;
+    ts->async_gen_firstiter = ts->async_gen_finalizer = NULL;
     ts->recursion_remaining = ts->recursion_limit;
     ts->trash_delete_nesting = 0;
     ts->datastack_chunk = chunk;
@@ -100,8 +108,11 @@ void stackless_state_end(PyThreadState *ts) {
     PyObjectArenaAllocator arena;
     _PyStackChunk *chunk;
     /* Destructors may switch, and may make a new context. */
-    while (ts->context != NULL || ts->exc_state.exc_value != NULL) {
+    while (ts->context != NULL || ts->exc_state.exc_value != NULL ||
+           ts->async_gen_firstiter != NULL || ts->async_gen_finalizer != NULL) {
         Py_CLEAR(ts->exc_state.exc_value);
+        Py_CLEAR(ts->async_gen_firstiter);
+        Py_CLEAR(ts->async_gen_finalizer);
         Py_CLEAR(ts->context);
         ts->context_ver++;
     }
@@ -145,6 +156,8 @@ int stackless_state_traverse(State *st, visitproc visit, void *arg) {
     if (st->cframe == NULL) return 0;
     Py_VISIT(st->exc_state.exc_value);
     Py_VISIT(st->context);
+    Py_VISIT(st->asyncgen_first);
+    Py_VISIT(st->asyncgen_finalizer);
     for (frame = st->frame; frame != NULL; frame = frame->previous) {
         int stop = visit_frame(frame, end, visit, arg);
         if (stop != 0) return stop;

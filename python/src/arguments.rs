@@ -24,6 +24,9 @@ pub unsafe fn function_arguments(
         for (i, o) in given.iter_mut().enumerate().take(count as usize) {
             *o = PyTuple_GET_ITEM(args, i as Py_ssize_t);
         }
+        if !kwargs.is_null() && PyArg_ValidateKeywordArguments(kwargs) == 0 {
+            return None;
+        }
         let (mut at, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
         while !kwargs.is_null() && PyDict_Next(kwargs, &mut at, &mut key, &mut value) != 0 {
             let named = |name: &CStr| PyUnicode_CompareWithASCIIString(key, name.as_ptr()) == 0;

@@ -109,7 +109,7 @@ pub unsafe fn clear_all(s: &Sched) {
 
 /// Calls Python from a callback of the library. What it raises is printed.
 unsafe fn call(s: &Sched, callback: *mut PyObject, given: &mut [*mut PyObject]) {
-    let mut run = || unsafe {
+    let run = || unsafe {
         Py_INCREF(callback);
         let done = PyObject_Vectorcall(callback, given.as_mut_ptr(), given.len(), ptr::null_mut());
         if done.is_null() {
@@ -118,11 +118,9 @@ unsafe fn call(s: &Sched, callback: *mut PyObject, given: &mut [*mut PyObject]) 
         Py_XDECREF(done);
         Py_DECREF(callback);
     };
-    // Between the end of a tasklet and the next one the interpreter has nobody's state.
-    match s.loaded.get().is_null() {
-        true => unsafe { sched::apart(s, run) },
-        false => run(),
-    }
+    // SAFETY: the library calls this on the part's thread, with the GIL held, and refuses to
+    // switch until the callback is over.
+    unsafe { sched::told(s, run) }
 }
 
 /// Tells the schedule callback from now on, or no longer.

@@ -135,10 +135,12 @@ unsafe fn operate<R>(
     unsafe {
         reach(c, s);
         let me = s.current.get();
-        s.callbacks.at.set(c);
         if let (Some(channel), None) = (&(*c).local, &(*c).shared) {
+            s.callbacks.at.set(c);
             // Whoever calls a method keeps the object meanwhile, and that keeps its channel.
-            match switching(s, me, end, || local(channel)) {
+            let result = switching(s, me, end, || local(channel));
+            s.callbacks.at.set(ptr::null_mut());
+            match result {
                 Err(error) if is_moved(&error) => {}
                 result => return result,
             }
@@ -159,8 +161,10 @@ unsafe fn operate_shared<R>(
         let Some(channel) = &(*c).shared else {
             unreachable!("who was sent on finds the new one");
         };
-        let me = s.current.get();
-        switching(s, me, end, || shared(channel))
+        s.callbacks.at.set(c);
+        let result = switching(s, s.current.get(), end, || shared(channel));
+        s.callbacks.at.set(ptr::null_mut());
+        result
     }
 }
 
@@ -545,8 +549,11 @@ unsafe extern "C" fn traverse(o: Object, visit: visitproc, arg: *mut c_void) -> 
         let s = (*c).sched;
         if let (Some(channel), true) = (&(*c).local, !s.is_null() && (*s).is_here()) {
             if channel.balance() != 0 {
-                let mut waiting = channel.queue();
-                while let Some(handle) = waiting {
+                for handle in channel.waiting() {
+                    // Who also waits for something else, as a time, may go on without the channel.
+                    if handle.blocked_direction() == 0 {
+                        continue;
+                    }
                     let t = (*s).object(&handle);
                     if !t.is_null() && (*t).owned {
                         let stop = visit(t.cast(), arg);
@@ -554,7 +561,6 @@ unsafe extern "C" fn traverse(o: Object, visit: visitproc, arg: *mut c_void) -> 
                             return stop;
                         }
                     }
-                    waiting = handle.next();
                 }
             }
         }

@@ -10,20 +10,23 @@
 //! the kill of garbage waits until the collection is over.
 
 use crate::object::Obj;
-use crate::sched::{self, Gil, Sched};
+use crate::sched::{self, Gil};
 use crate::tasklet::{self, PyTasklet};
 use pyo3_ffi::*;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::CStr;
 
 /// Garbage that is to be killed, by whichever thread collects: only one does at a time.
 static CONDEMNED: Gil<Vec<Obj>> = Gil(UnsafeCell::new(Vec::new()));
 
+thread_local! {
+    /// Threads without a part collect too.
+    static COLLECTING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Is a collection under way on the calling thread?
 pub fn is_under_way() -> bool {
-    let here = sched::existing();
-    // SAFETY: a thread's part stays allocated.
-    !here.is_null() && unsafe { (*here).collecting.get() }
+    COLLECTING.get()
 }
 
 /// Has `tasklet` killed after the collection that is under way.
@@ -43,35 +46,41 @@ pub unsafe fn condemn(tasklet: *mut PyTasklet) {
 /// Called by Python.
 pub unsafe extern "C" fn phase(_: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
     unsafe {
-        let here = sched::existing();
-        if !here.is_null() && (*here).ready.get() && PyTuple_Size(args) > 0 {
+        if PyTuple_Size(args) > 0 {
             let name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(args, 0));
             if name.is_null() {
                 return name.cast_mut().cast();
             }
             match CStr::from_ptr(name).to_bytes() {
-                b"start" => begin(&*here),
-                _ => end(&*here),
+                b"start" => begin(),
+                _ => end(),
             }
         }
         crate::object::none()
     }
 }
 
-fn begin(s: &Sched) {
-    s.collecting.set(true);
-    if !s.trapped.get() && hardswitch::current().is_sliced() {
+unsafe fn begin() {
+    COLLECTING.set(true);
+    let here = sched::existing();
+    if here.is_null() {
+        return;
+    }
+    // SAFETY: a thread's part stays allocated.
+    let s = unsafe { &*here };
+    if s.ready.get() && !s.trapped.get() && hardswitch::current().is_sliced() {
         s.trapped.set(true);
         hardswitch::switch_trap(1);
     }
 }
 
-unsafe fn end(s: &Sched) {
-    s.collecting.set(false);
-    if s.trapped.replace(false) {
-        hardswitch::switch_trap(-1);
-    }
+unsafe fn end() {
+    COLLECTING.set(false);
+    let here = sched::existing();
     unsafe {
+        if !here.is_null() && (*here).trapped.replace(false) {
+            hardswitch::switch_trap(-1);
+        }
         while let Some(condemned) = (*CONDEMNED.0.get()).pop() {
             let tasklet = condemned.into_ptr();
             (*tasklet.cast::<PyTasklet>()).condemned = false;

@@ -1,6 +1,6 @@
 //! Errors of the library as Python's exceptions, and the other way round.
 
-use crate::object::{Exc, Obj};
+use crate::object::{new_ref, Exc, Obj};
 use crate::sched;
 use hardswitch::Error;
 use pyo3_ffi::*;
@@ -133,15 +133,12 @@ pub unsafe fn exception(
             Py_INCREF(kind);
             kind
         } else if PyExceptionClass_Check(kind) != 0 {
-            if !given(value) {
-                PyObject_CallNoArgs(kind)
-            } else if PyObject_IsInstance(value, kind) == 1 {
-                Py_INCREF(value);
-                value
-            } else if PyTuple_Check(value) != 0 {
-                PyObject_Call(kind, value, ptr::null_mut())
-            } else {
-                PyObject_CallOneArg(kind, value)
+            match given(value).then(|| PyObject_IsInstance(value, kind)) {
+                None => PyObject_CallNoArgs(kind),
+                Some(..0) => return ptr::null_mut(),
+                Some(0) if PyTuple_Check(value) != 0 => PyObject_Call(kind, value, ptr::null_mut()),
+                Some(0) => PyObject_CallOneArg(kind, value),
+                Some(_) => new_ref(value),
             }
         } else {
             let name = CStr::from_ptr((*Py_TYPE(kind)).tp_name).to_string_lossy();

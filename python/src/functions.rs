@@ -6,8 +6,7 @@ use crate::collect;
 use crate::errors::{self, raise, runtime_error, type_error};
 use crate::object::{new_ref, none, Obj};
 use crate::sched::{self, switching};
-use crate::tasklet;
-use crate::tasklet_methods::{own_self, take_value};
+use crate::tasklet_methods::{leaving, take_value};
 use crate::{fast, fast_keywords, here, plain, waits, watchdog, Static, NO_METHOD};
 use hardswitch::{Settings, Value};
 use pyo3_ffi::*;
@@ -110,24 +109,22 @@ unsafe extern "C" fn schedule_remove(
         let Some([retval]) = take_arguments([c"retval"], args, count, names) else {
             return ptr::null_mut();
         };
-        tasklet::disown(me);
         let end = end_of(args, count, names);
         if !retval.is_null() {
             let given = Value::new(Obj::new(retval));
-            let came = switching(s, me, end, || hardswitch::schedule_remove_with(given));
-            own_self(me);
-            return value(came);
+            return value(leaving(s, me, end, || {
+                hardswitch::schedule_remove_with(given)
+            }));
         }
-        let came = switching(s, me, end, hardswitch::schedule_remove);
-        own_self(me);
-        if let Err(error) = came {
-            return raise(error);
-        }
-        // A paused tasklet must not keep itself, so nothing was put into its slot: an empty one
+        // A paused tasklet must not keep itself, so nothing is put into its slot: an empty one
         // means the tasklet.
-        match take_value(me) {
-            nothing if nothing.is_null() => new_ref(me.cast()),
-            value => value,
+        let came = leaving(s, me, end, || {
+            hardswitch::schedule_remove().map(|()| take_value(me))
+        });
+        match came {
+            Ok(nothing) if nothing.is_null() => new_ref(me.cast()),
+            Ok(value) => value,
+            Err(error) => raise(error),
         }
     }
 }

@@ -74,8 +74,9 @@ pub struct Sched {
     /// The thread's dictionary was like this when no loop of asyncio ran.
     pub loop_version: Cell<u64>,
     pub callbacks: callbacks::Callbacks,
-    pub collecting: Cell<bool>,
     pub trapped: Cell<bool>,
+    /// Does Python code run that cannot switch, inside a call of the library ([`told`])?
+    pub telling: Cell<bool>,
 }
 
 /// A value that is touched by whoever holds the GIL.
@@ -93,6 +94,8 @@ pub static SETTINGS: Gil<Option<(Settings, usize)>> = Gil(UnsafeCell::new(None))
 
 thread_local! {
     static HERE: Cell<*mut Sched> = const { Cell::new(ptr::null_mut()) };
+    /// The last references that the thread's part had are being given up.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
 }
 
 unsafe extern "C" {
@@ -153,6 +156,9 @@ impl<T> Sent<T> {
 #[cold]
 unsafe fn make() -> *mut Sched {
     unsafe {
+        if ENDING.get() {
+            return errors::runtime_error("the thread is ending").cast();
+        }
         let (settings, _) = (*SETTINGS.0.get()).clone().unwrap_or_default();
         let made = settings
             .apply()
@@ -189,8 +195,8 @@ unsafe fn make() -> *mut Sched {
             lock,
             loop_version: Cell::new(u64::MAX),
             callbacks: callbacks::Callbacks::new(),
-            collecting: Cell::new(false),
             trapped: Cell::new(false),
+            telling: Cell::new(false),
         }));
         let main = tasklet::make_main(s, hardswitch::main_tasklet());
         if main.is_null() {
@@ -242,8 +248,9 @@ fn sleeps(s: &Sched, what: Happening) {
             }
             Happening::Acquired { .. } if !s.released.get().is_null() => {
                 PyEval_RestoreThread(s.released.replace(ptr::null_mut()));
-                if PyErr_CheckSignals() < 0 {
-                    let exception = Error::thrown(Exc(errors::take()));
+                let raised = told(s, || (PyErr_CheckSignals() < 0).then(|| errors::take()));
+                if let Some(raised) = raised {
+                    let exception = Error::thrown(Exc(raised));
                     let _ = s.post(move |s| {
                         let main = (*s.main.get()).handle();
                         let _ = main.map(|main| main.throw_pending(exception));
@@ -260,7 +267,24 @@ fn sleeps(s: &Sched, what: Happening) {
 unsafe extern "C" fn thread_ends(capsule: *mut PyObject) {
     unsafe {
         let s = PyCapsule_GetPointer(capsule, c"stackless.thread".as_ptr()).cast::<Sched>();
-        if s.is_null() || s != HERE.get() || !(*s).ready.get() {
+        if s.is_null() || !(*s).ready.get() {
+            return;
+        }
+        if s != HERE.get() {
+            // Its thread is no more: it was not taken along by a fork, or the process is ending.
+            // What it had is not used, nor given back: that would be on another thread.
+            let gone = &*s;
+            gone.ready.set(false);
+            (*ALL.0.get()).retain(|other| *other != s);
+            std::mem::forget(gone.remote.take());
+            // The frames of the one that ran, or slept, go with the thread state.
+            let loaded = gone.loaded.replace(ptr::null_mut());
+            if !loaded.is_null() {
+                state::stackless_state_keep(&raw mut (*loaded).state);
+            }
+            for tasklet in gone.by_id.take().into_values() {
+                std::mem::forget((*tasklet).take_handle());
+            }
             return;
         }
         let part = &*s;
@@ -277,14 +301,18 @@ unsafe extern "C" fn thread_ends(capsule: *mut PyObject) {
         part.ready.set(false);
         drop(part.remote.take());
         // Handles belong to this thread: the objects that stay have none from now on.
-        let left: Vec<_> = part.by_id.take().into_values().collect();
+        let left: Vec<_> = part.by_id.borrow().values().copied().collect();
         for tasklet in left {
             drop((*tasklet).take_handle());
         }
+        drop(part.by_id.take());
         (*ALL.0.get()).retain(|other| *other != s);
         HERE.set(ptr::null_mut());
+        // Nobody would end a part that destructors make now.
+        ENDING.set(true);
         drain(part);
         Py_DECREF(main.cast());
+        ENDING.set(false);
         PyErr_Restore(kind, value, trace);
     }
 }
@@ -316,7 +344,10 @@ pub unsafe fn drop_later(o: *mut PyObject) {
             return (*(*here).dead.get()).push(o);
         }
         // A thread without a part: a worker, or one that has ended its part.
-        waits::with_gil(|| Py_DECREF(o));
+        match PyGILState_Check() != 0 {
+            true => Py_DECREF(o),
+            false => drop(waits::with_gil(|| Py_DECREF(o))),
+        }
     }
 }
 
@@ -324,6 +355,9 @@ pub unsafe fn drop_later(o: *mut PyObject) {
 #[inline(never)]
 unsafe fn drain(s: &Sched) {
     unsafe {
+        if s.telling.get() {
+            return; // A destructor may want to switch: the next one that arrives gives them up.
+        }
         let (mut kind, mut value, mut trace) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         PyErr_Fetch(&mut kind, &mut value, &mut trace);
         // A destructor may switch, and what runs then adds to the list and drains it.
@@ -392,22 +426,65 @@ unsafe fn arrive(s: &Sched, me: *mut PyTasklet) {
     }
 }
 
-/// Runs Python code in a state of its own, where nobody's is loaded or that of a tasklet that must
-/// not notice.
+/// Runs Python code in the middle of a call that [`switching`] has wrapped: as the code of a
+/// tasklet that runs, which may make such calls itself. What it changes is saved again afterwards.
 ///
 /// # Safety
-/// The GIL is held, and `call` does not switch.
+/// The GIL is held, and a tasklet's state is loaded. That tasklet runs again when `call` is over.
+unsafe fn within<R>(s: &Sched, call: impl FnOnce() -> R) -> R {
+    unsafe {
+        let me = s.loaded.get();
+        let saved = (*me).state.is_saved();
+        state::stackless_state_keep(&raw mut (*me).state);
+        let result = call();
+        if saved {
+            state::stackless_state_again(s.ts, &raw mut (*me).state);
+        }
+        result
+    }
+}
+
+/// Runs Python code that the library tells of something, and that cannot switch. What it would
+/// have to switch for, as the kill of a tasklet to which it has given up the last reference, waits
+/// until the next tasklet arrives.
+///
+/// # Safety
+/// The GIL is held, and the library refuses to switch while `call` runs.
+pub unsafe fn told<R>(s: &Sched, call: impl FnOnce() -> R) -> R {
+    unsafe {
+        // Between the end of a tasklet and the next one the interpreter has nobody's state.
+        if s.loaded.get().is_null() {
+            return apart(s, call);
+        }
+        let before = s.telling.replace(true);
+        let result = within(s, call);
+        s.telling.set(before);
+        result
+    }
+}
+
+/// As [`told`], in a state of its own, where nobody's is loaded or that of a tasklet that must not
+/// notice.
+///
+/// # Safety
+/// As [`told`].
 pub unsafe fn apart<R>(s: &Sched, call: impl FnOnce() -> R) -> R {
     unsafe {
         let before = s.loaded.get();
+        let telling = s.telling.replace(true);
         let mut kept: state::State = std::mem::zeroed();
         if !before.is_null() {
             state::stackless_state_save(s.ts, &mut kept, ptr::null());
         }
         let mut anchor = Anchor::new();
         state::stackless_state_begin(s.ts, &mut anchor, ptr::null_mut(), 0);
+        // Calls that are refused find the running tasklet's state, which is left as it is. The
+        // object is there: nothing is given up meanwhile.
+        s.loaded.set(s.current.get());
         let result = call();
         state::stackless_state_end(s.ts);
+        s.loaded.set(before);
+        s.telling.set(telling);
         if !before.is_null() {
             state::stackless_state_load(s.ts, &mut kept);
         }
@@ -482,10 +559,18 @@ impl Sched {
         remote
             .post(move || {
                 let (f, s) = f.take();
-                // SAFETY: parts stay allocated; the owner's pump calls this with the GIL held.
-                f(unsafe { &*s });
-                // SAFETY: as above.
-                unsafe { drain_here() };
+                // SAFETY: parts stay allocated; the owner's pump calls this with the GIL held, in
+                // the tasklet that pumps, which goes on afterwards.
+                unsafe {
+                    let s = &*s;
+                    match s.loaded.get().is_null() {
+                        true => f(s),
+                        false => within(s, || {
+                            f(s);
+                            drain_here();
+                        }),
+                    }
+                }
             })
             .map_err(|_| "the tasklet's thread takes no more requests")
     }
@@ -502,6 +587,16 @@ impl Sched {
     pub fn object(&self, handle: &Tasklet) -> *mut PyTasklet {
         let by_id = self.by_id.borrow();
         by_id.get(&handle.id()).copied().unwrap_or(ptr::null_mut())
+    }
+
+    /// Is `object` that of the thread's tasklet with this number?
+    pub fn knows(&self, id: usize, object: *mut PyTasklet) -> bool {
+        self.by_id.borrow().get(&id) == Some(&object)
+    }
+
+    /// May a tasklet to which nobody refers be killed now, or when the next one arrives?
+    pub fn may_kill(&self) -> bool {
+        !self.loaded.get().is_null() && !self.telling.get()
     }
 
     pub fn enter(&self, handle: &Tasklet, object: *mut PyTasklet) {

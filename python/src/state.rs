@@ -7,7 +7,7 @@ use std::ffi::{c_int, c_ulong, c_ulonglong, c_void};
 
 /// The saved state of a parked tasklet; all zero while nothing is saved.
 #[repr(C)]
-pub struct State([usize; 13]);
+pub struct State([usize; 15]);
 
 /// Room in the first frame of a tasklet for what the interpreter keeps on the stack.
 #[repr(C)]
@@ -30,6 +30,7 @@ unsafe extern "C" {
     pub fn stackless_state_save(ts: *mut PyThreadState, st: *mut State, end: *const *mut PyObject);
     pub fn stackless_state_load(ts: *mut PyThreadState, st: *mut State);
     pub fn stackless_state_keep(st: *mut State);
+    pub fn stackless_state_again(ts: *mut PyThreadState, st: *mut State);
     pub fn stackless_state_begin(
         ts: *mut PyThreadState,
         anchor: *mut Anchor,

@@ -12,7 +12,7 @@ use crate::state::{self, State};
 use crate::tasklet_attributes::GETSET;
 use crate::tasklet_methods::METHODS;
 use crate::{errors, Type};
-use hardswitch::Tasklet;
+use hardswitch::{Error, Tasklet};
 use pyo3_ffi::*;
 use std::ffi::{c_int, c_void};
 use std::mem::{offset_of, ManuallyDrop};
@@ -215,8 +215,9 @@ unsafe extern "C" fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut Py
     }
 }
 
-/// The function of a tasklet on its way: it runs once, or is dropped without having run.
-struct Start(*mut PyTasklet);
+/// The function of a tasklet on its way: it runs once, or is dropped without having run. With the
+/// number of the tasklet of the library that has it, since the object may get another.
+struct Start(*mut PyTasklet, usize);
 
 impl Start {
     fn run(self) -> hardswitch::Result<()> {
@@ -232,8 +233,14 @@ impl Start {
 
 impl Drop for Start {
     fn drop(&mut self) {
-        // SAFETY: the object lives as long as its tasklet has a function.
+        // SAFETY: parts stay allocated. The object is there while its thread knows it by the
+        // tasklet that had the function: when it goes, or gets one of another thread, its entry
+        // goes first.
         unsafe {
+            let s = sched::existing();
+            if s.is_null() || !(*s).knows(self.1, self.0) {
+                return;
+            }
             (*self.0).bound = false;
             disown(self.0);
         }
@@ -264,16 +271,24 @@ pub unsafe fn bind(
             errors::runtime_error("tasklet has no thread");
             return -1;
         };
-        let start = Start(t);
+        // What the library does not take it drops: then the tasklet is queued, blocked or running,
+        // and the scheduler keeps its reference. No code of Python's runs in between.
+        let (was_bound, was_owned) = ((*t).bound, (*t).owned);
+        (*t).owned = false;
+        let start = Start(t, handle.id());
         let bound = match paused {
             true => handle.bind_paused(move || start.run()),
             false => handle.bind(move || start.run()),
         };
+        (*t).owned = was_owned;
         if let Err(error) = bound {
+            // Without memory it has lost its function.
+            (*t).bound = was_bound && matches!(error, Error::State(_));
             Py_XDECREF(args);
             errors::raise(error);
             return -1;
         }
+        disown(t);
         (*t).asked = false;
         (*t).bound = true;
         set(&raw mut (*t).func, new_ref(func));
@@ -384,8 +399,10 @@ pub unsafe fn kill_lost(t: *mut PyTasklet) {
                 let Some(handle) = (*t).handle.clone() else {
                     return;
                 };
-                if s.loaded.get().is_null() {
-                    return;
+                if !s.may_kill() {
+                    // Whoever arrives next gives the reference up, which comes here again if it
+                    // is the last one.
+                    return drop_later(new_ref(t.cast()));
                 }
                 let (mut kind, mut value, mut trace) =
                     (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
@@ -477,7 +494,17 @@ unsafe extern "C" fn dealloc(o: *mut PyObject) {
     unsafe {
         let t = o.cast::<PyTasklet>();
         match (*t).place() {
-            Where::Here if (*t).is_alive() && (*(*t).sched).current.get() != t => {
+            Where::Here if (*t).is_alive() && (*(*t).sched).current.get() == t => {
+                // It runs: the scheduler has a reference again.
+                resurrect(o);
+                (*t).owned = true;
+                return;
+            }
+            Where::Here if (*t).is_alive() && !(*(*t).sched).may_kill() => {
+                resurrect(o);
+                return drop_later(o);
+            }
+            Where::Here if (*t).is_alive() => {
                 resurrect(o);
                 match collect::is_under_way() {
                     true => collect::condemn(t),

@@ -2,10 +2,12 @@
 
 use crate::arguments::{end_of, exception_of, function_arguments, take_arguments, truth};
 use crate::errors::{self, exception, raise, runtime_error, thrown, type_error};
-use crate::object::{boolean, new_ref, none, Obj};
+use crate::object::{boolean, new_ref, none, set, Obj};
 use crate::sched::{self, switching, Sched};
 use crate::state;
-use crate::tasklet::{bind, forget_function, give_arguments, own, settle, PyTasklet, Where};
+use crate::tasklet::{
+    bind, disown, forget_function, give_arguments, own, settle, PyTasklet, Where,
+};
 use crate::NO_METHOD;
 use crate::{fast, fast_keywords, here, keywords, plain, Static};
 use hardswitch::{Error, StateError, Tasklet, Value};
@@ -60,7 +62,8 @@ unsafe extern "C" fn method_bind(o: Object, args: Object, kwargs: Object) -> Obj
             Where::Gone if a.is_null() && k.is_null() => {
                 // It may be given to another thread, and start there.
                 forget_function(t);
-                (*t).func = new_ref(func);
+                // What a destructor there has bound goes.
+                set(&raw mut (*t).func, new_ref(func));
                 return new_ref(o);
             }
             Where::Gone => return runtime_error("tasklet has no thread"),
@@ -99,20 +102,36 @@ pub unsafe extern "C" fn setup(o: Object, args: Object, kwargs: Object) -> Objec
         if (*t).func.is_null() {
             return raise(StateError::NotBound.into());
         }
-        if give_arguments(t, new_ref(args), new_ref(kwargs)) < 0 {
-            return ptr::null_mut();
-        }
         match (*t).place() {
             Where::Here => {
+                if give_arguments(t, new_ref(args), new_ref(kwargs)) < 0 {
+                    return ptr::null_mut();
+                }
                 if let Err(error) = handle.setup() {
                     return raise(error);
                 }
                 own(t);
             }
             Where::Elsewhere => {
-                let asked = ask(t, |t| {
+                let context = PyContext_CopyCurrent();
+                if context.is_null() {
+                    return context;
+                }
+                let args = Obj::new(args);
+                let kwargs = (!kwargs.is_null()).then(|| Obj::new(kwargs));
+                let context = Obj::owned(context);
+                let asked = ask(t, move |t| {
+                    // Of several requests one counts, with its arguments.
                     if (*t).handle().is_some_and(|handle| handle.setup().is_ok()) {
                         own(t);
+                        let kwargs = kwargs.map_or(ptr::null_mut(), Obj::into_ptr);
+                        let old = [
+                            std::mem::replace(&mut (*t).args, args.into_ptr()),
+                            std::mem::replace(&mut (*t).kwargs, kwargs),
+                            std::mem::replace(&mut (*t).context, context.into_ptr()),
+                        ];
+                        // Destructors may switch, also to it.
+                        old.into_iter().for_each(|o| Py_XDECREF(o));
                     }
                 });
                 if !asked {
@@ -212,11 +231,10 @@ pub unsafe fn take_value(me: *mut PyTasklet) -> Object {
     }
 }
 
-/// What `run` and `switch` return: the value that was put into the caller's slot meanwhile, or
-/// what was there before, or None.
-unsafe fn value_of_run(me: *mut PyTasklet, kept: Object) -> Object {
+/// What `run` and `switch` return: the value that was put into the caller's slot meanwhile
+/// (`now`), or what was there before, or None.
+unsafe fn value_of_run(now: Object, kept: Object) -> Object {
     unsafe {
-        let now = take_value(me);
         match (now.is_null(), kept.is_null()) {
             (true, true) => none(),
             (true, false) => kept,
@@ -228,14 +246,29 @@ unsafe fn value_of_run(me: *mut PyTasklet, kept: Object) -> Object {
     }
 }
 
+/// The end of `run` and `switch`.
+unsafe fn after_run(t: *mut PyTasklet, now: hardswitch::Result<Object>, kept: Object) -> Object {
+    unsafe {
+        match now {
+            Ok(now) => value_of_run(now, kept),
+            Err(error) => {
+                Py_XDECREF(kept);
+                settle(t);
+                raise(error)
+            }
+        }
+    }
+}
+
 unsafe extern "C" fn run(o: Object, args: *mut Object, count: Py_ssize_t) -> Object {
     unsafe {
         let t = o.cast::<PyTasklet>();
         let s = here!();
-        let handle = handle!(t);
+        // Its own: another thread may take the object's while others run.
+        let handle = handle!(t).clone();
         match (*t).place() {
             Where::Elsewhere => {
-                return match insert_elsewhere(t, handle) {
+                return match insert_elsewhere(t, &handle) {
                     true => none(),
                     false => ptr::null_mut(),
                 }
@@ -248,13 +281,9 @@ unsafe extern "C" fn run(o: Object, args: *mut Object, count: Py_ssize_t) -> Obj
         if handle.is_alive() {
             own(t);
         }
-        let result = switching(s, me, args.offset(count), || handle.run());
-        if let Err(error) = result {
-            Py_XDECREF(kept);
-            settle(t);
-            return raise(error);
-        }
-        value_of_run(me, kept)
+        let end = args.offset(count);
+        let result = switching(s, me, end, || handle.run().map(|()| take_value(me)));
+        after_run(t, result, kept)
     }
 }
 
@@ -262,7 +291,8 @@ unsafe extern "C" fn switch(o: Object, args: *mut Object, count: Py_ssize_t) -> 
     unsafe {
         let t = o.cast::<PyTasklet>();
         let s = here!();
-        let handle = handle!(t);
+        // As in `run`.
+        let handle = handle!(t).clone();
         match (*t).place() {
             Where::Elsewhere => return raise(StateError::OtherThread.into()),
             Where::Gone => return raise(StateError::NoThread.into()),
@@ -273,26 +303,37 @@ unsafe extern "C" fn switch(o: Object, args: *mut Object, count: Py_ssize_t) -> 
         if handle.is_alive() {
             own(t);
         }
-        if t != me {
-            crate::tasklet::disown(me);
-        }
-        let result = switching(s, me, args.offset(count), || handle.switch());
-        own_self(me);
-        if let Err(error) = result {
-            Py_XDECREF(kept);
-            settle(t);
-            return raise(error);
-        }
-        value_of_run(me, kept)
+        let end = args.offset(count);
+        let call = || handle.switch().map(|()| take_value(me));
+        let result = match t == me {
+            true => switching(s, me, end, call),
+            false => leaving(s, me, end, call),
+        };
+        after_run(t, result, kept)
     }
 }
 
-/// The running tasklet is in the queue again.
-pub unsafe fn own_self(me: *mut PyTasklet) {
+/// [`switching`] by a call that pauses the running tasklet: the scheduler gives its reference up,
+/// and has one again as soon as the tasklet runs, also where the library has refused.
+///
+/// # Safety
+/// As [`switching`].
+pub unsafe fn leaving<R>(
+    s: &Sched,
+    me: *mut PyTasklet,
+    end: *const Object,
+    call: impl FnOnce() -> R,
+) -> R {
     unsafe {
-        if (*me).handle().is_some_and(|handle| !handle.is_main()) {
-            own(me);
-        }
+        disown(me);
+        switching(s, me, end, || {
+            let result = call();
+            // Before anything is given up: that may be the last reference.
+            if (*me).handle().is_some_and(|handle| !handle.is_main()) {
+                own(me);
+            }
+            result
+        })
     }
 }
 
@@ -314,7 +355,8 @@ unsafe fn throw_at(
 ) -> Object {
     unsafe {
         let exit = error.is_exit();
-        let Some(handle) = (*t).handle() else {
+        // As in `run`.
+        let Some(handle) = (*t).handle().cloned() else {
             return match exit && how == How::Pending {
                 true => none(),
                 false => raise(StateError::NoThread.into()),

@@ -185,13 +185,16 @@ pub unsafe extern "C" fn wait_fd(
             return type_error("wait_fd() missing required argument 'fd' (pos 1)");
         }
         let fd = PyObject_AsFileDescriptor(fd);
+        if fd < 0 {
+            return ptr::null_mut();
+        }
         let write = truth(write);
+        if write < 0 {
+            return ptr::null_mut();
+        }
         let Ok(time) = seconds(time) else {
             return ptr::null_mut();
         };
-        if fd < 0 || write < 0 {
-            return ptr::null_mut();
-        }
         let interest = if write != 0 { Events::OUT } else { Events::IN };
         let end = end_of(args, count, names);
         let came = switching(s, s.current.get(), end, || {

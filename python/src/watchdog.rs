@@ -9,6 +9,7 @@ use crate::errors::{raise, runtime_error};
 use crate::object::{new_ref, none};
 use crate::sched::{self, switching, Sched};
 use crate::tasklet;
+use crate::Static;
 use hardswitch::{Budget, Error};
 use pyo3_ffi::*;
 use std::ptr;
@@ -45,32 +46,74 @@ pub unsafe extern "C" fn preempt(_: Object, _: Object) -> Object {
     }
 }
 
-/// Sets the handler; null with an exception set, where another thread than Python's main one asks.
-unsafe fn install() -> bool {
+/// How many runs have the handler installed, and the program's own, which comes back after the
+/// last of them; null: it had none that Python knows.
+static INSTALLED: Static<(usize, Object)> = Static::holding((0, ptr::null_mut()));
+
+/// Sets a handler; the one before, or null with an exception set.
+unsafe fn set_handler(handler: Object) -> Object {
+    unsafe {
+        let signal = PyImport_ImportModule(c"signal".as_ptr());
+        if signal.is_null() {
+            return signal;
+        }
+        let (name, format) = (c"signal".as_ptr(), c"iO".as_ptr());
+        let before = PyObject_CallMethod(signal, name, format, libc::SIGVTALRM, handler);
+        Py_DECREF(signal);
+        before
+    }
+}
+
+/// Sets the handler for a run. False where another thread than Python's main one asks. Err: an
+/// exception is set.
+unsafe fn install() -> Result<bool, ()> {
     unsafe {
         let module = PyImport_ImportModule(c"stackless._stackless".as_ptr());
-        let signal = PyImport_ImportModule(c"signal".as_ptr());
-        let mut done = ptr::null_mut();
-        if !module.is_null() && !signal.is_null() {
-            let handler = PyObject_GetAttrString(module, c"_preempt".as_ptr());
-            if !handler.is_null() {
-                done = PyObject_CallMethod(
-                    signal,
-                    c"signal".as_ptr(),
-                    c"iO".as_ptr(),
-                    libc::SIGVTALRM,
-                    handler,
-                );
-                Py_DECREF(handler);
+        if module.is_null() {
+            return Err(());
+        }
+        let handler = PyObject_GetAttrString(module, c"_preempt".as_ptr());
+        Py_DECREF(module);
+        if handler.is_null() {
+            return Err(());
+        }
+        let before = set_handler(handler);
+        Py_DECREF(handler);
+        if before.is_null() {
+            if PyErr_ExceptionMatches(PyExc_ValueError) == 0 {
+                return Err(());
             }
-        }
-        Py_XDECREF(module);
-        Py_XDECREF(signal);
-        Py_XDECREF(done);
-        if done.is_null() {
             PyErr_Clear();
+            return Ok(false);
         }
-        !done.is_null()
+        let (runs, programs) = &mut *INSTALLED.get();
+        *runs += 1;
+        match *runs {
+            1 => *programs = before,
+            _ => Py_DECREF(before),
+        }
+        Ok(true)
+    }
+}
+
+/// The opposite of [`install`], after the last signal was sent. False: a signal's handler has
+/// raised an exception.
+unsafe fn uninstall() -> bool {
+    unsafe {
+        // A signal that has come is for our handler.
+        let mut quiet = PyErr_CheckSignals() == 0;
+        let (runs, programs) = &mut *INSTALLED.get();
+        *runs -= 1;
+        if *runs == 0 {
+            let before = std::mem::replace(programs, ptr::null_mut());
+            if before != Py_None() && quiet {
+                let ours = set_handler(before);
+                quiet = !ours.is_null();
+                Py_XDECREF(ours);
+            }
+            Py_DECREF(before);
+        }
+        quiet
     }
 }
 
@@ -116,18 +159,31 @@ impl Dog {
 pub unsafe fn run(s: &Sched, timeout: u64, soft: bool, end: *const Object) -> Object {
     unsafe {
         let time = Duration::from_nanos(timeout.saturating_mul(INSTRUCTION));
-        let dog = match !soft && install() {
-            true => match Dog::start(time) {
+        let installed = match !soft {
+            true => install(),
+            false => Ok(false),
+        };
+        let dog = match installed {
+            Ok(true) => match Dog::start(time) {
                 Some(dog) => Some(dog),
-                None => return runtime_error("can't start the watchdog's thread"),
+                None => {
+                    return match uninstall() {
+                        true => runtime_error("can't start the watchdog's thread"),
+                        false => ptr::null_mut(),
+                    }
+                }
             },
-            false => None,
+            Ok(false) => None,
+            Err(()) => return ptr::null_mut(),
         };
         let report = switching(s, s.current.get(), end, || {
             hardswitch::run_with(Budget::time(time))
         });
         if let Some(dog) = dog {
             dog.stop();
+            if !uninstall() {
+                return ptr::null_mut();
+            }
         }
         let report = match report {
             Ok(report) => report,

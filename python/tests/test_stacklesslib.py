@@ -1,5 +1,6 @@
 """The package stacklesslib: main loop, workers, queues, and the standard library by tasklets."""
 
+import errno
 import os
 import socket
 import threading
@@ -11,6 +12,14 @@ import stackless
 from stacklesslib import monkeypatch
 from stacklesslib.main import mainloop
 from stacklesslib.util import QueueChannel, call_async
+
+from programs import Programs
+
+
+def pump_until(done):
+    while not done():
+        stackless.pump(1)
+        stackless.run()
 
 
 class Loop(unittest.TestCase):
@@ -83,7 +92,7 @@ class Descriptors(unittest.TestCase):
             stackless.wait_fd(r)
 
 
-class Patched(unittest.TestCase):
+class Patched(Programs):
     def setUp(self):
         monkeypatch.patch_all()
         self.addCleanup(monkeypatch.unpatch_all)
@@ -141,6 +150,76 @@ class Patched(unittest.TestCase):
             address = listener.getsockname()
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(address)
+        with socket.socket() as one, self.assertRaises(ConnectionRefusedError):
+            one.connect(("localhost", address[1]))
+
+    def test_a_socket_that_does_not_block_says_so_with_its_number(self):
+        a, b = socket.socketpair()
+        with a, b:
+            a.setblocking(False)
+            with self.assertRaises(BlockingIOError) as caught:
+                a.recv(1)
+            self.assertEqual(caught.exception.errno, errno.EAGAIN)
+            with a.makefile("rb", buffering=0) as file:
+                self.assertIsNone(file.read(1))
+
+    def test_messages_and_keywords_are_those_of_sockets(self):
+        a, b = socket.socketpair()
+        got = []
+        with a, b:
+
+            def take():
+                octets = bytearray(5)
+                got.append((b.recv_into(octets, nbytes=3), bytes(octets)))
+                message, descriptors, _, _ = socket.recv_fds(b, 10, 1)
+                got.append((message, len(descriptors)))
+                for fd in descriptors:
+                    socket.close(fd)
+                got.append((b.recvmsg_into([octets])[0], bytes(octets)))
+
+            t = stackless.tasklet(take)()
+            stackless.run()
+            a.sendall(b"abc")
+            pump_until(lambda: len(got) == 1)
+            socket.send_fds(a, [b"with"], [a.fileno()])
+            pump_until(lambda: len(got) == 2)
+            a.sendmsg([b"12", b"345"])
+            pump_until(lambda: not t.alive)
+        self.assertEqual(got, [(3, b"abc\0\0"), (b"with", 1), (5, b"12345")])
+
+    def test_sendall_has_one_time_limit_for_all_its_pieces(self):
+        a, b = socket.socketpair()
+        with a, b:
+            a.settimeout(0.3)
+
+            def drip():
+                for _ in range(40):
+                    stackless.sleep(0.05)
+                    try:
+                        b.recv(100_000)
+                    except OSError:
+                        return
+
+            t = stackless.tasklet(drip)()
+            start = time.monotonic()
+            with self.assertRaises(TimeoutError):
+                a.sendall(bytes(20_000_000))
+            self.assertLess(time.monotonic() - start, 1.5)
+            t.kill()
+
+    def test_ssl_stays_as_it_is_also_when_it_is_imported_afterwards(self):
+        program = """
+            import os, socket
+            from stacklesslib import monkeypatch
+            monkeypatch.patch_all()
+            import ssl
+            with socket.socket() as plain:
+                context = ssl.create_default_context()
+                with context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+                    print(type(wrapped).__name__, isinstance(wrapped, monkeypatch.TaskletSocket))
+                    print(wrapped.gettimeout(), os.get_blocking(wrapped.fileno()))
+        """
+        self.assertEqual(self.output(program), ["SSLSocket", "False", "None", "True"])
 
 
 if __name__ == "__main__":

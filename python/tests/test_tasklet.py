@@ -162,6 +162,31 @@ class Order(Case):
         self.assertTrue(t.paused)
         t.kill()
 
+    def test_a_watchdog_gives_the_programs_signal_handler_back(self):
+        import signal
+
+        def handler(*_):
+            self.fail("this signal was for the watchdog")
+
+        def spin():
+            while go:
+                pass
+
+        for before in handler, signal.SIG_IGN:
+            old, go = signal.signal(signal.SIGVTALRM, before), [1]
+            try:
+                t = tasklet(spin)()
+                inner = tasklet(lambda: stackless.run(1_000))()
+                self.assertIs(run(100_000), t)
+                self.assertIs(signal.getsignal(signal.SIGVTALRM), before)
+                go.clear()
+                t.kill()
+                run()
+                self.assertFalse(inner.alive)
+                self.assertIs(signal.getsignal(signal.SIGVTALRM), before)
+            finally:
+                signal.signal(signal.SIGVTALRM, old)
+
     def test_schedule_callback_is_told_of_each_switch(self):
         seen = []
         t = tasklet(schedule)()
@@ -229,6 +254,28 @@ class Exceptions(Case):
         for wrong in ((7,), (IndexError(1), 2), (IndexError, 1, "no traceback")):
             with self.assertRaises(TypeError):
                 tasklet().throw(*wrong)
+
+    def test_an_exception_that_asking_raises_is_the_one_that_is_raised(self):
+        class Asked(Exception):
+            pass
+
+        class Kind(type):
+            def __instancecheck__(self, o):
+                raise Asked
+
+        class Thrown(Exception, metaclass=Kind):
+            pass
+
+        with self.assertRaises(Asked):
+            tasklet(schedule)().throw(Thrown, "value")
+        run()
+
+        class Number:
+            def __bool__(self):
+                raise AssertionError("asked with an exception set")
+
+        with self.assertRaises(TypeError):
+            stackless.wait_fd("no descriptor", Number())
 
     def test_a_kill_runs_finally_and_passes_except_exception(self):
         seen = []
@@ -393,6 +440,40 @@ class State(Case):
         self.assertNotEqual(seen, sorted(seen))
         with self.assertRaises(RuntimeError):
             asyncio.get_running_loop()
+
+
+    def test_asynchronous_generators_are_their_loops(self):
+        import asyncio
+
+        before = sys.get_asyncgen_hooks()
+        closed = {}
+
+        async def numbers(name):
+            try:
+                for i in range(10):
+                    yield i
+            finally:
+                closed[name] = asyncio.get_running_loop()
+
+        async def work(name, turns):
+            loop = asyncio.get_running_loop()
+            schedule()
+            generator = numbers(name)
+            await generator.asend(None)
+            for _ in range(turns):
+                schedule()
+                await asyncio.sleep(0)
+            loops[name] = loop
+            return generator
+
+        loops, kept = {}, []
+        # The first to begin is the first to end, while the other goes on.
+        for name, turns in ("a", 3), ("b", 9):
+            tasklet(lambda *given: kept.append(asyncio.run(work(*given))))(name, turns)
+        run()
+        self.assertEqual(closed, loops)
+        self.assertIsNot(loops["a"], loops["b"])
+        self.assertEqual(sys.get_asyncgen_hooks(), before)
 
 
 class Ends(Case):

@@ -5,8 +5,15 @@ Call `patch_all()` early, before modules bind the names. What is built on `socke
 worker threads. `select`, `selectors` and `ssl` are left as they are.
 """
 
+import errno as _errno
 import socket as _socket
 import time as _time
+
+try:
+    # Its sockets are made of the original, whenever somebody imports it.
+    import ssl as _ssl
+except ImportError:
+    pass
 
 import stackless
 
@@ -38,32 +45,46 @@ class TaskletSocket(_Socket):
 
     timeout = property(gettimeout)
 
-    def _wait(self, write):
-        if self._limit == 0:
-            raise BlockingIOError("the socket does not block")
+    def _end(self):
+        """When an operation that begins now will have taken too long."""
+        return None if self._limit is None else _time.monotonic() + self._limit
+
+    def _wait(self, write, end):
         try:
-            stackless.wait_fd(self, write, self._limit)
+            left = None if end is None else max(end - _time.monotonic(), 0)
+            stackless.wait_fd(self, write, left)
         except TimeoutError:
             raise TimeoutError("timed out") from None
 
-    def _try(self, write, operation, *args):
+    def _try(self, write, operation, *args, **named):
+        return self._try_until(self._end(), write, operation, *args, **named)
+
+    def _try_until(self, end, write, operation, *args, **named):
         while True:
             try:
-                return operation(*args)
+                return operation(*args, **named)
             except BlockingIOError:
-                self._wait(write)
+                if self._limit == 0:
+                    raise
+                self._wait(write, end)
 
     def recv(self, *args):
         return self._try(False, super().recv, *args)
 
-    def recv_into(self, *args):
-        return self._try(False, super().recv_into, *args)
+    def recv_into(self, *args, **named):
+        return self._try(False, super().recv_into, *args, **named)
 
     def recvfrom(self, *args):
         return self._try(False, super().recvfrom, *args)
 
-    def recvfrom_into(self, *args):
-        return self._try(False, super().recvfrom_into, *args)
+    def recvfrom_into(self, *args, **named):
+        return self._try(False, super().recvfrom_into, *args, **named)
+
+    def recvmsg(self, *args):
+        return self._try(False, super().recvmsg, *args)
+
+    def recvmsg_into(self, *args):
+        return self._try(False, super().recvmsg_into, *args)
 
     def send(self, *args):
         return self._try(True, super().send, *args)
@@ -71,14 +92,30 @@ class TaskletSocket(_Socket):
     def sendto(self, *args):
         return self._try(True, super().sendto, *args)
 
+    def sendmsg(self, *args):
+        return self._try(True, super().sendmsg, *args)
+
     def sendall(self, data, *flags):
+        end = self._end()
         with memoryview(data) as view, view.cast("B") as octets:
             sent = 0
             while sent < len(octets):
-                sent += self.send(octets[sent:], *flags)
+                sent += self._try_until(end, True, super().send, octets[sent:], *flags)
 
     def _accept(self):
         return self._try(False, super()._accept)
+
+    def _begin_connect(self, address):
+        begin = super().connect_ex
+        if self.family in (_socket.AF_INET, _socket.AF_INET6) and isinstance(address, tuple):
+            try:
+                _socket.inet_pton(self.family, address[0])
+            except OSError:
+                # A name, which is looked up on a worker.
+                return stackless.offload(begin, (address,))
+            except (IndexError, TypeError, ValueError):
+                pass  # The original has the words for it.
+        return begin(address)
 
     def connect(self, address):
         error = self.connect_ex(address)
@@ -86,12 +123,11 @@ class TaskletSocket(_Socket):
             raise OSError(error, _socket.os.strerror(error))
 
     def connect_ex(self, address):
-        import errno
-
-        error = super().connect_ex(address)
-        if error != errno.EINPROGRESS or self._limit == 0:
+        end = self._end()
+        error = self._begin_connect(address)
+        if error != _errno.EINPROGRESS or self._limit == 0:
             return error
-        self._wait(True)
+        self._wait(True, end)
         return self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
 
 
