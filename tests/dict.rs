@@ -17,7 +17,7 @@ thread_local! {
     static BYTES: Cell<isize> = const { Cell::new(0) };
     static CALLS: Cell<usize> = const { Cell::new(0) };
     static REFUSE_AFTER: Cell<Option<usize>> = const { Cell::new(None) };
-    /// From how many bytes on a request is refused.
+    /// From how many bytes on the next request is refused, and no other: a panic takes memory.
     static REFUSE_FROM: Cell<usize> = const { Cell::new(usize::MAX) };
     /// While it is `Some`: the bytes of freed memory that had been written to.
     static WRITTEN: Cell<Option<usize>> = const { Cell::new(None) };
@@ -42,9 +42,17 @@ fn refused() -> bool {
     }
 }
 
+fn refused_by_size(bytes: usize) -> bool {
+    let refuse = bytes >= REFUSE_FROM.get();
+    if refuse {
+        REFUSE_FROM.set(usize::MAX);
+    }
+    refuse
+}
+
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if refused() || layout.size() >= REFUSE_FROM.get() {
+        if refused() || refused_by_size(layout.size()) {
             return std::ptr::null_mut();
         }
         count(layout.size() as isize);
@@ -395,15 +403,16 @@ fn what_the_allocator_refuses_to_make_smaller_stays() {
 #[test]
 fn a_clone_without_memory_panics_and_does_not_end_the_process() {
     // The index has 2,500 bytes, the entries 16,000.
-    let dict: Dict<u64, u64> = (0..1000).map(|k| (k, k)).collect();
+    let alive = Rc::new(());
+    let dict: Dict<u64, Rc<()>> = (0..1000).map(|k| (k, alive.clone())).collect();
     for from in [2000, 10_000] {
-        let before = BYTES.get();
         REFUSE_FROM.set(from);
         let result = catch_unwind(AssertUnwindSafe(|| drop(dict.clone())));
-        REFUSE_FROM.set(usize::MAX);
+        assert_eq!(REFUSE_FROM.replace(usize::MAX), usize::MAX, "not refused");
         let error = result.unwrap_err();
         assert_eq!(*error.downcast::<String>().unwrap(), "out of memory");
-        assert!(BYTES.get() - before < 2000, "what was there is given back");
+        assert_eq!(Rc::strong_count(&alive), 1001);
+        assert!((0..1000).all(|k| dict.contains_key(&k)));
     }
     assert_eq!(dict.clone(), dict);
 }

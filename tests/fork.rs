@@ -87,8 +87,15 @@ fn while_locks_are_held() {
     let holders: [fn(); 2] = [asks_for_globals, changes_the_list];
     for holder in holders {
         INSIDE.store(false, SeqCst);
+        let (tx, rx) = mpsc::channel::<()>();
         let inside = thread::Builder::new().name("inside".into());
-        let inside = inside.spawn(holder).unwrap();
+        let inside = inside.spawn(move || {
+            holder();
+            // It does not end meanwhile: the locks that the standard library takes at the end of a
+            // thread are not held over a fork.
+            let _ = rx.recv();
+        });
+        let inside = inside.unwrap();
         common::eventually("a thread has the lock", || INSIDE.load(SeqCst));
         holds_in_a_child(|| {
             let another = thread::spawn(|| {
@@ -97,6 +104,7 @@ fn while_locks_are_held() {
             });
             another.join().unwrap();
         });
+        drop(tx);
         inside.join().unwrap();
     }
 }
@@ -140,6 +148,8 @@ fn all() {
         main_loop.run().unwrap();
     });
     let (their_loop, their_id) = rx.recv().unwrap();
+    // Until then its handle would be hope.
+    common::eventually("it waits", || there.balance() == -1);
     assert_eq!(offload::call(|| 1).unwrap(), 1);
     let go = Arc::new(AtomicBool::new(false));
     let until = go.clone();

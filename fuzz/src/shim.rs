@@ -82,6 +82,8 @@ struct System<'a> {
     /// Every so many-eth probe is interrupted.
     interrupts: usize,
     calls: usize,
+    /// Has a probe been interrupted?
+    interrupted: bool,
 }
 
 impl System<'_> {
@@ -106,10 +108,9 @@ impl System<'_> {
     fn fails(&mut self, timeout: Option<Duration>) -> Option<Errno> {
         self.calls += 1;
         if timeout == Some(Duration::ZERO) && self.interrupts > 0 {
-            return self
-                .calls
-                .is_multiple_of(self.interrupts)
-                .then_some(Errno::EINTR);
+            let interrupted = self.calls.is_multiple_of(self.interrupts);
+            self.interrupted |= interrupted;
+            return interrupted.then_some(Errno::EINTR);
         }
         if timeout != Some(Duration::ZERO) && self.ghosts > 0 {
             self.ghosts -= 1;
@@ -303,6 +304,7 @@ pub fn run(seed: u64) {
         ghosts: 0,
         interrupts: 0,
         calls: 0,
+        interrupted: false,
     };
     let quirk = *rng.pick(&[
         Quirk::None,
@@ -359,6 +361,15 @@ fn poll(rng: &mut Rng, linux: &mut System, quirky: &mut System, timeout: Option<
     let mut got = asked.clone();
     let told = shim::poll(quirky, &mut got, timeout);
     let quirk = quirky.quirk;
+    if told == Err(Errno::EINTR) {
+        assert!(quirky.interrupted, "{quirk:?}, asked {asked:?}");
+        // A signal ends a call that has nothing to report.
+        linux.now = quirky.now;
+        let mut right = asked.clone();
+        assert_eq!(linux.poll(&mut right, Some(Duration::ZERO)), Ok(0));
+        assert_eq!(got, right, "{quirk:?}, asked {asked:?}");
+        return;
+    }
     if quirk == Quirk::Partly && told.is_ok_and(|told| told > 0) {
         // What it says is true; it may not say all.
         for (got, right) in got.iter().zip(&right) {
@@ -389,6 +400,15 @@ fn select(rng: &mut Rng, linux: &mut System, quirky: &mut System, timeout: Optio
     let mut got = asked;
     let told = shim::select(quirky, &mut got, timeout);
     let quirk = quirky.quirk;
+    if told == Err(Errno::EINTR) {
+        assert!(quirky.interrupted, "{quirk:?}, asked {asked:?}");
+        // A signal ends a call that has nothing to report, and leaves the sets as they were.
+        linux.now = quirky.now;
+        let mut right = asked;
+        assert_eq!(linux.select(&mut right, Some(Duration::ZERO)), Ok(0));
+        assert_eq!(got, asked, "{quirk:?}");
+        return;
+    }
     assert_eq!(told, n, "{quirk:?}, asked {asked:?}, got {got:?}");
     let right = if n.is_ok() { right } else { asked };
     assert_eq!(got, right, "{quirk:?}, asked {asked:?}");
