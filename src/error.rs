@@ -116,10 +116,10 @@ pub enum StateError {
     /// `release` of a reentrant lock, or in C a wait on a condition, by a caller that does not hold
     /// the lock.
     NotOwner,
-    /// `release` of more permits than a semaphore can have.
-    SemaphoreFull,
-    /// The barrier was broken, or a tasklet gave up waiting at it.
-    BarrierBroken,
+    /// A `release` of more than was taken, or than there can be.
+    ReleasedTooOften,
+    /// Somebody who was to come gave up, or it was broken on purpose: nobody waits there any more.
+    Broken,
     /// No thread has this number.
     ThreadNotFound,
     /// `bind_thread` of a tasklet that is queued or runs.
@@ -160,8 +160,8 @@ impl StateError {
             StateError::OtherThread => "can't switch to a different thread.",
             StateError::NotHeld => "the lock is not held",
             StateError::NotOwner => "the caller does not hold the lock",
-            StateError::SemaphoreFull => "semaphore released too many times",
-            StateError::BarrierBroken => "the barrier is broken",
+            StateError::ReleasedTooOften => "semaphore released too many times",
+            StateError::Broken => "the barrier is broken",
             StateError::ThreadNotFound => "Thread id not found",
             StateError::BindRunnable => "can't (re)bind a runnable tasklet",
             StateError::NotSend => "the tasklet's function cannot leave its thread",

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::panic::panic_any;
 use std::ptr::null_mut;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 const HSW_OK: i32 = 0;
@@ -96,6 +97,24 @@ impl Drop for Bomb {
             panic_any(Bomb(self.0 - 1));
         }
     }
+}
+
+/// A tasklet of Rust's may have the control block of one that has ended, but not its last error.
+#[test]
+fn a_tasklet_begins_without_a_last_error_whoever_spawned_it() {
+    let seen = Rc::new(Cell::new([-1; 2]));
+    for before in 0..2 {
+        let seen = seen.clone();
+        spawn(move || {
+            let mut now = seen.get();
+            now[before] = status();
+            seen.set(now);
+            assert_eq!(fail(), HSW_ERR_NULL);
+        })
+        .unwrap();
+        run().unwrap();
+    }
+    assert_eq!(seen.get(), [HSW_OK; 2]);
 }
 
 fn bomb() -> Error {

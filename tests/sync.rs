@@ -520,15 +520,18 @@ fn a_semaphore_lets_in_as_many_as_it_has_permits() {
 #[test]
 fn a_bounded_semaphore_refuses_more_than_it_began_with() {
     let sem = BoundedSemaphore::new(2);
-    assert!(is(sem.release(), StateError::SemaphoreFull));
+    assert!(is(sem.release(), StateError::ReleasedTooOften));
     sem.acquire().unwrap();
-    assert!(is(sem.release_many(2), StateError::SemaphoreFull));
+    assert!(is(sem.release_many(2), StateError::ReleasedTooOften));
     assert_eq!(sem.available(), 1, "all or none");
     sem.release().unwrap();
     let sem = Semaphore::new(0);
     sem.release_many(4).unwrap();
     assert_eq!(sem.available(), 4);
-    assert!(is(sem.release_many(usize::MAX), StateError::SemaphoreFull));
+    assert!(is(
+        sem.release_many(usize::MAX),
+        StateError::ReleasedTooOften
+    ));
     assert!(!BoundedSemaphore::new(0).try_acquire());
 }
 
@@ -544,7 +547,7 @@ fn a_bounded_semaphore_refuses_too_many_also_while_somebody_waits() {
         Ok(())
     });
     settle();
-    assert!(is(sem.release_many(3), StateError::SemaphoreFull));
+    assert!(is(sem.release_many(3), StateError::ReleasedTooOften));
     settle();
     assert!(!got.get(), "all or none");
     sem.release_many(2).unwrap();
@@ -1010,7 +1013,7 @@ fn who_gives_up_breaks_the_barrier_for_all() {
         for _ in 0..2 {
             let (barrier, broken) = (barrier.clone(), broken.clone());
             start(move || {
-                assert!(is(barrier.wait(), StateError::BarrierBroken));
+                assert!(is(barrier.wait(), StateError::Broken));
                 broken.set(broken.get() + 1);
                 Ok(())
             });
@@ -1030,7 +1033,7 @@ fn who_gives_up_breaks_the_barrier_for_all() {
         }
         finish();
         assert_eq!((broken.get(), barrier.is_broken()), (2, true));
-        assert!(is(barrier.wait(), StateError::BarrierBroken));
+        assert!(is(barrier.wait(), StateError::Broken));
         barrier.reset();
         assert!(!barrier.is_broken());
         assert!(matches!(
@@ -1384,12 +1387,12 @@ fn who_may_not_wait_breaks_the_barrier_unless_it_comes_last() {
         assert!(matches!(refused, Error::Timeout | Error::BlockTrap));
         assert_eq!(matches!(refused, Error::BlockTrap), trapped);
         assert!(barrier.is_broken());
-        assert!(is(barrier.wait(), StateError::BarrierBroken));
+        assert!(is(barrier.wait(), StateError::Broken));
         barrier.reset();
         // Who waits is told.
         let (waits, told) = (Rc::new(Barrier::new(3)), Rc::new(Cell::new(false)));
         let (b, tell) = (waits.clone(), told.clone());
-        spawn(move || tell.set(is(b.wait(), StateError::BarrierBroken))).unwrap();
+        spawn(move || tell.set(is(b.wait(), StateError::Broken))).unwrap();
         settle();
         come(&waits).unwrap_err();
         settle();

@@ -154,7 +154,8 @@ impl Case {
     }
 }
 
-/// How long to wait.
+/// How long to wait, before the clock of the thread is asked. Waits that go by the system's clock
+/// have `Until`.
 #[derive(Clone, Copy)]
 pub enum Patience {
     None,

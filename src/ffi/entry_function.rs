@@ -65,13 +65,10 @@ pub fn at_root(
     argument: Owned,
     function: impl FnOnce(*mut c_void) -> RawStatus,
 ) -> Result<(), Error> {
-    // An earlier tasklet may have had the same id, and ended without clearing its last error.
-    last_error::forget();
     let status = thread_state::returning(|| function(argument.peek().0));
     // This comes before the argument is freed: its destructor may make calls that fail.
     let ended = last_error::returned(status);
     drop(argument);
-    last_error::forget();
     ended
 }
 

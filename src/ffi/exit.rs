@@ -32,6 +32,9 @@ pub extern "C" fn hsw_exit_told() -> u64 {
                 .number = number;
             Ok(number)
         });
+        if told.is_ok() {
+            super::last_error::forget_at_end();
+        }
         told.unwrap_or(0)
     })
 }

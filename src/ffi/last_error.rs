@@ -15,6 +15,7 @@ use super::{out, set_if_wanted, thread_state};
 use crate::core::contain::contain;
 use crate::core::runtime::Runtime;
 use crate::error::Error;
+use crate::Local;
 
 /// The last error of a tasklet.
 #[derive(Clone)]
@@ -150,8 +151,9 @@ fn exchange(last: &mut Option<LastError>) {
     if last.is_none() && !thread_state::is_made() {
         return; // on a worker's thread, say, which is no part of the interface for that
     }
+    let is_new = last.is_some();
     // It fails where there is no room.
-    let _ = thread_state::with(|part| {
+    let kept = thread_state::with(|part| {
         let mut errors = part.errors.borrow_mut();
         *last = match last.take() {
             Some(last) => errors.insert(current_id(), last),
@@ -160,6 +162,36 @@ fn exchange(last: &mut Option<LastError>) {
         };
         Ok(())
     });
+    if is_new && kept.is_ok() {
+        forget_at_end();
+    }
+}
+
+/// Has what the calling tasklet has in the part's tables forgotten when it ends, whoever spawned
+/// it: the next tasklet may have the same key.
+pub fn forget_at_end() {
+    static END: Local<End> = Local::new(|| End(current_id()));
+    if current_id() != 0 {
+        END.with(|_| ());
+    }
+}
+
+/// A value of a tasklet's whose drop forgets the tasklet with this key.
+struct End(usize);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !thread_state::is_made() {
+            return;
+        }
+        let mut last = None;
+        let _ = thread_state::with(|part| {
+            last = part.errors.borrow_mut().remove(&self.0);
+            part.exits.borrow_mut().remove(&self.0);
+            Ok(())
+        });
+        forget_this(last);
+    }
 }
 
 /// Takes the last error of the calling tasklet: it has none then.
@@ -180,21 +212,6 @@ fn put(mut last: Option<LastError>) {
 pub fn forget_this(error: Option<LastError>) {
     if error.is_some() {
         contain("the destructor of an error", || drop(error));
-    }
-}
-
-/// Forgets the last error of the calling tasklet, and that it was killed.
-#[inline(never)] // its locals would lie in every parked tasklet
-pub fn forget() {
-    forget_this(take());
-    if thread_state::is_made() {
-        let _ = thread_state::with(|part| {
-            let mut exits = part.exits.borrow_mut();
-            if !exits.is_empty() {
-                exits.remove(&current_id());
-            }
-            Ok(())
-        });
     }
 }
 

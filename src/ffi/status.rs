@@ -169,7 +169,7 @@ pub fn status_of(error: &Error) -> hsw_status {
         Error::SwitchTrap => HSW_ERR_SWITCH_TRAP,
         Error::Timeout => HSW_ERR_TIMEOUT,
         Error::WouldBlock => HSW_ERR_WOULD_BLOCK,
-        Error::State(StateError::BarrierBroken) => HSW_ERR_BROKEN,
+        Error::State(StateError::Broken) => HSW_ERR_BROKEN,
         // This includes `ThreadEnding`: a wait that is refused is no mistake, and has taken over
         // the value that it was to take over.
         Error::State(_) => HSW_ERR_STATE,

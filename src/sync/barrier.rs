@@ -1,7 +1,8 @@
 //! The barrier.
 
-use super::wait::{self, Answer, List, Until, Wait, Waiter};
+use super::wait::{self, Answer, List, Wait, Waiter};
 use crate::error::{StateError, WaitError};
+use crate::wait::until::Until;
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// it can be used again.
 ///
 /// When one of those that wait gives up (its time is up, or it is killed), the others could wait
-/// for ever. So the barrier is *broken* then: all get [`StateError::BarrierBroken`] until somebody
+/// for ever. So the barrier is *broken* then: all get [`StateError::Broken`] until somebody
 /// [resets](Self::reset) it.
 ///
 /// ```
@@ -45,7 +46,7 @@ impl Barrier {
     /// Waits until all parties have come. True for the one that came last.
     ///
     /// # Errors
-    /// [`StateError::BarrierBroken`]; an error that was thrown at the tasklet meanwhile and
+    /// [`StateError::Broken`]; an error that was thrown at the tasklet meanwhile and
     /// [`Error::BlockTrap`], which break it.
     pub fn wait(&self) -> Result<bool> {
         Ok(self.wait_or(None)?)
@@ -54,7 +55,7 @@ impl Barrier {
     /// As [`wait_timeout`](Self::wait_timeout), or without a limit; the error says whether it was
     /// thrown.
     pub(crate) fn wait_or(&self, time: Option<Duration>) -> Result<bool, WaitError> {
-        self.wait_until(time.map_or(Until::Ever, Until::after))
+        self.wait_until(time.map_or(Until::Ever, Until::within))
     }
 
     /// As [`wait`](Self::wait), for at most `time`. With zero, only the last party passes; a time
@@ -66,12 +67,12 @@ impl Barrier {
         Ok(self.wait_or(Some(time))?)
     }
 
-    /// Breaks it: present and later parties get [`StateError::BarrierBroken`].
+    /// Breaks it: present and later parties get [`StateError::Broken`].
     pub fn abort(&self) {
         self.end(true);
     }
 
-    /// Makes it as new. Present parties get [`StateError::BarrierBroken`].
+    /// Makes it as new. Present parties get [`StateError::Broken`].
     pub fn reset(&self) {
         self.end(false);
     }
@@ -105,7 +106,7 @@ impl Barrier {
         let all = {
             let mut state = wait::lock(&self.state);
             if state.broken {
-                return Err(WaitError::own(StateError::BarrierBroken));
+                return Err(WaitError::own(StateError::Broken));
             }
             if state.list.len() + 1 < self.parties {
                 state.list.extend(waiter.cloned());
@@ -147,7 +148,7 @@ impl Barrier {
             };
             let result = match answer {
                 Answer::Granted => Ok(false),
-                Answer::Refused => Err(WaitError::own(StateError::BarrierBroken)),
+                Answer::Refused => Err(WaitError::own(StateError::Broken)),
                 Answer::None if woken => continue,
                 Answer::None => Err(WaitError::own(Error::Timeout)),
             };

@@ -2,8 +2,9 @@
 
 use super::lock::{Lock, LockGuard};
 use super::permits::Permits;
-use super::wait::{self, Answer, Until, Wait, Waiter};
+use super::wait::{self, Answer, Wait, Waiter};
 use crate::error::WaitError;
+use crate::wait::until::Until;
 use crate::Result;
 use std::collections::VecDeque;
 use std::fmt;
@@ -93,7 +94,7 @@ impl Condition {
         guard: LockGuard<'a, T>,
         time: Duration,
     ) -> Result<(LockGuard<'a, T>, bool)> {
-        Ok(self.wait_until(guard, Until::after(time))?)
+        Ok(self.wait_until(guard, Until::within(time))?)
     }
 
     /// Waits until `waits` returns false. `waits` is called with the lock held, also before the
@@ -123,7 +124,7 @@ impl Condition {
         time: Duration,
         mut waits: impl FnMut(&mut T) -> bool,
     ) -> Result<(LockGuard<'a, T>, bool)> {
-        let until = Until::after(time);
+        let until = Until::within(time);
         while waits(&mut guard) {
             let notified;
             (guard, notified) = self.wait_until(guard, until)?;
@@ -142,7 +143,7 @@ impl Condition {
         lock: &Lock<()>,
         time: Option<Duration>,
     ) -> Result<bool, WaitError> {
-        let until = time.map_or(Until::Ever, Until::after);
+        let until = time.map_or(Until::Ever, Until::within);
         let (guard, notified) = self.wait_until(lock.guard(), until)?;
         std::mem::forget(guard);
         Ok(notified)

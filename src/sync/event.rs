@@ -1,7 +1,8 @@
 //! The event: a flag that tasklets wait for.
 
-use super::wait::{self, Answer, List, Until, Wait, Waiter};
+use super::wait::{self, Answer, List, Wait, Waiter};
 use crate::error::WaitError;
+use crate::wait::until::Until;
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +74,7 @@ impl Event {
         if self.is_set() {
             return Ok(());
         }
-        self.wait_until(time.map_or(Until::Ever, Until::after))
+        self.wait_until(time.map_or(Until::Ever, Until::within))
     }
 
     /// As [`wait`](Self::wait), for at most `time`. Zero only tests it; a time beyond the range of

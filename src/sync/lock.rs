@@ -1,9 +1,9 @@
 //! Locks that tasklets and threads can hold.
 
 use super::permits::Permits;
-use super::wait::Until;
 use crate::core::runtime::Runtime;
 use crate::error::{StateError, WaitError};
+use crate::wait::until::Until;
 use crate::Result;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -128,7 +128,7 @@ impl<T: ?Sized> Lock<T> {
         if let Some(guard) = self.try_lock() {
             return Ok(guard);
         }
-        self.raw.permits().acquire(Until::after(time))?;
+        self.raw.permits().acquire(Until::within(time))?;
         Ok(self.guard())
     }
 
@@ -180,7 +180,7 @@ impl Lock<()> {
         }
         self.raw
             .permits()
-            .acquire(time.map_or(Until::Ever, Until::after))
+            .acquire(time.map_or(Until::Ever, Until::within))
     }
 
     /// As [`lock_timeout`](Self::lock_timeout), without a guard.
@@ -344,7 +344,7 @@ impl<T: ?Sized> RLock<T> {
     /// # Errors
     /// As [`Lock::lock_timeout`].
     pub fn lock_timeout(&self, time: Duration) -> Result<RLockGuard<'_, T>> {
-        self.enter(|permits| permits.acquire(Until::after(time)))?;
+        self.enter(|permits| permits.acquire(Until::within(time)))?;
         Ok(self.guard())
     }
 
@@ -417,7 +417,7 @@ impl RLock<()> {
     /// As [`acquire_timeout`](Self::acquire_timeout), or without a limit; the error says whether it
     /// was thrown.
     pub(crate) fn acquire_or(&self, time: Option<Duration>) -> Result<(), WaitError> {
-        self.enter(|permits| permits.acquire(time.map_or(Until::Ever, Until::after)))
+        self.enter(|permits| permits.acquire(time.map_or(Until::Ever, Until::within)))
     }
 
     /// Undoes one `acquire`.

@@ -10,8 +10,9 @@
 //! permit that is given back goes straight to the waiter that has waited longest: it never becomes
 //! free, so nobody can overtake, and nobody wakes up in vain.
 
-use super::wait::{self, Answer, List, Until, Wait, Waiter};
+use super::wait::{self, Answer, List, Wait, Waiter};
 use crate::error::WaitError;
+use crate::wait::until::Until;
 use crate::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

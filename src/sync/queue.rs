@@ -1,8 +1,9 @@
 //! The queue.
 
 use super::permits::Permits;
-use super::wait::{self, Until};
+use super::wait;
 use crate::error::WaitError;
+use crate::wait::until::Until;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::fmt;
@@ -106,7 +107,7 @@ impl<T> Queue<T> {
         value: T,
         time: Option<Duration>,
     ) -> Result<(), (WaitError, T)> {
-        self.put_or(value, time.map_or(Until::Ever, Until::after))
+        self.put_or(value, time.map_or(Until::Ever, Until::within))
     }
 
     /// Appends `value` if there is room now.
@@ -124,7 +125,8 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put), and [`Error::Timeout`].
     pub fn put_timeout(&self, value: T, time: Duration) -> Result<(), Refused<T>> {
-        self.put_or(value, Until::after(time)).map_err(Refused::new)
+        self.put_or(value, Until::within(time))
+            .map_err(Refused::new)
     }
 
     fn put_or(&self, value: T, until: Until) -> Result<(), (WaitError, T)> {
@@ -160,7 +162,7 @@ impl<T> Queue<T> {
     /// As [`get_timeout`](Self::get_timeout), or without a limit; the error says whether it was
     /// thrown.
     pub(crate) fn get_within(&self, time: Option<Duration>) -> Result<T, WaitError> {
-        self.get_until(time.map_or(Until::Ever, Until::after))
+        self.get_until(time.map_or(Until::Ever, Until::within))
     }
 
     /// Takes the first value if there is one now.
@@ -177,7 +179,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`get`](Self::get), and [`Error::Timeout`].
     pub fn get_timeout(&self, time: Duration) -> Result<T> {
-        Ok(self.get_until(Until::after(time))?)
+        Ok(self.get_until(Until::within(time))?)
     }
 
     fn get_until(&self, until: Until) -> Result<T, WaitError> {

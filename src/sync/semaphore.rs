@@ -1,8 +1,8 @@
 //! Semaphores.
 
 use super::permits::Permits;
-use super::wait::Until;
 use crate::error::{StateError, WaitError};
+use crate::wait::until::Until;
 use crate::Result;
 use std::fmt;
 use std::time::Duration;
@@ -90,7 +90,8 @@ macro_rules! semaphore {
                 if self.permits.try_acquire() {
                     return Ok(());
                 }
-                self.permits.acquire(time.map_or(Until::Ever, Until::after))
+                self.permits
+                    .acquire(time.map_or(Until::Ever, Until::within))
             }
 
             /// Takes a permit if one is free.
@@ -134,7 +135,7 @@ macro_rules! semaphore {
             pub fn release_many(&self, count: usize) -> Result<()> {
                 self.permits
                     .release_many(count)
-                    .map_err(|_| StateError::SemaphoreFull.into())
+                    .map_err(|_| StateError::ReleasedTooOften.into())
             }
 
             /// Permits that are free now.
@@ -160,9 +161,9 @@ macro_rules! semaphore {
 
 semaphore!(
     Semaphore,
-    "[`StateError::SemaphoreFull`] above half of `usize::MAX`."
+    "[`StateError::ReleasedTooOften`] above half of `usize::MAX`."
 );
 semaphore!(
     BoundedSemaphore,
-    "[`StateError::SemaphoreFull`]: more than were taken."
+    "[`StateError::ReleasedTooOften`]: more than were taken."
 );

@@ -147,7 +147,7 @@ fn a_permit_that_was_given_before_the_time_was_up_is_had_though_nobody_has_been_
     let (waits, told) = (permits.clone(), Rc::new(RefCell::new(None)));
     let tell = told.clone();
     crate::spawn(move || {
-        let until = super::wait::Until::after(std::time::Duration::from_millis(5));
+        let until = crate::wait::until::Until::within(std::time::Duration::from_millis(5));
         *tell.borrow_mut() = Some(waits.acquire(until));
     })
     .unwrap();

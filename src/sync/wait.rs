@@ -20,33 +20,13 @@ use crate::machine::arch::fetch;
 use crate::thread::{self, Parking, Waker};
 use crate::wait::parker::Parker;
 use crate::wait::reactor::Reactor;
+use crate::wait::until::Until;
 use crate::Error;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long to wait.
-#[derive(Clone, Copy)]
-pub(super) enum Until {
-    /// Not at all.
-    Now,
-    Moment(Instant),
-    Ever,
-}
-
-impl Until {
-    /// A time beyond the range of the clock means no limit.
-    pub fn after(time: Duration) -> Until {
-        if time.is_zero() {
-            return Until::Now;
-        }
-        Instant::now()
-            .checked_add(time)
-            .map_or(Until::Ever, Until::Moment)
-    }
-}
+use std::time::Instant;
 
 /// The answer that a waiter has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,10 +139,7 @@ impl Wait {
         Ok(Wait {
             waiter,
             parking,
-            deadline: match until {
-                Until::Moment(at) => Some(at),
-                _ => None,
-            },
+            deadline: until.moment(),
             reactor,
         })
     }

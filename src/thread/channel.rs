@@ -29,7 +29,7 @@ use super::select::Joint;
 mod case;
 mod operate;
 
-use operate::Patience;
+use crate::wait::until::Until;
 
 /// A channel between tasklets of any threads: `send` waits for a receiver, `receive` for a sender,
 /// and a value moves from one to the other.
@@ -245,7 +245,7 @@ impl<T: Send + 'static> Channel<T> {
     /// As [`Channel::send`]; the error says whether it was thrown.
     #[inline]
     pub(crate) fn send_or(&self, value: T) -> Result<(), WaitError> {
-        self.bring(Ok(value), Patience::Forever).map_err(why)
+        self.bring(Ok(value), Until::Ever).map_err(why)
     }
 
     /// Sends an error: the receiver's `receive` returns it.
@@ -257,7 +257,7 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     pub(crate) fn send_throw_or(&self, error: Error) -> Result<(), WaitError> {
-        self.bring(Err(WaitError::Thrown(error)), Patience::Forever)
+        self.bring(Err(WaitError::Thrown(error)), Until::Ever)
             .map_err(why)
     }
 
@@ -280,7 +280,7 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     pub(crate) fn try_send_or(&self, value: T) -> Result<(), (WaitError, Option<T>)> {
-        self.bring(Ok(value), Patience::None)
+        self.bring(Ok(value), Until::Now)
             .map_err(|(error, value)| (error, value.and_then(Result::ok)))
     }
 
@@ -298,7 +298,7 @@ impl<T: Send + 'static> Channel<T> {
         value: T,
         time: Duration,
     ) -> Result<(), (WaitError, Option<T>)> {
-        self.bring(Ok(value), Patience::of(time))
+        self.bring(Ok(value), Until::after(time))
             .map_err(|(error, value)| (error, value.and_then(Result::ok)))
     }
 
@@ -315,7 +315,7 @@ impl<T: Send + 'static> Channel<T> {
     /// As [`Channel::receive`]; the error says whether it was thrown.
     #[inline]
     pub(crate) fn receive_or(&self) -> Result<T, WaitError> {
-        self.fetch(Patience::Forever)
+        self.fetch(Until::Ever)
     }
 
     /// Receives if a sender waits.
@@ -327,7 +327,7 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     pub(crate) fn try_receive_or(&self) -> Result<T, WaitError> {
-        self.fetch(Patience::None)
+        self.fetch(Until::Now)
     }
 
     /// As [`Channel::receive`], but waits no longer than `time`.
@@ -339,7 +339,7 @@ impl<T: Send + 'static> Channel<T> {
     }
 
     pub(crate) fn receive_timeout_or(&self, time: Duration) -> Result<T, WaitError> {
-        self.fetch(Patience::of(time))
+        self.fetch(Until::after(time))
     }
 
     /// The next value of an iteration: `None` once the channel is closing and no sender waits.

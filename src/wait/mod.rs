@@ -11,5 +11,6 @@ cfg_if::cfg_if! {
         pub(crate) mod parker;
         pub(crate) mod prim;
         pub(crate) mod reactor;
+        pub(crate) mod until;
     }
 }

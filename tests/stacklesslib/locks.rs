@@ -134,7 +134,7 @@ fn a_semaphore_may_begin_with_nothing_and_get_more_than_that() {
         let refused = bounded.release();
         assert!(matches!(
             refused,
-            Err(Error::State(StateError::SemaphoreFull))
+            Err(Error::State(StateError::ReleasedTooOften))
         ));
         assert_eq!(bounded.available(), 0);
         // A permit gives itself back.

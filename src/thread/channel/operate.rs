@@ -13,37 +13,15 @@ use crate::error::WaitError;
 use crate::error::{Error, Result};
 use crate::thread::attachment::{be_attached, local, Local, Parking};
 use crate::thread::meeting::Sent;
+use crate::wait::until::Until;
 use crate::Preference;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long an operation may wait.
-pub(super) enum Patience {
-    Forever,
-    Until(Option<Instant>),
-    None,
-}
-
-impl Patience {
-    pub(super) fn of(time: Duration) -> Patience {
-        // A time beyond the range of the clock is no limit.
-        match Instant::now().checked_add(time) {
-            Some(until) => Patience::Until(Some(until)),
-            None => Patience::Forever,
-        }
-    }
-
-    /// Is the running tasklet to spin for its partner before it joins the queue?
-    fn may_spin(&self, local: &Local) -> bool {
-        !matches!(self, Patience::None) && !must_not_block() && local.may_spin()
-    }
-}
 
 impl<T: Send + 'static> Channel<T> {
     /// Sends. The value comes back with the error, if nobody got it.
     #[inline]
-    pub(super) fn bring(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
+    pub(super) fn bring(&self, value: Brought<T>, until: Until) -> Result<(), Unsent<T>> {
         if let Err(error) = self.enter() {
             return Err((error, Some(value)));
         }
@@ -59,13 +37,13 @@ impl<T: Send + 'static> Channel<T> {
         // A receiver that spins has waited longest.
         match self.core.meeting.bring(value) {
             Ok(()) => Ok(()),
-            Err(value) => self.wait_to_send(value, patience),
+            Err(value) => self.wait_to_send(value, until),
         }
     }
 
     /// Receives.
     #[inline]
-    pub(super) fn fetch(&self, patience: Patience) -> Result<T, WaitError> {
+    pub(super) fn fetch(&self, until: Until) -> Result<T, WaitError> {
         self.enter()?;
         if has_callback() {
             let (told, _) = self.core.call_back(Slot::EMPTY, false);
@@ -73,47 +51,45 @@ impl<T: Send + 'static> Channel<T> {
         }
         match self.core.meeting.fetch() {
             Some(value) => value,
-            None => self.wait_to_receive(patience),
+            None => self.wait_to_receive(until),
         }
     }
 
     /// No receiver spins: spins itself, or goes by way of the queue.
     #[inline(never)]
-    fn wait_to_send(&self, value: Brought<T>, patience: Patience) -> Result<(), Unsent<T>> {
+    fn wait_to_send(&self, value: Brought<T>, until: Until) -> Result<(), Unsent<T>> {
         let local = match local() {
             Ok(local) => local,
             Err(error) => return Err((WaitError::Hindered(error), Some(value))),
         };
         let meeting = &self.core.meeting;
-        if !patience.may_spin(&local) {
-            return self.queue_to_send(&local, self.lock(), value, patience, false);
+        if !may_spin(until, &local) {
+            return self.queue_to_send(&local, self.lock(), value, until, false);
         }
         match meeting.spin_for_receiver(value) {
             Ok(()) => local.spin(|| meeting.is_over()),
             Err(value) => {
-                return self.queue_to_send(&local, self.lock(), value, patience, false);
+                return self.queue_to_send(&local, self.lock(), value, until, false);
             }
         }
         match meeting.sent() {
             Sent::Done => Ok(()),
             Sent::Refused(value) => Err((WaitError::own(Error::Closed), Some(value))),
-            Sent::InVain(value, locked) => {
-                self.queue_to_send(&local, locked, value, patience, true)
-            }
+            Sent::InVain(value, locked) => self.queue_to_send(&local, locked, value, until, true),
         }
     }
 
     #[inline(never)]
-    fn wait_to_receive(&self, patience: Patience) -> Result<T, WaitError> {
+    fn wait_to_receive(&self, until: Until) -> Result<T, WaitError> {
         let local = local().map_err(WaitError::own)?;
         let meeting = &self.core.meeting;
-        if !patience.may_spin(&local) || !meeting.spin_for_sender() {
-            return self.queue_to_receive(&local, self.lock(), patience, false);
+        if !may_spin(until, &local) || !meeting.spin_for_sender() {
+            return self.queue_to_receive(&local, self.lock(), until, false);
         }
         local.spin(|| meeting.is_over());
         match meeting.received() {
             Ok(value) => value,
-            Err(locked) => self.queue_to_receive(&local, locked, patience, true),
+            Err(locked) => self.queue_to_receive(&local, locked, until, true),
         }
     }
 
@@ -125,7 +101,7 @@ impl<T: Send + 'static> Channel<T> {
         local: &Rc<Local>,
         mut locked: Locked<'_, T>,
         mut value: Brought<T>,
-        patience: Patience,
+        until: Until,
         spun: bool,
     ) -> Result<(), Unsent<T>> {
         let mut joins = spun;
@@ -140,7 +116,7 @@ impl<T: Send + 'static> Channel<T> {
                 self.core.meet(local, partner, Preference::Receiver);
                 return Ok(());
             }
-            if let Err(error) = may_wait(&locked, &patience) {
+            if let Err(error) = may_wait(&locked, until) {
                 drop(locked);
                 return Err((error, Some(value)));
             }
@@ -148,7 +124,7 @@ impl<T: Send + 'static> Channel<T> {
         }
         let parking = local.take_spot();
         let queued = self.join(locked, self.make(&parking, Some(value)), true, spun);
-        let (waited, wait) = queued.wait(&parking, true, patience, spun);
+        let (waited, wait) = queued.wait(&parking, true, until, spun);
         let left = lock(&wait.value).take();
         self.keep(wait);
         match waited {
@@ -165,7 +141,7 @@ impl<T: Send + 'static> Channel<T> {
         &self,
         local: &Rc<Local>,
         mut locked: Locked<'_, T>,
-        patience: Patience,
+        until: Until,
         spun: bool,
     ) -> Result<T, WaitError> {
         let mut joins = spun;
@@ -179,7 +155,7 @@ impl<T: Send + 'static> Channel<T> {
                 self.core.meet(local, partner, Preference::Sender);
                 return value.expect("a sender that waits has brought something");
             }
-            if let Err(error) = may_wait(&locked, &patience) {
+            if let Err(error) = may_wait(&locked, until) {
                 drop(locked);
                 return Err(error);
             }
@@ -187,7 +163,7 @@ impl<T: Send + 'static> Channel<T> {
         }
         let parking = local.take_spot();
         let queued = self.join(locked, self.make(&parking, None), false, spun);
-        let (waited, wait) = queued.wait(&parking, false, patience, spun);
+        let (waited, wait) = queued.wait(&parking, false, until, spun);
         let value = lock(&wait.value).take();
         self.keep(wait);
         match waited {
@@ -205,7 +181,7 @@ impl<T: Send + 'static> Channel<T> {
         self.enter()?;
         let local = local().map_err(WaitError::own)?;
         let mut locked = self.lock();
-        if let Err(error) = may_wait(&locked, &Patience::Forever) {
+        if let Err(error) = may_wait(&locked, Until::Ever) {
             drop(locked);
             return Err(error);
         }
@@ -217,7 +193,7 @@ impl<T: Send + 'static> Channel<T> {
         let parking = local.take_spot();
         let queued = self.join(locked, self.make(&parking, None), false, false);
         begin().map_err(WaitError::Hindered)?;
-        let (waited, wait) = queued.wait(&parking, false, Patience::Forever, false);
+        let (waited, wait) = queued.wait(&parking, false, Until::Ever, false);
         let value = lock(&wait.value).take();
         match waited {
             Ok(()) => value.expect("a partner that came has brought something"),
@@ -320,13 +296,10 @@ impl<T: Send + 'static> Queued<'_, T> {
         mut self,
         parking: &Parking,
         sends: bool,
-        patience: Patience,
+        until: Until,
         spun: bool,
     ) -> (Result<(), WaitError>, Arc<Wait<T>>) {
-        let deadline = match patience {
-            Patience::Until(deadline) => deadline,
-            _ => None,
-        };
+        let deadline = until.moment();
         let wait = self.wait.clone();
         if !spun {
             parking.spin(wait.waker());
@@ -375,15 +348,20 @@ fn has_callback() -> bool {
 }
 
 /// There is no partner: may the running tasklet wait?
-fn may_wait<T>(locked: &Locked<'_, T>, patience: &Patience) -> Result<(), WaitError> {
-    let may = match patience {
-        Patience::None if locked.is_closing() => Err(Error::Closed),
-        Patience::None => Err(Error::WouldBlock),
+fn may_wait<T>(locked: &Locked<'_, T>, until: Until) -> Result<(), WaitError> {
+    let may = match until {
+        Until::Now if locked.is_closing() => Err(Error::Closed),
+        Until::Now => Err(Error::WouldBlock),
         _ if must_not_block() => Err(Error::BlockTrap),
         _ if locked.is_closing() => Err(Error::Closed),
         _ => Ok(()),
     };
     may.map_err(WaitError::Hindered)
+}
+
+/// Is the running tasklet to spin for its partner before it joins the queue?
+fn may_spin(until: Until, local: &Local) -> bool {
+    !matches!(until, Until::Now) && !must_not_block() && local.may_spin()
 }
 
 fn must_not_block() -> bool {
