@@ -298,7 +298,8 @@ impl MainLoop {
     }
 
     /// How many tasklets wait for sockets, and how many timers there are (sleepers, timeouts, those
-    /// of [`timer`](crate::timer)).
+    /// of [`timer`](crate::timer)). A tasklet that connects to several addresses at a time counts
+    /// once for each.
     pub fn waiting(&self) -> (usize, usize) {
         self.reactor.waiting()
     }

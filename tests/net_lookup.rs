@@ -1,21 +1,24 @@
-//! Names are looked up elsewhere: nobody waits for somebody else's name, nor longer than the time
-//! that was set. The resolver is the tests' own; it is the process's, so they run one after the
-//! other.
+//! Names are looked up elsewhere, and all addresses of a name are tried: nobody waits for somebody
+//! else's name, nor longer than the time that was set. The resolver is the tests' own; it is the
+//! process's, so they run one after the other.
 
+use hardswitch::main_loop::Poller;
 use hardswitch::net::http::{HttpError, Request, Timeouts, Url};
 use hardswitch::net::lookup::{self, Settings};
-use hardswitch::net::{resolve, TcpListener, TcpStream};
+use hardswitch::net::{resolve, ConnectError, TcpListener, TcpStream};
 use hardswitch::offload::{self, Pool};
 use hardswitch::{spawn, Error, MainLoop, Tasklet};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
+const ADDRESS: fn(u8) -> IpAddr = |i| IpAddr::V4(Ipv4Addr::new(127, 0, 7, i));
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A resolver of a test's. Names that begin with "slow" wait for the gate to be opened; each test
@@ -39,10 +42,11 @@ impl Names {
                 drop(self.opened.wait_while(open, |open| !*open).unwrap());
                 Ok(vec![HOME])
             }
-            // Some addresses of this machine at which nobody answers.
-            "many" => Ok((1..=20)
-                .map(|i| Ipv4Addr::new(127, 0, 7, i).into())
-                .collect()),
+            // Some addresses of this machine: as many as the name ends with.
+            name if name.starts_with("many-") => {
+                let count = name["many-".len()..].parse().unwrap();
+                Ok((1..=count).map(ADDRESS).collect())
+            }
             _ => Ok(vec![HOME]),
         }
     }
@@ -180,18 +184,10 @@ fn the_time_to_connect_includes_the_look_up() {
 #[test]
 fn all_addresses_of_a_name_have_one_time() {
     let _test = Test::new(small());
-    // A listener at every address, whose queue is full.
-    let any = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = any.local_addr().unwrap().port();
-    // SAFETY: it makes the queue of a listening socket shorter.
-    let shorter = unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&any), 0) };
-    assert_eq!(shorter, 0);
-    let mut taken = vec![];
-    while let Ok(stream) = TcpStream::connect_timeout((HOME, port).into(), MS(300)) {
-        taken.push(stream);
-    }
+    let silent = Silent::at("0.0.0.0:0".parse().unwrap());
+    let port = silent.port;
     let start = Instant::now();
-    let late = TcpStream::connect_host("many", port, Some(MS(1000))).unwrap_err();
+    let late = TcpStream::connect_host("many-20", port, Some(MS(1000))).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::TimedOut);
     assert!(start.elapsed() >= MS(1000));
     assert!(start.elapsed() < MS(15_000), "each had the whole time");
@@ -312,4 +308,121 @@ fn a_name_leads_to_a_connection() {
         ..small()
     });
     assert!(matches!(refused, Err(Error::Io(e)) if e.kind() == ErrorKind::InvalidInput));
+}
+
+/// Listeners that answer nobody: their queues are full.
+struct Silent {
+    port: u16,
+    _listener: std::net::TcpListener,
+    _taken: Vec<std::net::TcpStream>,
+}
+
+impl Silent {
+    fn at(addr: SocketAddr) -> Silent {
+        let listener = std::net::TcpListener::bind(addr).unwrap();
+        let addr = listener.local_addr().unwrap();
+        // SAFETY: it makes the queue of a listening socket shorter.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let mut taken = vec![];
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&addr, MS(300)) {
+            taken.push(stream);
+            assert!(taken.len() < 1000, "its queue has no end");
+        }
+        Silent {
+            port: addr.port(),
+            _listener: listener,
+            _taken: taken,
+        }
+    }
+}
+
+/// The first of two addresses answers nobody; the second one has a listener at the same port.
+fn silent_and_good() -> (Silent, std::net::TcpListener) {
+    loop {
+        let silent = Silent::at((ADDRESS(1), 0).into());
+        // Somebody else may have that port.
+        if let Ok(good) = std::net::TcpListener::bind((ADDRESS(2), silent.port)) {
+            return (silent, good);
+        }
+    }
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn an_address_that_does_not_answer_costs_a_head_start_and_not_the_whole_time() {
+    let _test = Test::new(small());
+    let (silent, good) = silent_and_good();
+    for poller in [Poller::Epoll, Poller::Poll] {
+        let main_loop = MainLoop::current().unwrap();
+        main_loop.set_poller(poller);
+        main_loop.pump(Some(MS(1))).unwrap();
+        let before = open_descriptors();
+        let start = Instant::now();
+        let limit = Some(Duration::from_secs(120));
+        let stream = TcpStream::connect_host("many-2", silent.port, limit).unwrap();
+        let took = start.elapsed();
+        assert_eq!(stream.peer_addr().unwrap(), good.local_addr().unwrap());
+        assert!(took >= MS(250), "the first one had {took:?}");
+        assert!(took < MS(30_000), "connected after {took:?}");
+        // The loop's epoll is made at the first wait.
+        let epoll = usize::from(poller == Poller::Epoll);
+        assert!(
+            open_descriptors() <= before + 1 + epoll,
+            "the other one is closed"
+        );
+        assert_eq!(main_loop.waiting(), (0, 0));
+    }
+}
+
+#[test]
+fn addresses_that_fail_are_named_and_cost_no_time() {
+    let _test = Test::new(small());
+    let gone = TcpListener::bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let port = gone.local_addr().unwrap().port();
+    drop(gone);
+    let start = Instant::now();
+    let error = TcpStream::connect_host("many-120", port, None).unwrap_err();
+    // Head starts would take half a minute.
+    assert!(start.elapsed() < MS(15_000));
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let each = error.get_ref().unwrap();
+    let each = each.downcast_ref::<ConnectError>().unwrap().failures();
+    let tried: Vec<_> = each.iter().map(|(addr, _)| *addr).collect();
+    let all: Vec<SocketAddr> = (1..=120).map(|i| (ADDRESS(i), port).into()).collect();
+    assert_eq!(tried, all);
+    for i in 1..=120 {
+        let named = format!("{}:{port}: Connection refused", ADDRESS(i));
+        assert!(error.to_string().contains(&named), "{error}");
+    }
+    // The system's number can be had, as C has it.
+    let cause = std::error::Error::source(&error).unwrap();
+    let cause = cause.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(cause.raw_os_error(), Some(libc::ECONNREFUSED));
+    // A single address has the system's own error.
+    let alone = TcpStream::connect((HOME, port).into()).unwrap_err();
+    assert_eq!(alone.raw_os_error(), Some(libc::ECONNREFUSED));
+}
+
+#[test]
+fn who_is_killed_while_several_addresses_are_tried_leaves_none_of_them() {
+    let _test = Test::new(small());
+    let silent = Silent::at("0.0.0.0:0".parse().unwrap());
+    let port = silent.port;
+    for poller in [Poller::Epoll, Poller::Poll] {
+        let main_loop = MainLoop::current().unwrap();
+        main_loop.set_poller(poller);
+        let before = open_descriptors();
+        let connects = spawn(move || drop(TcpStream::connect_host("many-20", port, None)));
+        let connects = connects.unwrap();
+        tick_until("three of them are tried", || main_loop.waiting().0 == 3);
+        let epoll = usize::from(poller == Poller::Epoll);
+        assert_eq!(open_descriptors(), before + 3 + epoll);
+        connects.kill().unwrap();
+        assert!(!connects.is_alive());
+        assert_eq!(main_loop.waiting(), (0, 0));
+        assert_eq!(open_descriptors(), before + epoll);
+    }
 }

@@ -18,6 +18,7 @@ pub use crate::poll::{errno, lv2, shim};
 cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
         mod calls;
+        mod connect;
         mod descriptor;
         mod handle;
         pub mod http;
@@ -29,6 +30,7 @@ cfg_if::cfg_if! {
 
         pub use crate::poll::Os;
         pub use calls::{poll, select};
+        pub use connect::ConnectError;
         pub use descriptor::wait;
         pub use resolve::resolve;
         pub(crate) use resolve::{hold, serve_again, Held};

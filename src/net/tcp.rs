@@ -9,14 +9,12 @@
 //! Buffers are touched only while their tasklet runs, never by the system in its absence: they may
 //! lie on a sliced stack.
 
+use super::connect;
 use super::handle::{socket, stream};
 use super::resolve;
 use super::source::{check_timeout, deadline, Failure, Source};
 use crate::poll::shim::Events;
-use nix::sys::socket::{
-    connect, getsockopt, setsockopt, socket, sockopt, AddressFamily, SockFlag, SockType,
-    SockaddrStorage,
-};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -84,22 +82,26 @@ impl TcpStream {
     /// Connects, for as long as the system tries (minutes). Errors: refused, unreachable, ...; and
     /// those of all waits, see the [type](Self).
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-        Ok(Self::connect_until(addr, None)?)
+        Ok(connect::to(addr, None)?)
     }
 
     /// Connects, for at most `timeout`. Errors: as [`connect`](Self::connect), `TimedOut`;
     /// `InvalidInput` for zero.
     pub fn connect_timeout(addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         let until = deadline(check_timeout(Some(timeout))?);
-        Ok(Self::connect_until(addr, until)?)
+        Ok(connect::to(addr, until)?)
     }
 
     /// [Looks up](super::lookup) the name (or address) `host`, and connects to the first of its
-    /// addresses that answers, for at most `timeout` in all: the look-up and the first addresses
-    /// use time that the later ones do not have any more.
+    /// addresses that answers, for at most `timeout` in all.
     ///
-    /// Errors: as [`connect_timeout`](Self::connect_timeout), of the last address that was tried;
-    /// those of [`resolve`](super::resolve()).
+    /// An address that has not answered after 250 ms has the next one tried beside it, one that
+    /// fails at once; addresses of IPv4 and IPv6 take turns (RFC 8305). The other sockets are
+    /// closed when one is connected, and all when the tasklet is killed.
+    ///
+    /// Errors: a [`ConnectError`](super::ConnectError) inside, if each address has failed;
+    /// `TimedOut`, also if some have failed and others have not answered; `InvalidInput` for a
+    /// time of zero; those of [`resolve`](super::resolve()) and of all waits.
     pub fn connect_host(host: &str, port: u16, timeout: Option<Duration>) -> io::Result<TcpStream> {
         let until = deadline(check_timeout(timeout)?);
         Ok(Self::connect_host_until(host, port, until)?)
@@ -111,51 +113,13 @@ impl TcpStream {
         until: Option<Instant>,
     ) -> Result<TcpStream, Failure> {
         let addrs = resolve::waiting(host, port, until)?;
-        first_of(addrs, |addr| Self::connect_until(addr, until))
+        Ok(connect::to_any(addrs, until)?)
     }
 
-    fn connect_until(addr: SocketAddr, until: Option<Instant>) -> Result<TcpStream, Failure> {
-        not_to_itself(
-            || Self::connect_once(addr, until),
-            |stream| Ok((stream.local_addr()?, stream.peer_addr()?)),
-        )
-    }
-
-    fn connect_once(addr: SocketAddr, until: Option<Instant>) -> Result<TcpStream, Failure> {
-        let family = if addr.is_ipv4() {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
-        };
-        let fd = socket(
-            family,
-            SockType::Stream,
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-        .map_err(io::Error::from)?;
-        let begun = connect(fd.as_raw_fd(), &SockaddrStorage::from(addr));
-        let stream = TcpStream {
-            source: Rc::new(Source::new(std::net::TcpStream::from(fd), true)),
-        };
-        match begun {
-            Ok(()) => return Ok(stream),
-            // If the call is interrupted, the connection is still made in the background (POSIX,
-            // connect).
-            Err(nix::Error::EINPROGRESS | nix::Error::EINTR) => {}
-            Err(e) => return Err(io::Error::from(e).into()),
-        }
-        loop {
-            stream.source.wait(Events::OUT, until)?;
-            if let Some(error) = stream.source.with(|io| io.take_error())? {
-                return Err(error.into());
-            }
-            // The wake-up may have been too early, so test whether the connection is there.
-            match stream.peer_addr() {
-                Err(e) if e.kind() == ErrorKind::NotConnected => {}
-                Err(e) => return Err(e.into()),
-                Ok(_) => return Ok(stream),
-            }
+    /// A socket that does not block and that may still be connecting.
+    pub(super) fn connecting(io: std::net::TcpStream) -> TcpStream {
+        TcpStream {
+            source: Rc::new(Source::new(io, true)),
         }
     }
 
@@ -335,6 +299,7 @@ pub fn not_to_itself<S>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::{connect, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
     use std::net::{TcpListener, TcpStream};
 
     fn ends(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {

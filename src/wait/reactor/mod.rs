@@ -326,7 +326,7 @@ impl Reactor {
         !self.expects() && !self.has_work() && !Runtime::get().has_messages()
     }
 
-    /// How many tasklets wait for descriptors, and how many timers of all kinds there are.
+    /// How many waits for descriptors there are, and how many timers of all kinds.
     pub fn waiting(&self) -> (usize, usize) {
         let timers: usize = self.clocks.borrow().iter().map(|c| c.pending()).sum();
         (
@@ -388,11 +388,7 @@ impl Reactor {
         let id = self.take_id();
         let waiter = Rc::new(Waiter::new(id, interest, deadline));
         if let Some((fd, _)) = interest {
-            let mut descriptors = self.descriptors.borrow_mut();
-            let place = descriptors.insert(fd, waiter.clone());
-            if let Some(epoll) = &mut *self.epoll.borrow_mut() {
-                epoll.wait_begins(fd, place, waiter.wanted());
-            }
+            self.wait_begins(fd, &waiter);
         }
         if let Some(at) = deadline {
             self.deadlines.borrow_mut().insert((at, id), waiter.clone());
@@ -400,6 +396,32 @@ impl Reactor {
         Registered {
             reactor: self.clone(),
             waiter,
+        }
+    }
+
+    /// Puts a wait on the lists that an event of any of these descriptors ends. There is one at
+    /// least, each comes once, and nobody else waits for any of them: the wait stays at the others
+    /// until it is taken off, and would be in the way of the next one there.
+    pub fn register_all(
+        self: &Rc<Self>,
+        fds: impl Iterator<Item = Fd>,
+        wanted: Events,
+        deadline: Option<Instant>,
+    ) -> RegisteredAll {
+        let mut fds = fds.fuse();
+        let first = self.register(fds.next().map(|fd| (fd, wanted)), deadline);
+        let others: Vec<Fd> = fds.collect();
+        others
+            .iter()
+            .for_each(|fd| self.wait_begins(*fd, &first.waiter));
+        RegisteredAll { first, others }
+    }
+
+    fn wait_begins(&self, fd: Fd, waiter: &Rc<Waiter>) {
+        let mut descriptors = self.descriptors.borrow_mut();
+        let place = descriptors.insert(fd, waiter.clone());
+        if let Some(epoll) = &mut *self.epoll.borrow_mut() {
+            epoll.wait_begins(fd, place, waiter.wanted());
         }
     }
 
@@ -492,6 +514,28 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.reactor.forget(&self.waiter);
+    }
+}
+
+/// A wait for several descriptors, which is taken off the lists when this is dropped.
+pub struct RegisteredAll {
+    first: Registered,
+    others: Vec<Fd>,
+}
+
+impl RegisteredAll {
+    pub fn waiter(&self) -> &Rc<Waiter> {
+        &self.first.waiter
+    }
+}
+
+impl Drop for RegisteredAll {
+    fn drop(&mut self) {
+        let Registered { reactor, waiter } = &self.first;
+        for fd in &self.others {
+            let waiter = reactor.descriptors.borrow_mut().remove(*fd, waiter.id);
+            drop(waiter);
+        }
     }
 }
 
