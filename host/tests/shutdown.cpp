@@ -19,6 +19,8 @@
 //          tasklet  std::exit, by a tasklet
 //          thread   std::exit, by another thread, whose the tasklets are
 //          quick    std::quick_exit, by a tasklet
+//
+// `shutdown throws WHAT`: a function that the library calls throws an exception; WHAT is one of `throws` below.
 #include <hardswitch.hpp>
 
 #include <pthread.h>
@@ -153,6 +155,62 @@ int busy(const std::string& where) {
     return 42;
 }
 
+hsw_tasklet spawned(hsw_entry function) {
+    hsw_tasklet tasklet{};
+    hsw_spawn(function, nullptr, nullptr, &tasklet);
+    return tasklet;
+}
+
+hsw_status returns(void*) {
+    return HSW_OK;
+}
+
+/// Has the library call a function that throws; 1 if it comes back.
+int throws(const std::string& what) {
+    hsw_spawn(returns, nullptr, nullptr, nullptr);
+    if (what == "schedule") {
+        hsw_set_schedule_callback([](hsw_tasklet, hsw_tasklet, void*) { throw 1; }, nullptr, nullptr, nullptr);
+        hsw_schedule();
+    } else if (what == "channel") {
+        hsw_set_channel_callback([](std::size_t, hsw_tasklet, bool, bool, void*) { throw 1; }, nullptr, nullptr, nullptr);
+        hsw_channel channel{};
+        hsw_channel_new(nullptr, &channel);
+        void* value = nullptr;
+        hsw_channel_receive(channel, &value);
+    } else if (what == "error") {
+        hsw_set_error_handler([](const hsw_uncaught*, void*) -> hsw_status { throw 1; }, nullptr, nullptr, nullptr);
+        spawned([](void*) { return HSW_ERR_STATE; });
+        hsw_run();
+    } else if (what == "clock") {
+        hsw_set_clock([]() -> std::uint64_t { throw 1; });
+        std::uint64_t now = 0;
+        hsw_now_ns(&now);
+    } else if (what == "write") {
+        hsw_dump_tasklets([](const char*, std::size_t, void*) { throw 1; }, nullptr, false);
+    } else if (what == "job") {
+        void* result = nullptr;
+        hsw_offload([](void*) -> void* { throw 1; }, nullptr, nullptr, nullptr, HSW_NO_LIMIT, &result);
+    } else if (what == "abandoned") {
+        hsw_offload_call call{};
+        call.job = [](void*) -> void* { return nullptr; };
+        call.on_abandoned = [](hsw_status, void*, void*) { throw 1; };
+        void* result = nullptr;
+        hsw_offload_with(&call, &result);
+        hsw_sleep(std::uint64_t{10'000'000'000});
+    } else if (what == "with") {
+        hsw_remote remote{};
+        hsw_tasklet_remote(spawned(returns), &remote);
+        hsw_remote_with(remote, [](hsw_tasklet, void*) { throw 1; }, nullptr, nullptr);
+    } else if (what == "hook") {
+        hsw_host_lock lock{};
+        hsw_host_lock_new(nullptr, &lock);
+        hsw_host_lock_set_hook(lock, [](const hsw_host_lock_event*, void*) { throw 1; }, nullptr, nullptr);
+        hsw_host_lock_join(lock);
+        hsw_host_lock_leave(lock);
+    }
+    return 1;
+}
+
 } // namespace
 
 int main(int count, char** argv) {
@@ -160,6 +218,9 @@ int main(int count, char** argv) {
     ::setrlimit(RLIMIT_CORE, &no_core);
     if (count == 3 && argv[1] == std::string("busy")) {
         return busy(argv[2]);
+    }
+    if (count == 3 && argv[1] == std::string("throws")) {
+        return throws(argv[2]);
     }
     if (count != 4) {
         return 2;

@@ -59,6 +59,16 @@ TEST_CASE("pthread_exit in a tasklet in C ends the process, with its name") {
     }
 }
 
+TEST_CASE("an exception out of a function that the library calls ends the process, with words") {
+    for (const char* what : {"schedule", "channel", "error", "clock", "write", "job", "abandoned", "with", "hook"}) {
+        const test::result ran = test::run_command("HSW_SHUTDOWN", {"throws", what}, std::chrono::seconds(60));
+        CAPTURE(what);
+        CAPTURE(ran.err);
+        CHECK(ran.status == 128 + SIGABRT);
+        CHECK(test::has(ran.err, "hardswitch: a function that the library has called did not return, in tasklet '"));
+    }
+}
+
 TEST_CASE("pthread_exit in a tasklet ends the process, with words") {
     for (const char* where : {"main", "thread"}) {
         for (const char* stack : stacks) {

@@ -20,7 +20,7 @@ impl fmt::Write for Writer {
         // SAFETY: `write` is a function of this type that does not unwind, and `user` was given for
         // it (contract of the interface).
         thread_state::inside(|| unsafe {
-            (self.write)(text.as_ptr().cast(), text.len(), self.user)
+            thread_state::unwindable(self.write)(text.as_ptr().cast(), text.len(), self.user)
         });
         Ok(())
     }

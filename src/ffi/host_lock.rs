@@ -297,7 +297,9 @@ pub unsafe extern "C" fn hsw_host_lock_set_hook(
                 let user = &user;
                 // SAFETY: `hook` has this type, does not unwind, and accepts `user` (contract of
                 // the interface).
-                thread_state::call_back(|| unsafe { hook(ptr::from_ref(&event), user.0.peek().0) });
+                thread_state::call_back(|| unsafe {
+                    thread_state::unwindable(hook)(ptr::from_ref(&event), user.0.peek().0)
+                });
             })
         });
         drop(lock.set_hook(hook));

@@ -52,7 +52,7 @@ impl Task {
         // SAFETY: the function is an `hsw_join_entry` that accepts this argument (contract of the
         // interface); if it is unwound, the process ends (`thread_state::returning`).
         at_root(self.argument, |argument| unsafe {
-            thread_state::unwindable_with_result(function)(argument, &raw mut result)
+            thread_state::unwindable(function)(argument, &raw mut result)
         })?;
         Ok(Owned::new(result, self.destroy_result))
     }

@@ -282,7 +282,8 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
         let (pointer, _) = Owned::from(argument).take();
         // SAFETY: `job` is an `hsw_job` that accepts this argument and does not unwind (contract of
         // the interface). This closure runs once.
-        Sent::from(Owned::new(unsafe { job(pointer) }, destroy_result))
+        let result = thread_state::returning(|| unsafe { thread_state::unwindable(job)(pointer) });
+        Sent::from(Owned::new(result, destroy_result))
     })
     .pool(&pool);
     if let Some(timeout) = time_limit(call.timeout_ns)? {
@@ -299,7 +300,9 @@ fn run(call: &hsw_offload_call, result: *mut *mut c_void) -> Done {
             };
             // SAFETY: `callback` has this type, does not unwind, and accepts `user` (contract of
             // the interface).
-            thread_state::call_back(|| unsafe { callback(status, result, user.peek().0) });
+            thread_state::call_back(|| unsafe {
+                thread_state::unwindable(callback)(status, result, user.peek().0)
+            });
         });
     }
     let sent = made.wait_or().map_err(of_call)?;

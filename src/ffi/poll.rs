@@ -122,23 +122,6 @@ fn succeeded(answer: i32) -> Result<(), Errno> {
 /// A function that is not there.
 const MISSING: Errno = Errno::from_linux(38); // ENOSYS
 
-/// The same function, of a type that may be unwound, so that an unwinding is detected: see
-/// `thread_state::returning`. A program that cannot unwind has no personality function, which a
-/// call that may be unwound needs.
-macro_rules! unwindable {
-    ($function:expr, ($($argument:ty),*) -> $answer:ty) => {{
-        #[cfg(panic = "unwind")]
-        type Unwindable = unsafe extern "C-unwind" fn($($argument),*) -> $answer;
-        #[cfg(not(panic = "unwind"))]
-        type Unwindable = unsafe extern "C" fn($($argument),*) -> $answer;
-        type Plain = unsafe extern "C" fn($($argument),*) -> $answer;
-        let function: Plain = $function;
-        // SAFETY: the two calling conventions are the same, except for what happens if the call is
-        // unwound.
-        unsafe { core::mem::transmute::<Plain, Unwindable>(function) }
-    }};
-}
-
 /// A host's backend, for one call or for a loop. Its functions are called back: while one of them
 /// runs in the main tasklet, the thread's part cannot end.
 struct Table {
@@ -150,7 +133,7 @@ impl Table {
     /// The answer to a question about a socket; 0 if it cannot be asked.
     fn ask(&self, question: hsw_socket_question, fd: Fd) -> i32 {
         question.map_or(0, |ask| {
-            let ask = thread_state::unwindable_with_result(ask);
+            let ask = thread_state::unwindable(ask);
             // SAFETY: a function of this type that takes any descriptor and does not unwind, and
             // the context that belongs to it (contract of the interface).
             thread_state::call_back(|| unsafe { ask(self.table.context, fd) })
@@ -160,10 +143,7 @@ impl Table {
 
 impl Backend for Table {
     fn poll(&mut self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-        let poll = unwindable!(
-            self.table.poll.ok_or(MISSING)?,
-            (*mut c_void, *mut hsw_pollfd, usize, u64, *const c_void) -> i32
-        );
+        let poll = thread_state::unwindable(self.table.poll.ok_or(MISSING)?);
         let (pointer, length) = (fds.as_mut_ptr().cast(), fds.len());
         let timeout = timeout.map_or(HSW_NO_LIMIT, nanoseconds);
         // SAFETY: a function of this type that does not unwind, with its context (contract of the
@@ -175,10 +155,7 @@ impl Backend for Table {
     }
 
     fn select(&mut self, sets: &mut Sets, timeout: Option<Duration>) -> Result<usize, Errno> {
-        let select = unwindable!(
-            self.table.select.ok_or(MISSING)?,
-            (*mut c_void, i32, *mut c_void, *mut c_void, *mut c_void, u64, *const c_void) -> i32
-        );
+        let select = thread_state::unwindable(self.table.select.ok_or(MISSING)?);
         let timeout = timeout.map_or(HSW_NO_LIMIT, nanoseconds);
         let mut read = sets.read.to_system();
         let mut write = sets.write.to_system();

@@ -255,7 +255,9 @@ pub unsafe extern "C" fn hsw_remote_with(
             let lent = Lent::new(Some(tasklet));
             // SAFETY: `function` has this type, does not unwind, and accepts this argument
             // (contract of the interface).
-            thread_state::call_back(|| unsafe { function(lent.handle(), argument.peek().0) });
+            thread_state::call_back(|| unsafe {
+                thread_state::unwindable(function)(lent.handle(), argument.peek().0)
+            });
         })?;
         Ok(())
     })

@@ -120,7 +120,7 @@ fn ask_clock_of_c() -> u64 {
     let clock = thread_state::with(|part| Ok(part.hooks.clock.get()));
     match clock {
         // SAFETY: `clock` is an `hsw_clock` that does not unwind (contract of the interface).
-        Ok(Some(clock)) => unsafe { clock() },
+        Ok(Some(clock)) => thread_state::returning(|| unsafe { thread_state::unwindable(clock)() }),
         _ => 0,
     }
 }

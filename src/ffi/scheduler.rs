@@ -214,7 +214,7 @@ pub unsafe extern "C" fn hsw_set_schedule_callback(
                 // SAFETY: `callback` has this type, does not unwind, and accepts `user` (contract
                 // of the interface).
                 thread_state::call_back(|| unsafe {
-                    callback(previous.handle(), next.handle(), user)
+                    thread_state::unwindable(callback)(previous.handle(), next.handle(), user)
                 });
             })
         });
@@ -242,7 +242,13 @@ pub unsafe extern "C" fn hsw_set_channel_callback(
                 // SAFETY: `callback` has this type, does not unwind, and accepts `user` (contract
                 // of the interface).
                 thread_state::call_back(|| unsafe {
-                    callback(channel, tasklet.handle(), sending, will_block, user)
+                    thread_state::unwindable(callback)(
+                        channel,
+                        tasklet.handle(),
+                        sending,
+                        will_block,
+                        user,
+                    )
                 });
             })
         });
@@ -275,7 +281,7 @@ pub(super) fn error_hook(
         let answer = thread_state::call_back(|| {
             // The same status as in `hsw_uncaught`.
             last_error::record(Failure::own(error.clone()));
-            unsafe { handler(&uncaught, user) }
+            unsafe { thread_state::unwindable(handler)(&raw const uncaught, user) }
         });
         if answer.0 == hsw_status::HSW_OK as i32 {
             Ok(())

@@ -143,40 +143,52 @@ pub(super) fn returning<R>(function: impl FnOnce() -> R) -> R {
     result
 }
 
-/// A function of C's that may be unwound.
-#[cfg(panic = "unwind")]
-type Unwindable<A, R> = unsafe extern "C-unwind" fn(A) -> R;
-#[cfg(panic = "unwind")]
-type UnwindableWithResult<A, B, R> = unsafe extern "C-unwind" fn(A, B) -> R;
+/// A function of C's.
+pub(super) trait Function {
+    /// Its type if it may be unwound. A program that cannot unwind has no personality function,
+    /// which a call that may be unwound needs.
+    type Unwindable;
+    fn unwindable(self) -> Self::Unwindable;
+}
 
-/// A program that cannot unwind has no personality function, which a call that may be unwound
-/// needs.
-#[cfg(not(panic = "unwind"))]
-type Unwindable<A, R> = unsafe extern "C" fn(A) -> R;
-#[cfg(not(panic = "unwind"))]
-type UnwindableWithResult<A, B, R> = unsafe extern "C" fn(A, B) -> R;
+/// Functions of C's with so many arguments.
+macro_rules! functions {
+    ($($($argument:ident)*,)*) => {$(
+        impl<$($argument,)* R> Function for unsafe extern "C" fn($($argument),*) -> R {
+            #[cfg(panic = "unwind")]
+            type Unwindable = unsafe extern "C-unwind" fn($($argument),*) -> R;
+            #[cfg(not(panic = "unwind"))]
+            type Unwindable = unsafe extern "C" fn($($argument),*) -> R;
+
+            fn unwindable(self) -> Self::Unwindable {
+                // SAFETY: the two calling conventions are the same, except for what happens if the
+                // call is unwound.
+                unsafe { core::mem::transmute(self) }
+            }
+        }
+    )*};
+}
+
+functions! {
+    ,
+    A,
+    A B,
+    A B C,
+    A B C D,
+    A B C D E,
+    A B C D E F G,
+}
 
 /// The same function, of a type that may be unwound, so that an unwinding is detected: see
 /// [`returning`].
-pub(super) fn unwindable<A, R>(function: unsafe extern "C" fn(A) -> R) -> Unwindable<A, R> {
-    // SAFETY: the two calling conventions are the same, except for what happens if the call is
-    // unwound.
-    unsafe { core::mem::transmute(function) }
+pub(super) fn unwindable<F: Function>(function: F) -> F::Unwindable {
+    function.unwindable()
 }
 
 /// As [`inside`], for a function that the calling tasklet did not call itself: its failures do not
 /// change the tasklet's last error.
 pub(super) fn call_back<R>(function: impl FnOnce() -> R) -> R {
     last_error::aside(|| inside(function))
-}
-
-/// As [`unwindable`], of a function with one more argument.
-pub(super) fn unwindable_with_result<A, B, R>(
-    function: unsafe extern "C" fn(A, B) -> R,
-) -> UnwindableWithResult<A, B, R> {
-    // SAFETY: as in `unwindable`, the two calling conventions differ only in what happens if the
-    // call is unwound.
-    unsafe { core::mem::transmute(function) }
 }
 
 /// Is the main tasklet in a function that the library has called?
