@@ -33,6 +33,7 @@
 //! | limit how long anything may take | [`time::timeout`] |
 //! | share data between tasklets and threads | [`sync`]; not at all: [`Local`] |
 //! | keep things by key in few bytes | [`dict`] |
+//! | keep values with names, of types made at run time | [`record`] |
 //! | call from C and C++ | [`ffi`], `include/hardswitch.hpp` |
 //!
 //! The behaviour is Stackless Python's; the documentation of each item says
@@ -60,6 +61,7 @@ mod lifecycle;
 mod machine;
 pub mod net;
 mod poll;
+pub mod record;
 mod select;
 mod tasklet;
 mod tasklet_local;
