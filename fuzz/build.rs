@@ -168,6 +168,7 @@ fn rust_type(text: &str) -> String {
             "double" => kind = "f64".into(),
             "size_t" => kind = "usize".into(),
             "ptrdiff_t" => kind = "isize".into(),
+            "uint8_t" => kind = "u8".into(),
             "int16_t" => kind = "i16".into(),
             "int32_t" => kind = "i32".into(),
             "uint16_t" => kind = "u16".into(),

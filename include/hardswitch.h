@@ -63,6 +63,21 @@ enum hsw_direction
 typedef int32_t hsw_direction;
 #endif // __cplusplus
 
+// What kind of address it is.
+enum hsw_family
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // Four bytes and a port.
+  HSW_FAMILY_IPV4 = 4,
+  // Sixteen bytes and a port.
+  HSW_FAMILY_IPV6 = 6,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_family;
+#endif // __cplusplus
+
 // What happened to a lock.
 enum hsw_host_lock_happening
 #ifdef __cplusplus
@@ -112,6 +127,37 @@ enum hsw_socket_kind
 };
 #ifndef __cplusplus
 typedef int32_t hsw_socket_kind;
+#endif // __cplusplus
+
+// An option of a socket whose value is a number. `hsw_keepalive` is the one that has several.
+enum hsw_socket_option
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // How long a single wait of a read, of a receive, of an accept may last, in nanoseconds;
+  // `HSW_NO_LIMIT`, the default: no limit. Not 0.
+  HSW_SOCKET_READ_TIMEOUT = 1,
+  // The same of a write or a send. Listeners have none.
+  HSW_SOCKET_WRITE_TIMEOUT = 2,
+  // The room for what has come and was not read yet, in bytes. The system may round it, Linux
+  // doubles it.
+  HSW_SOCKET_RECEIVE_BUFFER = 3,
+  // The room for what was written and has not left yet, in bytes; rounded as the other.
+  HSW_SOCKET_SEND_BUFFER = 4,
+  // 1: small writes are sent at once; 0, the default: they are collected (Nagle). TCP
+  // connections.
+  HSW_SOCKET_NODELAY = 5,
+  // How long the last close may take to send what was not sent yet, in nanoseconds, rounded up
+  // to whole seconds. The system may block the *thread* that long. 0: what was not sent is lost,
+  // and the connection reset. `HSW_NO_LIMIT`, the default: it is sent in the background. TCP
+  // connections.
+  HSW_SOCKET_LINGER = 6,
+  // How many routers a packet may pass, 1 to 255. TCP connections.
+  HSW_SOCKET_TTL = 7,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_socket_option;
 #endif // __cplusplus
 
 // Where a tasklet's frames live.
@@ -666,6 +712,14 @@ typedef struct hsw_socket {
   uint64_t handle;
 } hsw_socket;
 
+// A piece of memory. It is laid out as `struct iovec`, so a pointer to those may be cast.
+typedef struct hsw_buffer {
+  // Where it begins; may be null if the size is 0.
+  void *data;
+  // How many bytes it has.
+  size_t size;
+} hsw_buffer;
+
 // What a pool may use at most.
 typedef struct hsw_pool_settings {
   // Threads, at most. 1 or more.
@@ -740,6 +794,29 @@ typedef struct hsw_remote {
 // time of the call; `hsw_tasklet_retain` makes one to keep there. It runs on whatever tasklet is
 // running on that thread. It should not block, and must not unwind.
 typedef void (*hsw_remote_function)(struct hsw_tasklet tasklet, void *argument);
+
+// The address of a socket. `hsw_address_parse` makes one of a text, `hsw_address_text` a text of
+// one.
+typedef struct hsw_address {
+  // One of `hsw_family`.
+  int32_t family;
+  // IPv6: the number of the interface, for an address of its network alone (`fe80::`); else 0.
+  uint32_t scope;
+  // The port, in the order of bytes of the machine.
+  uint16_t port;
+  // The address, as it is sent: the first byte first. IPv4: the first four bytes.
+  uint8_t ip[16];
+} hsw_address;
+
+// How the system finds out whether a silent peer of a TCP connection is still there.
+typedef struct hsw_keepalive {
+  // The silence after which it asks first, in nanoseconds, rounded up to whole seconds.
+  uint64_t idle_ns;
+  // The time between questions, in nanoseconds, rounded up to whole seconds.
+  uint64_t interval_ns;
+  // How many of them may stay without an answer.
+  uint32_t probes;
+} hsw_keepalive;
 
 // A handle of a lock. It follows the rules of all handles of this part: any thread may use it, and
 // it has one owner, who gives it back with `hsw_lock_release`.
@@ -1532,6 +1609,20 @@ hsw_status hsw_local_set(struct hsw_local local, void *value);
 // The calling tasklet's value, null when it has none. It stays the tasklet's.
 hsw_status hsw_local_get(struct hsw_local local, void **value);
 
+// Blocks the tasklet until one of the events of `interest` (the bits of `<poll.h>`) has come for
+// the descriptor `fd`, or an error or hang-up, which are always waited for. `*ready` gets what has
+// come. Waits at most `timeout_ns` nanoseconds (0: does not wait; `HSW_NO_LIMIT`: no limit).
+//
+// The descriptor stays the caller's, and may be of any kind that `poll` takes: a pipe, an eventfd,
+// a socket of another library. It need not be non-blocking. A regular file is always ready. If
+// several tasklets wait for the same event, it ends the oldest wait. Costs one system call to
+// begin, besides those of the loop.
+//
+// `HSW_ERR_TIMEOUT`: the time is up. `HSW_ERR_IO` with `EBADF`: it is no open descriptor. Close it
+// only when no tasklet waits for it: a wait for a descriptor that was closed meanwhile fails in
+// that way, but as late as two seconds afterwards.
+hsw_status hsw_fd_wait(int32_t fd, int16_t interest, uint64_t timeout_ns, int16_t *ready);
+
 // Fills in the settings that a null pointer stands for: 5 ms, and no limit of switches.
 hsw_status hsw_host_lock_settings_default(struct hsw_host_lock_settings *settings);
 
@@ -1688,16 +1779,46 @@ hsw_status hsw_socket_read(struct hsw_socket socket, void *buffer, size_t size, 
 // give the connection up.
 hsw_status hsw_socket_write(struct hsw_socket socket, const void *data, size_t size, size_t *sent);
 
+// As `hsw_socket_read`, into several buffers: each is filled before the next one gets anything.
+// They must not overlap.
+hsw_status hsw_socket_read_vectored(struct hsw_socket socket,
+                                    const struct hsw_buffer *buffers,
+                                    size_t count,
+                                    size_t *received);
+
+// Sends all of several pieces of memory, one after the other, as if they were one; else as
+// `hsw_socket_write`. Nothing is written to them.
+hsw_status hsw_socket_write_vectored(struct hsw_socket socket,
+                                     const struct hsw_buffer *buffers,
+                                     size_t count,
+                                     size_t *sent);
+
+// As `hsw_socket_read`, but the data stays to be read again. Only of TCP connections.
+hsw_status hsw_socket_peek(struct hsw_socket socket, void *buffer, size_t size, size_t *received);
+
 // Sets how long a single wait of a read or a write may last, in nanoseconds; of a listener, a wait
 // of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
-// 0 is `HSW_ERR_ARGUMENT`.
+// 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the two directions apart.)
 hsw_status hsw_socket_set_timeout(struct hsw_socket socket, uint64_t nanoseconds);
 
 // Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.
 hsw_status hsw_socket_end_writing(struct hsw_socket socket);
 
+// Ends the receiving direction: what has come can still be read, then readers are at the end of
+// the stream, also those that wait. Writing is still possible.
+hsw_status hsw_socket_end_reading(struct hsw_socket socket);
+
 // The port of this end of the connection.
 hsw_status hsw_socket_port(struct hsw_socket socket, uint16_t *port);
+
+// The descriptor of the socket, for the system's calls. It stays the socket's, which does not
+// block the thread (`O_NONBLOCK`): do not close it, and do not change that. `HSW_ERR_IO`: the
+// socket was closed.
+hsw_status hsw_socket_fd(struct hsw_socket socket, int32_t *fd);
+
+// The pending error of the socket, in Linux' numbers, 0 if it has none. It is no longer pending
+// then; the loss of a connection is remembered all the same, and told to who reads or writes.
+hsw_status hsw_socket_take_error(struct hsw_socket socket, int32_t *errno_value);
 
 // Makes another handle of the same socket, with an owner of its own.
 hsw_status hsw_socket_retain(struct hsw_socket socket, struct hsw_socket *other);
@@ -1860,6 +1981,38 @@ hsw_status hsw_remote_with(struct hsw_remote remote,
                            hsw_remote_function function,
                            void *argument,
                            hsw_destroy destroy_argument);
+
+// Makes an address of a text ("127.0.0.1", "::1", "fe80::1%2", where 2 is the number of the
+// interface) and a port. It looks no names up. `HSW_ERR_ARGUMENT`: the text is no IP address.
+hsw_status hsw_address_parse(const char *text, uint16_t port, struct hsw_address *address);
+
+// The address as a text: "127.0.0.1:80", "[::1]:80". At most `capacity` bytes are written, with
+// the final zero; `length` (may be null) gets the length of the whole text.
+hsw_status hsw_address_text(const struct hsw_address *address, char *buffer, size_t capacity, size_t *length);
+
+// The address of this end of the socket, with the port that the system has chosen.
+hsw_status hsw_socket_local_address(struct hsw_socket socket, struct hsw_address *address);
+
+// The address of the other end. `HSW_ERR_IO` with `ENOTCONN`: there is none, or it has gone.
+hsw_status hsw_socket_peer_address(struct hsw_socket socket, struct hsw_address *address);
+
+// Sets an option of a socket, one of `hsw_socket_option`.
+//
+// `HSW_ERR_ARGUMENT`: sockets of that kind do not have it, or it cannot be that. `HSW_ERR_IO`: the
+// system has refused it (`EINVAL`: out of its range).
+hsw_status hsw_socket_set_option(struct hsw_socket socket, int32_t option, uint64_t value);
+
+// The value of an option of a socket, as `hsw_socket_set_option` takes it.
+hsw_status hsw_socket_get_option(struct hsw_socket socket, int32_t option, uint64_t *value);
+
+// Has the system find out whether the peer of a TCP connection is still there when it is silent:
+// if not, the connection is given up, and who uses it gets `HSW_ERR_IO` with `ETIMEDOUT`. Null,
+// the default: it does not ask.
+hsw_status hsw_socket_set_keepalive(struct hsw_socket socket, const struct hsw_keepalive *keepalive);
+
+// Does the system ask a silent peer of a TCP connection whether it is still there? If so,
+// `*keepalive` says how; if not, it is not written.
+hsw_status hsw_socket_keepalive(struct hsw_socket socket, bool *on, struct hsw_keepalive *keepalive);
 
 // Makes a lock that nobody holds.
 hsw_status hsw_lock_new(struct hsw_lock *lock);

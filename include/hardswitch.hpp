@@ -10,7 +10,8 @@
 //   lock, condition, semaphore, event, barrier, queue<T>    for tasklets of all threads, and for plain threads
 //   local<T>              a value of its own for each tasklet
 //   clock, sim_clock      timers: call_later(), repeat(); sleep() on a clock that can be paused, scaled and put forward
-//   tcp_stream, offload() wait for the network, or for a blocking function on a worker thread, without blocking the thread
+//   tcp_stream, fd_wait() wait for the network, or for any descriptor, without blocking the thread
+//   offload()             waits for a blocking function on a worker thread
 //   tick()                the game's frame: runs what is due, within a budget
 //
 // What holds for all of it
@@ -2913,15 +2914,138 @@ inline int take_error(int fd, const hsw_net_backend* backend = nullptr) {
 /// Has the calling thread's main loop poll through this backend, which is copied; null: through the system's calls.
 inline void set_loop_backend(const hsw_net_backend* backend) { detail::check(hsw_loop_set_backend(backend)); }
 
+/// Blocks the tasklet until one of the events of `interest` (the bits of <poll.h>) has come for a descriptor of any kind, or an error or
+/// hang-up, which are always waited for. Returns what has come. The descriptor stays the caller's: close it only when no tasklet waits for it.
+/// Throws hsw::timeout (a `limit` of zero: it does not wait); io_error with EBADF if it is no open descriptor.
+template <class Rep = std::int64_t, class Period = std::nano>
+short fd_wait(int fd, short interest, std::chrono::duration<Rep, Period> limit = forever) {
+    std::int16_t ready = 0;
+    detail::check(hsw_fd_wait(fd, interest, detail::nanoseconds(limit), &ready));
+    return ready;
+}
+
+/// The address of a socket.
+class address {
+public:
+    /// An IP address ("127.0.0.1", "::1", "fe80::1%2") and a port. Looks no names up. Throws usage_error for another text.
+    address(const std::string& ip, std::uint16_t port) { detail::check(hsw_address_parse(ip.c_str(), port, &raw_)); }
+    explicit address(const hsw_address& raw) noexcept : raw_(raw) {}
+
+    std::uint16_t port() const noexcept { return raw_.port; }
+    /// "127.0.0.1:80", "[::1]:80".
+    std::string text() const {
+        std::size_t length = 0;
+        detail::check(hsw_address_text(&raw_, nullptr, 0, &length));
+        std::string out(length + 1, '\0');
+        detail::check(hsw_address_text(&raw_, &out[0], out.size(), nullptr));
+        out.resize(length);
+        return out;
+    }
+    const hsw_address& raw() const noexcept { return raw_; }
+
+    friend bool operator==(const address& one, const address& other) noexcept {
+        return one.raw_.family == other.raw_.family && one.raw_.port == other.raw_.port && one.raw_.scope == other.raw_.scope &&
+               std::memcmp(one.raw_.ip, other.raw_.ip, sizeof one.raw_.ip) == 0;
+    }
+    friend bool operator!=(const address& one, const address& other) noexcept { return !(one == other); }
+
+private:
+    hsw_address raw_{};
+};
+
+/// How the system finds out whether a silent peer is still there. Times are rounded up to whole seconds.
+struct keepalive {
+    std::chrono::nanoseconds idle;     // the silence after which it asks first
+    std::chrono::nanoseconds interval; // between questions
+    std::uint32_t probes;              // how many may stay without an answer
+};
+
 namespace detail {
 
-using socket_handle = handle<hsw_socket, &hsw_socket_retain, &hsw_socket_release>;
+/// What all sockets share. Copies are handles of the same socket; it is closed with the last one.
+class any_socket : public handle<hsw_socket, &hsw_socket_retain, &hsw_socket_release> {
+public:
+    /// How long a single wait may last, in either direction; of a listener, a wait for a connection. `forever`: no limit.
+    template <class Rep, class Period>
+    void set_timeout(std::chrono::duration<Rep, Period> limit) {
+        check(hsw_socket_set_timeout(raw_, nanoseconds(limit)));
+    }
+    /// The same of reads, receives and accepts alone.
+    template <class Rep, class Period>
+    void set_read_timeout(std::chrono::duration<Rep, Period> limit) {
+        set(HSW_SOCKET_READ_TIMEOUT, nanoseconds(limit));
+    }
+    std::chrono::nanoseconds read_timeout() const { return time_of(get(HSW_SOCKET_READ_TIMEOUT)); }
+    /// The room for what has come, or for what has not left yet, in bytes. The system may round it, Linux doubles it.
+    void set_receive_buffer_size(std::size_t bytes) { set(HSW_SOCKET_RECEIVE_BUFFER, bytes); }
+    std::size_t receive_buffer_size() const { return static_cast<std::size_t>(get(HSW_SOCKET_RECEIVE_BUFFER)); }
+    void set_send_buffer_size(std::size_t bytes) { set(HSW_SOCKET_SEND_BUFFER, bytes); }
+    std::size_t send_buffer_size() const { return static_cast<std::size_t>(get(HSW_SOCKET_SEND_BUFFER)); }
+    /// The descriptor, for the system's calls. It stays the socket's: do not close it.
+    int fd() const { return ask(&hsw_socket_fd, raw_); }
+    /// The pending error (its number on Linux), which is no longer pending then; 0: none.
+    int take_error() { return ask(&hsw_socket_take_error, raw_); }
+    /// The address of this end.
+    address local_address() const { return address(ask(&hsw_socket_local_address, raw_)); }
+    /// Closes it at once, for all handles: whoever waits on it fails.
+    void close() { check(hsw_socket_close(raw_)); }
+
+protected:
+    any_socket() noexcept = default;
+    void set(hsw_socket_option option, std::uint64_t value) { check(hsw_socket_set_option(raw_, option, value)); }
+    std::uint64_t get(hsw_socket_option option) const {
+        std::uint64_t value = 0;
+        check(hsw_socket_get_option(raw_, option, &value));
+        return value;
+    }
+};
+
+/// Of sockets that are connections or datagram sockets.
+class two_way_socket : public any_socket {
+public:
+    /// How long a single wait of a write or a send may last.
+    template <class Rep, class Period>
+    void set_write_timeout(std::chrono::duration<Rep, Period> limit) {
+        set(HSW_SOCKET_WRITE_TIMEOUT, nanoseconds(limit));
+    }
+    std::chrono::nanoseconds write_timeout() const { return time_of(get(HSW_SOCKET_WRITE_TIMEOUT)); }
+    /// The address of the other end. Throws io_error (ENOTCONN) if there is none, or if it has gone.
+    address peer_address() const { return address(ask(&hsw_socket_peer_address, raw_)); }
+};
+
+/// A connection. Buffers may lie on the tasklet's stack, also a sliced one. Failures: io_error, hsw::timeout.
+class stream_socket : public two_way_socket {
+public:
+    /// Receives up to `size` bytes; waits while there are none. 0: the peer has ended the stream.
+    std::size_t read(void* buffer, std::size_t size) {
+        std::size_t received = 0;
+        check(hsw_socket_read(raw_, buffer, size, &received));
+        return received;
+    }
+    /// As read, into several buffers, which do not overlap: each is filled before the next one gets anything.
+    std::size_t read_vectored(const hsw_buffer* buffers, std::size_t count) {
+        std::size_t received = 0;
+        check(hsw_socket_read_vectored(raw_, buffers, count, &received));
+        return received;
+    }
+    /// Sends all of it. `sent` (may be null) gets how much the system has taken, also when this throws: who finds the time over goes on
+    /// with the rest.
+    void write_all(const void* data, std::size_t size, std::size_t* sent = nullptr) { check(hsw_socket_write(raw_, data, size, sent)); }
+    /// As write_all, of several pieces, one after the other. Nothing is written to them.
+    void write_all_vectored(const hsw_buffer* pieces, std::size_t count, std::size_t* sent = nullptr) {
+        check(hsw_socket_write_vectored(raw_, pieces, count, sent));
+    }
+    /// Ends the sending: the peer reads to the end of the stream.
+    void end_writing() { check(hsw_socket_end_writing(raw_)); }
+    /// Ends the receiving: after what has come, readers are at the end of the stream, also those that wait.
+    void end_reading() { check(hsw_socket_end_reading(raw_)); }
+};
 
 } // namespace detail
 
 /// A TCP connection whose calls block the tasklet, not the thread. Copies are handles of the same connection; it is closed with the
 /// last one. Buffers may lie on the tasklet's stack, also a sliced one. Failures: io_error, hsw::timeout.
-class tcp_stream : public detail::socket_handle {
+class tcp_stream : public detail::stream_socket {
 public:
     /// Connects to a host given by name or address; names are looked up by a worker.
     template <class Rep = std::int64_t, class Period = std::nano>
@@ -2931,38 +3055,58 @@ public:
         return out;
     }
 
-    /// Receives up to `size` bytes; waits while there are none. 0: the peer has ended the stream.
-    std::size_t read(void* buffer, std::size_t size) {
+    /// As read, but the data stays to be read again.
+    std::size_t peek(void* buffer, std::size_t size) {
         std::size_t received = 0;
-        detail::check(hsw_socket_read(raw_, buffer, size, &received));
+        detail::check(hsw_socket_peek(raw_, buffer, size, &received));
         return received;
     }
-    /// Sends all of it. `sent` (may be null) gets how much the system has taken, also when this throws: who finds the time over goes on
-    /// with the rest.
-    void write_all(const void* data, std::size_t size, std::size_t* sent = nullptr) {
-        detail::check(hsw_socket_write(raw_, data, size, sent));
-    }
-    /// How long a single wait may last.
+    /// The port of this end.
+    std::uint16_t port() const { return detail::ask(&hsw_socket_port, raw_); }
+    /// Are small writes sent at once, instead of collected (Nagle)?
+    void set_nodelay(bool nodelay) { set(HSW_SOCKET_NODELAY, nodelay); }
+    bool nodelay() const { return get(HSW_SOCKET_NODELAY) != 0; }
+    /// How many routers a packet may pass, 1 to 255.
+    void set_ttl(std::uint32_t ttl) { set(HSW_SOCKET_TTL, ttl); }
+    std::uint32_t ttl() const { return static_cast<std::uint32_t>(get(HSW_SOCKET_TTL)); }
+    /// How long the last close may take to send what was not sent yet, rounded up to whole seconds; the system may block the thread that
+    /// long. Zero: that is lost, and the connection reset. `forever`, the default: it is sent in the background.
     template <class Rep, class Period>
-    void set_timeout(std::chrono::duration<Rep, Period> limit) {
-        detail::check(hsw_socket_set_timeout(raw_, detail::nanoseconds(limit)));
+    void set_linger(std::chrono::duration<Rep, Period> limit) {
+        set(HSW_SOCKET_LINGER, detail::nanoseconds(limit));
     }
-    /// Ends the sending: the peer reads to the end of the stream.
-    void end_writing() { detail::check(hsw_socket_end_writing(raw_)); }
-    /// Closes it at once, for all handles: whoever waits on it fails.
-    void close() { detail::check(hsw_socket_close(raw_)); }
+    std::chrono::nanoseconds linger() const { return detail::time_of(get(HSW_SOCKET_LINGER)); }
+    /// Has the system ask a silent peer whether it is still there; nothing, the default: it does not. Of a peer that is not, users of the
+    /// connection are told with io_error (ETIMEDOUT).
+    void set_keepalive(const std::optional<hsw::keepalive>& asked) {
+        if (!asked) {
+            return detail::check(hsw_socket_set_keepalive(raw_, nullptr));
+        }
+        const hsw_keepalive raw{detail::nanoseconds(asked->idle), detail::nanoseconds(asked->interval), asked->probes};
+        detail::check(hsw_socket_set_keepalive(raw_, &raw));
+    }
+    std::optional<hsw::keepalive> keepalive() const {
+        bool on = false;
+        hsw_keepalive raw{};
+        detail::check(hsw_socket_keepalive(raw_, &on, &raw));
+        if (!on) {
+            return std::nullopt;
+        }
+        return hsw::keepalive{detail::time_of(raw.idle_ns), detail::time_of(raw.interval_ns), raw.probes};
+    }
 
 private:
     friend class tcp_listener;
     tcp_stream() noexcept {}
 };
 
-/// Waits for TCP connections; otherwise as tcp_stream.
-class tcp_listener : public detail::socket_handle {
+/// Waits for TCP connections; otherwise as tcp_stream. Its timeout is that of accept().
+class tcp_listener : public detail::any_socket {
 public:
-    /// Listens at an IP address and a port, 0 for any that is free.
-    explicit tcp_listener(const std::string& address, std::uint16_t port = 0) {
-        detail::check(hsw_tcp_listen(address.c_str(), port, &raw_));
+    /// Listens at an IP address and a port, 0 for any that is free. (The port of a listener that has just been closed can be had at once:
+    /// SO_REUSEADDR is set.)
+    explicit tcp_listener(const std::string& ip, std::uint16_t port = 0) {
+        detail::check(hsw_tcp_listen(ip.c_str(), port, &raw_));
     }
     /// Waits for a connection.
     tcp_stream accept() {
@@ -2970,10 +3114,7 @@ public:
         detail::check(hsw_tcp_accept(raw_, &out.raw_));
         return out;
     }
-    std::uint16_t port() const {
-        return detail::ask(&hsw_socket_port, raw_);
-    }
-    void close() { detail::check(hsw_socket_close(raw_)); }
+    std::uint16_t port() const { return detail::ask(&hsw_socket_port, raw_); }
 };
 
 } // namespace hsw

@@ -51,6 +51,8 @@ mod thread_state;
 mod value;
 
 #[cfg(feature = "std")]
+mod descriptor;
+#[cfg(feature = "std")]
 mod host_lock;
 #[cfg(feature = "std")]
 mod main_loop;
@@ -60,6 +62,10 @@ mod net;
 mod offload;
 #[cfg(feature = "std")]
 mod remote;
+#[cfg(feature = "std")]
+mod socket_address;
+#[cfg(feature = "std")]
+mod socket_options;
 #[cfg(feature = "std")]
 mod sync;
 #[cfg(feature = "std")]

@@ -1,19 +1,25 @@
-//! TCP sockets that block the tasklet, not the thread.
+//! Sockets that block the tasklet, not the thread: what all kinds of them share, and TCP.
 
 use core::ffi::{c_char, c_void};
-use std::io::Read;
+use core::slice;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Instant;
 
 use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::failure::{Failure, Subject};
 use super::handle::Kind;
 use super::object::{self, get, hand_out, handle_of_thread};
+use super::socket_address::parse;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
 use crate::net::{TcpListener, TcpStream};
+use crate::poll::errno::Errno;
 
 /// A handle of a socket; the rules for its owner and thread are those of `hsw_tasklet`. Several
 /// tasklets may use one handle at a time: a reader and a writer do not disturb each other.
@@ -25,26 +31,98 @@ pub struct hsw_socket {
 }
 
 /// What a socket handle names.
-pub(super) type Socket = Rc<Either>;
+pub(super) type Socket = Rc<Any>;
 
-pub(super) enum Either {
-    Stream(TcpStream),
-    Listener(TcpListener),
+/// A socket of any kind.
+pub(super) enum Any {
+    TcpStream(TcpStream),
+    TcpListener(TcpListener),
 }
 
 handle_of_thread!(hsw_socket, Socket, Socket, sockets);
 
-/// Runs an operation of a connected socket.
-fn with_stream<R>(
-    socket: hsw_socket,
-    operation: impl FnOnce(&TcpStream) -> std::io::Result<R>,
-) -> Result<R, Failure> {
-    match &*get(socket)? {
-        Either::Stream(stream) => Ok(operation(stream).map_err(WaitError::from)?),
-        Either::Listener(_) => Err(Failure::Argument(
-            "the socket listens, it is not connected".into(),
-        )),
+/// Evaluates an expression with the socket, whatever its kind is.
+macro_rules! with_any {
+    ($any:expr, $socket:ident => $do:expr) => {
+        match $any {
+            $crate::ffi::net::Any::TcpStream($socket) => $do,
+            $crate::ffi::net::Any::TcpListener($socket) => $do,
+        }
+    };
+}
+pub(super) use with_any;
+
+/// Evaluates an expression with a connection. Failure: it is a socket of another kind.
+macro_rules! with_stream {
+    ($any:expr, $stream:ident => $do:expr) => {
+        match $any {
+            $crate::ffi::net::Any::TcpStream($stream) => Ok($do),
+            other => Err(other.is_not("is read or written")),
+        }
+    };
+}
+
+impl Any {
+    /// What it is, in words.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Any::TcpStream(_) => "is a TCP connection",
+            Any::TcpListener(_) => "listens for TCP connections",
+        }
     }
+
+    /// The failure of a call for sockets of other kinds.
+    pub(super) fn is_not(&self, wanted: &str) -> Failure {
+        let what = self.what();
+        Failure::Argument(format!("the socket {what}: it is not one that {wanted}"))
+    }
+}
+
+/// The failure of a socket's operation. What was thrown at the tasklet stays that, and the end of
+/// the time does.
+pub(super) fn failed(error: io::Error) -> Failure {
+    WaitError::from(error).into()
+}
+
+/// As [`failed`]. If the system has refused, the message says first what it was asked for.
+pub(super) fn refused(error: io::Error, asked: impl FnOnce() -> String) -> Failure {
+    match error.raw_os_error() {
+        Some(number) => Failure::System(Errno::from_linux(number), format!("{}: {error}", asked())),
+        None => failed(error),
+    }
+}
+
+/// The caller's buffer for what comes.
+///
+/// SAFETY: `buffer` is null or has `size` writable bytes, which nobody else uses as long as the
+/// result lives.
+pub(super) unsafe fn writable<'a>(
+    buffer: *mut c_void,
+    size: usize,
+) -> Result<&'a mut [u8], Failure> {
+    if size == 0 {
+        return Ok(&mut []);
+    }
+    if buffer.is_null() {
+        return Err(Failure::Null("buffer"));
+    }
+    // SAFETY: not null, so it has `size` bytes, as the caller has promised.
+    Ok(unsafe { slice::from_raw_parts_mut(buffer.cast(), size) })
+}
+
+/// The caller's data.
+///
+/// SAFETY: `data` is null or has `size` readable bytes, which nobody changes as long as the result
+/// lives.
+pub(super) unsafe fn readable<'a>(data: *const c_void, size: usize) -> Result<&'a [u8], Failure> {
+    if size == 0 {
+        return Ok(&[]);
+    }
+    if data.is_null() {
+        return Err(Failure::Null("data"));
+    }
+    // SAFETY: not null, so it has `size` bytes, as the caller has promised.
+    Ok(unsafe { slice::from_raw_parts(data.cast(), size) })
 }
 
 /// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also
@@ -66,7 +144,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
             let subject = || Subject::Named(Kind::Socket, format!("{host}:{port}"));
             Failure::from(WaitError::from(std::io::Error::from(failure))).about(subject)
         })?;
-        socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
+        socket.set(hand_out(Rc::new(Any::TcpStream(stream)))?);
         Ok(())
     })
 }
@@ -83,16 +161,9 @@ pub unsafe extern "C" fn hsw_tcp_listen(
         let socket = out(socket, "socket")?;
         // SAFETY: `address` is null or ends in a zero byte (contract of the interface).
         let address = unsafe { super::string(address, "address") }?;
-        let Ok(ip) = address.parse() else {
-            return Err(Failure::Argument(format!("'{address}' is no IP address")));
-        };
-        let listener = TcpListener::bind(std::net::SocketAddr::new(ip, port)).map_err(|error| {
-            Failure::Core(
-                error.into(),
-                Subject::Named(Kind::Socket, format!("{address}:{port}")),
-            )
-        })?;
-        socket.set(hand_out(Rc::new(Either::Listener(listener)))?);
+        let at = parse(&address, port)?;
+        let listener = TcpListener::bind(at).map_err(|error| refused(error, || at.to_string()))?;
+        socket.set(hand_out(Rc::new(Any::TcpListener(listener)))?);
         Ok(())
     })
 }
@@ -106,14 +177,12 @@ pub unsafe extern "C" fn hsw_tcp_accept(
     entry(|| {
         let socket = out(socket, "socket")?;
         match &*get(listener)? {
-            Either::Listener(listener) => {
-                let (stream, _) = listener.accept().map_err(WaitError::from)?;
-                socket.set(hand_out(Rc::new(Either::Stream(stream)))?);
+            Any::TcpListener(listener) => {
+                let (stream, _) = listener.accept().map_err(failed)?;
+                socket.set(hand_out(Rc::new(Any::TcpStream(stream)))?);
                 Ok(())
             }
-            Either::Stream(_) => Err(Failure::Argument(
-                "the socket is connected, it does not listen".into(),
-            )),
+            other => Err(other.is_not("listens for TCP connections")),
         }
     })
 }
@@ -132,17 +201,11 @@ pub unsafe extern "C" fn hsw_socket_read(
 ) -> hsw_status {
     entry(|| {
         let received = out(received, "received")?;
-        if buffer.is_null() && size != 0 {
-            return Err(Failure::Null("buffer"));
-        }
-        let bytes: &mut [u8] = if size == 0 {
-            &mut []
-        } else {
-            // SAFETY: not null, and it has `size` writable bytes that nobody else uses during the
-            // call (contract of the interface).
-            unsafe { core::slice::from_raw_parts_mut(buffer.cast(), size) }
-        };
-        received.set(with_stream(socket, |mut stream| stream.read(bytes))?);
+        // SAFETY: null, or writable bytes that nobody else uses during the call (contract of the
+        // interface).
+        let bytes = unsafe { writable(buffer, size) }?;
+        let read = with_stream!(&*get(socket)?, stream => (&mut &*stream).read(bytes))?;
+        received.set(read.map_err(failed)?);
         Ok(())
     })
 }
@@ -162,25 +225,137 @@ pub unsafe extern "C" fn hsw_socket_write(
 ) -> hsw_status {
     entry(|| {
         set_if_wanted(sent, 0);
-        if data.is_null() && size != 0 {
-            return Err(Failure::Null("data"));
-        }
-        let bytes: &[u8] = if size == 0 {
-            &[]
-        } else {
-            // SAFETY: not null, and it has `size` readable bytes (contract of the interface).
-            unsafe { core::slice::from_raw_parts(data.cast(), size) }
-        };
+        // SAFETY: null, or readable bytes (contract of the interface).
+        let bytes = unsafe { readable(data, size) }?;
         let mut count = 0;
-        let done = with_stream(socket, |stream| stream.write_all_counted(bytes, &mut count));
+        let done = with_stream!(&*get(socket)?, stream => {
+            stream.write_all_counted(bytes, &mut count)
+        })?;
         set_if_wanted(sent, count);
-        done
+        done.map_err(failed)
+    })
+}
+
+/// A piece of memory. It is laid out as `struct iovec`, so a pointer to those may be cast.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hsw_buffer {
+    /// Where it begins; may be null if the size is 0.
+    pub data: *mut c_void,
+    /// How many bytes it has.
+    pub size: usize,
+}
+
+/// The pieces of memory that are not empty.
+///
+/// SAFETY: `buffers` is null or has `count` entries.
+unsafe fn pieces<'a>(
+    buffers: *const hsw_buffer,
+    count: usize,
+) -> Result<impl Iterator<Item = &'a hsw_buffer>, Failure> {
+    let buffers: &[hsw_buffer] = match count {
+        0 => &[],
+        _ if buffers.is_null() => return Err(Failure::Null("buffers")),
+        // SAFETY: not null, so it has so many entries, as the caller has promised.
+        _ => unsafe { slice::from_raw_parts(buffers, count) },
+    };
+    Ok(buffers.iter().filter(|buffer| buffer.size != 0))
+}
+
+/// As `hsw_socket_read`, into several buffers: each is filled before the next one gets anything.
+/// They must not overlap.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_read_vectored(
+    socket: hsw_socket,
+    buffers: *const hsw_buffer,
+    count: usize,
+    received: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let received = out(received, "received")?;
+        // SAFETY: so many entries, each with so many writable bytes that nobody else uses during
+        // the call (contract of the interface).
+        let mut buffers: Vec<IoSliceMut> = unsafe {
+            pieces(buffers, count)?
+                .map(|buffer| Ok(IoSliceMut::new(writable(buffer.data, buffer.size)?)))
+                .collect::<Result<_, Failure>>()?
+        };
+        let read = with_stream!(&*get(socket)?, stream => {
+            (&mut &*stream).read_vectored(&mut buffers)
+        })?;
+        received.set(read.map_err(failed)?);
+        Ok(())
+    })
+}
+
+/// Sends all of several pieces of memory, one after the other, as if they were one; else as
+/// `hsw_socket_write`. Nothing is written to them.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_write_vectored(
+    socket: hsw_socket,
+    buffers: *const hsw_buffer,
+    count: usize,
+    sent: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        set_if_wanted(sent, 0);
+        // SAFETY: so many entries, each with so many readable bytes (contract of the interface).
+        let mut pieces: Vec<IoSlice> = unsafe {
+            pieces(buffers, count)?
+                .map(|piece| Ok(IoSlice::new(readable(piece.data, piece.size)?)))
+                .collect::<Result<_, Failure>>()?
+        };
+        let mut taken = 0;
+        let done = with_stream!(&*get(socket)?, stream => {
+            write_all_vectored(&mut &*stream, &mut pieces, &mut taken)
+        })?;
+        set_if_wanted(sent, taken);
+        done.map_err(failed)
+    })
+}
+
+/// Writes all pieces, none of which is empty, and counts the bytes that were taken.
+fn write_all_vectored(
+    stream: &mut impl Write,
+    mut pieces: &mut [IoSlice],
+    taken: &mut usize,
+) -> io::Result<()> {
+    while !pieces.is_empty() {
+        match stream.write_vectored(pieces)? {
+            0 => return Err(ErrorKind::WriteZero.into()),
+            n => {
+                *taken += n;
+                IoSlice::advance_slices(&mut pieces, n);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As `hsw_socket_read`, but the data stays to be read again. Only of TCP connections.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_peek(
+    socket: hsw_socket,
+    buffer: *mut c_void,
+    size: usize,
+    received: *mut usize,
+) -> hsw_status {
+    entry(|| {
+        let received = out(received, "received")?;
+        // SAFETY: null, or writable bytes that nobody else uses during the call (contract of the
+        // interface).
+        let bytes = unsafe { writable(buffer, size) }?;
+        match &*get(socket)? {
+            Any::TcpStream(stream) => received.set(stream.peek(bytes).map_err(failed)?),
+            other => return Err(other.is_not("has data to peek at")),
+        }
+        Ok(())
     })
 }
 
 /// Sets how long a single wait of a read or a write may last, in nanoseconds; of a listener, a wait
 /// of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
-/// 0 is `HSW_ERR_ARGUMENT`.
+/// 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the two directions apart.)
 #[no_mangle]
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
     entry(|| {
@@ -191,20 +366,35 @@ pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -
         }
         let time = time_limit(nanoseconds)?;
         match &*get(socket)? {
-            Either::Stream(stream) => {
-                stream.set_read_timeout(time).map_err(Failure::own)?;
-                stream.set_write_timeout(time).map_err(Failure::own)?;
+            Any::TcpListener(listener) => listener.set_timeout(time).map_err(failed)?,
+            Any::TcpStream(stream) => {
+                stream.set_read_timeout(time).map_err(failed)?;
+                stream.set_write_timeout(time).map_err(failed)?;
             }
-            Either::Listener(listener) => listener.set_timeout(time).map_err(Failure::own)?,
         }
         Ok(())
+    })
+}
+
+/// Ends a direction of a connection.
+fn end(socket: hsw_socket, direction: Shutdown) -> hsw_status {
+    entry(|| {
+        let done = with_stream!(&*get(socket)?, stream => stream.shutdown(direction))?;
+        done.map_err(failed)
     })
 }
 
 /// Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.
 #[no_mangle]
 pub extern "C" fn hsw_socket_end_writing(socket: hsw_socket) -> hsw_status {
-    entry(|| with_stream(socket, |stream| stream.shutdown(Shutdown::Write)))
+    end(socket, Shutdown::Write)
+}
+
+/// Ends the receiving direction: what has come can still be read, then readers are at the end of
+/// the stream, also those that wait. Writing is still possible.
+#[no_mangle]
+pub extern "C" fn hsw_socket_end_reading(socket: hsw_socket) -> hsw_status {
+    end(socket, Shutdown::Read)
 }
 
 /// The port of this end of the connection.
@@ -213,10 +403,45 @@ pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> 
     entry(|| {
         let port = out(port, "port")?;
         let address = match &*get(socket)? {
-            Either::Stream(stream) => stream.local_addr(),
-            Either::Listener(listener) => listener.local_addr(),
+            Any::TcpStream(stream) => stream.local_addr(),
+            Any::TcpListener(listener) => listener.local_addr(),
         };
-        port.set(address.map_err(Failure::own)?.port());
+        port.set(address.map_err(failed)?.port());
+        Ok(())
+    })
+}
+
+/// The descriptor of the socket, for the system's calls. It stays the socket's, which does not
+/// block the thread (`O_NONBLOCK`): do not close it, and do not change that. `HSW_ERR_IO`: the
+/// socket was closed.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_fd(socket: hsw_socket, fd: *mut i32) -> hsw_status {
+    entry(|| {
+        let fd = out(fd, "fd")?;
+        match with_any!(&*get(socket)?, socket => socket.as_raw_fd()) {
+            -1 => Err(failed(io::Error::new(
+                ErrorKind::ConnectionAborted,
+                "the socket was closed by this side",
+            ))),
+            number => {
+                fd.set(number);
+                Ok(())
+            }
+        }
+    })
+}
+
+/// The pending error of the socket, in Linux' numbers, 0 if it has none. It is no longer pending
+/// then; the loss of a connection is remembered all the same, and told to who reads or writes.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_socket_take_error(
+    socket: hsw_socket,
+    errno_value: *mut i32,
+) -> hsw_status {
+    entry(|| {
+        let errno_value = out(errno_value, "errno_value")?;
+        let error = with_any!(&*get(socket)?, socket => socket.take_error()).map_err(failed)?;
+        errno_value.set(error.and_then(|error| error.raw_os_error()).unwrap_or(0));
         Ok(())
     })
 }
@@ -234,10 +459,10 @@ pub unsafe extern "C" fn hsw_socket_retain(
 /// The handles must still be released.
 #[no_mangle]
 pub extern "C" fn hsw_socket_close(socket: hsw_socket) -> hsw_status {
-    object::tell(socket, |socket| match &**socket {
-        Either::Stream(stream) => stream.close(),
-        Either::Listener(listener) => listener.close(),
-    })
+    object::tell(
+        socket,
+        |socket| with_any!(&**socket, socket => socket.close()),
+    )
 }
 
 /// Gives a handle back; it is stale from now on. The socket is closed with its last handle, once no

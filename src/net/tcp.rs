@@ -146,6 +146,15 @@ impl TcpStream {
             .with(|io| Ok(setsockopt(io, sockopt::Linger, &value)?))
     }
 
+    /// As [`set_linger`](Self::set_linger) has set it.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        let found = self
+            .source
+            .with(|io| Ok(getsockopt(io, sockopt::Linger)?))?;
+        let seconds = u64::try_from(found.l_linger).unwrap_or(0);
+        Ok((found.l_onoff != 0).then(|| Duration::from_secs(seconds)))
+    }
+
     /// Has the system find out whether a peer that is silent is still there: after `idle` without
     /// a byte it asks, every `interval`, and gives the connection up (`TimedOut`) after `probes`
     /// questions without an answer. `None`, the default: it does not ask. The unit is whole
@@ -200,6 +209,10 @@ impl TcpStream {
 
     /// As `read`, but the data stays to be read again.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        // Linux waits for data even when the buffer is empty.
+        if buf.is_empty() {
+            return Ok(0);
+        }
         Ok(self.source.attempt_read(|io| io.peek(buf))?)
     }
 }
@@ -246,6 +259,11 @@ impl TcpListener {
     pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.source.read_timeout.set(check_timeout(timeout)?);
         Ok(())
+    }
+
+    /// How long `accept` may wait.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.source.read_timeout.get()
     }
 
     /// The address of the socket, with the port that the system chose.

@@ -8,9 +8,10 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fuzz::hsw::*;
@@ -1999,7 +2000,7 @@ fn socket() -> i32 {
     let (mut size, mut port) = (0, 0);
     // SAFETY: as the header has it.
     unsafe {
-        match below(10) {
+        match below(14) {
             0 | 1 => {
                 let last = with(|w| w.ports.last().copied()).flatten().unwrap_or(1);
                 let mut made = hsw_socket { handle: 0 };
@@ -2030,7 +2031,110 @@ fn socket() -> i32 {
             6 => hsw_socket_set_timeout(socket, [0, 20_000, 300_000][below(3)]),
             7 => hsw_socket_end_writing(socket),
             8 if one_in(3) => hsw_socket_close(socket),
-            _ => hsw_socket_port(socket, &mut port),
+            9 => hsw_socket_port(socket, &mut port),
+            10 => several_buffers(socket, &mut bytes),
+            11 => wait_for_descriptor(),
+            12 => addresses(socket),
+            _ => socket_options(socket),
+        }
+    }
+}
+
+fn several_buffers(socket: hsw_socket, bytes: &mut [u8; 32]) -> i32 {
+    let (left, right) = bytes.split_at_mut(below(33));
+    let buffer = |part: &mut [u8]| hsw_buffer {
+        data: part.as_mut_ptr().cast(),
+        size: part.len(),
+    };
+    let mut buffers = [buffer(left), buffer(right)];
+    let (count, mut size) = (below(3), 0);
+    let room: usize = buffers[..count].iter().map(|buffer| buffer.size).sum();
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(3) {
+            0 => {
+                let status = hsw_socket_write_vectored(socket, buffers.as_ptr(), count, &mut size);
+                assert!(size <= room && (status != HSW_OK || size == room));
+                status
+            }
+            1 => {
+                let status = hsw_socket_read_vectored(socket, buffers.as_ptr(), count, &mut size);
+                assert!(size <= room);
+                status
+            }
+            _ => {
+                let [first, _] = &mut buffers;
+                let status = hsw_socket_peek(socket, first.data, first.size, &mut size);
+                assert!(size <= first.size);
+                status
+            }
+        }
+    }
+}
+
+/// Descriptors that are nobody's of the library.
+fn wait_for_descriptor() -> i32 {
+    static ENDS: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
+    let (reader, writer) = ENDS.get_or_init(|| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        (reader.into(), writer.into())
+    });
+    let fd = [-1, i32::MAX, reader.as_raw_fd(), writer.as_raw_fd()][below(4)];
+    let limit = [0, 20_000, 300_000, u64::MAX - 1][below(4)];
+    let mut ready = 0;
+    // SAFETY: as the header has it.
+    unsafe { hsw_fd_wait(fd, below(1 << 16) as u16 as i16, limit, &mut ready) }
+}
+
+fn addresses(socket: hsw_socket) -> i32 {
+    let mut address = hsw_address {
+        family: [HSW_FAMILY_IPV4, HSW_FAMILY_IPV6, below(9) as i32][below(3)],
+        scope: below(3) as u32,
+        port: below(1 << 16) as u16,
+        ip: std::array::from_fn(|_| below(256) as u8),
+    };
+    let (mut text, mut length, mut number) = ([0; 16], 0, 0);
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(6) {
+            0 => {
+                let text = [c"127.0.0.1", c"::1", c"fe80::1%1", c"", c"localhost"][below(5)];
+                hsw_address_parse(text.as_ptr(), 1, &mut address)
+            }
+            1 => {
+                let room = below(text.len() + 1);
+                let status = hsw_address_text(&address, text.as_mut_ptr(), room, &mut length);
+                assert!(status != HSW_OK || room == 0 || text[..room].contains(&0));
+                status
+            }
+            2 => hsw_socket_local_address(socket, &mut address),
+            3 => hsw_socket_peer_address(socket, &mut address),
+            4 => hsw_socket_fd(socket, &mut number),
+            _ => hsw_socket_take_error(socket, &mut number),
+        }
+    }
+}
+
+fn socket_options(socket: hsw_socket) -> i32 {
+    // The timeouts stay short.
+    let which = HSW_SOCKET_RECEIVE_BUFFER + below(10) as i32;
+    let value = [0, 1, 2, 100, 4096, 2_000_000_000, u64::MAX, u64::MAX - 1][below(8)];
+    let keepalive = hsw_keepalive {
+        idle_ns: value,
+        interval_ns: 1_000_000_000,
+        probes: below(200) as u32,
+    };
+    let (mut found, mut kept, mut on) = (0, keepalive, false);
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(5) {
+            // It would have the last close block the thread.
+            0 if which == HSW_SOCKET_LINGER && value > 2 => HSW_OK,
+            0 => hsw_socket_set_option(socket, which, value),
+            1 => hsw_socket_get_option(socket, below(20) as i32 - 1, &mut found),
+            2 => hsw_socket_set_keepalive(socket, &keepalive),
+            3 => hsw_socket_keepalive(socket, &mut on, &mut kept),
+            _ => hsw_socket_end_reading(socket),
         }
     }
 }

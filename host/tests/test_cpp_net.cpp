@@ -1,0 +1,213 @@
+// hardswitch.hpp: sockets of all kinds, their options and addresses, and waits for any descriptor.
+#include <hardswitch.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+struct no_leaks {
+    std::size_t before = hsw_live_handles();
+    ~no_leaks() { CHECK(hsw_live_handles() == before); }
+};
+
+struct pipe_ends {
+    int fds[2];
+    pipe_ends() { REQUIRE(pipe(fds) == 0); }
+    pipe_ends(const pipe_ends&) = delete;
+    pipe_ends& operator=(const pipe_ends&) = delete;
+    ~pipe_ends() {
+        close(fds[0]);
+        close(fds[1]);
+    }
+};
+
+std::pair<hsw::tcp_stream, hsw::tcp_stream> connection() {
+    hsw::tcp_listener listener("127.0.0.1");
+    auto one = hsw::tcp_stream::connect("127.0.0.1", listener.port(), 20s);
+    return {one, listener.accept()};
+}
+
+/// The number of the system's that a call fails with; 0 if it does not.
+template <class F>
+int number_of(F call) {
+    try {
+        call();
+    } catch (const hsw::io_error& error) {
+        return error.code();
+    }
+    return 0;
+}
+
+struct thrown : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+} // namespace
+
+TEST_CASE("fd_wait returns what has come, and fails by exception") {
+    const no_leaks check;
+    const pipe_ends pipe;
+    CHECK(hsw::fd_wait(pipe.fds[1], POLLOUT) == POLLOUT);
+    CHECK_THROWS_AS(hsw::fd_wait(pipe.fds[0], POLLIN, 10ms), hsw::timeout);
+    CHECK_THROWS_AS(hsw::fd_wait(pipe.fds[0], POLLIN, 0s), hsw::timeout);
+    CHECK_THROWS_AS(hsw::fd_wait(pipe.fds[0], POLLIN, -5s), hsw::timeout);
+    CHECK(number_of([] { hsw::fd_wait(-1, POLLIN); }) == EBADF);
+
+    // Of two, one is thrown at and one is killed; the third gets what comes.
+    std::string told;
+    bool unwound = false;
+    auto one = hsw::spawn([&] {
+        try {
+            hsw::fd_wait(pipe.fds[0], POLLIN, std::chrono::hours(24 * 365 * 1000));
+        } catch (const thrown& error) {
+            told = error.what();
+        }
+    });
+    auto other = hsw::spawn([&] {
+        struct mark {
+            bool& set;
+            ~mark() { set = true; }
+        } const at_end{unwound};
+        hsw::fd_wait(pipe.fds[0], POLLIN);
+        FAIL_CHECK("it was killed");
+    });
+    short ready = 0;
+    const auto third = hsw::spawn([&] { ready = hsw::fd_wait(pipe.fds[0], POLLIN, 20s); });
+    hsw::schedule();
+    one.raise(thrown("a word"));
+    other.kill();
+    CHECK(told == "a word");
+    CHECK(unwound);
+    CHECK(write(pipe.fds[1], "x", 1) == 1);
+    hsw::run_until_idle();
+    CHECK(ready == POLLIN);
+}
+
+TEST_CASE("a connection has options, addresses and vectors") {
+    const no_leaks check;
+    auto both = connection();
+    hsw::tcp_stream &one = both.first, &other = both.second;
+    CHECK(one.local_address() == other.peer_address());
+    CHECK(one.local_address() != one.peer_address());
+    CHECK(one.local_address().port() == one.port());
+    CHECK(one.peer_address().text() == "127.0.0.1:" + std::to_string(other.port()));
+
+    CHECK_FALSE(one.nodelay());
+    one.set_nodelay(true);
+    CHECK(one.nodelay());
+    one.set_ttl(12);
+    CHECK(one.ttl() == 12);
+    CHECK(number_of([&] { one.set_ttl(256); }) == EINVAL);
+    CHECK(one.linger() == hsw::forever);
+    one.set_linger(3s);
+    CHECK(one.linger() == 3s);
+    one.set_linger(hsw::forever);
+    CHECK(one.linger() == hsw::forever);
+    CHECK_FALSE(one.keepalive());
+    one.set_keepalive(hsw::keepalive{20s, 1500ms, 5});
+    const auto kept = one.keepalive();
+    REQUIRE(kept);
+    CHECK(kept->idle == 20s);
+    CHECK(kept->interval == 2s);
+    CHECK(kept->probes == 5);
+    one.set_keepalive(std::nullopt);
+    CHECK_FALSE(one.keepalive());
+    CHECK_THROWS_AS(one.set_keepalive(hsw::keepalive{0s, 1s, 5}), hsw::usage_error);
+    one.set_receive_buffer_size(20000);
+    CHECK(one.receive_buffer_size() >= 20000);
+    one.set_send_buffer_size(20000);
+    CHECK(one.send_buffer_size() >= 20000);
+    CHECK_THROWS_AS(one.set_send_buffer_size(std::size_t{1} << 40), hsw::usage_error);
+    CHECK(one.read_timeout() == hsw::forever);
+    one.set_read_timeout(10ms);
+    one.set_write_timeout(20s);
+    CHECK(one.read_timeout() == 10ms);
+    CHECK(one.write_timeout() == 20s);
+    char bytes[16];
+    CHECK_THROWS_AS(one.read(bytes, 1), hsw::timeout);
+    CHECK_THROWS_AS(one.set_read_timeout(0s), hsw::usage_error);
+    CHECK_THROWS_AS(one.set_timeout(-1s), hsw::usage_error);
+
+    char first[] = "hel", second[] = "lo";
+    const hsw_buffer pieces[] = {{first, 3}, {second, 2}};
+    std::size_t sent = 0;
+    other.write_all_vectored(pieces, 2, &sent);
+    CHECK(sent == 5);
+    one.set_read_timeout(20s);
+    CHECK(one.peek(bytes, 1) == 1);
+    std::string got;
+    while (got.size() < 5) {
+        char left[2], right[3];
+        const hsw_buffer room[] = {{left, 2}, {right, 3}};
+        const std::size_t n = one.read_vectored(room, 2);
+        REQUIRE(n > 0);
+        got.append(left, std::min<std::size_t>(n, 2));
+        got.append(right, n - std::min<std::size_t>(n, 2));
+    }
+    CHECK(got == "hello");
+    other.end_writing();
+    CHECK(one.read(bytes, 1) == 0);
+    other.end_reading();
+    CHECK(other.read(bytes, 1) == 0);
+    CHECK(one.take_error() == 0);
+    int value = 0;
+    socklen_t size = sizeof value;
+    CHECK(getsockopt(one.fd(), IPPROTO_TCP, TCP_NODELAY, &value, &size) == 0);
+    CHECK(value == 1);
+    one.close();
+    CHECK_THROWS_AS(one.fd(), hsw::io_error);
+    CHECK_THROWS_AS(one.nodelay(), hsw::io_error);
+    const hsw::tcp_stream moved = std::move(other);
+    CHECK_THROWS_AS(other.nodelay(), hsw::usage_error);
+}
+
+TEST_CASE("a write of several pieces that has no more time says how much was sent") {
+    const no_leaks check;
+    auto both = connection();
+    std::vector<char> data(8 << 20, 'x');
+    const hsw_buffer pieces[] = {{data.data(), data.size()}, {data.data(), data.size()}};
+    both.first.set_write_timeout(20ms);
+    std::size_t sent = 0;
+    CHECK_THROWS_AS(both.first.write_all_vectored(pieces, 2, &sent), hsw::timeout);
+    CHECK(sent > 0);
+    CHECK(sent < 2 * data.size());
+    std::size_t heard = 0;
+    both.first.end_writing();
+    for (std::size_t n = 1; n != 0; heard += n) {
+        n = both.second.read(data.data(), data.size());
+    }
+    CHECK(heard == sent);
+}
+
+TEST_CASE("a listener has a timeout, buffers and an address") {
+    const no_leaks check;
+    hsw::tcp_listener listener("127.0.0.1");
+    CHECK(listener.local_address() == hsw::address("127.0.0.1", listener.port()));
+    listener.set_timeout(10ms);
+    CHECK(listener.read_timeout() == 10ms);
+    CHECK_THROWS_AS(listener.accept(), hsw::timeout);
+    listener.set_receive_buffer_size(10000);
+    CHECK(listener.receive_buffer_size() >= 10000);
+    CHECK(number_of([&] { hsw::tcp_listener("127.0.0.1", listener.port()); }) == EADDRINUSE);
+    CHECK_THROWS_AS(hsw::tcp_listener("localhost"), hsw::usage_error);
+    CHECK_THROWS_AS(hsw::address("localhost", 1), hsw::usage_error);
+    CHECK(hsw::address("::1", 1).text() == "[::1]:1");
+    CHECK(hsw::address("::1", 1) != hsw::address("::1", 2));
+}
