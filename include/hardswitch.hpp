@@ -46,6 +46,13 @@
 #ifndef HARDSWITCH_HPP
 #define HARDSWITCH_HPP
 
+// One line says what is wrong with the compiler's options; the rest of the header would say it in hundreds.
+#if __cplusplus < 201703L
+#error "hardswitch.hpp needs C++17: -std=c++17 or later"
+#elif !defined(__cpp_exceptions)
+#error "hardswitch.hpp reports errors by exceptions, and -fno-exceptions has none: use hardswitch.h"
+#else
+
 #include "hardswitch.h"
 
 #include <algorithm>
@@ -3121,4 +3128,5 @@ public:
 
 #undef HSW_DETAIL_CATCH_FORCED
 
+#endif
 #endif
