@@ -426,3 +426,98 @@ fn who_is_killed_while_several_addresses_are_tried_leaves_none_of_them() {
         assert_eq!(open_descriptors(), before + epoll);
     }
 }
+
+fn keeping(keep: Duration, names: usize) -> Settings {
+    Settings {
+        keep,
+        names,
+        ..small()
+    }
+}
+
+#[test]
+fn an_answer_is_kept_for_its_time_and_no_longer() {
+    let test = Test::new(keeping(MS(3000), 8));
+    let done = Rc::new(Cell::new(0));
+    let start = Instant::now();
+    for _ in 0..3 {
+        ask("kept", &done);
+        run();
+    }
+    // A tasklet that must not block has it too.
+    let trapped = spawn(|| {
+        let _trap = hardswitch::block_trap();
+        resolve("kept", 1).map(drop)
+    });
+    trapped.unwrap();
+    run();
+    let calls = test.names.calls();
+    assert!(calls == 1 || start.elapsed() > MS(3000), "{calls} calls");
+    std::thread::sleep(MS(3000));
+    ask("kept", &done);
+    run();
+    assert_eq!((done.get(), test.names.calls()), (4, calls + 1));
+}
+
+#[test]
+fn as_many_names_are_kept_as_were_set_and_the_oldest_goes_first() {
+    let hour = Duration::from_secs(3600);
+    let test = Test::new(keeping(hour, 2));
+    let done = Rc::new(Cell::new(0));
+    let calls_for = |name: &str| {
+        let before = test.names.calls();
+        ask(name, &done);
+        run();
+        test.names.calls() - before
+    };
+    assert_eq!(["a", "b", "a", "b"].map(calls_for), [1, 1, 0, 0]);
+    // Its use makes an answer no younger.
+    assert_eq!(["c", "b", "c"].map(calls_for), [1, 0, 0]);
+    assert_eq!(["a", "c", "b"].map(calls_for), [1, 0, 1]);
+    // Another setting begins anew; no room and no time are "not at all".
+    for settings in [keeping(hour, 0), keeping(Duration::ZERO, 2)] {
+        lookup::configure(settings).unwrap();
+        assert_eq!(["a", "a"].map(calls_for), [1, 1]);
+    }
+    // A time beyond the range of the clock is no limit.
+    lookup::configure(keeping(Duration::MAX, 8)).unwrap();
+    assert_eq!(["a", "b", "a", "b"].map(calls_for), [1, 1, 0, 0]);
+    lookup::forget(Some("a"));
+    assert_eq!(["a", "b"].map(calls_for), [1, 0]);
+    lookup::forget(None);
+    assert_eq!(["a", "b"].map(calls_for), [1, 1]);
+}
+
+#[test]
+fn failures_are_not_kept_nor_is_what_leads_nowhere_nor_what_another_resolver_has_said() {
+    let hour = Duration::from_secs(3600);
+    let test = Test::new(keeping(hour, 8));
+    for name in ["unknown", "none", "panics"] {
+        let before = test.names.calls();
+        for _ in 0..2 {
+            assert!(resolve(name, 1).is_err());
+        }
+        assert_eq!(test.names.calls(), before + 2, "{name}");
+    }
+    // All its addresses have failed, so it is looked up the next time.
+    let gone = TcpListener::bind((HOME, 0).into()).unwrap();
+    let port = gone.local_addr().unwrap().port();
+    drop(gone);
+    let before = test.names.calls();
+    for _ in 0..2 {
+        assert!(TcpStream::connect_host("moved", port, None).is_err());
+    }
+    assert_eq!(test.names.calls(), before + 2);
+    // A look-up that is under way when another resolver comes.
+    let done = Rc::new(Cell::new(0));
+    let before = test.names.calls();
+    ask("slow-old", &done);
+    tick_until("the look-up", || test.names.calls() == before + 1);
+    let another = test.names.clone();
+    lookup::set_resolver(Some(Arc::new(move |name: &str| another.look_up(name))));
+    test.names.open();
+    run();
+    ask("slow-old", &done);
+    run();
+    assert_eq!((done.get(), test.names.calls()), (2, before + 2));
+}

@@ -56,8 +56,11 @@ pub mod lookup {
     //!   thread  ─┘   a name         └────────┴─► answers all that wait for that name
     //! ```
     //!
-    //! * **Equal look-ups are one** until it has been answered. Nothing is kept after that: how
-    //!   long an answer stays valid is the resolver's business.
+    //! * **Equal look-ups are one** until it has been answered.
+    //! * **Answers may be kept** for a time ([`Settings::keep`]), by default not at all: how long an
+    //!   answer stays valid is the resolver's business. An answer that led to no connection is
+    //!   dropped.
+    //! * **Addresses are not looked up**: `"127.0.0.1"` and `"::1"` need no worker.
     //! * **There is room for all.** A look-up waits while no worker is free. The queue is bounded
     //!   because each entry has somebody who waits for it, and is taken out when nobody does any
     //!   more.
@@ -67,5 +70,5 @@ pub mod lookup {
     //!
     //! Workers are started when there is work for them, and end after some seconds without work.
 
-    pub use super::resolve::{configure, resolve, set_resolver, Resolver, Settings};
+    pub use super::resolve::{configure, forget, resolve, set_resolver, Resolver, Settings};
 }

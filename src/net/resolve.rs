@@ -27,39 +27,64 @@ pub struct Settings {
     pub spare: usize,
     /// Stack of each thread, in bytes. The system's resolver needs 16 KiB.
     pub stack_size: usize,
+    /// How long an answer is kept for later look-ups of the same name, by the monotonic clock; zero:
+    /// not at all. Only addresses are kept, not failures. The system's resolver does not tell how
+    /// long its answers stay valid.
+    pub keep: Duration,
+    /// Names whose answers are kept at a time. One more takes the place of the oldest answer.
+    pub names: usize,
 }
 
 impl Default for Settings {
-    /// 4 threads, 60 to spare, 256 KiB each.
+    /// 4 threads, 60 to spare, 256 KiB each; nothing is kept, since a desktop's system has a cache
+    /// that knows the right time. 256 names once a time is set.
     fn default() -> Settings {
         Settings {
             threads: 4,
             spare: 60,
             stack_size: 256 * 1024,
+            keep: Duration::ZERO,
+            names: 256,
         }
     }
 }
 
 impl Settings {
-    /// For a console: 2 threads, 6 to spare, 64 KiB each.
+    /// For a console: 1 thread, 6 to spare, 64 KiB each; the answers for 16 names are kept for 10
+    /// seconds.
     pub const fn console() -> Settings {
         Settings {
-            threads: 2,
+            threads: 1,
             spare: 6,
             stack_size: 64 * 1024,
+            keep: Duration::from_secs(10),
+            names: 16,
         }
     }
 }
 
 /// Sets what the process's look-ups may use. It may be called at any time; running threads stay as
-/// they are. Errors: [`Error::Io`] of kind `InvalidInput` for 0 threads.
+/// they are, and kept answers are dropped. Errors: [`Error::Io`] of kind `InvalidInput` for 0
+/// threads.
 pub fn configure(settings: Settings) -> Result<()> {
     if settings.threads == 0 {
         let why = "look-ups need at least one thread";
         return Err(io::Error::new(ErrorKind::InvalidInput, why).into());
     }
-    LOOKUPS.lock().settings = settings;
+    let mut state = LOOKUPS.lock();
+    state.settings = settings;
+    state.kept = Kept::default();
     Ok(())
+}
+
+/// Drops the kept answer for a name, or (`None`) all of them. A look-up that is under way is not
+/// affected.
+pub fn forget(host: Option<&str>) {
+    let mut state = LOOKUPS.lock();
+    match host {
+        Some(host) => state.kept.remove(host),
+        None => state.kept = Kept::default(),
+    }
 }
 
 /// Turns a name into addresses, in the order in which they are to be tried.
@@ -71,7 +96,7 @@ pub type Resolver = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// Gives the process another resolver (`None`: the system's); returns the old one. It serves
 /// systems without a resolver, caches, and tests. Look-ups that run already finish with the old
-/// one.
+/// one. None of its answers is kept for later look-ups.
 ///
 /// ```
 /// use hardswitch::net::{lookup, resolve};
@@ -83,7 +108,10 @@ pub type Resolver = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 /// # Ok::<(), hardswitch::Error>(())
 /// ```
 pub fn set_resolver(resolver: Option<Arc<Resolver>>) -> Option<Arc<Resolver>> {
-    std::mem::replace(&mut LOOKUPS.lock().resolver, resolver)
+    let mut state = LOOKUPS.lock();
+    state.resolver_number += 1;
+    state.kept = Kept::default();
+    std::mem::replace(&mut state.resolver, resolver)
 }
 
 /// Returns the addresses of `host`, which is a name or an address. Only the tasklet waits while a
@@ -105,8 +133,8 @@ type Found = std::result::Result<Vec<SocketAddr>, Failure>;
 
 /// As [`resolve`], with a deadline. Errors: also `Timeout`.
 pub fn waiting(host: &str, port: u16, until: Option<Instant>) -> Found {
-    if let Some(address) = number(host, port) {
-        return Ok(vec![address]);
+    if let Some(known) = known(host, port) {
+        return Ok(known);
     }
     if crate::current().block_trap() {
         return Err(WaitError::Hindered(Error::BlockTrap).into());
@@ -129,8 +157,8 @@ pub fn waiting(host: &str, port: u16, until: Option<Instant>) -> Found {
 
 /// As [`resolve`], with a deadline, but the thread waits. Errors: also `TimedOut`.
 pub fn blocking(host: &str, port: u16, until: Option<Instant>) -> Found {
-    if let Some(address) = number(host, port) {
-        return Ok(vec![address]);
+    if let Some(known) = known(host, port) {
+        return Ok(known);
     }
     let asked = Asked::new(host, None, None)?;
     match allow_threads(|| asked.wait(until)) {
@@ -139,8 +167,18 @@ pub fn blocking(host: &str, port: u16, until: Option<Instant>) -> Found {
     }
 }
 
-fn number(host: &str, port: u16) -> Option<SocketAddr> {
-    Some(SocketAddr::new(host.parse().ok()?, port))
+/// The addresses that are known without a look-up: `host` is itself an address, or an answer for
+/// it was kept.
+fn known(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse() {
+        return Some(vec![SocketAddr::new(ip, port)]);
+    }
+    // A resolver is refused whether there is an answer or not.
+    if WORKS.get() {
+        return None;
+    }
+    let kept = LOOKUPS.lock().kept.get(host)?;
+    with_port(host, port, &kept).ok()
 }
 
 fn with_port(host: &str, port: u16, answer: &Answer) -> Found {
@@ -178,6 +216,9 @@ struct Lookups {
 struct State {
     settings: Settings,
     resolver: Option<Arc<Resolver>>,
+    /// How many resolvers there have been.
+    resolver_number: u64,
+    kept: Kept,
     /// Look-ups without an answer.
     open: HashMap<Arc<str>, Open>,
     /// Those look-ups that no worker has begun, by age.
@@ -188,6 +229,46 @@ struct State {
     threads: usize,
     idle: usize,
     abandoned: usize,
+}
+
+/// Answers that are kept for later look-ups.
+#[derive(Default)]
+struct Kept {
+    /// Each with its moment in `by_age`.
+    answers: HashMap<Arc<str>, (Answer, Until)>,
+    by_age: BTreeMap<Until, Arc<str>>,
+}
+
+/// When an answer is not valid any more, and a number that no other answer has.
+type Until = (Instant, u64);
+
+impl Kept {
+    fn get(&mut self, name: &str) -> Option<Answer> {
+        let (answer, (until, _)) = self.answers.get(name)?;
+        if Instant::now() < *until {
+            return Some(answer.clone());
+        }
+        self.remove(name);
+        None
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some((_, until)) = self.answers.remove(name) {
+            self.by_age.remove(&until);
+        }
+    }
+
+    fn insert(&mut self, name: &Arc<str>, answer: Answer, until: Until, names: usize) {
+        self.remove(name);
+        while self.answers.len() >= names {
+            let Some((_, oldest)) = self.by_age.pop_first() else {
+                return;
+            };
+            self.answers.remove(&oldest);
+        }
+        self.by_age.insert(until, name.clone());
+        self.answers.insert(name.clone(), (answer, until));
+    }
 }
 
 /// A look-up without an answer.
@@ -233,6 +314,8 @@ impl Lookups {
         state.get_or_insert_with(|| State {
             settings: Settings::default(),
             resolver: None,
+            resolver_number: 0,
+            kept: Kept::default(),
             open: HashMap::new(),
             queue: BTreeMap::new(),
             next: 0,
@@ -248,6 +331,21 @@ impl State {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Keeps an answer for later look-ups, if it is to be kept.
+    fn keep(&mut self, name: &Arc<str>, answer: &Answer) {
+        let Settings { keep, names, .. } = self.settings;
+        let has_addresses = answer
+            .as_ref()
+            .as_ref()
+            .is_ok_and(|found| !found.is_empty());
+        if has_addresses && !keep.is_zero() {
+            // A time beyond the range of the clock is no limit, and nobody lives to see this one.
+            let until = Instant::now() + keep.min(Duration::from_secs(1 << 32));
+            let until = (until, self.number());
+            self.kept.insert(name, answer.clone(), until, names);
+        }
     }
 
     fn enqueue(&mut self, name: &Arc<str>) {
@@ -417,10 +515,14 @@ fn work() {
     WORKS.set(true);
     // A resolver may block, so it has the host lock only if it asks for it.
     host_lock::stay_out();
-    while let Some((name, resolver)) = next() {
+    while let Some((name, resolver, number)) = next() {
         let answer = catch_unwind(AssertUnwindSafe(|| look_up(&name, resolver)));
         host_lock::leave();
-        told(&name, Arc::new(answer.unwrap_or_else(panicked)));
+        told(
+            &name,
+            Arc::new(answer.unwrap_or_else(panicked)),
+            Some(number),
+        );
     }
 }
 
@@ -447,8 +549,8 @@ fn panicked(payload: Box<dyn Any + Send>) -> io::Result<Vec<SocketAddr>> {
     Err(io::Error::other(format!("the resolver panicked: {text}")))
 }
 
-/// Takes a look-up; `None`: the worker is to end.
-fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>)> {
+/// Takes a look-up, with the resolver and that one's number; `None`: the worker is to end.
+fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>, u64)> {
     let mut state = LOOKUPS.lock();
     let patient = Instant::now() + PATIENCE;
     loop {
@@ -463,7 +565,7 @@ fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>)> {
             if let Some(open) = state.open.get_mut(&name) {
                 open.queued = None;
             }
-            return Some((name, state.resolver.clone()));
+            return Some((name, state.resolver.clone(), state.resolver_number));
         }
         let left = patient.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -477,9 +579,13 @@ fn next() -> Option<(Arc<str>, Option<Arc<Resolver>>)> {
     }
 }
 
-/// Answers all that wait for the name.
-fn told(name: &Arc<str>, answer: Answer) {
+/// Answers all that wait for the name. `resolver`: the number of the one that found the answer.
+fn told(name: &Arc<str>, answer: Answer, resolver: Option<u64>) {
     let mut state = LOOKUPS.lock();
+    // Another resolver may have taken its place meanwhile.
+    if resolver == Some(state.resolver_number) {
+        state.keep(name, &answer);
+    }
     let Some(open) = state.open.remove(name) else {
         return;
     };
@@ -542,7 +648,9 @@ pub(crate) fn serve_again() {
         // There is no worker at all.
         let names = std::mem::take(&mut LOOKUPS.lock().queue);
         let answer = Arc::new(Err(error));
-        names.values().for_each(|name| told(name, answer.clone()));
+        names
+            .values()
+            .for_each(|name| told(name, answer.clone(), None));
         return;
     }
 }

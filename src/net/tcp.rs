@@ -113,7 +113,12 @@ impl TcpStream {
         until: Option<Instant>,
     ) -> Result<TcpStream, Failure> {
         let addrs = resolve::waiting(host, port, until)?;
-        Ok(connect::to_any(addrs, until)?)
+        let connected = connect::to_any(addrs, until);
+        if connected.is_err() {
+            // Maybe the name has moved: who comes next looks it up.
+            resolve::forget(Some(host));
+        }
+        Ok(connected?)
     }
 
     /// A socket that does not block and that may still be connecting.
