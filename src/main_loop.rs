@@ -39,7 +39,7 @@ use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
 use crate::poll::shim::Backend;
 pub use crate::wait::reactor::Poller;
-use crate::wait::reactor::{PumpError, Reactor, Wake};
+use crate::wait::reactor::{PumpError, Reactor, Wake, BURST};
 use crate::wait::time::Deadline;
 use crate::{Error, Result};
 use std::fmt;
@@ -118,6 +118,9 @@ pub struct MainLoop {
 
 /// How many pumps a tick has at most where no time limits it.
 const ROUNDS: usize = 16;
+
+/// How long a tick with a budget waits at most for a peer that was fast in it.
+const PATIENCE: Duration = Duration::from_micros(250);
 
 /// How many turns tasklets have at most before a free-running loop pumps again. A pump that finds
 /// nothing costs about as much as ten turns, or a hundred if there are waits for sockets.
@@ -201,11 +204,13 @@ impl MainLoop {
     ///
     /// While sockets have something for tasklets that are waiting, it goes on with another pump
     /// until the budget is spent: so a download is not slowed down to what one pump a frame can
-    /// bring. The pumps' time counts. All of it is time of the thread's
-    /// [clock](crate::time::set_clock). That is looked at on every switch
-    /// ([`run_with`](crate::run_with)), but at least one tasklet has its turn. Tasklets that got no
-    /// turn are first in the next tick, so nobody starves. A tasklet that never gives way keeps its
-    /// turn.
+    /// bring. When it has moved 1 MiB or more and then finds nothing, it waits for 250 us at most
+    /// for more of it, within the budget; otherwise it never waits.
+    ///
+    /// The pumps' time counts. All of it is time of the thread's [clock](crate::time::set_clock).
+    /// That is looked at on every switch ([`run_with`](crate::run_with)), but at least one tasklet
+    /// has its turn. Tasklets that got no turn are first in the next tick, so nobody starves. A
+    /// tasklet that never gives way keeps its turn.
     pub fn tick_for(&self, budget: Duration) -> Result<bool> {
         Ok(self.tick_for_or(budget)?)
     }
@@ -214,18 +219,29 @@ impl MainLoop {
         let until = Deadline::after(budget).map_err(WaitError::own)?;
         let mut before = None;
         let mut rounds = 0;
+        let mut wait = Duration::ZERO;
         self.reactor.take_ready();
+        self.reactor.take_moved();
+        let mut moved = 0_usize;
         loop {
-            self.pump_or(Some(Duration::ZERO))?;
+            self.pump_or(Some(wait))?;
             let left = until.left();
             let run = run_with_or(left.map_or(Budget::UNLIMITED, Budget::time))?;
             // Without a limit a fast peer would keep it busy for ever, and so it would by a clock
             // that stands still.
             rounds = if left == before { rounds + 1 } else { 0 };
             let has_time = left != Some(Duration::ZERO) && rounds < ROUNDS;
-            if run.runnable > 0 || self.reactor.take_ready() == 0 || !has_time {
+            moved = moved.saturating_add(self.reactor.take_moved());
+            let ready = self.reactor.take_ready() > 0;
+            // A fast peer brings more in a moment; the rest of the frame would be lost for it.
+            let hopes = wait.is_zero() && moved >= BURST && self.waiting().0 > 0;
+            if run.runnable > 0 || !has_time || !(ready || hopes) {
                 return Ok(run.runnable == 0);
             }
+            wait = match ready {
+                true => Duration::ZERO,
+                false => PATIENCE.min(left.unwrap_or(PATIENCE)),
+            };
             before = left;
         }
     }
@@ -314,6 +330,24 @@ impl MainLoop {
     /// `poll`). A loop with a [backend](Self::set_backend) of its own always asks that.
     pub fn set_poller(&self, poller: Poller) {
         self.reactor.set_poller(poller);
+    }
+
+    /// How many bytes a socket may move without a wait.
+    pub fn burst(&self) -> usize {
+        self.reactor.burst()
+    }
+
+    /// Sets how many bytes a socket of this thread may move before its next operation waits for
+    /// the loop once, which lets the others run. By default that is [`BURST`](crate::net::BURST),
+    /// 1 MiB, which says what counts. It holds for a socket from its next wait on.
+    ///
+    /// It is the most that a [`tick`](Self::tick) does for a socket whose peer is fast, so it limits
+    /// a download to so many bytes a frame. [`tick_for`](Self::tick_for) serves such a socket again
+    /// and again while it has time, and a free-running loop always: there a larger number only
+    /// makes the others wait longer for their turn. With `usize::MAX` nothing but the peer ends a
+    /// turn. With 0 each operation waits.
+    pub fn set_burst(&self, bytes: usize) {
+        self.reactor.set_burst(bytes);
     }
 
     /// Asks the system again, instead of a [backend](Self::set_backend); returns that.

@@ -530,6 +530,122 @@ fn a_flood_neither_holds_the_tick_nor_starves_others() {
 }
 
 #[test]
+fn as_much_is_moved_in_a_tick_as_was_set() {
+    assert_eq!(main_loop().burst(), hardswitch::net::BURST);
+    let (mut ours, mut peer) = half_pair();
+    let flood = std::thread::spawn(move || {
+        let junk = vec![0; 1 << 20];
+        while peer.write_all(&junk).is_ok() {}
+    });
+    const READ: usize = 32 * 1024;
+    let received = Rc::new(Cell::new(0usize));
+    let count = received.clone();
+    let reader = spawn(move || -> hardswitch::Result<()> {
+        let mut buffer = vec![0; READ];
+        loop {
+            count.set(count.get() + ours.read(&mut buffer)?);
+        }
+    })
+    .unwrap();
+    let in_a_tick = || {
+        let before = received.get();
+        main_loop().tick().unwrap();
+        received.get() - before
+    };
+    // With nothing each operation waits for its tick.
+    for burst in [0, 4 * READ, 6 * READ + 1] {
+        main_loop().set_burst(burst);
+        assert_eq!(main_loop().burst(), burst);
+        // It holds from the next wait on.
+        main_loop().tick().unwrap();
+        let mut largest = 0;
+        tick_until("a tick with as much", || {
+            largest = largest.max(in_a_tick());
+            assert!(largest <= burst + READ, "{largest} bytes, not {burst}");
+            largest >= burst.max(1)
+        });
+    }
+    // More than by default, as soon as the system has so much.
+    main_loop().set_burst(64 << 20);
+    let end = Instant::now() + MS(60_000);
+    while in_a_tick() <= hardswitch::net::BURST {
+        assert!(Instant::now() < end, "never more than by default");
+        std::thread::sleep(MS(10));
+    }
+    reader.kill().unwrap();
+    flood.join().unwrap();
+    finish();
+}
+
+/// The system's poll; keeps the longest time that it was to wait for.
+struct Longest(Rc<Cell<Duration>>);
+
+impl Backend for Longest {
+    fn poll(&mut self, fds: &mut [PollFd], time: Option<Duration>) -> Result<usize, Errno> {
+        self.0.set(self.0.get().max(time.unwrap_or(Duration::MAX)));
+        Os.poll(fds, time)
+    }
+    fn select(&mut self, sets: &mut Sets, time: Option<Duration>) -> Result<usize, Errno> {
+        Os.select(sets, time)
+    }
+    fn now(&mut self) -> Duration {
+        Os.now()
+    }
+}
+
+#[test]
+fn a_tick_with_a_budget_waits_a_moment_for_a_peer_that_was_fast_and_for_no_other() {
+    let longest = Rc::new(Cell::new(Duration::ZERO));
+    let (mut ours, mut peer) = half_pair();
+    let (ask, asked) = std::sync::mpsc::channel::<usize>();
+    let sender = std::thread::spawn(move || {
+        for size in asked {
+            peer.write_all(&vec![0; size]).unwrap();
+        }
+    });
+    let received = Rc::new(Cell::new(0usize));
+    let count = received.clone();
+    let reader = spawn(move || -> hardswitch::Result<()> {
+        let mut buffer = vec![0; 65536];
+        loop {
+            count.set(count.get() + ours.read(&mut buffer)?);
+        }
+    });
+    let reader = reader.unwrap();
+    main_loop().set_backend(Box::new(Longest(longest.clone())));
+    // Ticks until so much has come.
+    let comes = |size| {
+        let all = received.get() + size;
+        ask.send(size).unwrap();
+        let end = Instant::now() + MS(60_000);
+        while received.get() < all {
+            main_loop().tick_for(MS(100)).unwrap();
+            assert!(Instant::now() < end, "it does not come");
+            std::thread::sleep(MS(1));
+        }
+    };
+    for _ in 0..50 {
+        comes(100_000);
+    }
+    assert_eq!(longest.get(), Duration::ZERO);
+    let end = Instant::now() + MS(60_000);
+    while longest.get().is_zero() {
+        assert!(Instant::now() < end, "it never waits");
+        comes(16 << 20);
+    }
+    assert!(longest.get() <= Duration::from_micros(250), "{longest:?}");
+    // It is over with that tick.
+    longest.set(Duration::ZERO);
+    comes(100_000);
+    assert_eq!(longest.get(), Duration::ZERO);
+    main_loop().clear_backend();
+    reader.kill().unwrap();
+    drop(ask);
+    sender.join().unwrap();
+    finish();
+}
+
+#[test]
 fn a_tasklet_that_must_not_block_is_told_so() {
     let (mut ours, _peer) = half_pair();
     hardswitch::current().set_block_trap(true);

@@ -5,7 +5,7 @@
 //! result, and the other sockets are closed. All of it happens on the calling tasklet, which waits
 //! for all sockets at once.
 
-use super::source::Failure;
+use super::source::{Failure, Source};
 use super::tcp::TcpStream;
 use crate::error::WaitError;
 use crate::poll::shim::Events;
@@ -144,7 +144,12 @@ fn begin(addr: SocketAddr) -> Begun {
         Err(nix::Error::EINPROGRESS | nix::Error::EINTR) => false,
         Err(error) => return Err(error.into()),
     };
-    Ok((TcpStream::connecting(fd.into()), made))
+    Ok((unmade(fd.into()), made))
+}
+
+/// The handle of a socket that may still be connecting.
+fn unmade(io: std::net::TcpStream) -> TcpStream {
+    TcpStream::from_source(Source::new(io, true))
 }
 
 /// Means that a socket is missing here, which says nothing about the address.
@@ -313,7 +318,7 @@ mod tests {
         // It is connected at once, or in the background.
         let _ = connect(stream.as_raw_fd(), &own);
         while stream.peer_addr().is_err() {}
-        TcpStream::connecting(stream)
+        unmade(stream)
     }
 
     #[test]
@@ -369,7 +374,7 @@ mod tests {
             if addr == silent {
                 let fd = unconnected();
                 *copy.borrow_mut() = Some(fd.try_clone()?);
-                return Ok((TcpStream::connecting(fd.into()), false));
+                return Ok((unmade(fd.into()), false));
             }
             if calls.borrow().len() > 2 {
                 return super::begin(addr);

@@ -6,6 +6,7 @@
 //! | [`errno`] | error numbers by name, Linux and PS3 | core |
 //! | [`lv2`] | the PS3's network structures as values | core |
 //! | [`TcpStream`], [`TcpListener`] | sockets like `std::net`'s that block the tasklet | std |
+//! | [`SendStream`] | a TCP stream that other threads may hold, for libraries that ask for it | std |
 //! | [`UdpSocket`] | UDP: datagrams, broadcast, multicast | std |
 //! | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] | sockets between processes of a machine | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
@@ -23,18 +24,20 @@ cfg_if::cfg_if! {
         mod handle;
         pub mod http;
         mod resolve;
+        mod send;
         mod source;
         mod tcp;
         mod udp;
         mod unix;
 
         pub use crate::poll::Os;
+        pub use crate::wait::reactor::BURST;
         pub use calls::{poll, select};
         pub use connect::ConnectError;
         pub use descriptor::wait;
         pub use resolve::resolve;
         pub(crate) use resolve::{hold, serve_again, Held};
-        pub use source::BURST;
+        pub use send::{SendStream, SharedStream};
         pub use tcp::{Keepalive, TcpListener, TcpStream};
         pub use udp::UdpSocket;
         pub use unix::{UnixDatagram, UnixListener, UnixStream};

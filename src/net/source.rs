@@ -8,24 +8,20 @@
 
 use crate::error::WaitError;
 use crate::poll::shim::Events;
-use crate::wait::reactor::{Reactor, Wake};
+use crate::wait::reactor::{Reactor, Wake, BURST};
 use crate::Error;
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// After this many bytes without a wait, a socket's next operation waits for the loop once, ready
-/// or not.
-///
-/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and the
-/// tick with it. This bounds the work of a pump to so many bytes per socket. An operation counts as
-/// at least 1 KiB, and an `accept` as 8 KiB. An operation that fails counts as all of it: an
-/// `accept` without a free descriptor fails at once as often as it is tried, and a tasklet that
-/// tries again must let others run, which could give a descriptor back.
-pub const BURST: usize = 1024 * 1024;
-
+/// What an operation counts as at least, in bytes.
 const SMALLEST: usize = 1024;
+
+/// How many bytes a socket may move before it waits for the loop once.
+fn allowance() -> usize {
+    Reactor::existing().map_or(BURST, |reactor| reactor.burst())
+}
 
 /// A non-blocking socket, shared by its handles.
 pub struct Source<T: AsRawFd> {
@@ -33,8 +29,8 @@ pub struct Source<T: AsRawFd> {
     io: RefCell<Option<T>>,
     pub read_timeout: Cell<Option<Duration>>,
     pub write_timeout: Cell<Option<Duration>>,
-    /// Bytes since the last wait.
-    burst: Cell<usize>,
+    /// Bytes that may be moved before the next wait.
+    left: Cell<usize>,
     /// Is it a connection? Nothing else is lost for good: a datagram that cannot be sent says
     /// nothing of the next one, and no connection that failed of the listener.
     is_connection: bool,
@@ -122,7 +118,7 @@ impl<T: AsRawFd> Source<T> {
             io: RefCell::new(Some(io)),
             read_timeout: Cell::new(None),
             write_timeout: Cell::new(None),
-            burst: Cell::new(0),
+            left: Cell::new(allowance()),
             is_connection,
             lost: RefCell::new(None),
         }
@@ -156,7 +152,7 @@ impl<T: AsRawFd> Source<T> {
         // This comes before any wait: thrown errors, and time that is up, must not be delayed until
         // no more data comes.
         crate::thread::raise().map_err(WaitError::Thrown)?;
-        if self.burst.get() >= BURST {
+        if self.left.get() == 0 {
             match self.loss() {
                 Some(_) => self.let_the_loop_run()?,
                 None => wait(self)?,
@@ -170,12 +166,12 @@ impl<T: AsRawFd> Source<T> {
                 },
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => {
-                    self.burst.set(BURST);
+                    self.left.set(0);
                     return Err(self.failed(e).into());
                 }
                 Ok(result) => {
-                    self.burst
-                        .set(self.burst.get() + cost(&result).max(SMALLEST));
+                    let cost = cost(&result).max(SMALLEST);
+                    self.left.set(self.left.get().saturating_sub(cost));
                     return Ok(result);
                 }
             }
@@ -225,9 +221,18 @@ impl<T: AsRawFd> Source<T> {
         self.lost.borrow().as_ref().map(same)
     }
 
+    /// A wait begins, after which as much may be moved again.
+    fn refill(&self) {
+        let Some(reactor) = Reactor::existing() else {
+            return self.left.set(BURST);
+        };
+        reactor.count_moved(reactor.burst().saturating_sub(self.left.get()));
+        self.left.set(reactor.burst());
+    }
+
     /// Waits for the next pump. No other event is needed to end this wait.
     fn let_the_loop_run(&self) -> Result<(), Failure> {
-        self.burst.set(0);
+        self.refill();
         let reactor = Reactor::current().map_err(WaitError::Hindered)?;
         reactor.wait(None, Some(Instant::now()))?;
         Ok(())
@@ -236,7 +241,7 @@ impl<T: AsRawFd> Source<T> {
     /// Blocks the tasklet until the socket may be ready, or the time is over.
     pub fn wait(&self, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
         let fd = self.with(|io| Ok(io.as_raw_fd()))?;
-        self.burst.set(0);
+        self.refill();
         // A tasklet that was woken in vain, again and again, has no more time for that than for
         // waiting.
         if until.is_some_and(|until| until <= Instant::now()) {
@@ -248,6 +253,28 @@ impl<T: AsRawFd> Source<T> {
             Wake::TimedOut => Err(WaitError::Hindered(Error::Timeout).into()),
             Wake::Closed => Err(closed().into()),
             Wake::Bad => Err(io::Error::from_raw_os_error(libc::EBADF).into()),
+        }
+    }
+
+    /// Takes the socket out. No loop is told: nobody may be waiting for it.
+    pub fn take(&mut self) -> Option<T> {
+        self.io.get_mut().take()
+    }
+
+    /// The same socket for the calling thread; this one is as if closed. No other thread's loop is
+    /// told: nobody may be waiting for it.
+    pub fn moved(&mut self) -> Source<T> {
+        let io = self.take();
+        if let (Some(io), Some(reactor)) = (&io, Reactor::existing()) {
+            reactor.doubt(io.as_raw_fd());
+        }
+        Source {
+            io: RefCell::new(io),
+            read_timeout: self.read_timeout.clone(),
+            write_timeout: self.write_timeout.clone(),
+            left: Cell::new(allowance()),
+            is_connection: self.is_connection,
+            lost: RefCell::new(self.lost.get_mut().take()),
         }
     }
 

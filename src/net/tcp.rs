@@ -121,11 +121,16 @@ impl TcpStream {
         Ok(connected?)
     }
 
-    /// A socket that does not block and that may still be connecting.
-    pub(super) fn connecting(io: std::net::TcpStream) -> TcpStream {
+    /// A handle of a socket that does not block.
+    pub(super) fn from_source(source: Source<std::net::TcpStream>) -> TcpStream {
         TcpStream {
-            source: Rc::new(Source::new(io, true)),
+            source: Rc::new(source),
         }
+    }
+
+    /// The socket without its handle, if there is no other one.
+    pub(super) fn into_source(self) -> Result<Source<std::net::TcpStream>, TcpStream> {
+        Rc::try_unwrap(self.source).map_err(|source| TcpStream { source })
     }
 
     /// Sends small writes at once (`true`) instead of collecting them (Nagle).

@@ -65,6 +65,16 @@ pub enum Wake {
     Bad,
 }
 
+/// After this many bytes without a wait, a socket's next operation waits for the loop once, ready
+/// or not. [`MainLoop::set_burst`](crate::main_loop::MainLoop::set_burst) sets another number.
+///
+/// A peer that is faster than this thread would otherwise keep one tasklet busy for ever, and the
+/// tick with it. This bounds the work of a pump to so many bytes per socket. An operation counts as
+/// at least 1 KiB, and an `accept` as 8 KiB. An operation that fails counts as all of it: an
+/// `accept` without a free descriptor fails at once as often as it is tried, and a tasklet that
+/// tries again must let others run, which could give a descriptor back.
+pub const BURST: usize = 1024 * 1024;
+
 /// A wait of a tasklet.
 pub struct Waiter {
     id: u64,
@@ -110,6 +120,10 @@ pub struct Reactor {
     ready: Cell<usize>,
     /// Did some tasklet wait on for what another one was woken for, since somebody asked?
     crowded: Cell<bool>,
+    /// How many bytes a socket may move before it waits for the loop once.
+    burst: Cell<usize>,
+    /// How many bytes the sockets had moved that have waited since somebody asked.
+    moved: Cell<usize>,
     /// A vector that each poll uses again.
     scratch: Cell<Vec<PollFd>>,
     stop: Arc<AtomicBool>,
@@ -198,6 +212,8 @@ impl Reactor {
             outstanding: Cell::new(0),
             ready: Cell::new(0),
             crowded: Cell::new(false),
+            burst: Cell::new(BURST),
+            moved: Cell::new(0),
             scratch: Cell::default(),
             stop: Arc::default(),
             running: Cell::new(0),
@@ -293,6 +309,24 @@ impl Reactor {
         // `None` means that the backend polls just now; then it is dropped when it comes back.
         let before = self.backend.replace(Some(backend));
         before.unwrap_or_else(|| Box::new(Os))
+    }
+
+    pub fn burst(&self) -> usize {
+        self.burst.get()
+    }
+
+    pub fn set_burst(&self, bytes: usize) {
+        self.burst.set(bytes);
+    }
+
+    /// A socket has moved so many bytes and waits now.
+    pub fn count_moved(&self, bytes: usize) {
+        self.moved.set(self.moved.get().saturating_add(bytes));
+    }
+
+    /// How many bytes the sockets had moved that have waited since the last call of this.
+    pub fn take_moved(&self) -> usize {
+        self.moved.take()
     }
 
     /// Counts a call on another thread, or (-1) its end.
