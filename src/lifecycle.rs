@@ -28,13 +28,7 @@ impl Settings {
     /// [`Error::Settings`] when a value is out of its limits or the thread has a runtime
     /// already; nothing has changed then.
     pub fn apply(self) -> Result<()> {
-        if Runtime::existing().is_some() {
-            return Err(SettingsError::TooLate.into());
-        }
-        if !os::at_thread_exit(thread_ends) {
-            return Err(StateError::ThreadEnding.into());
-        }
-        self.check()?;
+        self.may_apply()?;
         create(self, None);
         Ok(())
     }
@@ -52,13 +46,7 @@ impl Settings {
     /// `[memory, memory + bytes)` is writable, and nothing else uses it, until the
     /// thread has ended and its last tasklet and channel are gone.
     pub unsafe fn apply_in(self, memory: *mut u8, bytes: usize) -> Result<()> {
-        if Runtime::existing().is_some() {
-            return Err(SettingsError::TooLate.into());
-        }
-        if !os::at_thread_exit(thread_ends) {
-            return Err(StateError::ThreadEnding.into());
-        }
-        self.check()?;
+        self.may_apply()?;
         let needed = self.windows * self.window_size + 2 * STACK_ALIGN;
         let end = (memory as usize).checked_add(bytes);
         if memory.is_null() || bytes < needed || end.is_none() {
@@ -66,6 +54,19 @@ impl Settings {
         }
         create(self, Some(memory as usize));
         Ok(())
+    }
+
+    /// May these be the settings of a runtime that the calling thread makes now?
+    fn may_apply(&self) -> Result<()> {
+        if Runtime::existing().is_some() {
+            return Err(SettingsError::TooLate.into());
+        }
+        self.check()?;
+        // The last, since it changes something: the thread's end is noticed from now on.
+        match os::at_thread_exit(thread_ends) {
+            true => Ok(()),
+            false => Err(StateError::ThreadEnding.into()),
+        }
     }
 }
 

@@ -26,8 +26,8 @@
 //! **Tasklets that never wait do not starve the others.** A free-running loop pumps after 256 turns
 //! of tasklets at the latest. So tasklets that only give way, or hand values to and fro, keep no
 //! timer, socket or event waiting. (A [`run`](crate::run) of a tasklet is not cut short: it comes
-//! back first.) Main pumps after each round of the others while it waits itself. A tick pumps once,
-//! then runs all that can run; [`MainLoop::tick_for`] has a limit. A socket whose data never ends
+//! back first.) Main pumps after each round of the others while it waits itself. A tick pumps, runs
+//! all that can run, and does so again while that was quick, 16 times at most; [`MainLoop::tick_for`] has a limit. A socket whose data never ends
 //! lets the others run [every MiB](crate::net::BURST), and after each operation that failed. An
 //! operation that need not wait does not give way: a channel whose partner is there goes by its
 //! preference; a free lock, a permit, a value in a queue are taken at once, however often. No

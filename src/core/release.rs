@@ -24,7 +24,8 @@ pub unsafe fn release(task: *mut Task) {
     }
 }
 
-/// How often a forgotten tasklet is killed before it is given up.
+/// How often a tasklet that has to end is killed before it is given up: one that is forgotten, that
+/// swallows its kills, or whose thread ends.
 pub const KILLS: u32 = 10;
 
 /// `CONTAIN`: no panic of user code comes out.

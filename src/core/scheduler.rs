@@ -198,7 +198,7 @@ pub fn call_locked(runtime: &Runtime, which: &str, callback: impl FnOnce()) {
 /// # Safety
 /// `prev` is running and alone in the queue.
 #[cold]
-pub unsafe fn when_empty(runtime: &Runtime, prev: *mut Task, blocks: bool) -> Result<*mut Task> {
+unsafe fn when_empty(runtime: &Runtime, prev: *mut Task, blocks: bool) -> Result<*mut Task> {
     // SAFETY: watchdogs and main are live tasks.
     unsafe {
         let wakeup = runtime.wakeup();
@@ -266,7 +266,7 @@ pub unsafe fn block(
 /// # Safety
 /// `wakeup` is floating; `prev` is another task.
 #[cold]
-pub unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Task) {
+unsafe fn revive(runtime: &Runtime, prev: *mut Task, wakeup: *mut Task) {
     // SAFETY: live tasks; the queue gets a reference of its own.
     unsafe {
         if let Some(error) = (*prev).slot.peek_bomb() {

@@ -24,7 +24,7 @@ pub struct Settings {
     /// Bytes of stack in use above which [`spill`](crate::spill) moves frames to the heap;
     /// 0: always.
     pub watermark: usize,
-    /// Bytes of the stack of a tasklet that owns one, unless it asks for more.
+    /// Bytes of the stack of a tasklet that owns one, unless it asks for another size.
     pub stack_size: usize,
     /// Used stacks that are kept for new tasklets.
     pub stack_pool: usize,
@@ -43,7 +43,8 @@ pub struct Settings {
     /// SIGBUS; the one that was there is called as well, after the report and for all other faults.
     pub overflow_report: bool,
     /// How long the last tasklet of the thread that can run spins for its partner on another
-    /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync)) before
+    /// thread (a [`thread::Channel`](crate::thread::Channel), [`sync`](crate::sync), a call of
+    /// [`offload`](crate::offload)) before
     /// the thread goes to sleep: a thread that is at work mostly answers sooner than
     /// a sleeping one can be woken. Spinning costs processor time, so it happens less often after
     /// it was in vain. Zero, or one processor: never.

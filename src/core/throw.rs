@@ -90,7 +90,7 @@ fn too_late(target: &Tasklet, error: &Error) -> Option<Result<(), WaitError>> {
 }
 
 /// Throws `error` at another tasklet, wherever it is, at its turn.
-pub fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
+fn throw_there(target: &Tasklet, error: Error) -> Result<(), WaitError> {
     if let Some(result) = too_late(target, &error) {
         return result;
     }

@@ -6,7 +6,6 @@ use core::fmt::{self, Write};
 use crate::core::references::Tasklet;
 use crate::core::runtime::Runtime;
 use crate::core::task::flag;
-use crate::error::Error;
 
 /// Writes a line for each tasklet of the calling thread, main first. It tells the name, the state,
 /// for a blocked tasklet the channel's [id](crate::Channel::id) and the direction, and where the
@@ -109,19 +108,4 @@ fn line(runtime: &Runtime, tasklet: &Tasklet) -> Result<String, fmt::Error> {
     }
     write!(out, ", switched to {} times", stats.switches)?;
     Ok(out)
-}
-
-/// Called when the deadlock `error` is about to be returned. Lists all tasklets when the log target
-/// `hardswitch::deadlock` is on at level debug; with backtraces, at level trace.
-#[cold]
-pub(crate) fn report_deadlock(error: &Error) {
-    const TARGET: &str = "hardswitch::deadlock";
-    if !log::log_enabled!(target: TARGET, log::Level::Debug) {
-        return;
-    }
-    let backtraces = log::log_enabled!(target: TARGET, log::Level::Trace);
-    let mut text = String::new();
-    // Writing to a `String` does not fail.
-    let _ = dump_tasklets(&mut text, backtraces);
-    log::debug!(target: TARGET, "{error} {text}");
 }

@@ -1,10 +1,11 @@
 //! Looking at tasklets from outside: backtraces, listings, and what debuggers need to find them.
 //! Nothing here runs during a switch.
 
+mod deadlock;
 mod dump;
 
+pub(crate) use deadlock::report_deadlock;
 pub use dump::dump_tasklets;
-pub(crate) use dump::report_deadlock;
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {

@@ -140,7 +140,7 @@ macro_rules! stream {
                 self.source.with(|io| io.shutdown(how))
             }
 
-            pub(crate) fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
+            fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
                 // Linux waits for data even when the buffer is empty.
                 if buf.is_empty() {
                     return Ok(0);
@@ -148,7 +148,7 @@ macro_rules! stream {
                 self.source.attempt_read(|mut io| io.read(buf))
             }
 
-            pub(crate) fn write_some(&self, buf: &[u8]) -> Result<usize, Failure> {
+            fn write_some(&self, buf: &[u8]) -> Result<usize, Failure> {
                 self.source.attempt_write(|mut io| io.write(buf))
             }
         }

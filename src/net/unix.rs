@@ -75,10 +75,7 @@ impl UnixStream {
         Ok(Self::connect_until(path.as_ref(), until)?)
     }
 
-    pub(crate) fn connect_until(
-        path: &Path,
-        until: Option<Instant>,
-    ) -> Result<UnixStream, Failure> {
+    fn connect_until(path: &Path, until: Option<Instant>) -> Result<UnixStream, Failure> {
         // What was thrown comes before an answer that comes at once.
         crate::thread::raise().map_err(WaitError::Thrown)?;
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

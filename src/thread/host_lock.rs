@@ -634,7 +634,7 @@ pub(crate) fn is_member() -> bool {
 }
 
 /// Has the thread given its lock up, so that it must not run tasklets?
-pub(crate) fn is_away() -> bool {
+fn is_away() -> bool {
     member().is_some_and(|member| member.away.get() > 0)
 }
 

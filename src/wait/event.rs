@@ -2,8 +2,8 @@
 //!
 //! Each thread with a [main loop](crate::main_loop) owns one queue. Any thread posts through a
 //! [`Poster`]. The owner runs the posted closures when its loop pumps, on its own stack, in the
-//! order they came. Posting interrupts the owner's wait: the queue has a descriptor (an `eventfd`
-//! on Linux) that becomes readable, and the loop polls it with its sockets.
+//! order they came. Posting ends the owner's sleep: a thread that sleeps on a word is woken there;
+//! one that waits for sockets polls the queue's descriptor with them (an `eventfd` on Linux).
 //!
 //! No closure is lost: it is run; or [`Poster::post`] refuses it; or, if the owner ends first, it
 //! is dropped with a line in the log.

@@ -9,10 +9,9 @@
 //! ```text
 //!   tasklet                       reactor                                system
 //!   read() ── would block ──►  Waiter{fd, IN, deadline} ──┐
-//!   blocks at waiter.point                                ├─ pump() ──►  shim::poll
-//!   sleep() ────────────────►  Waiter{deadline} ──────────┤                 │
-//!   offload::call() ────────►  Waiter{} ◄── event queue ──┘ ◄───────────────┘
-//!              ◄── wake (the tasklet is queued; the pump goes on)
+//!   blocks at waiter.point                                ├─ pump() ──►  epoll, or shim::poll
+//!   sleep() ────────────────►  Waiter{deadline} ──────────┘                 │
+//!              ◄── wake (the tasklet is queued; the pump goes on) ◄─────────┘
 //! ```
 //!
 //! When a wait ends, for whatever reason (woken, timed out, killed, an exception), its waiter is
