@@ -97,7 +97,7 @@ step_test() {
 
 step_no-std() {
     cargo build --no-default-features --lib --target "$1"
-    cargo test --no-default-features --test no_std --target "$1"
+    cargo test --no-default-features --features serde --test no_std --test dict_serde --target "$1"
 }
 
 step_gdb() { tests/gdb/run "$1"; }

@@ -54,12 +54,15 @@ fn declarations(text: &str) -> String {
                     writeln!(types, "pub const {name}: i32 = {value};").unwrap();
                 }
             }
-        } else if let Some(rest) = statement.strip_prefix("typedef struct ") {
+        } else if let Some((kind, rest)) = ["struct", "union"]
+            .iter()
+            .find_map(|kind| Some((kind, statement.strip_prefix(&format!("typedef {kind} "))?)))
+        {
             let (name, fields) = rest.split_once(" {").expect("fields");
             let fields = fields.rsplit_once('}').expect("fields").0;
             writeln!(
                 types,
-                "#[repr(C)]\n#[derive(Clone, Copy)]\npub struct {name} {{"
+                "#[repr(C)]\n#[derive(Clone, Copy)]\npub {kind} {name} {{"
             )
             .unwrap();
             for field in fields.split(';').filter(|f| !f.trim().is_empty()) {
@@ -157,7 +160,7 @@ fn rust_type(text: &str) -> String {
     while let Some(word) = words.next() {
         match word {
             "const" => constant = true,
-            "struct" => {}
+            "struct" | "union" => {}
             "*" => {
                 kind = format!("*{} {kind}", if constant { "const" } else { "mut" });
                 constant = words.next_if_eq(&"const").is_some();
@@ -171,6 +174,7 @@ fn rust_type(text: &str) -> String {
             "uint8_t" => kind = "u8".into(),
             "int16_t" => kind = "i16".into(),
             "int32_t" => kind = "i32".into(),
+            "int64_t" => kind = "i64".into(),
             "uint16_t" => kind = "u16".into(),
             "uint32_t" => kind = "u32".into(),
             "uint64_t" => kind = "u64".into(),

@@ -48,6 +48,23 @@
 // It was killed ten times and refused to end; it is kept for ever.
 #define HSW_TASKLET_ZOMBIE 256
 
+// How a dict trades memory for time.
+enum hsw_dict_tuning
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // The fewest bytes: 2 entries at first, four fifths full, an eighth larger.
+  HSW_DICT_COMPACT = 0,
+  // As Python on the PlayStation 3: 1 at first, three quarters full, half as large again.
+  HSW_DICT_CONSOLE = 1,
+  // As CPython 2.7: 8 at first, two thirds full, four times as large.
+  HSW_DICT_PYTHON27 = 2,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_dict_tuning;
+#endif // __cplusplus
+
 // What a case of `hsw_select` does.
 enum hsw_direction
 #ifdef __cplusplus
@@ -268,6 +285,27 @@ enum hsw_status
 typedef int32_t hsw_status;
 #endif // __cplusplus
 
+// What a value of a record is.
+enum hsw_value_kind
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // Nothing.
+  HSW_VALUE_NONE = 0,
+  // `of.integer`.
+  HSW_VALUE_INTEGER = 1,
+  // `of.real`.
+  HSW_VALUE_REAL = 2,
+  // `of.text`, which ends in a zero byte. A record copies it.
+  HSW_VALUE_TEXT = 3,
+  // `of.pointer`, which is the record's from then on: see `hsw_record_type_new`.
+  HSW_VALUE_POINTER = 4,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_value_kind;
+#endif // __cplusplus
+
 // Frees a value that nobody will receive any more. May be null: then nothing is done. It must not
 // unwind. It may call this library, also in ways that switch.
 typedef void (*hsw_destroy)(void *data);
@@ -288,6 +326,17 @@ typedef struct hsw_tasklet {
 // Gets a piece of text: `length` bytes. They do not end in a zero, and may end in the middle of a
 // line. It must neither use this library nor unwind.
 typedef void (*hsw_write)(const char *text, size_t length, void *user);
+
+// A handle of a dict; the rules for its owner and thread are those of `hsw_tasklet`.
+typedef struct hsw_dict {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_dict;
+
+// Called for each entry of a dict. `key` ends in a zero byte; it and `value` are lent. Returns
+// whether to go on. It may use this library, but the dict cannot be changed meanwhile. It must not
+// unwind.
+typedef bool (*hsw_dict_visit)(const char *key, void *value, void *user);
 
 // A handle of an error that a call failed with, payload included. Any thread may use it. It has
 // one owner, who gives it back with `hsw_error_release`.
@@ -393,6 +442,38 @@ typedef struct hsw_queue {
   // Opaque; zero is nothing.
   uint64_t handle;
 } hsw_queue;
+
+// A handle of a record type; the rules for its owner and thread are those of `hsw_tasklet`.
+typedef struct hsw_record_type {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_record_type;
+
+// A value of a record; its kind tells which of them it is.
+typedef union hsw_value_of {
+  // A whole number.
+  int64_t integer;
+  // A number.
+  double real;
+  // Words, which end in a zero byte.
+  const char *text;
+  // Anything.
+  void *pointer;
+} hsw_value_of;
+
+// A value of a record. All bytes zero is nothing.
+typedef struct hsw_value {
+  // One of `hsw_value_kind`.
+  int32_t kind;
+  // The value.
+  union hsw_value_of of;
+} hsw_value;
+
+// A handle of a record; the rules for its owner and thread are those of `hsw_tasklet`.
+typedef struct hsw_record {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_record;
 
 // How long a run may take, in turns of tasklets and in time; the limit that is reached first
 // counts. `HSW_NO_LIMIT` is no limit.
@@ -1036,6 +1117,53 @@ hsw_status hsw_channel_id(struct hsw_channel channel, size_t *id);
 // passed on to `write`.
 hsw_status hsw_dump_tasklets(hsw_write write, void *user, bool backtraces);
 
+// Makes an empty dict: values by keys, which are strings, in the order of their inserts.
+// docs/dict.md tells its bytes and its times. `tuning` is one of `hsw_dict_tuning`. `destroy` (may
+// be null) frees values that are replaced, or are there when the dict goes.
+hsw_status hsw_dict_new(int32_t tuning, hsw_destroy destroy, struct hsw_dict *dict);
+
+// Makes another handle of the same dict, with an owner of its own.
+hsw_status hsw_dict_retain(struct hsw_dict dict, struct hsw_dict *other);
+
+// Gives a handle back. Values are freed with the last handle of a dict.
+hsw_status hsw_dict_release(struct hsw_dict dict);
+
+// Sets the value of a key, which is copied. The value is the dict's from now on; the one that the
+// key had is freed, and the key keeps its place. When this fails the value is still the caller's.
+// `HSW_ERR_STATE`: the dict is being visited.
+hsw_status hsw_dict_set(struct hsw_dict dict, const char *key, void *value);
+
+// The value of a key, lent: it is the dict's, and stays until the key is set or removed. `found`
+// (may be null) tells whether there is such a key; without one, the value is null.
+hsw_status hsw_dict_get(struct hsw_dict dict, const char *key, void **value, bool *found);
+
+// Takes the entry of a key out. Its value is the caller's; with a null `value` it is freed.
+// `found` as in `hsw_dict_get`. The other entries keep their order. `HSW_ERR_STATE`: the dict is
+// being visited.
+hsw_status hsw_dict_remove(struct hsw_dict dict, const char *key, void **value, bool *found);
+
+// Calls `visit` for each entry in the order of the inserts, until it returns false. The dict
+// cannot be changed meanwhile: that fails with `HSW_ERR_STATE`. `user` is passed on.
+hsw_status hsw_dict_each(struct hsw_dict dict, hsw_dict_visit visit, void *user);
+
+// How many entries there are.
+hsw_status hsw_dict_count(struct hsw_dict dict, size_t *count);
+
+// Bytes that the dict has on the heap, with its keys and without its values. O(n).
+hsw_status hsw_dict_bytes(struct hsw_dict dict, size_t *bytes);
+
+// Makes room for `more` further entries: while there are no more than that, sets and removals
+// allocate nothing but their keys.
+//
+// `HSW_ERR_ARGUMENT`: more than a dict can have.
+hsw_status hsw_dict_reserve(struct hsw_dict dict, size_t more);
+
+// Gives back the memory beyond the entries.
+hsw_status hsw_dict_shrink(struct hsw_dict dict);
+
+// Removes all entries, and frees their values and the memory.
+hsw_status hsw_dict_clear(struct hsw_dict dict);
+
 // Keeps the calling tasklet's last error, which would be forgotten at its next failing call. So
 // code that cleans up may fail, and still pass the first error on with `hsw_error_fail`. The last
 // error stays what it is.
@@ -1221,6 +1349,109 @@ hsw_status hsw_queue_open(struct hsw_queue queue);
 // `length` gets how many values are queued; `balance` that number plus the senders that wait, or
 // minus the receivers that wait. Either may be null.
 hsw_status hsw_queue_length(struct hsw_queue queue, size_t *length, ptrdiff_t *balance);
+
+// Makes a record type with `count` fields. Names are checked by the rules of Python's
+// `namedtuple`: identifiers and no keywords, those of fields without a leading underscore, no two
+// the same. With `rename`, fields whose names break them are called `_0`, `_1` and so on, by their
+// place. `destroy` (may be null) frees values of the kind `HSW_VALUE_POINTER` that are in records
+// of the type; the copies of a record share them, and the last one frees them.
+//
+// `HSW_ERR_ARGUMENT`: a name is not allowed; the message is namedtuple's.
+hsw_status hsw_record_type_new(const char *name,
+                               const char *const *fields,
+                               size_t count,
+                               bool rename,
+                               hsw_destroy destroy,
+                               struct hsw_record_type *record_type);
+
+// Makes a record type with the fields of another one and more of them. It has no defaults.
+hsw_status hsw_record_type_extend(struct hsw_record_type record_type,
+                                  const char *name,
+                                  const char *const *fields,
+                                  size_t count,
+                                  struct hsw_record_type *other);
+
+// Makes a record type as another one, with defaults for the last `count` fields. When this fails
+// the values are still the caller's; but `HSW_ERR_LIMIT` frees them.
+hsw_status hsw_record_type_with_defaults(struct hsw_record_type record_type,
+                                         const struct hsw_value *values,
+                                         size_t count,
+                                         struct hsw_record_type *other);
+
+// Makes another handle of the same record type, with an owner of its own.
+hsw_status hsw_record_type_retain(struct hsw_record_type record_type, struct hsw_record_type *other);
+
+// Gives a handle back. Its records stay.
+hsw_status hsw_record_type_release(struct hsw_record_type record_type);
+
+// How many fields there are.
+hsw_status hsw_record_type_count(struct hsw_record_type record_type, size_t *count);
+
+// Copies the name of the type to `buffer`: at most `capacity` bytes with the final zero. `length`
+// (may be null) gets its whole length.
+hsw_status hsw_record_type_name(struct hsw_record_type record_type, char *buffer, size_t capacity, size_t *length);
+
+// Copies the name of a field, as `hsw_record_type_name`. `HSW_ERR_ARGUMENT`: there is none with
+// this index.
+hsw_status hsw_record_type_field(struct hsw_record_type record_type,
+                                 size_t index,
+                                 char *buffer,
+                                 size_t capacity,
+                                 size_t *length);
+
+// The index of a field, from 0 on. `HSW_ERR_ARGUMENT`: there is none with this name.
+hsw_status hsw_record_type_index(struct hsw_record_type record_type, const char *field, size_t *index);
+
+// Makes a record of `count` values, those of the first fields. The other fields have their
+// defaults. Texts are copied; pointers are the record's. When this fails they are still the
+// caller's; but `HSW_ERR_LIMIT` frees them.
+//
+// `HSW_ERR_ARGUMENT`: more values than fields, or a field has no value and no default, or a value
+// is of no kind.
+hsw_status hsw_record_new(struct hsw_record_type record_type,
+                          const struct hsw_value *values,
+                          size_t count,
+                          struct hsw_record *record);
+
+// Makes a copy of a record, whose fields can be set without changing the first one.
+hsw_status hsw_record_copy(struct hsw_record record, struct hsw_record *other);
+
+// Makes another handle of the same record, with an owner of its own.
+hsw_status hsw_record_retain(struct hsw_record record, struct hsw_record *other);
+
+// Gives a handle back. A record's values are freed with the last handle of it.
+hsw_status hsw_record_release(struct hsw_record record);
+
+// A handle of the record's type, which is the caller's.
+hsw_status hsw_record_type_of(struct hsw_record record, struct hsw_record_type *record_type);
+
+// The value of the field with this index. A text or a pointer is lent: it is the record's, and
+// stays until the field is set or the record goes.
+hsw_status hsw_record_get(struct hsw_record record, size_t index, struct hsw_value *value);
+
+// The value of the field with this name, as `hsw_record_get`.
+hsw_status hsw_record_get_named(struct hsw_record record, const char *field, struct hsw_value *value);
+
+// Sets the value of the field with this index, and frees what it had. When this fails the value is
+// still the caller's.
+hsw_status hsw_record_set(struct hsw_record record, size_t index, const struct hsw_value *value);
+
+// Sets the value of the field with this name, as `hsw_record_set`.
+hsw_status hsw_record_set_named(struct hsw_record record, const char *field, const struct hsw_value *value);
+
+// Copies the record's words to `buffer`, as namedtuple's `repr` has them, such as
+// `Point(x=1, y=2.5, name='it')`; sizes as in `hsw_record_type_name`. A pointer is a number.
+hsw_status hsw_record_text(struct hsw_record record, char *buffer, size_t capacity, size_t *length);
+
+// Whether two records are equal: as tuples of their values, whatever their types are. Numbers are
+// equal to equal numbers of the other kind, pointers only to themselves.
+hsw_status hsw_record_equal(struct hsw_record record, struct hsw_record other, bool *equal);
+
+// The order of two records, as tuples of their values: -1, 0 or 1.
+//
+// `HSW_ERR_WRONG_TYPE`: the first values that differ have no order: they are of two kinds,
+// pointers, or no number (NaN).
+hsw_status hsw_record_compare(struct hsw_record record, struct hsw_record other, int32_t *order);
 
 // As `hsw_run`, but comes back when the budget is used up; the other tasklets stay queued, and the
 // next run goes on with them. The budget is checked when tasklets switch: one that never gives way

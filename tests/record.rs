@@ -72,6 +72,7 @@ fn table() -> serde_json::Value {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "to read the table takes long")]
 fn names_are_taken_refused_and_renamed_as_namedtuple_does() {
     let table = table();
     let cases = table["cases"].as_array().unwrap();

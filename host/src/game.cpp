@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -137,13 +138,21 @@ private:
             total += what->size.value_or(what->expected_content.value_or(what->received));
             done += what->finished ? 1 : 0;
         }
-        std::printf("[%6.1f s] tick p50 %.2f p99 %.2f max %.2f ms | %zu tasklets | %.0f switches/s | slices %s | downloads %zu/%zu, "
-                    "%s of %s\n",
-                    std::chrono::duration<double>(now - begin).count(), ticks_in_line_.percentile(0.5),
-                    ticks_in_line_.percentile(0.99), ticks_in_line_.percentile(1), stats.tasklets,
-                    seconds > 0 ? static_cast<double>(stats.switches - switches_at_line_) / seconds : 0.0,
-                    human_bytes(static_cast<double>(stats.slice_bytes)).c_str(), done, downloads_.size(),
-                    human_bytes(static_cast<double>(received)).c_str(), human_bytes(static_cast<double>(total)).c_str());
+        const double at = std::chrono::duration<double>(now - begin).count();
+        const double switches = seconds > 0 ? static_cast<double>(stats.switches - switches_at_line_) / seconds : 0.0;
+        const hsw::record row = second_.make({rounded(at), whole(ticks_in_line_.count()), rounded(ticks_in_line_.percentile(0.5)),
+                                              rounded(ticks_in_line_.percentile(0.99)), rounded(ticks_in_line_.percentile(1)),
+                                              whole(stats.tasklets), rounded(switches), whole(stats.slice_bytes), whole(done),
+                                              whole(downloads_.size()), whole(received), whole(total)});
+        if (how_.rows) {
+            std::puts(row.text().c_str());
+        } else {
+            std::printf("[%6.1f s] tick p50 %.2f p99 %.2f max %.2f ms | %zu tasklets | %.0f switches/s | slices %s | downloads %zu/%zu, "
+                        "%s of %s\n",
+                        at, ticks_in_line_.percentile(0.5), ticks_in_line_.percentile(0.99), ticks_in_line_.percentile(1), stats.tasklets,
+                        switches, human_bytes(static_cast<double>(stats.slice_bytes)).c_str(), done, downloads_.size(),
+                        human_bytes(static_cast<double>(received)).c_str(), human_bytes(static_cast<double>(total)).c_str());
+        }
         std::fflush(stdout);
         ticks_in_line_.clear();
         line_begin_ = now;
@@ -152,6 +161,13 @@ private:
 
     void print_stats() const {
         const hsw::statistics stats = hsw::stats();
+        if (how_.rows) {
+            const hsw::record row = all_.make({whole(all_ticks_.count()), rounded(all_ticks_.percentile(0.5)), rounded(all_ticks_.percentile(0.99)),
+                                               rounded(all_ticks_.percentile(1)), whole(stats.tasklets), whole(stats.switches),
+                                               whole(stats.copied_bytes), whole(stats.slice_bytes), whole(stats.slice_peak)});
+            std::puts(row.text().c_str());
+            return;
+        }
         std::printf("stats: ticks %zu, p50 %.2f p99 %.2f max %.2f ms\n", all_ticks_.count(), all_ticks_.percentile(0.5),
                     all_ticks_.percentile(0.99), all_ticks_.percentile(1));
         std::printf("stats: %llu switches, %s copied to and from slices, slices %s now, %s at most\n",
@@ -193,7 +209,20 @@ private:
         return good;
     }
 
+    /// Figures as values of a record: those with a fraction to hundredths.
+    static hsw::value rounded(double figure) { return std::round(figure * 100) / 100; }
+    template <class N>
+    static hsw::value whole(N figure) {
+        return static_cast<std::int64_t>(figure);
+    }
+
     const options& how_;
+    const hsw::record_type second_{"Second",
+                                   {"at_s", "ticks", "p50_ms", "p99_ms", "max_ms", "tasklets", "switches_per_s", "slice_bytes",
+                                    "downloads_ended", "downloads", "received_bytes", "total_bytes"}};
+    const hsw::record_type all_{"All",
+                                {"ticks", "p50_ms", "p99_ms", "max_ms", "tasklets", "switches", "copied_bytes", "slice_bytes",
+                                 "slice_peak_bytes"}};
     origin origin_;
     std::vector<std::shared_ptr<download>> downloads_;
     tick_clock clock_;

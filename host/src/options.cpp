@@ -110,6 +110,7 @@ options parse_options(const std::vector<std::string>& arguments) {
     };
     const std::map<std::string, std::function<void()>> plain = {
         {"--stats", [&] { out.stats = true; }},
+        {"--rows", [&] { out.rows = true; }},
         {"--help", [&] { out.help = true; }},
         {"-h", [&] { out.help = true; }},
         {"--version", [&] { out.version = true; }},
@@ -167,6 +168,7 @@ the downloads
 
 measuring
   --stats          print at the end what the tasklets cost: bytes a parked tasklet, switches, copies
+  --rows           print figures as records, whose fields have names: Second(at_s=1.0, ticks=60, ...)
   --park N         park N tasklets in a receive, print bytes a tasklet, wake them all, and do nothing else
   --version        print the version of the library
   --help           print this

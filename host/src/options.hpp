@@ -29,6 +29,7 @@ struct options {
     std::optional<std::size_t> window_size; // bytes
     std::size_t park = 0;
     bool stats = false;
+    bool rows = false;
     bool help = false;
     bool version = false;
 };

@@ -201,6 +201,11 @@ int throws(const std::string& what) {
         hsw_remote remote{};
         hsw_tasklet_remote(spawned(returns), &remote);
         hsw_remote_with(remote, [](hsw_tasklet, void*) { throw 1; }, nullptr, nullptr);
+    } else if (what == "visit") {
+        hsw_dict dict{};
+        hsw_dict_new(HSW_DICT_COMPACT, nullptr, &dict);
+        hsw_dict_set(dict, "key", nullptr);
+        hsw_dict_each(dict, [](const char*, void*, void*) -> bool { throw 1; }, nullptr);
     } else if (what == "hook") {
         hsw_host_lock lock{};
         hsw_host_lock_new(nullptr, &lock);

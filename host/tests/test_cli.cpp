@@ -95,6 +95,22 @@ TEST_CASE("the game plays, three kinds of files arrive in both ways") {
     CHECK(has(ran.out, " 0 wrong\n"));
 }
 
+TEST_CASE("figures are told as records, whose fields have names") {
+    const result ran = run_host({"--npcs", "50", "--seconds", "1.3", "--stats", "--rows", "--url", "/file/1000"});
+    CAPTURE(ran.out);
+    CHECK(ran.status == 0);
+    CHECK_FALSE(has(ran.out, "tick p50"));
+    // The last second: both downloads have ended.
+    const std::size_t row = ran.out.rfind("\nSecond(at_s=1.");
+    REQUIRE(row != std::string::npos);
+    const std::string last = ran.out.substr(row, ran.out.find('\n', row + 1) - row);
+    CHECK(has(last, ", p50_ms="));
+    CHECK(has(last, ", tasklets="));
+    CHECK(has(last, ", downloads_ended=2, downloads=2, received_bytes=2000, total_bytes=2000)"));
+    CHECK(has(ran.out, "\nAll(ticks="));
+    CHECK(has(ran.out, ", slice_peak_bytes="));
+}
+
 TEST_CASE("one way alone can be chosen") {
     const result one = run_host(quick({"--io", "nonblocking", "--url", "/file/1000"}));
     CHECK(one.status == 0);
@@ -127,7 +143,7 @@ TEST_CASE("help and version go to stdout") {
     CHECK(help.status == 0);
     CHECK(help.err == "");
     for (const char* option : {"--npcs", "--hz", "--budget-ms", "--seconds", "--windows", "--window-size", "--url", "--sha256", "--io",
-                               "--timeout", "--port", "--stats", "--park", "--help"}) {
+                               "--timeout", "--port", "--stats", "--rows", "--park", "--help"}) {
         CHECK(has(help.out, option));
     }
     CHECK(run_host({"--version"}).status == 0);

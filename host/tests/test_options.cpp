@@ -32,7 +32,7 @@ TEST_CASE("without options the host does what the help says") {
 TEST_CASE("options are read, with their value beside or behind them") {
     const std::string hash(64, 'A');
     const host::options how = host::parse_options({"--npcs=7", "--io", "workers", "--url", "http://h/1", "--url", "/file/2", "--sha256", hash,
-                                                   "--window-size", "64K", "--seconds", "0.5", "--stats"});
+                                                   "--window-size", "64K", "--seconds", "0.5", "--stats", "--rows"});
     CHECK(how.npcs == 7);
     CHECK_FALSE(how.nonblocking);
     CHECK(how.workers);
@@ -44,6 +44,7 @@ TEST_CASE("options are read, with their value beside or behind them") {
     CHECK(how.window_size == 65536u);
     CHECK(how.seconds == 0.5);
     CHECK(how.stats);
+    CHECK(how.rows);
 }
 
 TEST_CASE("a wrong command line is refused in one line that names the culprit") {

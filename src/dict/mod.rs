@@ -20,6 +20,8 @@ mod entries;
 mod entry;
 mod index;
 mod iter;
+#[cfg(feature = "serde")]
+mod serialize;
 mod tuning;
 
 pub use entry::{Entry, OccupiedEntry, VacantEntry};

@@ -59,10 +59,13 @@ pub(super) enum Kind {
     Join,
     Work,
     Error,
+    Dict,
+    RecordType,
+    Record,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 25] = [
     "tasklet",
     "channel",
     "socket",
@@ -85,6 +88,9 @@ const NAMES: [&str; 22] = [
     "join",
     "work guard",
     "error",
+    "dict",
+    "record type",
+    "record",
 ];
 
 impl Kind {

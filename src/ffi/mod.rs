@@ -20,6 +20,7 @@
 mod carry;
 mod channel;
 mod debug;
+mod dict;
 mod entry_function;
 mod error;
 mod exceptions;
@@ -28,6 +29,7 @@ mod join;
 mod object;
 mod poll;
 mod queue;
+mod record;
 mod run;
 mod scheduler;
 mod select;

@@ -1,8 +1,11 @@
 //! What all kinds of handles have in common: the bodies of the entries that differ only in the
 //! kind.
 
+use core::any::Any;
 use core::borrow::Borrow;
 use core::sync::atomic::{AtomicUsize, Ordering};
+
+use alloc::rc::Rc;
 
 use super::failure::Failure;
 use super::handle::{Fault, Kind};
@@ -66,6 +69,43 @@ macro_rules! handle_of_thread {
     };
 }
 pub(super) use handle_of_thread;
+
+/// As `handle_of_thread`, for objects that the thread's part keeps without knowing their type: the
+/// table `$table` has them as `Rc<dyn Any>`.
+macro_rules! handle_of_kept {
+    ($handle:ident, $object:ty, $kind:ident, $table:ident) => {
+        impl $crate::ffi::object::Handle for $handle {
+            type Object = alloc::rc::Rc<$object>;
+            type Kept = alloc::rc::Rc<$object>;
+            const KIND: $crate::ffi::handle::Kind = $crate::ffi::handle::Kind::$kind;
+
+            fn of(handle: u64) -> Self {
+                $handle { handle }
+            }
+            fn insert(object: Self::Object) -> $crate::ffi::object::Found<u64> {
+                $crate::ffi::thread_state::with(|part| Ok(part.$table.borrow_mut().insert(object)))
+            }
+            fn look_up(self) -> $crate::ffi::object::Found<Self::Kept> {
+                $crate::ffi::thread_state::with(|part| {
+                    let kept = part.$table.borrow().get(self.handle).cloned();
+                    Ok(kept.and_then($crate::ffi::object::typed))
+                })
+            }
+            fn remove(self) -> $crate::ffi::object::Found<Self::Kept> {
+                $crate::ffi::thread_state::with(|part| {
+                    let kept = part.$table.borrow_mut().remove(self.handle);
+                    Ok(kept.and_then($crate::ffi::object::typed))
+                })
+            }
+        }
+    };
+}
+pub(super) use handle_of_kept;
+
+/// An object of which only the table was known.
+pub(super) fn typed<T: 'static>(kept: Rc<dyn Any>) -> Result<Rc<T>, Fault> {
+    kept.downcast().map_err(|_| Fault::WrongKind)
+}
 
 /// `$handle` names an object of the process, which any thread may use.
 macro_rules! handle_of_process {

@@ -1,9 +1,11 @@
 //! The part of the interface that belongs to a thread: its tables of handles and its tasklets' last
 //! errors.
 
+use core::any::Any;
 use core::cell::{Cell, RefCell};
 
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::failure::Failure;
@@ -92,6 +94,9 @@ tables! {
     sockets: Socket of super::net::Socket,
     channels: Channel of super::channel::CChannel,
     queues: Queue of super::queue::CQueue,
+    records: Record of Rc<dyn Any>,
+    record_types: RecordType of Rc<dyn Any>,
+    dicts: Dict of Rc<dyn Any>,
     joins: Join of super::join::CJoin,
     tasklets: Tasklet of crate::Tasklet,
 }

@@ -45,7 +45,7 @@ pub enum RecordError {
 
 /// A name between quotes, as Python's `repr` writes strings. (What Unicode calls not printable
 /// beyond the control characters is written as it is.)
-struct Quoted<'a>(&'a str);
+pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,6 +30,7 @@ mod names;
 mod record_type;
 mod thin;
 
+pub(crate) use error::Quoted;
 pub use error::{RecordError, Refused, Taken};
 pub use record_type::RecordType;
 pub use thin::Values;

@@ -1,8 +1,8 @@
 //! The memory of a record: the handle of its type, and after it a value for each field.
 //!
-//! **Whole records.** The memory of a [`Thin`] or [`Values`] begins with a handle of its type, whose
-//! number of fields never changes. There is room for as many values after it. In a `Thin` all of
-//! them are initialised, in a `Values` those in `live`.
+//! **Whole records.** The memory of a [`Thin`] or [`Values`] begins with a handle of its type,
+//! whose number of fields never changes. There is room for as many values after it. In a `Thin` all
+//! of them are initialised, in a `Values` those in `live`.
 
 use super::{RecordError, RecordType};
 use alloc::alloc::{alloc, dealloc, Layout};

@@ -128,6 +128,9 @@ enum K {
     Clock,
     Timer,
     Socket,
+    Dict,
+    RecordType,
+    Record,
     // From here on any thread may use them.
     ThreadChannel,
     Remote,
@@ -146,7 +149,7 @@ enum K {
 }
 use K::*;
 
-const ALL: [K; 21] = [
+const ALL: [K; 24] = [
     Tasklet,
     Channel,
     Queue,
@@ -154,6 +157,9 @@ const ALL: [K; 21] = [
     Clock,
     Timer,
     Socket,
+    Dict,
+    RecordType,
+    Record,
     ThreadChannel,
     Remote,
     Loop,
@@ -169,7 +175,7 @@ const ALL: [K; 21] = [
     HostLock,
     Local,
 ];
-const OWN: usize = 7;
+const OWN: usize = 10;
 /// Handles of a kind that a thread keeps.
 const KEPT: usize = 8;
 
@@ -294,6 +300,9 @@ macro_rules! by_kind {
                 Clock => $call!(hsw_timer_clock, handle),
                 Timer => $call!(hsw_timer, handle),
                 Socket => $call!(hsw_socket, handle),
+                Dict => $call!(hsw_dict, handle),
+                RecordType => $call!(hsw_record_type, handle),
+                Record => $call!(hsw_record, handle),
                 ThreadChannel => $call!(hsw_thread_channel, handle),
                 Remote => $call!(hsw_remote, handle),
                 Loop => $call!(hsw_loop, handle),
@@ -335,6 +344,15 @@ fn release(kind: K, handle: u64) -> i32 {
         };
         (hsw_socket, $h:ident) => {
             hsw_socket_release(hsw_socket { handle: $h })
+        };
+        (hsw_dict, $h:ident) => {
+            hsw_dict_release(hsw_dict { handle: $h })
+        };
+        (hsw_record_type, $h:ident) => {
+            hsw_record_type_release(hsw_record_type { handle: $h })
+        };
+        (hsw_record, $h:ident) => {
+            hsw_record_release(hsw_record { handle: $h })
         };
         (hsw_thread_channel, $h:ident) => {
             hsw_thread_channel_release(hsw_thread_channel { handle: $h })
@@ -406,6 +424,15 @@ fn retained(kind: K, handle: u64) -> u64 {
         };
         (hsw_socket, $h:ident) => {
             one!(hsw_socket, hsw_socket_retain, $h)
+        };
+        (hsw_dict, $h:ident) => {
+            one!(hsw_dict, hsw_dict_retain, $h)
+        };
+        (hsw_record_type, $h:ident) => {
+            one!(hsw_record_type, hsw_record_type_retain, $h)
+        };
+        (hsw_record, $h:ident) => {
+            one!(hsw_record, hsw_record_retain, $h)
         };
         (hsw_thread_channel, $h:ident) => {
             one!(hsw_thread_channel, hsw_thread_channel_retain, $h)
@@ -711,6 +738,9 @@ fn make(kind: K) -> i32 {
             Clock => make_clock(),
             Timer => call_later(),
             Socket => listen(),
+            Dict => made!(Dict, hsw_dict, hsw_dict_new(below(4) as i32, Some(destroy))),
+            RecordType => make_record_type(),
+            Record => make_record(),
             ThreadChannel => made!(
                 ThreadChannel,
                 hsw_thread_channel,
@@ -1514,6 +1544,209 @@ fn local() -> i32 {
     }
 }
 
+unsafe extern "C" fn on_entry(_: *const c_char, value: *mut c_void, _: *mut c_void) -> bool {
+    is_lent(value);
+    foreign();
+    is_lent(value);
+    !one_in(4)
+}
+
+fn dict() -> i32 {
+    let dict = pick!(Dict, hsw_dict);
+    let key = [c"", c"a", c"b", c"key", c"another"][below(5)].as_ptr();
+    let (mut value, mut found, mut number) = (null_mut(), false, 0);
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(10) {
+            0..3 => {
+                let value = token();
+                let status = hsw_dict_set(dict, key, value);
+                if status != HSW_OK {
+                    end(value);
+                }
+                status
+            }
+            3 => {
+                let status = hsw_dict_get(dict, key, &mut value, &mut found);
+                is_lent(value);
+                status
+            }
+            4 => {
+                let status = hsw_dict_remove(dict, key, &mut value, &mut found);
+                received(value);
+                status
+            }
+            5 => hsw_dict_remove(dict, key, null_mut(), null_mut()),
+            6 => hsw_dict_each(dict, Some(on_entry), null_mut()),
+            7 => {
+                hsw_dict_count(dict, &mut number);
+                hsw_dict_bytes(dict, &mut number)
+            }
+            8 if coin() => hsw_dict_shrink(dict),
+            8 => hsw_dict_reserve(dict, [0, 3, 100, usize::MAX][below(4)]),
+            _ => hsw_dict_clear(dict),
+        }
+    }
+}
+
+/// Names of fields, some of which are not allowed.
+fn some_names() -> Vec<*const c_char> {
+    let all = [c"a", c"b", c"c", c"class", c"_d"];
+    let kinds = if one_in(4) { 5 } else { 3 };
+    (0..below(4)).map(|_| all[below(kinds)].as_ptr()).collect()
+}
+
+fn make_record_type() -> i32 {
+    let names = some_names();
+    let (list, count) = (names.as_ptr(), names.len());
+    let other = match below(3) {
+        0 => pick(RecordType),
+        _ => None,
+    };
+    // SAFETY: as the header has it.
+    unsafe {
+        match other {
+            Some(handle) => {
+                let other = hsw_record_type { handle };
+                made!(
+                    RecordType,
+                    hsw_record_type,
+                    hsw_record_type_extend(other, c"More".as_ptr(), list, count)
+                )
+            }
+            None => made!(
+                RecordType,
+                hsw_record_type,
+                hsw_record_type_new(c"T".as_ptr(), list, count, coin(), Some(destroy))
+            ),
+        }
+    }
+}
+
+/// Values of all kinds, and now and then of none.
+fn some_values() -> Vec<hsw_value> {
+    let one = |_| match below(5) {
+        0 => hsw_value {
+            kind: HSW_VALUE_INTEGER,
+            of: hsw_value_of {
+                integer: below(3) as i64,
+            },
+        },
+        1 => hsw_value {
+            kind: [HSW_VALUE_REAL, HSW_VALUE_NONE, 9][below(3)],
+            of: hsw_value_of { real: 1.5 },
+        },
+        2 => hsw_value {
+            kind: HSW_VALUE_TEXT,
+            of: hsw_value_of {
+                text: c"it's".as_ptr(),
+            },
+        },
+        _ => hsw_value {
+            kind: HSW_VALUE_POINTER,
+            of: hsw_value_of { pointer: token() },
+        },
+    };
+    (0..below(4)).map(one).collect()
+}
+
+/// After a call that takes values: they are still the caller's when it has failed.
+fn taken(status: i32, values: &[hsw_value]) -> i32 {
+    if status != HSW_OK && status != HSW_ERR_LIMIT {
+        for value in values.iter().filter(|v| v.kind == HSW_VALUE_POINTER) {
+            // SAFETY: its kind says that it is a pointer.
+            end(unsafe { value.of.pointer });
+        }
+    }
+    status
+}
+
+fn make_record() -> i32 {
+    let kind = pick!(RecordType, hsw_record_type);
+    let values = some_values();
+    // SAFETY: as the header has it.
+    let status = unsafe {
+        made!(
+            Record,
+            hsw_record,
+            hsw_record_new(kind, values.as_ptr(), values.len())
+        )
+    };
+    taken(status, &values)
+}
+
+fn record_type() -> i32 {
+    let kind = pick!(RecordType, hsw_record_type);
+    let (mut buffer, mut number) = ([0; 8], 0);
+    let (text, room) = (buffer.as_mut_ptr(), below(9));
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(4) {
+            0 => {
+                let values = some_values();
+                let status = made!(
+                    RecordType,
+                    hsw_record_type,
+                    hsw_record_type_with_defaults(kind, values.as_ptr(), values.len())
+                );
+                taken(status, &values)
+            }
+            1 => {
+                hsw_record_type_count(kind, &mut number);
+                hsw_record_type_name(kind, text, room, &mut number)
+            }
+            2 => hsw_record_type_field(kind, below(4), text, room, &mut number),
+            _ => hsw_record_type_index(kind, c"b".as_ptr(), &mut number),
+        }
+    }
+}
+
+fn record() -> i32 {
+    let record = pick!(Record, hsw_record);
+    let (mut buffer, mut length, mut equal, mut order) = ([0; 32], 0, false, 0);
+    let field = [c"a", c"b", c"z"][below(3)].as_ptr();
+    let mut value = hsw_value {
+        kind: HSW_VALUE_NONE,
+        of: hsw_value_of { integer: 0 },
+    };
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(8) {
+            0 | 1 => {
+                let status = match coin() {
+                    true => hsw_record_get(record, below(4), &mut value),
+                    false => hsw_record_get_named(record, field, &mut value),
+                };
+                if value.kind == HSW_VALUE_POINTER {
+                    is_lent(value.of.pointer);
+                }
+                status
+            }
+            2..5 => {
+                let values = some_values();
+                let Some(first) = values.first() else {
+                    return HSW_OK;
+                };
+                let status = match coin() {
+                    true => hsw_record_set(record, below(4), first),
+                    false => hsw_record_set_named(record, field, first),
+                };
+                taken(status, &values[..1]);
+                taken(HSW_ERR_OTHER, &values[1..]);
+                status
+            }
+            5 => made!(Record, hsw_record, hsw_record_copy(record)),
+            6 => made!(RecordType, hsw_record_type, hsw_record_type_of(record)),
+            _ => {
+                let other = pick!(Record, hsw_record);
+                hsw_record_text(record, buffer.as_mut_ptr(), below(33), &mut length);
+                hsw_record_equal(record, other, &mut equal);
+                hsw_record_compare(record, other, &mut order)
+            }
+        }
+    }
+}
+
 fn lock() -> i32 {
     let (mut on, mut mine, mut size, mut size2) = (false, false, 0, 0);
     // SAFETY: as the header has it.
@@ -2234,6 +2467,11 @@ const OPS: &[Op] = &[
     ("errors", errors),
     ("elsewhere", elsewhere),
     ("local", local),
+    ("dict", dict),
+    ("dict", dict),
+    ("record type", record_type),
+    ("record", record),
+    ("record", record),
     ("lock", lock),
     ("lock", lock),
     ("meet", meet),
