@@ -37,6 +37,7 @@ ps3      | ppc64  | full  | 10 | 9         | core + alloc build for targets/powe
 host     | both   | full  | 20 | 25        | the C++ host and the tests of the C and C++ interface, nginx among them
 install  | both   | full  | 10 | 7         | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them
+interop  | both   | full  | 15 | 4         | WebSocket and TLS libraries of others run between two tasklets of one thread
 python   | x86_64 | full  | 10 | 144       | the module stackless builds and installs with pip for CPython 3.11 of Debian, and its tests pass, the golden programs among them
 golden   | both   | full  | 20 | 3000/300  | every golden case behaves as Stackless did (a tenth of them under qemu)
 '
@@ -299,6 +300,11 @@ step_golden() {
     # It says nothing for minutes.
     export HSW_TEST_PATIENCE=1200
     cargo run --release --target "$1" --example golden -- tests/golden/golden.jsonl.gz "${only[@]}"
+}
+
+step_interop() {
+    cargo clippy --target "$1" -p hardswitch-interop --all-targets -- -D warnings
+    cargo test --no-fail-fast --target "$1" -p hardswitch-interop
 }
 
 # The environment is made anew when the interpreter has changed; what pip builds it builds in the folder of all targets.

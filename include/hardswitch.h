@@ -1984,7 +1984,8 @@ hsw_status hsw_work_release(struct hsw_work work);
 hsw_status hsw_sleep(uint64_t nanoseconds);
 
 // Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also
-// while a worker looks up the name. Each address of the host is tried in turn. All of it together
+// while a worker looks up the name. The first address of the host that answers is connected to:
+// when one has not answered after 250 ms, the next one is tried beside it. All of it together
 // takes at most `timeout_ns` nanoseconds (`HSW_NO_LIMIT`: as long as the system tries).
 hsw_status hsw_tcp_connect(const char *host, uint16_t port, uint64_t timeout_ns, struct hsw_socket *socket);
 

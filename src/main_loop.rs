@@ -341,11 +341,11 @@ impl MainLoop {
     /// the loop once, which lets the others run. By default that is [`BURST`](crate::net::BURST),
     /// 1 MiB, which says what counts. It holds for a socket from its next wait on.
     ///
-    /// It is the most that a [`tick`](Self::tick) does for a socket whose peer is fast, so it limits
-    /// a download to so many bytes a frame. [`tick_for`](Self::tick_for) serves such a socket again
-    /// and again while it has time, and a free-running loop always: there a larger number only
-    /// makes the others wait longer for their turn. With `usize::MAX` nothing but the peer ends a
-    /// turn. With 0 each operation waits.
+    /// It is the most that a [`tick`](Self::tick) does for a socket whose peer is fast, so it
+    /// limits a download to so many bytes a frame. [`tick_for`](Self::tick_for) serves such a
+    /// socket again and again while it has time, and a free-running loop always: there a larger
+    /// number only makes the others wait longer for their turn. With `usize::MAX` nothing but the
+    /// peer ends a turn. With 0 each operation waits.
     pub fn set_burst(&self, bytes: usize) {
         self.reactor.set_burst(bytes);
     }

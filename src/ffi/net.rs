@@ -126,7 +126,8 @@ pub(super) unsafe fn readable<'a>(data: *const c_void, size: usize) -> Result<&'
 }
 
 /// Connects to a host, given by name or address, and a port. Blocks the tasklet meanwhile, also
-/// while a worker looks up the name. Each address of the host is tried in turn. All of it together
+/// while a worker looks up the name. The first address of the host that answers is connected to:
+/// when one has not answered after 250 ms, the next one is tried beside it. All of it together
 /// takes at most `timeout_ns` nanoseconds (`HSW_NO_LIMIT`: as long as the system tries).
 #[no_mangle]
 pub unsafe extern "C" fn hsw_tcp_connect(

@@ -6,7 +6,7 @@
 //! | [`errno`] | error numbers by name, Linux and PS3 | core |
 //! | [`lv2`] | the PS3's network structures as values | core |
 //! | [`TcpStream`], [`TcpListener`] | sockets like `std::net`'s that block the tasklet | std |
-//! | [`SendStream`] | a TCP stream that other threads may hold, for libraries that ask for it | std |
+//! | [`SendStream`] | a TCP stream that other threads may hold, where a library asks for it | std |
 //! | [`UdpSocket`] | UDP: datagrams, broadcast, multicast | std |
 //! | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] | sockets between processes of a machine | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
@@ -60,8 +60,8 @@ pub mod lookup {
     //! ```
     //!
     //! * **Equal look-ups are one** until it has been answered.
-    //! * **Answers may be kept** for a time ([`Settings::keep`]), by default not at all: how long an
-    //!   answer stays valid is the resolver's business. An answer that led to no connection is
+    //! * **Answers may be kept** for a time ([`Settings::keep`]), by default not at all: how long
+    //!   an answer stays valid is the resolver's business. An answer that led to no connection is
     //!   dropped.
     //! * **Addresses are not looked up**: `"127.0.0.1"` and `"::1"` need no worker.
     //! * **There is room for all.** A look-up waits while no worker is free. The queue is bounded

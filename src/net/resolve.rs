@@ -27,9 +27,9 @@ pub struct Settings {
     pub spare: usize,
     /// Stack of each thread, in bytes. The system's resolver needs 16 KiB.
     pub stack_size: usize,
-    /// How long an answer is kept for later look-ups of the same name, by the monotonic clock; zero:
-    /// not at all. Only addresses are kept, not failures. The system's resolver does not tell how
-    /// long its answers stay valid.
+    /// How long an answer is kept for later look-ups of the same name, by the monotonic clock;
+    /// zero: not at all. Only addresses are kept, not failures. The system's resolver does not tell
+    /// how long its answers stay valid.
     pub keep: Duration,
     /// Names whose answers are kept at a time. One more takes the place of the oldest answer.
     pub names: usize,

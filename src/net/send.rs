@@ -52,9 +52,9 @@ pub struct SendStream {
     home: u64,
 }
 
-// SAFETY: "Home only". A reference gives access to `source`, whose cells are not `Sync`, only through
-// `here`, which looks first whether the calling thread is `home`; there is one such thread, and
-// `home` never changes. All else takes `&mut self` or `self`.
+// SAFETY: "Home only". A reference gives access to `source`, whose cells are not `Sync`, only
+// through `here`, which looks first whether the calling thread is `home`; there is one such thread,
+// and `home` never changes. All else takes `&mut self` or `self`.
 unsafe impl Sync for SendStream {}
 
 const _: () = {
