@@ -3,6 +3,7 @@
 
 mod common;
 
+use hardswitch::main_loop::Poller;
 use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{Backend, Events, Fd, Kind, PollFd, Sets};
 use hardswitch::net::{Os, TcpListener, TcpStream};
@@ -658,6 +659,60 @@ fn a_tasklet_that_must_not_block_is_told_so() {
     });
     finish();
     assert!(matches!(Error::from(trapped.take()), Error::BlockTrap));
+}
+
+#[test]
+fn after_a_read_that_left_room_the_next_one_waits_for_a_pump_before_it_looks() {
+    main_loop().set_poller(Poller::Epoll);
+    let (mut ours, peer) = half_pair();
+    let (mut sender, reads) = (peer.try_clone().unwrap(), Rc::new(Cell::new(0)));
+    let count = reads.clone();
+    let reader = later(move || {
+        let mut room = [0; 16];
+        while ours.read(&mut room).unwrap() > 0 {
+            count.set(count.get() + 1);
+            if count.get() < 3 {
+                sender.write_all(b"x").unwrap();
+            }
+        }
+    });
+    tick_until("the first read waits", || main_loop().waiting().0 == 1);
+    (&peer).write_all(b"x").unwrap();
+    tick_until("the first read", || reads.get() > 0);
+    assert_eq!(reads.get(), 1, "what came in the meantime waits for a pump");
+    tick_until("all reads", || reads.get() == 3);
+    peer.shutdown(Shutdown::Both).unwrap();
+    tick_until("the end", || reader.done());
+    finish();
+}
+
+/// After a read that left room the next one waits before it looks. Not where that would fail.
+#[test]
+fn what_is_there_is_had_without_a_wait_whatever_the_read_before_has_found() {
+    let (mut ours, peer) = half_pair();
+    let mut sender = peer.try_clone().unwrap();
+    let reads = later(move || {
+        let mut room = [0; 16];
+        let mut read = |ours: &mut TcpStream| ours.read(&mut room).map_err(|error| error.kind());
+        let waited = read(&mut ours);
+        sender.write_all(b"bc").unwrap();
+        hardswitch::current().set_block_trap(true);
+        let trapped = read(&mut ours);
+        hardswitch::current().set_block_trap(false);
+        sender.write_all(b"def").unwrap();
+        ours.set_read_timeout(Some(Duration::from_nanos(1)))
+            .unwrap();
+        let hurried = read(&mut ours);
+        [waited, trapped, hurried, read(&mut ours)]
+    });
+    tick_until("the first read waits", || main_loop().waiting().0 == 1);
+    (&peer).write_all(b"a").unwrap();
+    tick_until("all is read", || reads.done());
+    assert_eq!(
+        reads.take(),
+        [Ok(1), Ok(2), Ok(3), Err(ErrorKind::TimedOut)]
+    );
+    finish();
 }
 
 #[test]

@@ -9,6 +9,17 @@ pub type Batch = Box<dyn FnMut(u64) -> Duration>;
 /// Preemptions that batches on other threads and in other processes have reported.
 pub static ELSEWHERE: AtomicI64 = AtomicI64::new(0);
 
+/// How long this thread has run so far. What takes the processor away from it does not count.
+pub fn processor_time() -> Duration {
+    // SAFETY: clock_gettime fills the structure it is given.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time);
+        time
+    };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Runs a batch on a thread that is not the bench's own.
 pub fn elsewhere(batch: impl FnOnce() -> Duration) -> Duration {
     let before = preemptions_here();

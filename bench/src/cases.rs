@@ -16,6 +16,16 @@ pub const BUSY: [usize; 4] = [0, 1, 2, 4];
 /// Descriptors of `poll-shim`.
 pub const POLLED: [usize; 3] = [10, 100, 1_000];
 
+/// Active and idle connections of `echo` and `echo-idle`.
+pub const ECHOES: [(u64, usize); 3] = [(100, 0), (10, 5_000), (1, 5_000)];
+
+/// Connections of `tick-idle`.
+pub const TICKED: usize = 5_000;
+
+/// Connections of `idle-bytes`, and those of its row that asks `poll`.
+pub const IDLE: usize = 10_000;
+pub const IDLE_POLLED: usize = 1_000;
+
 /// Tasks of `parked` and `wake-all`, where an implementation can have so many.
 pub const HERD: u64 = 1_000_000;
 
@@ -40,6 +50,19 @@ pub enum Case {
     Wake(u32),
     /// `poll` of so many descriptors.
     PollShim(usize),
+    /// Round trips over so many connections in turn, beside so many that are idle.
+    Echo {
+        active: u64,
+        idle: usize,
+    },
+    /// A turn of the loop that finds nothing, with so many idle connections.
+    TickIdle(usize),
+    /// Memory of an idle connection.
+    IdleBytes,
+    /// A file from a local server.
+    Download,
+    /// The processor time of it.
+    DownloadCpu,
     Parked,
     WakeAll,
     Parked10M,
@@ -51,12 +74,16 @@ pub enum Kind {
     Timed,
     /// A million tasks in a process of their own.
     Herd,
+    /// Connections in a process of their own, which says what they weigh.
+    Idle,
+    /// A process that downloads.
+    Download,
 }
 
-/// What the median of `of` must not exceed.
+/// What the median of `of` must not exceed; or must reach, if the case counts operations a second.
 pub struct Goal {
     pub of: &'static str,
-    pub at_most: Bound,
+    pub bound: Bound,
 }
 
 pub enum Bound {
@@ -87,14 +114,20 @@ impl Case {
             Case::PollShim(POLLED[0]),
             Case::PollShim(POLLED[1]),
             Case::PollShim(POLLED[2]),
+            Case::TickIdle(TICKED),
+            Case::IdleBytes,
+            Case::Download,
+            Case::DownloadCpu,
             Case::Parked,
             Case::WakeAll,
             Case::Parked10M,
         ];
+        let echoes = ECHOES.map(|(active, idle)| Case::Echo { active, idle });
         std::iter::once(Case::Switch)
             .chain(sliced)
             .chain(yields_and_spawns)
             .chain(offloads)
+            .chain(echoes)
             .chain(rest)
             .collect()
     }
@@ -108,6 +141,8 @@ impl Case {
                     || (name == "sliced-switch" && matches!(case, Case::SlicedSwitch(_)))
                     || (name == "offload" && matches!(case, Case::Offload(_)))
                     || (name == "poll-shim" && matches!(case, Case::PollShim(_)))
+                    || (name == "echo" && matches!(case, Case::Echo { .. }))
+                    || (name == "download" && matches!(case, Case::DownloadCpu))
                     || (name == "wake" && matches!(case, Case::Wake(_)))
             })
             .collect()
@@ -129,6 +164,12 @@ impl Case {
             Case::Lock => "lock".into(),
             Case::Wake(percent) => format!("wake/p{percent}"),
             Case::PollShim(count) => format!("poll-shim/{count}"),
+            Case::Echo { active, idle: 0 } => format!("echo/{active}"),
+            Case::Echo { active, idle } => format!("echo-idle/{active}-{idle}"),
+            Case::TickIdle(count) => format!("tick-idle/{count}"),
+            Case::IdleBytes => "idle-bytes".into(),
+            Case::Download => "download".into(),
+            Case::DownloadCpu => "download-cpu".into(),
             Case::Parked => "parked".into(),
             Case::WakeAll => "wake-all".into(),
             Case::Parked10M => "parked-10m".into(),
@@ -138,15 +179,35 @@ impl Case {
     pub fn kind(self) -> Kind {
         match self {
             Case::Parked | Case::WakeAll | Case::Parked10M => Kind::Herd,
+            Case::IdleBytes => Kind::Idle,
+            Case::Download | Case::DownloadCpu => Kind::Download,
             _ => Kind::Timed,
         }
     }
 
     pub fn unit(self) -> &'static str {
         match self {
-            Case::Parked => "B",
+            Case::Parked | Case::IdleBytes => "B",
+            Case::Echo { .. } => "/s",
+            Case::Download | Case::DownloadCpu => "s",
             Case::Parked10M => "GiB",
             _ => "ns",
+        }
+    }
+
+    /// Is more of it better? Then a sample is operations a second.
+    pub fn is_rate(self) -> bool {
+        matches!(self, Case::Echo { .. })
+    }
+
+    /// How much longer its batches are than those of other cases, with the processor's time for
+    /// the clock's. A round trip over a socket is a thousand times a switch: in a batch of the
+    /// usual length there are not enough of them, and a longer one is never left undisturbed.
+    pub fn by_processor_time(self) -> Option<f64> {
+        match self {
+            Case::Echo { .. } => Some(5.0),
+            Case::TickIdle(_) => Some(1.0),
+            _ => None,
         }
     }
 
@@ -166,6 +227,11 @@ impl Case {
             Case::Lock => "a lock that is free, taken and given back".into(),
             Case::Wake(percent) => format!("a thread notifies a condition, who waits on another thread goes on with the lock: {percent} % were not slower"),
             Case::PollShim(count) => format!("one poll of {count} sockets that does not wait; none is ready"),
+            Case::Echo { active, idle } => format!("64 bytes there and back over TCP, client and server in one thread: {active} connections in turn, {idle} idle ones"),
+            Case::TickIdle(count) => format!("a turn of the loop that finds nothing and does not wait, with {count} idle connections"),
+            Case::IdleBytes => format!("memory of the process per connection on which a task waits to read, {IDLE} of them"),
+            Case::Download => "a file from a local server, by a process that writes it to /dev/null".into(),
+            Case::DownloadCpu => "the processor time of that process".into(),
             Case::Parked => "memory of the process per task that is blocked in receive, 1,000,000 of them".into(),
             Case::WakeAll => "send to each of them in order, all run to their end; per task".into(),
             Case::Parked10M => "memory of the process with 10,000,000 tasklets blocked in receive".into(),
@@ -175,11 +241,11 @@ impl Case {
     pub fn goals(self) -> Vec<Goal> {
         let absolute = |of, value| Goal {
             of,
-            at_most: Bound::Absolute(value),
+            bound: Bound::Absolute(value),
         };
         let times = |of, factor, peer| Goal {
             of,
-            at_most: Bound::Times(factor, peer),
+            bound: Bound::Times(factor, peer),
         };
         match self {
             Case::Switch => vec![
@@ -206,6 +272,17 @@ impl Case {
                 .map(|peer| times("hardswitch-sync", 1.0, peer))
                 .into(),
             Case::PollShim(_) => vec![times("hardswitch", 1.02, "poll")],
+            Case::Echo { idle: 0, .. } => vec![times("hardswitch", 1.15, "tokio")],
+            Case::Echo { .. } => vec![times("hardswitch", 1.0, "tokio")],
+            // A hundredth of what it was when each turn looked at every connection.
+            Case::TickIdle(_) => vec![absolute("hardswitch", 9_810.0)],
+            Case::IdleBytes => vec![times("hardswitch", 0.8, "tokio")],
+            Case::Download => vec![
+                times("hardswitch", 1.0, "curl"),
+                times("hardswitch", 1.0, "std"),
+                times("hardswitch-60hz", 1.3, "hardswitch"),
+            ],
+            Case::DownloadCpu => vec![times("hardswitch", 0.9, "curl")],
             Case::Parked => vec![absolute("hardswitch", 320.0)],
             Case::WakeAll => vec![absolute("hardswitch", 150.0)],
             Case::Parked10M => vec![absolute("hardswitch", 4.0)],

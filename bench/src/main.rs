@@ -5,12 +5,15 @@
 //! it. The peers of a case take turns, a few milliseconds each, for many rounds
 //! (`measure.rs`), so that whatever else the machine does hits all of them alike; the
 //! median of each is compared (`report.rs`). Cases about memory run in fresh child
-//! processes (`weigh.rs`), because a process that has measured something else before has
-//! no honest size any more.
+//! processes (`weigh.rs`, `idle.rs`), because a process that has measured something else before
+//! has no honest size any more; downloads are processes too (`download.rs`), one of them curl.
 
 mod batch;
 mod cases;
+mod connections;
+mod download;
 mod herd;
+mod idle;
 mod measure;
 mod offer;
 mod operations;
@@ -24,8 +27,13 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
-    if args.first().is_some_and(|arg| arg == herd::CHILD) {
-        return weigh::child(&args[1..]);
+    // Processes that it starts itself.
+    match args.first().map(String::as_str) {
+        Some(herd::CHILD) => return weigh::child(&args[1..]),
+        Some(connections::HOLDER) => return connections::child(),
+        Some(idle::CHILD) => return idle::child(&args[1..]),
+        Some(download::CHILD) => return download::child(&args[1..]),
+        _ => {}
     }
     match options::parse(&mut args, &peers::names()) {
         Ok(options::Command::Help) => {
@@ -57,10 +65,13 @@ fn run(options: &options::Options) -> ExitCode {
     };
     print!("{}", report::heading());
     let mut herds = weigh::Herds::default();
+    let mut downloads = download::Downloads::default();
     for &case in &options.cases {
         let measured = match case.kind() {
             cases::Kind::Timed => measure::timed(case, options),
             cases::Kind::Herd => herds.measure(case, options),
+            cases::Kind::Idle => idle::measure(options),
+            cases::Kind::Download => downloads.measure(case, options),
         };
         if let Err(error) = report.case(case, measured) {
             eprintln!("bench: cannot write the results: {error}");

@@ -34,7 +34,8 @@ pub fn timed(case: Case, options: &Options) -> Vec<Row> {
                 note,
                 mut batch,
             }) => {
-                let operations = calibrate(&mut batch, options.batch_ms / 1e3);
+                let factor = case.by_processor_time().unwrap_or(1.0);
+                let operations = calibrate(&mut batch, factor * options.batch_ms / 1e3);
                 turns.push(Turn {
                     implementation,
                     note,
@@ -53,9 +54,15 @@ pub fn timed(case: Case, options: &Options) -> Vec<Row> {
         // same neighbour's mess.
         for place in 0..count {
             let turn = &mut turns[(round + place) % count];
-            let took = undisturbed(turn);
-            turn.samples
-                .push(took.as_secs_f64() * 1e9 / turn.operations as f64);
+            let took = match case.by_processor_time() {
+                Some(_) => (turn.batch)(turn.operations),
+                None => undisturbed(turn),
+            };
+            let (seconds, operations) = (took.as_secs_f64(), turn.operations as f64);
+            turn.samples.push(match case.is_rate() {
+                true => operations / seconds,
+                false => seconds * 1e9 / operations,
+            });
         }
     }
     rows.extend(turns.into_iter().map(|turn| {

@@ -33,6 +33,19 @@ impl Able {
         }
     }
 
+    /// Keeps something alive for as long as it is measured.
+    pub fn keeping(self, kept: impl Sized + 'static) -> Able {
+        let mut batch = self.batch;
+        let keeping = move |operations| {
+            let _kept = &kept;
+            batch(operations)
+        };
+        Able {
+            batch: Box::new(keeping),
+            ..self
+        }
+    }
+
     /// What a reader of its row must know.
     pub fn noting(self, note: impl Into<String>) -> Able {
         Able {

@@ -11,8 +11,10 @@ CASE is a name of --list; `sliced-switch` stands for all its sizes. Without a CA
 
     --list            the cases, what each measures, and its goals
     --impl A[,B..]    only these implementations
-    --rounds N        batches per implementation (default: 41; of the cases that start processes: 3)
+    --rounds N        batches per implementation (default: 41; of the cases that start processes: 3;
+                      of the downloads: 5)
     --batch-ms N      length of a batch in milliseconds (default: 2)
+    --mib N           length of the downloaded file in MiB (default: 1024)
     --json FILE       also write one JSON object a line: case, impl, unit, median, min, max, n
     --check           exit 1 if a goal was missed
     --help            this
@@ -32,6 +34,7 @@ pub struct Options {
     pub only: Option<Vec<String>>,
     pub rounds: Option<usize>,
     pub batch_ms: f64,
+    pub mib: u64,
     pub json: Option<String>,
     pub check: bool,
 }
@@ -51,6 +54,7 @@ pub fn parse(args: &mut Vec<String>, known: &[&str]) -> Result<Command, String> 
         only: None,
         rounds: None,
         batch_ms: 2.0,
+        mib: 1024,
         json: None,
         check: false,
     };
@@ -77,6 +81,12 @@ pub fn parse(args: &mut Vec<String>, known: &[&str]) -> Result<Command, String> 
                     .filter(|length| (0.1..=10_000.0).contains(length));
                 options.batch_ms =
                     length.ok_or_else(|| format!("--batch-ms {text}: 0.1 to 10000 is needed"))?;
+            }
+            "--mib" => {
+                let text = value()?;
+                let length = text.parse().ok().filter(|mib| (1..=65_536).contains(mib));
+                options.mib =
+                    length.ok_or_else(|| format!("--mib {text}: 1 to 65536 is needed"))?;
             }
             "--impl" => {
                 let names: Vec<String> = value()?.split(',').map(str::to_string).collect();
@@ -141,6 +151,8 @@ mod tests {
             "--rounds",
             "--batch-ms nan",
             "--json",
+            "--mib 0",
+            "--mib x",
         ] {
             let complaint = parsed(line).err();
             assert!(

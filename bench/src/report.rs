@@ -70,14 +70,18 @@ impl Report {
                 .map(Measured::median)
         };
         let Some(value) = median(goal.of) else { return };
-        let (value, bound, text) = match goal.at_most {
-            Bound::Absolute(bound) => (value, bound, format!("<= {bound} {}", case.unit())),
+        let (value, bound, text) = match goal.bound {
+            Bound::Absolute(bound) => (value, bound, format!("{bound} {}", case.unit())),
             Bound::Times(factor, peer) => {
                 let Some(peers) = median(peer) else { return };
-                (value / peers, factor, format!("<= {factor} x {peer}"))
+                (value / peers, factor, format!("{factor} x {peer}"))
             }
         };
-        let met = value <= bound;
+        let text = format!("{} {text}", sign(case));
+        let met = match case.is_rate() {
+            true => value >= bound,
+            false => value <= bound,
+        };
         *(if met { &mut self.met } else { &mut self.missed }) += 1;
         println!(
             "  goal  {:<17} {text:<22} {value:>9.3}  {}",
@@ -88,6 +92,14 @@ impl Report {
 
     pub fn finish(&self) {
         println!("\n{} goals met, {} missed", self.met, self.missed);
+    }
+}
+
+/// How a goal of the case compares.
+fn sign(case: Case) -> &'static str {
+    match case.is_rate() {
+        true => ">=",
+        false => "<=",
     }
 }
 
@@ -165,11 +177,11 @@ pub fn list() -> String {
     for case in Case::all() {
         text += &format!("{:<20} {} [{}]\n", case.name(), case.what(), case.unit());
         for goal in case.goals() {
-            let bound = match goal.at_most {
+            let bound = match goal.bound {
                 Bound::Absolute(bound) => format!("{bound} {}", case.unit()),
                 Bound::Times(factor, peer) => format!("{factor} x {peer}"),
             };
-            text += &format!("{:<20}   goal: {} <= {bound}\n", "", goal.of);
+            text += &format!("{:<20}   goal: {} {} {bound}\n", "", goal.of, sign(case));
         }
     }
     text += "\nimplementations: ";

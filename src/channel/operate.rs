@@ -207,6 +207,7 @@ impl Core {
 impl Core {
     /// Blocks the running tasklet, as a sender or as a receiver, until it is woken.
     /// A value that comes with that is dropped.
+    #[inline(always)]
     pub fn park<const DIR: i8>(&self) -> Result<(), WaitError> {
         let runtime = self.runtime();
         let me = runtime.current();

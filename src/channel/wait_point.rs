@@ -25,6 +25,8 @@ impl WaitPoint {
     ///
     /// # Safety
     /// The point lies in the heap: others use it while the tasklet's stack is elsewhere.
+    // Its frame would lie on the stack of every tasklet that waits.
+    #[inline(always)]
     pub unsafe fn park(&self, sends: bool) -> Result<(), WaitError> {
         match sends {
             true => self.0.park::<SEND>(),
@@ -35,6 +37,11 @@ impl WaitPoint {
     /// Queues the tasklet that has waited longest, if one waits as a receiver. It does not switch.
     pub fn wake(&self) -> bool {
         self.0.serve(Slot::new(()))
+    }
+
+    /// Does nobody wait here?
+    pub fn is_empty(&self) -> bool {
+        self.0.balance.get() == 0
     }
 
     /// Does the blocked tasklet wait here?

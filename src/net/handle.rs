@@ -145,7 +145,7 @@ macro_rules! stream {
                 if buf.is_empty() {
                     return Ok(0);
                 }
-                self.source.attempt_read(|mut io| io.read(buf))
+                self.source.attempt_take(buf.len(), |mut io| io.read(buf))
             }
 
             fn write_some(&self, buf: &[u8]) -> Result<usize, Failure> {
@@ -159,10 +159,13 @@ macro_rules! stream {
             }
 
             fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-                if bufs.iter().all(|buf| buf.is_empty()) {
+                let room = bufs.iter().map(|buf| buf.len()).sum();
+                if room == 0 {
                     return Ok(0);
                 }
-                Ok(self.source.attempt_read(|mut io| io.read_vectored(bufs))?)
+                Ok(self
+                    .source
+                    .attempt_take(room, |mut io| io.read_vectored(bufs))?)
             }
         }
 
@@ -184,6 +187,8 @@ macro_rules! stream {
         }
 
         impl Read for $name {
+            // Else it would have a frame on the stack of every tasklet that waits.
+            #[inline]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 (&*self).read(buf)
             }

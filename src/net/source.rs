@@ -31,6 +31,8 @@ pub struct Source<T: AsRawFd> {
     pub write_timeout: Cell<Option<Duration>>,
     /// Bytes that may be moved before the next wait.
     left: Cell<usize>,
+    /// Did the last read leave room in its buffer? Then nothing more was there.
+    drained: Cell<bool>,
     /// Is it a connection? Nothing else is lost for good: a datagram that cannot be sent says
     /// nothing of the next one, and no connection that failed of the listener.
     is_connection: bool,
@@ -108,6 +110,28 @@ pub fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|t| Instant::now().checked_add(t))
 }
 
+/// Blocks the tasklet until the descriptor may be ready, or the time is over; -1: it is closed.
+// A function of its own, so that what is in its callers' frames is all that a waiting tasklet keeps
+// besides.
+#[inline(never)]
+fn wait_for(fd: RawFd, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
+    if fd < 0 {
+        return Err(closed().into());
+    }
+    // A tasklet that was woken in vain, again and again, has no more time for that than for
+    // waiting.
+    if until.is_some_and(|until| until <= Instant::now()) {
+        return Err(WaitError::Hindered(Error::Timeout).into());
+    }
+    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+    match reactor.wait(Some((fd, interest)), until)? {
+        Wake::Ready => Ok(()),
+        Wake::TimedOut => Err(WaitError::Hindered(Error::Timeout).into()),
+        Wake::Closed => Err(closed().into()),
+        Wake::Bad => Err(io::Error::from_raw_os_error(libc::EBADF).into()),
+    }
+}
+
 impl<T: AsRawFd> Source<T> {
     pub fn new(io: T, is_connection: bool) -> Source<T> {
         // Epoll may know an earlier descriptor of this number, which somebody closed without a word.
@@ -119,6 +143,7 @@ impl<T: AsRawFd> Source<T> {
             read_timeout: Cell::new(None),
             write_timeout: Cell::new(None),
             left: Cell::new(allowance()),
+            drained: Cell::new(false),
             is_connection,
             lost: RefCell::new(None),
         }
@@ -141,6 +166,19 @@ impl<T: AsRawFd> Source<T> {
         interest: Events,
         timeout: Option<Duration>,
         cost: impl Fn(&R) -> usize,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Result<R, Failure> {
+        self.attempt_or_wait(false, interest, timeout, cost, op)
+    }
+
+    /// [`attempt`](Self::attempt), which waits before the first try if that is likely to be in
+    /// vain: `waits`.
+    fn attempt_or_wait<R>(
+        &self,
+        waits: bool,
+        interest: Events,
+        timeout: Option<Duration>,
+        cost: impl Fn(&R) -> usize,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> Result<R, Failure> {
         let mut until = None;
@@ -156,6 +194,12 @@ impl<T: AsRawFd> Source<T> {
             match self.loss() {
                 Some(_) => self.let_the_loop_run()?,
                 None => wait(self)?,
+            }
+        } else if waits && Reactor::existing().is_some_and(|reactor| reactor.waits_cheaply()) {
+            match wait(self) {
+                // It could not wait for long enough. What has come can be had all the same.
+                Err(Failure::Wait(WaitError::Hindered(_))) => {}
+                waited => waited?,
             }
         }
         loop {
@@ -179,12 +223,34 @@ impl<T: AsRawFd> Source<T> {
     }
 
     /// [`attempt`](Self::attempt) for an operation that returns how many bytes were read.
-    pub fn attempt_read(
+    pub fn attempt_read(&self, op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
+        self.read_or_wait(false, op)
+    }
+
+    /// [`attempt_read`](Self::attempt_read) for an operation that takes what it reads out of the
+    /// socket, and has `room` for so many bytes.
+    ///
+    /// A read that has left room has taken all that was there. The next one would find nothing, and
+    /// wait; so it waits at once. If something has come meanwhile, the next pump says so.
+    pub fn attempt_take(
         &self,
+        room: usize,
+        op: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Result<usize, Failure> {
+        let waits = self.drained.get() && self.lost.borrow().is_none();
+        let n = self.read_or_wait(waits, op)?;
+        self.drained.set(0 < n && n < room);
+        Ok(n)
+    }
+
+    fn read_or_wait(
+        &self,
+        waits: bool,
         mut op: impl FnMut(&T) -> io::Result<usize>,
     ) -> Result<usize, Failure> {
         let timeout = self.read_timeout.get();
-        self.attempt(
+        self.attempt_or_wait(
+            waits,
             Events::IN,
             timeout,
             |n| *n,
@@ -240,20 +306,9 @@ impl<T: AsRawFd> Source<T> {
 
     /// Blocks the tasklet until the socket may be ready, or the time is over.
     pub fn wait(&self, interest: Events, until: Option<Instant>) -> Result<(), Failure> {
-        let fd = self.with(|io| Ok(io.as_raw_fd()))?;
+        let fd = self.raw_fd();
         self.refill();
-        // A tasklet that was woken in vain, again and again, has no more time for that than for
-        // waiting.
-        if until.is_some_and(|until| until <= Instant::now()) {
-            return Err(WaitError::Hindered(Error::Timeout).into());
-        }
-        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
-        match reactor.wait(Some((fd, interest)), until)? {
-            Wake::Ready => Ok(()),
-            Wake::TimedOut => Err(WaitError::Hindered(Error::Timeout).into()),
-            Wake::Closed => Err(closed().into()),
-            Wake::Bad => Err(io::Error::from_raw_os_error(libc::EBADF).into()),
-        }
+        wait_for(fd, interest, until)
     }
 
     /// Takes the socket out. No loop is told: nobody may be waiting for it.
@@ -273,6 +328,7 @@ impl<T: AsRawFd> Source<T> {
             read_timeout: self.read_timeout.clone(),
             write_timeout: self.write_timeout.clone(),
             left: Cell::new(allowance()),
+            drained: Cell::new(false),
             is_connection: self.is_connection,
             lost: RefCell::new(self.lost.get_mut().take()),
         }

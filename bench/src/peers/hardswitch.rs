@@ -1,8 +1,8 @@
 //! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
 //! of its own, which sleeps while others have their turn.
 
-use super::wake;
-use crate::batch::{beside, elsewhere};
+use super::{hardswitch_net, wake};
+use crate::batch::{beside, elsewhere, Batch};
 use crate::cases::{Case, BURST, MANY};
 use crate::herd::Herd;
 use crate::offer::{Able, Timed};
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 pub fn timed(case: Case) -> Timed {
     if let Case::PollShim(_) = case {
         return super::poll::timed_shim(case);
+    }
+    if let Some(offer) = hardswitch_net::timed(case, Stack::Own) {
+        return Some(offer);
     }
     Some(Ok(match case {
         Case::Switch => on_stage(Settings::desktop(), |operations| {
@@ -70,6 +73,9 @@ pub fn timed_asleep(case: Case) -> Timed {
 /// The same with tasklets that live in windows, each in one of its own where two take
 /// turns: both stay resident.
 pub fn timed_sliced(case: Case) -> Timed {
+    if let Case::Echo { .. } = case {
+        return hardswitch_net::timed(case, Stack::Sliced);
+    }
     Some(Ok(match case {
         Case::Switch => on_stage(Settings::desktop(), |operations| {
             switch(operations, Stack::Sliced, 0).took
@@ -113,12 +119,18 @@ pub fn timed_thread(case: Case) -> Timed {
 
 /// Runs the batches in a thread with these settings.
 fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static) -> Able {
+    stage(settings, || Box::new(batch))
+}
+
+/// The same for batches that are prepared there.
+pub fn stage(settings: Settings, prepare: impl FnOnce() -> Batch + Send + 'static) -> Able {
     let (ask, asked) = mpsc::channel();
     let (answer, answered) = mpsc::channel();
     thread::spawn(move || {
         settings
             .apply()
             .expect("the thread is new and the settings are sound");
+        let mut batch = prepare();
         for operations in asked {
             if answer.send(elsewhere(|| batch(operations))).is_err() {
                 return;

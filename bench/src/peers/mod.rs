@@ -8,22 +8,29 @@ mod context;
 mod corosensei;
 #[cfg(target_arch = "x86_64")]
 mod crossbeam;
+mod curl;
 #[cfg(target_arch = "x86_64")]
 mod generator;
 mod go;
 mod greenlet;
 mod hardswitch;
+mod hardswitch_net;
 #[cfg(target_arch = "x86_64")]
 mod may;
 mod memcpy;
 mod outside;
 mod poll;
+mod std_net;
 #[cfg(target_arch = "x86_64")]
 mod tokio;
+#[cfg(target_arch = "x86_64")]
+mod tokio_net;
 mod wake;
 
 use crate::cases::Case;
+use crate::download::{self, Downloader};
 use crate::herd::{Herd, Shepherd, CHILD};
+use crate::idle::Idler;
 use crate::offer::{Able, Offer, Skipped, Timed};
 use std::process::Command;
 
@@ -80,6 +87,16 @@ fn peers() -> Vec<Peer> {
             herd: None,
         },
         Peer {
+            name: "hardswitch-poll",
+            timed: nothing,
+            herd: None,
+        },
+        Peer {
+            name: "hardswitch-60hz",
+            timed: nothing,
+            herd: None,
+        },
+        Peer {
             name: "hardswitch-thread",
             timed: hardswitch::timed_thread,
             herd: None,
@@ -98,6 +115,11 @@ fn peers() -> Vec<Peer> {
         Peer {
             name: "poll",
             timed: poll::timed_raw,
+            herd: None,
+        },
+        Peer {
+            name: "curl",
+            timed: nothing,
             herd: None,
         },
         Peer {
@@ -226,6 +248,48 @@ fn peers() -> Vec<Peer> {
             name: "libaco",
             timed: no_libaco,
             herd: None,
+        },
+    ]
+}
+
+/// It takes part in other cases only.
+fn nothing(_: Case) -> Timed {
+    None
+}
+
+/// Those that hold idle connections.
+pub fn idlers() -> Vec<Idler> {
+    let ours = hardswitch_net::idlers();
+    #[cfg(target_arch = "x86_64")]
+    let others = [tokio_net::idler()];
+    #[cfg(not(target_arch = "x86_64"))]
+    let others = [];
+    ours.into_iter().chain(others).collect()
+}
+
+/// Those that download.
+pub fn downloaders() -> Vec<Downloader> {
+    let here = |implementation, note, download| Downloader {
+        implementation,
+        note,
+        place: download::Place::Here(download),
+    };
+    vec![
+        here(
+            "hardswitch",
+            "net::http in a tasklet",
+            hardswitch_net::download,
+        ),
+        here(
+            "hardswitch-60hz",
+            "a tick_for of 8 ms in each of 60 frames a second",
+            hardswitch_net::download_in_frames,
+        ),
+        here("std", "a socket that blocks", std_net::download),
+        Downloader {
+            implementation: "curl",
+            note: "",
+            place: download::Place::There(curl::download),
         },
     ]
 }

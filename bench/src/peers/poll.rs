@@ -1,6 +1,7 @@
 //! `poll` over descriptors of which none is ready: through the shim, and the system's call itself.
 
 use crate::cases::Case;
+use crate::connections::descriptors;
 use crate::offer::{Able, Timed};
 use hardswitch::net::shim::{Events, PollFd};
 use std::hint::black_box;
@@ -9,15 +10,10 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// Sockets without anything to read.
-fn sockets(count: usize) -> std::io::Result<Vec<UdpSocket>> {
-    // SAFETY: `limit` is live; it raises what this process may have to what it is allowed to.
-    unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-    }
-    (0..count).map(|_| UdpSocket::bind("127.0.0.1:0")).collect()
+fn sockets(count: usize) -> Result<Vec<UdpSocket>, String> {
+    descriptors(count)?;
+    let sockets = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0"));
+    sockets.collect::<Result<_, _>>().map_err(|e| e.to_string())
 }
 
 /// Calls `poll` so many times for `count` sockets.
@@ -30,7 +26,7 @@ where
     };
     let sockets = match sockets(count) {
         Ok(sockets) => sockets,
-        Err(error) => return Some(Err(error.to_string().into())),
+        Err(why) => return Some(Err(why)),
     };
     let mut fds: Vec<F> = sockets.iter().map(|s| entry(s.as_raw_fd())).collect();
     Some(Ok(Able::new(move |operations| {

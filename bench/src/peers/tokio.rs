@@ -19,6 +19,9 @@ pub fn timed(case: Case) -> Timed {
     if case == Case::ThreadRendezvous {
         return Some(Ok(two_workers()));
     }
+    if let Some(offer) = super::tokio_net::timed(case) {
+        return Some(offer);
+    }
     let runtime = runtime();
     Some(Ok(match case {
         Case::Yield => Able::new(move |operations| runtime.block_on(give_up(operations))),

@@ -80,6 +80,8 @@ pub struct Waiter {
     interest: Option<(Fd, Events)>,
     deadline: Option<Instant>,
     wake: Cell<Option<Wake>>,
+    /// Is it on the lists?
+    listed: Cell<bool>,
     /// The state of the descriptor that ended the wait.
     is: Cell<Events>,
     point: WaitPoint,
@@ -107,6 +109,8 @@ pub struct Reactor {
     next_id: Cell<u64>,
     descriptors: RefCell<Descriptors>,
     poller: Cell<Poller>,
+    /// Waiters that are over, to be used again.
+    spare: RefCell<Vec<Rc<Waiter>>>,
     /// Made in the first pump with a wait for a descriptor; `None` with [`Poller::Poll`].
     epoll: RefCell<Option<Epoll>>,
     /// Waits with a deadline, by deadline.
@@ -151,6 +155,7 @@ impl Waiter {
             interest,
             deadline,
             wake: Cell::new(None),
+            listed: Cell::new(true),
             is: Cell::new(Events::NONE),
             point: WaitPoint::new(),
         }
@@ -172,6 +177,9 @@ impl Waiter {
         self.is.get()
     }
 }
+
+/// How many waiters are kept. A connection that waits again and again needs no new one.
+const SPARE: usize = 256;
 
 thread_local! {
     // It has no destructor: `end` frees it, called when the thread's part ends.
@@ -205,6 +213,7 @@ impl Reactor {
             next_id: Cell::new(0),
             descriptors: RefCell::default(),
             poller: Cell::new(poller),
+            spare: RefCell::default(),
             epoll: RefCell::new(None),
             deadlines: RefCell::default(),
             clocks: RefCell::default(),
@@ -263,7 +272,8 @@ impl Reactor {
         reactor.let_go();
         reactor.events.parker().signal().close();
         let waiters = (reactor.descriptors.take(), reactor.deadlines.take());
-        drop((waiters, reactor.scratch.take(), reactor.epoll.take()));
+        drop((waiters, reactor.spare.take()));
+        drop((reactor.scratch.take(), reactor.epoll.take()));
         let backend = reactor.backend.take();
         contain("the end of a main loop's backend", || drop(backend));
     }
@@ -413,13 +423,14 @@ impl Reactor {
     }
 
     /// Puts a wait on the lists.
+    #[inline(never)]
     pub fn register(
         self: &Rc<Self>,
         interest: Option<(Fd, Events)>,
         deadline: Option<Instant>,
     ) -> Registered {
         let id = self.take_id();
-        let waiter = Rc::new(Waiter::new(id, interest, deadline));
+        let waiter = self.waiter(id, interest, deadline);
         if let Some((fd, _)) = interest {
             self.wait_begins(fd, &waiter);
         }
@@ -458,6 +469,26 @@ impl Reactor {
         }
     }
 
+    /// A waiter that nobody else has.
+    fn waiter(
+        &self,
+        id: u64,
+        interest: Option<(Fd, Events)>,
+        deadline: Option<Instant>,
+    ) -> Rc<Waiter> {
+        let spare = self.spare.borrow_mut().pop();
+        if let Some(mut spare) = spare {
+            // Always so: those that are kept have no other owner.
+            if let Some(used) = Rc::get_mut(&mut spare) {
+                (used.id, used.interest, used.deadline) = (id, interest, deadline);
+                (used.wake, used.is) = (Cell::new(None), Cell::new(Events::NONE));
+                used.listed = Cell::new(true);
+                return spare;
+            }
+        }
+        Rc::new(Waiter::new(id, interest, deadline))
+    }
+
     /// Ends a wait. If its tasklet is blocked in it, it is queued.
     pub fn wake(&self, waiter: &Waiter, wake: Wake) {
         if waiter.wake.get().is_some() {
@@ -471,7 +502,12 @@ impl Reactor {
         waiter.point.wake();
     }
 
+    /// Takes a wait off the lists, if it is there.
+    #[inline(never)]
     fn forget(&self, waiter: &Waiter) {
+        if !waiter.listed.replace(false) {
+            return;
+        }
         // The entry of a map is dropped after the map's borrow: it may be the last reference.
         let by_descriptor = waiter
             .interest
@@ -547,6 +583,12 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.reactor.forget(&self.waiter);
+        // One that somebody else holds, or is parked at, is not used again.
+        let is_spare = Rc::strong_count(&self.waiter) == 1 && self.waiter.point.is_empty();
+        let mut spare = self.reactor.spare.borrow_mut();
+        if is_spare && spare.len() < SPARE {
+            spare.push(self.waiter.clone());
+        }
     }
 }
 
