@@ -699,18 +699,24 @@ fn what_is_there_is_had_without_a_wait_whatever_the_read_before_has_found() {
         hardswitch::current().set_block_trap(true);
         let trapped = read(&mut ours);
         hardswitch::current().set_block_trap(false);
+        sender.write_all(b"ghij").unwrap();
+        let others = later(|| ());
+        hardswitch::current().set_atomic(true);
+        let atomic = read(&mut ours);
+        assert!(!others.done(), "it gave way");
+        hardswitch::current().set_atomic(false);
         sender.write_all(b"def").unwrap();
         ours.set_read_timeout(Some(Duration::from_nanos(1)))
             .unwrap();
         let hurried = read(&mut ours);
-        [waited, trapped, hurried, read(&mut ours)]
+        [waited, trapped, atomic, hurried, read(&mut ours)]
     });
     tick_until("the first read waits", || main_loop().waiting().0 == 1);
     (&peer).write_all(b"a").unwrap();
     tick_until("all is read", || reads.done());
     assert_eq!(
         reads.take(),
-        [Ok(1), Ok(2), Ok(3), Err(ErrorKind::TimedOut)]
+        [Ok(1), Ok(2), Ok(4), Ok(3), Err(ErrorKind::TimedOut)]
     );
     finish();
 }

@@ -32,12 +32,12 @@ impl Reactor {
 
     /// Does a wait of the running tasklet for a descriptor that is ready cost little, and block
     /// nobody else? Then epoll is asked, others can run meanwhile, and nothing keeps the tasklet
-    /// from blocking.
+    /// from blocking. An atomic one does not let others run unless it must.
     pub fn waits_cheaply(&self) -> bool {
         let runtime = Runtime::get();
         let me = runtime.current();
         // SAFETY: `me` is the running tasklet of this thread, so it is live.
-        let may_block = || unsafe { !(*me).is(flag::BLOCK_TRAP) };
+        let may_block = || unsafe { !(*me).is(flag::BLOCK_TRAP | flag::ATOMIC) };
         self.epoll.borrow().is_some()
             && !must_pump(runtime, me)
             && runtime.hooks() & HOOK_LOCKED == 0
