@@ -86,6 +86,8 @@ enum hsw_family
   : int32_t
 #endif // __cplusplus
  {
+  // A name within this machine: a path, an abstract name, or none.
+  HSW_FAMILY_UNIX = 1,
   // Four bytes and a port.
   HSW_FAMILY_IPV4 = 4,
   // Sixteen bytes and a port.
@@ -170,8 +172,16 @@ enum hsw_socket_option
   // and the connection reset. `HSW_NO_LIMIT`, the default: it is sent in the background. TCP
   // connections.
   HSW_SOCKET_LINGER = 6,
-  // How many routers a packet may pass, 1 to 255. TCP connections.
+  // How many routers a packet may pass, 1 to 255. TCP connections, UDP.
   HSW_SOCKET_TTL = 7,
+  // 1: it may send to broadcast addresses; 0, the default: it may not. UDP.
+  HSW_SOCKET_BROADCAST = 8,
+  // 1, the default: this machine gets what the socket sends to a group; 0: it does not. UDP over
+  // IPv4.
+  HSW_SOCKET_MULTICAST_LOOP = 9,
+  // How many routers a datagram to a group may pass, 0 to 255; 1, the default: none. UDP over
+  // IPv4.
+  HSW_SOCKET_MULTICAST_TTL = 10,
 };
 #ifndef __cplusplus
 typedef int32_t hsw_socket_option;
@@ -690,6 +700,31 @@ typedef struct hsw_local {
   uint64_t handle;
 } hsw_local;
 
+// A handle of a socket; the rules for its owner and thread are those of `hsw_tasklet`. Several
+// tasklets may use one handle at a time: a reader and a writer do not disturb each other.
+typedef struct hsw_socket {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_socket;
+
+// The address of a socket. `hsw_address_parse` and `hsw_address_unix` make one of a text,
+// `hsw_address_text` a text of one.
+typedef struct hsw_address {
+  // One of `hsw_family`.
+  int32_t family;
+  // IPv6: the number of the interface, for an address of its network alone (`fe80::`); else 0.
+  uint32_t scope;
+  // IP: the port, in the order of bytes of the machine.
+  uint16_t port;
+  // Unix: how many bytes the name has; 0, as of most connected sockets: it has none.
+  uint16_t name_length;
+  // IP: the address, as it is sent, the first byte first. IPv4: the first four bytes.
+  uint8_t ip[16];
+  // Unix: a path, at most 107 bytes, which ends in a zero byte that does not count; or a zero
+  // byte and an abstract name, at most 107 bytes, of any values.
+  char name[108];
+} hsw_address;
+
 // When the owner's turn is up, if another thread waits. The limit that is reached first counts.
 typedef struct hsw_host_lock_settings {
   // Its turn is up when it has made this many switches while another thread waits; pumps and
@@ -786,13 +821,6 @@ typedef struct hsw_work {
   uint64_t handle;
 } hsw_work;
 
-// A handle of a socket; the rules for its owner and thread are those of `hsw_tasklet`. Several
-// tasklets may use one handle at a time: a reader and a writer do not disturb each other.
-typedef struct hsw_socket {
-  // Opaque; zero is nothing.
-  uint64_t handle;
-} hsw_socket;
-
 // A piece of memory. It is laid out as `struct iovec`, so a pointer to those may be cast.
 typedef struct hsw_buffer {
   // Where it begins; may be null if the size is 0.
@@ -875,19 +903,6 @@ typedef struct hsw_remote {
 // time of the call; `hsw_tasklet_retain` makes one to keep there. It runs on whatever tasklet is
 // running on that thread. It should not block, and must not unwind.
 typedef void (*hsw_remote_function)(struct hsw_tasklet tasklet, void *argument);
-
-// The address of a socket. `hsw_address_parse` makes one of a text, `hsw_address_text` a text of
-// one.
-typedef struct hsw_address {
-  // One of `hsw_family`.
-  int32_t family;
-  // IPv6: the number of the interface, for an address of its network alone (`fe80::`); else 0.
-  uint32_t scope;
-  // The port, in the order of bytes of the machine.
-  uint16_t port;
-  // The address, as it is sent: the first byte first. IPv4: the first four bytes.
-  uint8_t ip[16];
-} hsw_address;
 
 // How the system finds out whether a silent peer of a TCP connection is still there.
 typedef struct hsw_keepalive {
@@ -1840,6 +1855,63 @@ hsw_status hsw_local_set(struct hsw_local local, void *value);
 // The calling tasklet's value, null when it has none. It stays the tasklet's.
 hsw_status hsw_local_get(struct hsw_local local, void **value);
 
+// Makes a UDP socket with this IP address ("127.0.0.1", "::") and port. Port 0 stands for any free
+// one: `hsw_socket_port` tells which it is.
+hsw_status hsw_udp_bind(const char *ip, uint16_t port, struct hsw_socket *socket);
+
+// As `hsw_udp_bind`, of an address that others may have as well if they ask for it in this way
+// (`SO_REUSEADDR`): each of them gets what is sent to a group, and one of them what is sent to the
+// address alone.
+hsw_status hsw_udp_bind_shared(const char *ip, uint16_t port, struct hsw_socket *socket);
+
+// From now on the datagram socket sends to `address`, and receives only from there. It does not
+// wait.
+hsw_status hsw_socket_connect(struct hsw_socket socket, const struct hsw_address *address);
+
+// Sends a datagram of `size` bytes to `to`, or, if that is null, to the peer that the socket is
+// connected to. Waits while the system has no room for it. It is sent whole, or not at all. The
+// rules for the data are those for the buffer of `hsw_socket_read`.
+//
+// `HSW_ERR_IO`: `EMSGSIZE`, it is too large; `EDESTADDRREQ` or `ENOTCONN`, the socket is not
+// connected; `ECONNREFUSED`, nobody is there, or was there when an earlier one came; `EACCES`, it
+// is a broadcast, and `HSW_SOCKET_BROADCAST` is not set.
+hsw_status hsw_socket_send(struct hsw_socket socket, const void *data, size_t size, const struct hsw_address *to);
+
+// Receives a datagram; waits while there is none. `*received` gets how many bytes of it are in the
+// buffer, and `length` (may be null) how many it has: if that is more, the rest is lost. Both are 0
+// for an empty one. `from` (may be null) gets the sender's address. Several tasklets may wait; each
+// gets the next datagram, in the order in which they began.
+//
+// The rules for the buffer are those of `hsw_socket_read`.
+hsw_status hsw_socket_receive(struct hsw_socket socket,
+                              void *buffer,
+                              size_t size,
+                              size_t *received,
+                              size_t *length,
+                              struct hsw_address *from);
+
+// As `hsw_socket_receive`, but the datagram stays to be received again, all of it.
+hsw_status hsw_socket_peek_from(struct hsw_socket socket,
+                                void *buffer,
+                                size_t size,
+                                size_t *received,
+                                size_t *length,
+                                struct hsw_address *from);
+
+// The UDP socket receives from now on what is sent to the group ("239.1.2.3"), by the interface
+// with this address; null: the system chooses.
+hsw_status hsw_udp_join_multicast_v4(struct hsw_socket socket, const char *group, const char *interface);
+
+// The UDP socket leaves a group that it has joined with these arguments.
+hsw_status hsw_udp_leave_multicast_v4(struct hsw_socket socket, const char *group, const char *interface);
+
+// The UDP socket receives from now on what is sent to the group ("ff12::1234"), by the interface
+// of this number; 0: the system chooses.
+hsw_status hsw_udp_join_multicast_v6(struct hsw_socket socket, const char *group, uint32_t interface);
+
+// The UDP socket leaves a group that it has joined with these arguments.
+hsw_status hsw_udp_leave_multicast_v6(struct hsw_socket socket, const char *group, uint32_t interface);
+
 // Blocks the tasklet until one of the events of `interest` (the bits of `<poll.h>`) has come for
 // the descriptor `fd`, or an error or hang-up, which are always waited for. `*ready` gets what has
 // come. Waits at most `timeout_ns` nanoseconds (0: does not wait; `HSW_NO_LIMIT`: no limit).
@@ -2028,10 +2100,11 @@ hsw_status hsw_socket_write_vectored(struct hsw_socket socket,
 // As `hsw_socket_read`, but the data stays to be read again. Only of TCP connections.
 hsw_status hsw_socket_peek(struct hsw_socket socket, void *buffer, size_t size, size_t *received);
 
-// Sets how long a single wait of a read or a write may last, in nanoseconds; of a listener, a wait
-// of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
+// Sets how long a single wait of a read or a write may last, in nanoseconds, or of a receive or a
+// send; of a listener, a wait of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
 // 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the two directions apart.)
-hsw_status hsw_socket_set_timeout(struct hsw_socket socket, uint64_t nanoseconds);
+hsw_status hsw_socket_set_timeout(struct hsw_socket socket,
+                                  uint64_t nanoseconds);
 
 // Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.
 hsw_status hsw_socket_end_writing(struct hsw_socket socket);
@@ -2040,7 +2113,7 @@ hsw_status hsw_socket_end_writing(struct hsw_socket socket);
 // the stream, also those that wait. Writing is still possible.
 hsw_status hsw_socket_end_reading(struct hsw_socket socket);
 
-// The port of this end of the connection.
+// The port of this end of a TCP or UDP socket.
 hsw_status hsw_socket_port(struct hsw_socket socket, uint16_t *port);
 
 // The descriptor of the socket, for the system's calls. It stays the socket's, which does not
@@ -2214,11 +2287,16 @@ hsw_status hsw_remote_with(struct hsw_remote remote,
                            void *argument,
                            hsw_destroy destroy_argument);
 
+// Makes an address of a path, or of '@' and an abstract name ("./@x" is a path). `HSW_ERR_ARGUMENT`:
+// it is empty, or longer than 107 bytes.
+hsw_status hsw_address_unix(const char *name, struct hsw_address *address);
+
 // Makes an address of a text ("127.0.0.1", "::1", "fe80::1%2", where 2 is the number of the
 // interface) and a port. It looks no names up. `HSW_ERR_ARGUMENT`: the text is no IP address.
 hsw_status hsw_address_parse(const char *text, uint16_t port, struct hsw_address *address);
 
-// The address as a text: "127.0.0.1:80", "[::1]:80". At most `capacity` bytes are written, with
+// The address as a text: "127.0.0.1:80", "[::1]:80", a path, '@' and an abstract name, or nothing
+// for a socket without a name. At most `capacity` bytes are written, with
 // the final zero; `length` (may be null) gets the length of the whole text.
 hsw_status hsw_address_text(const struct hsw_address *address, char *buffer, size_t capacity, size_t *length);
 
@@ -2643,6 +2721,33 @@ hsw_status hsw_timer_cancel(struct hsw_timer timer, bool *was_pending);
 // Whether the function will be called (again), and if so when, by the timer's clock (`UINT64_MAX`:
 // too late for this number). Each may be null; `due_ns` is left alone if no call is to come.
 hsw_status hsw_timer_state(struct hsw_timer timer, bool *pending, uint64_t *due_ns);
+
+// Connects to the Unix listener with this name: a path, or '@' and an abstract name ("./@x" is a
+// path). Waits while its queue is full, at most `timeout_ns` nanoseconds (0: does not wait;
+// `HSW_NO_LIMIT`: no limit).
+//
+// `HSW_ERR_ARGUMENT`: the name is empty, or longer than 107 bytes. `HSW_ERR_IO` with `ENOENT` or
+// `ECONNREFUSED`: nobody listens there.
+hsw_status hsw_unix_connect(const char *name, uint64_t timeout_ns, struct hsw_socket *socket);
+
+// Listens for connections of this machine at a name, as that of `hsw_unix_connect`. The file of a
+// path stays when the socket is closed, and must be removed before somebody can listen there
+// again: till then, `HSW_ERR_IO` with `EADDRINUSE`.
+hsw_status hsw_unix_listen(const char *name, struct hsw_socket *socket);
+
+// Waits for a connection to a Unix listener.
+hsw_status hsw_unix_accept(struct hsw_socket listener, struct hsw_socket *socket);
+
+// Makes two connected sockets without names, which are read and written.
+hsw_status hsw_unix_pair(struct hsw_socket *one, struct hsw_socket *other);
+
+// Makes a socket for datagrams within this machine, with a name as that of `hsw_unix_listen`; with
+// null, one without a name, which can send. Datagrams arrive whole, in order, and none is lost: a
+// sender waits while the receiver's queue is full.
+hsw_status hsw_unix_datagram(const char *name, struct hsw_socket *socket);
+
+// Makes two connected sockets without names, which send and receive datagrams.
+hsw_status hsw_unix_datagram_pair(struct hsw_socket *one, struct hsw_socket *other);
 
 #ifdef __cplusplus
 } // extern "C"

@@ -11,7 +11,7 @@
 //   local<T>              a value of its own for each tasklet
 //   dict<T>, record       values by keys in few bytes; values with names, of types that are made at run time
 //   clock, sim_clock      timers: call_later(), repeat(); sleep() on a clock that can be paused, scaled and put forward
-//   tcp_stream, fd_wait() wait for the network, or for any descriptor, without blocking the thread
+//   tcp_stream, udp_socket, unix_stream, fd_wait()    wait for the network, or for any descriptor, without blocking the thread
 //   offload()             waits for a blocking function on a worker thread
 //   tick()                the game's frame: runs what is due, within a budget
 //
@@ -3212,15 +3212,33 @@ short fd_wait(int fd, short interest, std::chrono::duration<Rep, Period> limit =
     return ready;
 }
 
+namespace detail {
+
+/// A name for the C interface, for which a zero byte would be its end.
+inline const char* c_name(const std::string& name) {
+    if (name.find('\0') != std::string::npos) {
+        throw usage_error(HSW_ERR_ARGUMENT, "a name with a zero byte in it");
+    }
+    return name.c_str();
+}
+
+} // namespace detail
+
 /// The address of a socket.
 class address {
 public:
     /// An IP address ("127.0.0.1", "::1", "fe80::1%2") and a port. Looks no names up. Throws usage_error for another text.
     address(const std::string& ip, std::uint16_t port) { detail::check(hsw_address_parse(ip.c_str(), port, &raw_)); }
     explicit address(const hsw_address& raw) noexcept : raw_(raw) {}
+    /// Of a Unix socket: a path, or '@' and an abstract name ("./@x" is a path). Throws usage_error if it is empty or longer than 107 bytes.
+    static address unix_name(const std::string& name) {
+        hsw_address raw{};
+        detail::check(hsw_address_unix(detail::c_name(name), &raw));
+        return address(raw);
+    }
 
     std::uint16_t port() const noexcept { return raw_.port; }
-    /// "127.0.0.1:80", "[::1]:80".
+    /// "127.0.0.1:80", "[::1]:80", a path, '@' and an abstract name, or nothing for a Unix socket without a name.
     std::string text() const {
         std::size_t length = 0;
         detail::check(hsw_address_text(&raw_, nullptr, 0, &length));
@@ -3233,12 +3251,20 @@ public:
 
     friend bool operator==(const address& one, const address& other) noexcept {
         return one.raw_.family == other.raw_.family && one.raw_.port == other.raw_.port && one.raw_.scope == other.raw_.scope &&
-               std::memcmp(one.raw_.ip, other.raw_.ip, sizeof one.raw_.ip) == 0;
+               one.raw_.name_length == other.raw_.name_length && std::memcmp(one.raw_.ip, other.raw_.ip, sizeof one.raw_.ip) == 0 &&
+               std::memcmp(one.raw_.name, other.raw_.name, sizeof one.raw_.name) == 0;
     }
     friend bool operator!=(const address& one, const address& other) noexcept { return !(one == other); }
 
 private:
     hsw_address raw_{};
+};
+
+/// A datagram that has come.
+struct datagram {
+    std::size_t size;   // how many of its bytes are in the buffer
+    std::size_t length; // how many it has; if that is more, the rest is lost
+    address from;       // who has sent it
 };
 
 /// How the system finds out whether a silent peer is still there. Times are rounded up to whole seconds.
@@ -3329,6 +3355,32 @@ public:
     void end_reading() { check(hsw_socket_end_reading(raw_)); }
 };
 
+/// A socket that sends and receives datagrams: each is sent whole, or not at all. Buffers may lie on the tasklet's stack, also a sliced
+/// one. Failures: io_error, hsw::timeout.
+class datagram_socket : public two_way_socket {
+public:
+    /// From now on sends to this address, and receives only from there. Does not wait.
+    void connect(const address& peer) { check(hsw_socket_connect(raw_, &peer.raw())); }
+    /// Sends a datagram to the peer that it is connected to; waits while there is no room for it.
+    void send(const void* data, std::size_t size) { check(hsw_socket_send(raw_, data, size, nullptr)); }
+    /// The same, to an address.
+    void send_to(const void* data, std::size_t size, const address& to) { check(hsw_socket_send(raw_, data, size, &to.raw())); }
+    /// Waits for a datagram. What does not fit into the buffer is lost; the result says how much that is. Several tasklets may wait: each
+    /// gets the next one, in the order in which they began.
+    datagram receive(void* buffer, std::size_t size) { return next(&hsw_socket_receive, buffer, size); }
+    /// As receive, but the datagram stays to be received again, all of it.
+    datagram peek_from(void* buffer, std::size_t size) { return next(&hsw_socket_peek_from, buffer, size); }
+
+private:
+    template <class Call>
+    datagram next(Call call, void* buffer, std::size_t size) {
+        std::size_t received = 0, length = 0;
+        hsw_address from{};
+        check(call(raw_, buffer, size, &received, &length, &from));
+        return datagram{received, length, address(from)};
+    }
+};
+
 } // namespace detail
 
 /// A TCP connection whose calls block the tasklet, not the thread. Copies are handles of the same connection; it is closed with the
@@ -3403,6 +3455,104 @@ public:
         return out;
     }
     std::uint16_t port() const { return detail::ask(&hsw_socket_port, raw_); }
+};
+
+/// A UDP socket whose calls block the tasklet, not the thread.
+class udp_socket : public detail::datagram_socket {
+public:
+    /// With an IP address and a port, 0 for any that is free.
+    explicit udp_socket(const std::string& ip, std::uint16_t port = 0) { detail::check(hsw_udp_bind(ip.c_str(), port, &raw_)); }
+    /// With an address that others may have as well if they ask for it in this way: each gets what is sent to a group, and one of them what
+    /// is sent to the address alone.
+    static udp_socket shared(const std::string& ip, std::uint16_t port) {
+        udp_socket out;
+        detail::check(hsw_udp_bind_shared(ip.c_str(), port, &out.raw_));
+        return out;
+    }
+
+    std::uint16_t port() const { return detail::ask(&hsw_socket_port, raw_); }
+    /// May it send to broadcast addresses? By default it may not.
+    void set_broadcast(bool may) { set(HSW_SOCKET_BROADCAST, may); }
+    bool broadcast() const { return get(HSW_SOCKET_BROADCAST) != 0; }
+    /// How many routers a datagram may pass, 1 to 255.
+    void set_ttl(std::uint32_t ttl) { set(HSW_SOCKET_TTL, ttl); }
+    std::uint32_t ttl() const { return static_cast<std::uint32_t>(get(HSW_SOCKET_TTL)); }
+    /// Does this machine get what it sends to a group of IPv4? By default it does.
+    void set_multicast_loop_v4(bool gets) { set(HSW_SOCKET_MULTICAST_LOOP, gets); }
+    bool multicast_loop_v4() const { return get(HSW_SOCKET_MULTICAST_LOOP) != 0; }
+    /// How many routers a datagram to a group of IPv4 may pass, 0 to 255; 1, the default: none.
+    void set_multicast_ttl_v4(std::uint32_t ttl) { set(HSW_SOCKET_MULTICAST_TTL, ttl); }
+    std::uint32_t multicast_ttl_v4() const { return static_cast<std::uint32_t>(get(HSW_SOCKET_MULTICAST_TTL)); }
+    /// Receives what is sent to the group, by the interface with this address; empty: the system chooses.
+    void join_multicast_v4(const std::string& group, const std::string& interface = {}) {
+        detail::check(hsw_udp_join_multicast_v4(raw_, group.c_str(), interface.empty() ? nullptr : interface.c_str()));
+    }
+    void leave_multicast_v4(const std::string& group, const std::string& interface = {}) {
+        detail::check(hsw_udp_leave_multicast_v4(raw_, group.c_str(), interface.empty() ? nullptr : interface.c_str()));
+    }
+    /// The same, by the interface of this number; 0: the system chooses.
+    void join_multicast_v6(const std::string& group, std::uint32_t interface = 0) {
+        detail::check(hsw_udp_join_multicast_v6(raw_, group.c_str(), interface));
+    }
+    void leave_multicast_v6(const std::string& group, std::uint32_t interface = 0) {
+        detail::check(hsw_udp_leave_multicast_v6(raw_, group.c_str(), interface));
+    }
+
+private:
+    udp_socket() noexcept {}
+};
+
+/// A connection between two processes of this machine. Its names are those of address::unix_name.
+class unix_stream : public detail::stream_socket {
+public:
+    /// Connects to the listener with this name; waits while its queue is full.
+    template <class Rep = std::int64_t, class Period = std::nano>
+    static unix_stream connect(const std::string& name, std::chrono::duration<Rep, Period> limit = forever) {
+        unix_stream out;
+        detail::check(hsw_unix_connect(detail::c_name(name), detail::nanoseconds(limit), &out.raw_));
+        return out;
+    }
+    /// Two connected sockets, without names.
+    static std::pair<unix_stream, unix_stream> pair() {
+        std::pair<unix_stream, unix_stream> out{unix_stream(), unix_stream()};
+        detail::check(hsw_unix_pair(&out.first.raw_, &out.second.raw_));
+        return out;
+    }
+
+private:
+    friend class unix_listener;
+    unix_stream() noexcept {}
+};
+
+/// Waits for connections of this machine. The file of a path stays when it is closed.
+class unix_listener : public detail::any_socket {
+public:
+    explicit unix_listener(const std::string& name) { detail::check(hsw_unix_listen(detail::c_name(name), &raw_)); }
+    /// Waits for a connection.
+    unix_stream accept() {
+        unix_stream out;
+        detail::check(hsw_unix_accept(raw_, &out.raw_));
+        return out;
+    }
+};
+
+/// A socket for datagrams between processes of this machine. They arrive whole, in order, and none is lost: a sender waits while the
+/// receiver's queue is full.
+class unix_datagram : public detail::datagram_socket {
+public:
+    /// Without a name: it can send.
+    unix_datagram() { detail::check(hsw_unix_datagram(nullptr, &raw_)); }
+    explicit unix_datagram(const std::string& name) { detail::check(hsw_unix_datagram(detail::c_name(name), &raw_)); }
+    /// Two connected sockets, without names.
+    static std::pair<unix_datagram, unix_datagram> pair() {
+        std::pair<unix_datagram, unix_datagram> out{unix_datagram(nothing{}), unix_datagram(nothing{})};
+        detail::check(hsw_unix_datagram_pair(&out.first.raw_, &out.second.raw_));
+        return out;
+    }
+
+private:
+    struct nothing {};
+    explicit unix_datagram(nothing) noexcept {}
 };
 
 } // namespace hsw

@@ -7,6 +7,8 @@ use hardswitch::{spawn, Error, MainLoop};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -351,6 +353,18 @@ fn options_of_tcp() {
             ..keepalive
         }))
         .is_err());
+    assert_eq!(stream.linger().unwrap(), None);
+    for (asked, found) in [(0, 0), (1_500, 2_000), (3_000, 3_000)] {
+        stream.set_linger(Some(MS(asked))).unwrap();
+        assert_eq!(stream.linger().unwrap(), Some(MS(found)));
+    }
+    stream.set_linger(None).unwrap();
+    assert_eq!(stream.linger().unwrap(), None);
+    assert_eq!(listener.timeout(), None);
+    listener.set_timeout(Some(MS(20))).unwrap();
+    assert_eq!(listener.timeout(), Some(MS(20)));
+    // Nothing is there, and nothing is waited for.
+    assert_eq!(stream.peek(&mut []).unwrap(), 0);
     stream.set_ttl(33).unwrap();
     assert_eq!(stream.ttl().unwrap(), 33);
     stream.set_nodelay(true).unwrap();
@@ -359,4 +373,54 @@ fn options_of_tcp() {
     assert!(stream.recv_buffer_size().unwrap() >= 40_000);
     listener.set_recv_buffer_size(50_000).unwrap();
     assert!(listener.recv_buffer_size().unwrap() >= 50_000);
+}
+
+#[test]
+fn an_abstract_name_is_no_file_and_is_free_again() {
+    let name = |end| {
+        let name = format!("hardswitch-{}-{end}", std::process::id());
+        net::SocketAddr::from_abstract_name(name).unwrap()
+    };
+    let (to, datagrams) = (name("stream"), name("datagrams"));
+    for _ in 0..2 {
+        let listener = UnixListener::bind_addr(&to).unwrap();
+        listener.set_timeout(Some(LONG)).unwrap();
+        assert_eq!(listener.timeout(), Some(LONG));
+        let taken = UnixListener::bind_addr(&to).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        let mut one = UnixStream::connect_addr(&to).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        one.write_all(b"x").unwrap();
+        assert_eq!(other.read(&mut [0; 2]).unwrap(), 1);
+        let peer = one.peer_addr().unwrap();
+        assert_eq!(peer.as_abstract_name(), to.as_abstract_name());
+    }
+    let nobody = UnixStream::connect_addr(&to).unwrap_err();
+    assert_eq!(nobody.kind(), ErrorKind::ConnectionRefused);
+    let here = UnixDatagram::bind_addr(&datagrams).unwrap();
+    let there = UnixDatagram::unbound().unwrap();
+    assert_eq!(there.send_to_addr(b"one", &datagrams).unwrap(), 3);
+    there.connect_addr(&datagrams).unwrap();
+    let peer = there.peer_addr().unwrap();
+    assert_eq!(peer.as_abstract_name(), datagrams.as_abstract_name());
+    there.send(b"other").unwrap();
+    let mut buf = [0; 8];
+    assert_eq!(here.recv(&mut buf).unwrap(), 3);
+    assert_eq!(here.recv(&mut buf).unwrap(), 5);
+}
+
+#[test]
+fn an_address_is_shared_by_those_that_ask_for_it() {
+    let first = UdpSocket::bind_shared(any()).unwrap();
+    let addr = first.local_addr().unwrap();
+    let second = UdpSocket::bind_shared(addr).unwrap();
+    assert_eq!(second.local_addr().unwrap(), addr);
+    let alone = UdpSocket::bind(addr).unwrap_err();
+    assert_eq!(alone.kind(), ErrorKind::AddrInUse);
+    assert!(first.multicast_loop_v4().unwrap());
+    first.set_multicast_loop_v4(false).unwrap();
+    assert!(!first.multicast_loop_v4().unwrap());
+    assert_eq!(first.multicast_ttl_v4().unwrap(), 1);
+    first.set_multicast_ttl_v4(4).unwrap();
+    assert_eq!(first.multicast_ttl_v4().unwrap(), 4);
 }

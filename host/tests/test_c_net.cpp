@@ -9,9 +9,12 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -19,6 +22,8 @@
 
 extern "C" int c_descriptor_program(void);
 extern "C" int c_tcp_program(void);
+extern "C" int c_udp_program(void);
+extern "C" int c_unix_program(const char* name);
 
 namespace {
 
@@ -150,6 +155,81 @@ void fill(hsw_socket socket) {
 }
 
 char payload;
+
+held udp(const char* ip = "127.0.0.1") {
+    held out;
+    REQUIRE(hsw_udp_bind(ip, 0, &out.raw) == HSW_OK);
+    REQUIRE(hsw_socket_set_timeout(out, limit) == HSW_OK);
+    return out;
+}
+
+/// What a receive has told.
+struct got {
+    hsw_status status;
+    std::string bytes;
+    std::size_t length;
+    std::string from;
+};
+
+got receive(hsw_socket socket, std::size_t room = 64, bool peek = false) {
+    std::string bytes(room, '?');
+    std::size_t n = 0, length = 0;
+    hsw_address from{};
+    const hsw_status status = (peek ? hsw_socket_peek_from : hsw_socket_receive)(socket, &bytes[0], room, &n, &length, &from);
+    if (status != HSW_OK) {
+        return {status, "", 0, ""};
+    }
+    REQUIRE(n <= room);
+    bytes.resize(n);
+    return {status, bytes, length, text(from)};
+}
+
+hsw_status send_to(hsw_socket socket, const std::string& data, const hsw_address& to) {
+    return hsw_socket_send(socket, data.data(), data.size(), &to);
+}
+
+hsw_status send_on(hsw_socket socket, const std::string& data) { return hsw_socket_send(socket, data.data(), data.size(), nullptr); }
+
+hsw_address address_of(const char* ip, std::uint16_t port) {
+    hsw_address address{};
+    REQUIRE(hsw_address_parse(ip, port, &address) == HSW_OK);
+    return address;
+}
+
+hsw_address unix_address(const std::string& name) {
+    hsw_address address{};
+    REQUIRE(hsw_address_unix(name.c_str(), &address) == HSW_OK);
+    return address;
+}
+
+/// A folder for sockets, which is gone at the end.
+struct folder {
+    std::string path;
+    folder() {
+        char name[] = "/tmp/hsw-net-XXXXXX";
+        REQUIRE(mkdtemp(name) != nullptr);
+        path = name;
+    }
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+    ~folder() {
+        for (const std::string& name : names) {
+            unlink(name.c_str());
+        }
+        CHECK(rmdir(path.c_str()) == 0);
+    }
+    /// A name in it, of this length if it is not 0.
+    std::string name(const std::string& end, std::size_t length = 0) {
+        std::string out = path + "/" + end;
+        out.resize(std::max(length, out.size()), 'x');
+        names.push_back(out);
+        return out;
+    }
+    std::vector<std::string> names{};
+};
+
+/// An abstract name that nobody else has.
+std::string abstract_name(const std::string& end) { return "@hsw-net-" + std::to_string(getpid()) + end; }
 
 } // namespace
 
@@ -738,6 +818,24 @@ std::vector<std::pair<const char*, std::function<hsw_status(hsw_socket)>>> calls
     };
 }
 
+/// The same for sockets of datagrams.
+std::vector<std::pair<const char*, std::function<hsw_status(hsw_socket)>>> calls_of_datagrams() {
+    static char bytes[4];
+    static std::size_t n;
+    static const hsw_address address = address_of("127.0.0.1", 9);
+    return {
+        {"connect", [](hsw_socket s) { return hsw_socket_connect(s, &address); }},
+        {"send", [](hsw_socket s) { return hsw_socket_send(s, bytes, 1, nullptr); }},
+        {"send to", [](hsw_socket s) { return hsw_socket_send(s, bytes, 1, &address); }},
+        {"receive", [](hsw_socket s) { return hsw_socket_receive(s, bytes, 1, &n, nullptr, nullptr); }},
+        {"peek_from", [](hsw_socket s) { return hsw_socket_peek_from(s, bytes, 1, &n, nullptr, nullptr); }},
+        {"join_multicast_v4", [](hsw_socket s) { return hsw_udp_join_multicast_v4(s, "239.1.2.3", nullptr); }},
+        {"leave_multicast_v4", [](hsw_socket s) { return hsw_udp_leave_multicast_v4(s, "239.1.2.3", nullptr); }},
+        {"join_multicast_v6", [](hsw_socket s) { return hsw_udp_join_multicast_v6(s, "ff12::1234", 0); }},
+        {"leave_multicast_v6", [](hsw_socket s) { return hsw_udp_leave_multicast_v6(s, "ff12::1234", 0); }},
+    };
+}
+
 } // namespace
 
 TEST_CASE("a handle that is no socket's is an error code in every call, and so is a closed socket") {
@@ -762,5 +860,510 @@ TEST_CASE("a handle that is no socket's is an error code in every call, and so i
         std::thread([&call_it = call, socket = other] { CHECK(call_it(socket) == HSW_ERR_WRONG_THREAD); }).join();
     }
     CHECK(hsw_socket_set_timeout(one, ms) == HSW_OK); // it is the handle's, not the system's
+    const held closed = udp();
+    CHECK(hsw_socket_close(closed) == HSW_OK);
+    for (const auto& [name, call] : calls_of_datagrams()) {
+        CAPTURE(name);
+        CHECK(call(hsw_socket{}) == HSW_ERR_NULL);
+        CHECK(call(hsw_socket{channel.handle}) == HSW_ERR_WRONG_KIND);
+        CHECK(call(stale) == HSW_ERR_STALE);
+        CHECK(call(other) == HSW_ERR_ARGUMENT);
+        CHECK(has(last_message(), "the socket is a TCP connection: it is not one that "));
+        CHECK(call(closed) == HSW_ERR_IO);
+        CHECK(has(last_message(), "closed by this side"));
+        std::thread([&call_it = call, socket = closed.raw] { CHECK(call_it(socket) == HSW_ERR_WRONG_THREAD); }).join();
+    }
+    hsw_socket nobody{};
+    for (const hsw_socket listener : {hsw_socket{}, stale, hsw_socket{channel.handle}}) {
+        CHECK(hsw_unix_accept(listener, &nobody) != HSW_OK);
+        CHECK(hsw_last_error_status() != HSW_ERR_INTERNAL);
+    }
+    CHECK(hsw_unix_accept(other, &nobody) == HSW_ERR_ARGUMENT);
     CHECK(hsw_channel_release(channel) == HSW_OK);
+}
+
+TEST_CASE("a program of C uses UDP") {
+    const no_leaks check;
+    CHECK(c_udp_program() == 0);
+}
+
+TEST_CASE("a program of C uses Unix sockets") {
+    const no_leaks check;
+    folder at;
+    CHECK(c_unix_program(at.name("socket").c_str()) == 0);
+    CHECK(c_unix_program(abstract_name("").c_str()) == 0);
+}
+
+TEST_CASE("a datagram that does not fit says how long it was, and the next one is whole") {
+    const no_leaks check;
+    const held here = udp(), there = udp();
+    const hsw_address to = local(here);
+    for (const char* const data : {"four", "", "five5", "x"}) {
+        REQUIRE(send_to(there, data, to) == HSW_OK);
+    }
+    const std::string from = text(local(there));
+    for (const bool peek : {true, true, false}) {
+        const got cut = receive(here, 2, peek);
+        CHECK(cut.bytes == "fo");
+        CHECK(cut.length == 4);
+        CHECK(cut.from == from);
+    }
+    const got empty = receive(here);
+    CHECK(empty.status == HSW_OK);
+    CHECK(empty.length == 0);
+    CHECK(empty.from == from);
+    // Nothing of it is wanted but its length.
+    std::size_t n = 99, length = 99;
+    CHECK(hsw_socket_receive(here, nullptr, 0, &n, &length, nullptr) == HSW_OK);
+    CHECK(n == 0);
+    CHECK(length == 5);
+    CHECK(receive(here).bytes == "x");
+    // The largest there is.
+    const std::string large(65507, 'L');
+    CHECK(hsw_socket_set_option(here, HSW_SOCKET_RECEIVE_BUFFER, 200000) == HSW_OK);
+    CHECK(send_to(there, large, to) == HSW_OK);
+    CHECK(receive(here, 1, true).length == large.size());
+    CHECK(receive(here, 70000).bytes == large);
+    CHECK(send_to(there, large + "!", to) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == EMSGSIZE);
+    CHECK(last_message().compare(0, text(to).size(), text(to)) == 0);
+}
+
+TEST_CASE("tasklets that wait for datagrams get them in order, or are told why not") {
+    const no_leaks check;
+    const held here = udp(), there = udp();
+    std::string order;
+    hsw_status told[2]{};
+    {
+        const waiting first([&] {
+            order += "1" + receive(here).bytes;
+            return HSW_OK;
+        });
+        const waiting thrown_at([&] {
+            told[0] = receive(here).status;
+            return HSW_OK;
+        });
+        const waiting killed([&] { return told[1] = receive(here).status; });
+        const waiting second([&] {
+            order += "2" + receive(here).bytes;
+            return HSW_OK;
+        });
+        CHECK(hsw_tasklet_throw(thrown_at.raw, &payload, nullptr, "thrown", false) == HSW_OK);
+        CHECK(hsw_tasklet_kill(killed.raw, false) == HSW_OK);
+        CHECK(send_to(there, "a", local(here)) == HSW_OK);
+        CHECK(send_to(there, "b", local(here)) == HSW_OK);
+    }
+    CHECK(order == "1a2b");
+    CHECK(told[0] == HSW_ERR_THROWN);
+    CHECK(told[1] == HSW_ERR_EXIT);
+    CHECK(hsw_socket_set_option(here, HSW_SOCKET_READ_TIMEOUT, 10 * ms) == HSW_OK);
+    CHECK(receive(here).status == HSW_ERR_TIMEOUT);
+    CHECK(receive(here, 1, true).status == HSW_ERR_TIMEOUT);
+    // One that is closed meanwhile.
+    CHECK(hsw_socket_set_option(here, HSW_SOCKET_READ_TIMEOUT, limit) == HSW_OK);
+    {
+        const waiting closed([&] {
+            told[0] = receive(here).status;
+            return HSW_OK;
+        });
+        CHECK(hsw_socket_close(here) == HSW_OK);
+    }
+    CHECK(told[0] == HSW_ERR_IO);
+}
+
+TEST_CASE("a connected UDP socket hears its peer alone, and a refusal is no loss") {
+    const no_leaks check;
+    const held here = udp(), there = udp(), other = udp();
+    CHECK(send_on(here, "x") == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == EDESTADDRREQ);
+    hsw_address address{};
+    CHECK(hsw_socket_peer_address(here, &address) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ENOTCONN);
+    const hsw_address to = local(there);
+    CHECK(hsw_socket_connect(here, &to) == HSW_OK);
+    CHECK(text(peer(here)) == text(to));
+    CHECK(send_to(other, "not heard", local(here)) == HSW_OK);
+    CHECK(send_to(there, "heard", local(here)) == HSW_OK);
+    CHECK(receive(here).bytes == "heard");
+    // Nobody else takes a port of this address.
+    const hsw_address gone = local(udp("127.83.1.11"));
+    CHECK(hsw_socket_connect(here, &gone) == HSW_OK);
+    CHECK(send_on(here, "x") == HSW_OK);
+    CHECK(receive(here).status == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ECONNREFUSED);
+    CHECK(hsw_socket_connect(here, &to) == HSW_OK);
+    CHECK(send_on(here, "again") == HSW_OK);
+    CHECK(receive(there).bytes == "again");
+    CHECK(hsw_socket_connect(here, nullptr) == HSW_ERR_NULL);
+}
+
+TEST_CASE("options of UDP read as they were written, and the system has them") {
+    const no_leaks check;
+    const held socket = udp("0.0.0.0");
+    CHECK(option(socket, HSW_SOCKET_BROADCAST) == 0);
+    CHECK(send_to(socket, "x", address_of("255.255.255.255", 9)) == HSW_ERR_IO);
+    // A machine without a network says so first.
+    CHECK((hsw_last_error_errno() == EACCES || hsw_last_error_errno() == ENETUNREACH));
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_BROADCAST, 1) == HSW_OK);
+    CHECK(option(socket, HSW_SOCKET_BROADCAST) == 1);
+    CHECK(systems<int>(socket, SOL_SOCKET, SO_BROADCAST) == 1);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_TTL, 9) == HSW_OK);
+    CHECK(option(socket, HSW_SOCKET_TTL) == 9);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_LOOP) == 1);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_LOOP, 0) == HSW_OK);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_LOOP) == 0);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_TTL) == 1);
+    for (const std::uint64_t ttl : {0, 255}) {
+        CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_TTL, ttl) == HSW_OK);
+        CHECK(option(socket, HSW_SOCKET_MULTICAST_TTL) == ttl);
+    }
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_TTL, 256) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == EINVAL);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_BROADCAST, 2) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_LOOP, 2) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_RECEIVE_BUFFER, 30000) == HSW_OK);
+    CHECK(option(socket, HSW_SOCKET_RECEIVE_BUFFER) >= 30000);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_NODELAY, 1) == HSW_ERR_ARGUMENT);
+    CHECK(last_message() == "the socket is a UDP socket: it has no HSW_SOCKET_NODELAY");
+    CHECK(hsw_socket_set_keepalive(socket, nullptr) == HSW_ERR_ARGUMENT);
+    const auto both = connection();
+    for (const hsw_socket_option which : {HSW_SOCKET_BROADCAST, HSW_SOCKET_MULTICAST_LOOP, HSW_SOCKET_MULTICAST_TTL}) {
+        CHECK(hsw_socket_set_option(both.first, which, 1) == HSW_ERR_ARGUMENT);
+    }
+}
+
+TEST_CASE("members of a group get what is sent to it, and leave it") {
+    const no_leaks check;
+    hsw_socket raw[2]{};
+    REQUIRE(hsw_udp_bind_shared("0.0.0.0", 0, &raw[0]) == HSW_OK);
+    const std::uint16_t port = local(raw[0]).port;
+    REQUIRE(hsw_udp_bind_shared("0.0.0.0", port, &raw[1]) == HSW_OK);
+    hsw_socket nobody{};
+    CHECK(hsw_udp_bind("0.0.0.0", port, &nobody) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == EADDRINUSE);
+    CHECK(has(last_message(), "0.0.0.0:" + std::to_string(port)));
+    const char* const group = "239.255.77.3";
+    for (const hsw_socket member : raw) {
+        CHECK(hsw_socket_set_timeout(member, limit) == HSW_OK);
+        CHECK(hsw_udp_join_multicast_v4(member, group, "127.0.0.1") == HSW_OK);
+    }
+    const held sender = udp();
+    const hsw_status sent = send_to(sender, "to all", address_of(group, port));
+    if (sent == HSW_OK) {
+        for (const hsw_socket member : raw) {
+            CHECK(receive(member).bytes == "to all");
+        }
+    } else { // a machine without a network
+        CHECK(hsw_last_error_errno() == ENETUNREACH);
+    }
+    CHECK(hsw_udp_leave_multicast_v4(raw[0], group, "127.0.0.1") == HSW_OK);
+    CHECK(hsw_udp_leave_multicast_v4(raw[0], group, "127.0.0.1") == HSW_ERR_IO);
+    CHECK(has(last_message(), group));
+    CHECK(hsw_udp_join_multicast_v4(raw[0], "10.0.0.1", nullptr) == HSW_ERR_IO); // no group
+    for (const char* const bad : {"", "::1", "localhost", "239.1.2"}) {
+        CHECK(hsw_udp_join_multicast_v4(raw[0], bad, nullptr) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_udp_leave_multicast_v4(raw[0], group, bad) == HSW_ERR_ARGUMENT);
+        CHECK(last_message() == "'" + std::string(bad) + "' is no IPv4 address");
+    }
+    CHECK(hsw_udp_join_multicast_v6(raw[0], "239.1.2.3", 0) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_udp_join_multicast_v4(raw[0], nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_udp_leave_multicast_v4(raw[0], nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_udp_join_multicast_v6(raw[0], nullptr, 0) == HSW_ERR_NULL);
+    CHECK(hsw_udp_leave_multicast_v6(raw[0], nullptr, 0) == HSW_ERR_NULL);
+    for (const hsw_socket member : raw) {
+        CHECK(hsw_socket_release(member) == HSW_OK);
+    }
+}
+
+TEST_CASE("a group of IPv6 is joined and left") {
+    const no_leaks check;
+    hsw_socket raw{};
+    if (hsw_udp_bind("::1", 0, &raw) != HSW_OK) {
+        MESSAGE("no IPv6 here");
+        return;
+    }
+    // By the interface that has ::1.
+    CHECK(hsw_udp_join_multicast_v6(raw, "ff12::1234", 1) == HSW_OK);
+    CHECK(hsw_udp_leave_multicast_v6(raw, "ff12::1234", 1) == HSW_OK);
+    CHECK(hsw_udp_leave_multicast_v6(raw, "ff12::1234", 1) == HSW_ERR_IO);
+    CHECK(hsw_udp_join_multicast_v6(raw, "ff12::1234", 4'000'000'000) == HSW_ERR_IO);
+    CHECK(hsw_socket_release(raw) == HSW_OK);
+}
+
+TEST_CASE("what datagrams cannot be sent with is one clear error") {
+    const no_leaks check;
+    const held here = udp();
+    const hsw_address to = local(here);
+    char byte = 0;
+    std::size_t n = 99;
+    hsw_socket nobody{};
+    CHECK(hsw_udp_bind(nullptr, 0, &nobody) == HSW_ERR_NULL);
+    CHECK(hsw_udp_bind("127.0.0.1", 0, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_udp_bind("localhost", 0, &nobody) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_udp_bind("203.0.113.1", 0, &nobody) == HSW_ERR_IO); // nobody's
+    CHECK(hsw_last_error_errno() == EADDRNOTAVAIL);
+    CHECK(hsw_udp_bind_shared(nullptr, 0, &nobody) == HSW_ERR_NULL);
+    CHECK(hsw_udp_bind_shared("127.0.0.1", 0, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_udp_bind_shared("203.0.113.1", 0, &nobody) == HSW_ERR_IO);
+    CHECK(nobody.handle == 0);
+    CHECK(hsw_socket_send(here, nullptr, 1, &to) == HSW_ERR_NULL);
+    CHECK(hsw_socket_receive(here, nullptr, 1, &n, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_socket_receive(here, &byte, 1, nullptr, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_socket_peek_from(here, nullptr, 1, &n, nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(n == 99);
+    // Addresses of other kinds, and none.
+    const hsw_address path = unix_address("/nowhere");
+    hsw_address none{};
+    none.family = 77;
+    for (const hsw_address& bad : {path, none}) {
+        CHECK(hsw_socket_send(here, "x", 1, &bad) == HSW_ERR_ARGUMENT);
+        CHECK(has(last_message(), "it is no IP address"));
+        CHECK(hsw_socket_connect(here, &bad) == HSW_ERR_ARGUMENT);
+    }
+    CHECK(hsw_socket_send(here, "x", 1, nullptr) == HSW_ERR_IO);
+    CHECK(hsw_socket_read(here, &byte, 1, &n) == HSW_ERR_ARGUMENT);
+    CHECK(last_message() == "the socket is a UDP socket: it is not one that is read or written");
+    CHECK(hsw_socket_write(here, &byte, 1, &n) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_socket_end_writing(here) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_socket_peek(here, &byte, 1, &n) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_tcp_accept(here, &nobody) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_unix_accept(here, &nobody) == HSW_ERR_ARGUMENT);
+    // Closed without a word.
+    {
+        const waiting receiver([&] {
+            CHECK(receive(here).status == HSW_ERR_IO);
+            CHECK(hsw_last_error_errno() == EBADF);
+            return HSW_OK;
+        });
+        close(descriptor(here));
+    }
+    CHECK(send_to(here, "x", to) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == EBADF);
+}
+
+TEST_CASE("Unix connections have names of files and abstract ones") {
+    const no_leaks check;
+    folder at;
+    for (const std::string& name : {at.name("s"), at.name("", 107), abstract_name("s"), [] {
+                                        std::string longest = abstract_name("");
+                                        longest.resize(108, 'y'); // '@' and 107 bytes
+                                        return longest;
+                                    }()}) {
+        CAPTURE(name);
+        held listener, one, other;
+        REQUIRE(hsw_unix_listen(name.c_str(), &listener.raw) == HSW_OK);
+        CHECK(text(local(listener)) == name);
+        REQUIRE(hsw_unix_connect(name.c_str(), limit, &one.raw) == HSW_OK);
+        REQUIRE(hsw_unix_accept(listener, &other.raw) == HSW_OK);
+        CHECK(text(peer(one)) == name);
+        CHECK(text(local(other)) == name);
+        CHECK(text(local(one)).empty());
+        CHECK(peer(other).family == HSW_FAMILY_UNIX);
+        CHECK(peer(other).name_length == 0);
+        char bytes[8];
+        std::size_t n = 0;
+        CHECK(hsw_socket_write(one, "data", 4, &n) == HSW_OK);
+        CHECK(hsw_socket_read(other, bytes, sizeof bytes, &n) == HSW_OK);
+        CHECK(n == 4);
+        CHECK(hsw_socket_end_writing(other) == HSW_OK);
+        CHECK(hsw_socket_read(one, bytes, sizeof bytes, &n) == HSW_OK);
+        CHECK(n == 0);
+        hsw_socket nobody{};
+        CHECK(hsw_unix_listen(name.c_str(), &nobody) == HSW_ERR_IO);
+        CHECK(hsw_last_error_errno() == EADDRINUSE);
+        CHECK(last_message().compare(0, name.size(), name) == 0);
+        // Its options are those that all have.
+        CHECK(hsw_socket_set_option(one, HSW_SOCKET_SEND_BUFFER, 20000) == HSW_OK);
+        CHECK(option(one, HSW_SOCKET_SEND_BUFFER) >= 20000);
+        CHECK(hsw_socket_set_option(one, HSW_SOCKET_TTL, 1) == HSW_ERR_ARGUMENT);
+        CHECK(last_message() == "the socket is a Unix connection: it has no HSW_SOCKET_TTL");
+        std::uint16_t port = 0;
+        CHECK(hsw_socket_port(one, &port) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_socket_set_timeout(listener, 5 * ms) == HSW_OK);
+        CHECK(option(listener, HSW_SOCKET_READ_TIMEOUT) == 5 * ms);
+        CHECK(hsw_unix_accept(listener, &nobody) == HSW_ERR_TIMEOUT);
+        CHECK(hsw_tcp_accept(listener, &nobody) == HSW_ERR_ARGUMENT);
+        CHECK(last_message() == "the socket listens for Unix connections: it is not one that listens for TCP connections");
+        CHECK(nobody.handle == 0);
+    }
+}
+
+TEST_CASE("a name that is none, or where nobody is, is one clear error") {
+    const no_leaks check;
+    folder at;
+    hsw_socket nobody{}, other{};
+    hsw_address address{};
+    const std::string long_path(108, 'p'), longer(5000, 'p');
+    const std::string long_name = "@" + long_path;
+    for (const std::string& bad : {std::string(), std::string("@"), long_path, longer, long_name}) {
+        CAPTURE(bad);
+        CHECK(hsw_unix_listen(bad.c_str(), &nobody) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_unix_connect(bad.c_str(), limit, &nobody) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_unix_datagram(bad.c_str(), &nobody) == HSW_ERR_ARGUMENT);
+        CHECK(hsw_address_unix(bad.c_str(), &address) == HSW_ERR_ARGUMENT);
+        CHECK(has(last_message(), bad.size() < 2 ? "an empty name" : "the system takes 107"));
+    }
+    CHECK(hsw_unix_listen(nullptr, &nobody) == HSW_ERR_NULL);
+    CHECK(hsw_unix_connect(nullptr, limit, &nobody) == HSW_ERR_NULL);
+    CHECK(hsw_address_unix(nullptr, &address) == HSW_ERR_NULL);
+    const std::string name = at.name("nobody");
+    CHECK(hsw_unix_listen(name.c_str(), nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_unix_connect(name.c_str(), limit, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_unix_datagram(name.c_str(), nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_unix_datagram(nullptr, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_address_unix(name.c_str(), nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_unix_pair(&nobody, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_unix_pair(nullptr, &other) == HSW_ERR_NULL);
+    CHECK(hsw_unix_datagram_pair(&nobody, nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_unix_datagram_pair(nullptr, &other) == HSW_ERR_NULL);
+    CHECK(hsw_unix_connect(name.c_str(), limit, &nobody) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ENOENT);
+    CHECK(last_message().compare(0, name.size(), name) == 0);
+    CHECK(hsw_unix_connect(abstract_name("nobody").c_str(), limit, &nobody) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ECONNREFUSED);
+    CHECK(hsw_unix_connect(name.c_str(), HSW_NO_LIMIT - 1, &nobody) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_unix_listen("/nowhere/at/all", &nobody) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ENOENT);
+    CHECK(nobody.handle == 0);
+    CHECK(other.handle == 0);
+    // Addresses that somebody has made by hand.
+    held sender;
+    REQUIRE(hsw_unix_datagram(nullptr, &sender.raw) == HSW_OK);
+    hsw_address bad = unix_address("/x");
+    bad.name_length = 109;
+    CHECK(send_to(sender, "x", bad) == HSW_ERR_ARGUMENT);
+    char out[200];
+    CHECK(hsw_address_text(&bad, out, sizeof out, nullptr) == HSW_ERR_ARGUMENT);
+    bad.name_length = 108; // no room for its final zero byte
+    std::memset(bad.name, 'x', sizeof bad.name);
+    CHECK(send_to(sender, "x", bad) == HSW_ERR_ARGUMENT);
+    bad.name_length = 3;
+    bad.name[1] = 0;
+    CHECK(send_to(sender, "x", bad) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_socket_connect(sender, &bad) == HSW_ERR_ARGUMENT);
+    bad.name_length = 0;
+    CHECK(send_to(sender, "x", bad) == HSW_ERR_ARGUMENT);
+    CHECK(last_message() == "an empty name");
+    CHECK(send_to(sender, "x", address_of("127.0.0.1", 9)) == HSW_ERR_ARGUMENT);
+    CHECK(has(last_message(), "it is no Unix address"));
+}
+
+TEST_CASE("a connect to a Unix listener whose queue is full waits, as long as it may") {
+    const no_leaks check;
+    const std::string name = abstract_name("full");
+    held listener, first, second, one, other;
+    REQUIRE(hsw_unix_listen(name.c_str(), &listener.raw) == HSW_OK);
+    REQUIRE(listen(descriptor(listener), 0) == 0); // a shorter queue
+    REQUIRE(hsw_unix_connect(name.c_str(), limit, &first.raw) == HSW_OK);
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(hsw_unix_connect(name.c_str(), 30 * ms, &second.raw) == HSW_ERR_TIMEOUT);
+    CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds(30));
+    CHECK(hsw_unix_connect(name.c_str(), 0, &second.raw) == HSW_ERR_TIMEOUT);
+    hsw_status told = HSW_OK;
+    {
+        const waiting killed([&] { return told = hsw_unix_connect(name.c_str(), HSW_NO_LIMIT, &second.raw); });
+        CHECK(hsw_tasklet_kill(killed.raw, false) == HSW_OK);
+    }
+    CHECK(told == HSW_ERR_EXIT);
+    CHECK(second.raw.handle == 0);
+    const waiting connects([&] { return hsw_unix_connect(name.c_str(), limit, &second.raw); });
+    REQUIRE(hsw_unix_accept(listener, &one.raw) == HSW_OK);
+    REQUIRE(hsw_unix_accept(listener, &other.raw) == HSW_OK);
+    CHECK(hsw_run_until_idle() == HSW_OK);
+    CHECK(second.raw.handle != 0);
+}
+
+TEST_CASE("a write to a Unix connection that is ended says how much was sent") {
+    const no_leaks check;
+    held one, other;
+    REQUIRE(hsw_unix_pair(&one.raw, &other.raw) == HSW_OK);
+    std::vector<char> data(4 << 20, 'x');
+    REQUIRE(hsw_socket_set_option(one, HSW_SOCKET_WRITE_TIMEOUT, 10 * ms) == HSW_OK);
+    std::size_t sent[2]{}, n = 0, heard = 0;
+    CHECK(hsw_socket_write(one, data.data(), data.size(), &sent[0]) == HSW_ERR_TIMEOUT);
+    CHECK(sent[0] > 0);
+    CHECK(sent[0] < data.size());
+    const hsw_buffer pieces[] = {{data.data(), 1}, {data.data(), data.size()}};
+    CHECK(hsw_socket_write_vectored(one, pieces, 2, &sent[1]) == HSW_ERR_TIMEOUT);
+    CHECK(hsw_socket_end_writing(one) == HSW_OK);
+    for (n = 1; n != 0; heard += n) {
+        REQUIRE(hsw_socket_read(other, data.data(), data.size(), &n) == HSW_OK);
+    }
+    CHECK(heard == sent[0] + sent[1]);
+}
+
+TEST_CASE("Unix datagrams tell their senders' names, their length, and wait for room") {
+    const no_leaks check;
+    folder at;
+    const std::string path = at.name("d"), name = abstract_name("d");
+    held here, there, unnamed;
+    REQUIRE(hsw_unix_datagram(path.c_str(), &here.raw) == HSW_OK);
+    REQUIRE(hsw_unix_datagram(name.c_str(), &there.raw) == HSW_OK);
+    REQUIRE(hsw_unix_datagram(nullptr, &unnamed.raw) == HSW_OK);
+    for (const hsw_socket socket : {here.raw, there.raw, unnamed.raw}) {
+        REQUIRE(hsw_socket_set_timeout(socket, limit) == HSW_OK);
+    }
+    CHECK(text(local(here)) == path);
+    CHECK(text(local(there)) == name);
+    CHECK(text(local(unnamed)).empty());
+    CHECK(send_to(there, "hello", unix_address(path)) == HSW_OK);
+    CHECK(send_to(unnamed, "who", local(here)) == HSW_OK);
+    const got cut = receive(here, 2, true);
+    CHECK(cut.bytes == "he");
+    CHECK(cut.length == 5);
+    CHECK(cut.from == name);
+    // The address that was told is good for an answer.
+    char bytes[8];
+    std::size_t n = 0, length = 0;
+    hsw_address from{};
+    CHECK(hsw_socket_receive(here, bytes, sizeof bytes, &n, &length, &from) == HSW_OK);
+    CHECK(n == 5);
+    CHECK(send_to(here, "answer", from) == HSW_OK);
+    CHECK(receive(there).from == path);
+    const got whole = receive(here);
+    CHECK(whole.bytes == "who");
+    CHECK(whole.from.empty());
+    CHECK(send_on(here, "x") == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ENOTCONN);
+    const hsw_address gone = unix_address(at.name("gone"));
+    CHECK(send_to(here, "x", gone) == HSW_ERR_IO);
+    CHECK(hsw_last_error_errno() == ENOENT);
+    CHECK(last_message().compare(0, text(gone).size(), text(gone)) == 0);
+    CHECK(hsw_socket_connect(here, &gone) == HSW_ERR_IO);
+    const hsw_address to = local(there);
+    CHECK(hsw_socket_connect(unnamed, &to) == HSW_OK);
+    CHECK(text(peer(unnamed)) == name);
+    CHECK(hsw_udp_join_multicast_v4(here, "239.1.2.3", nullptr) == HSW_ERR_ARGUMENT);
+
+    // Nobody receives: the queue is full at some time, for who is connected and who is not.
+    for (const bool connected : {true, false}) {
+        CAPTURE(connected);
+        const hsw_socket sender = connected ? unnamed : here;
+        const auto send_one = [&](std::uint64_t time) {
+            REQUIRE(hsw_socket_set_option(sender, HSW_SOCKET_WRITE_TIMEOUT, time) == HSW_OK);
+            return connected ? send_on(sender, "x") : send_to(sender, "x", to);
+        };
+        int sent = 0;
+        hsw_status status = HSW_OK;
+        while (status == HSW_OK && sent < 100'000) {
+            status = send_one(10 * ms);
+            sent += status == HSW_OK ? 1 : 0;
+        }
+        CHECK(status == HSW_ERR_TIMEOUT);
+        {
+            const waiting killed([&] { return status = send_one(HSW_NO_LIMIT); });
+            CHECK(hsw_tasklet_kill(killed.raw, false) == HSW_OK);
+        }
+        CHECK(status == HSW_ERR_EXIT);
+        {
+            const waiting waits([&] {
+                status = send_one(limit);
+                return HSW_OK;
+            });
+            for (int i = 0; i <= sent; ++i) {
+                REQUIRE(receive(there).bytes == "x"); // none is lost, and none came twice
+            }
+        }
+        CHECK(status == HSW_OK);
+    }
 }

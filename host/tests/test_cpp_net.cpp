@@ -211,3 +211,110 @@ TEST_CASE("a listener has a timeout, buffers and an address") {
     CHECK(hsw::address("::1", 1).text() == "[::1]:1");
     CHECK(hsw::address("::1", 1) != hsw::address("::1", 2));
 }
+
+TEST_CASE("UDP sockets send to each other, and say what was cut") {
+    const no_leaks check;
+    hsw::udp_socket here("127.0.0.1"), there("127.0.0.1");
+    here.set_timeout(20s);
+    there.set_timeout(20s);
+    char bytes[3];
+    const auto answers = hsw::spawn([there]() mutable {
+        char buffer[16];
+        const hsw::datagram got = there.receive(buffer, sizeof buffer);
+        there.send_to(buffer, got.size, got.from);
+    });
+    here.send_to("hello", 5, there.local_address());
+    CHECK(here.peek_from(bytes, 1).length == 5);
+    const hsw::datagram got = here.receive(bytes, sizeof bytes);
+    CHECK(std::string(bytes, got.size) == "hel");
+    CHECK(got.length == 5);
+    CHECK(got.from == there.local_address());
+    CHECK(got.from.port() == there.port());
+    here.connect(there.local_address());
+    CHECK(here.peer_address() == there.local_address());
+    here.send("", 0);
+    CHECK(there.receive(bytes, sizeof bytes).length == 0);
+    here.set_read_timeout(10ms);
+    CHECK_THROWS_AS(here.receive(bytes, sizeof bytes), hsw::timeout);
+    CHECK(number_of([&] { there.send("x", 1); }) == EDESTADDRREQ);
+    CHECK_THROWS_AS(here.connect(hsw::address::unix_name("/nowhere")), hsw::usage_error);
+    here.close();
+    CHECK_THROWS_AS(here.send("x", 1), hsw::io_error);
+}
+
+TEST_CASE("a UDP socket has options and groups") {
+    const no_leaks check;
+    hsw::udp_socket socket("0.0.0.0");
+    CHECK_FALSE(socket.broadcast());
+    socket.set_broadcast(true);
+    CHECK(socket.broadcast());
+    socket.set_ttl(5);
+    CHECK(socket.ttl() == 5);
+    CHECK(socket.multicast_loop_v4());
+    socket.set_multicast_loop_v4(false);
+    CHECK_FALSE(socket.multicast_loop_v4());
+    CHECK(socket.multicast_ttl_v4() == 1);
+    socket.set_multicast_ttl_v4(3);
+    CHECK(socket.multicast_ttl_v4() == 3);
+    socket.set_send_buffer_size(20000);
+    CHECK(socket.send_buffer_size() >= 20000);
+    socket.join_multicast_v4("239.255.77.4", "127.0.0.1");
+    CHECK(number_of([&] { socket.join_multicast_v4("239.255.77.4", "127.0.0.1"); }) == EADDRINUSE);
+    socket.leave_multicast_v4("239.255.77.4", "127.0.0.1");
+    CHECK_THROWS_AS(socket.join_multicast_v4("ff12::1234"), hsw::usage_error);
+    CHECK_THROWS_AS(socket.join_multicast_v6("239.255.77.4"), hsw::usage_error);
+    CHECK_THROWS_AS(socket.leave_multicast_v6("nowhere"), hsw::usage_error);
+    const auto one = hsw::udp_socket::shared("127.0.0.1", 0);
+    const auto other = hsw::udp_socket::shared("127.0.0.1", one.port());
+    CHECK(other.port() == one.port());
+    CHECK(number_of([&] { hsw::udp_socket("127.0.0.1", one.port()); }) == EADDRINUSE);
+    CHECK_THROWS_AS(hsw::udp_socket("localhost"), hsw::usage_error);
+}
+
+TEST_CASE("Unix connections and datagrams have names") {
+    const no_leaks check;
+    const std::string name = "@hsw-cpp-net-" + std::to_string(getpid());
+    char bytes[8];
+    {
+        hsw::unix_listener listener(name);
+        CHECK(listener.local_address() == hsw::address::unix_name(name));
+        CHECK(listener.local_address().text() == name);
+        auto one = hsw::unix_stream::connect(name, 20s);
+        auto other = listener.accept();
+        CHECK(one.peer_address() == other.local_address());
+        CHECK(one.local_address().text().empty());
+        one.write_all("data", 4);
+        CHECK(other.read(bytes, sizeof bytes) == 4);
+        one.end_writing();
+        CHECK(other.read(bytes, sizeof bytes) == 0);
+        listener.set_timeout(5ms);
+        CHECK_THROWS_AS(listener.accept(), hsw::timeout);
+        CHECK(number_of([&] { hsw::unix_listener again(name); }) == EADDRINUSE);
+    }
+    CHECK(number_of([&] { hsw::unix_stream::connect(name); }) == ECONNREFUSED);
+    CHECK_THROWS_AS(hsw::unix_stream::connect(std::string(200, 'x')), hsw::usage_error);
+    // Not the name that ends there.
+    CHECK_THROWS_AS(hsw::unix_listener(name + std::string(1, '\0') + "x"), hsw::usage_error);
+    CHECK_THROWS_AS(hsw::unix_datagram(name + std::string(1, '\0')), hsw::usage_error);
+    CHECK_THROWS_AS(hsw::address::unix_name(""), hsw::usage_error);
+
+    auto streams = hsw::unix_stream::pair();
+    streams.first.write_all("x", 1);
+    CHECK(streams.second.read(bytes, sizeof bytes) == 1);
+
+    hsw::unix_datagram here(name), sender;
+    sender.send_to("hello", 5, hsw::address::unix_name(name));
+    const hsw::datagram got = here.receive(bytes, 2);
+    CHECK(got.size == 2);
+    CHECK(got.length == 5);
+    CHECK(got.from.text().empty());
+    sender.connect(here.local_address());
+    sender.send("x", 1);
+    CHECK(here.receive(bytes, sizeof bytes).size == 1);
+    auto datagrams = hsw::unix_datagram::pair();
+    datagrams.first.send("ab", 2);
+    CHECK(datagrams.second.peek_from(bytes, sizeof bytes).length == 2);
+    CHECK(datagrams.second.receive(bytes, sizeof bytes).size == 2);
+    datagrams.second.set_read_timeout(5ms);
+    CHECK_THROWS_AS(datagrams.second.receive(bytes, sizeof bytes), hsw::timeout);
+}

@@ -53,6 +53,8 @@ mod thread_state;
 mod value;
 
 #[cfg(feature = "std")]
+mod datagram;
+#[cfg(feature = "std")]
 mod descriptor;
 #[cfg(feature = "std")]
 mod host_lock;
@@ -74,6 +76,8 @@ mod sync;
 mod thread;
 #[cfg(feature = "std")]
 mod timer;
+#[cfg(feature = "std")]
+mod unix;
 
 /// The primitives of `slot`; `models/` has others.
 mod prim {

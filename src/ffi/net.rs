@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -18,7 +18,8 @@ use super::object::{self, get, hand_out, handle_of_thread};
 use super::socket_address::parse;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{TcpListener, TcpStream, UdpSocket};
+use crate::net::{UnixDatagram, UnixListener, UnixStream};
 use crate::poll::errno::Errno;
 
 /// A handle of a socket; the rules for its owner and thread are those of `hsw_tasklet`. Several
@@ -37,6 +38,10 @@ pub(super) type Socket = Rc<Any>;
 pub(super) enum Any {
     TcpStream(TcpStream),
     TcpListener(TcpListener),
+    Udp(UdpSocket),
+    UnixStream(UnixStream),
+    UnixListener(UnixListener),
+    UnixDatagram(UnixDatagram),
 }
 
 handle_of_thread!(hsw_socket, Socket, Socket, sockets);
@@ -47,6 +52,10 @@ macro_rules! with_any {
         match $any {
             $crate::ffi::net::Any::TcpStream($socket) => $do,
             $crate::ffi::net::Any::TcpListener($socket) => $do,
+            $crate::ffi::net::Any::Udp($socket) => $do,
+            $crate::ffi::net::Any::UnixStream($socket) => $do,
+            $crate::ffi::net::Any::UnixListener($socket) => $do,
+            $crate::ffi::net::Any::UnixDatagram($socket) => $do,
         }
     };
 }
@@ -56,11 +65,25 @@ pub(super) use with_any;
 macro_rules! with_stream {
     ($any:expr, $stream:ident => $do:expr) => {
         match $any {
-            $crate::ffi::net::Any::TcpStream($stream) => Ok($do),
+            Any::TcpStream($stream) => Ok($do),
+            Any::UnixStream($stream) => Ok($do),
             other => Err(other.is_not("is read or written")),
         }
     };
 }
+
+/// Evaluates an expression with a socket that sends and receives datagrams. Failure: it is one of
+/// another kind.
+macro_rules! with_datagrams {
+    ($any:expr, $socket:ident => $do:expr) => {
+        match $any {
+            $crate::ffi::net::Any::Udp($socket) => Ok($do),
+            $crate::ffi::net::Any::UnixDatagram($socket) => Ok($do),
+            other => Err(other.is_not("sends and receives datagrams")),
+        }
+    };
+}
+pub(super) use with_datagrams;
 
 impl Any {
     /// What it is, in words.
@@ -68,6 +91,55 @@ impl Any {
         match self {
             Any::TcpStream(_) => "is a TCP connection",
             Any::TcpListener(_) => "listens for TCP connections",
+            Any::Udp(_) => "is a UDP socket",
+            Any::UnixStream(_) => "is a Unix connection",
+            Any::UnixListener(_) => "listens for Unix connections",
+            Any::UnixDatagram(_) => "is a Unix datagram socket",
+        }
+    }
+
+    /// How long a read, a receive or an accept may wait.
+    pub(super) fn read_timeout(&self) -> Option<Duration> {
+        match self {
+            Any::TcpStream(socket) => socket.read_timeout(),
+            Any::Udp(socket) => socket.read_timeout(),
+            Any::UnixStream(socket) => socket.read_timeout(),
+            Any::UnixDatagram(socket) => socket.read_timeout(),
+            Any::TcpListener(socket) => socket.timeout(),
+            Any::UnixListener(socket) => socket.timeout(),
+        }
+    }
+
+    pub(super) fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        match self {
+            Any::TcpStream(socket) => socket.set_read_timeout(time),
+            Any::Udp(socket) => socket.set_read_timeout(time),
+            Any::UnixStream(socket) => socket.set_read_timeout(time),
+            Any::UnixDatagram(socket) => socket.set_read_timeout(time),
+            Any::TcpListener(socket) => socket.set_timeout(time),
+            Any::UnixListener(socket) => socket.set_timeout(time),
+        }
+    }
+
+    /// How long a write or a send may wait; `None` if it makes neither.
+    pub(super) fn write_timeout(&self) -> Option<Option<Duration>> {
+        match self {
+            Any::TcpStream(socket) => Some(socket.write_timeout()),
+            Any::Udp(socket) => Some(socket.write_timeout()),
+            Any::UnixStream(socket) => Some(socket.write_timeout()),
+            Any::UnixDatagram(socket) => Some(socket.write_timeout()),
+            Any::TcpListener(_) | Any::UnixListener(_) => None,
+        }
+    }
+
+    /// `None` if it neither writes nor sends.
+    pub(super) fn set_write_timeout(&self, time: Option<Duration>) -> Option<io::Result<()>> {
+        match self {
+            Any::TcpStream(socket) => Some(socket.set_write_timeout(time)),
+            Any::Udp(socket) => Some(socket.set_write_timeout(time)),
+            Any::UnixStream(socket) => Some(socket.set_write_timeout(time)),
+            Any::UnixDatagram(socket) => Some(socket.set_write_timeout(time)),
+            Any::TcpListener(_) | Any::UnixListener(_) => None,
         }
     }
 
@@ -354,8 +426,8 @@ pub unsafe extern "C" fn hsw_socket_peek(
     })
 }
 
-/// Sets how long a single wait of a read or a write may last, in nanoseconds; of a listener, a wait
-/// of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
+/// Sets how long a single wait of a read or a write may last, in nanoseconds, or of a receive or a
+/// send; of a listener, a wait of an accept. Then the call fails with `HSW_ERR_TIMEOUT`. `HSW_NO_LIMIT`, the default: no limit.
 /// 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the two directions apart.)
 #[no_mangle]
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
@@ -366,14 +438,12 @@ pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -
             ));
         }
         let time = time_limit(nanoseconds)?;
-        match &*get(socket)? {
-            Any::TcpListener(listener) => listener.set_timeout(time).map_err(failed)?,
-            Any::TcpStream(stream) => {
-                stream.set_read_timeout(time).map_err(failed)?;
-                stream.set_write_timeout(time).map_err(failed)?;
-            }
-        }
-        Ok(())
+        let socket = get(socket)?;
+        socket.set_read_timeout(time).map_err(failed)?;
+        socket
+            .set_write_timeout(time)
+            .unwrap_or(Ok(()))
+            .map_err(failed)
     })
 }
 
@@ -398,7 +468,7 @@ pub extern "C" fn hsw_socket_end_reading(socket: hsw_socket) -> hsw_status {
     end(socket, Shutdown::Read)
 }
 
-/// The port of this end of the connection.
+/// The port of this end of a TCP or UDP socket.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> hsw_status {
     entry(|| {
@@ -406,6 +476,8 @@ pub unsafe extern "C" fn hsw_socket_port(socket: hsw_socket, port: *mut u16) -> 
         let address = match &*get(socket)? {
             Any::TcpStream(stream) => stream.local_addr(),
             Any::TcpListener(listener) => listener.local_addr(),
+            Any::Udp(socket) => socket.local_addr(),
+            other => return Err(other.is_not("has a port")),
         };
         port.set(address.map_err(failed)?.port());
         Ok(())

@@ -1,10 +1,16 @@
 //! Addresses of sockets.
 
-use core::ffi::c_char;
+use core::ffi::{c_char, CStr};
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net;
 
 use alloc::format;
 use alloc::string::String;
+
+use nix::sys::socket::SockaddrStorage;
 
 use super::failure::Failure;
 use super::net::{failed, hsw_socket, Any};
@@ -15,6 +21,8 @@ use super::{entry, hsw_status, out, write_text};
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum hsw_family {
+    /// A name within this machine: a path, an abstract name, or none.
+    HSW_FAMILY_UNIX = 1,
     /// Four bytes and a port.
     HSW_FAMILY_IPV4 = 4,
     /// Sixteen bytes and a port.
@@ -23,8 +31,11 @@ pub enum hsw_family {
 
 use hsw_family::*;
 
-/// The address of a socket. `hsw_address_parse` makes one of a text, `hsw_address_text` a text of
-/// one.
+/// The most bytes that a path or an abstract name may have.
+const LONGEST: usize = 107;
+
+/// The address of a socket. `hsw_address_parse` and `hsw_address_unix` make one of a text,
+/// `hsw_address_text` a text of one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hsw_address {
@@ -32,30 +43,110 @@ pub struct hsw_address {
     pub family: i32,
     /// IPv6: the number of the interface, for an address of its network alone (`fe80::`); else 0.
     pub scope: u32,
-    /// The port, in the order of bytes of the machine.
+    /// IP: the port, in the order of bytes of the machine.
     pub port: u16,
-    /// The address, as it is sent: the first byte first. IPv4: the first four bytes.
+    /// Unix: how many bytes the name has; 0, as of most connected sockets: it has none.
+    pub name_length: u16,
+    /// IP: the address, as it is sent, the first byte first. IPv4: the first four bytes.
     pub ip: [u8; 16],
+    /// Unix: a path, at most 107 bytes, which ends in a zero byte that does not count; or a zero
+    /// byte and an abstract name, at most 107 bytes, of any values.
+    pub name: [c_char; 108],
 }
 
 impl hsw_address {
-    pub(super) fn of_ip(addr: SocketAddr) -> hsw_address {
-        let mut ip = [0; 16];
-        let (family, scope) = match addr {
-            SocketAddr::V4(v4) => {
-                ip[..4].copy_from_slice(&v4.ip().octets());
-                (HSW_FAMILY_IPV4, 0)
-            }
-            SocketAddr::V6(v6) => {
-                ip = v6.ip().octets();
-                (HSW_FAMILY_IPV6, v6.scope_id())
-            }
-        };
+    fn nothing(family: hsw_family) -> hsw_address {
         hsw_address {
             family: family as i32,
-            scope,
-            port: addr.port(),
-            ip,
+            scope: 0,
+            port: 0,
+            name_length: 0,
+            ip: [0; 16],
+            name: [0; 108],
+        }
+    }
+
+    pub(super) fn of_ip(addr: SocketAddr) -> hsw_address {
+        match addr {
+            SocketAddr::V4(v4) => {
+                let mut address = hsw_address::nothing(HSW_FAMILY_IPV4);
+                address.ip[..4].copy_from_slice(&v4.ip().octets());
+                address.port = v4.port();
+                address
+            }
+            SocketAddr::V6(v6) => hsw_address {
+                scope: v6.scope_id(),
+                port: v6.port(),
+                ip: v6.ip().octets(),
+                ..hsw_address::nothing(HSW_FAMILY_IPV6)
+            },
+        }
+    }
+
+    /// `parts` are those of the name, one after the other, and not longer than it may be.
+    fn of_name(parts: [&[u8]; 2]) -> hsw_address {
+        let mut address = hsw_address::nothing(HSW_FAMILY_UNIX);
+        let bytes = parts.into_iter().flatten();
+        let mut length = 0;
+        for (to, from) in address.name.iter_mut().zip(bytes) {
+            *to = *from as c_char;
+            length += 1;
+        }
+        address.name_length = length;
+        address
+    }
+
+    pub(super) fn of_unix(addr: &net::SocketAddr) -> hsw_address {
+        match (addr.as_pathname(), addr.as_abstract_name()) {
+            (Some(path), _) => hsw_address::of_name([path.as_os_str().as_bytes(), &[]]),
+            (None, Some(name)) => hsw_address::of_name([&[0], name]),
+            (None, None) => hsw_address::nothing(HSW_FAMILY_UNIX),
+        }
+    }
+
+    /// The address of a sender, as the system has told it; of none, if it has none.
+    pub(super) fn of_sender(from: Option<&SockaddrStorage>) -> hsw_address {
+        let v4 = || Some(SocketAddr::V4((*from?.as_sockaddr_in()?).into()));
+        let v6 = || Some(SocketAddr::V6((*from?.as_sockaddr_in6()?).into()));
+        if let Some(ip) = v4().or_else(v6) {
+            return hsw_address::of_ip(ip);
+        }
+        let unix = from.and_then(|from| from.as_unix_addr());
+        let path = unix.and_then(|unix| unix.path());
+        let name = unix.and_then(|unix| unix.as_abstract());
+        match (path, name) {
+            (Some(path), _) => hsw_address::of_name([path.as_os_str().as_bytes(), &[]]),
+            (None, Some(name)) => hsw_address::of_name([&[0], name]),
+            (None, None) => hsw_address::nothing(HSW_FAMILY_UNIX),
+        }
+    }
+
+    /// The name, with the zero byte in front of an abstract one. Failure: it is longer than there
+    /// is room for.
+    fn name(&self) -> Result<&[u8], Failure> {
+        let length = usize::from(self.name_length);
+        let Some(name) = self.name.get(..length) else {
+            return Err(Failure::Argument(format!(
+                "a name of {length} bytes: there is room for {}",
+                self.name.len()
+            )));
+        };
+        // SAFETY: `c_char` is a byte, signed or not.
+        Ok(unsafe { core::slice::from_raw_parts(name.as_ptr().cast(), length) })
+    }
+
+    /// A name within the machine, if it is that.
+    pub(super) fn to_unix(self) -> Result<net::SocketAddr, Failure> {
+        if self.family != HSW_FAMILY_UNIX as i32 {
+            return Err(Failure::Argument(format!(
+                "an address of family {}: it is no Unix address",
+                self.family
+            )));
+        }
+        match self.name()? {
+            [] => Err(Failure::Argument("an empty name".into())),
+            [0, name @ ..] => named(net::SocketAddr::from_abstract_name(name)),
+            path => named(net::SocketAddr::from_pathname(OsStr::from_bytes(path))),
         }
     }
 
@@ -90,6 +181,50 @@ pub(super) fn parse(text: &str, port: u16) -> Result<SocketAddr, Failure> {
     found.ok_or_else(|| Failure::Argument(format!("'{text}' is no IP address")))
 }
 
+/// Says what is wrong with a name.
+fn named(made: std::io::Result<net::SocketAddr>) -> Result<net::SocketAddr, Failure> {
+    made.map_err(|error| Failure::Argument(format!("{error}")))
+}
+
+/// A Unix address: a path, or '@' and an abstract name.
+///
+/// SAFETY: `text` is null or ends in a zero byte.
+pub(super) unsafe fn unix(text: *const c_char) -> Result<net::SocketAddr, Failure> {
+    if text.is_null() {
+        return Err(Failure::Null("name"));
+    }
+    // SAFETY: not null, so it ends in a zero byte, as the caller has promised.
+    let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+    let (abstract_name, name) = match text {
+        [b'@', name @ ..] => (true, name),
+        path => (false, path),
+    };
+    match name.len() {
+        0 => Err(Failure::Argument("an empty name".into())),
+        1..=LONGEST if abstract_name => named(net::SocketAddr::from_abstract_name(name)),
+        1..=LONGEST => named(net::SocketAddr::from_pathname(OsStr::from_bytes(name))),
+        length => Err(Failure::Argument(format!(
+            "a name of {length} bytes: the system takes {LONGEST}"
+        ))),
+    }
+}
+
+/// Makes an address of a path, or of '@' and an abstract name ("./@x" is a path). `HSW_ERR_ARGUMENT`:
+/// it is empty, or longer than 107 bytes.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_address_unix(
+    name: *const c_char,
+    address: *mut hsw_address,
+) -> hsw_status {
+    entry(|| {
+        let address = out(address, "address")?;
+        // SAFETY: `name` is null or ends in a zero byte (contract of the interface).
+        let name = unsafe { unix(name) }?;
+        address.set(hsw_address::of_unix(&name));
+        Ok(())
+    })
+}
+
 /// Makes an address of a text ("127.0.0.1", "::1", "fe80::1%2", where 2 is the number of the
 /// interface) and a port. It looks no names up. `HSW_ERR_ARGUMENT`: the text is no IP address.
 #[no_mangle]
@@ -107,7 +242,8 @@ pub unsafe extern "C" fn hsw_address_parse(
     })
 }
 
-/// The address as a text: "127.0.0.1:80", "[::1]:80". At most `capacity` bytes are written, with
+/// The address as a text: "127.0.0.1:80", "[::1]:80", a path, '@' and an abstract name, or nothing
+/// for a socket without a name. At most `capacity` bytes are written, with
 /// the final zero; `length` (may be null) gets the length of the whole text.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_address_text(
@@ -124,8 +260,15 @@ pub unsafe extern "C" fn hsw_address_text(
     })
 }
 
-fn text_of(address: &hsw_address) -> Result<String, Failure> {
-    Ok(format!("{}", address.to_ip()?))
+pub(super) fn text_of(address: &hsw_address) -> Result<String, Failure> {
+    if address.family != HSW_FAMILY_UNIX as i32 {
+        return Ok(format!("{}", address.to_ip()?));
+    }
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    Ok(match address.name()? {
+        [0, name @ ..] => format!("@{}", text(name)),
+        path => text(path).into_owned(),
+    })
 }
 
 /// An address of the caller's.
@@ -150,10 +293,17 @@ pub unsafe extern "C" fn hsw_socket_local_address(
 ) -> hsw_status {
     entry(|| {
         let address = out(address, "address")?;
-        address.set(match &*get(socket)? {
-            Any::TcpStream(socket) => hsw_address::of_ip(socket.local_addr().map_err(failed)?),
-            Any::TcpListener(socket) => hsw_address::of_ip(socket.local_addr().map_err(failed)?),
-        });
+        let ip = |addr: std::io::Result<_>| addr.map(hsw_address::of_ip);
+        let unix = |addr: std::io::Result<_>| addr.map(|addr| hsw_address::of_unix(&addr));
+        let found = match &*get(socket)? {
+            Any::TcpStream(socket) => ip(socket.local_addr()),
+            Any::TcpListener(socket) => ip(socket.local_addr()),
+            Any::Udp(socket) => ip(socket.local_addr()),
+            Any::UnixStream(socket) => unix(socket.local_addr()),
+            Any::UnixListener(socket) => unix(socket.local_addr()),
+            Any::UnixDatagram(socket) => unix(socket.local_addr()),
+        };
+        address.set(found.map_err(failed)?);
         Ok(())
     })
 }
@@ -166,10 +316,16 @@ pub unsafe extern "C" fn hsw_socket_peer_address(
 ) -> hsw_status {
     entry(|| {
         let address = out(address, "address")?;
-        address.set(match &*get(socket)? {
-            Any::TcpStream(socket) => hsw_address::of_ip(socket.peer_addr().map_err(failed)?),
+        let ip = |addr: std::io::Result<_>| addr.map(hsw_address::of_ip);
+        let unix = |addr: std::io::Result<_>| addr.map(|addr| hsw_address::of_unix(&addr));
+        let found = match &*get(socket)? {
+            Any::TcpStream(socket) => ip(socket.peer_addr()),
+            Any::Udp(socket) => ip(socket.peer_addr()),
+            Any::UnixStream(socket) => unix(socket.peer_addr()),
+            Any::UnixDatagram(socket) => unix(socket.peer_addr()),
             other => return Err(other.is_not("has a peer")),
-        });
+        };
+        address.set(found.map_err(failed)?);
         Ok(())
     })
 }

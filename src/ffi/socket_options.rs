@@ -35,8 +35,16 @@ pub enum hsw_socket_option {
     /// and the connection reset. `HSW_NO_LIMIT`, the default: it is sent in the background. TCP
     /// connections.
     HSW_SOCKET_LINGER = 6,
-    /// How many routers a packet may pass, 1 to 255. TCP connections.
+    /// How many routers a packet may pass, 1 to 255. TCP connections, UDP.
     HSW_SOCKET_TTL = 7,
+    /// 1: it may send to broadcast addresses; 0, the default: it may not. UDP.
+    HSW_SOCKET_BROADCAST = 8,
+    /// 1, the default: this machine gets what the socket sends to a group; 0: it does not. UDP over
+    /// IPv4.
+    HSW_SOCKET_MULTICAST_LOOP = 9,
+    /// How many routers a datagram to a group may pass, 0 to 255; 1, the default: none. UDP over
+    /// IPv4.
+    HSW_SOCKET_MULTICAST_TTL = 10,
 }
 
 use hsw_socket_option::*;
@@ -50,6 +58,9 @@ const ALL: &[(hsw_socket_option, &str)] = &[
     (HSW_SOCKET_NODELAY, "HSW_SOCKET_NODELAY"),
     (HSW_SOCKET_LINGER, "HSW_SOCKET_LINGER"),
     (HSW_SOCKET_TTL, "HSW_SOCKET_TTL"),
+    (HSW_SOCKET_BROADCAST, "HSW_SOCKET_BROADCAST"),
+    (HSW_SOCKET_MULTICAST_LOOP, "HSW_SOCKET_MULTICAST_LOOP"),
+    (HSW_SOCKET_MULTICAST_TTL, "HSW_SOCKET_MULTICAST_TTL"),
 ];
 
 /// The option with this number, and its name.
@@ -120,9 +131,10 @@ fn set(
     value: u64,
 ) -> Result<io::Result<()>, Failure> {
     Ok(match (option, socket) {
-        (HSW_SOCKET_READ_TIMEOUT, Any::TcpStream(s)) => s.set_read_timeout(timeout(name, value)?),
-        (HSW_SOCKET_READ_TIMEOUT, Any::TcpListener(s)) => s.set_timeout(timeout(name, value)?),
-        (HSW_SOCKET_WRITE_TIMEOUT, Any::TcpStream(s)) => s.set_write_timeout(timeout(name, value)?),
+        (HSW_SOCKET_READ_TIMEOUT, any) => any.set_read_timeout(timeout(name, value)?),
+        (HSW_SOCKET_WRITE_TIMEOUT, any) => any
+            .set_write_timeout(timeout(name, value)?)
+            .ok_or_else(|| has_no(name, any))?,
         (HSW_SOCKET_RECEIVE_BUFFER, any) => {
             let bytes = small(name, value)? as usize;
             with_any!(any, socket => socket.set_recv_buffer_size(bytes))
@@ -134,6 +146,12 @@ fn set(
         (HSW_SOCKET_NODELAY, Any::TcpStream(s)) => s.set_nodelay(yes_or_no(name, value)?),
         (HSW_SOCKET_LINGER, Any::TcpStream(s)) => s.set_linger(time_limit(value)?),
         (HSW_SOCKET_TTL, Any::TcpStream(s)) => s.set_ttl(small(name, value)?),
+        (HSW_SOCKET_TTL, Any::Udp(s)) => s.set_ttl(small(name, value)?),
+        (HSW_SOCKET_BROADCAST, Any::Udp(s)) => s.set_broadcast(yes_or_no(name, value)?),
+        (HSW_SOCKET_MULTICAST_LOOP, Any::Udp(s)) => {
+            s.set_multicast_loop_v4(yes_or_no(name, value)?)
+        }
+        (HSW_SOCKET_MULTICAST_TTL, Any::Udp(s)) => s.set_multicast_ttl_v4(small(name, value)?),
         (_, other) => return Err(has_no(name, other)),
     })
 }
@@ -159,9 +177,10 @@ fn ask(socket: &Any, option: hsw_socket_option, name: &str) -> Result<io::Result
     let time = |time: Option<Duration>| time.map_or(HSW_NO_LIMIT, nanoseconds);
     let size = |size: io::Result<usize>| size.map(|size| size as u64);
     Ok(match (option, socket) {
-        (HSW_SOCKET_READ_TIMEOUT, Any::TcpStream(s)) => Ok(time(s.read_timeout())),
-        (HSW_SOCKET_READ_TIMEOUT, Any::TcpListener(s)) => Ok(time(s.timeout())),
-        (HSW_SOCKET_WRITE_TIMEOUT, Any::TcpStream(s)) => Ok(time(s.write_timeout())),
+        (HSW_SOCKET_READ_TIMEOUT, any) => Ok(time(any.read_timeout())),
+        (HSW_SOCKET_WRITE_TIMEOUT, any) => {
+            Ok(time(any.write_timeout().ok_or_else(|| has_no(name, any))?))
+        }
         (HSW_SOCKET_RECEIVE_BUFFER, any) => {
             size(with_any!(any, socket => socket.recv_buffer_size()))
         }
@@ -169,6 +188,10 @@ fn ask(socket: &Any, option: hsw_socket_option, name: &str) -> Result<io::Result
         (HSW_SOCKET_NODELAY, Any::TcpStream(s)) => s.nodelay().map(u64::from),
         (HSW_SOCKET_LINGER, Any::TcpStream(s)) => s.linger().map(time),
         (HSW_SOCKET_TTL, Any::TcpStream(s)) => s.ttl().map(u64::from),
+        (HSW_SOCKET_TTL, Any::Udp(s)) => s.ttl().map(u64::from),
+        (HSW_SOCKET_BROADCAST, Any::Udp(s)) => s.broadcast().map(u64::from),
+        (HSW_SOCKET_MULTICAST_LOOP, Any::Udp(s)) => s.multicast_loop_v4().map(u64::from),
+        (HSW_SOCKET_MULTICAST_TTL, Any::Udp(s)) => s.multicast_ttl_v4().map(u64::from),
         (_, other) => return Err(has_no(name, other)),
     })
 }

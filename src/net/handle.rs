@@ -235,6 +235,19 @@ macro_rules! datagrams {
                 Ok(self.source.attempt(Events::IN, timeout, |n| *n, receive)?)
             }
 
+            /// As [`recv_from`](Self::recv_from), and says how long the datagram is, of which the
+            /// buffer has the beginning. `peek`: it stays to be received again.
+            pub(crate) fn receive(
+                &self,
+                buf: &mut [u8],
+                peek: bool,
+            ) -> io::Result<$crate::net::Received> {
+                let timeout = self.source.read_timeout.get();
+                let receive = |io: &$inner| $crate::net::datagram::receive(io, buf, peek);
+                let cost = |got: &$crate::net::Received| got.bytes;
+                Ok(self.source.attempt(Events::IN, timeout, cost, receive)?)
+            }
+
             /// As [`recv`](Self::recv), and says who has sent it.
             pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $from)> {
                 let timeout = self.source.read_timeout.get();

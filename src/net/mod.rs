@@ -20,6 +20,7 @@ cfg_if::cfg_if! {
     if #[cfg(feature = "std")] {
         mod calls;
         mod connect;
+        mod datagram;
         mod descriptor;
         mod handle;
         pub mod http;
@@ -34,6 +35,7 @@ cfg_if::cfg_if! {
         pub use crate::wait::reactor::BURST;
         pub use calls::{poll, select};
         pub use connect::ConnectError;
+        pub(crate) use datagram::Received;
         pub use descriptor::wait;
         pub use resolve::resolve;
         pub(crate) use resolve::{hold, serve_again, Held};

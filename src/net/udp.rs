@@ -3,7 +3,8 @@
 use super::handle::datagrams;
 use super::source::{check_timeout, Source};
 use crate::poll::shim::Events;
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{bind, getsockopt, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -39,6 +40,20 @@ impl UdpSocket {
     /// not this machine's.
     pub fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
         Self::from_std(std::net::UdpSocket::bind(addr)?)
+    }
+
+    /// As [`bind`](Self::bind), of an address that others may have as well if they ask for it in
+    /// this way: each socket gets what is sent to a group, and one of them what is sent to the
+    /// address alone.
+    pub fn bind_shared(addr: SocketAddr) -> io::Result<UdpSocket> {
+        let family = match addr {
+            SocketAddr::V4(_) => AddressFamily::Inet,
+            SocketAddr::V6(_) => AddressFamily::Inet6,
+        };
+        let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
+        Self::from_std(std::net::UdpSocket::from(fd))
     }
 
     /// From now on sends to `addr`, and receives only from there. It does not wait. Errors: there is
@@ -124,8 +139,18 @@ impl UdpSocket {
         self.source.with(|io| io.set_multicast_loop_v4(gets))
     }
 
+    /// Does this machine get what it sends to a group itself?
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.source.with(|io| io.multicast_loop_v4())
+    }
+
     /// How many routers a datagram to a group may pass; by default none (1).
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         self.source.with(|io| io.set_multicast_ttl_v4(ttl))
+    }
+
+    /// How many routers a datagram to a group may pass.
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.source.with(|io| io.multicast_ttl_v4())
     }
 }

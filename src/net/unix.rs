@@ -14,6 +14,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -33,6 +34,15 @@ fn wait_for_room(until: Option<Instant>) -> Result<(), Failure> {
     let reactor = Reactor::current().map_err(WaitError::Hindered)?;
     reactor.wait(None, Some(until.map_or(soon, |until| until.min(soon))))?;
     Ok(())
+}
+
+/// The address as the system's calls take it.
+fn as_system(addr: &SocketAddr) -> nix::Result<UnixAddr> {
+    match (addr.as_pathname(), addr.as_abstract_name()) {
+        (Some(path), _) => UnixAddr::new(path),
+        (None, Some(name)) => UnixAddr::new_abstract(name),
+        (None, None) => Ok(UnixAddr::new_unnamed()),
+    }
 }
 
 /// A connection between two processes of this machine, used like a
@@ -65,23 +75,34 @@ impl UnixStream {
     /// Connects to the listener at `path`; waits while its queue is full. Errors: nobody listens
     /// there; those of [waiting](super::TcpStream).
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        Ok(Self::connect_until(path.as_ref(), None)?)
+        Self::connect_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// As [`connect`](Self::connect), to an address that need not be a path: an abstract name.
+    pub fn connect_addr(addr: &SocketAddr) -> io::Result<UnixStream> {
+        Ok(Self::connect_until(addr, None)?)
     }
 
     /// As [`connect`](Self::connect), for at most `timeout`. Errors: also `TimedOut`;
     /// `InvalidInput` for zero.
     pub fn connect_timeout(path: impl AsRef<Path>, timeout: Duration) -> io::Result<UnixStream> {
         let until = deadline(check_timeout(Some(timeout))?);
-        Ok(Self::connect_until(path.as_ref(), until)?)
+        Ok(Self::connect_until(
+            &SocketAddr::from_pathname(path)?,
+            until,
+        )?)
     }
 
-    fn connect_until(path: &Path, until: Option<Instant>) -> Result<UnixStream, Failure> {
+    pub(crate) fn connect_until(
+        addr: &SocketAddr,
+        until: Option<Instant>,
+    ) -> Result<UnixStream, Failure> {
         // What was thrown comes before an answer that comes at once.
         crate::thread::raise().map_err(WaitError::Thrown)?;
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None);
         let fd = fd.map_err(io::Error::from)?;
-        let addr = UnixAddr::new(path).map_err(io::Error::from)?;
+        let addr = as_system(addr).map_err(io::Error::from)?;
         loop {
             match connect(fd.as_raw_fd(), &addr) {
                 Ok(()) => return Ok(Self::from_std(net::UnixStream::from(fd))?),
@@ -117,6 +138,12 @@ impl UnixListener {
         Self::from_std(net::UnixListener::bind(path)?)
     }
 
+    /// As [`bind`](Self::bind), at an address that need not be a path: an abstract name, which is
+    /// free again once the socket is closed.
+    pub fn bind_addr(addr: &SocketAddr) -> io::Result<UnixListener> {
+        Self::from_std(net::UnixListener::bind_addr(addr)?)
+    }
+
     /// Waits for a connection. Errors: no descriptor is left (the connection can be taken later);
     /// see [`TcpStream`](super::TcpStream) for waiting.
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
@@ -132,6 +159,11 @@ impl UnixListener {
     pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.source.read_timeout.set(check_timeout(timeout)?);
         Ok(())
+    }
+
+    /// How long `accept` may wait.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.source.read_timeout.get()
     }
 
     /// The address that it listens at.
@@ -160,6 +192,11 @@ impl UnixDatagram {
         Self::from_std(net::UnixDatagram::bind(path)?)
     }
 
+    /// As [`bind`](Self::bind), at an address that need not be a path: an abstract name.
+    pub fn bind_addr(addr: &SocketAddr) -> io::Result<UnixDatagram> {
+        Self::from_std(net::UnixDatagram::bind_addr(addr)?)
+    }
+
     /// A socket without an address, which can send.
     pub fn unbound() -> io::Result<UnixDatagram> {
         Self::from_std(net::UnixDatagram::unbound()?)
@@ -170,17 +207,27 @@ impl UnixDatagram {
         self.source.with(|io| io.connect(path))
     }
 
+    /// As [`connect`](Self::connect), to an address that need not be a path.
+    pub fn connect_addr(&self, addr: &SocketAddr) -> io::Result<()> {
+        self.source.with(|io| io.connect_addr(addr))
+    }
+
     /// Sends a datagram to `path`, and waits for room. Returns how many bytes have left: all.
     /// Errors: nobody is there.
     pub fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        Ok(self.send_to_or(datagram, path.as_ref())?)
+        self.send_to_addr(datagram, &SocketAddr::from_pathname(path)?)
     }
 
-    fn send_to_or(&self, datagram: &[u8], path: &Path) -> Result<usize, Failure> {
+    /// As [`send_to`](Self::send_to), to an address that need not be a path, such as a sender's.
+    pub fn send_to_addr(&self, datagram: &[u8], addr: &SocketAddr) -> io::Result<usize> {
+        Ok(self.send_to_or(datagram, addr)?)
+    }
+
+    fn send_to_or(&self, datagram: &[u8], addr: &SocketAddr) -> Result<usize, Failure> {
         crate::thread::raise().map_err(WaitError::Thrown)?;
         let until = deadline(self.source.write_timeout.get());
         loop {
-            match self.source.with(|io| io.send_to(datagram, path)) {
+            match self.source.with(|io| io.send_to_addr(datagram, addr)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(until)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 sent => return Ok(sent?),
@@ -191,5 +238,10 @@ impl UnixDatagram {
     /// The address of the socket, if it has one.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.with(|io| io.local_addr())
+    }
+
+    /// The address that it is connected to.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.with(|io| io.peer_addr())
     }
 }

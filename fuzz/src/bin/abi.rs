@@ -7,7 +7,7 @@
 //! Every fourth seed is a program of one thread that does the same each time: it has no wall time in it. `FUZZ_TRACE=1` prints each call.
 
 use std::cell::Cell;
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_void, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -2233,7 +2233,7 @@ fn socket() -> i32 {
     let (mut size, mut port) = (0, 0);
     // SAFETY: as the header has it.
     unsafe {
-        match below(14) {
+        match below(18) {
             0 | 1 => {
                 let last = with(|w| w.ports.last().copied()).flatten().unwrap_or(1);
                 let mut made = hsw_socket { handle: 0 };
@@ -2268,7 +2268,9 @@ fn socket() -> i32 {
             10 => several_buffers(socket, &mut bytes),
             11 => wait_for_descriptor(),
             12 => addresses(socket),
-            _ => socket_options(socket),
+            13 => socket_options(socket),
+            14 => datagrams(socket),
+            _ => unix_sockets(socket),
         }
     }
 }
@@ -2321,10 +2323,17 @@ fn wait_for_descriptor() -> i32 {
 
 fn addresses(socket: hsw_socket) -> i32 {
     let mut address = hsw_address {
-        family: [HSW_FAMILY_IPV4, HSW_FAMILY_IPV6, below(9) as i32][below(3)],
+        family: [
+            HSW_FAMILY_IPV4,
+            HSW_FAMILY_IPV6,
+            HSW_FAMILY_UNIX,
+            below(9) as i32,
+        ][below(4)],
         scope: below(3) as u32,
         port: below(1 << 16) as u16,
+        name_length: below(120) as u16,
         ip: std::array::from_fn(|_| below(256) as u8),
+        name: std::array::from_fn(|_| below(256) as c_char),
     };
     let (mut text, mut length, mut number) = ([0; 16], 0, 0);
     // SAFETY: as the header has it.
@@ -2344,6 +2353,112 @@ fn addresses(socket: hsw_socket) -> i32 {
             3 => hsw_socket_peer_address(socket, &mut address),
             4 => hsw_socket_fd(socket, &mut number),
             _ => hsw_socket_take_error(socket, &mut number),
+        }
+    }
+}
+
+/// Keeps a socket that a call has made, if it has.
+fn keep_socket(status: i32, made: hsw_socket) -> i32 {
+    if status == HSW_OK {
+        // SAFETY: as the header has it.
+        assert_eq!(unsafe { hsw_socket_set_timeout(made, 300_000) }, HSW_OK);
+        keep(Socket, made.handle);
+    }
+    status
+}
+
+/// A name that only this process uses, or none.
+fn unix_name() -> CString {
+    let name = match below(8) {
+        0 => String::new(),
+        1 => "x".repeat(200),
+        n => format!("@hsw-fuzz-{}-{}", std::process::id(), n % 4),
+    };
+    CString::new(name).expect("no zero byte")
+}
+
+/// An address that is this machine's own.
+fn own_address() -> hsw_address {
+    // SAFETY: numbers, which may be zero.
+    let mut address: hsw_address = unsafe { std::mem::zeroed() };
+    let port = with(|w| w.ports.last().copied()).flatten().unwrap_or(1);
+    // SAFETY: as the header has it.
+    let status = unsafe {
+        if coin() {
+            hsw_address_parse(c"127.0.0.1".as_ptr(), port, &mut address)
+        } else {
+            hsw_address_unix(unix_name().as_ptr(), &mut address)
+        }
+    };
+    assert!(status == HSW_OK || address.family == 0);
+    address
+}
+
+fn datagrams(socket: hsw_socket) -> i32 {
+    let (ip, group) = (c"127.0.0.1".as_ptr(), c"239.255.77.5".as_ptr());
+    let group_v6 = c"ff12::1234".as_ptr();
+    let (to, mut from) = (own_address(), own_address());
+    let to = if coin() {
+        &raw const to
+    } else {
+        std::ptr::null()
+    };
+    let mut made = hsw_socket { handle: 0 };
+    let mut bytes = [0_u8; 8];
+    let size = below(bytes.len() + 1);
+    let (mut received, mut length, mut port) = (0, 0, 0);
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(11) {
+            0 | 1 => {
+                let bind = [hsw_udp_bind, hsw_udp_bind_shared][below(2)];
+                let status = keep_socket(bind(ip, 0, &mut made), made);
+                if status == HSW_OK && hsw_socket_port(made, &mut port) == HSW_OK {
+                    with(|w| w.ports.push(port));
+                }
+                status
+            }
+            2 => hsw_socket_connect(socket, to),
+            3 | 4 => hsw_socket_send(socket, bytes.as_ptr().cast(), size, to),
+            5 | 6 => {
+                let receive = [hsw_socket_receive, hsw_socket_peek_from][below(2)];
+                let buffer = bytes.as_mut_ptr().cast();
+                let status = receive(socket, buffer, size, &mut received, &mut length, &mut from);
+                assert!(received <= size && (status != HSW_OK || received <= length));
+                status
+            }
+            7 => hsw_udp_join_multicast_v4(socket, group, ip),
+            8 => hsw_udp_leave_multicast_v4(socket, group, ip),
+            9 => hsw_udp_join_multicast_v6(socket, group_v6, below(3) as u32),
+            _ => hsw_udp_leave_multicast_v6(socket, group_v6, below(3) as u32),
+        }
+    }
+}
+
+fn unix_sockets(socket: hsw_socket) -> i32 {
+    let name = unix_name();
+    let mut made = hsw_socket { handle: 0 };
+    let mut other = made;
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(6) {
+            0 => keep_socket(hsw_unix_listen(name.as_ptr(), &mut made), made),
+            1 => keep_socket(hsw_unix_connect(name.as_ptr(), 300_000, &mut made), made),
+            2 => keep_socket(hsw_unix_accept(socket, &mut made), made),
+            3 => {
+                let name = if coin() {
+                    name.as_ptr()
+                } else {
+                    std::ptr::null()
+                };
+                keep_socket(hsw_unix_datagram(name, &mut made), made)
+            }
+            _ => {
+                let pair = [hsw_unix_pair, hsw_unix_datagram_pair][below(2)];
+                let status = pair(&mut made, &mut other);
+                keep_socket(status, made);
+                keep_socket(status, other)
+            }
         }
     }
 }
