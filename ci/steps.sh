@@ -85,13 +85,14 @@ step_floors() {
 step_header() { ci/header --check; }
 
 step_clippy() {
-    cargo clippy --target "$1" --all-targets -- -D warnings
+    cargo clippy --target "$1" --all-targets --features gzip -- -D warnings
+    cargo clippy --target "$1" --lib -- -D warnings
     cargo clippy --target "$1" --no-default-features --lib -- -D warnings
     cargo clippy --target "$1" -p hardswitch-pollshim -- -D warnings
 }
 
 step_test() {
-    cargo test --no-fail-fast --target "$1"
+    cargo test --no-fail-fast --features gzip --target "$1"
     # As where there is no epoll.
     HSW_POLLER=poll cargo test --no-fail-fast --target "$1" --test net_tcp --test net_sockets --test main_loop
 }
@@ -107,7 +108,7 @@ step_release() {
     # What the tests find there they would find on a newer one; `test` runs them on what qemu takes by itself.
     watched POWERPC64_UNKNOWN_LINUX_GNU "$ROOT/ci/cell970"
     # The examples of the documentation have been run by `test`: each is a program of its own, which takes long to link.
-    cargo test --no-fail-fast --release --tests --target "$1"
+    cargo test --no-fail-fast --release --tests --features gzip --target "$1"
 }
 
 step_mutate() { ci/mutate --target "$1"; }
@@ -170,8 +171,8 @@ step_bugs() {
 }
 
 # Which tests run under which tool, and why others do not: the tables in docs/debugging.md. A new file of tests/ runs under the first two.
-NOT_UNDER_VALGRIND='conformance deadlock_log deadlock_race fork fork_events fork_lookup golden host_lock measure model net_http net_leaks net_shim net_tcp no_std overflow pollshim readme shutdown signals'
-NOT_UNDER_ASAN='conformance deadlock_race fork golden measure model net_http net_leaks no_memory no_std pollshim readme shutdown signals slices'
+NOT_UNDER_VALGRIND='conformance deadlock_log deadlock_race fork fork_events fork_lookup golden host_lock measure model net_http net_http_client net_leaks net_shim net_tcp no_std overflow pollshim readme shutdown signals'
+NOT_UNDER_ASAN='conformance deadlock_race fork golden measure model net_http net_http_client net_leaks no_memory no_std pollshim readme shutdown signals slices'
 TSAN_TESTS='drive host_lock host_lock_all host_lock_replaced local main_loop net_backend net_lookup net_poller net_sockets net_tcp offload seed_bug select_threads soak stacklesslib sync threads threads_bind threads_deadlock
     threads_end threads_remote timers'
 

@@ -11,6 +11,7 @@
 //! | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] | sockets between processes of a machine | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
 //! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
+//! | `http::Client` | all methods, bodies, redirects, kept connections, resumed downloads | feature `http` |
 //! | [`wait`] | waiting for any descriptor: pipes, eventfds, another library's | std |
 //! | [`poll`], [`select`] | the operating system's calls, through the shim | std |
 

@@ -222,6 +222,32 @@ impl<T: AsRawFd> Source<T> {
         }
     }
 
+    /// Tries `op` once. `WouldBlock`: it has to be tried again after a [`wait`](Self::wait), also
+    /// because the loop has to run after so many bytes.
+    #[cfg(feature = "http")]
+    pub fn attempt_once(&self, mut op: impl FnMut(&T) -> io::Result<usize>) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        loop {
+            match self.with(&mut op) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    return Err(self.loss().unwrap_or(e));
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.left.set(0);
+                    return Err(self.failed(e));
+                }
+                Ok(n) => {
+                    let left = self.left.get().saturating_sub(n.max(SMALLEST));
+                    self.left.set(left);
+                    return Ok(n);
+                }
+            }
+        }
+    }
+
     /// [`attempt`](Self::attempt) for an operation that returns how many bytes were read.
     pub fn attempt_read(&self, op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
         self.read_or_wait(false, op)

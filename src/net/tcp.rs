@@ -133,6 +133,12 @@ impl TcpStream {
         Rc::try_unwrap(self.source).map_err(|source| TcpStream { source })
     }
 
+    /// What its handles share, for code that waits by itself.
+    #[cfg(feature = "http")]
+    pub(super) fn source(&self) -> &Source<std::net::TcpStream> {
+        &self.source
+    }
+
     /// Sends small writes at once (`true`) instead of collecting them (Nagle).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.source.with(|io| io.set_nodelay(nodelay))

@@ -33,6 +33,8 @@ mod refusal;
 
 pub(crate) use abandoned::{forget_calls_before, let_go, next_call};
 pub use call::{call, Call};
+#[cfg(feature = "http")]
+pub(crate) use pool::makes_a_job;
 pub use pool::{configure, pool, Pool, Settings};
 pub(crate) use pool::{hold, Held};
 pub(crate) use refusal::Refusal;

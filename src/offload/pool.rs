@@ -82,6 +82,12 @@ thread_local! {
     static WORKS: Cell<Works> = const { Cell::new(Works::No) };
 }
 
+/// Does the calling thread make a job of a pool? Then it may block, and nobody serves a loop on it.
+#[cfg(feature = "http")]
+pub(crate) fn makes_a_job() -> bool {
+    WORKS.get() == Works::Makes
+}
+
 /// Worker threads and their queue. It is a handle: clones share the threads; any thread may use it.
 ///
 /// The drop of the last handle shuts the pool down as [`shutdown`](Self::shutdown) does, and waits

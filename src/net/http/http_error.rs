@@ -42,6 +42,32 @@ pub enum HttpError {
     TooSlow(&'static str),
     /// The answer breaks the protocol.
     BadAnswer(&'static str),
+    /// The answer breaks the protocol, in the words of the library that has read it.
+    Protocol(String),
+    /// The request cannot be sent as it is.
+    BadRequest(&'static str),
+    /// The answer names another place that cannot be followed.
+    BadRedirect {
+        /// What the answer says.
+        to: String,
+        /// Why it cannot be followed.
+        why: &'static str,
+    },
+    /// There were more redirects than this many.
+    TooManyRedirects(u32),
+    /// The reader that was to give the body of the request has failed, or ended too soon.
+    RequestBody(io::Error),
+    /// What was to take the body of the answer has failed.
+    Sink(io::Error),
+    /// The file that was to be loaded further is another one now.
+    Changed,
+    /// The server has nothing from this byte on.
+    NoRange {
+        /// Where the rest was to begin.
+        from: u64,
+        /// The length of the file, if the server says it.
+        length: Option<u64>,
+    },
     /// The answer uses a part of the protocol that this client does not support.
     Unsupported(&'static str),
     /// The connection ended before the body did.
@@ -82,6 +108,22 @@ impl fmt::Display for HttpError {
             }
             HttpError::TooSlow(why) => write!(f, "the answer is too slow: {why}"),
             HttpError::BadAnswer(why) => write!(f, "the answer breaks the protocol: {why}"),
+            HttpError::Protocol(why) => write!(f, "the answer breaks the protocol: {why}"),
+            HttpError::BadRequest(why) => write!(f, "the request cannot be sent: {why}"),
+            HttpError::BadRedirect { to, why } => write!(f, "redirected to {to:?}: {why}"),
+            HttpError::TooManyRedirects(limit) => {
+                write!(f, "more than the {limit} redirects allowed")
+            }
+            HttpError::RequestBody(error) => write!(f, "the body of the request: {error}"),
+            HttpError::Sink(error) => write!(f, "the body cannot be passed on: {error}"),
+            HttpError::Changed => f.write_str("the file has changed"),
+            HttpError::NoRange { from, length } => {
+                write!(f, "the server has nothing from byte {from} on")?;
+                match length {
+                    Some(length) => write!(f, ": the file has {length} bytes"),
+                    None => Ok(()),
+                }
+            }
             HttpError::Unsupported(what) => write!(
                 f,
                 "the answer uses {what}, which this client does not support"
@@ -113,7 +155,10 @@ impl fmt::Display for HttpError {
 impl std::error::Error for HttpError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            HttpError::Connect { error, .. } | HttpError::Io(error) => Some(error),
+            HttpError::Connect { error, .. }
+            | HttpError::Io(error)
+            | HttpError::RequestBody(error)
+            | HttpError::Sink(error) => Some(error),
             _ => None,
         }
     }
@@ -128,27 +173,16 @@ impl From<io::Error> for HttpError {
 
 impl From<HttpError> for io::Error {
     fn from(error: HttpError) -> io::Error {
-        let kind = match error {
-            HttpError::Io(error) => return error,
+        match error {
+            HttpError::Io(error) => error,
             // The tasklet was killed or thrown at while it connected: that must stay recognisable.
             HttpError::Connect { error, .. }
                 if error.get_ref().is_some_and(|e| e.is::<crate::Error>()) =>
             {
-                return error
+                error
             }
-            HttpError::Connect { ref error, .. } => error.kind(),
-            HttpError::ShortHead | HttpError::ShortBody { .. } => ErrorKind::UnexpectedEof,
-            HttpError::BadUrl { .. } | HttpError::BadHeader(_) => ErrorKind::InvalidInput,
-            HttpError::Unsupported(_) => ErrorKind::Unsupported,
-            HttpError::TooSlow(_) => ErrorKind::TimedOut,
-            HttpError::Status { .. } => ErrorKind::Other,
-            HttpError::NotHttp
-            | HttpError::HeadTooLong(_)
-            | HttpError::TooManyInterim(_)
-            | HttpError::BadAnswer(_)
-            | HttpError::BodyTooLong(_) => ErrorKind::InvalidData,
-        };
-        io::Error::new(kind, error)
+            error => io::Error::new(error.kind(), error),
+        }
     }
 }
 
@@ -161,6 +195,33 @@ impl From<HttpError> for crate::Error {
 }
 
 impl HttpError {
+    /// The kind of an `io::Error` for it.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self {
+            HttpError::Connect { error, .. }
+            | HttpError::Io(error)
+            | HttpError::RequestBody(error)
+            | HttpError::Sink(error) => error.kind(),
+            HttpError::ShortHead | HttpError::ShortBody { .. } => ErrorKind::UnexpectedEof,
+            HttpError::BadUrl { .. } | HttpError::BadHeader(_) | HttpError::BadRequest(_) => {
+                ErrorKind::InvalidInput
+            }
+            HttpError::Unsupported(_) => ErrorKind::Unsupported,
+            HttpError::TooSlow(_) => ErrorKind::TimedOut,
+            HttpError::Status { .. }
+            | HttpError::Changed
+            | HttpError::NoRange { .. }
+            | HttpError::TooManyRedirects(_) => ErrorKind::Other,
+            HttpError::NotHttp
+            | HttpError::HeadTooLong(_)
+            | HttpError::TooManyInterim(_)
+            | HttpError::BadAnswer(_)
+            | HttpError::Protocol(_)
+            | HttpError::BadRedirect { .. }
+            | HttpError::BodyTooLong(_) => ErrorKind::InvalidData,
+        }
+    }
+
     /// Did only a wait end early (its time was up, or something was thrown at the tasklet)? Then
     /// reading can go on. Every other error is final.
     pub(super) fn passes(&self) -> bool {
@@ -177,6 +238,8 @@ impl HttpError {
             HttpError::HeadTooLong(limit) => HttpError::HeadTooLong(*limit),
             HttpError::BadAnswer(why) => HttpError::BadAnswer(why),
             HttpError::TooSlow(why) => HttpError::TooSlow(why),
+            HttpError::Protocol(why) => HttpError::Protocol(why.clone()),
+            HttpError::RequestBody(error) => HttpError::RequestBody(same(error)),
             HttpError::ShortBody { got, expected } => HttpError::ShortBody {
                 got: *got,
                 expected: *expected,

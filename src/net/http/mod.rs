@@ -1,13 +1,17 @@
-//! A small HTTP/1.1 client: one GET, one answer, over anything that is `Read + Write`.
+//! HTTP/1.1, for tasklets and for jobs of the worker pool.
 //!
-//! The parser knows no sockets. On a tasklet give it [`net::TcpStream`](super::TcpStream) (or call
-//! [`get`]), in a job of the worker pool `std::net::TcpStream` (or call [`get_blocking`]), in a
-//! test two byte strings.
+//! With the feature `http` there is a client for all that programs do: `Client`, with its
+//! `RequestBuilder`, its `Answer` and its `Download`. It waits in both ways by the same calls.
 //!
-//! A body ends by `Content-Length`, by `chunked`, or with the connection. A body that ends too soon
-//! is an error, never a short success. Not supported: redirects, compression, connections for more
-//! than one request, TLS. Every part of an answer that is kept is bounded, and so is the time it
-//! takes ([`Limits`]); the body is not kept, but read by the caller.
+//! Without it there is one GET, one answer, over anything that is `Read + Write`. The parser knows
+//! no sockets. On a tasklet give it [`net::TcpStream`](super::TcpStream) (or call [`get`]), in a
+//! job of the worker pool `std::net::TcpStream` (or call [`get_blocking`]), in a test two byte
+//! strings. This one supports no redirects, compression, connections for more than one request, nor
+//! TLS.
+//!
+//! In both a body ends by `Content-Length`, by `chunked`, or with the connection. A body that ends
+//! too soon is an error, never a short success. Every part of an answer that is kept is bounded,
+//! and so is the time it takes ([`Limits`]); the body is not kept, but read by the caller.
 //!
 //! ```
 //! use hardswitch::net::http::{Request, Url};
@@ -31,6 +35,8 @@
 //! ```
 
 mod body;
+#[cfg(feature = "http")]
+mod client;
 mod head;
 mod http_error;
 mod input;
@@ -42,6 +48,11 @@ mod response;
 mod tests;
 mod url;
 
+#[cfg(feature = "http")]
+pub use client::{
+    Answer, Changed, Client, ClientSettings, Download, Phase, RequestBuilder, RequestError,
+    Resumed, Validator,
+};
 pub use http_error::HttpError;
 pub use limits::{Limits, Speed, Timeouts};
 pub use request::{get, get_blocking, Request};

@@ -8,6 +8,7 @@ use super::pace::{until, Pace};
 use super::response::Response;
 use super::url::Url;
 use crate::error::WaitError;
+use crate::net::connect::ConnectError;
 use crate::net::resolve;
 use crate::net::source::{same, Failure};
 use crate::net::tcp::{first_of, not_to_itself, TcpStream};
@@ -103,8 +104,7 @@ impl Request {
         timeouts: Timeouts,
     ) -> Result<Response<std::net::TcpStream>, HttpError> {
         let (over, connected) = self.times(timeouts);
-        let stream = self
-            .connect_blocking(connected)
+        let stream = connect_blocking(self.url.host(), self.url.port(), connected)
             .map_err(|error| self.no_connection(error))?;
         let set_wait = |stream: &std::net::TcpStream, time| {
             stream.set_read_timeout(time)?;
@@ -122,34 +122,8 @@ impl Request {
         (until([total, None]), until([total, timeouts.connect]))
     }
 
-    fn connect_blocking(&self, until: Option<Instant>) -> Result<std::net::TcpStream, Failure> {
-        let addrs = resolve::blocking(self.url.host(), self.url.port(), until)?;
-        let once = |addr| {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match left {
-                None => Ok(std::net::TcpStream::connect(addr)?),
-                Some(Duration::ZERO) => Err(WaitError::Hindered(crate::Error::Timeout).into()),
-                Some(left) => Ok(std::net::TcpStream::connect_timeout(&addr, left)?),
-            }
-        };
-        first_of(addrs, |addr| {
-            not_to_itself(
-                || once(addr),
-                |stream| Ok((stream.local_addr()?, stream.peer_addr()?)),
-            )
-        })
-    }
-
     fn no_connection(&self, failure: Failure) -> HttpError {
-        let error = match failure {
-            // The tasklet was killed or thrown at while it connected: that must stay recognisable.
-            Failure::Wait(WaitError::Thrown(_)) => return HttpError::Io(failure.into()),
-            _ => io::Error::from(failure),
-        };
-        HttpError::Connect {
-            to: format!("{}:{}", self.url.host(), self.url.port()),
-            error,
-        }
+        no_connection(&self.url, failure)
     }
 
     /// Sends the request over a fresh connection and reads the head of the answer. Interim answers
@@ -193,8 +167,48 @@ impl Request {
     }
 }
 
+/// Connects while the thread waits.
+pub(super) fn connect_blocking(
+    host: &str,
+    port: u16,
+    until: Option<Instant>,
+) -> Result<std::net::TcpStream, Failure> {
+    let addrs = resolve::blocking(host, port, until)?;
+    let once = |addr| {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left {
+            None => Ok(std::net::TcpStream::connect(addr)?),
+            Some(Duration::ZERO) => Err(WaitError::Hindered(crate::Error::Timeout).into()),
+            Some(left) => Ok(std::net::TcpStream::connect_timeout(&addr, left)?),
+        }
+    };
+    first_of(addrs, |addr| {
+        not_to_itself(
+            || once(addr),
+            |stream| Ok((stream.local_addr()?, stream.peer_addr()?)),
+        )
+    })
+}
+
+pub(super) fn no_connection(url: &Url, failure: Failure) -> HttpError {
+    let error = match failure {
+        // The tasklet was killed or thrown at while it connected: that must stay recognisable.
+        Failure::Wait(WaitError::Thrown(_)) => return HttpError::Io(failure.into()),
+        _ => io::Error::from(failure),
+    };
+    let to = format!("{}:{}", url.host(), url.port());
+    // An address without a name is not said twice.
+    let each = error.get_ref().and_then(|e| e.downcast_ref());
+    let alone = match each.map(ConnectError::failures) {
+        Some([(addr, error)]) if addr.to_string() == to => Some(same(error)),
+        _ => None,
+    };
+    let error = alone.unwrap_or(error);
+    HttpError::Connect { to, error }
+}
+
 /// Does this error mean that the peer takes no more data, though it may have answered?
-fn ends_writing(error: &io::Error) -> bool {
+pub(super) fn ends_writing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
