@@ -254,10 +254,10 @@ fn records_have_no_fields_or_ten_thousand() {
         RecordType::<u8>::new("Many", again),
         Err(RecordError::Duplicate("field77".into()))
     );
-    assert_eq!(
-        RecordType::<u8>::new("Endless", std::iter::repeat("x")),
-        Err(RecordError::TooLarge)
-    );
+    if !cfg!(miri) {
+        let endless = RecordType::<u8>::new("Endless", std::iter::repeat("x"));
+        assert_eq!(endless, Err(RecordError::TooLarge));
+    }
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn records_are_compared_hashed_and_given_away_as_tuples() {
 /// Plays random operations on records, and on plain names and values, which must tell the same.
 #[test]
 fn random_operations_tell_what_names_and_values_tell() {
-    let rounds = if cfg!(miri) { 4 } else { 300 };
+    let rounds = if cfg!(miri) { 1 } else { 300 };
     let bytes = BYTES.get();
     for seed in 0..rounds {
         let mut random = Random(seed * 2 + 1);
