@@ -84,36 +84,193 @@
     .cfi_offset 109, -488
 .endm
 
-# Copies r7 bytes, a multiple of 16, from r5 to r6, both on such boundaries; they do
-# not overlap. r8, r9, r10 are 16, 32, 48. Uses r0, CTR, CR0 and v0 to v3.
-.macro HSW_COPY
-    srdi. 0, 7, 6
+# Loads or stores \count vectors, from v\first on. r14 to r20 are as HSW_INDICES makes them.
+.macro HSW_VECTORS instruction first at count
+    \instruction \first, 0, \at
+    .if \count > 1
+    \instruction \first + 1, 14, \at
+    .endif
+    .if \count > 2
+    \instruction \first + 2, 15, \at
+    \instruction \first + 3, 16, \at
+    .endif
+    .if \count > 4
+    \instruction \first + 4, 17, \at
+    \instruction \first + 5, 18, \at
+    \instruction \first + 6, 19, \at
+    \instruction \first + 7, 20, \at
+    .endif
+.endm
+# Moves \count vectors from \from to \to, and both registers behind them.
+.macro HSW_MOVE count from to none
+    HSW_VECTORS lvx, 0, \from, \count
+    HSW_VECTORS stvx, 0, \to, \count
+    addi \from, \from, 16 * \count
+    addi \to, \to, 16 * \count
+.endm
+
+# Moves \count vectors from \place to \to, and as many from \from to \place, and all three
+# registers behind them.
+.macro HSW_TRADE count place to from
+    HSW_VECTORS lvx, 0, \place, \count
+    HSW_VECTORS lvx, 8, \from, \count
+    HSW_VECTORS stvx, 0, \to, \count
+    HSW_VECTORS stvx, 8, \place, \count
+    addi \place, \place, 16 * \count
+    addi \to, \to, 16 * \count
+    addi \from, \from, 16 * \count
+.endm
+
+# Does \move for \len bytes, a multiple of 16: eight vectors at a time, then by the bits of how many
+# are left. Changes \len; uses r0, CTR, CR0 and CR7, and the vector registers of the moves.
+#
+# v0 to v19 are volatile, and nothing marks them in VRSAVE: Linux keeps all vector registers of a
+# thread that uses any, whatever VRSAVE says.
+.macro HSW_REPEAT len move a b c
+    srdi 0, \len, 7
+    srdi \len, \len, 4
+    cmpdi 0, 0
+    mtocrf 0x01, \len
     beq 2f
     mtctr 0
 1:
-    lvx 0, 0, 5
-    lvx 1, 8, 5
-    lvx 2, 9, 5
-    lvx 3, 10, 5
-    stvx 0, 0, 6
-    stvx 1, 8, 6
-    stvx 2, 9, 6
-    stvx 3, 10, 6
-    addi 5, 5, 64
-    addi 6, 6, 64
+    \move 8, \a, \b, \c
     bdnz 1b
 2:
-    andi. 0, 7, 48
-    beq 4f
-    srdi 0, 0, 4
-    mtctr 0
+    bf 29, 3f
+    \move 4, \a, \b, \c
 3:
-    lvx 0, 0, 5
-    stvx 0, 0, 6
-    addi 5, 5, 16
-    addi 6, 6, 16
-    bdnz 3b
+    bf 30, 4f
+    \move 2, \a, \b, \c
 4:
+    bf 31, 5f
+    \move 1, \a, \b, \c
+5:
+.endm
+
+# r14 to r20 become 16, 32, ... 112, for indexed loads and stores.
+.macro HSW_INDICES
+    li 14, 16
+    li 15, 32
+    li 16, 48
+    li 17, 64
+    li 18, 80
+    li 19, 96
+    li 20, 112
+.endm
+
+# Stores r14-r31, f14-f31, v20-v31 and VRSAVE in the save area at \at. Uses r0; r14 to r20 are
+# indices afterwards.
+.macro HSW_STORE at
+    std 14, 16(\at)
+    std 15, 24(\at)
+    std 16, 32(\at)
+    std 17, 40(\at)
+    std 18, 48(\at)
+    std 19, 56(\at)
+    std 20, 64(\at)
+    std 21, 72(\at)
+    std 22, 80(\at)
+    std 23, 88(\at)
+    std 24, 96(\at)
+    std 25, 104(\at)
+    std 26, 112(\at)
+    std 27, 120(\at)
+    std 28, 128(\at)
+    std 29, 136(\at)
+    std 30, 144(\at)
+    std 31, 152(\at)
+    stfd 14, 160(\at)
+    stfd 15, 168(\at)
+    stfd 16, 176(\at)
+    stfd 17, 184(\at)
+    stfd 18, 192(\at)
+    stfd 19, 200(\at)
+    stfd 20, 208(\at)
+    stfd 21, 216(\at)
+    stfd 22, 224(\at)
+    stfd 23, 232(\at)
+    stfd 24, 240(\at)
+    stfd 25, 248(\at)
+    stfd 26, 256(\at)
+    stfd 27, 264(\at)
+    stfd 28, 272(\at)
+    stfd 29, 280(\at)
+    stfd 30, 288(\at)
+    stfd 31, 296(\at)
+    mfspr 0, 256
+    stw 0, 8(\at)
+    HSW_INDICES
+    addi 0, \at, 304
+    stvx 20, 0, 0
+    stvx 21, 14, 0
+    stvx 22, 15, 0
+    stvx 23, 16, 0
+    stvx 24, 17, 0
+    stvx 25, 18, 0
+    stvx 26, 19, 0
+    stvx 27, 20, 0
+    addi 0, \at, 432
+    stvx 28, 0, 0
+    stvx 29, 14, 0
+    stvx 30, 15, 0
+    stvx 31, 16, 0
+.endm
+
+# Loads what HSW_STORE has stored at \at, given its indices. Uses r0 and \at.
+.macro HSW_LOAD at
+    lwz 0, 8(\at)
+    mtspr 256, 0
+    addi 0, \at, 304
+    lvx 20, 0, 0
+    lvx 21, 14, 0
+    lvx 22, 15, 0
+    lvx 23, 16, 0
+    lvx 24, 17, 0
+    lvx 25, 18, 0
+    lvx 26, 19, 0
+    lvx 27, 20, 0
+    addi 0, \at, 432
+    lvx 28, 0, 0
+    lvx 29, 14, 0
+    lvx 30, 15, 0
+    lvx 31, 16, 0
+    lfd 14, 160(\at)
+    lfd 15, 168(\at)
+    lfd 16, 176(\at)
+    lfd 17, 184(\at)
+    lfd 18, 192(\at)
+    lfd 19, 200(\at)
+    lfd 20, 208(\at)
+    lfd 21, 216(\at)
+    lfd 22, 224(\at)
+    lfd 23, 232(\at)
+    lfd 24, 240(\at)
+    lfd 25, 248(\at)
+    lfd 26, 256(\at)
+    lfd 27, 264(\at)
+    lfd 28, 272(\at)
+    lfd 29, 280(\at)
+    lfd 30, 288(\at)
+    lfd 31, 296(\at)
+    ld 14, 16(\at)
+    ld 15, 24(\at)
+    ld 16, 32(\at)
+    ld 17, 40(\at)
+    ld 18, 48(\at)
+    ld 19, 56(\at)
+    ld 20, 64(\at)
+    ld 21, 72(\at)
+    ld 22, 80(\at)
+    ld 23, 88(\at)
+    ld 24, 96(\at)
+    ld 25, 104(\at)
+    ld 26, 112(\at)
+    ld 27, 120(\at)
+    ld 28, 128(\at)
+    ld 29, 136(\at)
+    ld 30, 144(\at)
+    ld 31, 152(\at)
 .endm
 
 # Saves what the ABI says a call must preserve, in a save area that r1 points at
@@ -343,20 +500,38 @@
     # From here on there is no caller to unwind to.
     .cfi_def_cfa 1, 0
     .cfi_undefined 65
-    addi 4, 3, -1
-    li 8, 16
-    li 9, 32
-    li 10, 48
-    ld 5, 0(4)
-    ld 6, 8(4)
-    ld 7, 16(4)
-    HSW_COPY
-    ld 5, 24(4)
-    ld 6, 32(4)
-    ld 7, 40(4)
-    mr 1, 6
-    HSW_COPY
-    ld 1, 48(4)
+    clrrdi 4, 3, 2
+    mtocrf 0x01, 3
+    HSW_INDICES
+    ld 3, 0(4)
+    ld 8, 8(4)
+    ld 5, 16(4)
+    ld 6, 24(4)
+    # If our own save area is the lower end of what goes out, so is the next one of what comes in.
+    # Otherwise both are told.
+    addi 11, 1, 112
+    mr 9, 8
+    bt 30, 1f
+    ld 11, 32(4)
+    ld 9, 40(4)
+1:
+    subf 7, 11, 6
+    HSW_REPEAT 7, HSW_MOVE, 11, 5, none
+    cmpd 9, 8
+    bne .Lhsw_whole
+    # As after .Lhsw_trade, the save area that comes in is used where it is.
+    addi 4, 8, 496
+    addi 7, 3, 496
+    mr 1, 4
+    mr 8, 4
+    subf 6, 4, 6
+    HSW_REPEAT 6, HSW_MOVE, 7, 8, none
+    b .Lhsw_arrive
+.Lhsw_whole:
+    mr 1, 8
+    subf 6, 8, 6
+    HSW_REPEAT 6, HSW_MOVE, 3, 8, none
+    mr 1, 9
     .cfi_def_cfa 1, 496
     .cfi_offset 65, 16
     .cfi_offset 70, 8
@@ -364,6 +539,103 @@
     b .Lhsw_resume
     .cfi_endproc
     .size hsw_asm_transfer, . - .L.hsw_asm_transfer
+
+# hsw_asm_transfer_late(arg = r3, op = r4)
+#
+# As hsw_asm_transfer, for an op after which the registers are still as the caller left them, and
+# which does not look at the save area. Only then are they saved: at once in the slice, where the
+# save area is among what goes out. What comes in is not put into the window first, either. That
+# leaves a third less to copy.
+    HSW_ENTRY hsw_asm_transfer_late
+.L.hsw_asm_transfer_late:
+    .cfi_startproc
+    mflr 0
+    mfcr 12
+    std 0, 16(1)
+    std 12, 8(1)
+    # Room for the save area, and the frame of `op`.
+    stdu 1, -608(1)
+    .cfi_def_cfa_offset 608
+    .cfi_offset 65, 16
+    .cfi_offset 70, 8
+    std 2, 40(1)
+    # An op has no environment.
+    ld 0, 0(4)
+    ld 2, 8(4)
+    mtctr 0
+    addi 4, 1, 112
+    bctrl
+    ld 2, 40(1)
+    mtocrf 0x01, 3
+    addi 11, 1, 608
+    bf 30, .Lhsw_no_trade
+    .cfi_remember_state
+    # From here on registers change, and what they were is not where the CFI could say: there is no
+    # caller to unwind to.
+    .cfi_undefined 65
+    addi 4, 3, -3
+    ld 3, 0(4)
+    ld 12, 16(4)
+    ld 6, 24(4)
+    ld 4, 8(4)
+.Lhsw_save:
+    std 11, 0(12)
+    HSW_STORE 12
+    bt 30, .Lhsw_trade
+    # Saved in place: the rest is as after hsw_asm_transfer's op.
+    bt 31, .Lhsw_exchange
+    mr 1, 3
+    b .Lhsw_resume
+
+    # What counts of the leaving tasklet is from r11 to r6, and goes to the slice at r12; the slice
+    # of the next one is at r3, and its place from r4 to r6. r1 is below both as long as both count.
+.Lhsw_trade:
+    addi 5, 12, 496
+    addi 7, 3, 496
+    addi 4, 4, 496
+    cmpld 4, 11
+    beq .Lhsw_upper
+    blt .Lhsw_more_in
+    # More goes out: first the lower part.
+    subf 10, 11, 4
+    HSW_REPEAT 10, HSW_MOVE, 11, 5, none
+    b .Lhsw_upper
+.Lhsw_more_in:
+    # More comes in: first the lower part, to below all that goes out.
+    mr 1, 4
+    mr 8, 4
+    subf 10, 4, 11
+    HSW_REPEAT 10, HSW_MOVE, 7, 8, none
+.Lhsw_upper:
+    # The upper parts, of the same length and at one place, change places.
+    subf 6, 11, 6
+    HSW_REPEAT 6, HSW_TRADE, 11, 5, 7
+    mr 1, 4
+.Lhsw_arrive:
+    HSW_LOAD 3
+    ld 0, 16(1)
+    ld 12, 8(1)
+    mtlr 0
+    mtocrf 0x20, 12
+    mtocrf 0x10, 12
+    mtocrf 0x08, 12
+    blr
+
+.Lhsw_no_trade:
+    .cfi_restore_state
+    addi 12, 1, 112
+    cmpd 3, 12
+    bne .Lhsw_save
+    # Nothing happened.
+    mr 1, 11
+    .cfi_def_cfa_offset 0
+    ld 0, 16(1)
+    mtlr 0
+    .cfi_restore 65
+    .cfi_restore 70
+    blr
+    .cfi_endproc
+    .size hsw_asm_transfer_late, . - .L.hsw_asm_transfer_late
 
 # hsw_asm_swap(save = r3, to = r4)
 #

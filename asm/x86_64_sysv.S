@@ -18,16 +18,7 @@
 .macro HSW_COPY piece few from to len
     cmp \len, 72
     jb \few
-    mov rdx, [\from]
-    mov [\to], rdx
-    \piece xmm0, \from, 8
-    \piece xmm1, \from, 24
-    \piece xmm2, \from, 40
-    \piece xmm3, \from, 56
-    movups [\to + 8], xmm0
-    movups [\to + 24], xmm1
-    movups [\to + 40], xmm2
-    movups [\to + 56], xmm3
+    HSW_HEAD \piece, \from, \to,
     # From here on \from and \to are the upper ends, and \len counts up to 0.
     add \from, \len
     add \to, \len
@@ -56,14 +47,85 @@
 4:
 .endm
 
+# The first 72 bytes. \v: `v`, where the upper halves of the registers are in use.
+.macro HSW_HEAD piece from to v
+    mov rdx, [\from]
+    mov [\to], rdx
+    \piece xmm0, \from, 8
+    \piece xmm1, \from, 24
+    \piece xmm2, \from, 40
+    \piece xmm3, \from, 56
+    \v\()movups [\to + 8], xmm0
+    \v\()movups [\to + 24], xmm1
+    \v\()movups [\to + 40], xmm2
+    \v\()movups [\to + 56], xmm3
+.endm
+
+# What follows the first 72 of \len bytes, in pieces of up to 32 bytes. Changes the registers as
+# HSW_COPY does.
+.macro HSW_WIDE from to len
+    add \from, \len
+    add \to, \len
+    neg \len
+    add \len, 72
+    test \len, 16
+    jz 1f
+    vmovups xmm0, [\from + \len]
+    vmovups [\to + \len], xmm0
+    add \len, 16
+1:
+    test \len, 32
+    jz 2f
+    vmovups ymm0, [\from + \len]
+    vmovups [\to + \len], ymm0
+    add \len, 32
+2:
+    test \len, 64
+    jz 3f
+    vmovups ymm0, [\from + \len]
+    vmovups ymm1, [\from + \len + 32]
+    vmovups [\to + \len], ymm0
+    vmovups [\to + \len + 32], ymm1
+    add \len, 64
+3:
+    test \len, \len
+    jz 5f
+4:
+    vmovups ymm0, [\from + \len]
+    vmovups ymm1, [\from + \len + 32]
+    vmovups ymm2, [\from + \len + 64]
+    vmovups ymm3, [\from + \len + 96]
+    vmovups [\to + \len], ymm0
+    vmovups [\to + \len + 32], ymm1
+    vmovups [\to + \len + 64], ymm2
+    vmovups [\to + \len + 96], ymm3
+    sub \len, -128
+    jnz 4b
+5:
+.endm
+
 # 16 bytes that were stored as such, and as two words.
 .macro HSW_WHOLE register from offset
     movups \register, [\from + \offset]
+.endm
+.macro HSW_WHOLE_V register from offset
+    vmovups \register, [\from + \offset]
 .endm
 .macro HSW_WORDS register from offset
     movq \register, qword ptr [\from + \offset]
     movhps \register, qword ptr [\from + \offset + 8]
 .endm
+
+# The length from which on .Lhsw_wide copies what goes out: all ones, or what `arch` has set where
+# the processor and the system have 32-byte registers.
+    .data
+    .p2align 3
+    .globl hsw_asm_wide
+    .hidden hsw_asm_wide
+    .type hsw_asm_wide, @object
+    .size hsw_asm_wide, 8
+hsw_asm_wide:
+    .quad -1
 
 # hsw_asm_transfer(op = rdi, arg = rsi), entered by a jump with the return address
 # pushed, with a convention of its own: only rbx, rbp and rsp survive. `arch::transfer` tells the
@@ -100,8 +162,8 @@ hsw_asm_transfer:
     sub rsp, 8
     .cfi_adjust_cfa_offset 8
     call rax
-    # An even answer is a save area in place, an odd one an exchange.
-    test al, 1
+    # A multiple of 4 is a save area in place, anything else an exchange.
+    test al, 3
     jnz .Lhsw_exchange
     mov rsp, rax
     .cfi_adjust_cfa_offset -8
@@ -132,17 +194,21 @@ hsw_asm_transfer:
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    test al, 2
-    jnz .Lhsw_registers
-    mov rsi, [rax - 1]
-    mov rdi, [rax + 7]
-    mov rcx, [rax + 15]
-    mov r8, [rax + 23]
-    mov r9, [rax + 31]
-    mov r10, [rax + 39]
-    mov rax, [rax + 47]
+    # Of the bits that the test before the jump has looked at both are set, or one.
+    jp .Lhsw_registers
+    mov r8, [rax - 1]
+    mov r9, [rax + 7]
+    mov rdi, [rax + 15]
+    mov rcx, [rax + 23]
+    mov rsi, [rax + 31]
+    mov rax, [rax + 39]
+    mov r10, rcx
+    sub r10, r9
+    sub rcx, rsi
     add rax, 3
 .Lhsw_registers:
+    cmp rcx, [rip + hsw_asm_wide]
+    jae .Lhsw_wide
     HSW_COPY HSW_WORDS, .Lhsw_few_out, rsi, rdi, rcx
 .Lhsw_out:
     mov rsp, r9
@@ -153,7 +219,78 @@ hsw_asm_transfer:
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
     .cfi_offset rbx, -24
-    jmp .Lhsw_resume
+    pop rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    pop rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbp
+    pop rcx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    jmp rcx
+
+    # As above, in pieces of 32 bytes. The ends of a window lie on such boundaries; those of a
+    # slice do not, and a piece that crosses the end of a cache line takes twice as long to store.
+    # That is what counts where there are many.
+.Lhsw_wide:
+    .cfi_def_cfa rsp, 8
+    .cfi_undefined rip
+    .cfi_undefined rbp
+    .cfi_undefined rbx
+    HSW_HEAD HSW_WORDS, rsi, rdi,
+    cmp rcx, 640
+    jae .Lhsw_aligned
+    HSW_WIDE rsi, rdi, rcx
+.Lhsw_wide_in:
+    mov rsp, r9
+    # The compilers expect the upper halves of the registers to be clear, or all that follows is
+    # slow.
+    cmp r10, 72
+    jb .Lhsw_clear
+    HSW_HEAD HSW_WHOLE_V, r8, r9, v
+    HSW_WIDE r8, r9, r10
+    vzeroupper
+    jmp .Lhsw_in
+.Lhsw_clear:
+    vzeroupper
+    jmp .Lhsw_few_in
+
+    # What lies between two pieces of any alignment, behind the head and at the end, is stored in
+    # pieces that are aligned in the slice.
+.Lhsw_aligned:
+    vmovups ymm4, [rsi + 72]
+    vmovups ymm5, [rsi + rcx - 32]
+    vmovups [rdi + 72], ymm4
+    lea rdx, [rdi + rcx - 32]
+    lea r11, [rdi + 72 + 32]
+    and r11, -32
+    sub rsi, rdi
+    # r11 goes up to rdx; what is at r11 in the slice is at r11 + rsi in the window.
+    lea rdi, [rdx - 96]
+6:
+    vmovups ymm0, [r11 + rsi]
+    vmovups ymm1, [r11 + rsi + 32]
+    vmovups ymm2, [r11 + rsi + 64]
+    vmovups ymm3, [r11 + rsi + 96]
+    vmovaps [r11], ymm0
+    vmovaps [r11 + 32], ymm1
+    vmovaps [r11 + 64], ymm2
+    vmovaps [r11 + 96], ymm3
+    sub r11, -128
+    cmp r11, rdi
+    jbe 6b
+    cmp r11, rdx
+    jae 8f
+7:
+    vmovups ymm0, [r11 + rsi]
+    vmovaps [r11], ymm0
+    add r11, 32
+    cmp r11, rdx
+    jb 7b
+8:
+    vmovups [rdx], ymm5
+    jmp .Lhsw_wide_in
 
 .Lhsw_few_out:
     .cfi_def_cfa rsp, 8
@@ -224,7 +361,7 @@ hsw_asm_leave:
     .cfi_startproc
     .cfi_undefined rip
     mov rax, rdi
-    test al, 1
+    test al, 3
     jnz .Lhsw_exchange
     mov rsp, rax
     .cfi_def_cfa rsp, 24

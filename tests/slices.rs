@@ -74,6 +74,46 @@ fn slices_of_every_size_come_back_whole() {
     });
 }
 
+/// Calls `f` with `WORDS` words more on the stack.
+#[inline(never)]
+fn beside<const WORDS: usize>(seed: u64, f: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    let local = std::hint::black_box(std::array::from_fn::<u64, WORDS, _>(|at| seed + at as u64));
+    let result = f();
+    let now = std::hint::black_box(&local);
+    assert!(now.iter().zip(seed..).all(|(word, was)| *word == was));
+    result
+}
+
+/// Two that take turns in one window, whose slices differ by any number of vectors up to 20: the
+/// routines copy what they have in common, and the rest of the longer one.
+#[test]
+fn slices_of_any_two_sizes_change_places() {
+    type Beside = fn(u64, &mut dyn FnMut() -> Result<()>) -> Result<()>;
+    macro_rules! each {
+        ($($words:literal)*) => { [$(beside::<$words> as Beside),*] };
+    }
+    const SIZES: [Beside; 21] = each!(0 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 34 36 38 40);
+    console(|| {
+        let turns = Rc::new(Cell::new(0));
+        for (seed, own) in [(1, 1), (1000, SIZES.len())] {
+            let turns = turns.clone();
+            sliced(move || {
+                for turn in 0..SIZES.len() * SIZES.len() {
+                    let size = SIZES[turn / own % SIZES.len()];
+                    let seen = turns.clone();
+                    size(seed + turn as u64, &mut || {
+                        seen.set(seen.get() + 1);
+                        hardswitch::schedule()
+                    })?;
+                }
+                Ok(())
+            });
+        }
+        hardswitch::run().unwrap();
+        assert_eq!(turns.get(), 2 * SIZES.len() * SIZES.len());
+    });
+}
+
 #[test]
 fn a_tasklet_that_shrinks_and_grows_has_the_slice_that_fits() {
     console(|| {

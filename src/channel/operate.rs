@@ -17,7 +17,8 @@ use crate::core::scheduler::{
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
-    arrive, arrive_unit, arrive_with, enter, next_fits, swap, way_is_clear,
+    arrive, arrive_unit, arrive_with, enter_late, go_away, next_fits, next_is_away, plan_away,
+    swap, way_is_clear,
 };
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
@@ -151,10 +152,13 @@ impl Core {
                 }
             }
             let next = on_callers_stack::<DIR>(self, runtime, me);
-            if next == me {
-                enter(op::<DIR>, self as *const Core as *mut ());
-            } else if !next.is_null() {
+            let core = self as *const Core as *mut ();
+            if next.addr() > AWAY.addr() {
                 swap(runtime, me, next);
+            } else if next == DECIDE {
+                enter_late(runtime, op::<DIR>, core);
+            } else if next == AWAY {
+                enter_late(runtime, op_away::<DIR>, core);
             }
         }
         true
@@ -300,11 +304,17 @@ fn admitted<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> boo
     false
 }
 
-/// The part of an operation that can be done on the caller's stack. Returns
-///
-/// * null after an exchange after which the caller goes on: the operation is over;
-/// * the next tasklet, when only a [plain](crate::core::transfer::plain) switch is left to do;
-/// * otherwise `me`: the op decides.
+/// The operation is over, and the caller goes on.
+const OVER: *mut Task = ptr::null_mut();
+/// The op decides.
+const DECIDE: *mut Task = ptr::without_provenance_mut(1);
+/// The way is clear, and the next tasklet only has to be brought in: the head of the channel's
+/// queue, if a partner waits, else the next one of the run queue.
+const AWAY: *mut Task = ptr::without_provenance_mut(2);
+
+/// The part of an operation that can be done on the caller's stack. Returns the next tasklet, when
+/// only a [plain](crate::core::transfer::plain) switch is left to do; otherwise [`OVER`],
+/// [`DECIDE`] or [`AWAY`].
 ///
 /// Not inlined: its frame must not become part of a parked stack. It has no frame, as long as all
 /// its calls are in tail position.
@@ -327,7 +337,7 @@ unsafe fn on_callers_stack<const DIR: i8>(
         }
         let partner = core.exchange_with_first::<DIR>(me);
         runtime.queue.append_of(partner, flag::BLOCKED);
-        ptr::null_mut()
+        OVER
     }
 }
 
@@ -336,8 +346,12 @@ unsafe fn on_callers_stack<const DIR: i8>(
 unsafe fn to_partner<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     // SAFETY: the tasks of the channel and `me` are live.
     unsafe {
-        if !way_is_clear(runtime) || !next_fits(me, core.head.get()) {
-            return me;
+        if !way_is_clear(runtime) {
+            return DECIDE;
+        }
+        let partner = core.head.get();
+        if !next_fits(me, partner) {
+            return if next_is_away(partner) { AWAY } else { DECIDE };
         }
         let partner = core.exchange_with_first::<DIR>(me);
         runtime.queue.insert_after_of(me, partner, flag::BLOCKED);
@@ -358,8 +372,11 @@ unsafe fn join_queue<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Tas
         if next == me {
             return wait_as_last::<DIR>(core, runtime, me);
         }
-        if !is_clear || !next_fits(me, next) {
-            return me;
+        if !is_clear {
+            return DECIDE;
+        }
+        if !next_fits(me, next) {
+            return if next_is_away(next) { AWAY } else { DECIDE };
         }
         runtime.queue.unlink(me);
         core.push(me, DIR);
@@ -372,7 +389,7 @@ unsafe fn join_queue<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Tas
 #[inline(never)]
 unsafe fn special_mode<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     if core.mode.get() & CLAIMS == 0 || core.claim_first(DIR) {
-        return me;
+        return DECIDE;
     }
     // Another thread has met the last of the partners.
     // SAFETY: the tasks of the channel and `me` are live.
@@ -389,7 +406,7 @@ unsafe fn must_not_block(runtime: &Runtime, me: *mut Task) -> *mut Task {
         false => Error::Closed,
     };
     fail(runtime, error, after::FAILED | after::UNSENT);
-    ptr::null_mut()
+    OVER
 }
 
 /// [`on_callers_stack`] for a tasklet that would block and is alone in the run queue. If no other
@@ -398,7 +415,7 @@ unsafe fn must_not_block(runtime: &Runtime, me: *mut Task) -> *mut Task {
 #[inline(never)]
 unsafe fn wait_as_last<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut Task) -> *mut Task {
     if !idle::is_last(runtime) || !may_switch(runtime) {
-        return me;
+        return DECIDE;
     }
     // SAFETY: `me` is running, and its frames hold the channel.
     unsafe {
@@ -409,9 +426,9 @@ unsafe fn wait_as_last<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut T
             Ok(over) => {
                 (*me).slot.fill(slot);
                 if over {
-                    ptr::null_mut()
+                    OVER
                 } else {
-                    me
+                    DECIDE
                 }
             }
             Err(ended) => {
@@ -422,7 +439,7 @@ unsafe fn wait_as_last<const DIR: i8>(core: &Core, runtime: &Runtime, me: *mut T
                         fail(runtime, error, after::FAILED | after::RAISED);
                     }
                 }
-                ptr::null_mut()
+                OVER
             }
         }
     }
@@ -455,6 +472,34 @@ unsafe extern "C" fn op<const DIR: i8>(core: *mut (), sp: usize) -> usize {
         }
         let failed = after::FAILED | after::UNSENT;
         block_here(runtime, me, sp, failed, || core.push(me, DIR))
+    }
+}
+
+/// [`op`] when the next tasklet is [`AWAY`].
+unsafe extern "C" fn op_away<const DIR: i8>(core: *mut (), sp: usize) -> usize {
+    // SAFETY: `core` is the argument that `action` passes; all tasks are live; the way is clear,
+    // and no user code runs here.
+    unsafe {
+        let channel = &*(core as *const Core);
+        let runtime = channel.runtime();
+        let me = runtime.current();
+        let meets = channel.partner_waits(DIR);
+        let next = if meets {
+            channel.head.get()
+        } else {
+            (*me).next
+        };
+        let Some(away) = plan_away(me, sp, next) else {
+            return op::<DIR>(core, sp);
+        };
+        if meets {
+            channel.exchange_with_first::<DIR>(me);
+            runtime.queue.insert_after_of(me, next, flag::BLOCKED);
+        } else {
+            runtime.queue.unlink(me);
+            channel.push(me, DIR);
+        }
+        go_away(runtime, away, sp, next)
     }
 }
 

@@ -21,7 +21,9 @@ use crate::core::table::{self, Link};
 use crate::core::task::{flag, Task, Window};
 use crate::core::value::Slot;
 use crate::error::{Error, Result, StateError};
-use crate::machine::arch::{Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN};
+use crate::machine::arch::{
+    exchange_in_memory, use_processor, Copying, EhGlobals, Exchange, FpEnv, STACK_ALIGN,
+};
 use crate::machine::fiber::Fibers;
 use crate::machine::os;
 use crate::machine::stack::own::StackPool;
@@ -190,6 +192,7 @@ impl Runtime {
 
     /// A runtime that is not yet that of a thread, without tasklets.
     pub fn new(settings: Settings, memory: Option<usize>, end: End) -> Runtime {
+        use_processor();
         Runtime {
             current: Cell::new(ptr::null_mut()),
             queue: RunQueue::new(),
@@ -415,10 +418,10 @@ impl Runtime {
     /// Has slices copied before the save area at `sp` is gone on with: the answer of
     /// an op.
     #[inline(always)]
-    pub fn exchange(&self, out: Copying, into: Copying, sp: usize) -> usize {
+    pub fn exchange(&self, save: usize, out: Copying, into: Copying, sp: usize) -> usize {
         self.count_copied(&out, &into);
-        self.exchange.set(Exchange { out, into, sp });
-        Exchange::tagged(self.exchange.as_ptr())
+        // SAFETY: a later exchange is noted only when this one has been done.
+        unsafe { exchange_in_memory(save, out, into, sp, self.exchange_memory()) }
     }
 
     /// Where [`Exchange::tagged`] may point to.

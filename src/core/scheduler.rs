@@ -18,8 +18,8 @@ use crate::core::runtime::Runtime;
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
-    arrive, arrive_turn, arrive_unit, commit, enter, go_away, plain, plan, plan_away, swap,
-    way_is_clear,
+    arrive, arrive_turn, arrive_unit, commit, enter, enter_late, enter_unwatched, go_away,
+    next_is_away, plain, plan, plan_away, swap, way_is_clear,
 };
 use crate::core::value::{Slot, Value};
 use crate::error::{Error, Result, StateError, WaitError};
@@ -417,7 +417,7 @@ pub fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
         if next != me && plain(runtime, me, next) {
             swap(runtime, me, next);
         } else {
-            enter(op_yield, runtime as *const Runtime as *mut ());
+            enter_late(runtime, op_yield, runtime as *const Runtime as *mut ());
         }
         arrive_turn(runtime, me)
     }
@@ -435,7 +435,7 @@ pub fn give_way() -> Result<(), WaitError> {
         if next != me && plain(runtime, me, next) {
             swap(runtime, me, next);
         } else {
-            enter(op_yield, runtime as *const Runtime as *mut ());
+            enter_late(runtime, op_yield, runtime as *const Runtime as *mut ());
         }
         arrive_unit(runtime, me)
     }
@@ -457,6 +457,11 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
         let next = (*me).next;
         if next == me {
             return schedule_alone(runtime, me, sp);
+        }
+        if next_is_away(next) && way_is_clear(runtime) {
+            if let Some(away) = plan_away(me, sp, next) {
+                return go_away(runtime, away, sp, next);
+            }
         }
         if let Err(error) = prepare(runtime, me, sp, next) {
             fail(runtime, error, after::FAILED);
@@ -626,7 +631,7 @@ pub fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(target: &Tasklet) -> 
             take_turn::<REMOVE>(runtime, me, task, flags);
             swap(runtime, me, task);
         } else if how == flag::ALIVE | flag::AWAY && free() {
-            enter(op_bring_in::<REMOVE>, task.cast());
+            enter_unwatched(op_bring_in::<REMOVE>, task.cast());
         } else if flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
             return run_not(me, task);
         } else {

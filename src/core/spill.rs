@@ -248,7 +248,7 @@ unsafe extern "C" fn spill_entry(me: *mut Task, body: *mut u8) -> usize {
         let len = (*(*me).window).top - spilled.sp;
         let into = Copying::new(spilled.buffer.ptr() as usize, spilled.sp, len);
         valgrind::slices(&Copying::NOTHING, &into);
-        runtime.exchange(Copying::NOTHING, into, spilled.sp)
+        runtime.exchange(arch::NO_SAVE_AREA, Copying::NOTHING, into, spilled.sp)
     }
 }
 

@@ -42,6 +42,39 @@ pub unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
     unsafe { sanitizer::transfer(op, arg) };
 }
 
+/// [`enter`] for an op that does not look at the save area and calls no code of others. Then the port
+/// may save registers late.
+///
+/// # Safety
+/// As [`enter`], and what the port's `transfer_late` asks.
+#[inline(always)]
+pub unsafe fn enter_unwatched(op: arch::TransferOp, arg: *mut ()) {
+    // SAFETY: the caller keeps the conditions.
+    unsafe {
+        if sanitizer::OWN_STACKS {
+            enter(op, arg);
+        } else {
+            arch::transfer_late(op, arg);
+        }
+    }
+}
+
+/// [`enter_unwatched`] for an op that calls code of others only if something watches switches.
+///
+/// # Safety
+/// As [`enter_unwatched`], while no bit of [`HOOK_ANY`] is set.
+#[inline(always)]
+pub unsafe fn enter_late(runtime: &Runtime, op: arch::TransferOp, arg: *mut ()) {
+    // SAFETY: the caller keeps the conditions.
+    unsafe {
+        if arch::SAVES_LATE && runtime.hooks() & HOOK_ANY == 0 {
+            enter_unwatched(op, arg);
+        } else {
+            enter(op, arg);
+        }
+    }
+}
+
 /// Takes the memory that a switch from `prev`, whose save area is at `sp`, to
 /// `next` needs. Fails with nothing changed.
 ///
@@ -128,7 +161,7 @@ pub unsafe fn commit(runtime: &Runtime, prev: *mut Task, sp: usize, next: *mut T
             special(runtime, prev, next);
         }
         if (*next).is(flag::AWAY) {
-            return bring_in(runtime, next);
+            return bring_in(runtime, sp, next);
         }
         sanitizer::leaving(runtime, prev, next, false);
         (*next).sp
@@ -184,6 +217,17 @@ pub unsafe fn swap(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
         (*next).switches += 1;
         arch::swap(&raw mut (*prev).sp, (*next).sp);
     }
+}
+
+/// To be asked before [`plan_away`], together with whether the [way is clear](way_is_clear): are
+/// the bytes of `next` away, and is that all that is special about it?
+///
+/// # Safety
+/// A live task.
+#[inline(always)]
+pub unsafe fn next_is_away(next: *mut Task) -> bool {
+    // SAFETY: a live task.
+    unsafe { (*next).flags & (flag::SPECIAL | flag::AWAY) == flag::AWAY }
 }
 
 /// A planned switch to a tasklet that is away: the usual case.
@@ -289,9 +333,10 @@ unsafe fn special(runtime: &Runtime, prev: *mut Task, next: *mut Task) {
 }
 
 /// Has `next`'s bytes brought into its window, and the bytes that lie there moved to the
-/// resident's slice: notes both as done, and returns the copying that is left to do.
+/// resident's slice: notes both as done, and returns the copying that is left to do. `save` is the
+/// save area of the op, if there is one.
 #[inline(never)]
-unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
+unsafe fn bring_in(runtime: &Runtime, save: usize, next: *mut Task) -> usize {
     // SAFETY: `plan` made room for the resident's bytes; live tasks.
     unsafe {
         let window = &*(*next).window;
@@ -306,7 +351,7 @@ unsafe fn bring_in(runtime: &Runtime, next: *mut Task) -> usize {
             take_out(resident, low, window.top)
         };
         let into = take_in(window, out, next, (*next).low((*next).sp), window.top);
-        runtime.exchange(out, into, (*next).sp)
+        runtime.exchange(save, out, into, (*next).sp)
     }
 }
 
@@ -374,7 +419,7 @@ pub unsafe fn leave_for_good(runtime: &Runtime, prev: *mut Task, next: *mut Task
             (*prev).clear(flag::EH_SAVED);
         }
         let sp = if (*next).is(flag::AWAY) {
-            bring_in(runtime, next)
+            bring_in(runtime, arch::NO_SAVE_AREA, next)
         } else {
             (*next).sp
         };

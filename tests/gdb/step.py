@@ -14,6 +14,9 @@ FINE = (gdb.FRAME_UNWIND_NO_REASON, gdb.FRAME_UNWIND_OUTERMOST)
 ppc64 = gdb.selected_inferior().architecture().name().startswith("powerpc") if hasattr(
     gdb.Inferior, "architecture") else "powerpc" in gdb.execute("show architecture", to_string=True)
 
+if ppc64:
+    ROUTINES.insert(1, "hsw_asm_transfer_late")
+
 
 def entry(name):
     text = gdb.execute(f"info address {name}", to_string=True)
@@ -30,7 +33,7 @@ def instructions():
     starts = [entry(name) for name in ROUTINES]
     for name, start, end in zip(ROUTINES, starts, starts[1:] + [None]):
         listing = []
-        for line in gdb.execute(f"x/250i {start:#x}", to_string=True).splitlines():
+        for line in gdb.execute(f"x/500i {start:#x}", to_string=True).splitlines():
             address, text = line.replace("=>", "").split(":", 1)
             address = int(address.split()[0], 16)
             if address == end:
@@ -48,6 +51,9 @@ def instructions():
             called = first("bctrl" if ppc64 else "call   *%rax")
             decided.update(address for address, _ in listing if called < address <= restored)
             alone.update(address for address, _ in listing if address > restored)
+        if name == "hsw_asm_transfer_late":
+            called = first("bctrl")
+            alone.update(address for address, _ in listing if address > called)
         if name == "hsw_asm_leave":
             gone = first("mr      r1,r3" if ppc64 else "mov    %rax,%rsp")
             alone.update(address for address, _ in listing if address <= gone)

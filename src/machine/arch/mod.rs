@@ -7,6 +7,8 @@
 //!   the current stack, call `op(arg, sp)`, go on with the save area that it names.
 //!   If the bytes of that save area are not in place, `op` names an [`Exchange`] instead, and
 //!   the routine copies: in registers, since it has no stack while it does.
+//! * `transfer_late`: the same for an op that leaves the registers alone. A port that has many
+//!   registers to save has a routine that does it when the op has decided; `SAVES_LATE` says so.
 //! * `hsw_asm_swap(save, to)`, entered through `swap`: the same when it is known which
 //!   tasklet is next, and that one is in place.
 //! * `hsw_asm_start`: where newborns begin; never called. It calls the newborn's
@@ -18,8 +20,10 @@
 //! * `hsw_asm_cxa_globals()`: the C++ runtime's per-thread exception globals.
 //! * `SAVE_AREA`, `NEWBORN`, `STACK_ALIGN`, `COPY_ALIGN`, `SLICE_ODD`, `write_newborn`,
 //!   `newborn_entry`: the layout, drawn in the file of the port.
-//! * `exchange`: the end of an op that has two copies made first, where both are known.
+//! * `exchange`: the end of an op that has two copies made first, where both are known;
+//!   `exchange_in_memory`: the same in a function that an op has called.
 //! * `below`, `exact_stack_pointer`: is the stack pointer too low?
+//! * `use_processor`: to be called before the first switch; chooses among the ways to copy.
 //! * `FpEnv`: the control words of the floating-point units.
 //! * `code_address`, `fetch_line`: the address of a function's code; a prefetch.
 //!
@@ -46,8 +50,9 @@ compile_error!(
 
 pub use port::code_address;
 pub use port::{
-    below, exact_stack_pointer, exchange, newborn_entry, swap, transfer, write_newborn, FpEnv,
-    COPY_ALIGN, NEWBORN, SAVE_AREA, SLICE_ODD, STACK_ALIGN,
+    below, exact_stack_pointer, exchange, exchange_in_memory, newborn_entry, swap, transfer,
+    transfer_late, use_processor, write_newborn, FpEnv, COPY_ALIGN, NEWBORN, SAVES_LATE, SAVE_AREA,
+    SLICE_ODD, STACK_ALIGN,
 };
 
 /// Runs between the save of the leaving tasklet and the restore of the next.
@@ -98,9 +103,11 @@ pub fn slice_below(limit: usize) -> usize {
     (limit & !15) - SLICE_ODD
 }
 
+/// In place of the save area of a tasklet that has none, since it does not come back.
+pub const NO_SAVE_AREA: usize = 1;
+
 /// Bytes to be copied: [`SLICE_ODD`] more than a multiple of 16, or none. Addresses are
 /// multiples of [`COPY_ALIGN`].
-#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Copying {
     pub from: usize,
@@ -122,24 +129,46 @@ impl Copying {
 }
 
 /// The slices to be exchanged before a tasklet goes on. Read by the routines.
+///
+/// First the bytes of the window from `out_from` to `top` go to `out_to`, then those from
+/// `into_from` on come to `into_to` and end at `top`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Exchange {
-    /// First out of the window ...
-    pub out: Copying,
-    /// ... then into it ...
-    pub into: Copying,
-    /// ... and the save area to go on with. While `into` is copied the stack pointer
-    /// is its lower end, so a signal handler finds room.
+    pub into_from: usize,
+    /// While the bytes come in, this is the stack pointer, so a signal handler finds room.
+    pub into_to: usize,
+    pub out_to: usize,
+    pub top: usize,
+    /// `top`, when nothing goes out.
+    pub out_from: usize,
+    /// The save area to go on with.
     pub sp: usize,
 }
 
 impl Exchange {
     pub const NOTHING: Exchange = Exchange {
-        out: Copying::NOTHING,
-        into: Copying::NOTHING,
+        into_from: 0,
+        into_to: 0,
+        out_to: 0,
+        top: 0,
+        out_from: 0,
         sp: 0,
     };
+
+    #[inline(always)]
+    pub fn new(out: Copying, into: Copying, sp: usize) -> Exchange {
+        let top = into.to + into.len;
+        debug_assert!(out.len == 0 || out.from + out.len == top);
+        Exchange {
+            into_from: into.from,
+            into_to: into.to,
+            out_to: out.to,
+            top,
+            out_from: top - out.len,
+            sp,
+        }
+    }
 
     /// What an `op` returns to have the exchange done. Save areas lie on even
     /// addresses.
@@ -200,6 +229,11 @@ mod tests;
 pub fn routine_name(start: usize) -> Option<&'static str> {
     let routines = [
         (hsw_asm_transfer as *const (), "hsw_asm_transfer"),
+        #[cfg(target_arch = "powerpc64")]
+        (
+            port::hsw_asm_transfer_late as *const (),
+            "hsw_asm_transfer_late",
+        ),
         (hsw_asm_swap as *const (), "hsw_asm_swap"),
         (hsw_asm_leave as *const (), "hsw_asm_leave"),
         (hsw_asm_start as *const (), "hsw_asm_start"),

@@ -52,6 +52,10 @@ use core::arch::{asm, global_asm};
 
 global_asm!(include_str!("../../../asm/ppc64_elfv1.S"));
 
+/// There is nothing to choose: every processor of the target has the registers that the routines
+/// use.
+pub fn use_processor() {}
+
 /// Bytes of a save area.
 pub const SAVE_AREA: usize = 496;
 /// The unit in which slices are copied: a vector.
@@ -84,6 +88,27 @@ pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
     unsafe { super::hsw_asm_transfer(op, arg) };
 }
 
+/// There is a routine of its own behind [`transfer_late`].
+pub const SAVES_LATE: bool = true;
+
+extern "C" {
+    pub(super) fn hsw_asm_transfer_late(arg: *mut (), op: super::TransferOp);
+}
+
+/// [`transfer`] for an op that does not look at the save area: the registers are saved when it has
+/// decided, and straight into the slice where they are part of what goes out.
+///
+/// # Safety
+/// As [`transfer`]. `op` neither reads nor copies the bytes from the address it is given to
+/// `SAVE_AREA` above it, and nothing unwinds in it, not even to where it is caught in it: the
+/// unwinder of Debian's libgcc restores no v20-v31.
+#[inline(always)]
+pub unsafe fn transfer_late(op: super::TransferOp, arg: *mut ()) {
+    // SAFETY: `op` keeps the registers, as every function does, and the caller vouches for the
+    // rest.
+    unsafe { hsw_asm_transfer_late(arg, op) };
+}
+
 /// Enters `hsw_asm_swap`: an ordinary call as well.
 ///
 /// # Safety
@@ -94,23 +119,37 @@ pub unsafe fn swap(save: *mut usize, to: usize) {
     unsafe { super::hsw_asm_swap(save, to) };
 }
 
-/// The end of an `op` that has an exchange done: the routine finds it in memory.
+/// What an op returns to have an exchange done: the routine finds it in memory.
+///
+/// If what goes out begins with the save area at `save`, and what comes in with the one to go on
+/// with, the answer is 3 more than the address and not 1: a routine that saves late can then use
+/// the slices themselves as save areas. Not all of the memory is written.
 ///
 /// # Safety
-/// The arguments describe what an `op` may return; `memory` is writable, and stays as it is until
-/// the routine has read it.
+/// The arguments describe what an `op` may return, whose save area is at `save`; `memory` is
+/// writable, and stays as it is until the routine has read it.
 #[inline(always)]
-pub unsafe fn exchange(
-    _save: usize,
+pub unsafe fn exchange_in_memory(
+    save: usize,
     out: super::Copying,
     into: super::Copying,
     sp: usize,
     memory: *mut super::Exchange,
 ) -> usize {
     // SAFETY: `memory` is writable, and the routine reads it next.
-    unsafe { memory.write(super::Exchange { out, into, sp }) };
-    super::Exchange::tagged(memory)
+    unsafe {
+        (*memory).into_from = into.from;
+        (*memory).into_to = into.to;
+        (*memory).out_to = out.to;
+        (*memory).top = into.to + into.len;
+        if out.from == save && into.to == sp {
+            return memory as usize + 3;
+        }
+        memory.write(super::Exchange::new(out, into, sp));
+        super::Exchange::tagged(memory)
+    }
 }
+pub use exchange_in_memory as exchange;
 
 /// Writes a newborn's save area below `body` and returns its stack pointer.
 ///

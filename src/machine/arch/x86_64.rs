@@ -37,8 +37,32 @@
 //! has nothing live below its stack pointer at a call.
 
 use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 global_asm!(include_str!("../../../asm/x86_64_sysv.S"));
+
+extern "C" {
+    /// Slices of so many bytes and more go out in pieces of 32 bytes.
+    static hsw_asm_wide: AtomicUsize;
+}
+
+/// Shorter slices have no use for wider pieces than 16 bytes: most of their bytes were pushed one
+/// word at a time.
+const WIDE_FROM: usize = 256;
+
+/// Lets the routines use what the processor has. Without std they copy in pieces of 16 bytes.
+pub fn use_processor() {
+    #[cfg(feature = "std")]
+    set_wide(std::arch::is_x86_feature_detected!("avx"));
+}
+
+/// Other threads may switch meanwhile: either way is right at any time.
+#[cfg(feature = "std")]
+pub(super) fn set_wide(wide: bool) {
+    // SAFETY: the word lies in the port's assembly, and is only changed here.
+    let from = unsafe { &hsw_asm_wide };
+    from.store(if wide { WIDE_FROM } else { usize::MAX }, Ordering::Relaxed);
+}
 
 /// Bytes of a save area.
 pub const SAVE_AREA: usize = 24;
@@ -80,6 +104,10 @@ pub unsafe fn transfer(op: super::TransferOp, arg: *mut ()) {
         );
     }
 }
+
+/// Two registers are saved before the op in any case.
+pub const SAVES_LATE: bool = false;
+pub use transfer as transfer_late;
 
 /// Enters `hsw_asm_swap`.
 ///
@@ -140,6 +168,24 @@ pub unsafe fn exchange(
             options(noreturn),
         )
     }
+}
+
+/// What an op returns to have an exchange done.
+///
+/// # Safety
+/// As `exchange`, but for the place of the call; `memory` is writable, and stays as it is until the
+/// routine has read it.
+#[inline(always)]
+pub unsafe fn exchange_in_memory(
+    _save: usize,
+    out: super::Copying,
+    into: super::Copying,
+    sp: usize,
+    memory: *mut super::Exchange,
+) -> usize {
+    // SAFETY: `memory` is writable, and the routine reads it next.
+    unsafe { memory.write(super::Exchange::new(out, into, sp)) };
+    super::Exchange::tagged(memory)
 }
 
 /// Writes a newborn's save area below `body` and returns its stack pointer.
