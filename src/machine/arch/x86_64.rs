@@ -50,14 +50,16 @@ extern "C" {
 /// word at a time.
 const WIDE_FROM: usize = 256;
 
-/// Lets the routines use what the processor has. Without std they copy in pieces of 16 bytes.
+/// Lets the routines use what the processor has. Without std nobody is asked: what all processors
+/// of the target have is known when the library is built.
 pub fn use_processor() {
     #[cfg(feature = "std")]
     set_wide(std::arch::is_x86_feature_detected!("avx"));
+    #[cfg(not(feature = "std"))]
+    set_wide(cfg!(target_feature = "avx"));
 }
 
 /// Other threads may switch meanwhile: either way is right at any time.
-#[cfg(feature = "std")]
 pub(super) fn set_wide(wide: bool) {
     // SAFETY: the word lies in the port's assembly, and is only changed here.
     let from = unsafe { &hsw_asm_wide };
