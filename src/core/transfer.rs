@@ -42,8 +42,8 @@ pub unsafe fn enter(op: arch::TransferOp, arg: *mut ()) {
     unsafe { sanitizer::transfer(op, arg) };
 }
 
-/// [`enter`] for an op that does not look at the save area and calls no code of others. Then the port
-/// may save registers late.
+/// [`enter`] for an op that does not look at the save area and calls no code of others. Then the
+/// port may save registers late.
 ///
 /// # Safety
 /// As [`enter`], and what the port's `transfer_late` asks.
