@@ -6,7 +6,7 @@ mod common;
 use hardswitch::main_loop::Poller;
 use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{Backend, Events, Fd, Kind, PollFd, Sets};
-use hardswitch::net::{Os, TcpListener, TcpStream};
+use hardswitch::net::{Os, TcpListener, TcpStream, UnixStream};
 use hardswitch::{spawn, Channel, Error, MainLoop, Tasklet};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
@@ -1168,4 +1168,44 @@ fn an_accept_that_fails_at_once_lets_those_run_who_give_descriptors_back() {
         unsafe { libc::_exit(served.is_err().into()) }
     });
     assert_eq!(end, 0, "{told}");
+}
+
+/// A host that does not ignore SIGPIPE, as most C programs do not, is not ended by a write to a peer
+/// that is gone.
+#[test]
+fn a_write_to_a_peer_that_is_gone_is_an_error_and_no_signal() {
+    let said = common::child(|| {
+        // SAFETY: a plain system call. The harness ignores the signal.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let (listener, addr) = listener();
+        let (mut one, mut other) = std::os::unix::net::UnixStream::pair()
+            .map(|(a, b)| (UnixStream::from_std(a).unwrap(), b))
+            .unwrap();
+        let mut stream = TcpStream::connect(addr).unwrap();
+        drop(listener.accept().unwrap());
+        other.flush().unwrap();
+        drop(other);
+        let pieces = [io::IoSlice::new(b"one"), io::IoSlice::new(b"two")];
+        let whole: [&mut dyn Write; 2] = [&mut stream, &mut one];
+        for stream in whole {
+            let error = loop {
+                match stream.write_vectored(&pieces) {
+                    Ok(sent) => assert!(sent > 0),
+                    Err(error) => break error,
+                }
+            };
+            assert!(
+                [Some(libc::EPIPE), Some(libc::ECONNRESET)].contains(&error.raw_os_error()),
+                "{error}"
+            );
+            stream.write(b"three").unwrap_err();
+        }
+        // More pieces than a call takes.
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut one = UnixStream::from_std(one).unwrap();
+        let many = [io::IoSlice::new(b"x"); 2000];
+        assert_eq!(one.write_vectored(&many).unwrap(), 1024);
+        drop(other);
+    });
+    assert_eq!(said, (String::new(), 0));
 }

@@ -177,7 +177,7 @@ macro_rules! stream {
             fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
                 Ok(self
                     .source
-                    .attempt_write(|mut io| io.write_vectored(bufs))?)
+                    .attempt_write(|io| $crate::net::source::send_pieces(io, bufs))?)
             }
 
             /// Nothing is buffered here.

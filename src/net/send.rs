@@ -1,6 +1,6 @@
 //! A connection that other threads may hold: [`SendStream`].
 
-use super::source::{check_timeout, Source};
+use super::source::{check_timeout, send_pieces, Source};
 use super::tcp::TcpStream;
 use std::cell::Cell;
 use std::fmt;
@@ -234,7 +234,7 @@ impl Write for &SendStream {
 
     fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let source = self.here()?;
-        Ok(source.attempt_write(|mut io| io.write_vectored(bufs))?)
+        Ok(source.attempt_write(|io| send_pieces(io, bufs))?)
     }
 
     /// Nothing is buffered here.

@@ -10,6 +10,7 @@ use crate::error::WaitError;
 use crate::poll::shim::Events;
 use crate::wait::reactor::{Reactor, Wake, BURST};
 use crate::Error;
+use nix::sys::socket::{sendmsg, MsgFlags};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
@@ -386,6 +387,16 @@ pub fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> 
         )),
         timeout => Ok(timeout),
     }
+}
+
+/// Writes pieces in one call. Unlike `writev` it does not raise SIGPIPE where the peer reads no more:
+/// that would end a host which does not ignore it.
+pub fn send_pieces(io: &impl AsRawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    /// Linux refuses more; the caller sends the rest later.
+    const MOST: usize = libc::UIO_MAXIOV as usize;
+    let pieces = &pieces[..pieces.len().min(MOST)];
+    let sent = sendmsg::<()>(io.as_raw_fd(), pieces, &[], MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(sent)
 }
 
 #[cfg(test)]
