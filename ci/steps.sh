@@ -85,21 +85,21 @@ step_floors() {
 step_header() { ci/header --check; }
 
 step_clippy() {
-    cargo clippy --target "$1" --all-targets --features gzip -- -D warnings
+    cargo clippy --target "$1" --all-targets --features gzip,serde -- -D warnings
     cargo clippy --target "$1" --lib -- -D warnings
     cargo clippy --target "$1" --no-default-features --lib -- -D warnings
     cargo clippy --target "$1" -p hardswitch-pollshim -- -D warnings
 }
 
 step_test() {
-    cargo test --no-fail-fast --features gzip --target "$1"
+    cargo test --no-fail-fast --features gzip,serde --target "$1"
     # As where there is no epoll.
     HSW_POLLER=poll cargo test --no-fail-fast --target "$1" --test net_tcp --test net_sockets --test main_loop
 }
 
 step_no-std() {
-    cargo build --no-default-features --lib --target "$1"
-    cargo test --no-default-features --features serde --test no_std --test dict_serde --target "$1"
+    cargo build --no-default-features --features serde --lib --target "$1"
+    cargo test --no-default-features --features serde --test no_std --target "$1"
 }
 
 step_gdb() { tests/gdb/run "$1"; }
@@ -108,7 +108,7 @@ step_release() {
     # What the tests find there they would find on a newer one; `test` runs them on what qemu takes by itself.
     watched POWERPC64_UNKNOWN_LINUX_GNU "$ROOT/ci/cell970"
     # The examples of the documentation have been run by `test`: each is a program of its own, which takes long to link.
-    cargo test --no-fail-fast --release --tests --features gzip --target "$1"
+    cargo test --no-fail-fast --release --tests --features gzip,serde --target "$1"
 }
 
 step_mutate() { ci/mutate --target "$1"; }

@@ -39,6 +39,51 @@ fn growing(n: u32, wait: &Channel<()>) -> Result<u32> {
     Ok(result + black_box(local)[0])
 }
 
+const WAITS: usize = 3;
+
+/// Waits with so many bytes more on its stack, a few times.
+#[inline(never)]
+fn sized<const N: usize>(wait: &Channel<()>) -> Result<()> {
+    let local = black_box([1_u8; N]);
+    for _ in 0..WAITS {
+        wait.receive()?;
+    }
+    black_box(local);
+    Ok(())
+}
+
+/// Tasklets with slices of many sizes change places in the window.
+fn sizes() -> Result<()> {
+    let wait = Channel::new();
+    let functions: [fn(&Channel<()>) -> Result<()>; 16] = [
+        sized::<0>,
+        sized::<8>,
+        sized::<16>,
+        sized::<24>,
+        sized::<32>,
+        sized::<40>,
+        sized::<56>,
+        sized::<72>,
+        sized::<88>,
+        sized::<104>,
+        sized::<120>,
+        sized::<136>,
+        sized::<200>,
+        sized::<500>,
+        sized::<1000>,
+        sized::<3000>,
+    ];
+    for function in functions {
+        let wait = wait.clone();
+        sliced("of a size").spawn(move || function(&wait))?;
+    }
+    hardswitch::run()?;
+    for _ in 0..WAITS * functions.len() {
+        wait.send(())?;
+    }
+    hardswitch::run()
+}
+
 /// Where the test of the gdb script stops.
 #[no_mangle]
 #[inline(never)]
@@ -122,6 +167,7 @@ fn main() -> Result<()> {
         // A `String` takes it all.
         let _ = hardswitch::dump_tasklets(&mut text, true);
         print!("{text}");
+        sizes()?;
     }
     for _ in 0..5 {
         wait.send(())?;

@@ -3,7 +3,7 @@
 //! outside.
 
 use crate::cases::Case;
-use crate::offer::Skipped;
+use crate::offer::{DownloadPlace, Downloader, Sink, Skipped};
 use crate::options::Options;
 use crate::peers;
 use crate::row::{Measured, Row};
@@ -21,56 +21,7 @@ pub const CHILD: &str = "--download-child";
 
 const ROUNDS: usize = 5;
 
-/// Bytes that a downloader of this program reads at once.
-const BUFFER: usize = 128 * 1024;
-
 const MIB: u64 = 1 << 20;
-
-/// How an implementation downloads.
-pub struct Downloader {
-    pub implementation: &'static str,
-    pub note: &'static str,
-    pub place: Place,
-}
-
-pub enum Place {
-    /// In a process of this program.
-    Here(fn(String, Sink) -> io::Result<()>),
-    /// By another program; or the reason why there is none.
-    There(fn(&str) -> Result<Command, String>),
-}
-
-/// Where a body goes.
-pub struct Sink {
-    file: File,
-    expected: u64,
-}
-
-impl Sink {
-    /// Takes all of it. Errors: it has another length.
-    pub fn drain(mut self, body: &mut impl Read) -> io::Result<()> {
-        let mut buffer = vec![0; BUFFER];
-        let mut bytes = 0;
-        loop {
-            match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => {
-                    self.file.write_all(&buffer[..n])?;
-                    bytes += n as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        match bytes == self.expected {
-            true => Ok(()),
-            false => Err(io::Error::other(format!(
-                "{bytes} bytes came, not {}",
-                self.expected
-            ))),
-        }
-    }
-}
 
 struct Sample {
     wall: Duration,
@@ -177,13 +128,13 @@ fn run(options: &Options) -> Vec<Result<Found, Skipped>> {
 
 fn command(peer: &Downloader, url: &str, bytes: u64) -> Result<Command, String> {
     match peer.place {
-        Place::Here(_) => {
+        DownloadPlace::Here(_) => {
             // This very program, even if it was built anew since it was started.
             let mut command = Command::new("/proc/self/exe");
             command.args([CHILD, peer.implementation, url, &bytes.to_string()]);
             Ok(command)
         }
-        Place::There(command) => command(url),
+        DownloadPlace::There(command) => command(url),
     }
 }
 
@@ -231,7 +182,7 @@ pub fn child(args: &[String]) -> ExitCode {
     let place = peers
         .find(|peer| peer.implementation == name)
         .map(|peer| peer.place);
-    let (Some(Place::Here(download)), Ok(expected)) = (place, bytes.parse()) else {
+    let (Some(DownloadPlace::Here(download)), Ok(expected)) = (place, bytes.parse()) else {
         eprintln!("bench: {CHILD} is for bench itself");
         return ExitCode::from(2);
     };

@@ -3,12 +3,11 @@
 
 use crate::connections::Holder;
 use crate::herd::expect;
-use crate::offer::Skipped;
+use crate::offer::{Idler, Skipped};
 use crate::options::Options;
 use crate::peers;
 use crate::row::{Measured, Row};
 use std::io::{self, BufReader};
-use std::net::TcpStream;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 
@@ -16,18 +15,6 @@ use std::sync::mpsc;
 pub const CHILD: &str = "--idle-child";
 
 const ROUNDS: usize = 3;
-
-/// Runs the tasks while the function runs on another thread.
-pub type Serve = Box<dyn FnOnce(Box<dyn FnOnce() + Send>)>;
-
-/// How an implementation holds idle connections.
-pub struct Idler {
-    pub implementation: &'static str,
-    pub note: &'static str,
-    pub count: usize,
-    /// Has a task wait on each of these, and returns when all do.
-    pub hold: fn(&mut Vec<TcpStream>) -> Serve,
-}
 
 struct Sample {
     heap: f64,

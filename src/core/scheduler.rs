@@ -458,7 +458,8 @@ unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
         if next == me {
             return schedule_alone(runtime, me, sp);
         }
-        if next_is_away(next) && way_is_clear(runtime) {
+        // In this order: only where the way is clear is there a next tasklet for certain.
+        if way_is_clear(runtime) && next_is_away(next) {
             if let Some(away) = plan_away(me, sp, next) {
                 return go_away(runtime, away, sp, next);
             }

@@ -1,8 +1,9 @@
 //! hardswitch itself. Its settings belong to a thread, so each measurement has a thread
 //! of its own, which sleeps while others have their turn.
 
+use super::stage::stage;
 use super::{hardswitch_net, wake};
-use crate::batch::{beside, elsewhere, Batch};
+use crate::batch::{beside, elsewhere};
 use crate::cases::{Case, BURST, MANY};
 use crate::herd::Herd;
 use crate::offer::{Able, Timed};
@@ -10,7 +11,6 @@ use crate::operations::{self, give_up, one_window, round_trip, spawn, switch, St
 use hardswitch::{Channel, MainLoop, Result, Settings};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -120,27 +120,6 @@ pub fn timed_thread(case: Case) -> Timed {
 /// Runs the batches in a thread with these settings.
 fn on_stage(settings: Settings, batch: impl Fn(u64) -> Duration + Send + 'static) -> Able {
     stage(settings, || Box::new(batch))
-}
-
-/// The same for batches that are prepared there.
-pub fn stage(settings: Settings, prepare: impl FnOnce() -> Batch + Send + 'static) -> Able {
-    let (ask, asked) = mpsc::channel();
-    let (answer, answered) = mpsc::channel();
-    thread::spawn(move || {
-        settings
-            .apply()
-            .expect("the thread is new and the settings are sound");
-        let mut batch = prepare();
-        for operations in asked {
-            if answer.send(elsewhere(|| batch(operations))).is_err() {
-                return;
-            }
-        }
-    });
-    Able::new(move |operations| {
-        ask.send(operations).expect("the stage waits for work");
-        answered.recv().expect("the stage answers")
-    })
 }
 
 fn sliced_switch(bytes: usize) -> core::result::Result<Able, String> {

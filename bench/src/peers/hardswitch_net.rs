@@ -1,12 +1,10 @@
 //! hardswitch's sockets: a tasklet on each connection, all in one thread.
 
-use super::hardswitch::stage;
+use super::stage::stage;
 use crate::batch::{processor_time, Batch};
 use crate::cases::{Case, IDLE, IDLE_POLLED};
 use crate::connections::{pairs, Holder};
-use crate::download::Sink;
-use crate::idle::{Idler, Serve};
-use crate::offer::{Able, Timed};
+use crate::offer::{Able, Idler, Serve, Sink, Timed};
 use crate::operations::{builder, Stack};
 use hardswitch::main_loop::Poller;
 use hardswitch::net::http::{self, Timeouts};

@@ -20,6 +20,7 @@ mod may;
 mod memcpy;
 mod outside;
 mod poll;
+mod stage;
 mod std_net;
 #[cfg(target_arch = "x86_64")]
 mod tokio;
@@ -28,10 +29,8 @@ mod tokio_net;
 mod wake;
 
 use crate::cases::Case;
-use crate::download::{self, Downloader};
 use crate::herd::{Herd, Shepherd, CHILD};
-use crate::idle::Idler;
-use crate::offer::{Able, Offer, Skipped, Timed};
+use crate::offer::{Able, DownloadPlace, Downloader, Idler, Offer, Skipped, Timed};
 use std::process::Command;
 
 /// How a peer keeps a herd.
@@ -272,7 +271,7 @@ pub fn downloaders() -> Vec<Downloader> {
     let here = |implementation, note, download| Downloader {
         implementation,
         note,
-        place: download::Place::Here(download),
+        place: DownloadPlace::Here(download),
     };
     vec![
         here(
@@ -289,7 +288,7 @@ pub fn downloaders() -> Vec<Downloader> {
         Downloader {
             implementation: "curl",
             note: "",
-            place: download::Place::There(curl::download),
+            place: DownloadPlace::There(curl::download),
         },
     ]
 }

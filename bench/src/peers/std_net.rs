@@ -1,7 +1,7 @@
 //! A download by the standard library's socket, which blocks the thread: the least that a program
 //! can do.
 
-use crate::download::Sink;
+use crate::offer::Sink;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 

@@ -3,8 +3,8 @@
 use crate::batch::processor_time;
 use crate::cases::{Case, IDLE};
 use crate::connections::{pairs, Holder};
-use crate::idle::{Idler, Serve};
 use crate::offer::{Able, Timed};
+use crate::offer::{Idler, Serve};
 use std::future::Future;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
