@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn the_heap_weighs_what_was_asked_for() {
         let before = super::heap();
-        let some = vec![1_u8; 1 << 20];
+        // Otherwise the compiler may leave it out.
+        let some = std::hint::black_box(vec![1_u8; 1 << 20]);
         let more = super::heap() - before;
         assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&more), "{more}");
         drop(some);

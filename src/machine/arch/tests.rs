@@ -50,6 +50,8 @@ struct Shared {
     parked: usize,
     turns: u64,
     way: Way,
+    /// What decides who goes on.
+    op: *const (),
 }
 
 /// The ways to switch.
@@ -93,7 +95,7 @@ fn check(shared: *mut Shared, seed: &mut u64) {
             #[cfg(target_arch = "powerpc64")]
             Way::Late => (
                 port::hsw_asm_transfer_late as *const (),
-                [shared as usize, swap as *const () as usize],
+                [shared as usize, (*shared).op as usize],
             ),
             Way::Swap => (hsw_asm_swap as *const (), [parked as usize, *parked]),
         };
@@ -109,7 +111,9 @@ fn check(shared: *mut Shared, seed: &mut u64) {
 }
 
 unsafe extern "C" fn other(shared: *mut Shared, _: *mut u8) -> usize {
-    let mut seed = 0x1234_5678_9abc_def1;
+    // Another one for each, so that no two have the same values in their registers.
+    // SAFETY: `shared` is what both sides pass, alive during the test.
+    let mut seed = 0x1234_5678_9abc_def1 + unsafe { (*shared).turns };
     loop {
         check(shared, &mut seed);
     }
@@ -121,6 +125,7 @@ fn keeps_what_it_must(way: Way) {
         parked: 0,
         turns: 0,
         way,
+        op: swap as *const (),
     };
     let body = stack.top() & !(STACK_ALIGN - 1);
     let shared_ptr = &raw mut shared;
@@ -147,6 +152,87 @@ fn transfer_keeps_what_it_must() {
 #[test]
 fn transfer_late_keeps_what_it_must() {
     keeps_what_it_must(Way::Late);
+}
+
+/// Two that share a window, whose slices change places at each turn, and the test beside them.
+#[cfg(target_arch = "powerpc64")]
+#[repr(C)]
+struct InOneWindow {
+    /// The first, since an op gets its address.
+    shared: Shared,
+    top: usize,
+    slices: [usize; 2],
+    lengths: [usize; 2],
+    running: usize,
+    exchange: Exchange,
+}
+
+#[cfg(target_arch = "powerpc64")]
+const TURNS: u64 = 2000;
+
+/// Lets the other of the window go on; or at last the test, which is somewhere else.
+#[cfg(target_arch = "powerpc64")]
+unsafe extern "C" fn trade(window: *mut (), sp: usize) -> usize {
+    // SAFETY: as in `swap`; and the slices are as long as the stack.
+    unsafe {
+        if (*window.cast::<Shared>()).turns >= TURNS {
+            return swap(window, sp);
+        }
+        let window = window.cast::<InOneWindow>();
+        let top = (*window).top;
+        let [mine, others] = [(*window).running, 1 - (*window).running];
+        let (slices, lengths) = ((*window).slices, &mut (*window).lengths);
+        lengths[mine] = top - sp;
+        let low = top - lengths[others];
+        let out = Copying::new(sp, slices[mine], lengths[mine]);
+        let into = Copying::new(slices[others], low, lengths[others]);
+        (*window).running = others;
+        port::exchange_in_memory(sp, out, into, low, &raw mut (*window).exchange)
+    }
+}
+
+/// Registers go straight into a slice, and come straight out of one.
+#[cfg(target_arch = "powerpc64")]
+#[test]
+fn slices_that_change_places_late_keep_what_they_must() {
+    const ROOM: usize = 16 * 1024;
+    let stack = StackMemory::new(64 * 1024, 4096).unwrap();
+    let top = stack.top() & !(STACK_ALIGN - 1);
+    let memory = vec![0_u128; 2 * ROOM / 16];
+    let first = memory.as_ptr() as usize;
+    let mut window = InOneWindow {
+        shared: Shared {
+            parked: 0,
+            turns: 0,
+            way: Way::Late,
+            op: trade as *const (),
+        },
+        top,
+        slices: [first, first + ROOM],
+        lengths: [0, NEWBORN],
+        running: 0,
+        exchange: Exchange::NOTHING,
+    };
+    let shared = (&raw mut window).cast::<Shared>();
+    let entry: unsafe extern "C" fn(*mut Shared, *mut u8) -> usize = other;
+    let entry = (&raw const entry).cast();
+    // SAFETY: the memory below `top` and in the slices is free, and `window` outlives all that is
+    // parked. The first is in place; of the second there is a slice alone.
+    unsafe {
+        let delta = (first + ROOM) as isize - (top - NEWBORN) as isize;
+        write_newborn(top, delta, entry, shared as usize);
+        (*shared).parked = write_newborn(top, 0, entry, shared as usize);
+        // The test itself leaves in the plain way.
+        hsw_test_registers(
+            hsw_asm_transfer as *const (),
+            &[swap as *const () as usize, shared as usize],
+            &Words([0; WORDS]),
+            &mut Words([0; WORDS]),
+        );
+        assert_eq!((*shared).turns, TURNS);
+    }
+    assert!(window.lengths.iter().all(|length| *length > NEWBORN));
+    drop(memory);
 }
 
 #[test]
