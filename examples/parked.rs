@@ -52,10 +52,12 @@ fn sized<const N: usize>(wait: &Channel<()>) -> Result<()> {
     Ok(())
 }
 
+type Waits = fn(&Channel<()>) -> Result<()>;
+
 /// Tasklets with slices of many sizes change places in the window.
 fn sizes() -> Result<()> {
     let wait = Channel::new();
-    let functions: [fn(&Channel<()>) -> Result<()>; 16] = [
+    let functions: [Waits; 16] = [
         sized::<0>,
         sized::<8>,
         sized::<16>,

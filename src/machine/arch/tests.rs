@@ -90,7 +90,7 @@ fn check(shared: *mut Shared, seed: &mut u64) {
         let (switch, args) = match (*shared).way {
             Way::Transfer => (
                 hsw_asm_transfer as *const (),
-                [swap as *const () as usize, shared as usize],
+                [(*shared).op as usize, shared as usize],
             ),
             #[cfg(target_arch = "powerpc64")]
             Way::Late => (
