@@ -116,6 +116,22 @@
     movhps \register, qword ptr [\from + \offset + 8]
 .endm
 
+# Goes on with the tasklet whose save area is at rsp. Each place has a jump of its own: it is
+# predicted by its own history. Not `ret`: no call was made, so the return-address predictor has no
+# entry for it.
+.macro HSW_GO_ON
+    pop rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    pop rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbp
+    pop rcx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    jmp rcx
+.endm
+
 # The length from which on .Lhsw_wide copies what goes out: all ones, or what `arch` has set where
 # the processor and the system have 32-byte registers.
     .data
@@ -168,18 +184,7 @@ hsw_asm_transfer:
     mov rsp, rax
     .cfi_adjust_cfa_offset -8
 .Lhsw_resume:
-    pop rbx
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore rbx
-    pop rbp
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore rbp
-    # Not `ret`: no call was made, so the return-address predictor has no entry
-    # for it. An indirect jump is predicted by its own history.
-    pop rcx
-    .cfi_adjust_cfa_offset -8
-    .cfi_register rip, rcx
-    jmp rcx
+    HSW_GO_ON
 
     # The next tasklet's bytes are not in place, and the window that they belong to
     # is often the one that this code runs on: so there is no stack to call on. The stack
@@ -194,7 +199,8 @@ hsw_asm_transfer:
     .cfi_undefined rip
     .cfi_undefined rbp
     .cfi_undefined rbx
-    # Of the bits that the test before the jump has looked at both are set, or one.
+    # Two bits were tested before the jump here, and one of them is set, or both: the parity flag
+    # tells which.
     jp .Lhsw_registers
     mov r8, [rax - 1]
     mov r9, [rax + 7]
@@ -219,16 +225,7 @@ hsw_asm_transfer:
     .cfi_offset rip, -8
     .cfi_offset rbp, -16
     .cfi_offset rbx, -24
-    pop rbx
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore rbx
-    pop rbp
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore rbp
-    pop rcx
-    .cfi_adjust_cfa_offset -8
-    .cfi_register rip, rcx
-    jmp rcx
+    HSW_GO_ON
 
     # As above, in pieces of 32 bytes. The ends of a window lie on such boundaries; those of a
     # slice do not, and a piece that crosses the end of a cache line takes twice as long to store.
@@ -336,16 +333,7 @@ hsw_asm_swap:
     .cfi_rel_offset rbx, 0
     mov [rdi], rsp
     mov rsp, rsi
-    pop rbx
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore rbx
-    pop rbp
-    .cfi_adjust_cfa_offset -8
-    .cfi_restore rbp
-    pop rcx
-    .cfi_adjust_cfa_offset -8
-    .cfi_register rip, rcx
-    jmp rcx
+    HSW_GO_ON
     .cfi_endproc
     .size hsw_asm_swap, . - hsw_asm_swap
 

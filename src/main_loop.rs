@@ -26,12 +26,13 @@
 //! **Tasklets that never wait do not starve the others.** A free-running loop pumps after 256 turns
 //! of tasklets at the latest. So tasklets that only give way, or hand values to and fro, keep no
 //! timer, socket or event waiting. (A [`run`](crate::run) of a tasklet is not cut short: it comes
-//! back first.) Main pumps after each round of the others while it waits itself. A tick pumps, runs
-//! all that can run, and does so again while that was quick, 16 times at most; [`MainLoop::tick_for`] has a limit. A socket whose data never ends
-//! lets the others run [every MiB](crate::net::BURST), and after each operation that failed. An
-//! operation that need not wait does not give way: a channel whose partner is there goes by its
-//! preference; a free lock, a permit, a value in a queue are taken at once, however often. No
-//! tasklet is interrupted between two calls of the library.
+//! back first.) Main pumps after each round of the others while it waits itself. A tick pumps, then
+//! runs all that can run; again, up to 16 times in all, while several tasklets wait for the same;
+//! [`MainLoop::tick_for`] has a limit. A socket whose data never ends lets the others run [every
+//! MiB](crate::net::BURST), and after each operation that failed. An operation that need not wait
+//! does not give way: a channel whose partner is there goes by its preference; a free lock, a
+//! permit, a value in a queue are taken at once, however often. No tasklet is interrupted between
+//! two calls of the library.
 
 use crate::core::run::{run_or, run_with_or, Budget};
 use crate::core::scheduler::schedule_or;

@@ -1,6 +1,9 @@
 //! HTTP over real connections: on tasklets, and blocking in the worker pool. The origin is a thread
 //! with the standard library's sockets.
 
+mod common;
+
+use common::reset_when_closed;
 use hardswitch::net::http::{
     get, get_blocking, HttpError, Limits, Request, Response, Speed, Timeouts, Url,
 };
@@ -8,7 +11,6 @@ use hardswitch::{offload, spawn, Error, MainLoop};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -91,21 +93,7 @@ fn serve(mut stream: TcpStream) {
         "reset" => {
             send(&head("Content-Length: 1000000\r\n"));
             send(&body);
-            let linger = libc::linger {
-                l_onoff: 1,
-                l_linger: 0,
-            };
-            let size = size_of::<libc::linger>() as libc::socklen_t;
-            // SAFETY: `linger` is live, and `size` is its size.
-            unsafe {
-                libc::setsockopt(
-                    stream.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_LINGER,
-                    (&raw const linger).cast(),
-                    size,
-                )
-            };
+            reset_when_closed(&stream);
         }
         "ssh" => send(b"SSH-2.0-server\r\n"),
         "missing" => send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),

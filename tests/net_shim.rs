@@ -5,6 +5,7 @@
 //! the shim's, over a backend that fails the whole call with the error of one of the sockets, as
 //! the console does. None of the calls reads an error away, so both see the same.
 
+mod common;
 #[path = "net_shim/kinds.rs"]
 mod kinds;
 #[path = "net_shim/lv2.rs"]
@@ -12,6 +13,7 @@ mod lv2;
 #[path = "net_shim/random.rs"]
 mod random;
 
+use common::reset_when_closed;
 use hardswitch::net::errno::Errno;
 use hardswitch::net::shim::{self, Backend, Events, Fd, Kind, PollFd, Sets};
 use hardswitch::net::Os;
@@ -115,22 +117,7 @@ fn pair() -> (TcpStream, TcpStream) {
 
 /// Closes with a reset instead of an end of stream.
 fn reset(socket: TcpStream) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    let size = size_of::<libc::linger>() as libc::socklen_t;
-    // SAFETY: `linger` is live, and `size` is its size.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size,
-        )
-    };
-    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+    reset_when_closed(&socket);
     drop(socket);
 }
 

@@ -3,9 +3,11 @@
 
 #![cfg(target_arch = "x86_64")] // the programs of the other target run under qemu from here
 
+mod common;
+
+use common::reset_when_closed;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -229,20 +231,7 @@ fn serve(listener: &TcpListener) {
             for piece in 0..10 {
                 thread::sleep(Duration::from_millis(30));
                 if reset && piece == 5 {
-                    let linger = libc::linger {
-                        l_onoff: 1,
-                        l_linger: 0,
-                    };
-                    // SAFETY: `linger` is live, and the size is its size.
-                    unsafe {
-                        libc::setsockopt(
-                            stream.as_raw_fd(),
-                            libc::SOL_SOCKET,
-                            libc::SO_LINGER,
-                            (&raw const linger).cast(),
-                            size_of::<libc::linger>() as libc::socklen_t,
-                        )
-                    };
+                    reset_when_closed(&stream);
                     return;
                 }
                 let _ = stream

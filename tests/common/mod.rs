@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,27 @@ pub fn fresh(test: fn(Stacks)) {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// The connection is reset instead of ended when it is closed: by the drop of this handle, if no
+/// other has it.
+pub fn reset_when_closed(socket: &impl AsRawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let size = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: `linger` is live, and `size` is its size.
+    let answer = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size,
+        )
+    };
+    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Do sliced tasklets share windows? Not where a sanitizer looks on: there all have stacks of their

@@ -2,6 +2,8 @@
 #![cfg(feature = "http")]
 
 mod attacks;
+#[path = "../common/mod.rs"]
+mod common;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod origin;

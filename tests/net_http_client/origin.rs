@@ -1,8 +1,8 @@
 //! A small origin server: requests are parsed, answers are what a test says, faults included.
 
+use super::common::reset_when_closed;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -105,28 +105,9 @@ fn serve(stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<Asked>>) {
         match answer(&request, &mut writer) {
             Then::Keep => {}
             Then::Close => return,
-            Then::Reset => return reset(&writer),
+            Then::Reset => return reset_when_closed(&writer),
         }
     }
-}
-
-/// The next drop of the connection resets it.
-pub fn reset(stream: &TcpStream) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    let size = size_of::<libc::linger>() as libc::socklen_t;
-    // SAFETY: `linger` is live, and `size` is its size.
-    unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size,
-        )
-    };
 }
 
 fn read(reader: &mut BufReader<TcpStream>, nth: usize) -> Option<Asked> {
