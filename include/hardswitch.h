@@ -1145,11 +1145,14 @@ hsw_status hsw_dict_release(struct hsw_dict dict);
 
 // Sets the value of a key, which is copied. The value is the dict's from now on; the one that the
 // key had is freed, and the key keeps its place. When this fails the value is still the caller's.
-// `HSW_ERR_STATE`: the dict is being visited.
+//
+// `HSW_ERR_STATE`: the dict is being visited. `HSW_ERR_OUT_OF_MEMORY`: there is no memory for the
+// entry. `HSW_ERR_ARGUMENT`: a dict cannot have more entries.
 hsw_status hsw_dict_set(struct hsw_dict dict, const char *key, void *value);
 
-// The value of a key, lent: it is the dict's, and stays until the key is set or removed. `found`
-// (may be null) tells whether there is such a key; without one, the value is null.
+// The value of a key, lent: it is the dict's, and stays until the key is set or removed, the dict
+// is cleared, or its last handle is given back. `found` (may be null) tells whether there is such
+// a key; without one, the value is null.
 hsw_status hsw_dict_get(struct hsw_dict dict, const char *key, void **value, bool *found);
 
 // Takes the entry of a key out. Its value is the caller's; with a null `value` it is freed.
@@ -1387,7 +1390,10 @@ hsw_status hsw_record_type_extend(struct hsw_record_type record_type,
                                   struct hsw_record_type *other);
 
 // Makes a record type as another one, with defaults for the last `count` fields. When this fails
-// the values are still the caller's; but `HSW_ERR_LIMIT` frees them.
+// the values are still the caller's.
+//
+// `HSW_ERR_ARGUMENT`: more values than fields, or a value is of no kind. `HSW_ERR_LIMIT`: too many
+// handles.
 hsw_status hsw_record_type_with_defaults(struct hsw_record_type record_type,
                                          const struct hsw_value *values,
                                          size_t count,
@@ -1419,16 +1425,18 @@ hsw_status hsw_record_type_index(struct hsw_record_type record_type, const char 
 
 // Makes a record of `count` values, those of the first fields. The other fields have their
 // defaults. Texts are copied; pointers are the record's. When this fails they are still the
-// caller's; but `HSW_ERR_LIMIT` frees them.
+// caller's.
 //
 // `HSW_ERR_ARGUMENT`: more values than fields, or a field has no value and no default, or a value
-// is of no kind.
+// is of no kind. `HSW_ERR_OUT_OF_MEMORY`: there is no memory for the record. `HSW_ERR_LIMIT`: too
+// many handles.
 hsw_status hsw_record_new(struct hsw_record_type record_type,
                           const struct hsw_value *values,
                           size_t count,
                           struct hsw_record *record);
 
 // Makes a copy of a record, whose fields can be set without changing the first one.
+// `HSW_ERR_OUT_OF_MEMORY`: there is no memory for it.
 hsw_status hsw_record_copy(struct hsw_record record, struct hsw_record *other);
 
 // Makes another handle of the same record, with an owner of its own.
@@ -2102,9 +2110,9 @@ hsw_status hsw_socket_peek(struct hsw_socket socket, void *buffer, size_t size, 
 
 // Sets how long a single wait of a read or a write may last, in nanoseconds, or of a receive or a
 // send; of a listener, a wait of an accept. Then the call fails with `HSW_ERR_TIMEOUT`.
-// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the two directions apart.)
-hsw_status hsw_socket_set_timeout(struct hsw_socket socket,
-                                  uint64_t nanoseconds);
+// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the
+// two directions apart.)
+hsw_status hsw_socket_set_timeout(struct hsw_socket socket, uint64_t nanoseconds);
 
 // Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.
 hsw_status hsw_socket_end_writing(struct hsw_socket socket);

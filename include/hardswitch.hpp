@@ -2715,7 +2715,7 @@ std::string text_of(Copy&& copy) {
 } // namespace detail
 
 /// Values by keys, in the order of their inserts, in few bytes (docs/dict.md). Copies are handles of the same dict. Belongs to the thread that made
-/// it. The destructor of a T must not throw; it may use the dict.
+/// it. The destructor of a T must not throw. It may use the dict, but not when the dict itself goes: then no handle is good any more.
 template <class T>
 class dict : public detail::handle<hsw_dict, &hsw_dict_retain, &hsw_dict_release> {
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>, "a dict has movable objects");
@@ -2729,7 +2729,7 @@ public:
         detail::check(hsw_dict_set(raw_, detail::without_zero(key), boxed.get()));
         static_cast<void>(boxed.release());
     }
-    /// The value of a key; null where there is none. It stays until the key is set or removed.
+    /// The value of a key; null where there is none. It stays until the key is set or removed, the dict is cleared, or its last handle goes.
     T* find(const std::string& key) const {
         void* value = nullptr;
         detail::check(hsw_dict_get(raw_, detail::without_zero(key), &value, nullptr));
@@ -2794,6 +2794,8 @@ using boxed_pointer = std::shared_ptr<void>;
 /// Values on their way into a record: pointers in boxes that are ours until the library has taken them.
 class lowered {
 public:
+    /// Texts are not copied: the values must outlive this object.
+    explicit lowered(std::vector<value>&&) = delete;
     explicit lowered(const std::vector<value>& values) {
         raw_.reserve(values.size());
         for (const value& from : values) {
@@ -2819,7 +2821,7 @@ public:
     std::size_t size() const noexcept { return raw_.size(); }
     /// The outcome of the call that was to take them.
     void taken(hsw_status status) {
-        if (status == HSW_OK || status == HSW_ERR_LIMIT) {
+        if (status == HSW_OK) {
             for (auto& box : boxes_) {
                 static_cast<void>(box.release());
             }
@@ -2925,13 +2927,14 @@ public:
         detail::check(hsw_record_get_named(raw_, detail::without_zero(field), &out));
         return detail::lifted(out);
     }
-    value operator[](const char* field) const { return (*this)[std::string(field)]; }
     void set(std::size_t index, value to) const {
-        detail::lowered values({std::move(to)});
+        const std::vector<value> one{std::move(to)};
+        detail::lowered values(one);
         values.taken(hsw_record_set(raw_, index, values.data()));
     }
     void set(const std::string& field, value to) const {
-        detail::lowered values({std::move(to)});
+        const std::vector<value> one{std::move(to)};
+        detail::lowered values(one);
         values.taken(hsw_record_set_named(raw_, detail::without_zero(field), values.data()));
     }
     record copy() const {
@@ -3212,18 +3215,6 @@ short fd_wait(int fd, short interest, std::chrono::duration<Rep, Period> limit =
     return ready;
 }
 
-namespace detail {
-
-/// A name for the C interface, for which a zero byte would be its end.
-inline const char* c_name(const std::string& name) {
-    if (name.find('\0') != std::string::npos) {
-        throw usage_error(HSW_ERR_ARGUMENT, "a name with a zero byte in it");
-    }
-    return name.c_str();
-}
-
-} // namespace detail
-
 /// The address of a socket.
 class address {
 public:
@@ -3233,7 +3224,7 @@ public:
     /// Of a Unix socket: a path, or '@' and an abstract name ("./@x" is a path). Throws usage_error if it is empty or longer than 107 bytes.
     static address unix_name(const std::string& name) {
         hsw_address raw{};
-        detail::check(hsw_address_unix(detail::c_name(name), &raw));
+        detail::check(hsw_address_unix(detail::without_zero(name), &raw));
         return address(raw);
     }
 
@@ -3509,7 +3500,7 @@ public:
     template <class Rep = std::int64_t, class Period = std::nano>
     static unix_stream connect(const std::string& name, std::chrono::duration<Rep, Period> limit = forever) {
         unix_stream out;
-        detail::check(hsw_unix_connect(detail::c_name(name), detail::nanoseconds(limit), &out.raw_));
+        detail::check(hsw_unix_connect(detail::without_zero(name), detail::nanoseconds(limit), &out.raw_));
         return out;
     }
     /// Two connected sockets, without names.
@@ -3527,7 +3518,7 @@ private:
 /// Waits for connections of this machine. The file of a path stays when it is closed.
 class unix_listener : public detail::any_socket {
 public:
-    explicit unix_listener(const std::string& name) { detail::check(hsw_unix_listen(detail::c_name(name), &raw_)); }
+    explicit unix_listener(const std::string& name) { detail::check(hsw_unix_listen(detail::without_zero(name), &raw_)); }
     /// Waits for a connection.
     unix_stream accept() {
         unix_stream out;
@@ -3542,7 +3533,7 @@ class unix_datagram : public detail::datagram_socket {
 public:
     /// Without a name: it can send.
     unix_datagram() { detail::check(hsw_unix_datagram(nullptr, &raw_)); }
-    explicit unix_datagram(const std::string& name) { detail::check(hsw_unix_datagram(detail::c_name(name), &raw_)); }
+    explicit unix_datagram(const std::string& name) { detail::check(hsw_unix_datagram(detail::without_zero(name), &raw_)); }
     /// Two connected sockets, without names.
     static std::pair<unix_datagram, unix_datagram> pair() {
         std::pair<unix_datagram, unix_datagram> out{unix_datagram(nothing{}), unix_datagram(nothing{})};

@@ -303,8 +303,6 @@ TEST_CASE("records are compared as tuples: numbers as numbers, and what has no o
     bool equal = true;
     CHECK(hsw_record_equal(shorter, longer, &equal) == HSW_OK);
     CHECK_FALSE(equal);
-    CHECK(hsw_record_compare(shorter, {}, nullptr) == HSW_ERR_NULL);
-    CHECK(hsw_record_equal(shorter, {}, &equal) == HSW_ERR_NULL);
     CHECK(order(shorter, shorter) == 0);
     for (const hsw_record record : {longer, shorter}) {
         CHECK(hsw_record_release(record) == HSW_OK);
@@ -322,6 +320,7 @@ TEST_CASE("records with null, released and foreign handles are refused") {
     hsw_record other{};
     hsw_value value{};
     std::size_t n = 0;
+    const hsw_record_type good_type = new_type("Good", {"a"});
     const std::array<const char*, 2> fields{"a", nullptr};
     CHECK(hsw_record_type_new(nullptr, fields.data(), 1, false, nullptr, &other_type) == HSW_ERR_NULL);
     CHECK(hsw_record_type_new("T", nullptr, 1, false, nullptr, &other_type) == HSW_ERR_NULL);
@@ -364,8 +363,19 @@ TEST_CASE("records with null, released and foreign handles are refused") {
         CHECK(hsw_record_set(bad, 0, &value) == wanted);
         CHECK(hsw_record_set_named(bad, "a", &value) == wanted);
         CHECK(hsw_record_text(bad, nullptr, 0, &n) == wanted);
-        CHECK(hsw_record_compare(bad, bad, nullptr) == HSW_ERR_NULL);
+        const hsw_record good = new_record(good_type, {integer(1)});
+        std::int32_t order = 7;
+        bool equal = true;
+        CHECK(hsw_record_compare(bad, good, &order) == wanted);
+        CHECK(hsw_record_compare(good, bad, &order) == wanted);
+        CHECK(hsw_record_equal(bad, good, &equal) == wanted);
+        CHECK(hsw_record_equal(good, bad, &equal) == wanted);
+        CHECK((order == 7 && equal)); // nothing was written
+        CHECK(hsw_record_compare(good, good, nullptr) == HSW_ERR_NULL);
+        CHECK(hsw_record_equal(good, good, nullptr) == HSW_ERR_NULL);
+        CHECK(hsw_record_release(good) == HSW_OK);
     }
+    CHECK(hsw_record_type_release(good_type) == HSW_OK);
     const hsw_record_type mine = new_type("T", {});
     on_new_thread([&] {
         std::size_t count = 0;

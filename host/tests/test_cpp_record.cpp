@@ -131,6 +131,14 @@ TEST_CASE("hsw::record has values by index and by name") {
         CHECK(std::get<std::string>(one["name"]) == "it");
         const hsw::record other = one.copy();
         other.set("x", 7);
+        CHECK(std::get<std::int64_t>(one[0]) == 1);
+        // Short texts lie within the string, long ones on the heap: both are copied in time.
+        for (const std::string& words : {std::string("short"), std::string(1000, 'l')}) {
+            other.set(2, words);
+            CHECK(std::get<std::string>(other[2]) == words);
+            other.set("name", words + "!");
+            CHECK(std::get<std::string>(other["name"]) == words + "!");
+        }
         other.set(2, hsw::value{});
         CHECK(other.text() == "Point(x=7, y=2.5, name=None)");
         CHECK(one < other);

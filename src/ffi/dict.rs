@@ -145,7 +145,9 @@ pub extern "C" fn hsw_dict_release(dict: hsw_dict) -> hsw_status {
 
 /// Sets the value of a key, which is copied. The value is the dict's from now on; the one that the
 /// key had is freed, and the key keeps its place. When this fails the value is still the caller's.
-/// `HSW_ERR_STATE`: the dict is being visited.
+///
+/// `HSW_ERR_STATE`: the dict is being visited. `HSW_ERR_OUT_OF_MEMORY`: there is no memory for the
+/// entry. `HSW_ERR_ARGUMENT`: a dict cannot have more entries.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_dict_set(
     dict: hsw_dict,
@@ -166,8 +168,9 @@ pub unsafe extern "C" fn hsw_dict_set(
     })
 }
 
-/// The value of a key, lent: it is the dict's, and stays until the key is set or removed. `found`
-/// (may be null) tells whether there is such a key; without one, the value is null.
+/// The value of a key, lent: it is the dict's, and stays until the key is set or removed, the dict
+/// is cleared, or its last handle is given back. `found` (may be null) tells whether there is such
+/// a key; without one, the value is null.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_dict_get(
     dict: hsw_dict,

@@ -193,6 +193,8 @@ pub(super) struct Table<T> {
     thread: u16,
     slots: Vec<Slot<T>>,
     free: u32,
+    /// How many slots it may have.
+    most: usize,
 }
 
 impl<T> Table<T> {
@@ -204,6 +206,7 @@ impl<T> Table<T> {
             thread,
             slots: Vec::new(),
             free: NO_SLOT,
+            most: 1 << INDEX_BITS,
         };
         for (index, generation) in generations.into_iter().enumerate() {
             let next = table.free;
@@ -225,13 +228,23 @@ impl<T> Table<T> {
         self.slots.iter().map(next).collect()
     }
 
-    /// Makes a handle of `value`.
-    pub(super) fn insert(&mut self, value: T) -> Result<u64, Fault> {
+    /// Is there room for one more object? As long as nothing is inserted, the next
+    /// [`insert`](Table::insert) succeeds then.
+    pub(super) fn room(&self) -> Result<(), Fault> {
+        if self.free == NO_SLOT && self.slots.len() >= self.most {
+            return Err(Fault::Full);
+        }
+        Ok(())
+    }
+
+    /// Makes a handle of `value`, or gives it back. The caller drops it after it has let go of the
+    /// table: the drop may call back into the library.
+    pub(super) fn insert(&mut self, value: T) -> Result<u64, (Fault, T)> {
+        if let Err(fault) = self.room() {
+            return Err((fault, value));
+        }
         let (index, generation) = if self.free == NO_SLOT {
             let index = self.slots.len();
-            if index >> INDEX_BITS != 0 {
-                return Err(Fault::Full);
-            }
             self.slots.push(Slot::Live {
                 generation: 0,
                 value,
@@ -301,6 +314,12 @@ impl<T> Table<T> {
             }
         }
         out
+    }
+
+    /// It may have no more slots than it has.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self) {
+        self.most = self.slots.len();
     }
 
     /// How many handles are live.
@@ -379,6 +398,21 @@ mod tests {
         let used_up = Table::<u8>::new(Kind::Queue, 9, alloc::vec![LAST_GENERATION + 1]);
         let mut heir = Table::new(Kind::Queue, 9, used_up.generations());
         assert_eq!(field(heir.insert(1).unwrap(), 0, INDEX_BITS), 1);
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_gives_the_object_back() {
+        let mut table = Table::new(Kind::Record, 1, Vec::new());
+        let first = table.insert(1).unwrap();
+        assert_eq!(table.room(), Ok(()));
+        table.fill();
+        assert_eq!(table.room(), Err(Fault::Full));
+        assert_eq!(table.insert(2), Err((Fault::Full, 2)));
+        assert_eq!(table.remove(first), Ok(1));
+        assert_eq!(table.room(), Ok(()));
+        let second = table.insert(2).unwrap();
+        assert_eq!(table.get(second), Ok(&2));
+        assert_eq!(table.insert(3), Err((Fault::Full, 3)));
     }
 
     #[test]

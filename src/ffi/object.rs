@@ -25,12 +25,19 @@ pub(super) trait Handle: Copy {
     fn of(number: u64) -> Self;
 
     /// The three operations of the table that holds the objects. None of them calls functions of
-    /// C's.
+    /// C's, except that `insert` drops an object that it refuses, with nothing borrowed.
     fn insert(object: Self::Object) -> Found<u64>;
     fn look_up(self) -> Found<Self::Kept>;
     /// The handle is stale from now on. The object is dropped when the caller drops the returned
     /// value, which may call functions of C's.
     fn remove(self) -> Found<Self::Kept>;
+}
+
+/// A type of handles whose table can be asked for room first: for objects that hold what is the
+/// caller's when a call fails.
+pub(super) trait Roomy: Handle {
+    /// Fails where `insert` would. As long as no code of C's runs, the next `insert` succeeds.
+    fn room() -> Found<()>;
 }
 
 /// The answer of a table, if there is a table for the calling thread.
@@ -53,7 +60,11 @@ macro_rules! handle_of_thread {
                 $handle { handle }
             }
             fn insert(object: $object) -> $crate::ffi::object::Found<u64> {
-                $crate::ffi::thread_state::with(|part| Ok(part.$table.borrow_mut().insert(object)))
+                let inserted = $crate::ffi::thread_state::with(|part| {
+                    Ok(part.$table.borrow_mut().insert(object))
+                })?;
+                // Nothing is borrowed here, where an object that was refused is dropped.
+                Ok(inserted.map_err(|(fault, _)| fault))
             }
             fn look_up(self) -> $crate::ffi::object::Found<$object> {
                 $crate::ffi::thread_state::with(|part| {
@@ -83,7 +94,11 @@ macro_rules! handle_of_kept {
                 $handle { handle }
             }
             fn insert(object: Self::Object) -> $crate::ffi::object::Found<u64> {
-                $crate::ffi::thread_state::with(|part| Ok(part.$table.borrow_mut().insert(object)))
+                let inserted = $crate::ffi::thread_state::with(|part| {
+                    Ok(part.$table.borrow_mut().insert(object))
+                })?;
+                // Nothing is borrowed here, where an object that was refused is dropped.
+                Ok(inserted.map_err(|(fault, _)| fault))
             }
             fn look_up(self) -> $crate::ffi::object::Found<Self::Kept> {
                 $crate::ffi::thread_state::with(|part| {
@@ -96,6 +111,12 @@ macro_rules! handle_of_kept {
                     let kept = part.$table.borrow_mut().remove(self.handle);
                     Ok(kept.and_then($crate::ffi::object::typed))
                 })
+            }
+        }
+
+        impl $crate::ffi::object::Roomy for $handle {
+            fn room() -> $crate::ffi::object::Found<()> {
+                $crate::ffi::thread_state::with(|part| Ok(part.$table.borrow().room()))
             }
         }
     };
@@ -153,6 +174,11 @@ pub extern "C" fn hsw_live_shared_handles() -> usize {
 #[inline(never)] // keeps the frames of blocking calls small
 pub(super) fn get<H: Handle>(handle: H) -> Result<H::Kept, Failure> {
     found::<H, _>(handle.look_up())
+}
+
+/// Fails where [`hand_out`] would, before anything is taken that is the caller's if a call fails.
+pub(super) fn room<H: Roomy>() -> Result<(), Failure> {
+    found::<H, _>(H::room())
 }
 
 /// A new handle, owned by the caller.

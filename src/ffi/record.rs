@@ -309,7 +309,10 @@ pub unsafe extern "C" fn hsw_record_type_extend(
 }
 
 /// Makes a record type as another one, with defaults for the last `count` fields. When this fails
-/// the values are still the caller's; but `HSW_ERR_LIMIT` frees them.
+/// the values are still the caller's.
+///
+/// `HSW_ERR_ARGUMENT`: more values than fields, or a value is of no kind. `HSW_ERR_LIMIT`: too many
+/// handles.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_record_type_with_defaults(
     record_type: hsw_record_type,
@@ -324,6 +327,8 @@ pub unsafe extern "C" fn hsw_record_type_with_defaults(
         }
         // SAFETY: `count` values (contract of the interface).
         let values = unsafe { Checked::new(values, count) }?;
+        object::room::<hsw_record_type>()?;
+        // From here on nothing fails, so what is taken is not lost.
         let destroy = old.destroy;
         let defaults = values.take(destroy).collect();
         let of = old.of.clone().with_defaults(defaults);
@@ -425,10 +430,11 @@ unsafe fn index_of(field: *const c_char, of: &RecordType<Value>) -> Result<usize
 
 /// Makes a record of `count` values, those of the first fields. The other fields have their
 /// defaults. Texts are copied; pointers are the record's. When this fails they are still the
-/// caller's; but `HSW_ERR_LIMIT` frees them.
+/// caller's.
 ///
 /// `HSW_ERR_ARGUMENT`: more values than fields, or a field has no value and no default, or a value
-/// is of no kind.
+/// is of no kind. `HSW_ERR_OUT_OF_MEMORY`: there is no memory for the record. `HSW_ERR_LIMIT`: too
+/// many handles.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_record_new(
     record_type: hsw_record_type,
@@ -448,6 +454,8 @@ pub unsafe extern "C" fn hsw_record_new(
         }
         // SAFETY: `count` values (contract of the interface).
         let values = unsafe { Checked::new(values, count) }?;
+        object::room::<hsw_record>()?;
+        // From here on only memory can be short, which shows before a value is taken.
         let record = found.of.make_with_defaults(values.take(found.destroy));
         let record = RefCell::new(record.map_err(RecordError::from)?);
         Ok(Rc::new(CRecord { of: found, record }))
@@ -455,6 +463,7 @@ pub unsafe extern "C" fn hsw_record_new(
 }
 
 /// Makes a copy of a record, whose fields can be set without changing the first one.
+/// `HSW_ERR_OUT_OF_MEMORY`: there is no memory for it.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_record_copy(record: hsw_record, other: *mut hsw_record) -> hsw_status {
     object::make(other, "other", || {
@@ -620,4 +629,53 @@ pub unsafe extern "C" fn hsw_record_compare(
         });
         order.map(|order| order as i32)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::thread_state;
+    use core::cell::Cell;
+    use core::ptr;
+
+    std::thread_local! {
+        static FREED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    unsafe extern "C" fn free(_: *mut c_void) {
+        FREED.set(FREED.get() + 1);
+    }
+
+    #[test]
+    fn what_a_full_table_refuses_is_still_the_callers() {
+        let mut record_type = hsw_record_type { handle: 0 };
+        let [name, field] = ["T", "a"].map(|name| CString::new(name).unwrap());
+        let fields = [field.as_ptr()];
+        let value = hsw_value {
+            kind: HSW_VALUE_POINTER as i32,
+            of: hsw_value_of {
+                pointer: ptr::null_mut(),
+            },
+        };
+        // SAFETY: a type with one field, and records of one value (contract of the interface).
+        unsafe {
+            let out = &raw mut record_type;
+            let made =
+                hsw_record_type_new(name.as_ptr(), fields.as_ptr(), 1, false, Some(free), out);
+            assert!(made == hsw_status::HSW_OK);
+            let full = |part: &thread_state::Part| {
+                part.records.borrow_mut().fill();
+                part.record_types.borrow_mut().fill();
+                Ok(())
+            };
+            assert!(thread_state::with(full).is_ok());
+            let mut record = hsw_record { handle: 0 };
+            let refused = hsw_record_new(record_type, &value, 1, &mut record);
+            assert_eq!((refused, record.handle), (hsw_status::HSW_ERR_LIMIT, 0));
+            let mut other = hsw_record_type { handle: 0 };
+            let refused = hsw_record_type_with_defaults(record_type, &value, 1, &mut other);
+            assert_eq!((refused, other.handle), (hsw_status::HSW_ERR_LIMIT, 0));
+            assert_eq!(FREED.get(), 0);
+        }
+    }
 }

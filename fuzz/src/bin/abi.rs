@@ -1652,7 +1652,7 @@ fn some_values() -> Vec<hsw_value> {
 
 /// After a call that takes values: they are still the caller's when it has failed.
 fn taken(status: i32, values: &[hsw_value]) -> i32 {
-    if status != HSW_OK && status != HSW_ERR_LIMIT {
+    if status != HSW_OK {
         for value in values.iter().filter(|v| v.kind == HSW_VALUE_POINTER) {
             // SAFETY: its kind says that it is a pointer.
             end(unsafe { value.of.pointer });
