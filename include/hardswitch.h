@@ -1991,9 +1991,10 @@ hsw_status hsw_host_lock_set_hook(struct hsw_host_lock lock,
                                   hsw_destroy destroy_user);
 
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has
-// answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. Never
-// waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells whether all tasklets ran until
-// they blocked.
+// answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. With a
+// budget it may wait within it, 250 us at a time, for a peer that has brought 1 MiB or more in
+// this frame; otherwise it never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
+// whether all tasklets ran until they blocked.
 //
 // The clock is looked at on every switch, but at least one tasklet has its turn. A tasklet that
 // got no turn is among the first in the next tick. Call it from the main tasklet. Fails with the

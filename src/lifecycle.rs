@@ -25,10 +25,11 @@ impl Settings {
     /// Makes these the settings of the calling thread.
     ///
     /// # Errors
-    /// [`Error::Settings`] when a value is out of its limits or the thread has a runtime
-    /// already; nothing has changed then.
+    /// [`Error::Settings`] when a value is out of its limits or the thread has a runtime already;
+    /// [`StateError::ThreadEnding`]. Nothing has changed then.
     pub fn apply(self) -> Result<()> {
         self.may_apply()?;
+        notice_the_end()?;
         create(self, None);
         Ok(())
     }
@@ -52,21 +53,25 @@ impl Settings {
         if memory.is_null() || bytes < needed || end.is_none() {
             return Err(SettingsError::Memory.into());
         }
+        notice_the_end()?;
         create(self, Some(memory as usize));
         Ok(())
     }
 
     /// May these be the settings of a runtime that the calling thread makes now?
     fn may_apply(&self) -> Result<()> {
-        if Runtime::existing().is_some() {
-            return Err(SettingsError::TooLate.into());
+        match Runtime::existing() {
+            Some(_) => Err(SettingsError::TooLate.into()),
+            None => Ok(self.check()?),
         }
-        self.check()?;
-        // The last, since it changes something: the thread's end is noticed from now on.
-        match os::at_thread_exit(thread_ends) {
-            true => Ok(()),
-            false => Err(StateError::ThreadEnding.into()),
-        }
+    }
+}
+
+/// From now on the end of the calling thread is noticed. Error: it is ending.
+fn notice_the_end() -> Result<()> {
+    match os::at_thread_exit(thread_ends) {
+        true => Ok(()),
+        false => Err(StateError::ThreadEnding.into()),
     }
 }
 

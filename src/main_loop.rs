@@ -4,7 +4,8 @@
 //! There are two ways to drive it:
 //!
 //! * Tick-driven, for a game, which has a frame to draw: [`MainLoop::tick`] or
-//!   [`MainLoop::tick_for`] once a frame. It never waits.
+//!   [`MainLoop::tick_for`] once a frame. It does not sleep; at most it waits for a moment for a peer
+//!   that is fast.
 //! * Free-running, for a server, a tool, a test: [`MainLoop::run_until_idle`] or [`MainLoop::run`].
 //!   It sleeps in the system while there is nothing to do.
 //!
@@ -39,6 +40,7 @@ use crate::core::scheduler::schedule_or;
 use crate::error::WaitError;
 use crate::event::{PostError, Poster, Promise};
 use crate::poll::shim::Backend;
+use crate::thread::host_lock;
 pub use crate::wait::reactor::Poller;
 use crate::wait::reactor::{PumpError, Reactor, Wake, BURST};
 use crate::wait::time::Deadline;
@@ -120,8 +122,11 @@ pub struct MainLoop {
 /// How many pumps a tick has at most where no time limits it.
 const ROUNDS: usize = 16;
 
-/// How long a tick with a budget waits at most for a peer that was fast in it.
+/// How long a tick with a budget waits at a time for a peer that was fast in it.
 const PATIENCE: Duration = Duration::from_micros(250);
+
+/// How much has to come after such a wait before there is another one.
+const AGAIN: usize = 64 * 1024;
 
 /// How many turns tasklets have at most before a free-running loop pumps again. A pump that finds
 /// nothing costs about as much as ten turns, or a hundred if there are waits for sockets.
@@ -162,8 +167,8 @@ impl MainLoop {
     ///   hook of a host lock.
     /// * [`StateError::ThreadEnding`](crate::StateError::ThreadEnding): the thread is ending.
     ///
-    /// Cost: one system call, and O(sockets with an event), or O(sockets waited for) with
-    /// [`Poller::Poll`]; none if there are no such sockets and it does not wait.
+    /// Cost: one system call, or two and more if it waits, and O(sockets with an event), or O(sockets
+    /// waited for) with [`Poller::Poll`]; none if there are no such sockets and it does not wait.
     pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
         Ok(self.pump_or(limit)?)
     }
@@ -206,7 +211,8 @@ impl MainLoop {
     /// While sockets have something for tasklets that are waiting, it goes on with another pump
     /// until the budget is spent: so a download is not slowed down to what one pump a frame can
     /// bring. When it has moved 1 MiB or more and then finds nothing, it waits for 250 us at most
-    /// for more of it, within the budget; otherwise it never waits.
+    /// for more of it, within the budget, and again after each 64 KiB that come; otherwise it never
+    /// waits. A thread that has joined a host lock does not wait at all.
     ///
     /// The pumps' time counts. All of it is time of the thread's [clock](crate::time::set_clock).
     /// That is looked at on every switch ([`run_with`](crate::run_with)), but at least one tasklet
@@ -221,6 +227,7 @@ impl MainLoop {
         let mut before = None;
         let mut rounds = 0;
         let mut wait = Duration::ZERO;
+        let may_wait = !host_lock::is_member();
         self.reactor.take_ready();
         self.reactor.take_moved();
         let mut moved = 0_usize;
@@ -235,14 +242,16 @@ impl MainLoop {
             moved = moved.saturating_add(self.reactor.take_moved());
             let ready = self.reactor.take_ready() > 0;
             // A fast peer brings more in a moment; the rest of the frame would be lost for it.
-            let hopes = wait.is_zero() && moved >= BURST && self.waiting().0 > 0;
+            let hopes = may_wait && moved >= BURST && self.waiting().0 > 0;
             if run.runnable > 0 || !has_time || !(ready || hopes) {
                 return Ok(run.runnable == 0);
             }
-            wait = match ready {
-                true => Duration::ZERO,
-                false => PATIENCE.min(left.unwrap_or(PATIENCE)),
-            };
+            wait = Duration::ZERO;
+            if !ready {
+                moved = BURST - AGAIN;
+                // The tasklets have had time since it was asked.
+                wait = PATIENCE.min(until.left().unwrap_or(PATIENCE));
+            }
             before = left;
         }
     }
@@ -342,8 +351,9 @@ impl MainLoop {
     /// the loop once, which lets the others run. By default that is [`BURST`](crate::net::BURST),
     /// 1 MiB, which says what counts. It holds for a socket from its next wait on.
     ///
-    /// It is the most that a [`tick`](Self::tick) does for a socket whose peer is fast, so it
-    /// limits a download to so many bytes a frame. [`tick_for`](Self::tick_for) serves such a
+    /// It is the most that a pump does for a socket whose peer is fast. A [`tick`](Self::tick) pumps
+    /// once, or up to 16 times while several tasklets wait for the same, so it limits a download to
+    /// so many bytes a frame. [`tick_for`](Self::tick_for) serves such a
     /// socket again and again while it has time, and a free-running loop always: there a larger
     /// number only makes the others wait longer for their turn. With `usize::MAX` nothing but the
     /// peer ends a turn. With 0 each operation waits.

@@ -147,11 +147,12 @@ fn resident() -> usize {
 mod tests {
     #[test]
     fn the_heap_weighs_what_was_asked_for() {
+        // Other tests run meanwhile.
         let before = super::heap();
         // Otherwise the compiler may leave it out.
         let some = std::hint::black_box(vec![1_u8; 1 << 20]);
-        let more = super::heap() - before;
-        assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&more), "{more}");
+        let more = super::heap().saturating_sub(before);
+        assert!(more.abs_diff(1 << 20) < 64 << 10, "{more}");
         drop(some);
     }
 }

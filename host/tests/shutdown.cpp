@@ -191,11 +191,18 @@ int throws(const std::string& what) {
         void* result = nullptr;
         hsw_offload([](void*) -> void* { throw 1; }, nullptr, nullptr, nullptr, HSW_NO_LIMIT, &result);
     } else if (what == "abandoned") {
+        static std::atomic<bool> given_up{false};
         hsw_offload_call call{};
-        call.job = [](void*) -> void* { return nullptr; };
+        call.job = [](void*) -> void* {
+            while (!given_up) {
+                std::this_thread::yield();
+            }
+            return nullptr;
+        };
         call.on_abandoned = [](hsw_status, void*, void*) { throw 1; };
         void* result = nullptr;
         hsw_offload_with(&call, &result);
+        given_up = true;
         hsw_sleep(std::uint64_t{10'000'000'000});
     } else if (what == "with") {
         hsw_remote remote{};

@@ -60,7 +60,7 @@ TEST_CASE("pthread_exit in a tasklet in C ends the process, with its name") {
 }
 
 TEST_CASE("an exception out of a function that the library calls ends the process, with words") {
-    for (const char* what : {"schedule", "channel", "error", "clock", "write", "job", "abandoned", "with", "visit", "hook"}) {
+    for (const std::string what : {"schedule", "channel", "error", "clock", "write", "job", "abandoned", "with", "visit", "hook"}) {
         const test::result ran = test::run_command("HSW_SHUTDOWN", {"throws", what}, std::chrono::seconds(60));
         CAPTURE(what);
         CAPTURE(ran.err);

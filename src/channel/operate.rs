@@ -17,8 +17,8 @@ use crate::core::scheduler::{
 use crate::core::task::{flag, Task};
 use crate::core::thrown;
 use crate::core::transfer::{
-    arrive, arrive_unit, arrive_with, enter_late, go_away, next_fits, next_is_away, plan_away,
-    swap, way_is_clear,
+    arrive, arrive_unit, arrive_with, enter_late, enter_unwatched, go_away, next_fits,
+    next_is_away, plan_away, swap, way_is_clear,
 };
 use crate::core::value::{Slot, TaskSlot};
 use crate::error::{Error, Result, StateError, WaitError};
@@ -141,7 +141,9 @@ impl Core {
         me: *mut Task,
         still: impl Fn() -> bool,
     ) -> bool {
-        // SAFETY: `me` is running; `op` gets the channel that it expects, which outlives the call.
+        // SAFETY: `me` is running; the ops get the channel that they expect, which outlives the call.
+        // They neither read nor write the save area, and what they call that could unwind runs only
+        // if something watches switches (Saved late); where the next one is away nothing does.
         unsafe {
             if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0 {
                 if !admitted::<DIR>(self, runtime, me) {
@@ -158,7 +160,7 @@ impl Core {
             } else if next == DECIDE {
                 enter_late(runtime, op::<DIR>, core);
             } else if next == AWAY {
-                enter_late(runtime, op_away::<DIR>, core);
+                enter_unwatched(op_away::<DIR>, core);
             }
         }
         true

@@ -407,18 +407,12 @@ pub fn schedule() -> Result<()> {
 pub fn schedule_or<E: From<WaitError>>() -> Result<(), E> {
     let runtime = Runtime::get();
     let me = runtime.current();
-    // SAFETY: `op_yield` gets the runtime that it expects; `me` is running, and its neighbour in
-    // the queue is a live task.
+    // SAFETY: `me` is the running tasklet.
     unsafe {
         if !(*me).slot.is_empty() {
             return schedule_slow();
         }
-        let next = (*me).next;
-        if next != me && plain(runtime, me, next) {
-            swap(runtime, me, next);
-        } else {
-            enter_late(runtime, op_yield, runtime as *const Runtime as *mut ());
-        }
+        pass_turn(runtime, me);
         arrive_turn(runtime, me)
     }
 }
@@ -428,16 +422,31 @@ pub fn give_way() -> Result<(), WaitError> {
     let runtime = Runtime::get();
     let me = runtime.current();
     thrown::raise(me).map_err(WaitError::Thrown)?;
-    // SAFETY: `op_yield` gets the runtime that it expects; `me` is running, and its neighbour in
-    // the queue is a live task. A value that was put into the slot by hand is dropped on arrival.
+    // SAFETY: `me` is the running tasklet. A value that was put into the slot by hand is dropped on
+    // arrival.
+    unsafe {
+        pass_turn(runtime, me);
+        arrive_unit(runtime, me)
+    }
+}
+
+/// Lets the others run, and comes back when it is the turn of `me` again.
+///
+/// # Safety
+/// `me` is the running tasklet of `runtime`.
+#[inline(always)]
+unsafe fn pass_turn(runtime: &Runtime, me: *mut Task) {
+    let this = runtime as *const Runtime as *mut ();
+    // SAFETY: `op_yield` gets the runtime that it expects. Where the way is clear `me` is in the
+    // queue, and its neighbour there is a live task. The op neither reads nor writes the save area,
+    // and what it calls that could unwind runs only if something watches switches (Saved late).
     unsafe {
         let next = (*me).next;
         if next != me && plain(runtime, me, next) {
             swap(runtime, me, next);
         } else {
-            enter_late(runtime, op_yield, runtime as *const Runtime as *mut ());
+            enter_late(runtime, op_yield, this);
         }
-        arrive_unit(runtime, me)
     }
 }
 
@@ -449,8 +458,8 @@ fn schedule_slow<E: From<WaitError>>() -> Result<(), E> {
 
 /// [`op_schedule`] for the common case: nothing in the slot, nothing to leave.
 unsafe extern "C" fn op_yield(runtime: *mut (), sp: usize) -> usize {
-    // SAFETY: `schedule_or` and `give_way` pass the thread's runtime; the running tasklet and its
-    // neighbour in the queue are live tasks.
+    // SAFETY: `pass_turn` passes the thread's runtime; the running tasklet and its neighbour in the
+    // queue are live tasks.
     unsafe {
         let runtime = &*(runtime as *const Runtime);
         let me = runtime.current();
@@ -632,6 +641,7 @@ pub fn run_tasklet<const REMOVE: bool, E: From<WaitError>>(target: &Tasklet) -> 
             take_turn::<REMOVE>(runtime, me, task, flags);
             swap(runtime, me, task);
         } else if how == flag::ALIVE | flag::AWAY && free() {
+            // The op leaves the save area alone, and calls no code of others (Saved late).
             enter_unwatched(op_bring_in::<REMOVE>, task.cast());
         } else if flags & (flag::ALIVE | flag::BLOCKED) != flag::ALIVE {
             return run_not(me, task);

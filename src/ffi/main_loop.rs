@@ -18,9 +18,10 @@ fn current() -> Result<MainLoop, Failure> {
 }
 
 /// One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has
-/// answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. Never
-/// waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells whether all tasklets ran until
-/// they blocked.
+/// answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. With a
+/// budget it may wait within it, 250 us at a time, for a peer that has brought 1 MiB or more in
+/// this frame; otherwise it never waits. `HSW_NO_LIMIT`: no budget. `complete` (may be null) tells
+/// whether all tasklets ran until they blocked.
 ///
 /// The clock is looked at on every switch, but at least one tasklet has its turn. A tasklet that
 /// got no turn is among the first in the next tick. Call it from the main tasklet. Fails with the

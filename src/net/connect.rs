@@ -5,7 +5,7 @@
 //! result, and the other sockets are closed. All of it happens on the calling tasklet, which waits
 //! for all sockets at once.
 
-use super::source::{Failure, Source};
+use super::source::{let_the_loop_run, Failure, Source};
 use super::tcp::TcpStream;
 use crate::error::WaitError;
 use crate::poll::shim::Events;
@@ -24,6 +24,9 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// How often one address is tried while the system connects sockets to themselves.
 const TRIES: u32 = 4;
+
+/// How many addresses are tried at a time. A name server decides how many there are.
+const MOST: usize = 8;
 
 /// None of the addresses of a name could be connected to. It is inside of the [`io::Error`] of
 /// [`TcpStream::connect_host`], whose kind is that of the failure that came last.
@@ -77,6 +80,18 @@ pub enum Unconnected {
     Each(Vec<(SocketAddr, io::Error)>),
     /// The tasklet could not wait any longer.
     Wait(Failure),
+}
+
+impl Unconnected {
+    /// Is it the addresses that have failed, or have not answered in time?
+    pub fn is_of_addresses(&self) -> bool {
+        match self {
+            Unconnected::Each(_) => true,
+            Unconnected::Wait(failure) => {
+                matches!(failure, Failure::Wait(WaitError::Hindered(Error::Timeout)))
+            }
+        }
+    }
 }
 
 impl From<Unconnected> for Failure {
@@ -160,6 +175,45 @@ fn is_shortage(error: &io::Error) -> bool {
         .is_some_and(|number| shortages.contains(&number))
 }
 
+/// Are these the ends of a socket that is connected to itself?
+///
+/// If nobody listens at a port of this machine, the system may give that very port to the
+/// connecting socket. TCP lets such a socket connect to itself, and it reads what it writes; the
+/// next try gets another port.
+fn is_itself(local: io::Result<SocketAddr>, peer: io::Result<SocketAddr>) -> bool {
+    // A peer that has gone already was there, so it was another socket.
+    matches!((local, peer), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// The truth about a port that has led to itself each time.
+fn nobody() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNREFUSED)
+}
+
+/// Connects while the thread waits: to one address after the other. `once` tries one. Errors: the
+/// last of the addresses'; an error of the wait ends it, since whose time is up must not try
+/// another address.
+pub fn blocking(
+    addrs: Vec<SocketAddr>,
+    mut once: impl FnMut(SocketAddr) -> Result<std::net::TcpStream, Failure>,
+) -> Result<std::net::TcpStream, Failure> {
+    let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    'addrs: for addr in addrs {
+        for _ in 0..TRIES {
+            match once(addr) {
+                Ok(stream) if is_itself(stream.local_addr(), stream.peer_addr()) => {}
+                Err(Failure::Socket(e)) => {
+                    error = e;
+                    continue 'addrs;
+                }
+                answer => return answer,
+            }
+        }
+        error = nobody();
+    }
+    Err(error.into())
+}
+
 /// One address that is being tried. The socket is closed with it.
 struct Attempt {
     addr: SocketAddr,
@@ -179,12 +233,8 @@ impl Attempt {
         })
     }
 
-    /// Is it connected? Tries again if it was connected to itself.
-    ///
-    /// If nobody listens at a port of this machine, the system may give that very port to the
-    /// connecting socket. TCP lets such a socket connect to itself, and it reads what it writes;
-    /// the next try gets another port. Error: the address fails; for a port that has led to itself
-    /// each time `ConnectionRefused`, which is the truth about it.
+    /// Is it connected? Tries again if it was [connected to itself](is_itself). Error: the address
+    /// fails; for a port that has led to itself each time [`nobody`].
     fn is_made(&mut self, begin: &impl Fn(SocketAddr) -> Begun) -> io::Result<bool> {
         loop {
             if !self.made {
@@ -198,13 +248,11 @@ impl Attempt {
                     Ok(_) => self.made = true,
                 }
             }
-            match (self.stream.local_addr(), self.stream.peer_addr()) {
-                (Ok(local), Ok(peer)) if local == peer => {}
-                // A peer that has gone already was there, so it was another socket.
-                _ => return Ok(true),
+            if !is_itself(self.stream.local_addr(), self.stream.peer_addr()) {
+                return Ok(true);
             }
             if self.tries == TRIES {
-                return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
+                return Err(nobody());
             }
             self.tries += 1;
             (self.stream, self.made) = begin(self.addr)?;
@@ -218,14 +266,23 @@ fn race(
     until: Option<Instant>,
     begin: impl Fn(SocketAddr) -> Begun,
 ) -> Result<TcpStream, Unconnected> {
+    let thrown = |error| Unconnected::Wait(WaitError::Thrown(error).into());
+    // Before anything else, as before every wait: who only ever connects at once would not be told.
+    crate::thread::raise().map_err(thrown)?;
     let mut left = interleaved(addrs);
     let mut running: Vec<Attempt> = Vec::new();
     let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
     // When the next address is tried at the latest; `None`: when one that runs has ended.
     let mut next = None;
+    let mut waited = false;
     loop {
-        while running.is_empty() || next.is_some_and(|next| next <= Instant::now()) {
+        while running.is_empty()
+            || running.len() < MOST && next.is_some_and(|next| next <= Instant::now())
+        {
             let Some(addr) = left.pop_front() else { break };
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Err(Unconnected::Wait(late()));
+            }
             match Attempt::begin(addr, &begin) {
                 Ok(attempt) => {
                     running.push(attempt);
@@ -239,11 +296,19 @@ fn race(
             }
         }
         if running.is_empty() {
+            if !waited {
+                // Who tries again and again what fails at once must let others run.
+                match let_the_loop_run() {
+                    Err(WaitError::Thrown(error)) => return Err(thrown(error)),
+                    Ok(()) | Err(WaitError::Hindered(_)) => {}
+                }
+            }
             return Err(Unconnected::Each(failures));
         }
         if !running.iter().any(|attempt| attempt.made) {
-            let start = next.filter(|_| !left.is_empty());
+            let start = next.filter(|_| !left.is_empty() && running.len() < MOST);
             wait(&running, until, start).map_err(Unconnected::Wait)?;
+            waited = true;
         }
         let mut at = 0;
         while let Some(attempt) = running.get_mut(at) {
@@ -263,7 +328,6 @@ fn race(
 /// `Timeout` at `until`; those of waiting.
 fn wait(running: &[Attempt], until: Option<Instant>, next: Option<Instant>) -> Result<(), Failure> {
     let is_over = || until.is_some_and(|until| until <= Instant::now());
-    let late = || WaitError::Hindered(Error::Timeout).into();
     // A tasklet that was woken in vain, again and again, has no more time for that than for
     // waiting.
     if is_over() {
@@ -275,10 +339,13 @@ fn wait(running: &[Attempt], until: Option<Instant>, next: Option<Instant>) -> R
     let registered = reactor.register_all(fds, Events::OUT, deadline);
     match reactor.block(registered.waiter())? {
         Wake::TimedOut if is_over() => Err(late()),
-        Wake::Ready | Wake::TimedOut => Ok(()),
-        // Somebody else has closed one of them.
-        Wake::Closed | Wake::Bad => Err(io::Error::from_raw_os_error(libc::EBADF).into()),
+        // If somebody else has closed one of the sockets, its address has failed.
+        Wake::Ready | Wake::TimedOut | Wake::Closed | Wake::Bad => Ok(()),
     }
+}
+
+fn late() -> Failure {
+    WaitError::Hindered(Error::Timeout).into()
 }
 
 #[cfg(test)]
@@ -299,7 +366,7 @@ mod tests {
     }
 
     /// An address at which nobody listens.
-    fn nobody() -> SocketAddr {
+    fn nobody_listens() -> SocketAddr {
         listener().1
     }
 
@@ -309,7 +376,7 @@ mod tests {
     }
 
     /// A socket that is connected to itself.
-    fn narcissus() -> TcpStream {
+    fn narcissus() -> std::net::TcpStream {
         let fd = unconnected();
         let any = SockaddrStorage::from("127.0.0.1:0".parse::<SocketAddr>().unwrap());
         nix::sys::socket::bind(fd.as_raw_fd(), &any).unwrap();
@@ -317,8 +384,11 @@ mod tests {
         let own = SockaddrStorage::from(stream.local_addr().unwrap());
         // It is connected at once, or in the background.
         let _ = connect(stream.as_raw_fd(), &own);
-        while stream.peer_addr().is_err() {}
-        unmade(stream)
+        let start = Instant::now();
+        while stream.peer_addr().is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "no such socket");
+        }
+        stream
     }
 
     #[test]
@@ -348,25 +418,64 @@ mod tests {
             let connected = race(vec![addr], None, |addr| {
                 tries.set(tries.get() + 1);
                 match tries.get() {
-                    1 => Ok((narcissus(), made)),
+                    1 => Ok((unmade(narcissus()), made)),
                     _ => super::begin(addr),
                 }
             });
             let stream = connected.ok().expect("the second try is a good one");
             assert_eq!((stream.peer_addr().unwrap(), tries.get()), (addr, 2));
             let Err(Unconnected::Each(failures)) =
-                race(vec![addr], None, |_| Ok((narcissus(), made)))
+                race(vec![addr], None, |_| Ok((unmade(narcissus()), made)))
             else {
                 panic!("there is nobody else");
             };
             assert_eq!(failures[0].1.kind(), ErrorKind::ConnectionRefused);
         }
+        // The same where the thread waits.
+        let mut tries = 0;
+        let connected = blocking(vec![addr], |addr| {
+            tries += 1;
+            match tries {
+                1 => Ok(narcissus()),
+                _ => Ok(std::net::TcpStream::connect(addr)?),
+            }
+        });
+        let stream = connected.ok().expect("the second try is a good one");
+        assert_eq!((stream.peer_addr().unwrap(), tries), (addr, 2));
+        let Err(failure) = blocking(vec![addr], |_| Ok(narcissus())) else {
+            panic!("there is nobody else");
+        };
+        assert_eq!(
+            io::Error::from(failure).kind(),
+            ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn no_more_than_a_few_addresses_are_tried_at_a_time() {
+        let (_listener, good) = listener();
+        let silent = addrs(&["127.0.0.1:1"; 20]);
+        let all = silent.into_iter().chain([good]).collect();
+        let (calls, copies) = (Cell::new(0), RefCell::new(vec![]));
+        let until = Instant::now() + HEAD_START * 12;
+        let connected = race(all, Some(until), |addr| {
+            assert_ne!(addr, good);
+            calls.set(calls.get() + 1);
+            let fd = unconnected();
+            copies.borrow_mut().push(fd.try_clone()?);
+            Ok((unmade(fd.into()), false))
+        });
+        let Err(Unconnected::Wait(failure)) = connected else {
+            panic!("none of them answers");
+        };
+        assert_eq!(io::Error::from(failure).kind(), ErrorKind::TimedOut);
+        assert_eq!(calls.get(), MOST);
     }
 
     #[test]
     fn an_address_that_there_was_no_descriptor_for_is_tried_when_one_is_free() {
         let (_listener, good) = listener();
-        let (silent, refuses) = (nobody(), nobody());
+        let (silent, refuses) = (nobody_listens(), nobody_listens());
         let (copy, calls) = (RefCell::new(None), RefCell::new(vec![]));
         let start = Instant::now();
         let connected = race(vec![silent, good], None, |addr| {

@@ -139,45 +139,25 @@ macro_rules! stream {
             pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
                 self.source.with(|io| io.shutdown(how))
             }
-
-            fn read_some(&self, buf: &mut [u8]) -> Result<usize, Failure> {
-                // Linux waits for data even when the buffer is empty.
-                if buf.is_empty() {
-                    return Ok(0);
-                }
-                self.source.attempt_take(buf.len(), |mut io| io.read(buf))
-            }
-
-            fn write_some(&self, buf: &[u8]) -> Result<usize, Failure> {
-                self.source.attempt_write(|mut io| io.write(buf))
-            }
         }
 
         impl Read for &$name {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                Ok(self.read_some(buf)?)
+                Ok(self.source.read(buf)?)
             }
 
             fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
-                let room = bufs.iter().map(|buf| buf.len()).sum();
-                if room == 0 {
-                    return Ok(0);
-                }
-                Ok(self
-                    .source
-                    .attempt_take(room, |mut io| io.read_vectored(bufs))?)
+                Ok(self.source.read_vectored(bufs)?)
             }
         }
 
         impl Write for &$name {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                Ok(self.write_some(buf)?)
+                Ok(self.source.write(buf)?)
             }
 
             fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-                Ok(self
-                    .source
-                    .attempt_write(|io| $crate::net::source::send_pieces(io, bufs))?)
+                Ok(self.source.write_vectored(bufs)?)
             }
 
             /// Nothing is buffered here.

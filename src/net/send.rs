@@ -1,12 +1,12 @@
 //! A connection that other threads may hold: [`SendStream`].
 
-use super::source::{check_timeout, send_pieces, Source};
+use super::source::{check_timeout, Source};
 use super::tcp::TcpStream;
-use std::cell::Cell;
+use crate::core::runtime::new_thread_id;
+use crate::machine::os;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A [`TcpStream`] that is `Send` and `Sync`, for libraries that ask for that: TLS, WebSocket and
@@ -93,17 +93,9 @@ impl From<SharedStream> for io::Error {
     }
 }
 
-/// The number of the calling thread: never 0, and never given to another one.
+/// The number of the calling thread, which no other one has.
 fn this_thread() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    thread_local! {
-        // Without a destructor, so that it is there in the destructors of others.
-        static NUMBER: Cell<u64> = const { Cell::new(0) };
-    }
-    if NUMBER.get() == 0 {
-        NUMBER.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-    }
-    NUMBER.get()
+    os::thread_id(new_thread_id)
 }
 
 impl SendStream {
@@ -218,23 +210,21 @@ impl fmt::Debug for SendStream {
 
 impl Read for &SendStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let source = self.here()?;
-        // Linux waits for data even when the buffer is empty.
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        Ok(source.attempt_read(|mut io| io.read(buf))?)
+        Ok(self.here()?.read(buf)?)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(self.here()?.read_vectored(bufs)?)
     }
 }
 
 impl Write for &SendStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(self.here()?.attempt_write(|mut io| io.write(buf))?)
+        Ok(self.here()?.write(buf)?)
     }
 
     fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        let source = self.here()?;
-        Ok(source.attempt_write(|io| send_pieces(io, bufs))?)
+        Ok(self.here()?.write_vectored(bufs)?)
     }
 
     /// Nothing is buffered here.
@@ -246,6 +236,9 @@ impl Write for &SendStream {
 impl Read for SendStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buf)
+    }
+    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
     }
 }
 

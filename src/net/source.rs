@@ -12,7 +12,7 @@ use crate::wait::reactor::{Reactor, Wake, BURST};
 use crate::Error;
 use nix::sys::socket::{sendmsg, MsgFlags};
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,9 @@ pub struct Source<T: AsRawFd> {
     pub write_timeout: Cell<Option<Duration>>,
     /// Bytes that may be moved before the next wait.
     left: Cell<usize>,
-    /// Did the last read leave room in its buffer? Then nothing more was there.
+    /// Bytes that were moved since the last wait; no more than fit into this are counted.
+    moved: Cell<u32>,
+    /// Did the last read leave room in its buffer? Then it mostly took all that was there.
     drained: Cell<bool>,
     /// Is it a connection? Nothing else is lost for good: a datagram that cannot be sent says
     /// nothing of the next one, and no connection that failed of the listener.
@@ -133,6 +135,12 @@ fn wait_for(fd: RawFd, interest: Events, until: Option<Instant>) -> Result<(), F
     }
 }
 
+/// Waits for the next pump. No other event is needed to end this wait.
+pub fn let_the_loop_run() -> Result<(), WaitError> {
+    let reactor = Reactor::current().map_err(WaitError::Hindered)?;
+    reactor.wait(None, Some(Instant::now())).map(drop)
+}
+
 impl<T: AsRawFd> Source<T> {
     pub fn new(io: T, is_connection: bool) -> Source<T> {
         // Epoll may know an earlier descriptor of this number, which somebody closed without a word.
@@ -144,6 +152,7 @@ impl<T: AsRawFd> Source<T> {
             read_timeout: Cell::new(None),
             write_timeout: Cell::new(None),
             left: Cell::new(allowance()),
+            moved: Cell::new(0),
             drained: Cell::new(false),
             is_connection,
             lost: RefCell::new(None),
@@ -193,7 +202,10 @@ impl<T: AsRawFd> Source<T> {
         crate::thread::raise().map_err(WaitError::Thrown)?;
         if self.left.get() == 0 {
             match self.loss() {
-                Some(_) => self.let_the_loop_run()?,
+                Some(_) => {
+                    self.refill();
+                    let_the_loop_run()?;
+                }
                 None => wait(self)?,
             }
         } else if waits && Reactor::existing().is_some_and(|reactor| reactor.waits_cheaply()) {
@@ -243,22 +255,28 @@ impl<T: AsRawFd> Source<T> {
                 Ok(n) => {
                     let left = self.left.get().saturating_sub(n.max(SMALLEST));
                     self.left.set(left);
+                    self.count_moved(n);
                     return Ok(n);
                 }
             }
         }
     }
 
-    /// [`attempt`](Self::attempt) for an operation that returns how many bytes were read.
-    pub fn attempt_read(&self, op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
-        self.read_or_wait(false, op)
+    /// [`attempt`](Self::attempt) for an operation that looks at what can be read, and leaves it
+    /// there.
+    pub fn attempt_peek(&self, op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
+        let n = self.read_or_wait(false, op)?;
+        if n > 0 {
+            self.drained.set(false);
+        }
+        Ok(n)
     }
 
-    /// [`attempt_read`](Self::attempt_read) for an operation that takes what it reads out of the
-    /// socket, and has `room` for so many bytes.
+    /// [`attempt`](Self::attempt) for an operation that takes what it reads out of the socket, and
+    /// has `room` for so many bytes.
     ///
-    /// A read that has left room has taken all that was there. The next one would find nothing, and
-    /// wait; so it waits at once. If something has come meanwhile, the next pump says so.
+    /// A read that has left room has mostly taken all that was there. The next one would find
+    /// nothing, and wait; so it waits at once. If something is there, the next pump says so.
     pub fn attempt_take(
         &self,
         room: usize,
@@ -267,6 +285,7 @@ impl<T: AsRawFd> Source<T> {
         let waits = self.drained.get() && self.lost.borrow().is_none();
         let n = self.read_or_wait(waits, op)?;
         self.drained.set(0 < n && n < room);
+        self.count_moved(n);
         Ok(n)
     }
 
@@ -292,7 +311,14 @@ impl<T: AsRawFd> Source<T> {
     /// [`attempt`](Self::attempt) for an operation that returns how many bytes were written.
     pub fn attempt_write(&self, op: impl FnMut(&T) -> io::Result<usize>) -> Result<usize, Failure> {
         let timeout = self.write_timeout.get();
-        self.attempt(Events::OUT, timeout, |n| *n, op)
+        let n = self.attempt(Events::OUT, timeout, |n| *n, op)?;
+        self.count_moved(n);
+        Ok(n)
+    }
+
+    fn count_moved(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.moved.set(self.moved.get().saturating_add(bytes));
     }
 
     /// Remembers a loss, and returns it again where the system says something else after it has
@@ -314,21 +340,14 @@ impl<T: AsRawFd> Source<T> {
         self.lost.borrow().as_ref().map(same)
     }
 
-    /// A wait begins, after which as much may be moved again.
+    /// A wait begins, after which as much may be moved again: by one operation at least.
     fn refill(&self) {
+        let moved = self.moved.take();
         let Some(reactor) = Reactor::existing() else {
             return self.left.set(BURST);
         };
-        reactor.count_moved(reactor.burst().saturating_sub(self.left.get()));
-        self.left.set(reactor.burst());
-    }
-
-    /// Waits for the next pump. No other event is needed to end this wait.
-    fn let_the_loop_run(&self) -> Result<(), Failure> {
-        self.refill();
-        let reactor = Reactor::current().map_err(WaitError::Hindered)?;
-        reactor.wait(None, Some(Instant::now()))?;
-        Ok(())
+        reactor.count_moved(moved as usize);
+        self.left.set(reactor.burst().max(1));
     }
 
     /// Blocks the tasklet until the socket may be ready, or the time is over.
@@ -355,6 +374,7 @@ impl<T: AsRawFd> Source<T> {
             read_timeout: self.read_timeout.clone(),
             write_timeout: self.write_timeout.clone(),
             left: Cell::new(allowance()),
+            moved: Cell::new(0),
             drained: Cell::new(false),
             is_connection: self.is_connection,
             lost: RefCell::new(self.lost.get_mut().take()),
@@ -389,6 +409,37 @@ pub fn check_timeout(timeout: Option<Duration>) -> io::Result<Option<Duration>> 
     }
 }
 
+impl<T: AsRawFd> Source<T>
+where
+    for<'a> &'a T: Read + Write,
+{
+    #[inline]
+    pub fn read(&self, buf: &mut [u8]) -> Result<usize, Failure> {
+        // Linux waits for data even when the buffer is empty.
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.attempt_take(buf.len(), |mut io| io.read(buf))
+    }
+
+    pub fn read_vectored(&self, bufs: &mut [io::IoSliceMut<'_>]) -> Result<usize, Failure> {
+        let room = bufs.iter().map(|buf| buf.len()).sum();
+        if room == 0 {
+            return Ok(0);
+        }
+        self.attempt_take(room, |mut io| io.read_vectored(bufs))
+    }
+
+    #[inline]
+    pub fn write(&self, buf: &[u8]) -> Result<usize, Failure> {
+        self.attempt_write(|mut io| io.write(buf))
+    }
+
+    pub fn write_vectored(&self, pieces: &[io::IoSlice<'_>]) -> Result<usize, Failure> {
+        self.attempt_write(|io| send_pieces(io, pieces))
+    }
+}
+
 /// Writes pieces in one call. Unlike `writev` it does not raise SIGPIPE where the peer reads no more:
 /// that would end a host which does not ignore it.
 pub fn send_pieces(io: &impl AsRawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
@@ -411,13 +462,13 @@ mod tests {
         let told = |failed: Result<usize, Failure>| {
             io::Error::from(failed.expect_err("it is lost")).raw_os_error()
         };
-        let first = source.attempt_read(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
+        let first = source.attempt_peek(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)));
         assert_eq!(told(first), Some(libc::ETIMEDOUT));
         source.write_timeout.set(Some(Duration::from_secs(20)));
         source.read_timeout.set(Some(Duration::from_secs(20)));
         let start = Instant::now();
         for _ in 0..3 {
-            let later = source.attempt_read(|_| Err(ErrorKind::WouldBlock.into()));
+            let later = source.attempt_peek(|_| Err(ErrorKind::WouldBlock.into()));
             assert_eq!(told(later), Some(libc::ETIMEDOUT));
             let write = source.attempt(
                 Events::OUT,
@@ -441,7 +492,7 @@ mod tests {
         // The next one waits, as if nothing had been.
         source.read_timeout.set(Some(Duration::from_millis(20)));
         let start = Instant::now();
-        let later = source.attempt_read(|_| Err(ErrorKind::WouldBlock.into()));
+        let later = source.attempt_peek(|_| Err(ErrorKind::WouldBlock.into()));
         let later = io::Error::from(later.expect_err("nothing comes"));
         assert_eq!(later.kind(), ErrorKind::TimedOut);
         assert!(start.elapsed() >= Duration::from_millis(20));

@@ -9,7 +9,7 @@
 //! Buffers are touched only while their tasklet runs, never by the system in its absence: they may
 //! lie on a sliced stack.
 
-use super::connect;
+use super::connect::{self, Unconnected};
 use super::handle::{socket, stream};
 use super::resolve;
 use super::source::{check_timeout, deadline, Failure, Source};
@@ -114,7 +114,7 @@ impl TcpStream {
     ) -> Result<TcpStream, Failure> {
         let addrs = resolve::waiting(host, port, until)?;
         let connected = connect::to_any(addrs, until);
-        if connected.is_err() {
+        if connected.as_ref().is_err_and(Unconnected::is_of_addresses) {
             // Maybe the name has moved: who comes next looks it up.
             resolve::forget(Some(host));
         }
@@ -229,7 +229,7 @@ impl TcpStream {
         if buf.is_empty() {
             return Ok(0);
         }
-        Ok(self.source.attempt_read(|io| io.peek(buf))?)
+        Ok(self.source.attempt_peek(|io| io.peek(buf))?)
     }
 }
 
@@ -292,87 +292,4 @@ impl TcpListener {
 fn whole_seconds(time: Duration) -> u64 {
     let rest = u64::from(time.subsec_nanos() > 0);
     time.as_secs().saturating_add(rest)
-}
-
-/// Tries the addresses in turn, and returns the first connection, or the last error. An error of
-/// the wait ends it: a tasklet that was killed, or whose time is up, must not try another address.
-pub fn first_of<S>(
-    addrs: impl IntoIterator<Item = SocketAddr>,
-    mut to: impl FnMut(SocketAddr) -> Result<S, Failure>,
-) -> Result<S, Failure> {
-    let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for addr in addrs {
-        match to(addr) {
-            Err(Failure::Socket(e)) => error = e,
-            answer => return answer,
-        }
-    }
-    Err(error.into())
-}
-
-/// Connects by `once`, and tries again if that connected a socket to itself.
-///
-/// If nobody listens at a port of this machine, the system may give that very port to the
-/// connecting socket. TCP lets such a socket connect to itself, and it reads what it writes; the
-/// next try gets another port. Error: `ConnectionRefused`, which is the truth about that port.
-pub fn not_to_itself<S>(
-    mut once: impl FnMut() -> Result<S, Failure>,
-    ends: impl Fn(&S) -> io::Result<(SocketAddr, SocketAddr)>,
-) -> Result<S, Failure> {
-    for _ in 0..4 {
-        let stream = once()?;
-        match ends(&stream) {
-            Ok((local, peer)) if local == peer => {}
-            // A peer that has gone already was there, so it was another socket.
-            _ => return Ok(stream),
-        }
-    }
-    Err(io::Error::from_raw_os_error(libc::ECONNREFUSED).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::socket::{connect, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
-    use std::net::{TcpListener, TcpStream};
-
-    fn ends(stream: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((stream.local_addr()?, stream.peer_addr()?))
-    }
-
-    /// A socket that is connected to itself.
-    fn narcissus() -> TcpStream {
-        let (family, flags) = (AddressFamily::Inet, SockFlag::SOCK_CLOEXEC);
-        let fd = socket(family, SockType::Stream, flags, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(any)).unwrap();
-        let stream = TcpStream::from(fd);
-        let own = SockaddrStorage::from(stream.local_addr().unwrap());
-        connect(stream.as_raw_fd(), &own).unwrap();
-        stream
-    }
-
-    #[test]
-    fn a_connection_to_oneself_is_none() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut tries = 0;
-        let connected = not_to_itself(
-            || {
-                tries += 1;
-                match tries {
-                    1 => Ok(narcissus()),
-                    _ => Ok(TcpStream::connect(listener.local_addr()?)?),
-                }
-            },
-            ends,
-        );
-        let (local, peer) = ends(&connected.ok().expect("the second try is a good one")).unwrap();
-        assert_ne!(local, peer);
-        let always = not_to_itself(|| Ok(narcissus()), ends);
-        let Err(failure) = always else {
-            panic!("there is nobody else");
-        };
-        let refused = io::Error::from(failure);
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    }
 }

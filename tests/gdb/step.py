@@ -52,8 +52,9 @@ def instructions():
             decided.update(address for address, _ in listing if called < address <= restored)
             alone.update(address for address, _ in listing if address > restored)
         if name == "hsw_asm_transfer_late":
-            called = first("bctrl")
-            alone.update(address for address, _ in listing if address > called)
+            # From where registers change up to where the next tasklet has all of its own.
+            changed, arrived = first("addi    r4,r3,-3"), first("blr")
+            alone.update(address for address, _ in listing if changed <= address <= arrived)
         if name == "hsw_asm_leave":
             gone = first("mr      r1,r3" if ppc64 else "mov    %rax,%rsp")
             alone.update(address for address, _ in listing if address <= gone)

@@ -132,6 +132,24 @@ fn every_method_is_sent_with_its_body_and_fields_both_ways() {
 }
 
 #[test]
+fn a_client_gets_on_where_each_operation_waits_for_the_loop() {
+    let origin = echo();
+    let url = origin.at("/x");
+    let main_loop = MainLoop::current().unwrap();
+    main_loop.set_burst(0);
+    let sent = spawn(move || -> hardswitch::Result<()> {
+        let body = content(100_000);
+        let mut answer = client().put(&url).body(body.clone()).send().unwrap();
+        let got = answer.read_all(1_000_000).unwrap();
+        assert!(got.ends_with(String::from_utf8_lossy(&body).as_bytes()));
+        Ok(())
+    });
+    sent.unwrap();
+    main_loop.run_until_idle().unwrap();
+    assert_eq!(origin.asked().len(), 1);
+}
+
+#[test]
 fn a_head_says_how_long_the_body_is_and_has_none() {
     let origin = echo();
     let mut answer = client().head(&origin.at("/x")).send().unwrap();

@@ -136,7 +136,7 @@ impl Copying {
 #[derive(Clone, Copy)]
 pub struct Exchange {
     pub into_from: usize,
-    /// While the bytes come in, this is the stack pointer, so a signal handler finds room.
+    /// Where the first of the bytes that come in belongs.
     pub into_to: usize,
     pub out_to: usize,
     pub top: usize,
@@ -156,6 +156,8 @@ impl Exchange {
         sp: 0,
     };
 
+    // On PowerPC64 the words that are not in registers are written one by one.
+    #[cfg(any(target_arch = "x86_64", test))]
     #[inline(always)]
     pub fn new(out: Copying, into: Copying, sp: usize) -> Exchange {
         let top = into.to + into.len;

@@ -145,7 +145,8 @@ pub unsafe fn exchange_in_memory(
         if out.from == save && into.to == sp {
             return memory as usize + 3;
         }
-        memory.write(super::Exchange::new(out, into, sp));
+        (*memory).out_from = (*memory).top - out.len;
+        (*memory).sp = sp;
         super::Exchange::tagged(memory)
     }
 }

@@ -8,10 +8,10 @@ use super::pace::{until, Pace};
 use super::response::Response;
 use super::url::Url;
 use crate::error::WaitError;
-use crate::net::connect::ConnectError;
+use crate::net::connect::{self, ConnectError};
 use crate::net::resolve;
 use crate::net::source::{same, Failure};
-use crate::net::tcp::{first_of, not_to_itself, TcpStream};
+use crate::net::tcp::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -182,12 +182,12 @@ pub(super) fn connect_blocking(
             Some(left) => Ok(std::net::TcpStream::connect_timeout(&addr, left)?),
         }
     };
-    first_of(addrs, |addr| {
-        not_to_itself(
-            || once(addr),
-            |stream| Ok((stream.local_addr()?, stream.peer_addr()?)),
-        )
-    })
+    let connected = connect::blocking(addrs, once);
+    if connected.is_err() {
+        // As where a tasklet connects.
+        resolve::forget(Some(host));
+    }
+    connected
 }
 
 pub(super) fn no_connection(url: &Url, failure: Failure) -> HttpError {

@@ -29,12 +29,15 @@ pub struct Place {
 }
 
 impl Place {
+    /// The waits that are not over. One for several descriptors is still here for a moment when
+    /// another of them has ended it.
     fn waiters(&self) -> impl Iterator<Item = &Rc<Waiter>> {
-        self.first.iter().chain(self.more.values())
+        let all = self.first.iter().chain(self.more.values());
+        all.filter(|waiter| waiter.wake.get().is_none())
     }
 
     pub fn is_waited_for(&self) -> bool {
-        self.first.is_some()
+        self.waiters().next().is_some()
     }
 
     /// All events that somebody waits for.

@@ -32,7 +32,7 @@ const EVENTS: usize = 256;
 const CHECK: Duration = Duration::from_secs(1);
 
 /// In so many pumps in a row that find something, the clock is asked once.
-const BUSY: u32 = 64;
+const BUSY: u32 = 16;
 
 /// How many waits are looked at in one pump: one costs a system call.
 const MOST: usize = 256;
@@ -159,8 +159,9 @@ impl Epoll {
             // A pump that finds something has better to do than to ask the clock.
             self.unasked += 1;
             if timeout == Some(Duration::ZERO) && (seen == 0 || self.unasked >= BUSY) {
-                self.unasked = 0;
-                self.check(descriptors, &mut found)?;
+                // A look that is not through goes on in the next pump.
+                let through = self.check(descriptors, &mut found)?;
+                self.unasked = if through { 0 } else { BUSY };
             }
             let is_over = left.is_zero() || seen == 0 && left < CHECK;
             if found.signalled || found.stale || !found.ready.is_empty() || is_over {
@@ -177,14 +178,17 @@ impl Epoll {
         if time.is_zero() {
             return self.ask(time);
         }
-        let end = Instant::now() + time;
-        let seen = self.ask(time)?;
-        if seen > 0 {
-            return Ok(seen);
-        }
-        let rest = end.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return Ok(0);
+        let mut rest = time;
+        if time >= Duration::from_millis(1) {
+            let end = Instant::now() + time;
+            let seen = self.ask(time)?;
+            if seen > 0 {
+                return Ok(seen);
+            }
+            rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(0);
+            }
         }
         // It counts in milliseconds. The instance is itself a descriptor that can be polled, for
         // the rest of the time exactly.

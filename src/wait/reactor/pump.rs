@@ -82,8 +82,7 @@ impl Reactor {
         if vain || crate::run_count() > 1 || thrown::waits(Runtime::get().current()) {
             wait = Some(Duration::ZERO);
         }
-        // To fall asleep and to wake up costs more than a look at what is there. A look that finds
-        // nothing has run nobody's code, so all that was decided above still holds.
+        // To fall asleep and to wake up costs more than a look at what is there.
         let looks = wait != Some(Duration::ZERO) && self.epoll.borrow().is_some();
         let found = match looks {
             true => self.poll(Some(Duration::ZERO), false)?,
@@ -91,6 +90,11 @@ impl Reactor {
         };
         done += found;
         if found == 0 {
+            // A look that finds nothing runs nobody's code, but for a logger that is told of trouble
+            // with epoll: that may have woken a tasklet.
+            if looks && crate::run_count() > 1 {
+                wait = Some(Duration::ZERO);
+            }
             done += self.poll(wait, stuck)?;
         }
         done += self.expire();
