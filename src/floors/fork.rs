@@ -27,6 +27,9 @@ struct Held {
     pools: offload::Held,
     lookups: net::Held,
     host_lock: host_lock::Held,
+    /// The connections that clients keep.
+    #[cfg(feature = "http")]
+    _idle: net::http::Held,
     /// The events of the thread's loop.
     _events: Option<event::Held>,
     _exceptions: exceptions::Locked,
@@ -52,6 +55,8 @@ extern "C" fn before() {
         pools: offload::hold(),
         lookups: net::hold(),
         host_lock: host_lock::hold(),
+        #[cfg(feature = "http")]
+        _idle: net::http::hold(),
         homes: home::hold(),
         // Who has the queue or the signal waits for none of the locks above.
         _events: Reactor::existing().map(|reactor| reactor.events().hold()),

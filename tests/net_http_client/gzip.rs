@@ -198,3 +198,40 @@ fn a_read_of_a_compressed_body_that_waited_too_long_has_lost_nothing() {
         assert!(late >= 4, "only {late} reads were late");
     }
 }
+
+#[test]
+fn a_head_does_not_ask_for_a_compressed_body_of_which_it_would_tell_the_length() {
+    let origin = Origin::new(|asked, stream| {
+        let (fields, length) = match asked.field("accept-encoding") {
+            Some("gzip") => (GZIP, packed(&content(5000)).len()),
+            _ => ("", 5000),
+        };
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+        Then::Keep
+    });
+    let url = origin.at("/");
+    both_ways(move || {
+        let mut answer = client().head(&url).send().unwrap();
+        assert_eq!(answer.content_length(), Some(5000));
+        assert_eq!(answer.read_all(0).unwrap(), b"");
+    });
+}
+
+#[test]
+fn a_body_that_unpacks_to_very_much_has_no_more_time_than_others() {
+    let bomb = packed(&vec![0; 64 << 20]);
+    let origin = Origin::new(move |_, stream| answer(stream, "200 OK", GZIP, &bomb));
+    let url = origin.at("/");
+    for (error, took) in both_ways(move || {
+        let start = std::time::Instant::now();
+        let request = client().get(&url).timeout(Duration::from_millis(300));
+        let mut answer = request.send().unwrap();
+        let slow = &mut crate::Slow(Duration::from_millis(2));
+        let error = answer.copy_to(slow, |_, _| {}).map(drop).unwrap_err();
+        (error, start.elapsed())
+    }) {
+        assert!(matches!(error.error(), HttpError::TooSlow(_)), "{error}");
+        assert!(took < Duration::from_millis(2000), "{took:?}");
+    }
+}

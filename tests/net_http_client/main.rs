@@ -1046,3 +1046,214 @@ fn the_tick_goes_on_during_a_large_download() {
     assert!(ticks >= 6, "it took {ticks} ticks");
     assert!(*got.borrow() == content(size));
 }
+
+#[test]
+fn a_whole_answer_is_whole_though_its_connection_is_lost_then_both_ways() {
+    let origin = Origin::new(|_, stream| {
+        let whole = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        let _ = stream.write_all(whole.as_bytes());
+        thread::sleep(Duration::from_millis(30));
+        Then::Reset
+    });
+    let url = origin.at("/");
+    for got in both_ways(move || {
+        let client = client();
+        let mut answer = client.get(&url).send().unwrap();
+        // The loss is there before the end is read.
+        thread::sleep(Duration::from_millis(200));
+        let got = answer.read_all(100).map_err(|error| error.to_string());
+        (got, client.idle())
+    }) {
+        assert_eq!(got, (Ok(b"ok".to_vec()), 0));
+    }
+}
+
+#[test]
+fn the_connection_of_an_answer_in_chunks_with_a_length_is_not_kept() {
+    let origin = Origin::new(|asked, stream| {
+        let length = match asked.target.as_str() {
+            "/both" => "Content-Length: 2\r\n",
+            _ => "",
+        };
+        let chunks = "2\r\nok\r\n0\r\n\r\n";
+        let head = format!("HTTP/1.1 200 OK\r\n{length}Transfer-Encoding: chunked\r\n\r\n");
+        let _ = stream.write_all((head + chunks).as_bytes());
+        Then::Keep
+    });
+    for (path, kept) in [("/both", 0), ("/chunks", 1)] {
+        let url = origin.at(path);
+        for got in both_ways(move || {
+            let client = client();
+            let got = client.get(&url).send().unwrap().read_all(100).unwrap();
+            (got, client.idle())
+        }) {
+            assert_eq!(got, (b"ok".to_vec(), kept), "{path}");
+        }
+    }
+}
+
+#[test]
+fn connections_that_have_ended_are_not_counted_nor_kept_in_place_of_others() {
+    let origin = Origin::new(|asked, stream| {
+        let _ = answer(stream, "200 OK", "", b"ok");
+        match asked.target.as_str() {
+            // Kept at first, and ended a little later.
+            "/ends" => {
+                thread::sleep(Duration::from_millis(100));
+                Then::Close
+            }
+            _ => Then::Keep,
+        }
+    });
+    let client = Client::with_settings(ClientSettings {
+        idle: 2,
+        timeouts: quick(),
+        ..ClientSettings::default()
+    });
+    let mut answers: Vec<_> = ["/stays", "/ends", "/ends", "/stays"]
+        .map(|path| client.get(&origin.at(path)).send().unwrap())
+        .into();
+    let last = answers.pop();
+    for answer in &mut answers[..2] {
+        answer.read_all(10).unwrap();
+    }
+    assert_eq!(client.idle(), 2);
+    thread::sleep(Duration::from_millis(250));
+    assert_eq!(client.idle(), 1, "one has ended");
+    // The first one, the oldest, is not closed for the sake of those that have ended.
+    answers[2].read_all(10).unwrap();
+    last.unwrap().read_all(10).unwrap();
+    assert_eq!(client.idle(), 2);
+}
+
+/// Takes a piece, and then no more for a moment.
+struct Slow(Duration);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        thread::sleep(self.0);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_server_that_always_has_bytes_ready_has_no_more_time_both_ways() {
+    let size = 16 << 20;
+    let origin = Origin::new(move |_, stream| answer(stream, "200 OK", "", &vec![b'x'; size]));
+    let url = origin.at("/");
+    for (error, took) in both_ways(move || {
+        let start = Instant::now();
+        let request = client().get(&url).timeout(Duration::from_millis(300));
+        let mut answer = request.send().unwrap();
+        let slow = &mut Slow(Duration::from_millis(20));
+        let error = answer.copy_to(slow, |_, _| {}).map(drop).unwrap_err();
+        (error, start.elapsed())
+    }) {
+        assert!(matches!(error.error(), HttpError::TooSlow(_)), "{error}");
+        assert!(took < Duration::from_millis(2000), "{took:?}");
+    }
+}
+
+#[test]
+fn an_exit_stays_one_through_readers_and_sinks_and_their_own_requests() {
+    fn exit() -> io::Error {
+        Error::Exit.into()
+    }
+    fn plain() -> io::Error {
+        exit()
+    }
+    fn of_a_request() -> io::Error {
+        io::Error::other(HttpError::RequestBody(exit()))
+    }
+    fn of_two() -> io::Error {
+        io::Error::other(HttpError::Sink(io::Error::other(HttpError::Io(exit()))))
+    }
+    struct Throws(fn() -> io::Error);
+    impl Write for Throws {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Read for Throws {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(self.0())
+        }
+    }
+    let origin = Origin::new(|_, stream| answer(stream, "200 OK", "", b"hello"));
+    let url = origin.at("/");
+    for error in [plain, of_a_request, of_two] {
+        let url = url.clone();
+        for exits in both_ways(move || {
+            let sunk = || {
+                let mut answer = client().get(&url).send().unwrap();
+                answer.copy_to(&mut Throws(error), |_, _| {}).unwrap_err()
+            };
+            let read = || {
+                let request = client().put(&url).body_reader(Throws(error), Some(5));
+                request.send().unwrap_err()
+            };
+            [
+                Error::from(sunk()),
+                Error::from(sunk().into_error()),
+                Error::from(read()),
+                Error::from(read().into_error()),
+            ]
+            .map(|error| matches!(error, Error::Exit))
+        }) {
+            assert_eq!(exits, [true; 4]);
+        }
+    }
+    // What is the caller's own error stays with its request.
+    let refused = || io::Error::from(ErrorKind::PermissionDenied);
+    let mut answer = client().get(&url).send().unwrap();
+    let error = answer.copy_to(&mut Throws(refused), |_, _| {}).unwrap_err();
+    let Error::Io(error) = Error::from(error) else {
+        panic!("another error")
+    };
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.to_string().contains(&url), "{error}");
+}
+
+#[test]
+fn an_exit_of_a_reader_ends_a_request_that_is_about_to_be_redirected() {
+    /// Gives a byte, another one after a while, and then an exit.
+    struct Later(u32);
+    impl Read for Later {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                1 => {}
+                2 => thread::sleep(Duration::from_millis(200)),
+                _ => return Err(Error::Exit.into()),
+            }
+            out[0] = b'x';
+            Ok(1)
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        // The body of this redirect is not there yet, and that of the request is not, either.
+        let moved = "HTTP/1.1 303 Other\r\nLocation: /other\r\nContent-Length: 5\r\n\r\n";
+        stream.write_all(moved.as_bytes()).unwrap();
+        while stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {}
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().map(drop).unwrap_err().kind()
+    });
+    let request = client().post(&url).body_reader(Later(0), Some(100));
+    let error = request.send().unwrap_err();
+    assert!(matches!(Error::from(error), Error::Exit));
+    assert_eq!(
+        server.join().unwrap(),
+        ErrorKind::WouldBlock,
+        "a second request"
+    );
+}

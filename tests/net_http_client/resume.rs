@@ -338,3 +338,90 @@ fn what_is_no_file_is_an_error_with_its_status() {
         );
     }
 }
+
+#[test]
+fn only_what_is_the_whole_file_is_taken_for_it() {
+    // Is it the whole?
+    let table = [
+        ("200 OK", true),
+        ("201 Created", false),
+        ("202 Accepted", false),
+        ("203 Non-Authoritative Information", true),
+        ("204 No Content", false),
+        ("205 Reset Content", false),
+        ("226 IM Used", false),
+    ];
+    for (status, whole) in table {
+        let origin = Origin::new(move |_, stream| match status {
+            "204 No Content" => answer(stream, status, "", b""),
+            _ => answer(stream, status, "", &content(SIZE)),
+        });
+        let url = origin.at("/");
+        let [fails, anew] = outcomes(&url, 5000, &tag());
+        let error = fails.unwrap_err();
+        assert!(
+            matches!(error.error(), HttpError::Changed),
+            "{status}: {error}"
+        );
+        let number: u16 = status[..3].parse().unwrap();
+        let is_status = |error: RequestError| match error.error() {
+            HttpError::Status { status, .. } => assert_eq!(*status, number),
+            _ => panic!("{status}: {error}"),
+        };
+        let plain = client().download(&url).send().map(|file| file.start());
+        for outcome in [anew, plain] {
+            match whole {
+                true => assert_eq!(outcome.unwrap(), 0, "{status}"),
+                false => is_status(outcome.unwrap_err()),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_more_than_the_part_never_reaches_the_sink() {
+    const FROM: usize = SIZE - 1000;
+    for ends in [Then::Keep, Then::Close] {
+        let chunked = matches!(ends, Then::Keep);
+        let origin = Origin::new(move |_, stream| {
+            let framing = match chunked {
+                true => "Transfer-Encoding: chunked\r\n",
+                false => "",
+            };
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\nETag: {TAG}\r\n\
+                 Content-Range: bytes {FROM}-{}/{SIZE}\r\n{framing}\r\n",
+                SIZE - 1
+            );
+            let _ = stream.write_all(head.as_bytes());
+            for piece in [&content(SIZE)[FROM..], b"and more"] {
+                let size = format!("{:x}\r\n", piece.len());
+                let (before, after) = match chunked {
+                    true => (size.as_bytes(), &b"\r\n"[..]),
+                    false => (&b""[..], &b""[..]),
+                };
+                for bytes in [before, piece, after] {
+                    let _ = stream.write_all(bytes);
+                }
+            }
+            match chunked {
+                true => {
+                    let _ = stream.write_all(b"0\r\n\r\n");
+                    Then::Keep
+                }
+                false => Then::Close,
+            }
+        });
+        let url = origin.at("/");
+        for (file, error) in both_ways(move || {
+            let mut file = content(FROM);
+            let download = client().download(&url).resume_from(FROM as u64, tag());
+            let mut resumed = download.send().unwrap();
+            let error = resumed.copy_to(&mut file, |_, _| {}).unwrap_err();
+            (file, error)
+        }) {
+            assert!(matches!(error.error(), HttpError::BadAnswer(_)), "{error}");
+            assert!(file.len() <= SIZE && file == content(SIZE)[..file.len()]);
+        }
+    }
+}

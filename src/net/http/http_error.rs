@@ -1,5 +1,7 @@
 //! What can go wrong with a request, and what an error of a stream means for it.
 
+#[cfg(feature = "http")]
+use super::client::RequestError;
 use crate::error::WaitError;
 use crate::net::source::same;
 use std::fmt;
@@ -154,13 +156,7 @@ impl fmt::Display for HttpError {
 
 impl std::error::Error for HttpError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            HttpError::Connect { error, .. }
-            | HttpError::Io(error)
-            | HttpError::RequestBody(error)
-            | HttpError::Sink(error) => Some(error),
-            _ => None,
-        }
+        self.below().map(|error| error as _)
     }
 }
 
@@ -180,6 +176,9 @@ impl From<HttpError> for io::Error {
                 if error.get_ref().is_some_and(|e| e.is::<crate::Error>()) =>
             {
                 error
+            }
+            HttpError::RequestBody(error) | HttpError::Sink(error) if was_thrown(&error) => {
+                bare(error)
             }
             error => io::Error::new(error.kind(), error),
         }
@@ -231,6 +230,23 @@ impl HttpError {
         is_time_up(error) || error.kind() == ErrorKind::Interrupted || carries_ours(error)
     }
 
+    /// The error of the connection, or of the caller's reader or sink.
+    fn below(&self) -> Option<&io::Error> {
+        match self {
+            HttpError::Connect { error, .. }
+            | HttpError::Io(error)
+            | HttpError::RequestBody(error)
+            | HttpError::Sink(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Was it thrown at the tasklet, in a wait of this client or of the caller's reader or sink?
+    #[cfg(feature = "http")]
+    pub(super) fn is_thrown(&self) -> bool {
+        self.below().is_some_and(was_thrown)
+    }
+
     /// A copy, to be returned again.
     pub(super) fn again(&self) -> HttpError {
         match self {
@@ -256,7 +272,39 @@ pub fn is_time_up(error: &io::Error) -> bool {
         && error.raw_os_error() != Some(libc::ETIMEDOUT)
 }
 
-/// Does the error come from a wait of this library, and not from the connection?
+/// Does the error come from a wait of this library, and not from the connection? It may have come
+/// through a request of the caller's reader or sink.
 pub fn carries_ours(error: &io::Error) -> bool {
-    WaitError::was_thrown(error) || error.get_ref().is_some_and(|e| e.is::<crate::Error>())
+    let inner = error.get_ref();
+    WaitError::was_thrown(error)
+        || inner.is_some_and(|e| e.is::<crate::Error>())
+        || inside(error).is_some_and(|error| error.below().is_some_and(carries_ours))
+}
+
+/// Has something other than the end of a time ended a wait of this library?
+fn was_thrown(error: &io::Error) -> bool {
+    carries_ours(error) && !is_time_up(error)
+}
+
+/// The error of a request that an error of the caller's reader or sink is.
+fn inside(error: &io::Error) -> Option<&HttpError> {
+    let inner = error.get_ref()?;
+    #[cfg(feature = "http")]
+    if let Some(error) = inner.downcast_ref::<RequestError>() {
+        return Some(error.error());
+    }
+    inner.downcast_ref()
+}
+
+/// What was thrown, without the requests that it has come through.
+pub fn bare(error: io::Error) -> io::Error {
+    #[cfg(feature = "http")]
+    let error = match error.downcast::<RequestError>() {
+        Ok(error) => return error.into(),
+        Err(error) => error,
+    };
+    match error.downcast::<HttpError>() {
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
 }

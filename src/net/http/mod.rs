@@ -49,6 +49,8 @@ mod tests;
 mod url;
 
 #[cfg(feature = "http")]
+pub(crate) use client::{hold, Held};
+#[cfg(feature = "http")]
 pub use client::{
     Answer, Changed, Client, ClientSettings, Download, Phase, RequestBuilder, RequestError,
     Resumed, Validator,

@@ -13,6 +13,15 @@ pub fn until(times: [Option<Duration>; 2]) -> Option<Instant> {
     Instant::now().checked_add(time)
 }
 
+/// How long the whole request may still take. Error: `TooSlow`, once that time is up.
+pub fn left(until: Option<Instant>) -> Result<Option<Duration>, HttpError> {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    match left {
+        Some(Duration::ZERO) => Err(HttpError::TooSlow("the time for the whole of it is up")),
+        left => Ok(left),
+    }
+}
+
 /// How fast the answer must come, and how fast it does come.
 pub struct Pace<S> {
     /// The deadline of the whole request.
@@ -67,12 +76,7 @@ impl<S> Pace<S> {
 
     /// How long the next wait may take, by the limits for the whole answer. Error: `TooSlow`.
     fn rest(&self, reads: bool) -> Result<Option<Duration>, HttpError> {
-        let left = self
-            .until
-            .map(|until| until.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return Err(HttpError::TooSlow("the time for the whole of it is up"));
-        }
+        let left = left(self.until)?;
         let pause = self
             .least
             .filter(|_| reads)

@@ -1,6 +1,8 @@
 //! An answer: its head is there, and its body is read by the caller.
 
 use super::super::http_error::HttpError;
+#[cfg(feature = "gzip")]
+use super::super::pace;
 use super::super::url::Url;
 use super::error::{Phase, RequestError};
 use super::exchange::Exchange;
@@ -14,6 +16,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::{Method, Response};
 use std::fmt;
 use std::io::{self, Cursor, ErrorKind, Read, Write};
+#[cfg(feature = "gzip")]
+use std::time::Instant;
 
 /// How much of the body of a redirect is read, to keep its connection.
 const DRAINED: u64 = 16 * 1024;
@@ -42,10 +46,17 @@ pub struct Answer {
     length: Option<u64>,
     /// Bytes that have come.
     came: u64,
+    /// The length of the part of a file that the body is to be.
+    part: Option<u64>,
     /// The rest of the body, as long as there may be one.
     open: Option<Box<Open>>,
+    /// May its connection be used again?
+    keeps: bool,
+    /// Unpacks the body, within the time for the whole request.
     #[cfg(feature = "gzip")]
     unpacker: Option<Box<Unpacker>>,
+    #[cfg(feature = "gzip")]
+    until: Option<Instant>,
     /// What can be read, and was not.
     piece: Bytes,
     got: u64,
@@ -87,9 +98,13 @@ impl Answer {
             announced: body.size_hint().exact(),
             length: body.size_hint().exact(),
             came: 0,
+            part: None,
             open: None,
+            keeps: true,
             #[cfg(feature = "gzip")]
             unpacker: None,
+            #[cfg(feature = "gzip")]
+            until: exchange.until(),
             piece: Bytes::new(),
             got: 0,
             kept: Cursor::default(),
@@ -99,6 +114,9 @@ impl Answer {
         if let Err(error) = answer.check(is_head) {
             return Err(answer.failed_in(Phase::ReadingHead, error));
         }
+        // Who has put a length to chunks may have meant more answers than one (RFC 9112, 6.3).
+        let framing = ["transfer-encoding", "content-length"];
+        answer.keeps = framing.iter().any(|name| answer.header(name).is_none());
         if is_head {
             // The length of the body that a GET would have.
             let length = answer.header("content-length");
@@ -112,10 +130,9 @@ impl Answer {
     /// Unpacks the body, if it comes compressed.
     pub(super) fn unpack(&mut self) {
         #[cfg(feature = "gzip")]
-        if self.method != "HEAD"
-            && self
-                .header("content-encoding")
-                .is_some_and(|c| c.eq_ignore_ascii_case("gzip"))
+        if self
+            .header("content-encoding")
+            .is_some_and(|c| c.eq_ignore_ascii_case("gzip"))
         {
             let of_packed = ["content-encoding", "content-length"];
             self.fields
@@ -123,6 +140,11 @@ impl Answer {
             self.length = None;
             self.unpacker = Some(Box::new(Unpacker::new()));
         }
+    }
+
+    /// It is a part of a file, of so many bytes: more are refused.
+    pub(super) fn is_part(&mut self, length: u64) {
+        self.part = Some(length);
     }
 
     /// Refuses what hyper lets through: it leaves other transfer codings, which it takes off only
@@ -297,7 +319,11 @@ impl Answer {
             match self.fill() {
                 Ok(true) => self.consume(self.piece.len()),
                 Ok(false) => break,
-                Err(error) if error.passes() || matches!(error, HttpError::TooSlow(_)) => {
+                Err(error)
+                    if error.passes()
+                        || error.is_thrown()
+                        || matches!(error, HttpError::TooSlow(_)) =>
+                {
                     return Err(self.failed_in(Phase::Redirecting, error));
                 }
                 Err(_) => break,
@@ -333,7 +359,12 @@ impl Answer {
     fn next_piece(&mut self) -> Result<Bytes, HttpError> {
         #[cfg(feature = "gzip")]
         while let Some(unpacker) = &mut self.unpacker {
+            // Little that has come may unpack to very much.
+            pace::left(self.until)?;
             if let Some(unpacked) = unpacker.next()? {
+                if unpacked.is_empty() {
+                    self.unpacker = None;
+                }
                 return Ok(unpacked);
             }
             let piece = self.next_that_comes()?;
@@ -357,6 +388,9 @@ impl Answer {
             return Ok(Bytes::new());
         };
         self.came += piece.len() as u64;
+        if self.part.is_some_and(|part| self.came > part) {
+            return Err(HttpError::BadAnswer("it is longer than its Content-Range"));
+        }
         self.keep_if_over();
         Ok(piece)
     }
@@ -374,10 +408,12 @@ impl Answer {
 
     /// The body has ended: keeps its connection for the next request, if it can have one.
     fn keep(&mut self) {
-        let Some(open) = self.open.take() else { return };
+        let Some(open) = self.open.take().filter(|_| self.keeps) else {
+            return;
+        };
         if let Some(stream) = open.exchange.finish() {
             let shared = &self.client.shared;
-            shared.idle.put(&self.url, stream, shared.settings.idle);
+            shared.idle.put(&self.url, stream, &shared.settings);
         }
     }
 }

@@ -166,7 +166,8 @@ impl RequestBuilder {
         // Who asks for a part, or for a coding, gets what is sent.
         let own = [header::ACCEPT_ENCODING, header::RANGE];
         let asks = own.iter().any(|name| self.fields.contains_key(name));
-        let unpacks = cfg!(feature = "gzip") && !asks;
+        // There is no body after a HEAD, which stays one: it tells the length of the file itself.
+        let unpacks = cfg!(feature = "gzip") && !asks && method != Method::HEAD;
         if unpacks {
             let gzip = HeaderValue::from_static("gzip");
             self.fields.insert(header::ACCEPT_ENCODING, gzip);

@@ -161,14 +161,19 @@ impl Download {
             .request
             .header("Range", &format!("bytes={from}-"))
             .header("If-Range", validator.field());
-        let answer = asked.send()?;
+        let mut answer = asked.send()?;
         let fails = self.changed == Changed::Fail;
         match answer.status() {
             206 => {
-                let (start, length) = match part(&answer) {
+                let Part {
+                    start,
+                    bytes,
+                    length,
+                } = match part(&answer) {
                     Ok(part) => part,
                     Err(error) => return Err(answer.refused(error)),
                 };
+                answer.is_part(bytes);
                 if start != from {
                     let why = "it is another part than was asked for";
                     return Err(answer.refused(HttpError::BadAnswer(why)));
@@ -190,7 +195,7 @@ impl Download {
                     return Err(answer.refused(HttpError::NoRange { from, length }));
                 }
             }
-            200 if fails => return Err(answer.refused(HttpError::Changed)),
+            200..=299 if fails => return Err(answer.refused(HttpError::Changed)),
             _ => return Resumed::whole(answer),
         }
         drop(answer);
@@ -198,8 +203,16 @@ impl Download {
     }
 }
 
-/// First byte of the part that an answer of 206 is, and the length of the file.
-fn part(answer: &Answer) -> Result<(u64, Option<u64>), HttpError> {
+/// The part of a file that an answer of 206 is.
+struct Part {
+    /// Its first byte, and how many there are.
+    start: u64,
+    bytes: u64,
+    /// The length of the file.
+    length: Option<u64>,
+}
+
+fn part(answer: &Answer) -> Result<Part, HttpError> {
     let bad = HttpError::BadAnswer("its Content-Range");
     let mut fields = answer.headers().filter(|field| field.0 == "content-range");
     let (Some((_, range)), None) = (fields.next(), fields.next()) else {
@@ -218,12 +231,19 @@ fn part(answer: &Answer) -> Result<(u64, Option<u64>), HttpError> {
         return Err(bad);
     };
     let fits = last.checked_sub(first).and_then(|n| n.checked_add(1));
-    let is_long = |length| answer.content_length().is_none_or(|body| body == length);
-    if !fits.is_some_and(is_long) || length.is_some_and(|length| last >= length) {
+    let is_long = |bytes: &u64| answer.content_length().is_none_or(|body| body == *bytes);
+    let Some(bytes) = fits.filter(is_long) else {
+        return Err(bad);
+    };
+    if length.is_some_and(|length| last >= length) {
         return Err(bad);
     }
-    // Without a length of the whole, the part is to be what was asked for: all the rest.
-    Ok((first, length.or(last.checked_add(1))))
+    Ok(Part {
+        start: first,
+        bytes,
+        // Without a length of the whole, the part is to be what was asked for: all the rest.
+        length: length.or(last.checked_add(1)),
+    })
 }
 
 /// The length of the file, from an answer of 416.
@@ -247,9 +267,17 @@ pub struct Resumed {
 impl Resumed {
     fn whole(answer: Answer) -> Result<Resumed, RequestError> {
         let answer = answer.success()?;
-        if answer.status() == 206 {
-            let why = "it is a part, and the whole was asked for";
-            return Err(answer.refused(HttpError::BadAnswer(why)));
+        match answer.status() {
+            // 203: a proxy has changed it on its way.
+            200 | 203 => {}
+            206 => {
+                let why = "it is a part, and the whole was asked for";
+                return Err(answer.refused(HttpError::BadAnswer(why)));
+            }
+            status => {
+                let reason = answer.reason().to_owned();
+                return Err(answer.refused(HttpError::Status { status, reason }));
+            }
         }
         let length = answer.content_length();
         Ok(Resumed {

@@ -1,6 +1,6 @@
 //! What went wrong with a request of a client: with which one, and when.
 
-use super::super::http_error::{carries_ours, is_time_up, HttpError};
+use super::super::http_error::{bare, HttpError};
 use std::fmt;
 use std::io;
 
@@ -102,19 +102,9 @@ impl std::error::Error for RequestError {
 impl From<RequestError> for io::Error {
     /// What was thrown at the waiting tasklet comes out as itself.
     fn from(error: RequestError) -> io::Error {
-        match error.error() {
-            HttpError::Io(inner)
-            | HttpError::Connect { error: inner, .. }
-            | HttpError::RequestBody(inner)
-            | HttpError::Sink(inner)
-                if carries_ours(inner) && !is_time_up(inner) =>
-            {
-                match error.into_error() {
-                    HttpError::RequestBody(inner) | HttpError::Sink(inner) => inner,
-                    error => error.into(),
-                }
-            }
-            inner => io::Error::new(inner.kind(), error),
+        match error.error().is_thrown() {
+            true => bare(error.into_error().into()),
+            false => io::Error::new(error.error().kind(), error),
         }
     }
 }

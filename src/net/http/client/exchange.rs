@@ -2,9 +2,11 @@
 
 use super::super::http_error::HttpError;
 use super::super::limits::{Limits, Timeouts};
+use super::super::pace;
 use super::upload::{Outgoing, Reader, Upload};
 use super::wire::{is_late, Line, Socket, Wire};
 use crate::poll::shim::Events;
+use crate::wait::fork::forks;
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -158,20 +160,24 @@ impl Exchange {
                     Err(_) => {}
                 },
                 Some(Err(error)) => return Err(self.failure(&error, short)),
-                // The end of a stream that was lost is none.
-                None => {
-                    return self
-                        .line
-                        .read_error
-                        .take()
-                        .map_or(Ok(None), |e| Err(HttpError::Io(e)))
-                }
+                // The body is whole: hyper gives one that is not an error. A connection that was
+                // lost since then is nothing to it.
+                None => return Ok(None),
             }
         }
     }
 
+    /// The deadline of the whole request.
+    pub fn until(&self) -> Option<Instant> {
+        self.allowed.until
+    }
+
     /// The connection, if the exchange is over and another one can follow.
     pub fn finish(mut self) -> Option<std::net::TcpStream> {
+        // One that is older than a fork is the parent's as well, which may keep it.
+        if self.line.forks != forks() {
+            return None;
+        }
         for _ in 0..4 {
             self.again.0.store(false, Ordering::Relaxed);
             let mut cx = Context::from_waker(&self.waker);
@@ -204,6 +210,8 @@ impl Exchange {
         let mut left = self.allowed.timeouts.io;
         self.line.socket.raise()?;
         loop {
+            // Also if bytes are always there, so that it never has to wait.
+            pace::left(self.allowed.until)?;
             let moved = self.moved();
             self.again.0.store(false, Ordering::Relaxed);
             self.line.wanted.set(Events::NONE);
@@ -260,11 +268,7 @@ impl Exchange {
 
     /// How long the next wait may take, by the limits for the whole answer. Error: `TooSlow`.
     fn rest(&mut self) -> Result<Option<Duration>, HttpError> {
-        let now = self.allowed.until.map(|until| (until, Instant::now()));
-        let left = now.map(|(until, now)| until.saturating_duration_since(now));
-        if left == Some(Duration::ZERO) {
-            return Err(HttpError::TooSlow("the time for the whole of it is up"));
-        }
+        let left = pace::left(self.allowed.until)?;
         let came = self.line.came.get();
         let least = self.allowed.limits.least;
         if least.is_some_and(|least| came - self.counted >= least.bytes) {

@@ -16,6 +16,7 @@ pub use answer::Answer;
 pub use builder::RequestBuilder;
 pub use download::{Changed, Download, Resumed, Validator};
 pub use error::{Phase, RequestError};
+pub use idle::{hold, Held};
 
 use super::limits::{Limits, Timeouts};
 use idle::Idle;
@@ -99,13 +100,15 @@ impl Default for ClientSettings {
 /// * Redirects are followed: 303 by a GET, a POST with 301 or 302 as well, all others by the same
 ///   method and body. To another server, `Authorization` and `Cookie` are not sent on.
 /// * A connection is kept when its answer was read to the end. An answer that is dropped before
-///   closes its connection.
-/// * It refuses an answer that is framed in two ways or in none that it knows: other transfer
-///   codings than `chunked`, lengths that differ, a status of 101.
+///   closes its connection. A forked child keeps connections of its own, and uses none of its
+///   parent's.
+/// * It refuses an answer that is framed in a way that it does not know, or in two: other transfer
+///   codings than `chunked`, lengths that differ, a status of 101. An answer in chunks that has a
+///   length as well is read by its chunks, and its connection is not kept.
 ///
-/// With the feature `gzip` it asks for compressed bodies, unless the request has an
-/// `Accept-Encoding` of its own, and unpacks them: the answer has no `Content-Encoding` and no
-/// length then. What is read, limits and progress are of unpacked bytes.
+/// With the feature `gzip` it asks for compressed bodies, unless the request is a HEAD or has an
+/// `Accept-Encoding` or a `Range` of its own, and unpacks them: the answer has no
+/// `Content-Encoding` and no length then. What is read, limits and progress are of unpacked bytes.
 ///
 /// It knows no cookies, proxies or TLS.
 #[derive(Clone, Default)]
@@ -174,9 +177,10 @@ impl Client {
         Download::new(self.get(url))
     }
 
-    /// How many connections are kept for later requests.
+    /// How many connections are kept for later requests. Those that their servers have ended do
+    /// not count.
     pub fn idle(&self) -> usize {
-        self.shared.idle.len()
+        self.shared.idle.len(self.shared.settings.idle_time)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::net::tcp::TcpStream;
 use crate::poll::shim::{self, Events, PollFd};
 use crate::poll::Os;
 use crate::thread::allow_threads;
+use crate::wait::fork::forks;
 use crate::{offload, Error};
 use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
@@ -129,6 +130,8 @@ fn uninterrupted(mut op: impl FnMut() -> io::Result<usize>) -> io::Result<usize>
 /// A connection, and what an [`Exchange`](super::exchange) has to know of hyper's use of it.
 pub struct Line {
     pub socket: Socket,
+    /// The process that began to use it: that after so many forks.
+    pub forks: u32,
     /// What the tries since the last wait wanted, and did not get.
     pub wanted: Cell<Events>,
     /// How many bytes of heads may come still; `None` once the head of the answer has come.
@@ -153,6 +156,7 @@ impl Line {
     pub fn new(socket: Socket, head: usize) -> Line {
         Line {
             socket,
+            forks: forks(),
             wanted: Cell::new(Events::NONE),
             head_left: Cell::new(Some(head)),
             too_long: Cell::new(false),
