@@ -257,6 +257,8 @@ fn records_have_no_fields_or_ten_thousand() {
     if !cfg!(miri) {
         let endless = RecordType::<u8>::new("Endless", std::iter::repeat("x"));
         assert_eq!(endless, Err(RecordError::TooLarge));
+        let endless = kind.extend("Endless", std::iter::repeat("x"));
+        assert_eq!(endless, Err(RecordError::TooLarge));
     }
 }
 

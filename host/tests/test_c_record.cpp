@@ -312,6 +312,15 @@ TEST_CASE("records are compared as tuples: numbers as numbers, and what has no o
     }
 }
 
+TEST_CASE("the words of numbers are those of Python's repr") {
+    const no_leaks check;
+    const hsw_record_type type = new_type("R", {"a", "b", "c", "d", "e"});
+    const hsw_record record = new_record(type, {real(1e16), real(-1.5e-7), real(NAN), real(-INFINITY), real(1e15)});
+    CHECK(words_of(record) == "R(a=1e+16, b=-1.5e-07, c=nan, d=-inf, e=1000000000000000.0)");
+    CHECK(hsw_record_release(record) == HSW_OK);
+    CHECK(hsw_record_type_release(type) == HSW_OK);
+}
+
 TEST_CASE("records with null, released and foreign handles are refused") {
     const no_leaks check;
     const hsw_record_type type = new_type("T", {"a"});

@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::object::{self, ask, ask_or_fail, get, handle_of_kept};
 use super::value::{hsw_destroy, Owned};
 use super::{entry, hsw_status, Done};
-use crate::record::{Quoted, Record, RecordError, RecordType};
+use crate::record::{Quoted, Real, Record, RecordError, RecordType};
 
 /// A handle of a record type; the rules for its owner and thread are those of `hsw_tasklet`.
 #[repr(C)]
@@ -160,7 +160,7 @@ impl fmt::Debug for Value {
         match self {
             Value::None => f.write_str("None"),
             Value::Integer(integer) => fmt::Display::fmt(integer, f),
-            Value::Real(real) => fmt::Debug::fmt(real, f),
+            Value::Real(real) => fmt::Display::fmt(&Real(*real), f),
             Value::Text(text) => fmt::Display::fmt(&Quoted(&text.to_string_lossy()), f),
             Value::Pointer(owned) => write!(f, "{:#x}", owned.peek().0 as usize),
         }

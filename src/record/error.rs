@@ -1,8 +1,9 @@
 //! What is refused, in the words of namedtuple.
 
+use super::repr::Quoted;
 use super::thin::Values;
 use alloc::boxed::Box;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::{iter, option};
 
 /// Why a record type or a record cannot be made, or a field cannot be set.
@@ -41,30 +42,6 @@ pub enum RecordError {
     Repeated(Box<str>),
     /// More bytes than there are addresses, or the allocator refused.
     OutOfMemory,
-}
-
-/// A name between quotes, as Python's `repr` writes strings. (What Unicode calls not printable
-/// beyond the control characters is written as it is.)
-pub struct Quoted<'a>(pub &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let double = self.0.contains('\'') && !self.0.contains('"');
-        let quote = if double { '"' } else { '\'' };
-        f.write_char(quote)?;
-        for c in self.0.chars() {
-            match c {
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                '\\' => f.write_str("\\\\")?,
-                c if c == quote => write!(f, "\\{c}")?,
-                c if c.is_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                c => f.write_char(c)?,
-            }
-        }
-        f.write_char(quote)
-    }
 }
 
 impl fmt::Display for RecordError {

@@ -28,11 +28,12 @@
 mod error;
 mod names;
 mod record_type;
+mod repr;
 mod thin;
 
-pub(crate) use error::Quoted;
 pub use error::{RecordError, Refused, Taken};
 pub use record_type::RecordType;
+pub(crate) use repr::{Quoted, Real};
 pub use thin::Values;
 
 use self::thin::Thin;

@@ -4,7 +4,7 @@ use super::names;
 use super::thin::Values;
 use super::{Named, Record, RecordError, Refused};
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -47,7 +47,7 @@ impl<V> RecordType<V> {
         name: &str,
         fields: impl IntoIterator<Item = N>,
     ) -> Result<Self, RecordError> {
-        Self::make_type(name, fields, false)
+        Self::make_type(name, strings(fields), false)
     }
 
     /// As [`new`](Self::new), with other names for fields whose names it would refuse: `_0` for
@@ -60,18 +60,19 @@ impl<V> RecordType<V> {
         name: &str,
         fields: impl IntoIterator<Item = N>,
     ) -> Result<Self, RecordError> {
-        Self::make_type(name, fields, true)
+        Self::make_type(name, strings(fields), true)
     }
 
-    fn make_type<N: AsRef<str>>(
+    fn make_type(
         name: &str,
-        given: impl IntoIterator<Item = N>,
+        given: impl Iterator<Item = String>,
         rename: bool,
     ) -> Result<Self, RecordError> {
-        // Each name is asked for once: it may be code of the caller's that answers.
         let (mut fields, mut bytes) = (Vec::new(), name.len());
+        if bytes > MOST_BYTES {
+            return Err(RecordError::TooLarge);
+        }
         for field in given {
-            let field = field.as_ref().to_string();
             bytes = bytes.saturating_add(field.len());
             if fields.len() == MOST_FIELDS || bytes > MOST_BYTES {
                 return Err(RecordError::TooLarge);
@@ -131,9 +132,8 @@ impl<V> RecordType<V> {
         name: &str,
         more: impl IntoIterator<Item = N>,
     ) -> Result<Self, RecordError> {
-        let more: Vec<N> = more.into_iter().collect();
-        let fields: Vec<&str> = self.fields().chain(more.iter().map(N::as_ref)).collect();
-        Self::new(name, fields)
+        let fields = self.fields().map(String::from).chain(strings(more));
+        Self::make_type(name, fields, false)
     }
 
     /// The name of the type.
@@ -308,6 +308,11 @@ impl<V> RecordType<V> {
             None => Ok(places),
         }
     }
+}
+
+/// The names as strings. Each is asked for once: it may be code of the caller's that answers.
+fn strings<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> impl Iterator<Item = String> {
+    names.into_iter().map(|name| String::from(name.as_ref()))
 }
 
 fn whole<V>(values: Values<V>) -> Record<V> {
