@@ -151,18 +151,23 @@ fn exchange(last: &mut Option<LastError>) {
     if last.is_none() && !thread_state::is_made() {
         return; // on a worker's thread, say, which is no part of the interface for that
     }
-    let is_new = last.is_some();
+    let mut is_first = false;
     // It fails where there is no room.
-    let kept = thread_state::with(|part| {
+    let _ = thread_state::with(|part| {
         let mut errors = part.errors.borrow_mut();
         *last = match last.take() {
-            Some(last) => errors.insert(current_id(), last),
+            Some(last) => {
+                let before = errors.insert(current_id(), last);
+                is_first = before.is_none();
+                before
+            }
             None if errors.is_empty() => None,
             None => errors.remove(&current_id()),
         };
         Ok(())
     });
-    if is_new && kept.is_ok() {
+    // Who has one already is known: what forgets it takes it out.
+    if is_first {
         forget_at_end();
     }
 }
@@ -375,4 +380,33 @@ fn errno_of(error: &Error) -> i32 {
     }
     let _ = error;
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
+
+    #[test]
+    fn who_gets_the_control_block_of_an_ended_tasklet_does_not_get_its_last_error() {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        for _ in 0..2 {
+            let seen = seen.clone();
+            let look = move || {
+                let before = hsw_last_error_status();
+                for _ in 0..2 {
+                    record(Failure::Null("a pointer"));
+                }
+                assert_eq!(hsw_last_error_status(), HSW_ERR_NULL);
+                seen.borrow_mut().push((current_id(), before));
+            };
+            drop(crate::spawn(look).unwrap());
+            crate::run().unwrap();
+        }
+        let seen = seen.take();
+        assert_eq!(seen[0], seen[1]);
+        assert!(seen[0].0 != 0 && seen[0].1 == HSW_OK);
+    }
 }
