@@ -172,15 +172,14 @@ enum hsw_socket_option
   // and the connection reset. `HSW_NO_LIMIT`, the default: it is sent in the background. TCP
   // connections.
   HSW_SOCKET_LINGER = 6,
-  // How many routers a packet may pass, 1 to 255. TCP connections, UDP.
+  // How many routers a packet may pass, 1 to 255. TCP connections, UDP. A socket of IPv6 has
+  // this and the next options for the addresses of IPv4 that it reaches as well.
   HSW_SOCKET_TTL = 7,
   // 1: it may send to broadcast addresses; 0, the default: it may not. UDP.
   HSW_SOCKET_BROADCAST = 8,
-  // 1, the default: this machine gets what the socket sends to a group; 0: it does not. UDP over
-  // IPv4.
+  // 1, the default: this machine gets what the socket sends to a group; 0: it does not. UDP.
   HSW_SOCKET_MULTICAST_LOOP = 9,
-  // How many routers a datagram to a group may pass, 0 to 255; 1, the default: none. UDP over
-  // IPv4.
+  // How many routers a datagram to a group may pass, 0 to 255; 1, the default: none. UDP.
   HSW_SOCKET_MULTICAST_TTL = 10,
 };
 #ifndef __cplusplus
@@ -720,9 +719,10 @@ typedef struct hsw_address {
   uint16_t name_length;
   // IP: the address, as it is sent, the first byte first. IPv4: the first four bytes.
   uint8_t ip[16];
-  // Unix: a path, at most 107 bytes, which ends in a zero byte that does not count; or a zero
-  // byte and an abstract name, at most 107 bytes, of any values.
-  char name[108];
+  // Unix: a path, which ends in a zero byte that does not count; or a zero byte and an abstract
+  // name, at most 107 bytes, of any values. This library takes paths of at most 107 bytes; the
+  // address of another program's socket may have one of 108.
+  char name[109];
 } hsw_address;
 
 // When the owner's turn is up, if another thread waits. The limit that is reached first counts.
@@ -1886,9 +1886,9 @@ hsw_status hsw_socket_connect(struct hsw_socket socket, const struct hsw_address
 hsw_status hsw_socket_send(struct hsw_socket socket, const void *data, size_t size, const struct hsw_address *to);
 
 // Receives a datagram; waits while there is none. `*received` gets how many bytes of it are in the
-// buffer, and `length` (may be null) how many it has: if that is more, the rest is lost. Both are 0
-// for an empty one. `from` (may be null) gets the sender's address. Several tasklets may wait; each
-// gets the next datagram, in the order in which they began.
+// buffer, and `length` (may be null) how many it has: if that is more, the rest is lost. Both are
+// 0 for an empty one. `from` (may be null) gets the sender's address. Several tasklets may wait;
+// each gets the next datagram, in the order in which they began.
 //
 // The rules for the buffer are those of `hsw_socket_read`.
 hsw_status hsw_socket_receive(struct hsw_socket socket,
@@ -2296,8 +2296,8 @@ hsw_status hsw_remote_with(struct hsw_remote remote,
                            void *argument,
                            hsw_destroy destroy_argument);
 
-// Makes an address of a path, or of '@' and an abstract name ("./@x" is a path). `HSW_ERR_ARGUMENT`:
-// it is empty, or longer than 107 bytes.
+// Makes an address of a path, or of '@' and an abstract name ("./@x" is a path).
+// `HSW_ERR_ARGUMENT`: it is empty, or longer than 107 bytes.
 hsw_status hsw_address_unix(const char *name, struct hsw_address *address);
 
 // Makes an address of a text ("127.0.0.1", "::1", "fe80::1%2", where 2 is the number of the

@@ -3468,10 +3468,10 @@ public:
     /// How many routers a datagram may pass, 1 to 255.
     void set_ttl(std::uint32_t ttl) { set(HSW_SOCKET_TTL, ttl); }
     std::uint32_t ttl() const { return static_cast<std::uint32_t>(get(HSW_SOCKET_TTL)); }
-    /// Does this machine get what it sends to a group of IPv4? By default it does.
+    /// Does this machine get what it sends to a group, also of IPv6? By default it does.
     void set_multicast_loop_v4(bool gets) { set(HSW_SOCKET_MULTICAST_LOOP, gets); }
     bool multicast_loop_v4() const { return get(HSW_SOCKET_MULTICAST_LOOP) != 0; }
-    /// How many routers a datagram to a group of IPv4 may pass, 0 to 255; 1, the default: none.
+    /// How many routers a datagram to a group may pass, also of IPv6, 0 to 255; 1, the default: none.
     void set_multicast_ttl_v4(std::uint32_t ttl) { set(HSW_SOCKET_MULTICAST_TTL, ttl); }
     std::uint32_t multicast_ttl_v4() const { return static_cast<std::uint32_t>(get(HSW_SOCKET_MULTICAST_TTL)); }
     /// Receives what is sent to the group, by the interface with this address; empty: the system chooses.

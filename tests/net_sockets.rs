@@ -151,6 +151,43 @@ fn options_of_udp() {
 }
 
 #[test]
+fn options_of_sockets_over_ipv6() {
+    use nix::sys::socket::{getsockopt, sockopt};
+    use std::os::fd::{AsRawFd, BorrowedFd};
+    let here = "[::1]:0".parse().unwrap();
+    let Ok(socket) = UdpSocket::bind(here) else {
+        return; // no IPv6 here
+    };
+    let listener = TcpListener::bind(here).unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    // SAFETY: the sockets stay open.
+    let system = |fd: &dyn AsRawFd| unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
+    let both = |fd: &dyn AsRawFd| {
+        let v4 = getsockopt(&system(fd), sockopt::Ipv4Ttl).unwrap();
+        (v4, getsockopt(&system(fd), sockopt::Ipv6Ttl).unwrap())
+    };
+    socket.set_ttl(7).unwrap();
+    assert_eq!((both(&socket), socket.ttl().unwrap()), ((7, 7), 7));
+    stream.set_ttl(8).unwrap();
+    assert_eq!((both(&stream), stream.ttl().unwrap()), ((8, 8), 8));
+    for none in [0, 256] {
+        assert!(socket.set_ttl(none).is_err() && stream.set_ttl(none).is_err());
+    }
+    assert_eq!((both(&socket), both(&stream)), ((7, 7), (8, 8)));
+    let groups = || {
+        let gets = socket.multicast_loop_v6().unwrap();
+        (gets, socket.multicast_hops_v6().unwrap())
+    };
+    assert_eq!(groups(), (true, 1));
+    socket.set_multicast_loop_v6(false).unwrap();
+    socket.set_multicast_hops_v6(5).unwrap();
+    assert_eq!(groups(), (false, 5));
+    let hops = getsockopt(&system(&socket), sockopt::Ipv6MulticastHops);
+    assert_eq!(hops.unwrap(), 5);
+    assert!(socket.set_multicast_hops_v6(256).is_err());
+}
+
+#[test]
 fn a_group_gets_what_is_sent_to_it() {
     let group = Ipv4Addr::new(239, 255, 77, 1);
     let loopback = Ipv4Addr::LOCALHOST;
@@ -322,6 +359,39 @@ fn a_sender_of_unix_datagrams_spends_no_time_while_the_queue_is_full() {
     assert!(is_timeout(full) && sent > 0);
     assert!(spent < MS(150), "{spent:?} of 300 ms");
     drop(here);
+}
+
+#[test]
+fn who_sends_datagrams_to_an_address_lets_the_loop_run_after_a_burst() {
+    let main_loop = MainLoop::current().unwrap();
+    // What is small counts as a kilobyte.
+    main_loop.set_burst(2 * 1024);
+    let name = format!("hardswitch-{}-burst", std::process::id());
+    let name = net::SocketAddr::from_abstract_name(name).unwrap();
+    let here = UnixDatagram::bind_addr(&name).unwrap();
+    let sent = Rc::new(RefCell::new(0));
+    let count = sent.clone();
+    spawn(move || {
+        let there = UnixDatagram::unbound()?;
+        for _ in 0..6 {
+            there.send_to_addr(b"x", &name)?;
+            *count.borrow_mut() += 1;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let start = Instant::now();
+    while *sent.borrow() < 6 {
+        let before = *sent.borrow();
+        main_loop.tick().unwrap();
+        let in_a_tick = *sent.borrow() - before;
+        assert!(in_a_tick <= 2, "{in_a_tick} in a tick");
+        assert!(start.elapsed() < LONG);
+    }
+    here.set_read_timeout(Some(LONG)).unwrap();
+    for _ in 0..6 {
+        assert_eq!(here.recv(&mut [0; 8]).unwrap(), 1);
+    }
 }
 
 #[test]

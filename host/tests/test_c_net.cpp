@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstdio>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -1032,6 +1033,36 @@ TEST_CASE("options of UDP read as they were written, and the system has them") {
     }
 }
 
+TEST_CASE("the options of a socket of IPv6 are those of both versions") {
+    const no_leaks check;
+    held socket;
+    if (hsw_udp_bind("::1", 0, &socket.raw) != HSW_OK) {
+        MESSAGE("no IPv6 here");
+        return;
+    }
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_TTL, 9) == HSW_OK);
+    CHECK(option(socket, HSW_SOCKET_TTL) == 9);
+    CHECK(systems<int>(socket, IPPROTO_IP, IP_TTL) == 9);
+    CHECK(systems<int>(socket, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 9);
+    for (const std::uint64_t ttl : {0, 256}) {
+        CHECK(hsw_socket_set_option(socket, HSW_SOCKET_TTL, ttl) == HSW_ERR_IO);
+        CHECK(hsw_last_error_errno() == EINVAL);
+    }
+    CHECK(option(socket, HSW_SOCKET_TTL) == 9);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_LOOP) == 1);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_TTL) == 1);
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_LOOP, 0) == HSW_OK);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_LOOP) == 0);
+    CHECK(systems<int>(socket, IPPROTO_IPV6, IPV6_MULTICAST_LOOP) == 0);
+    for (const std::uint64_t ttl : {0, 255}) {
+        CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_TTL, ttl) == HSW_OK);
+        CHECK(option(socket, HSW_SOCKET_MULTICAST_TTL) == ttl);
+        CHECK(systems<int>(socket, IPPROTO_IPV6, IPV6_MULTICAST_HOPS) == int(ttl));
+    }
+    CHECK(hsw_socket_set_option(socket, HSW_SOCKET_MULTICAST_TTL, 256) == HSW_ERR_IO);
+    CHECK(option(socket, HSW_SOCKET_MULTICAST_TTL) == 255);
+}
+
 TEST_CASE("members of a group get what is sent to it, and leave it") {
     const no_leaks check;
     hsw_socket raw[2]{};
@@ -1246,6 +1277,59 @@ TEST_CASE("a name that is none, or where nobody is, is one clear error") {
     CHECK(last_message() == "an empty name");
     CHECK(send_to(sender, "x", address_of("127.0.0.1", 9)) == HSW_ERR_ARGUMENT);
     CHECK(has(last_message(), "it is no Unix address"));
+}
+
+TEST_CASE("a path that fills all of the system's address is told whole, and ends in a zero byte") {
+    const no_leaks check;
+    folder at;
+    const std::string path = at.name("", 108), name = abstract_name("whole");
+    const std::string listens = abstract_name("listens");
+    // Other programs' sockets, one for datagrams and one that connects.
+    const auto make = [&](int kind, const std::string& its) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        REQUIRE(its.size() == sizeof address.sun_path);
+        std::memcpy(address.sun_path, its.data(), its.size());
+        const int fd = socket(AF_UNIX, kind | SOCK_CLOEXEC, 0);
+        REQUIRE(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+        return fd;
+    };
+    const auto to = [](const std::string& abstract, const std::function<long(const sockaddr*, socklen_t)>& call) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        std::memcpy(address.sun_path + 1, abstract.data() + 1, abstract.size() - 1);
+        const std::size_t size = offsetof(sockaddr_un, sun_path) + abstract.size();
+        return call(reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(size));
+    };
+    const auto is_whole = [](const hsw_address& address, const std::string& its) {
+        CHECK(address.family == HSW_FAMILY_UNIX);
+        CHECK(address.name_length == its.size());
+        REQUIRE(std::memchr(address.name, 0, sizeof address.name) != nullptr);
+        CHECK(std::string(address.name) == its);
+        CHECK(text(address) == its);
+    };
+    held here, listener, accepted;
+    REQUIRE(hsw_unix_datagram(name.c_str(), &here.raw) == HSW_OK);
+    const int sender = make(SOCK_DGRAM, path);
+    CHECK(to(name, [&](const sockaddr* address, socklen_t size) { return sendto(sender, "x", 1, 0, address, size); }) == 1);
+    char byte = 0;
+    std::size_t n = 0;
+    hsw_address from{};
+    std::memset(from.name, 'z', sizeof from.name);
+    REQUIRE(hsw_socket_receive(here, &byte, 1, &n, nullptr, &from) == HSW_OK);
+    is_whole(from, path);
+    // It is an address of another program's: this library takes paths of 107 bytes.
+    CHECK(send_to(here, "x", from) == HSW_ERR_ARGUMENT);
+    CHECK(close(sender) == 0);
+    CHECK(unlink(path.c_str()) == 0);
+
+    REQUIRE(hsw_unix_listen(listens.c_str(), &listener.raw) == HSW_OK);
+    const int connects = make(SOCK_STREAM, path);
+    CHECK(to(listens, [&](const sockaddr* address, socklen_t size) { return connect(connects, address, size); }) == 0);
+    REQUIRE(hsw_unix_accept(listener, &accepted.raw) == HSW_OK);
+    is_whole(peer(accepted), path);
+    CHECK(close(connects) == 0);
+    CHECK(unlink(path.c_str()) == 0);
 }
 
 TEST_CASE("a connect to a Unix listener whose queue is full waits, as long as it may") {

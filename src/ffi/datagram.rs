@@ -141,9 +141,9 @@ unsafe fn receive(
 }
 
 /// Receives a datagram; waits while there is none. `*received` gets how many bytes of it are in the
-/// buffer, and `length` (may be null) how many it has: if that is more, the rest is lost. Both are 0
-/// for an empty one. `from` (may be null) gets the sender's address. Several tasklets may wait; each
-/// gets the next datagram, in the order in which they began.
+/// buffer, and `length` (may be null) how many it has: if that is more, the rest is lost. Both are
+/// 0 for an empty one. `from` (may be null) gets the sender's address. Several tasklets may wait;
+/// each gets the next datagram, in the order in which they began.
 ///
 /// The rules for the buffer are those of `hsw_socket_read`.
 #[no_mangle]

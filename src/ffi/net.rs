@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use super::failure::{Failure, Subject};
 use super::handle::Kind;
-use super::object::{self, get, hand_out, handle_of_thread};
+use super::object::{self, get, handle_of_thread};
 use super::socket_address::parse;
 use super::{entry, hsw_status, out, set_if_wanted, time_limit};
 use crate::error::WaitError;
@@ -208,8 +208,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
     timeout_ns: u64,
     socket: *mut hsw_socket,
 ) -> hsw_status {
-    entry(|| {
-        let socket = out(socket, "socket")?;
+    object::make(socket, "socket", || {
         // SAFETY: `host` is null or ends in a zero byte (contract of the interface).
         let host = unsafe { super::string(host, "host") }?;
         let until = time_limit(timeout_ns)?.and_then(|time| Instant::now().checked_add(time));
@@ -217,8 +216,7 @@ pub unsafe extern "C" fn hsw_tcp_connect(
             let subject = || Subject::Named(Kind::Socket, format!("{host}:{port}"));
             Failure::from(WaitError::from(std::io::Error::from(failure))).about(subject)
         })?;
-        socket.set(hand_out(Rc::new(Any::TcpStream(stream)))?);
-        Ok(())
+        Ok(Rc::new(Any::TcpStream(stream)))
     })
 }
 
@@ -230,14 +228,12 @@ pub unsafe extern "C" fn hsw_tcp_listen(
     port: u16,
     socket: *mut hsw_socket,
 ) -> hsw_status {
-    entry(|| {
-        let socket = out(socket, "socket")?;
+    object::make(socket, "socket", || {
         // SAFETY: `address` is null or ends in a zero byte (contract of the interface).
         let address = unsafe { super::string(address, "address") }?;
         let at = parse(&address, port)?;
         let listener = TcpListener::bind(at).map_err(|error| refused(error, || at.to_string()))?;
-        socket.set(hand_out(Rc::new(Any::TcpListener(listener)))?);
-        Ok(())
+        Ok(Rc::new(Any::TcpListener(listener)))
     })
 }
 
@@ -247,16 +243,12 @@ pub unsafe extern "C" fn hsw_tcp_accept(
     listener: hsw_socket,
     socket: *mut hsw_socket,
 ) -> hsw_status {
-    entry(|| {
-        let socket = out(socket, "socket")?;
-        match &*get(listener)? {
-            Any::TcpListener(listener) => {
-                let (stream, _) = listener.accept().map_err(failed)?;
-                socket.set(hand_out(Rc::new(Any::TcpStream(stream)))?);
-                Ok(())
-            }
-            other => Err(other.is_not("listens for TCP connections")),
+    object::make(socket, "socket", || match &*get(listener)? {
+        Any::TcpListener(listener) => {
+            let (stream, _) = listener.accept().map_err(failed)?;
+            Ok(Rc::new(Any::TcpStream(stream)))
         }
+        other => Err(other.is_not("listens for TCP connections")),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use core::ffi::{c_char, CStr};
 use std::ffi::OsStr;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -10,12 +11,11 @@ use std::os::unix::net;
 use alloc::format;
 use alloc::string::String;
 
-use nix::sys::socket::SockaddrStorage;
-
 use super::failure::Failure;
 use super::net::{failed, hsw_socket, Any};
-use super::object::get;
+use super::object::ask_or_fail;
 use super::{entry, hsw_status, out, write_text};
+use crate::net::Sender;
 
 /// What kind of address it is.
 #[repr(i32)]
@@ -31,8 +31,11 @@ pub enum hsw_family {
 
 use hsw_family::*;
 
-/// The most bytes that a path or an abstract name may have.
+/// The most bytes that a path or an abstract name may have that is given to us. (The system knows
+/// paths of one more.)
 const LONGEST: usize = 107;
+/// The most bytes of a name with the zero byte in front of an abstract one: a path of the system's.
+const MOST: usize = 108;
 
 /// The address of a socket. `hsw_address_parse` and `hsw_address_unix` make one of a text,
 /// `hsw_address_text` a text of one.
@@ -49,9 +52,10 @@ pub struct hsw_address {
     pub name_length: u16,
     /// IP: the address, as it is sent, the first byte first. IPv4: the first four bytes.
     pub ip: [u8; 16],
-    /// Unix: a path, at most 107 bytes, which ends in a zero byte that does not count; or a zero
-    /// byte and an abstract name, at most 107 bytes, of any values.
-    pub name: [c_char; 108],
+    /// Unix: a path, which ends in a zero byte that does not count; or a zero byte and an abstract
+    /// name, at most 107 bytes, of any values. This library takes paths of at most 107 bytes; the
+    /// address of another program's socket may have one of 108.
+    pub name: [c_char; 109],
 }
 
 impl hsw_address {
@@ -62,7 +66,7 @@ impl hsw_address {
             port: 0,
             name_length: 0,
             ip: [0; 16],
-            name: [0; 108],
+            name: [0; MOST + 1],
         }
     }
 
@@ -88,7 +92,7 @@ impl hsw_address {
         let mut address = hsw_address::nothing(HSW_FAMILY_UNIX);
         let bytes = parts.into_iter().flatten();
         let mut length = 0;
-        for (to, from) in address.name.iter_mut().zip(bytes) {
+        for (to, from) in address.name[..MOST].iter_mut().zip(bytes) {
             *to = *from as c_char;
             length += 1;
         }
@@ -105,19 +109,11 @@ impl hsw_address {
     }
 
     /// The address of a sender, as the system has told it; of none, if it has none.
-    pub(super) fn of_sender(from: Option<&SockaddrStorage>) -> hsw_address {
-        let v4 = || Some(SocketAddr::V4((*from?.as_sockaddr_in()?).into()));
-        let v6 = || Some(SocketAddr::V6((*from?.as_sockaddr_in6()?).into()));
-        if let Some(ip) = v4().or_else(v6) {
-            return hsw_address::of_ip(ip);
-        }
-        let unix = from.and_then(|from| from.as_unix_addr());
-        let path = unix.and_then(|unix| unix.path());
-        let name = unix.and_then(|unix| unix.as_abstract());
-        match (path, name) {
-            (Some(path), _) => hsw_address::of_name([path.as_os_str().as_bytes(), &[]]),
-            (None, Some(name)) => hsw_address::of_name([&[0], name]),
-            (None, None) => hsw_address::nothing(HSW_FAMILY_UNIX),
+    pub(super) fn of_sender(from: Option<&Sender>) -> hsw_address {
+        match from {
+            Some(Sender::Ip(ip)) => hsw_address::of_ip(*ip),
+            Some(Sender::Unix(name)) => hsw_address::of_name([name.bytes(), &[]]),
+            None => hsw_address::nothing(HSW_FAMILY_UNIX),
         }
     }
 
@@ -125,10 +121,9 @@ impl hsw_address {
     /// is room for.
     fn name(&self) -> Result<&[u8], Failure> {
         let length = usize::from(self.name_length);
-        let Some(name) = self.name.get(..length) else {
+        let Some(name) = self.name[..MOST].get(..length) else {
             return Err(Failure::Argument(format!(
-                "a name of {length} bytes: there is room for {}",
-                self.name.len()
+                "a name of {length} bytes: there is room for {MOST}"
             )));
         };
         // SAFETY: `c_char` is a byte, signed or not.
@@ -182,7 +177,7 @@ pub(super) fn parse(text: &str, port: u16) -> Result<SocketAddr, Failure> {
 }
 
 /// Says what is wrong with a name.
-fn named(made: std::io::Result<net::SocketAddr>) -> Result<net::SocketAddr, Failure> {
+fn named(made: io::Result<net::SocketAddr>) -> Result<net::SocketAddr, Failure> {
     made.map_err(|error| Failure::Argument(format!("{error}")))
 }
 
@@ -209,8 +204,8 @@ pub(super) unsafe fn unix(text: *const c_char) -> Result<net::SocketAddr, Failur
     }
 }
 
-/// Makes an address of a path, or of '@' and an abstract name ("./@x" is a path). `HSW_ERR_ARGUMENT`:
-/// it is empty, or longer than 107 bytes.
+/// Makes an address of a path, or of '@' and an abstract name ("./@x" is a path).
+/// `HSW_ERR_ARGUMENT`: it is empty, or longer than 107 bytes.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_address_unix(
     name: *const c_char,
@@ -285,26 +280,28 @@ pub(super) unsafe fn read(
     Ok(unsafe { *address })
 }
 
+fn ip(found: io::Result<SocketAddr>) -> Result<hsw_address, Failure> {
+    found.map(hsw_address::of_ip).map_err(failed)
+}
+
+fn of_unix(found: io::Result<net::SocketAddr>) -> Result<hsw_address, Failure> {
+    let address = found.map_err(failed)?;
+    Ok(hsw_address::of_unix(&address))
+}
+
 /// The address of this end of the socket, with the port that the system has chosen.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_socket_local_address(
     socket: hsw_socket,
     address: *mut hsw_address,
 ) -> hsw_status {
-    entry(|| {
-        let address = out(address, "address")?;
-        let ip = |addr: std::io::Result<_>| addr.map(hsw_address::of_ip);
-        let unix = |addr: std::io::Result<_>| addr.map(|addr| hsw_address::of_unix(&addr));
-        let found = match &*get(socket)? {
-            Any::TcpStream(socket) => ip(socket.local_addr()),
-            Any::TcpListener(socket) => ip(socket.local_addr()),
-            Any::Udp(socket) => ip(socket.local_addr()),
-            Any::UnixStream(socket) => unix(socket.local_addr()),
-            Any::UnixListener(socket) => unix(socket.local_addr()),
-            Any::UnixDatagram(socket) => unix(socket.local_addr()),
-        };
-        address.set(found.map_err(failed)?);
-        Ok(())
+    ask_or_fail(socket, address, "address", |socket| match &**socket {
+        Any::TcpStream(socket) => ip(socket.local_addr()),
+        Any::TcpListener(socket) => ip(socket.local_addr()),
+        Any::Udp(socket) => ip(socket.local_addr()),
+        Any::UnixStream(socket) => of_unix(socket.local_addr()),
+        Any::UnixListener(socket) => of_unix(socket.local_addr()),
+        Any::UnixDatagram(socket) => of_unix(socket.local_addr()),
     })
 }
 
@@ -314,18 +311,11 @@ pub unsafe extern "C" fn hsw_socket_peer_address(
     socket: hsw_socket,
     address: *mut hsw_address,
 ) -> hsw_status {
-    entry(|| {
-        let address = out(address, "address")?;
-        let ip = |addr: std::io::Result<_>| addr.map(hsw_address::of_ip);
-        let unix = |addr: std::io::Result<_>| addr.map(|addr| hsw_address::of_unix(&addr));
-        let found = match &*get(socket)? {
-            Any::TcpStream(socket) => ip(socket.peer_addr()),
-            Any::Udp(socket) => ip(socket.peer_addr()),
-            Any::UnixStream(socket) => unix(socket.peer_addr()),
-            Any::UnixDatagram(socket) => unix(socket.peer_addr()),
-            other => return Err(other.is_not("has a peer")),
-        };
-        address.set(found.map_err(failed)?);
-        Ok(())
+    ask_or_fail(socket, address, "address", |socket| match &**socket {
+        Any::TcpStream(socket) => ip(socket.peer_addr()),
+        Any::Udp(socket) => ip(socket.peer_addr()),
+        Any::UnixStream(socket) => of_unix(socket.peer_addr()),
+        Any::UnixDatagram(socket) => of_unix(socket.peer_addr()),
+        other => Err(other.is_not("has a peer")),
     })
 }

@@ -11,7 +11,7 @@ use super::net::{hsw_socket, refused, with_any, Any};
 use super::object::get;
 use super::run::{nanoseconds, HSW_NO_LIMIT};
 use super::{entry, hsw_status, out, time_limit};
-use crate::net::Keepalive;
+use crate::net::{Keepalive, UdpSocket};
 
 /// An option of a socket whose value is a number. `hsw_keepalive` is the one that has several.
 #[repr(i32)]
@@ -35,15 +35,14 @@ pub enum hsw_socket_option {
     /// and the connection reset. `HSW_NO_LIMIT`, the default: it is sent in the background. TCP
     /// connections.
     HSW_SOCKET_LINGER = 6,
-    /// How many routers a packet may pass, 1 to 255. TCP connections, UDP.
+    /// How many routers a packet may pass, 1 to 255. TCP connections, UDP. A socket of IPv6 has
+    /// this and the next options for the addresses of IPv4 that it reaches as well.
     HSW_SOCKET_TTL = 7,
     /// 1: it may send to broadcast addresses; 0, the default: it may not. UDP.
     HSW_SOCKET_BROADCAST = 8,
-    /// 1, the default: this machine gets what the socket sends to a group; 0: it does not. UDP over
-    /// IPv4.
+    /// 1, the default: this machine gets what the socket sends to a group; 0: it does not. UDP.
     HSW_SOCKET_MULTICAST_LOOP = 9,
-    /// How many routers a datagram to a group may pass, 0 to 255; 1, the default: none. UDP over
-    /// IPv4.
+    /// How many routers a datagram to a group may pass, 0 to 255; 1, the default: none. UDP.
     HSW_SOCKET_MULTICAST_TTL = 10,
 }
 
@@ -120,6 +119,18 @@ pub extern "C" fn hsw_socket_set_option(socket: hsw_socket, option: i32, value: 
     })
 }
 
+/// What `over_v6` says of a socket of IPv6, and `of_v4` of others.
+fn if_v6<R>(
+    socket: &UdpSocket,
+    of_v4: R,
+    over_v6: impl FnOnce(&UdpSocket) -> io::Result<R>,
+) -> io::Result<R> {
+    match socket.is_v6()? {
+        true => over_v6(socket),
+        false => Ok(of_v4),
+    }
+}
+
 fn asked(name: &str, value: u64) -> String {
     format!("{name} = {value}")
 }
@@ -149,9 +160,15 @@ fn set(
         (HSW_SOCKET_TTL, Any::Udp(s)) => s.set_ttl(small(name, value)?),
         (HSW_SOCKET_BROADCAST, Any::Udp(s)) => s.set_broadcast(yes_or_no(name, value)?),
         (HSW_SOCKET_MULTICAST_LOOP, Any::Udp(s)) => {
-            s.set_multicast_loop_v4(yes_or_no(name, value)?)
+            let gets = yes_or_no(name, value)?;
+            let v4 = s.set_multicast_loop_v4(gets);
+            v4.and_then(|()| if_v6(s, (), |s| s.set_multicast_loop_v6(gets)))
         }
-        (HSW_SOCKET_MULTICAST_TTL, Any::Udp(s)) => s.set_multicast_ttl_v4(small(name, value)?),
+        (HSW_SOCKET_MULTICAST_TTL, Any::Udp(s)) => {
+            let hops = small(name, value)?;
+            let v4 = s.set_multicast_ttl_v4(hops);
+            v4.and_then(|()| if_v6(s, (), |s| s.set_multicast_hops_v6(hops)))
+        }
         (_, other) => return Err(has_no(name, other)),
     })
 }
@@ -190,8 +207,16 @@ fn ask(socket: &Any, option: hsw_socket_option, name: &str) -> Result<io::Result
         (HSW_SOCKET_TTL, Any::TcpStream(s)) => s.ttl().map(u64::from),
         (HSW_SOCKET_TTL, Any::Udp(s)) => s.ttl().map(u64::from),
         (HSW_SOCKET_BROADCAST, Any::Udp(s)) => s.broadcast().map(u64::from),
-        (HSW_SOCKET_MULTICAST_LOOP, Any::Udp(s)) => s.multicast_loop_v4().map(u64::from),
-        (HSW_SOCKET_MULTICAST_TTL, Any::Udp(s)) => s.multicast_ttl_v4().map(u64::from),
+        (HSW_SOCKET_MULTICAST_LOOP, Any::Udp(s)) => {
+            let v4 = s.multicast_loop_v4();
+            let gets = v4.and_then(|v4| if_v6(s, v4, UdpSocket::multicast_loop_v6));
+            gets.map(u64::from)
+        }
+        (HSW_SOCKET_MULTICAST_TTL, Any::Udp(s)) => {
+            let v4 = s.multicast_ttl_v4();
+            let hops = v4.and_then(|v4| if_v6(s, v4, UdpSocket::multicast_hops_v6));
+            hops.map(u64::from)
+        }
         (_, other) => return Err(has_no(name, other)),
     })
 }

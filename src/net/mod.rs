@@ -24,6 +24,7 @@ cfg_if::cfg_if! {
         mod datagram;
         mod descriptor;
         mod handle;
+        mod hops;
         pub mod http;
         mod resolve;
         mod send;
@@ -36,7 +37,7 @@ cfg_if::cfg_if! {
         pub use crate::wait::reactor::BURST;
         pub use calls::{poll, select};
         pub use connect::ConnectError;
-        pub(crate) use datagram::Received;
+        pub(crate) use datagram::{Received, Sender};
         pub use descriptor::wait;
         pub use resolve::resolve;
         pub(crate) use resolve::{hold, serve_again, Held};

@@ -316,6 +316,39 @@ impl<T: AsRawFd> Source<T> {
         Ok(n)
     }
 
+    /// [`attempt_write`](Self::attempt_write) where no event tells when to try again: `wait` waits in
+    /// between.
+    pub fn attempt_write_unheard(
+        &self,
+        mut op: impl FnMut(&T) -> io::Result<usize>,
+        mut wait: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        crate::thread::raise().map_err(WaitError::Thrown)?;
+        if self.left.get() == 0 {
+            self.refill();
+            let_the_loop_run()?;
+        }
+        loop {
+            match self.with(&mut op) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.refill();
+                    wait()?;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => {
+                    self.left.set(0);
+                    return Err(e.into());
+                }
+                Ok(n) => {
+                    let left = self.left.get().saturating_sub(n.max(SMALLEST));
+                    self.left.set(left);
+                    self.count_moved(n);
+                    return Ok(n);
+                }
+            }
+        }
+    }
+
     fn count_moved(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.moved.set(self.moved.get().saturating_add(bytes));

@@ -205,12 +205,12 @@ impl TcpStream {
 
     /// How many routers a packet may pass.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.source.with(|io| io.set_ttl(ttl))
+        self.source.with(|io| super::hops::set(io, ttl))
     }
 
     /// How many routers a packet may pass.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.source.with(|io| io.ttl())
+        self.source.with(super::hops::get)
     }
 
     /// The address at this end.

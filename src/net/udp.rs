@@ -1,6 +1,7 @@
 //! UDP sockets that block the tasklet, not the thread.
 
 use super::handle::datagrams;
+use super::hops;
 use super::source::{check_timeout, Source};
 use crate::poll::shim::Events;
 use nix::sys::socket::{bind, getsockopt, setsockopt, socket, sockopt};
@@ -56,8 +57,8 @@ impl UdpSocket {
         Self::from_std(std::net::UdpSocket::from(fd))
     }
 
-    /// From now on sends to `addr`, and receives only from there. It does not wait. Errors: there is
-    /// no way to that address.
+    /// From now on sends to `addr`, and receives only from there. It does not wait. Errors: there
+    /// is no way to that address.
     pub fn connect(&self, addr: SocketAddr) -> io::Result<()> {
         self.source.with(|io| io.connect(addr))
     }
@@ -101,12 +102,12 @@ impl UdpSocket {
 
     /// How many routers a datagram may pass.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.source.with(|io| io.set_ttl(ttl))
+        self.source.with(|io| hops::set(io, ttl))
     }
 
     /// How many routers a datagram may pass.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.source.with(|io| io.ttl())
+        self.source.with(hops::get)
     }
 
     /// Receives what is sent to the group, by the interface with this address (unspecified: the
@@ -152,5 +153,33 @@ impl UdpSocket {
     /// How many routers a datagram to a group may pass.
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
         self.source.with(|io| io.multicast_ttl_v4())
+    }
+
+    /// [`set_multicast_loop_v4`](Self::set_multicast_loop_v4) for groups of IPv6.
+    pub fn set_multicast_loop_v6(&self, gets: bool) -> io::Result<()> {
+        self.source.with(|io| io.set_multicast_loop_v6(gets))
+    }
+
+    /// Does this machine get what it sends to a group of IPv6 itself?
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.source.with(|io| io.multicast_loop_v6())
+    }
+
+    /// [`set_multicast_ttl_v4`](Self::set_multicast_ttl_v4) for groups of IPv6.
+    pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
+        let hops = hops as libc::c_int;
+        let set = |io: &_| Ok(setsockopt(io, sockopt::Ipv6MulticastHops, &hops)?);
+        self.source.with(set)
+    }
+
+    /// How many routers a datagram to a group of IPv6 may pass.
+    pub fn multicast_hops_v6(&self) -> io::Result<u32> {
+        let get = |io: &_| Ok(getsockopt(io, sockopt::Ipv6MulticastHops)? as u32);
+        self.source.with(get)
+    }
+
+    /// Is it a socket of IPv6?
+    pub(crate) fn is_v6(&self) -> io::Result<bool> {
+        self.source.with(hops::is_v6)
     }
 }

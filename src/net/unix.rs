@@ -224,15 +224,10 @@ impl UnixDatagram {
     }
 
     fn send_to_or(&self, datagram: &[u8], addr: &SocketAddr) -> Result<usize, Failure> {
-        crate::thread::raise().map_err(WaitError::Thrown)?;
         let until = deadline(self.source.write_timeout.get());
-        loop {
-            match self.source.with(|io| io.send_to_addr(datagram, addr)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(until)?,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                sent => return Ok(sent?),
-            }
-        }
+        let send = |io: &net::UnixDatagram| io.send_to_addr(datagram, addr);
+        self.source
+            .attempt_write_unheard(send, || wait_for_room(until))
     }
 
     /// The address of the socket, if it has one.
