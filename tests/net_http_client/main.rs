@@ -515,13 +515,13 @@ fn what_cannot_be_a_request_is_refused_before_anything_is_sent() {
         let target = origin.at(&format!("/{}", byte as char));
         match client().get(&target).send() {
             Ok(answer) => assert_eq!(answer.status(), 200),
-            Err(error) => assert!(
-                matches!(
+            Err(error) => {
+                let is_told = matches!(
                     error.error(),
                     HttpError::BadRequest(_) | HttpError::BadUrl { .. }
-                ),
-                "{error}"
-            ),
+                );
+                assert!(is_told && error.phase() == Phase::Preparing, "{error}");
+            }
         }
     }
     assert!(origin
@@ -1256,4 +1256,129 @@ fn an_exit_of_a_reader_ends_a_request_that_is_about_to_be_redirected() {
         ErrorKind::WouldBlock,
         "a second request"
     );
+}
+
+#[test]
+fn what_cannot_be_a_request_makes_no_connection() {
+    let origin = echo();
+    let client = Client::with_settings(ClientSettings {
+        user_agent: "a\r\nEvil: 1".to_owned(),
+        ..ClientSettings::default()
+    });
+    for path in ["/", "/<a"] {
+        let error = client.get(&origin.at(path)).send().unwrap_err();
+        assert_eq!(error.phase(), Phase::Preparing, "{error}");
+    }
+    assert_eq!((origin.connections(), client.idle()), (0, 0));
+    // Nor does a redirect to what cannot be one.
+    let origin = Origin::new(|asked, stream| match asked.target.as_str() {
+        "/" => answer(stream, "302 Found", "Location: /<a\r\n", b""),
+        _ => answer(stream, "200 OK", "", b"ok"),
+    });
+    let error = self::client().get(&origin.at("/")).send().unwrap_err();
+    assert_eq!(error.phase(), Phase::Redirecting, "{error}");
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_head_beyond_the_limit_is_called_so_by_both_clients() {
+    use hardswitch::net::http::{get, get_blocking};
+    const HEAD: usize = 16 * 1024;
+    let origin = Origin::new(|asked, stream| {
+        let bytes = match asked.target.as_str() {
+            "/endless" => format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(100_000)),
+            "/fields" => format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                "A: twenty bytes and one\r\n".repeat(900)
+            ),
+            // Not a byte more than is allowed, and no end.
+            "/exact" => {
+                let start = "HTTP/1.1 200 OK\r\nX: ";
+                format!("{start}{}", "y".repeat(HEAD - start.len()))
+            }
+            "/many" => format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(2000)),
+            _ => {
+                let interim = format!("HTTP/1.1 103 E\r\nX: {}\r\n\r\n", "y".repeat(6000));
+                format!("{}HTTP/1.1 200 OK\r\n\r\n", interim.repeat(4))
+            }
+        };
+        let _ = stream.write_all(bytes.as_bytes());
+        // Whoever waits for more is told of a time, not of the head.
+        while asked.target == "/exact" && stream.read(&mut [0; 100]).is_ok_and(|n| n > 0) {}
+        Then::Close
+    });
+    let limits = Limits {
+        head: HEAD,
+        ..Limits::default()
+    };
+    for path in ["/endless", "/fields", "/interim", "/exact"] {
+        let url = origin.at(path);
+        let to = url.clone();
+        let errors = both_ways(move || client().get(&to).limits(limits).send().unwrap_err());
+        for error in errors {
+            let is_so = matches!(error.error(), HttpError::HeadTooLong(HEAD));
+            assert!(is_so && error.phase() == Phase::ReadingHead, "{error}");
+        }
+        if path != "/exact" {
+            let error = get(&url, quick()).unwrap_err();
+            assert!(matches!(error, HttpError::HeadTooLong(HEAD)), "{error}");
+            let blocking = offload::call(move || get_blocking(&url, quick()).map(drop));
+            let error = blocking.unwrap().unwrap_err();
+            assert!(matches!(error, HttpError::HeadTooLong(HEAD)), "{error}");
+        }
+    }
+    // What is too much for the client alone is no fault of the server's.
+    let error = client().get(&origin.at("/many")).send().unwrap_err();
+    assert!(
+        matches!(error.error(), HttpError::Unsupported(_)),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_reader_of_nothing_is_no_body_both_ways() {
+    struct Unread;
+    impl Read for Unread {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("there is nothing to be read")
+        }
+    }
+    let origin = echo();
+    let url = origin.at("/");
+    for got in both_ways(move || {
+        ["POST", "GET"].map(|method| {
+            let request = client().request(method, &url).body_reader(Unread, Some(0));
+            request.send().unwrap().read_all(100).unwrap()
+        })
+    }) {
+        assert_eq!(got, [b"POST / ".to_vec(), b"GET / ".to_vec()]);
+    }
+    for asked in origin.asked() {
+        let expected = (asked.method == "POST").then_some("0");
+        assert_eq!(asked.field("content-length"), expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn who_has_sent_all_of_a_body_waits_for_the_answer_both_ways() {
+    let origin = Origin::new(|_, stream| {
+        let _ = stream.read(&mut [0]);
+        Then::Close
+    });
+    let url = origin.at("/");
+    for error in both_ways(move || {
+        let timeouts = Timeouts {
+            io: Some(Duration::from_millis(100)),
+            ..quick()
+        };
+        let body = Cursor::new(content(100_000));
+        let request = client().put(&url).body_reader(body, Some(100_000));
+        request.timeouts(timeouts).send().unwrap_err()
+    }) {
+        assert_eq!(error.phase(), Phase::ReadingHead, "{error}");
+    }
+    assert!(origin
+        .asked()
+        .iter()
+        .all(|asked| asked.body == content(100_000)));
 }

@@ -7,6 +7,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 const SIZE: usize = 100_000;
 const TAG: &str = "\"v1\"";
@@ -280,6 +282,23 @@ fn only_validators_that_tell_versions_apart_are_used() {
             None,
         ),
         ("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n", None),
+        (
+            "Last-Modified: Sat, 31 Dec 1994 23:59:59 GMT\r\nDate: Sun, 01 Jan 1995 00:00:00 GMT\r\n",
+            Some(Validator::Modified("Sat, 31 Dec 1994 23:59:59 GMT".into())),
+        ),
+        // A file from the future, and what are no dates.
+        (
+            "Last-Modified: Sun, 06 Nov 1994 08:49:38 GMT\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+            None,
+        ),
+        (
+            "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Fri, 30 Sep 1994 08:49:38 GMT\r\n",
+            None,
+        ),
+        ("Last-Modified: x\r\nDate: y\r\n", None),
+        ("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Sunday\r\n", None),
+        ("Last-Modified: 0\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n", None),
+        ("ETag: \"a\", \"b\"\r\n", None),
         ("", None),
     ];
     for (fields, expected) in table {
@@ -423,5 +442,35 @@ fn what_is_more_than_the_part_never_reaches_the_sink() {
             assert!(matches!(error.error(), HttpError::BadAnswer(_)), "{error}");
             assert!(file.len() <= SIZE && file == content(SIZE)[..file.len()]);
         }
+    }
+}
+
+#[test]
+fn a_download_that_begins_anew_has_no_more_time() {
+    let origin = Origin::new(|asked, stream| {
+        thread::sleep(Duration::from_millis(250));
+        if asked.field("range").is_none() {
+            return serve(asked, stream, "\"v2\"");
+        }
+        // This server does not know If-Range.
+        let range = format!("Content-Range: bytes 5000-{}/{SIZE}\r\n", SIZE - 1);
+        let fields = format!("ETag: \"v2\"\r\n{range}");
+        answer(
+            stream,
+            "206 Partial Content",
+            &fields,
+            &content(SIZE)[5000..],
+        )
+    });
+    let url = origin.at("/");
+    for error in both_ways(move || {
+        let download = client().download(&url).resume_from(5000, tag());
+        let download = download.if_changed(Changed::StartAnew);
+        download
+            .timeout(Duration::from_millis(400))
+            .send()
+            .unwrap_err()
+    }) {
+        assert!(matches!(error.error(), HttpError::TooSlow(_)), "{error}");
     }
 }

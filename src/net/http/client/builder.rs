@@ -42,6 +42,8 @@ pub struct RequestBuilder {
     limits: Limits,
     timeouts: Timeouts,
     redirects: u32,
+    /// The deadline of all of it, if that has begun before.
+    until: Option<Instant>,
 }
 
 impl RequestBuilder {
@@ -57,6 +59,7 @@ impl RequestBuilder {
             limits,
             timeouts,
             redirects: settings.redirects,
+            until: None,
             client,
         }
     }
@@ -68,7 +71,13 @@ impl RequestBuilder {
         again.limits = self.limits;
         again.timeouts = self.timeouts;
         again.redirects = self.redirects;
+        again.until = self.until;
         again
+    }
+
+    /// Its time begins now, also that of the same request once more.
+    pub(super) fn begin(&mut self) {
+        self.until = until([self.limits.total, None]);
     }
 
     pub(super) fn failed(&self, phase: Phase, error: HttpError) -> RequestError {
@@ -110,9 +119,13 @@ impl RequestBuilder {
     ///
     /// The reader may wait, for a socket say. Its errors, and an end before `length`, are
     /// [`HttpError::RequestBody`]; the connection is dropped then, and the server sees half a
-    /// request. Such a request cannot be redirected with its body.
+    /// request. Such a request cannot be redirected with its body. With a length of 0 nothing is
+    /// read, and the request is one without a body.
     pub fn body_reader(mut self, reader: impl Read + 'static, length: Option<u64>) -> Self {
-        self.upload = Upload::Reader(Reader::new(Box::new(reader), length));
+        self.upload = match length {
+            Some(0) => Upload::Nothing,
+            length => Upload::Reader(Reader::new(Box::new(reader), length)),
+        };
         self
     }
 
@@ -160,7 +173,7 @@ impl RequestBuilder {
         let allowed = Allowed {
             limits: self.limits,
             timeouts: self.timeouts,
-            until: until([self.limits.total, None]),
+            until: self.until.or_else(|| until([self.limits.total, None])),
         };
         let mut upload = std::mem::replace(&mut self.upload, Upload::Nothing);
         // Who asks for a part, or for a coding, gets what is sent.
@@ -180,8 +193,15 @@ impl RequestBuilder {
                 _ => std::mem::replace(&mut upload, Upload::Nothing),
             };
             let has_body = !now.is_nothing();
+            let preparing = match followed {
+                0 => Phase::Preparing,
+                _ => Phase::Redirecting,
+            };
+            let head = self
+                .head(&method, &url, has_body)
+                .map_err(|error| self.failed(preparing, error))?;
             let (exchange, response) = self
-                .exchange(&method, &url, now, allowed)
+                .exchange(head, &url, now, allowed)
                 .map_err(|(phase, error)| self.failed(phase, error))?;
             let mut answer = Answer::new(&self.client, &method, &url, exchange, response)?;
             if unpacks {
@@ -243,16 +263,17 @@ impl RequestBuilder {
         }
     }
 
-    /// Sends the request to `url`, without redirects, over a kept connection if there is one.
+    /// Sends a request to the server of `url`, without redirects, over a kept connection if there
+    /// is one.
     fn exchange(
         &self,
-        method: &Method,
+        head: Request<()>,
         url: &Url,
         upload: Upload,
         allowed: Allowed,
     ) -> Result<(Exchange, Response<Incoming>), (Phase, HttpError)> {
         let bodyless = upload.is_nothing();
-        let repeats = bodyless && [Method::GET, Method::HEAD].contains(method);
+        let repeats = bodyless && [Method::GET, Method::HEAD].contains(head.method());
         let mut upload = Some(upload);
         let shared = &self.client.shared;
         let connecting = |error| (Phase::Connecting, error);
@@ -260,7 +281,7 @@ impl RequestBuilder {
             let socket = Socket::adopt(stream).map_err(|e| connecting(HttpError::Io(e)))?;
             let now = upload.take().unwrap_or(Upload::Nothing);
             let mut exchange = Exchange::new(socket, allowed).map_err(connecting)?;
-            match self.send_over(&mut exchange, method, url, now) {
+            match exchange.send(head.clone(), now) {
                 Ok(response) => return Ok((exchange, response)),
                 // The server has closed it in this very moment.
                 Err(error) if repeats && !exchange.was_answered() && is_lost(&error) => {}
@@ -271,19 +292,14 @@ impl RequestBuilder {
         let socket = Socket::connect(url, earlier(allowed.until, connected)).map_err(connecting)?;
         let mut exchange = Exchange::new(socket, allowed).map_err(connecting)?;
         let now = upload.take().unwrap_or(Upload::Nothing);
-        match self.send_over(&mut exchange, method, url, now) {
+        match exchange.send(head, now) {
             Ok(response) => Ok((exchange, response)),
             Err(error) => Err((phase(&exchange, &error), error)),
         }
     }
 
-    fn send_over(
-        &self,
-        exchange: &mut Exchange,
-        method: &Method,
-        url: &Url,
-        upload: Upload,
-    ) -> Result<Response<Incoming>, HttpError> {
+    /// The head of a request to `url`.
+    fn head(&self, method: &Method, url: &Url, has_body: bool) -> Result<Request<()>, HttpError> {
         let mut request = Request::new(());
         *request.method_mut() = method.clone();
         *request.uri_mut() = url.target().parse().map_err(|_| {
@@ -310,10 +326,10 @@ impl RequestBuilder {
             fields.append(name, value.clone());
         }
         // Servers want to know that there is no body where there could be one.
-        if upload.is_nothing() && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+        if !has_body && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
             fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        exchange.send(request, upload)
+        Ok(request)
     }
 }
 

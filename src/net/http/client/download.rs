@@ -21,9 +21,9 @@ pub enum Validator {
 impl Validator {
     /// That of the file of an answer; `None` if its server sends none that is good for a resume.
     ///
-    /// A weak `ETag` is not: it does not change with every byte. `Last-Modified` is only if it is
-    /// earlier than the answer's `Date`, since a file may change twice in a second (RFC 9110,
-    /// 8.8.2.2).
+    /// A weak `ETag` is not: it does not change with every byte. `Last-Modified` is only if it is a
+    /// second or more before the answer's `Date`, since a file may change twice in a second (RFC
+    /// 9110, 8.8.2.2). Both must be of the form `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn of(answer: &Answer) -> Option<Validator> {
         match answer.header("etag") {
             Some(tag) if is_strong(tag) => return Some(Validator::ETag(tag.to_owned())),
@@ -31,8 +31,8 @@ impl Validator {
             None => {}
         }
         let modified = answer.header("last-modified")?;
-        let date = answer.header("date")?;
-        (modified != date).then(|| Validator::Modified(modified.to_owned()))
+        let is_earlier = time(modified)? < time(answer.header("date")?)?;
+        is_earlier.then(|| Validator::Modified(modified.to_owned()))
     }
 
     fn field(&self) -> &str {
@@ -53,7 +53,26 @@ impl Validator {
 }
 
 fn is_strong(tag: &str) -> bool {
-    tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"')
+    let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.contains('"'))
+}
+
+/// Year, month, day, hour, minute and second of a date as servers write it (RFC 9110, 5.6.7).
+fn time(date: &str) -> Option<[u64; 6]> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let fixed = |text: &str, length| digits(text).filter(|_| text.len() == length);
+    let (_, date) = date.strip_suffix(" GMT")?.split_once(", ")?;
+    let mut parts = date.split([' ', ':']);
+    let mut part = || parts.next();
+    let day = fixed(part()?, 2)?;
+    let month = part()?;
+    let month = MONTHS.iter().position(|name| *name == month)? as u64;
+    let year = fixed(part()?, 4)?;
+    let (hour, minute) = (fixed(part()?, 2)?, fixed(part()?, 2)?);
+    let time = [year, month, day, hour, minute, fixed(part()?, 2)?];
+    parts.next().is_none().then_some(time)
 }
 
 /// What a download does that was to go on, and cannot.
@@ -146,7 +165,7 @@ impl Download {
     ///
     /// Errors: as [`RequestBuilder::send`]; [`HttpError::Status`] for an answer that is no file;
     /// those that [`Changed::Fail`] names. An answer of 416 never means that the file is complete.
-    pub fn send(self) -> Result<Resumed, RequestError> {
+    pub fn send(mut self) -> Result<Resumed, RequestError> {
         let Some((from, validator)) = self.from.filter(|(from, _)| *from > 0) else {
             return Resumed::whole(self.request.send()?);
         };
@@ -156,6 +175,8 @@ impl Download {
                 return Err(self.request.failed(Phase::Preparing, error));
             }
         }
+        // A new beginning has what is left of the time.
+        self.request.begin();
         let anew = self.request.again();
         let asked = self
             .request

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// The largest piece of a body that is read at once.
 const PIECE: usize = 64 * 1024;
-/// Fields that one head may have.
+/// Fields that one head may have. Errors and docs/net.md name the number.
 const FIELDS: usize = 1024;
 
 /// Set when hyper has to be polled again, without a wait.
@@ -78,10 +78,8 @@ impl Exchange {
         // It does nothing that waits.
         let (sender, connection) = match begun.poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(Ok(begun)) => begun,
-            Poll::Ready(Err(error)) => return Err(HttpError::Protocol(words(&error))),
-            Poll::Pending => {
-                return Err(HttpError::Protocol("the connection does not begin".into()))
-            }
+            Poll::Ready(Err(error)) => return Err(internal(words(&error))),
+            Poll::Pending => return Err(internal("the connection does not begin".into())),
         };
         Ok(Exchange {
             connection,
@@ -106,7 +104,8 @@ impl Exchange {
     /// Is the request, or part of it, still to be sent?
     pub fn is_sending(&self) -> bool {
         !self.was_answered()
-            && (self.line.wanted.get().contains(Events::OUT)
+            && (self.line.sent.get() == 0
+                || self.line.wanted.get().contains(Events::OUT)
                 || self.line.write_error.borrow().is_some()
                 || self.reader.is_some())
     }
@@ -258,7 +257,8 @@ impl Exchange {
             Some(reader) => reader.next()?,
             None => None,
         };
-        if piece.is_none() {
+        // Of a body with a length nothing is asked for after its last piece.
+        if piece.is_none() || self.reader.as_ref().is_some_and(Reader::is_over) {
             self.reader = None;
             self.line.body_ended.set(true);
         }
@@ -285,8 +285,7 @@ impl Exchange {
     fn wait(&mut self, left: &mut Option<Duration>) -> Result<(), HttpError> {
         let wanted = self.line.wanted.get();
         if wanted == Events::NONE {
-            let why = "the connection waits for nothing";
-            return Err(HttpError::Protocol(why.into()));
+            return Err(internal("the connection waits for nothing".into()));
         }
         let rest = self.rest()?;
         let time = [rest, *left].into_iter().flatten().min();
@@ -325,6 +324,16 @@ impl Exchange {
         if let Some(error) = self.line.error() {
             return error;
         }
+        // hyper tells a client of this by words alone, and of too many fields by the same ones.
+        if error.is_parse() && error.to_string().contains("too large") {
+            return match self.line.head_left.get() {
+                Some(0) => HttpError::HeadTooLong(self.allowed.limits.head),
+                _ => HttpError::Unsupported("more than 1,024 header fields"),
+            };
+        }
+        if error.is_user() || error.is_canceled() || error.is_closed() {
+            return internal(words(error));
+        }
         if error.is_parse() {
             return HttpError::Protocol(words(error));
         }
@@ -333,6 +342,11 @@ impl Exchange {
         }
         HttpError::Protocol(words(error))
     }
+}
+
+/// An error that is not the server's.
+fn internal(why: String) -> HttpError {
+    HttpError::Io(io::Error::other(why))
 }
 
 /// All that an error of hyper says.

@@ -44,6 +44,11 @@ impl Reader {
         self.length
     }
 
+    /// Has all of it been read, as its length says?
+    pub fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
     /// The next piece; `None` at the end. It may wait: no lock is held, and hyper is not on the
     /// stack. Errors: those of the reader; it has ended before its length.
     pub fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
@@ -112,9 +117,7 @@ impl http_body::Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match self {
             Outgoing::Bytes(bytes) => bytes.is_none(),
-            Outgoing::Pieces { line, length } => {
-                *length == Some(0) || (line.body_ended.get() && line.piece.borrow().is_none())
-            }
+            Outgoing::Pieces { line, .. } => line.body_ended.get() && line.piece.borrow().is_none(),
         }
     }
 

@@ -8,7 +8,7 @@ use super::super::http_error::{is_time_up, HttpError};
 use super::super::request::{connect_blocking, ends_writing, no_connection};
 use super::super::url::Url;
 use crate::error::WaitError;
-use crate::net::source::{same, Failure};
+use crate::net::source::{same, send_pieces, Failure};
 use crate::net::tcp::TcpStream;
 use crate::poll::shim::{self, Events, PollFd};
 use crate::poll::Os;
@@ -18,7 +18,7 @@ use crate::{offload, Error};
 use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -79,10 +79,10 @@ impl Socket {
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Socket::Tasklet(stream) => stream.source().attempt_once(|mut io| io.write(bytes)),
-            Socket::Worker(stream) => uninterrupted(|| (&*stream).write(bytes)),
+            Socket::Tasklet(stream) => stream.source().attempt_once(|io| send_pieces(io, pieces)),
+            Socket::Worker(stream) => uninterrupted(|| send_pieces(stream, pieces)),
         }
     }
 
@@ -114,9 +114,6 @@ impl Socket {
         Ok(())
     }
 }
-
-/// Up to here it is better to copy pieces together than to send several packets.
-const SMALL: usize = 16 * 1024;
 
 fn uninterrupted(mut op: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
@@ -221,11 +218,12 @@ impl Line {
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn write(&self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let all = pieces.iter().map(|piece| piece.len()).sum();
         if self.write_error.borrow().is_some() {
-            return Poll::Ready(Ok(bytes.len()));
+            return Poll::Ready(Ok(all));
         }
-        match self.socket.write(bytes) {
+        match self.socket.write(pieces) {
             Ok(n) => {
                 self.sent.set(self.sent.get() + n as u64);
                 Poll::Ready(Ok(n))
@@ -238,7 +236,7 @@ impl Line {
             // come that way. So the rest is given up, and the answer is read.
             Err(error) if ends_writing(&error) => {
                 self.write_error.replace(Some(error));
-                Poll::Ready(Ok(bytes.len()))
+                Poll::Ready(Ok(all))
             }
             Err(error) => {
                 self.write_error.replace(Some(same(&error)));
@@ -282,7 +280,7 @@ impl hyper::rt::Write for Wire {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.write(bytes)
+        self.0.write(&[IoSlice::new(bytes)])
     }
 
     /// So that hyper does not copy a body from memory.
@@ -290,21 +288,12 @@ impl hyper::rt::Write for Wire {
         true
     }
 
-    /// Small pieces go together. Large ones go by themselves: the system's vectored write would
-    /// raise `SIGPIPE`, which hosts in C need not ignore.
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let first = bufs.iter().find(|buf| !buf.is_empty());
-        let first = first.map_or(&[][..], |buf| buf);
-        let all: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if all > SMALL || first.len() == all {
-            return self.0.write(first);
-        }
-        let together: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-        self.0.write(&together)
+        self.0.write(bufs)
     }
 
     /// Nothing is buffered here.
