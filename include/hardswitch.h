@@ -2111,8 +2111,8 @@ hsw_status hsw_socket_peek(struct hsw_socket socket, void *buffer, size_t size, 
 
 // Sets how long a single wait of a read or a write may last, in nanoseconds, or of a receive or a
 // send; of a listener, a wait of an accept. Then the call fails with `HSW_ERR_TIMEOUT`.
-// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the
-// two directions apart.)
+// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets
+// the two directions apart.)
 hsw_status hsw_socket_set_timeout(struct hsw_socket socket, uint64_t nanoseconds);
 
 // Ends the sending direction: the peer reads to the end of the stream. Reading is still possible.

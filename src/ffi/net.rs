@@ -420,8 +420,8 @@ pub unsafe extern "C" fn hsw_socket_peek(
 
 /// Sets how long a single wait of a read or a write may last, in nanoseconds, or of a receive or a
 /// send; of a listener, a wait of an accept. Then the call fails with `HSW_ERR_TIMEOUT`.
-/// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets the
-/// two directions apart.)
+/// `HSW_NO_LIMIT`, the default: no limit. 0 is `HSW_ERR_ARGUMENT`. (`hsw_socket_set_option` sets
+/// the two directions apart.)
 #[no_mangle]
 pub extern "C" fn hsw_socket_set_timeout(socket: hsw_socket, nanoseconds: u64) -> hsw_status {
     entry(|| {

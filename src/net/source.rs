@@ -143,7 +143,8 @@ pub fn let_the_loop_run() -> Result<(), WaitError> {
 
 impl<T: AsRawFd> Source<T> {
     pub fn new(io: T, is_connection: bool) -> Source<T> {
-        // Epoll may know an earlier descriptor of this number, which somebody closed without a word.
+        // Epoll may know an earlier descriptor of this number, which somebody closed without a
+        // word.
         if let Some(reactor) = Reactor::existing() {
             reactor.doubt(io.as_raw_fd());
         }
@@ -316,8 +317,8 @@ impl<T: AsRawFd> Source<T> {
         Ok(n)
     }
 
-    /// [`attempt_write`](Self::attempt_write) where no event tells when to try again: `wait` waits in
-    /// between.
+    /// [`attempt_write`](Self::attempt_write) where no event tells when to try again: `wait` waits
+    /// in between.
     pub fn attempt_write_unheard(
         &self,
         mut op: impl FnMut(&T) -> io::Result<usize>,
@@ -473,8 +474,8 @@ where
     }
 }
 
-/// Writes pieces in one call. Unlike `writev` it does not raise SIGPIPE where the peer reads no more:
-/// that would end a host which does not ignore it.
+/// Writes pieces in one call. Unlike `writev` it does not raise SIGPIPE where the peer reads no
+/// more: that would end a host which does not ignore it.
 pub fn send_pieces(io: &impl AsRawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
     /// Linux refuses more; the caller sends the rest later.
     const MOST: usize = libc::UIO_MAXIOV as usize;
