@@ -734,7 +734,10 @@ fn entries_without_size_are_counted() {
 }
 
 #[test]
-#[cfg_attr(feature = "asan", ignore = "what a forgotten drain holds is a leak")]
+#[cfg_attr(
+    any(feature = "asan", feature = "valgrind"),
+    ignore = "what a forgotten drain holds is a leak"
+)]
 fn a_forgotten_drain_leaves_an_empty_dict() {
     let mut dict = Dict::from([(1, 1), (2, 2)]);
     std::mem::forget(dict.drain());
