@@ -1382,3 +1382,41 @@ fn who_has_sent_all_of_a_body_waits_for_the_answer_both_ways() {
         .iter()
         .all(|asked| asked.body == content(100_000)));
 }
+
+#[test]
+fn a_head_of_as_many_bytes_as_are_allowed_is_read_by_both_clients() {
+    use hardswitch::net::http::get;
+    const HEAD: usize = 16 * 1024;
+    for left in [0, 1, 3, 5] {
+        let origin = Origin::new(move |asked, stream| {
+            let (framing, body) = match asked.target.as_str() {
+                "/sized" => ("Content-Length: 5000\r\n", [b'x'; 5000].to_vec()),
+                "/end" => ("", [b'x'; 5000].to_vec()),
+                _ => {
+                    let chunks = [b"1388\r\n", &[b'x'; 5000][..], b"\r\n0\r\n\r\n"].concat();
+                    ("Transfer-Encoding: chunked\r\n", chunks)
+                }
+            };
+            let start = format!("HTTP/1.1 200 OK\r\n{framing}X: ");
+            let fill = "y".repeat(HEAD - left - start.len() - 4);
+            let head = format!("{start}{fill}\r\n\r\n");
+            assert_eq!(head.len(), HEAD - left);
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            Then::Close
+        });
+        for path in ["/sized", "/chunks", "/end"] {
+            let url = origin.at(path);
+            let to = url.clone();
+            for got in both_ways(move || {
+                let answer = client().get(&to).send();
+                let body = answer.and_then(|mut answer| answer.read_all(10_000));
+                body.map_err(|error| error.to_string())
+            }) {
+                let got = got.map(|body| body == [b'x'; 5000]);
+                assert_eq!(got, Ok(true), "{path}, {left} bytes less");
+            }
+            let mut answer = get(&url, quick()).unwrap();
+            assert!(answer.read_all(10_000).unwrap() == [b'x'; 5000], "{path}");
+        }
+    }
+}

@@ -33,8 +33,9 @@ pub enum HttpError {
     NotHttp,
     /// The connection ended before the answer's head did.
     ShortHead,
-    /// The heads, or the trailer, are longer than this many bytes, which
-    /// [`Limits::head`](super::Limits::head) allows.
+    /// The heads are longer than this many bytes, which [`Limits::head`](super::Limits::head)
+    /// allows; or the trailer is, or the extensions of chunks are. In an answer to a `Client` those
+    /// two are [`Protocol`](Self::Protocol).
     HeadTooLong(usize),
     /// There were more interim answers than this many, which
     /// [`Limits::interim`](super::Limits::interim) allows.
@@ -263,6 +264,11 @@ impl HttpError {
             other => unreachable!("no error of reading a body: {other:?}"),
         }
     }
+}
+
+/// The beginning of a text of any length, for an error.
+pub fn beginning(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// Has a wait reached its time limit? The standard library's sockets call that `WouldBlock`. A

@@ -1,7 +1,7 @@
 //! A request: what is sent, where it connects to, and how the head of its answer is read.
 
 use super::head::Head;
-use super::http_error::{carries_ours, is_time_up, HttpError};
+use super::http_error::{beginning, carries_ours, is_time_up, HttpError};
 use super::input::Input;
 use super::limits::{Limits, Timeouts};
 use super::pace::{until, Pace};
@@ -60,7 +60,7 @@ impl Request {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         let text = |b: u8| b == b'\t' || (b >= b' ' && b != 0x7f);
         if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(text) {
-            return Err(HttpError::BadHeader(name.chars().take(200).collect()));
+            return Err(HttpError::BadHeader(beginning(name)));
         }
         self.head.push_str(&format!("{name}: {value}\r\n"));
         Ok(self)

@@ -1,6 +1,6 @@
 //! The parts of a URL.
 
-use super::http_error::HttpError;
+use super::http_error::{beginning, HttpError};
 use std::fmt;
 
 /// The parts of an `http://` URL.
@@ -20,7 +20,7 @@ impl Url {
     /// `%..`).
     pub fn parse(url: &str) -> Result<Url, HttpError> {
         let bad = |why| HttpError::BadUrl {
-            url: url.chars().take(200).collect(),
+            url: beginning(url),
             why,
         };
         if !url.bytes().all(|b| b.is_ascii_graphic()) {

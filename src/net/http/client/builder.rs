@@ -1,6 +1,6 @@
 //! A request: what is sent, and how it comes to its answer, over redirects and kept connections.
 
-use super::super::http_error::HttpError;
+use super::super::http_error::{beginning, HttpError};
 use super::super::limits::{Limits, Timeouts};
 use super::super::pace::until;
 use super::super::url::Url;
@@ -94,7 +94,7 @@ impl RequestBuilder {
             .ok()
             .zip(HeaderValue::from_bytes(value.as_bytes()).ok());
         let refused = match parts {
-            None => HttpError::BadHeader(name.chars().take(200).collect()),
+            None => HttpError::BadHeader(beginning(name)),
             Some((name, _)) if FRAMING.contains(&name) => {
                 HttpError::BadRequest("a header field of it frames messages, as the client does")
             }
@@ -238,7 +238,7 @@ impl RequestBuilder {
                     self.fields.remove(name);
                 }
             } else if has_body && upload.is_nothing() {
-                let to = place.chars().take(200).collect();
+                let to = beginning(&place);
                 let why = "the body of the request cannot be read again";
                 let error = HttpError::BadRedirect { to, why };
                 return Err(self.failed(Phase::Redirecting, error));
@@ -384,7 +384,7 @@ fn place(answer: &Answer) -> Result<Option<String>, HttpError> {
 fn next_of(url: &Url, place: &str) -> Result<Url, HttpError> {
     url.join(place).map_err(|error| match error {
         HttpError::BadUrl { why, .. } => {
-            let to = place.chars().take(200).collect();
+            let to = beginning(place);
             HttpError::BadRedirect { to, why }
         }
         error => error,

@@ -1,6 +1,6 @@
 //! What went wrong with a request of a client: with which one, and when.
 
-use super::super::http_error::{bare, HttpError};
+use super::super::http_error::{bare, beginning, HttpError};
 use std::fmt;
 use std::io;
 
@@ -49,11 +49,10 @@ pub(super) struct Inner {
 
 impl RequestError {
     pub(super) fn new(method: &str, url: &str, phase: Phase, error: HttpError) -> RequestError {
-        // A wrong URL may be of any length.
-        let url = url.chars().take(200).collect();
         RequestError(Box::new(Inner {
             method: method.to_owned(),
-            url,
+            // A wrong URL may be of any length.
+            url: beginning(url),
             phase,
             error,
         }))

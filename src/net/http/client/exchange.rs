@@ -136,6 +136,7 @@ impl Exchange {
             Ok(answer) => {
                 self.check_interim()?;
                 self.line.head_left.set(None);
+                self.line.too_long.set(false);
                 Ok(answer)
             }
             Err(error) => Err(self.failure(&error, HttpError::ShortHead)),

@@ -133,7 +133,7 @@ pub struct Line {
     pub wanted: Cell<Events>,
     /// How many bytes of heads may come still; `None` once the head of the answer has come.
     pub head_left: Cell<Option<usize>>,
-    /// The heads were longer.
+    /// The heads were longer, if the head of the answer has not come.
     pub too_long: Cell<bool>,
     /// Bytes that have come, and that have been sent.
     pub came: Cell<u64>,
@@ -174,9 +174,11 @@ impl Line {
 
     fn read(&self, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let room = match self.head_left.get() {
+            // The head may be there, and what is read now belong to the body: whoever polls hyper
+            // sees whether it is.
             Some(0) => {
                 self.too_long.set(true);
-                return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+                return Poll::Pending;
             }
             Some(left) => cursor.remaining().min(left),
             None => cursor.remaining(),
