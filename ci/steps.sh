@@ -89,6 +89,7 @@ step_clippy() {
     cargo clippy --target "$1" --lib -- -D warnings
     cargo clippy --target "$1" --no-default-features --lib -- -D warnings
     cargo clippy --target "$1" -p hardswitch-pollshim -- -D warnings
+    [ "$1" = "$PPC64" ] || cargo clippy --target "$1" --all-targets -p fuzz -p models -p hardswitch-interop -- -D warnings
 }
 
 step_test() {

@@ -642,7 +642,9 @@ fn a_receiver_that_spins_is_served_before_the_queue() {
         locked.push(later.clone(), false, false);
         drop(locked);
         let first = Wait::with(None);
-        let mut locked = place.received().err().expect("nobody came");
+        let Err(mut locked) = place.received() else {
+            panic!("nobody came");
+        };
         locked.push(first.clone(), false, true);
         assert!(Arc::ptr_eq(&locked.pop(false).unwrap(), &first));
         assert!(Arc::ptr_eq(&locked.pop(false).unwrap(), &later));

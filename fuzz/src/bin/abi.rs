@@ -569,8 +569,7 @@ fn body() -> i32 {
 fn fail() -> i32 {
     let payload = token();
     // SAFETY: as the header has it.
-    let status = unsafe { hsw_fail(payload, Some(destroy), c"failed".as_ptr()) };
-    status
+    unsafe { hsw_fail(payload, Some(destroy), c"failed".as_ptr()) }
 }
 
 unsafe extern "C" fn entry(argument: *mut c_void) -> i32 {
@@ -971,7 +970,7 @@ fn send_throw() -> i32 {
     let payload = token();
     let message = c"sent".as_ptr();
     // SAFETY: as the header has it.
-    let status = unsafe {
+    unsafe {
         match below(3) {
             0 => match pick(Channel) {
                 Some(handle) => {
@@ -995,8 +994,7 @@ fn send_throw() -> i32 {
                 None => not_called(payload),
             },
         }
-    };
-    status
+    }
 }
 
 fn send_sequence() -> i32 {
@@ -1263,9 +1261,7 @@ fn tasklet_throw() -> i32 {
     let tasklet = pick!(Tasklet, hsw_tasklet);
     let payload = token();
     // SAFETY: as the header has it.
-    let status =
-        unsafe { hsw_tasklet_throw(tasklet, payload, Some(destroy), c"thrown".as_ptr(), coin()) };
-    status
+    unsafe { hsw_tasklet_throw(tasklet, payload, Some(destroy), c"thrown".as_ptr(), coin()) }
 }
 
 fn tasklet_bind() -> i32 {
@@ -1276,14 +1272,13 @@ fn tasklet_bind() -> i32 {
     }
     let argument = token();
     // SAFETY: as the header has it.
-    let status = unsafe {
+    unsafe {
         match below(3) {
             0 => hsw_tasklet_bind(tasklet, Some(entry), argument, Some(destroy)),
             1 => hsw_tasklet_bind_paused(tasklet, Some(entry), argument, Some(destroy)),
             _ => hsw_tasklet_bind_send(tasklet, Some(entry), argument, Some(destroy)),
         }
-    };
-    status
+    }
 }
 
 fn tasklet_values() -> i32 {
@@ -2036,8 +2031,8 @@ fn remote() -> i32 {
             6 => {
                 let payload = token();
                 let message = c"from far".as_ptr();
-                let status = hsw_remote_throw(remote, payload, Some(destroy), message, coin());
-                status
+
+                hsw_remote_throw(remote, payload, Some(destroy), message, coin())
             }
             7 => hsw_remote_kill(remote, coin()),
             8 => hsw_remote_state(remote, &mut number),
@@ -2046,14 +2041,13 @@ fn remote() -> i32 {
             11 => hsw_remote_unbind(remote),
             12 | 13 => {
                 let argument = token();
-                let status = hsw_remote_bind(remote, Some(entry), argument, Some(destroy), coin());
-                status
+
+                hsw_remote_bind(remote, Some(entry), argument, Some(destroy), coin())
             }
             14 | 15 => {
                 let argument = token();
-                let status =
-                    hsw_remote_with(remote, Some(remote_function), argument, Some(destroy));
-                status
+
+                hsw_remote_with(remote, Some(remote_function), argument, Some(destroy))
             }
             16 => hsw_remote_bind_thread(remote, some_thread()),
             _ => {
