@@ -176,8 +176,9 @@ build_library() {
     done
     library=$(library_path "$1")
     mkdir -p "${library%/*}"
-    # With cargo's date: what is linked with an unchanged library need not be linked again.
-    "$(binutils "$1")objcopy" -p "${names[@]}" "$made" "$library.new" && mv "$library.new" "$library"
+    # With cargo's date: what is linked with an unchanged library need not be linked again. Without the bitcode that Rust's own
+    # libraries bring: no linker of a host has a use for it, and that of another LLVM stumbles over it.
+    "$(binutils "$1")objcopy" -p -R .llvmbc -R .llvmcmd "${names[@]}" "$made" "$library.new" && mv "$library.new" "$library"
 }
 
 # Configure host/ for a target, with its tests (which need more packages) or without:

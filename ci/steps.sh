@@ -35,7 +35,7 @@ cellcheck| ppc64  | full  | 10 | -         | libhardswitch.a has no instruction 
 cell970  | ppc64  | full  | 10 | 11        | the tests of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | 9         | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
 host     | both   | full  | 20 | 25        | the C++ host and the tests of the C and C++ interface, nginx among them
-install  | both   | full  | 10 | 7         | a C++ project finds and links the installed library, by CMake and by pkg-config
+install  | both   | full  | 10 | 14        | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them
 interop  | both   | full  | 15 | 4         | WebSocket and TLS libraries of others run between two tasklets of one thread
 python   | x86_64 | full  | 10 | 144       | the module stackless builds and installs with pip for CPython 3.11 of Debian, and its tests pass, the golden programs among them

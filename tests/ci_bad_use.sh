@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ci/test and ci/demo, used wrongly or on a machine that lacks a compiler: one clear line that names the thing, a non-zero
+# The scripts of ci/, used wrongly or on a machine that lacks a compiler: one clear line that names the thing, a non-zero
 # exit, nothing built. Run by ci/test (step `scripts`); prints `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -42,6 +42,12 @@ expect 2 "--bogus" ci/watch --bogus
 expect 2 "--bogus" ci/floors --bogus
 expect 2 "no folder" ci/floors /nonexistent
 expect 1 "no-such-program" ci/watch no-such-program
+expect 2 "--bogus" ci/install --bogus
+expect 2 "PREFIX is missing" ci/install
+expect 2 "one PREFIX" ci/install --prefix /one /two
+touch "$tmp/file"
+expect 1 "no files can be made in $tmp/file" ci/install "$tmp/file/prefix"
+expect 1 "no files can be made in $tmp/file" env "DESTDIR=$tmp/file" ci/install /usr
 
 # A machine without the cross compiler: every command of this one, but for the powerpc64 ones.
 mkdir "$tmp/bin"
