@@ -184,11 +184,19 @@ fn made_of<E: std::fmt::Display>(got: Result<Vec<u8>, E>, is: Is) -> Result<(), 
     }
 }
 
-/// An outcome, and how long it took.
-fn timed<R>(f: impl FnOnce() -> R) -> (R, Duration) {
-    let start = Instant::now();
-    let outcome = f();
-    (outcome, start.elapsed())
+/// The outcome, which has to come within this time. A machine that is busy with others may delay it,
+/// but not each time.
+fn within<R>(most: Duration, f: impl Fn() -> R) -> Result<R, String> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..4 {
+        let start = Instant::now();
+        let outcome = f();
+        shortest = shortest.min(start.elapsed());
+        if shortest < most {
+            return Ok(outcome);
+        }
+    }
+    Err(format!("took {shortest:?}"))
 }
 
 #[test]
@@ -212,9 +220,13 @@ fn no_misbehaviour_is_a_wrong_success_or_hangs_in_either_client_both_ways() {
             end()
         });
         let url = origin.at("/");
+        let most = match row.name.starts_with("silence") {
+            true => Duration::from_millis(3000),
+            false => Duration::from_millis(500),
+        };
         let (to, address) = (url.clone(), url.clone());
-        let client = both_ways(move || {
-            timed(|| {
+        let [tasklet, worker] = both_ways(move || {
+            within(most, || {
                 let answer = client().get(&to).limits(limits).send();
                 answer.and_then(|mut answer| answer.read_all(1 << 20))
             })
@@ -223,30 +235,21 @@ fn no_misbehaviour_is_a_wrong_success_or_hangs_in_either_client_both_ways() {
             io: limits.total,
             ..quick()
         };
-        let plain = timed(|| get(&url, quick).and_then(|mut answer| answer.read_all(1 << 20)));
-        let blocking = offload::call(move || {
-            timed(|| get_blocking(&address, quick).and_then(|mut answer| answer.read_all(1 << 20)))
+        let plain = within(most, || {
+            get(&url, quick).and_then(|mut answer| answer.read_all(1 << 20))
         });
-        let in_time = |who: &str, took: Duration| {
-            let most = match row.name.starts_with("silence") {
-                true => Duration::from_millis(3000),
-                false => Duration::from_millis(500),
-            };
-            assert!(took < most, "{}, {who} took {took:?}", row.name);
-        };
-        for (who, (outcome, took)) in ["client, tasklet", "client, worker"]
-            .into_iter()
-            .zip(client)
-        {
-            in_time(who, took);
-            if let Err(why) = made_of(outcome, row.client) {
+        let blocking = offload::call(move || {
+            within(most, || {
+                get_blocking(&address, quick).and_then(|mut answer| answer.read_all(1 << 20))
+            })
+        });
+        for (who, outcome) in [("client, tasklet", tasklet), ("client, worker", worker)] {
+            if let Err(why) = outcome.and_then(|outcome| made_of(outcome, row.client)) {
                 wrong.push(format!("{}, {who}: {why}", row.name));
             }
         }
-        let blocking = blocking.unwrap();
-        for (who, (outcome, took)) in [("get", plain), ("get_blocking", blocking)] {
-            in_time(who, took);
-            if let Err(why) = made_of(outcome, row.get) {
+        for (who, outcome) in [("get", plain), ("get_blocking", blocking.unwrap())] {
+            if let Err(why) = outcome.and_then(|outcome| made_of(outcome, row.get)) {
                 wrong.push(format!("{}, {who}: {why}", row.name));
             }
         }

@@ -1146,14 +1146,14 @@ fn a_server_that_always_has_bytes_ready_has_no_more_time_both_ways() {
     let url = origin.at("/");
     for (error, took) in both_ways(move || {
         let start = Instant::now();
-        let request = client().get(&url).timeout(Duration::from_millis(300));
+        let request = client().get(&url).timeout(Duration::from_millis(1000));
         let mut answer = request.send().unwrap();
         let slow = &mut Slow(Duration::from_millis(20));
         let error = answer.copy_to(slow, |_, _| {}).map(drop).unwrap_err();
         (error, start.elapsed())
     }) {
         assert!(matches!(error.error(), HttpError::TooSlow(_)), "{error}");
-        assert!(took < Duration::from_millis(2000), "{took:?}");
+        assert!(took < Duration::from_millis(3000), "{took:?}");
     }
 }
 
