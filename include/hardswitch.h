@@ -791,6 +791,23 @@ typedef struct hsw_host_lock_event {
 // switch or wait are refused. It must not unwind.
 typedef void (*hsw_host_lock_hook)(const struct hsw_host_lock_event *event, void *user);
 
+// What the look-ups of the process may use. Fill it with `hsw_lookup_settings_default` or
+// `hsw_lookup_settings_console`, change what you like, and pass it to `hsw_lookup_configure`.
+typedef struct hsw_lookup_settings {
+  // Look-ups that are made at a time, each on a thread. 1 or more.
+  size_t threads;
+  // Further threads, for when look-ups that nobody waits for any more keep others busy.
+  size_t spare;
+  // Stack of each thread, in bytes. The system's resolver needs 16 KiB.
+  size_t stack_size;
+  // How long an answer is kept for later look-ups of the same name, in nanoseconds; 0: not at
+  // all, `HSW_NO_LIMIT`: until it is forgotten. The system's resolver does not tell how long its
+  // answers stay valid. An answer that leads to no connection is forgotten.
+  uint64_t keep_ns;
+  // Names whose answers are kept at a time. One more takes the place of the oldest answer.
+  size_t names;
+} hsw_lookup_settings;
+
 // What the calling thread's loop waits for.
 typedef struct hsw_loop_info {
   // Is there nothing that could wake a tasklet: no timer, no socket waited for, no offload call,
@@ -1990,6 +2007,39 @@ hsw_status hsw_host_lock_set_hook(struct hsw_host_lock lock,
                                   void *user,
                                   hsw_destroy destroy_user);
 
+// Turns a host, given by name or address, into addresses with this port, in the order in which
+// they are to be tried. Only the tasklet waits while a worker looks up the name, for at most
+// `timeout_ns` nanoseconds (`HSW_NO_LIMIT`: no limit). An address needs no worker.
+//
+// The first `room` addresses go into `addresses`, which may be null if `room` is 0; `*count` gets
+// how many there are. If that is more than there was room for, call it again with more.
+//
+// `HSW_ERR_IO`: the name is unknown or has no address, or there is no thread for the look-up.
+// `HSW_ERR_TIMEOUT`: the time is up.
+hsw_status hsw_lookup(const char *host,
+                      uint16_t port,
+                      uint64_t timeout_ns,
+                      struct hsw_address *addresses,
+                      size_t room,
+                      size_t *count);
+
+// Fills in 4 threads, 60 to spare, 256 KiB each; nothing is kept. They hold where nothing else was
+// set.
+hsw_status hsw_lookup_settings_default(struct hsw_lookup_settings *settings);
+
+// Fills in the limits of a console: 1 thread, 6 to spare, 64 KiB each; the answers for 16 names
+// are kept for 10 seconds.
+hsw_status hsw_lookup_settings_console(struct hsw_lookup_settings *settings);
+
+// Sets what the process's look-ups may use; null stands for the default settings. Any thread may
+// call it at any time: running threads stay as they are, and kept answers are forgotten.
+// `HSW_ERR_ARGUMENT`: no threads, or a time beyond 292 years. Nothing has changed then.
+hsw_status hsw_lookup_configure(const struct hsw_lookup_settings *settings);
+
+// Forgets the kept answer for a host's name; null: all of them. A look-up that is under way is not
+// affected.
+hsw_status hsw_lookup_forget(const char *host);
+
 // One frame: wakes the tasklets whose sleep is over, whose socket is ready or whose worker has
 // answered, then runs tasklets until none is runnable or `budget_ns` nanoseconds are over. With a
 // budget it may wait within it, 250 us at a time, for a peer that has brought 1 MiB or more in
@@ -2014,6 +2064,16 @@ hsw_status hsw_run_until_idle(void);
 // As `hsw_run_until_idle`, but when idle it waits for what other threads send (`hsw_loop_post`),
 // until `hsw_loop_stop`. For threads that serve others.
 hsw_status hsw_run_until_stopped(void);
+
+// Sets how many bytes a socket of the calling thread may move before its next operation waits for
+// the loop once, which lets the others run; 1 MiB by default. It is the most that a pump does for
+// a socket whose peer is fast: a smaller number makes the turns of such a socket shorter, with a
+// larger one the others wait longer for theirs. `SIZE_MAX`: nothing but the peer ends a turn; 0:
+// each operation waits. It holds for a socket from its next wait on.
+hsw_status hsw_loop_set_burst(size_t bytes);
+
+// How many bytes `hsw_loop_set_burst` has set.
+hsw_status hsw_loop_get_burst(size_t *bytes);
 
 // What the calling thread's loop waits for.
 hsw_status hsw_get_loop_info(struct hsw_loop_info *info);

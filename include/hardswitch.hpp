@@ -1837,6 +1837,10 @@ inline void run_until_stopped() { detail::check(hsw_run_until_stopped()); }
 /// What the thread's loop waits for; hardswitch.h says what each is.
 inline hsw_loop_info loop_info() { return detail::ask(&hsw_get_loop_info); }
 
+/// How many bytes a socket of this thread may move before its next operation waits for the loop once; hsw_loop_set_burst() says more.
+inline void set_loop_burst(std::size_t bytes) { detail::check(hsw_loop_set_burst(bytes)); }
+inline std::size_t loop_burst() { return detail::ask(&hsw_loop_get_burst); }
+
 /// Says that its holder, on any thread, will post to a loop: as long as it lives the loop is not idle, and who is the last to block on its thread
 /// sleeps instead of getting hsw::deadlock (if the process has other threads). A copy is one more promise. From loop::work().
 class work : public detail::handle<hsw_work, &hsw_work_retain, &hsw_work_release> {
@@ -3250,6 +3254,31 @@ public:
 private:
     hsw_address raw_{};
 };
+
+/// The addresses of a host, given by name or address, with this port, in the order in which they are to be tried. Only the tasklet waits
+/// while a name is looked up. Throws io_error (the name is unknown, has no address, ...); hsw::timeout.
+template <class Rep = std::int64_t, class Period = std::nano>
+std::vector<address> lookup(const std::string& host, std::uint16_t port, std::chrono::duration<Rep, Period> limit = forever) {
+    std::vector<hsw_address> found(8);
+    for (;;) {
+        std::size_t count = 0;
+        detail::check(hsw_lookup(detail::without_zero(host), port, detail::nanoseconds(limit), found.data(), found.size(), &count));
+        const bool all = count <= found.size();
+        found.resize(count);
+        if (all) {
+            return std::vector<address>(found.begin(), found.end());
+        }
+    }
+}
+
+/// What the look-ups of the process may use; hardswitch.h says what each is.
+inline hsw_lookup_settings default_lookup_settings() { return detail::ask(&hsw_lookup_settings_default); }
+inline hsw_lookup_settings console_lookup_settings() { return detail::ask(&hsw_lookup_settings_console); }
+/// Sets it, for all threads. Throws usage_error for 0 threads. Kept answers are forgotten.
+inline void configure_lookups(const hsw_lookup_settings& settings) { detail::check(hsw_lookup_configure(&settings)); }
+/// Forgets the kept answer for a name, or all answers.
+inline void forget_lookup(const std::string& host) { detail::check(hsw_lookup_forget(detail::without_zero(host))); }
+inline void forget_lookups() { detail::check(hsw_lookup_forget(nullptr)); }
 
 /// A datagram that has come.
 struct datagram {

@@ -722,6 +722,116 @@ TEST_CASE("a lost connection is told to who asks for its error, and to all reade
     CHECK(hsw_socket_take_error(one, nullptr) == HSW_ERR_NULL);
 }
 
+TEST_CASE("hosts are looked up, and no address is written beyond the room for them") {
+    const no_leaks check;
+    hsw_address found[4];
+    std::size_t count = 0;
+    REQUIRE(hsw_lookup("::1", 80, 0, found, 4, &count) == HSW_OK);
+    CHECK(count == 1);
+    CHECK(text(found[0]) == "[::1]:80");
+    const std::uint64_t limit = 60'000 * ms;
+    REQUIRE(hsw_lookup("localhost", 81, limit, nullptr, 0, &count) == HSW_OK);
+    REQUIRE(count >= 1);
+    const std::size_t all = count;
+    std::vector<hsw_address> room(all + 1);
+    room[all - 1].port = 7;
+    REQUIRE(hsw_lookup("localhost", 81, limit, room.data(), all - 1, &count) == HSW_OK);
+    CHECK(count == all);
+    CHECK(room[all - 1].port == 7);
+    REQUIRE(hsw_lookup("localhost", 81, limit, room.data(), room.size(), &count) == HSW_OK);
+    for (std::size_t i = 0; i < all; ++i) {
+        const std::string shown = text(room[i]);
+        CAPTURE(shown);
+        const bool is_local = shown == "[::1]:81" || shown.rfind("127.", 0) == 0;
+        CHECK(is_local);
+        CHECK(room[i].port == 81);
+    }
+    count = 77;
+    CHECK(hsw_lookup("no host's name", 80, limit, found, 4, &count) == HSW_ERR_IO);
+    CHECK(hsw_lookup("localhost", 80, UINT64_MAX - 5, found, 4, &count) == HSW_ERR_ARGUMENT);
+    CHECK(hsw_lookup(nullptr, 80, 0, found, 4, &count) == HSW_ERR_NULL);
+    CHECK(hsw_lookup("::1", 80, 0, nullptr, 1, &count) == HSW_ERR_NULL);
+    CHECK(count == 77);
+    CHECK(hsw_lookup("::1", 80, 0, found, 4, nullptr) == HSW_ERR_NULL);
+}
+
+TEST_CASE("the settings of look-ups are filled in, checked and set") {
+    const no_leaks check;
+    hsw_lookup_settings settings{};
+    REQUIRE(hsw_lookup_settings_console(&settings) == HSW_OK);
+    CHECK(settings.threads == 1);
+    CHECK(settings.keep_ns == 10'000 * ms);
+    CHECK(hsw_lookup_configure(&settings) == HSW_OK);
+    hsw_address found{};
+    std::size_t count = 0;
+    for (const char* const forgotten : {"localhost", static_cast<const char*>(nullptr)}) {
+        // Once it is forgotten there is no time for another look-up, unless a worker is very fast.
+        hsw_status status = HSW_OK;
+        for (int i = 0; i < 50 && status == HSW_OK; ++i) {
+            CHECK(hsw_lookup("localhost", 81, 60'000 * ms, &found, 1, &count) == HSW_OK);
+            // An answer that is kept takes no time.
+            CHECK(hsw_lookup("localhost", 81, 0, &found, 1, &count) == HSW_OK);
+            CHECK(hsw_lookup_forget(forgotten) == HSW_OK);
+            status = hsw_lookup("localhost", 81, 0, &found, 1, &count);
+        }
+        CHECK(status == HSW_ERR_TIMEOUT);
+    }
+    settings.keep_ns = UINT64_MAX - 5;
+    CHECK(hsw_lookup_configure(&settings) == HSW_ERR_ARGUMENT);
+    settings.keep_ns = HSW_NO_LIMIT;
+    CHECK(hsw_lookup_configure(&settings) == HSW_OK);
+    settings.threads = 0;
+    CHECK(hsw_lookup_configure(&settings) == HSW_ERR_ARGUMENT);
+    CHECK(last_message() == "threads = 0: 1 or more");
+    REQUIRE(hsw_lookup_settings_default(&settings) == HSW_OK);
+    CHECK(settings.threads == 4);
+    CHECK(settings.stack_size == 256 * 1024);
+    CHECK(settings.keep_ns == 0);
+    CHECK(hsw_lookup_configure(nullptr) == HSW_OK);
+    CHECK(hsw_lookup_settings_default(nullptr) == HSW_ERR_NULL);
+    CHECK(hsw_lookup_settings_console(nullptr) == HSW_ERR_NULL);
+}
+
+TEST_CASE("how much a socket may move in one turn is set for a thread's loop") {
+    const no_leaks check;
+    std::size_t before = 0, now = 0;
+    REQUIRE(hsw_loop_get_burst(&before) == HSW_OK);
+    CHECK(before == 1 << 20);
+    REQUIRE(hsw_loop_set_burst(0) == HSW_OK);
+    REQUIRE(hsw_loop_get_burst(&now) == HSW_OK);
+    CHECK(now == 0);
+    hsw_socket ends[2]{};
+    REQUIRE(hsw_unix_pair(&ends[0], &ends[1]) == HSW_OK);
+    std::size_t turns = 0;
+    bool over = false;
+    {
+        const waiting other([&] {
+            while (!over) {
+                ++turns;
+                hsw_schedule();
+            }
+            return HSW_OK;
+        });
+        const waiting mover([&] {
+            char byte = 'x';
+            std::size_t moved = 0;
+            for (int i = 0; i < 10; ++i) {
+                CHECK(hsw_socket_write(ends[0], &byte, 1, &moved) == HSW_OK);
+                CHECK(hsw_socket_read(ends[1], &byte, 1, &moved) == HSW_OK);
+            }
+            over = true;
+            return HSW_OK;
+        });
+    }
+    CHECK(over);
+    CHECK(turns >= 18);
+    REQUIRE(hsw_loop_set_burst(before) == HSW_OK);
+    CHECK(hsw_loop_get_burst(nullptr) == HSW_ERR_NULL);
+    for (const hsw_socket end : ends) {
+        hsw_socket_release(end);
+    }
+}
+
 TEST_CASE("addresses are texts and numbers") {
     const no_leaks check;
     const std::pair<const char*, const char*> good[] = {

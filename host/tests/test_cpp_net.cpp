@@ -212,6 +212,35 @@ TEST_CASE("a listener has a timeout, buffers and an address") {
     CHECK(hsw::address("::1", 1) != hsw::address("::1", 2));
 }
 
+TEST_CASE("hosts are looked up, and look-ups and bursts have settings") {
+    const no_leaks check;
+    CHECK(hsw::lookup("::1", 1, 0s) == std::vector<hsw::address>{hsw::address("::1", 1)});
+    hsw_lookup_settings settings = hsw::console_lookup_settings();
+    CHECK(settings.names == 16);
+    hsw::configure_lookups(settings);
+    const auto found = hsw::lookup("localhost", 1, 60s);
+    REQUIRE(!found.empty());
+    CHECK(hsw::lookup("localhost", 1, 0s) == found);
+    CHECK_THROWS_AS(
+        for (int i = 0; i < 50; ++i) {
+            hsw::forget_lookup("localhost");
+            // No time for another look-up, unless a worker is very fast.
+            hsw::lookup("localhost", 1, 0s);
+        },
+        hsw::timeout);
+    hsw::forget_lookups();
+    settings.threads = 0;
+    CHECK_THROWS_AS(hsw::configure_lookups(settings), hsw::usage_error);
+    hsw::configure_lookups(hsw::default_lookup_settings());
+    CHECK_THROWS_AS(hsw::lookup("no host's name", 1), hsw::io_error);
+    CHECK_THROWS_AS(hsw::lookup(std::string("a\0b", 3), 1), hsw::usage_error);
+
+    const std::size_t before = hsw::loop_burst();
+    hsw::set_loop_burst(4096);
+    CHECK(hsw::loop_burst() == 4096);
+    hsw::set_loop_burst(before);
+}
+
 TEST_CASE("UDP sockets send to each other, and say what was cut") {
     const no_leaks check;
     hsw::udp_socket here("127.0.0.1"), there("127.0.0.1");

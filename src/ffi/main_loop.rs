@@ -82,6 +82,28 @@ pub struct hsw_loop_info {
     pub next_ns: u64,
 }
 
+/// Sets how many bytes a socket of the calling thread may move before its next operation waits for
+/// the loop once, which lets the others run; 1 MiB by default. It is the most that a pump does for
+/// a socket whose peer is fast: a smaller number makes the turns of such a socket shorter, with a
+/// larger one the others wait longer for theirs. `SIZE_MAX`: nothing but the peer ends a turn; 0:
+/// each operation waits. It holds for a socket from its next wait on.
+#[no_mangle]
+pub extern "C" fn hsw_loop_set_burst(bytes: usize) -> hsw_status {
+    entry(|| {
+        current()?.set_burst(bytes);
+        Ok(())
+    })
+}
+
+/// How many bytes `hsw_loop_set_burst` has set.
+#[no_mangle]
+pub unsafe extern "C" fn hsw_loop_get_burst(bytes: *mut usize) -> hsw_status {
+    entry(|| {
+        out(bytes, "bytes")?.set(current()?.burst());
+        Ok(())
+    })
+}
+
 /// What the calling thread's loop waits for.
 #[no_mangle]
 pub unsafe extern "C" fn hsw_get_loop_info(info: *mut hsw_loop_info) -> hsw_status {

@@ -59,6 +59,8 @@ mod descriptor;
 #[cfg(feature = "std")]
 mod host_lock;
 #[cfg(feature = "std")]
+mod lookup;
+#[cfg(feature = "std")]
 mod main_loop;
 #[cfg(feature = "std")]
 mod net;

@@ -40,7 +40,7 @@ cfg_if::cfg_if! {
         pub(crate) use datagram::{Received, Sender};
         pub use descriptor::wait;
         pub use resolve::resolve;
-        pub(crate) use resolve::{hold, serve_again, Held};
+        pub(crate) use resolve::{hold, serve_again, waiting as lookup_until, Held};
         pub use send::{SendStream, SharedStream};
         pub use tcp::{Keepalive, TcpListener, TcpStream};
         pub use udp::UdpSocket;

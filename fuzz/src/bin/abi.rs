@@ -2227,7 +2227,7 @@ fn socket() -> i32 {
     let (mut size, mut port) = (0, 0);
     // SAFETY: as the header has it.
     unsafe {
-        match below(18) {
+        match below(19) {
             0 | 1 => {
                 let last = with(|w| w.ports.last().copied()).flatten().unwrap_or(1);
                 let mut made = hsw_socket { handle: 0 };
@@ -2264,6 +2264,7 @@ fn socket() -> i32 {
             12 => addresses(socket),
             13 => socket_options(socket),
             14 => datagrams(socket),
+            15 => lookups(),
             _ => unix_sockets(socket),
         }
     }
@@ -2295,6 +2296,42 @@ fn several_buffers(socket: hsw_socket, bytes: &mut [u8; 32]) -> i32 {
                 let [first, _] = &mut buffers;
                 let status = hsw_socket_peek(socket, first.data, first.size, &mut size);
                 assert!(size <= first.size);
+                status
+            }
+        }
+    }
+}
+
+/// Addresses, which need no worker, and what look-ups and bursts may be.
+fn lookups() -> i32 {
+    // SAFETY: as the header has it.
+    unsafe {
+        match below(4) {
+            0 => {
+                let mut found: [hsw_address; 2] = std::mem::zeroed();
+                let (room, mut count) = (below(3), 0);
+                let host = [c"127.0.0.1", c"::1"][below(2)].as_ptr();
+                let limit = [0, 300_000, u64::MAX][below(3)];
+                let status = hsw_lookup(host, 80, limit, found.as_mut_ptr(), room, &mut count);
+                assert_eq!((status, count), (HSW_OK, 1));
+                status
+            }
+            1 => hsw_lookup_forget([std::ptr::null(), c"origin.test".as_ptr()][below(2)]),
+            2 => {
+                let mut settings: hsw_lookup_settings = std::mem::zeroed();
+                match coin() {
+                    true => hsw_lookup_settings_console(&mut settings),
+                    false => hsw_lookup_settings_default(&mut settings),
+                };
+                settings.threads = below(3);
+                settings.keep_ns = [0, 1_000, u64::MAX - 1, u64::MAX][below(4)];
+                hsw_lookup_configure(&settings)
+            }
+            _ => {
+                let (set, mut told) = ([0, 1, 4096, 1 << 20, usize::MAX][below(5)], 0);
+                let status = hsw_loop_set_burst(set);
+                hsw_loop_get_burst(&mut told);
+                assert!(status != HSW_OK || told == set);
                 status
             }
         }
