@@ -1,8 +1,8 @@
 """Locks and their kin for the tasklets of one thread, with the methods of `threading`'s.
 
-Who waits longest comes first: what is released goes to that tasklet at once. A tasklet that is killed,
-or thrown at, after it was woken and before it runs gives what it has got to the next one. Between
-threads use `threading`'s own, with `stackless.offload`.
+Who waits longest comes first: what is released goes to that tasklet at once. A tasklet that is
+killed, or thrown at, after it was woken and before it runs gives what it has got to the next one.
+Between threads use `threading`'s own, with `stackless.offload`.
 """
 
 from collections import deque

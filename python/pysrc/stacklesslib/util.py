@@ -23,9 +23,9 @@ class Expired(TimeoutError):
 class timeout:
     """Limits how long a block may take: `with timeout(seconds): ...`
 
-    When the time is up, `Expired`, a TimeoutError, is raised in the block, at the wait or at the turn
-    that the tasklet has next. It is never raised after the block. Blocks may be nested: `expired`
-    tells whose time was up. None: no limit.
+    When the time is up, `Expired`, a TimeoutError, is raised in the block, at the wait or at the
+    turn that the tasklet has next. It is never raised after the block. Blocks may be nested:
+    `expired` tells whose time was up. None: no limit.
     """
 
     def __init__(self, seconds):
