@@ -1,8 +1,13 @@
 """The package stacklesslib: main loop, workers, queues, and the standard library by tasklets."""
 
+import asyncio
 import errno
 import os
+import select
+import selectors
 import socket
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -206,6 +211,116 @@ class Patched(Programs):
                 a.sendall(bytes(20_000_000))
             self.assertLess(time.monotonic() - start, 1.5)
             t.kill()
+
+    def test_select_and_poll_let_the_others_run_and_answer_as_always(self):
+        a, b = socket.socketpair()
+        seen = []
+
+        def asks(name, ask):
+            answer = ask()
+            seen.append(name)
+            return answer
+
+        def poller(kind):
+            made = kind()
+            made.register(a, select.POLLIN)
+            return made
+
+        ways = {
+            "select": lambda: select.select([a], [], [a], 30) == ([a], [], []),
+            "poll": lambda: poller(select.poll).poll(30_000) == [(a.fileno(), select.POLLIN)],
+            "epoll": lambda: poller(select.epoll).poll(30) == [(a.fileno(), select.EPOLLIN)],
+            "selectors": lambda: len(self.selector(a).select(30)) == 1,
+        }
+        with a, b:
+            for name, ask in ways.items():
+                with self.subTest(name):
+                    seen.clear()
+                    got = []
+                    stackless.tasklet(lambda: got.append(asks(name, ask)))()
+                    stackless.tasklet(lambda: (seen.append("other"), b.sendall(b"x")))()
+                    mainloop.run()
+                    self.assertEqual((seen, got), (["other", name], [True]))
+                    self.assertTrue(ask())
+                    a.recv(10)
+            start = time.monotonic()
+            self.assertEqual(select.select([a], [], [], 0.02), ([], [], []))
+            self.assertEqual(poller(select.poll).poll(20), [])
+            self.assertEqual(poller(select.epoll).poll(0.02), [])
+            self.assertEqual(self.selector(a).select(0.02), [])
+            self.assertGreaterEqual(time.monotonic() - start, 0.08)
+            # What is ready takes no time, twice in a list or not, and a file always is.
+            with open(os.devnull) as file:
+                self.assertEqual(select.select([a], [b, b, a], [], 60), ([], [b, b, a], []))
+                self.assertEqual(select.select([file], [], [], 60), ([file], [], []))
+        for bad, error in (([a], ValueError), (["x"], TypeError), ([900], OSError)):
+            with self.assertRaises(error):
+                select.select(bad, [], [], 60)
+        with self.assertRaises(ValueError):
+            select.select([], [], [], -1)
+
+    def selector(self, *files):
+        made = selectors.DefaultSelector()
+        for file in files:
+            made.register(file, selectors.EVENT_READ)
+        self.addCleanup(made.close)
+        return made
+
+    def test_an_error_that_nobody_has_asked_for_is_waited_out(self):
+        r, w = os.pipe()
+        os.close(r)
+        spent = time.process_time()
+        # The reader has gone, of which select knows nothing among the exceptional conditions.
+        self.assertEqual(select.select([], [], [w], 0.3), ([], [], []))
+        self.assertLess(time.process_time() - spent, 0.2)
+        os.close(w)
+
+    def test_loops_of_asyncio_wait_by_tasklet(self):
+        seen = []
+
+        async def naps(name, seconds):
+            for _ in range(3):
+                await asyncio.sleep(seconds)
+                seen.append(name)
+
+        async def asks():
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"hello")
+            seen.append((await reader.read(10)).decode())
+            writer.close()
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(connection.recv(10).upper())
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+            stackless.tasklet(serve)()
+            stackless.tasklet(asyncio.run)(naps("slow", 0.15))
+            stackless.tasklet(asyncio.run)(naps("quick", 0.02))
+            stackless.tasklet(asyncio.run)(asks())
+            mainloop.run()
+        self.assertEqual(seen.index("HELLO") < seen.index("slow"), True)
+        self.assertEqual([name for name in seen if name != "HELLO"], ["quick"] * 3 + ["slow"] * 3)
+
+    def test_the_output_of_a_program_is_read_by_tasklet(self):
+        got = []
+        program = "import sys, time; time.sleep(0.2); print(sys.stdin.read().upper())"
+
+        def run():
+            with subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as child:
+                got.append(child.communicate(b"words"))
+
+        stackless.tasklet(run)()
+        stackless.tasklet(lambda: got.append("other"))()
+        mainloop.run()
+        self.assertEqual(got, ["other", (b"WORDS\n", b"")])
 
     def test_ssl_stays_as_it_is_also_when_it_is_imported_afterwards(self):
         program = """

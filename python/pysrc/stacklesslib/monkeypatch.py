@@ -1,11 +1,14 @@
-"""The standard library's blocking calls as waits of tasklets: `time.sleep` and `socket.socket`.
+"""The standard library's blocking calls as waits of tasklets: `time.sleep`, `socket.socket`, `select`.
 
 Call `patch_all()` early, before modules bind the names. What is built on `socket.socket`, such as
-`urllib.request` and `http.client`, waits by tasklet from then on, unchanged. Names are looked up on
-worker threads. `select`, `selectors` and `ssl` are left as they are.
+`urllib.request` and `http.client`, waits by tasklet from then on, unchanged, and so does what is
+built on `select` and `selectors`: `asyncio`, `subprocess`, `socketserver`. Names are looked up on
+worker threads. `ssl` is left as it is.
 """
 
 import errno as _errno
+import select as _select_module
+import selectors as _selectors
 import socket as _socket
 import time as _time
 
@@ -131,6 +134,128 @@ class TaskletSocket(_Socket):
         return self.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
 
 
+_select, _poll, _epoll = _select_module.select, _select_module.poll, _select_module.epoll
+
+
+def _left(end):
+    """The seconds until then, or None: for ever."""
+    return None if end is None else max(end - _time.monotonic(), 0)
+
+
+def _is_ready(fd, end):
+    """Waits until `fd` can be read: True; until the time is over: False."""
+    try:
+        stackless.wait_fd(fd, False, _left(end))
+        return True
+    except TimeoutError as error:
+        if type(error) is not TimeoutError or end is None or _time.monotonic() < end:
+            raise  # It was thrown by somebody.
+        return False
+
+
+def _until(look, wanted, seconds):
+    """What `look` finds, as soon as it finds something or the time is over. `wanted()`: events (as
+    epoll has them) by descriptor."""
+    found = look()
+    if any(found) or seconds is not None and seconds <= 0:
+        return found
+    end = None if seconds is None else _time.monotonic() + seconds
+    # An instance of epoll is itself a descriptor. What it finds it tells once: it also tells of
+    # errors that nobody has asked for.
+    with _epoll() as watched:
+        for fd, events in wanted().items():
+            try:
+                watched.register(fd, events | _select_module.EPOLLET)
+            except PermissionError:
+                pass  # A regular file: it never has to be waited for.
+        while True:
+            in_time = _is_ready(watched, end)
+            watched.poll(0)
+            found = look()
+            if any(found) or not in_time:
+                return found
+
+
+def select(rlist, wlist, xlist, timeout=None):
+    """`select.select` that blocks the tasklet alone."""
+    if timeout is not None and not timeout > 0:
+        return _select(rlist, wlist, xlist, timeout)
+    lists = [tuple(some) for some in (rlist, wlist, xlist)]
+
+    def wanted():
+        events = {}
+        for some, event in zip(lists, _EVENTS):
+            for fd in map(_number, some):
+                events[fd] = events.get(fd, 0) | event
+        return events
+
+    return _until(lambda: _select(*lists, 0), wanted, timeout)
+
+
+_EVENTS = _select_module.EPOLLIN, _select_module.EPOLLOUT, _select_module.EPOLLPRI
+_ALL = _select_module.POLLIN | _select_module.POLLPRI | _select_module.POLLOUT
+
+
+def _number(fd):
+    return fd if isinstance(fd, int) else fd.fileno()
+
+
+class TaskletPoll:
+    """`select.poll` that blocks the tasklet alone."""
+
+    def __init__(self):
+        self._poll, self._wanted = _poll(), {}
+
+    def register(self, fd, eventmask=_ALL):
+        self._poll.register(fd, eventmask)
+        self._wanted[_number(fd)] = eventmask
+
+    def modify(self, fd, eventmask):
+        self._poll.modify(fd, eventmask)
+        self._wanted[_number(fd)] = eventmask
+
+    def unregister(self, fd):
+        self._poll.unregister(fd)
+        del self._wanted[_number(fd)]
+
+    def poll(self, timeout=None):
+        seconds = None if timeout is None or timeout < 0 else timeout / 1000
+        # Its bits are those of poll.
+        return _until(lambda: self._poll.poll(0), lambda: self._wanted, seconds)
+
+
+class TaskletEpoll:
+    """`select.epoll` that blocks the tasklet alone."""
+
+    def __init__(self, *args, **kwargs):
+        self._epoll = _epoll(*args, **kwargs)
+
+    @classmethod
+    def fromfd(cls, fd):
+        made = cls.__new__(cls)
+        made._epoll = _epoll.fromfd(fd)
+        return made
+
+    def __getattr__(self, name):
+        return getattr(self._epoll, name)
+
+    def __enter__(self):
+        self._epoll.__enter__()
+        return self
+
+    def __exit__(self, *exc):
+        return self._epoll.__exit__(*exc)
+
+    def poll(self, timeout=None, maxevents=-1):
+        found = self._epoll.poll(0, maxevents)
+        if found or timeout is not None and timeout == 0:
+            return found
+        end = None if timeout is None or timeout < 0 else _time.monotonic() + timeout
+        while not found and _is_ready(self._epoll, end):
+            found = self._epoll.poll(0, maxevents)  # Another tasklet may have been quicker.
+        return found
+
+
 def _look_up(*args, **kwargs):
     return stackless.offload(_getaddrinfo, args, kwargs)
 
@@ -140,6 +265,7 @@ def patch_all():
     _time.sleep = stackless.sleep
     _socket.socket = _socket.SocketType = TaskletSocket
     _socket.getaddrinfo = _look_up
+    _set_select(select, TaskletPoll, TaskletEpoll)
 
 
 def unpatch_all():
@@ -147,3 +273,11 @@ def unpatch_all():
     _time.sleep = _sleep
     _socket.socket, _socket.SocketType = _Socket, _socket._socket.SocketType
     _socket.getaddrinfo = _getaddrinfo
+    _set_select(_select, _poll, _epoll)
+
+
+def _set_select(select, poll, epoll):
+    _select_module.select, _select_module.poll, _select_module.epoll = select, poll, epoll
+    _selectors.SelectSelector._select = staticmethod(select)
+    _selectors.PollSelector._selector_cls = poll
+    _selectors.EpollSelector._selector_cls = epoll
