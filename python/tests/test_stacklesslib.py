@@ -253,7 +253,9 @@ class Patched(Programs):
             with open(os.devnull) as file:
                 self.assertEqual(select.select([a], [b, b, a], [], 60), ([], [b, b, a], []))
                 self.assertEqual(select.select([file], [], [], 60), ([file], [], []))
-        for bad, error in (([a], ValueError), (["x"], TypeError), ([900], OSError)):
+        closed = os.dup(0)
+        os.close(closed)
+        for bad, error in (([a], ValueError), (["x"], TypeError), ([closed], OSError)):
             with self.assertRaises(error):
                 select.select(bad, [], [], 60)
         with self.assertRaises(ValueError):

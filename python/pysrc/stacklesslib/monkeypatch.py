@@ -1,4 +1,4 @@
-"""The standard library's blocking calls as waits of tasklets: `time.sleep`, `socket.socket`, `select`.
+"""The standard library's blocking calls as waits of tasklets: sleeping, sockets, `select`.
 
 Call `patch_all()` early, before modules bind the names. What is built on `socket.socket`, such as
 `urllib.request` and `http.client`, waits by tasklet from then on, unchanged, and so does what is
