@@ -443,8 +443,7 @@ fn a_refused_datagram_is_an_error_but_not_the_end() {
 
 #[test]
 fn errors_of_the_call_come_through_from_the_system() {
-    // A descriptor far above those the other tests open meanwhile. It has to have been open once:
-    // Linux' select does not look at numbers beyond the process's table.
+    // A descriptor far above those the other tests open meanwhile.
     let (a, _b) = pair();
     // SAFETY: duplicates a live descriptor and closes the duplicate, which nobody else has seen.
     let closed = unsafe {
@@ -463,6 +462,27 @@ fn errors_of_the_call_come_through_from_the_system() {
     let mut fds = [PollFd::new(closed, Events::IN)];
     assert_eq!(hardswitch::net::poll(&mut fds, Some(Duration::ZERO)), Ok(1));
     assert_eq!(fds[0].revents, Events::NVAL);
+}
+
+#[test]
+fn select_refuses_a_closed_descriptor_however_high_its_number_is() {
+    let (ready, _peer) = pair();
+    // A new process has a table for the descriptors that are open, and for no more.
+    let said = common::child(|| {
+        for closed in [63, 64, 900, 1023] {
+            // SAFETY: a plain system call; nobody has opened so many.
+            assert_eq!(unsafe { libc::fcntl(closed, libc::F_GETFD) }, -1);
+            for time in [Duration::ZERO, Duration::from_millis(20)] {
+                let mut asked = Sets::new();
+                asked.read.insert(closed).unwrap();
+                asked.write.insert(ready.as_raw_fd()).unwrap();
+                let mut sets = asked;
+                let answer = shim::select(&mut Os, &mut sets, Some(time));
+                assert_eq!((answer, sets), (Err(Errno::EBADF), asked), "{closed}");
+            }
+        }
+    });
+    assert_eq!(said, (String::new(), 0));
 }
 
 #[test]
