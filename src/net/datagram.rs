@@ -142,13 +142,23 @@ mod tests {
         let mut path = place.into_os_string().into_string().unwrap();
         path += &"p".repeat(108 - path.len());
         let there = UnixDatagram::unbound().unwrap();
-        let addr = libc::sockaddr_un {
-            sun_family: libc::AF_UNIX as libc::sa_family_t,
-            sun_path: std::array::from_fn(|at| path.as_bytes()[at] as libc::c_char),
+        /// Valgrind looks for a zero byte, also behind the address.
+        #[repr(C)]
+        struct Padded {
+            addr: libc::sockaddr_un,
+            end: u8,
+        }
+        let padded = Padded {
+            addr: libc::sockaddr_un {
+                sun_family: libc::AF_UNIX as libc::sa_family_t,
+                sun_path: std::array::from_fn(|at| path.as_bytes()[at] as libc::c_char),
+            },
+            end: 0,
         };
-        let size = size_of_val(&addr) as libc::socklen_t;
+        assert_eq!(padded.end, 0);
+        let size = size_of_val(&padded.addr) as libc::socklen_t;
         // SAFETY: an address with its size, and an open socket.
-        let bound = unsafe { libc::bind(there.as_raw_fd(), (&raw const addr).cast(), size) };
+        let bound = unsafe { libc::bind(there.as_raw_fd(), (&raw const padded).cast(), size) };
         assert_eq!(bound, 0, "{}", io::Error::last_os_error());
         // An abstract name, also as long as there may be one.
         let name = "n".repeat(107);
