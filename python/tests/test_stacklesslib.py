@@ -16,7 +16,7 @@ import urllib.request
 import stackless
 from stacklesslib import monkeypatch
 from stacklesslib.main import mainloop
-from stacklesslib.util import QueueChannel, call_async
+from stacklesslib.util import Expired, QueueChannel, call_async, timeout
 
 from programs import Programs
 
@@ -157,6 +157,20 @@ class Patched(Programs):
             socket.create_connection(address)
         with socket.socket() as one, self.assertRaises(ConnectionRefusedError):
             one.connect(("localhost", address[1]))
+
+    def test_the_limit_of_a_block_is_told_from_that_of_a_socket(self):
+        a, b = socket.socketpair()
+        with a, b:
+            for ask in (lambda: a.recv(1), lambda: select.select([a], [], [], 60)):
+                a.settimeout(60)
+                with self.assertRaises(Expired) as caught, timeout(0.01) as block:
+                    ask()
+                self.assertIs(caught.exception.block, block)
+            a.settimeout(0.01)
+            with self.assertRaises(TimeoutError) as caught, timeout(60) as block:
+                a.recv(1)
+            self.assertNotIsInstance(caught.exception, Expired)
+            self.assertFalse(block.expired)
 
     def test_a_socket_that_does_not_block_says_so_with_its_number(self):
         a, b = socket.socketpair()

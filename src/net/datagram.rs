@@ -146,16 +146,15 @@ mod tests {
         #[repr(C)]
         struct Padded {
             addr: libc::sockaddr_un,
-            end: u8,
+            _end: u8,
         }
         let padded = Padded {
             addr: libc::sockaddr_un {
                 sun_family: libc::AF_UNIX as libc::sa_family_t,
                 sun_path: std::array::from_fn(|at| path.as_bytes()[at] as libc::c_char),
             },
-            end: 0,
+            _end: 0,
         };
-        assert_eq!(padded.end, 0);
         let size = size_of_val(&padded.addr) as libc::socklen_t;
         // SAFETY: an address with its size, and an open socket.
         let bound = unsafe { libc::bind(there.as_raw_fd(), (&raw const padded).cast(), size) };

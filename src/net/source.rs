@@ -228,8 +228,7 @@ impl<T: AsRawFd> Source<T> {
                     return Err(self.failed(e).into());
                 }
                 Ok(result) => {
-                    let cost = cost(&result).max(SMALLEST);
-                    self.left.set(self.left.get().saturating_sub(cost));
+                    self.spend(cost(&result));
                     return Ok(result);
                 }
             }
@@ -254,8 +253,7 @@ impl<T: AsRawFd> Source<T> {
                     return Err(self.failed(e));
                 }
                 Ok(n) => {
-                    let left = self.left.get().saturating_sub(n.max(SMALLEST));
-                    self.left.set(left);
+                    self.spend(n);
                     self.count_moved(n);
                     return Ok(n);
                 }
@@ -341,13 +339,18 @@ impl<T: AsRawFd> Source<T> {
                     return Err(e.into());
                 }
                 Ok(n) => {
-                    let left = self.left.get().saturating_sub(n.max(SMALLEST));
-                    self.left.set(left);
+                    self.spend(n);
                     self.count_moved(n);
                     return Ok(n);
                 }
             }
         }
+    }
+
+    /// Takes the cost of an operation off what may be done before the next wait.
+    fn spend(&self, cost: usize) {
+        let left = self.left.get().saturating_sub(cost.max(SMALLEST));
+        self.left.set(left);
     }
 
     fn count_moved(&self, bytes: usize) {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 /// The operating system's own calls.
 ///
 /// Timeouts are exact to the clock's resolution (`ppoll`, `pselect`) and may have any length.
+/// `select` costs a second system call where a descriptor of 64 or more is among them.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Os;
 
@@ -54,7 +55,7 @@ impl Backend for Masked {
         // as they are. There is room for 64, and for all up to any descriptor that is open.
         let last = sets.nfds() - 1;
         if last >= 64 {
-            // SAFETY: a plain question.
+            // SAFETY: a question about a number, which touches no memory.
             check(unsafe { libc::fcntl(last, libc::F_GETFD) })?;
         }
         let timeout = timeout.map(os::timespec);

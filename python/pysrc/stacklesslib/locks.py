@@ -10,6 +10,8 @@ from time import monotonic as _now
 
 import stackless
 
+from ._limits import is_over as _is_over, left as _left
+
 
 def _deadline(blocking, timeout):
     """When a wait is over, or None: never."""
@@ -53,10 +55,10 @@ class _Waiters:
         waiter = _Waiter()
         self._queue.append(waiter)
         try:
-            waiter.channel.receive(None if end is None else max(end - _now(), 0))
+            waiter.channel.receive(_left(end))
         except TimeoutError as error:
-            if type(error) is not TimeoutError or end is None or _now() < end:
-                self._leave(waiter)  # It was thrown by somebody.
+            if not _is_over(error, end):
+                self._leave(waiter)
                 raise
             if not waiter.woken:
                 self._queue.remove(waiter)

@@ -20,8 +20,21 @@ except ImportError:
 
 import stackless
 
+from ._limits import is_over as _is_over, left as _left
+
 _sleep, _Socket = _time.sleep, _socket.socket
 _getaddrinfo = _socket.getaddrinfo
+
+
+def _is_ready(fd, end, write=False):
+    """Waits until `fd` can be read, or written to: True; until the time is over: False."""
+    try:
+        stackless.wait_fd(fd, write, _left(end))
+        return True
+    except TimeoutError as error:
+        if not _is_over(error, end):
+            raise
+        return False
 
 
 class TaskletSocket(_Socket):
@@ -53,11 +66,8 @@ class TaskletSocket(_Socket):
         return None if self._limit is None else _time.monotonic() + self._limit
 
     def _wait(self, write, end):
-        try:
-            left = None if end is None else max(end - _time.monotonic(), 0)
-            stackless.wait_fd(self, write, left)
-        except TimeoutError:
-            raise TimeoutError("timed out") from None
+        if not _is_ready(self, end, write):
+            raise TimeoutError("timed out")
 
     def _try(self, write, operation, *args, **named):
         return self._try_until(self._end(), write, operation, *args, **named)
@@ -135,22 +145,6 @@ class TaskletSocket(_Socket):
 
 
 _select, _poll, _epoll = _select_module.select, _select_module.poll, _select_module.epoll
-
-
-def _left(end):
-    """The seconds until then, or None: for ever."""
-    return None if end is None else max(end - _time.monotonic(), 0)
-
-
-def _is_ready(fd, end):
-    """Waits until `fd` can be read: True; until the time is over: False."""
-    try:
-        stackless.wait_fd(fd, False, _left(end))
-        return True
-    except TimeoutError as error:
-        if type(error) is not TimeoutError or end is None or _time.monotonic() < end:
-            raise  # It was thrown by somebody.
-        return False
 
 
 def _until(look, wanted, seconds):
