@@ -41,8 +41,8 @@ fn at(bytes: usize, seed: u8, f: &mut dyn FnMut() -> Result<()>) -> Result<()> {
 fn slices_of_every_size_come_back_whole() {
     console(|| {
         // What is left of 16 KiB is for the frames of the test itself, which
-        // are larger on PowerPC.
-        let most = if cfg!(target_arch = "x86_64") {
+        // are larger on PowerPC, and where nothing is optimised.
+        let most = if cfg!(target_arch = "x86_64") && !cfg!(debug_assertions) {
             14 * 1024
         } else {
             11 * 1024

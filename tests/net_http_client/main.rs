@@ -13,7 +13,7 @@ mod stack;
 use hardswitch::net::http::{
     Client, ClientSettings, HttpError, Limits, Phase, RequestError, Speed, Timeouts,
 };
-use hardswitch::{offload, spawn, Error, MainLoop};
+use hardswitch::{offload, Error, MainLoop, Tasklet};
 use origin::{answer, Origin, Then};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Cursor, ErrorKind, Read, Write};
@@ -38,6 +38,11 @@ fn client() -> Client {
         timeouts: quick(),
         ..ClientSettings::default()
     })
+}
+
+/// A tasklet with room for a request where nothing is optimised (docs/stacks.md).
+fn spawn<R: hardswitch::Outcome>(f: impl FnOnce() -> R + 'static) -> hardswitch::Result<Tasklet> {
+    Tasklet::builder().stack_size(256 * 1024).spawn(f)
 }
 
 fn content(n: usize) -> Vec<u8> {
