@@ -293,7 +293,8 @@ fn main_is_killed_while_it_drives() {
     fresh(|s| {
         let channel: Channel<i32> = Channel::new();
         s.spawn(|| {
-            sleep(10 * MS)?;
+            // So long that it does not wake before main receives.
+            sleep(500 * MS)?;
             main_tasklet().throw_pending(Error::thrown(17))
         });
         run().unwrap();
@@ -462,8 +463,8 @@ fn who_drove_before_main_did_gets_what_it_waits_for() {
 fn who_is_not_the_last_one_any_more_blocks_so_that_the_thread_can_sleep() {
     fresh(|s| {
         let waits: [Wait; 4] = [
-            || sleep(10_000 * MS),
-            || Channel::<()>::new().receive_timeout(10_000 * MS),
+            || sleep(120_000 * MS),
+            || Channel::<()>::new().receive_timeout(120_000 * MS),
             || Event::new().wait(),
             || thread::Channel::<()>::new().receive(),
         ];
@@ -484,7 +485,7 @@ fn who_is_not_the_last_one_any_more_blocks_so_that_the_thread_can_sleep() {
                     tells.send(()).unwrap();
                 }
             });
-            let told = blocked.receive_timeout(5_000 * MS);
+            let told = blocked.receive_timeout(60_000 * MS);
             assert!(told.is_ok(), "{told:?}");
             look.unwrap().cancel();
             t.kill().unwrap();

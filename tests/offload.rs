@@ -578,7 +578,7 @@ fn a_call_whose_destructor_panics_is_given_back_all_the_same() {
     }
     release.send(()).unwrap();
     thread.join().unwrap();
-    let told = hardswitch::time::timeout(MS(5_000), || {
+    let told = hardswitch::time::timeout(MS(60_000), || {
         while never.is_alive() {
             hardswitch::sleep(MS(1))?;
         }

@@ -791,14 +791,15 @@ fn notified_in_time_counts_even_if_the_lock_comes_late() {
     let (shared, answer) = (shared(), Rc::new(Cell::new(None)));
     let (s, a) = (shared.clone(), answer.clone());
     start(move || {
-        let (_guard, notified) = s.1.wait_timeout(s.0.lock()?, MS(20))?;
+        // So long that it is notified before.
+        let (_guard, notified) = s.1.wait_timeout(s.0.lock()?, MS(1000))?;
         a.set(Some(notified));
         Ok(())
     });
     settle();
     let guard = shared.0.lock().unwrap();
     shared.1.notify_one();
-    sleep(MS(60)).unwrap();
+    sleep(MS(1500)).unwrap();
     assert_eq!(answer.get(), None);
     drop(guard);
     finish();
@@ -812,7 +813,8 @@ fn a_late_lock_is_waited_for_without_looking_again_and_again() {
     let (shared, done) = (shared(), Rc::new(Cell::new(false)));
     let (s, told) = (shared.clone(), done.clone());
     start(move || {
-        assert!(s.1.wait_timeout(s.0.lock()?, MS(10))?.1);
+        // So long that it is notified before.
+        assert!(s.1.wait_timeout(s.0.lock()?, MS(1000))?.1);
         told.set(true);
         Ok(())
     });
@@ -821,9 +823,9 @@ fn a_late_lock_is_waited_for_without_looking_again_and_again() {
     shared.1.notify_one();
     let (pump, begun) = (MainLoop::current().unwrap(), Instant::now());
     let mut woken = 0;
-    while begun.elapsed() < MS(60) {
+    while begun.elapsed() < MS(1500) {
         woken += pump
-            .pump(Some(MS(60).saturating_sub(begun.elapsed())))
+            .pump(Some(MS(1500).saturating_sub(begun.elapsed())))
             .unwrap();
         run().unwrap();
     }
@@ -1020,7 +1022,8 @@ fn who_gives_up_breaks_the_barrier_for_all() {
         }
         let b = barrier.clone();
         let quitter = start(move || {
-            assert!(matches!(b.wait_timeout(MS(20))?, true | false));
+            // So long that all three are seen to wait.
+            assert!(matches!(b.wait_timeout(MS(1000))?, true | false));
             Ok(())
         });
         settle();
@@ -1280,7 +1283,10 @@ fn a_reentrant_lock_that_a_tasklet_keeps_is_given_back_at_its_end() {
 
 // --- At the last moment
 
-/// Has a tasklet wait by `wait` for a millisecond, lets the time be up, which queues it, and then
+/// So long that who waits is seen to wait, however slow the machine.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Has a tasklet wait by `wait` for [`SOON`], lets the time be up, which queues it, and then
 /// grants what it waits for by `grant`, before its turn comes. Answers what the wait was told.
 fn granted_as_the_time_is_up<R: 'static>(
     wait: impl FnOnce() -> R + 'static,
@@ -1311,7 +1317,7 @@ fn who_is_granted_a_lock_as_its_time_is_up_has_it() {
     let held = lock.lock().unwrap();
     let waits = lock.clone();
     let took = granted_as_the_time_is_up(
-        move || waits.lock_timeout(MS(1)).map(|mut guard| *guard += 1),
+        move || waits.lock_timeout(SOON).map(|mut guard| *guard += 1),
         || drop(held),
     );
     assert!(took.is_ok(), "{took:?}");
@@ -1323,7 +1329,7 @@ fn who_gets_a_value_as_its_time_is_up_has_it() {
     let queue = Rc::new(Queue::new());
     let waits = queue.clone();
     let got = granted_as_the_time_is_up(
-        move || waits.get_timeout(MS(1)),
+        move || waits.get_timeout(SOON),
         || queue.put("in time").unwrap(),
     );
     assert_eq!(got.unwrap(), "in time");
@@ -1334,7 +1340,7 @@ fn who_gets_a_value_as_its_time_is_up_has_it() {
 fn an_event_that_is_set_as_the_time_is_up_was_set_in_time() {
     let event = Rc::new(Event::new());
     let waits = event.clone();
-    let told = granted_as_the_time_is_up(move || waits.wait_timeout(MS(1)), || event.set());
+    let told = granted_as_the_time_is_up(move || waits.wait_timeout(SOON), || event.set());
     assert!(told.is_ok(), "{told:?}");
     assert_eq!(event.waiting(), 0);
 }
@@ -1344,7 +1350,7 @@ fn a_barrier_that_is_full_as_the_time_is_up_is_not_broken() {
     let barrier = Rc::new(Barrier::new(2));
     let waits = barrier.clone();
     let told = granted_as_the_time_is_up(
-        move || waits.wait_timeout(MS(1)),
+        move || waits.wait_timeout(SOON),
         || assert!(barrier.wait().unwrap()),
     );
     assert!(matches!(told, Ok(false)), "{told:?}");

@@ -982,7 +982,7 @@ const KEEPERS: [(&str, Keeper); 6] = [
     }),
     ("a callback of an abandoned call", |token| {
         let main_loop = MainLoop::current().unwrap();
-        let call = hardswitch::offload::Call::new(|| thread::sleep(MS(20)));
+        let call = hardswitch::offload::Call::new(|| thread::sleep(MS(500)));
         let call = call
             .timeout(MS(1))
             .on_abandoned(move |_| drop((main_loop, token)));

@@ -437,7 +437,7 @@ fn what_is_thrown_at_an_idle_loop_that_waits_for_other_threads_ends_it() {
         thread::sleep(Duration::from_millis(50));
         main.throw(Error::Timeout).unwrap();
         // It can run, so there is hope for a while.
-        let _ = may_go_on.recv_timeout(Duration::from_secs(5));
+        let _ = may_go_on.recv_timeout(Duration::from_secs(60));
     });
     let result = MainLoop::current().unwrap().run_until_idle();
     assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
@@ -592,7 +592,7 @@ fn a_time_limit_inside_an_event_ends_the_wait_of_the_event_alone() {
             NUMBERS.with(|numbers| numbers.close());
         };
         poster.post(event).unwrap();
-        hardswitch::sleep(Duration::from_millis(30)).unwrap();
+        hardswitch::sleep(Duration::from_millis(500)).unwrap();
         assert!(numbers().is_closing());
     });
 }

@@ -279,7 +279,7 @@ fn the_main_loop_fires_timeouts_and_sleeps_until_then() {
         main_loop.run_until_idle().unwrap();
         assert_eq!(log.take(), Error::Timeout.to_string());
         let took = start.elapsed();
-        assert!(took >= 30 * MS && took < 5000 * MS, "{took:?}");
+        assert!(took >= 30 * MS && took < 60_000 * MS, "{took:?}");
         assert!(main_loop.is_idle());
     });
 }

@@ -133,7 +133,8 @@ fn who_has_left_the_queue_is_limited() {
         let log = Log::default();
         let logs = log.clone();
         let t = s.spawn(move || {
-            let result = timeout(5 * MS, schedule_remove);
+            // So long that it is seen to have left.
+            let result = timeout(500 * MS, schedule_remove);
             logs.add(matches!(result, Err(Error::Timeout)));
         });
         run().unwrap();
@@ -650,13 +651,14 @@ fn main_gets_what_comes_in_the_same_pump_as_its_time() {
     fresh(|_| {
         let channel = Channel::new();
         let sender = channel.clone();
-        hardswitch::timer::call_later(5 * MS, move || {
+        // So long that main waits before either is due.
+        hardswitch::timer::call_later(400 * MS, move || {
             // So that both are due.
-            std::thread::sleep(20 * MS);
+            std::thread::sleep(200 * MS);
             sender.send(1).unwrap();
         })
         .unwrap();
-        assert_eq!(timeout(10 * MS, || channel.receive()).unwrap(), 1);
+        assert_eq!(timeout(500 * MS, || channel.receive()).unwrap(), 1);
         schedule().unwrap();
     });
 }
@@ -796,9 +798,9 @@ fn three_limits_end_from_the_shortest() {
 #[test]
 fn a_shared_deadline_limits_all_together() {
     fresh(|_| {
-        let deadline = Deadline::after(500 * MS).unwrap();
+        let deadline = Deadline::after(2000 * MS).unwrap();
         let left = deadline.left().unwrap();
-        assert!(left <= 500 * MS);
+        assert!(left <= 2000 * MS);
         deadline.limit(|| sleep(MS)).unwrap();
         for _ in 0..2 {
             let result = deadline.limit(|| sleep(LONG));

@@ -128,7 +128,8 @@ fn of_several_who_join_one_has_the_result_and_none_waits_for_ever() {
 #[test]
 fn who_is_killed_while_it_joins_is_told_exit_and_the_result_stays() {
     fresh(|s| {
-        let handle = Rc::new(start(s, || sleep(10 * MS).map(|()| 7)));
+        // So long that it is killed before.
+        let handle = Rc::new(start(s, || sleep(500 * MS).map(|()| 7)));
         let (theirs, log) = (handle.clone(), Log::default());
         let logs = log.clone();
         let joins = s.spawn(move || {
@@ -248,7 +249,7 @@ fn some_of_several_can_be_waited_for() {
         rest[0].tasklet().kill().unwrap();
         // As many as come in a time: the limit is for all of them together.
         let mut each = join::each(sleepers(s, [0, 60_000, 0, 60_000]));
-        let deadline = Deadline::after(50 * MS).unwrap();
+        let deadline = Deadline::after(500 * MS).unwrap();
         let mut got = 0;
         let ended = deadline.limit(|| {
             for item in each.by_ref() {
