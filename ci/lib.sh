@@ -159,26 +159,31 @@ runner() {
 # for both, whichever it meets first.
 BOOST_SYMBOLS=(jump_fcontext make_fcontext ontop_fcontext)
 
-# The static library that C++ hosts link, built in release mode: build_library TARGET [CARGO-OPTION...]
+# A static library for hosts, from what cargo makes: static_library TARGET MADE LIBRARY CARGO-OPTION...
 # It is cargo's archive with names of its own; another file, since cargo's is cargo's to make anew, or not.
-library_path() { echo "$TARGET_DIR/$1/release/c/libhardswitch.a"; }
-build_library() {
-    local made=$TARGET_DIR/$1/release/libhardswitch.a library symbol names=() options=()
-    if [ "$1" = "$PPC64" ]; then
-        # The library keeps no vector register where an exception goes through; ci/keeps-no-vectors says why, and looks.
-        options=(-C target-feature=-altivec)
-    fi
-    cargo rustc --release --lib --crate-type staticlib --target "$@" -- "${options[@]}" || return
+static_library() {
+    local made=$TARGET_DIR/$1/release/$2 library=$3 symbol names=()
+    cargo rustc --release --lib --crate-type staticlib --target "$1" "${@:4}" || return
     [ -f "$made" ] || die "cargo made no $made"
     # The names with a dot are ELFv1's: of the code, beside those of the descriptors.
     for symbol in "${BOOST_SYMBOLS[@]}"; do
         names+=(--redefine-sym "$symbol=hsw_$symbol" --redefine-sym ".$symbol=.hsw_$symbol")
     done
-    library=$(library_path "$1")
     mkdir -p "${library%/*}"
     # With cargo's date: what is linked with an unchanged library need not be linked again. Without the bitcode that Rust's own
     # libraries bring: no linker of a host has a use for it, and that of another LLVM stumbles over it.
     "$(binutils "$1")objcopy" -p -R .llvmbc -R .llvmcmd "${names[@]}" "$made" "$library.new" && mv "$library.new" "$library"
+}
+
+# The library keeps no vector register where an exception goes through; ci/keeps-no-vectors says why, and looks.
+without_vectors() { if [ "$1" = "$PPC64" ]; then printf '%s\n' -C target-feature=-altivec; fi; }
+
+# The static library that C++ hosts link, built in release mode: build_library TARGET [CARGO-OPTION...]
+library_path() { echo "$TARGET_DIR/$1/release/c/libhardswitch.a"; }
+build_library() {
+    local options
+    mapfile -t options < <(without_vectors "$1")
+    static_library "$1" libhardswitch.a "$(library_path "$1")" "${@:2}" -- "${options[@]}"
 }
 
 # Configure host/ for a target, with its tests (which need more packages) or without:

@@ -34,6 +34,8 @@ expect 2 "no-such-step" ci/test --only no-such-step
 expect 2 "'many'" ci/test --jobs many
 expect 2 "--bogus" ci/demo --bogus
 expect 2 "mips" ci/demo --target mips
+expect 2 "--bogus" ci/python --bogus
+expect 2 "--every takes a number" ci/python --every some
 expect 2 "--bogus" ci/header --bogus
 expect 2 "--bogus" ci/cellcheck --bogus
 expect 2 "--bogus" ci/keeps-no-vectors --bogus

@@ -2,12 +2,12 @@
 
 import asyncio
 import errno
+import importlib.util
 import os
 import select
 import selectors
 import socket
 import subprocess
-import sys
 import threading
 import time
 import unittest
@@ -18,7 +18,7 @@ from stacklesslib import monkeypatch
 from stacklesslib.main import mainloop
 from stacklesslib.util import Expired, QueueChannel, call_async, timeout
 
-from programs import Programs
+from programs import Programs, command
 
 
 def pump_until(done):
@@ -326,7 +326,7 @@ class Patched(Programs):
 
         def run():
             with subprocess.Popen(
-                [sys.executable, "-c", program],
+                command(program),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -338,6 +338,7 @@ class Patched(Programs):
         mainloop.run()
         self.assertEqual(got, ["other", (b"WORDS\n", b"")])
 
+    @unittest.skipUnless(importlib.util.find_spec("_ssl"), "no ssl here")
     def test_ssl_stays_as_it_is_also_when_it_is_imported_afterwards(self):
         program = """
             import os, socket
