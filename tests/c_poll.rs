@@ -158,7 +158,7 @@ fn a_thread_does_not_end_in_a_function_of_a_backend() {
     // SAFETY: the backend is live, and copied.
     assert_eq!(unsafe { hsw_loop_set_backend(&backend) }, HSW_OK);
     // Longer than a slow machine takes until the loop polls.
-    hardswitch::spawn(|| hardswitch::sleep(Duration::from_millis(200))).unwrap();
+    hardswitch::spawn(|| hardswitch::sleep(Duration::from_millis(1000))).unwrap();
     // SAFETY: no arguments.
     assert_eq!(unsafe { hsw_run_until_idle() }, HSW_OK);
     let (told, times) = TOLD.get();
