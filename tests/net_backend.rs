@@ -270,7 +270,7 @@ fn what_came_while_the_backend_failed_is_had() {
         main_loop().set_backend(fails(move || {
             is_done.recv().unwrap();
             // The worker has only to put the outcome down.
-            thread::sleep(MS(50));
+            thread::sleep(MS(500));
         }));
         let outcome = hardswitch::offload::call(move || {
             done.send(()).unwrap();

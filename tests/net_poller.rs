@@ -96,7 +96,7 @@ fn a_regular_file_is_always_ready() {
         let interests = [Events::IN, Events::IN, Events::OUT, Events::PRI];
         let all = interests.map(|interest| {
             let waits = move || {
-                let found = net::wait(number, interest, Some(MS(300)))?;
+                let found = net::wait(number, interest, Some(MS(1500)))?;
                 assert_eq!(found, interest);
                 Ok(())
             };

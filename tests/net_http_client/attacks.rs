@@ -48,8 +48,8 @@ fn then(row: Row, then: fn() -> Then) -> Row {
 }
 
 fn hangs() -> Then {
-    // Longer than any request may take.
-    thread::sleep(Duration::from_millis(5000));
+    // Longer than any request may take: its thread ends with the process.
+    thread::sleep(Duration::from_secs(60));
     Then::Close
 }
 
@@ -184,27 +184,19 @@ fn made_of<E: std::fmt::Display>(got: Result<Vec<u8>, E>, is: Is) -> Result<(), 
     }
 }
 
-/// The outcome, which has to come within this time. A machine that is busy with others may delay it,
-/// but not each time.
-fn within<R>(most: Duration, f: impl Fn() -> R) -> Result<R, String> {
-    let mut shortest = Duration::MAX;
-    for _ in 0..4 {
-        let start = Instant::now();
-        let outcome = f();
-        shortest = shortest.min(start.elapsed());
-        if shortest < most {
-            return Ok(outcome);
-        }
+/// The outcome, which has to come within this time.
+fn within<R>(most: Duration, f: impl FnOnce() -> R) -> Result<R, String> {
+    let start = Instant::now();
+    let outcome = f();
+    let took = start.elapsed();
+    match took < most {
+        true => Ok(outcome),
+        false => Err(format!("took {took:?}")),
     }
-    Err(format!("took {shortest:?}"))
 }
 
 #[test]
 fn no_misbehaviour_is_a_wrong_success_or_hangs_in_either_client_both_ways() {
-    let limits = Limits {
-        total: Some(Duration::from_millis(1000)),
-        ..Limits::default()
-    };
     let mut wrong = Vec::new();
     let rows = rows();
     assert!(rows.len() >= 80, "{} rows", rows.len());
@@ -220,9 +212,15 @@ fn no_misbehaviour_is_a_wrong_success_or_hangs_in_either_client_both_ways() {
             end()
         });
         let url = origin.at("/");
-        let most = match row.name.starts_with("silence") {
-            true => Duration::from_millis(3000),
-            false => Duration::from_millis(500),
+        // Only where a server is silent may it take as long as its limit allows.
+        let limit = match row.name.starts_with("silence") {
+            true => Duration::from_secs(1),
+            false => Duration::from_secs(40),
+        };
+        let most = Duration::from_secs(20);
+        let limits = Limits {
+            total: Some(limit),
+            ..Limits::default()
         };
         let (to, address) = (url.clone(), url.clone());
         let [tasklet, worker] = both_ways(move || {

@@ -227,11 +227,12 @@ fn a_body_that_unpacks_to_very_much_has_no_more_time_than_others() {
         let start = std::time::Instant::now();
         let request = client().get(&url).timeout(Duration::from_millis(1000));
         let mut answer = request.send().unwrap();
-        let slow = &mut crate::Slow(Duration::from_millis(2));
+        let slow = &mut crate::Slow(Duration::from_millis(20));
         let error = answer.copy_to(slow, |_, _| {}).map(drop).unwrap_err();
         (error, start.elapsed())
     }) {
         assert!(matches!(error.error(), HttpError::TooSlow(_)), "{error}");
-        assert!(took < Duration::from_millis(3000), "{took:?}");
+        // All of it would take more than a minute.
+        assert!(took < Duration::from_secs(30), "{took:?}");
     }
 }
