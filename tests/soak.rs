@@ -650,7 +650,7 @@ fn asked(remote: &hardswitch::main_loop::Remote) -> mpsc::Receiver<String> {
 
 /// The watchdog says nothing while something happens, and when nothing does, who waits where.
 fn the_watchdog_sees_a_hang() {
-    const SHORT: Duration = Duration::from_secs(if NATIVE { 1 } else { 2 });
+    const SHORT: Duration = Duration::from_secs(if NATIVE { 3 } else { 4 });
 
     #[inline(never)]
     fn waits_in_vain(from: &Channel<u32>) -> hardswitch::Result<()> {
