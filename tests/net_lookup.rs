@@ -3,7 +3,6 @@
 //! process's, so they run one after the other.
 
 use hardswitch::main_loop::Poller;
-use hardswitch::net::http::{HttpError, Request, Timeouts, Url};
 use hardswitch::net::lookup::{self, Settings};
 use hardswitch::net::{resolve, ConnectError, TcpListener, TcpStream};
 use hardswitch::offload::{self, Pool};
@@ -163,17 +162,25 @@ fn the_time_to_connect_includes_the_look_up() {
     assert_eq!(late.kind(), ErrorKind::TimedOut);
     assert!(matches!(Error::from(late), Error::Timeout));
     assert!(start.elapsed() >= MS(100));
-    let limits = Timeouts {
-        connect: Some(MS(100)),
-        io: None,
-    };
+    run();
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_time_of_a_client_to_connect_includes_the_look_up_both_ways() {
+    use hardswitch::net::http::{Client, HttpError, Timeouts};
+    let _test = Test::new(small());
     // The gate is closed: it could wait for ever.
-    let request = Request::get(&Url::parse("http://slow-time/").unwrap());
-    for error in [
-        request.fetch(limits).map(drop),
-        request.fetch_blocking(limits).map(drop),
-    ] {
-        let HttpError::Connect { error, .. } = error.unwrap_err() else {
+    let get = || {
+        let timeouts = Timeouts {
+            connect: Some(MS(100)),
+            io: None,
+        };
+        let request = Client::new().get("http://slow-client/").timeouts(timeouts);
+        request.send().map(drop).unwrap_err().into_error()
+    };
+    for error in [get(), offload::call(get).unwrap()] {
+        let HttpError::Connect { error, .. } = error else {
             panic!("another error");
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);

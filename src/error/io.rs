@@ -43,6 +43,7 @@ impl From<std::io::Error> for WaitError {
     }
 }
 
+#[cfg(feature = "http")]
 impl WaitError {
     /// Was it thrown at the user of a socket, so that it is no error of the connection?
     pub(crate) fn was_thrown(error: &std::io::Error) -> bool {

@@ -193,6 +193,7 @@ fn nobody() -> io::Error {
 /// Connects while the thread waits: to one address after the other. `once` tries one. Errors: the
 /// last of the addresses'; an error of the wait ends it, since whose time is up must not try
 /// another address.
+#[cfg(any(feature = "http", test))]
 pub fn blocking(
     addrs: Vec<SocketAddr>,
     mut once: impl FnMut(SocketAddr) -> Result<std::net::TcpStream, Failure>,

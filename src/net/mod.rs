@@ -10,8 +10,7 @@
 //! | [`UdpSocket`] | UDP: datagrams, broadcast, multicast | std |
 //! | [`UnixStream`], [`UnixListener`], [`UnixDatagram`] | sockets between processes of a machine | std |
 //! | [`lookup`] | names into addresses, on threads of their own | std |
-//! | [`http`] | a small HTTP client over anything that is `Read + Write` | std |
-//! | `http::Client` | all methods, bodies, redirects, kept connections, resumed downloads | feature `http` |
+//! | `http` | an HTTP client: all methods, bodies, redirects, kept connections, resumed downloads | feature `http` |
 //! | [`wait`] | waiting for any descriptor: pipes, eventfds, another library's | std |
 //! | [`poll`], [`select`] | the operating system's calls, through the shim | std |
 
@@ -25,6 +24,7 @@ cfg_if::cfg_if! {
         mod descriptor;
         mod handle;
         mod hops;
+        #[cfg(feature = "http")]
         pub mod http;
         mod resolve;
         mod send;

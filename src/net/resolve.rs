@@ -5,7 +5,9 @@
 
 use super::source::{same, Failure};
 use crate::error::WaitError;
-use crate::thread::{self as threads, allow_threads, host_lock, Waker};
+#[cfg(feature = "http")]
+use crate::thread::allow_threads;
+use crate::thread::{self as threads, host_lock, Waker};
 use crate::wait::reactor::Reactor;
 use crate::{Error, Result};
 use std::any::Any;
@@ -156,6 +158,7 @@ pub fn waiting(host: &str, port: u16, until: Option<Instant>) -> Found {
 }
 
 /// As [`resolve`], with a deadline, but the thread waits. Errors: also `TimedOut`.
+#[cfg(feature = "http")]
 pub fn blocking(host: &str, port: u16, until: Option<Instant>) -> Found {
     if let Some(known) = known(host, port) {
         return Ok(known);
@@ -455,6 +458,7 @@ impl Asked {
     }
 
     /// Blocks the thread until there is an answer; `None` if there is none at the deadline.
+    #[cfg(feature = "http")]
     fn wait(&self, until: Option<Instant>) -> Option<Answer> {
         let mut state = LOOKUPS.lock().0;
         loop {

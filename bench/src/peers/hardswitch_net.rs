@@ -7,7 +7,7 @@ use crate::connections::{pairs, Holder};
 use crate::offer::{Able, Idler, Serve, Sink, Timed};
 use crate::operations::{builder, Stack};
 use hardswitch::main_loop::Poller;
-use hardswitch::net::http::{self, Timeouts};
+use hardswitch::net::http::Client;
 use hardswitch::net::TcpStream;
 use hardswitch::{MainLoop, Result, Settings};
 use std::cell::Cell;
@@ -155,10 +155,8 @@ fn hold(streams: &mut Vec<std::net::TcpStream>, poller: Poller) -> Serve {
 
 /// A GET by the library's client in a tasklet.
 fn get(url: String, sink: Sink, over: Rc<Cell<bool>>) -> Result<()> {
-    let failed = |error: http::HttpError| io::Error::from(error);
-    let response = http::get(&url, Timeouts::default()).map_err(failed)?;
-    let mut response = response.success().map_err(failed)?;
-    sink.drain(&mut response)?;
+    let mut answer = Client::new().get(&url).send()?.success()?;
+    sink.drain(&mut answer)?;
     over.set(true);
     Ok(())
 }

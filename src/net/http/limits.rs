@@ -26,8 +26,8 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of status lines and header fields, those of interim answers included. The same limit
-    /// holds separately for the trailer and the chunk extensions of a chunked body; in an answer to
-    /// a `Client` it is always 16 KiB for the extensions.
+    /// holds separately for the trailer of a chunked body; for the extensions of its chunks it is
+    /// always 16 KiB.
     pub head: usize,
     /// How many interim answers (1xx) there may be.
     pub interim: usize,

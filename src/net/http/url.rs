@@ -1,6 +1,6 @@
 //! The parts of a URL.
 
-use super::http_error::{beginning, HttpError};
+use super::error::{beginning, HttpError};
 use std::fmt;
 
 /// The parts of an `http://` URL.

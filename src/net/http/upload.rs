@@ -1,6 +1,6 @@
 //! The body of a request: bytes, or a reader of the caller's.
 
-use super::super::http_error::HttpError;
+use super::error::HttpError;
 use super::wire::Line;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};

@@ -1,15 +1,14 @@
 //! A request: what is sent, and how it comes to its answer, over redirects and kept connections.
 
-use super::super::http_error::{beginning, HttpError};
-use super::super::limits::{Limits, Timeouts};
-use super::super::pace::until;
-use super::super::url::Url;
 use super::answer::Answer;
-use super::error::{Phase, RequestError};
+use super::client::Client;
+use super::error::{beginning, HttpError, Phase, RequestError};
 use super::exchange::{Allowed, Exchange};
+use super::limits::{Limits, Timeouts};
 use super::upload::{Reader, Upload};
+use super::url::Url;
 use super::wire::Socket;
-use super::Client;
+use crate::net::source::deadline;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -77,7 +76,7 @@ impl RequestBuilder {
 
     /// Its time begins now, also that of the same request once more.
     pub(super) fn begin(&mut self) {
-        self.until = until([self.limits.total, None]);
+        self.until = deadline(self.limits.total);
     }
 
     pub(super) fn failed(&self, phase: Phase, error: HttpError) -> RequestError {
@@ -173,7 +172,7 @@ impl RequestBuilder {
         let allowed = Allowed {
             limits: self.limits,
             timeouts: self.timeouts,
-            until: self.until.or_else(|| until([self.limits.total, None])),
+            until: self.until.or_else(|| deadline(self.limits.total)),
         };
         let mut upload = std::mem::replace(&mut self.upload, Upload::Nothing);
         // Who asks for a part, or for a coding, gets what is sent.
@@ -275,9 +274,8 @@ impl RequestBuilder {
         let bodyless = upload.is_nothing();
         let repeats = bodyless && [Method::GET, Method::HEAD].contains(head.method());
         let mut upload = Some(upload);
-        let shared = &self.client.shared;
         let connecting = |error| (Phase::Connecting, error);
-        if let Some(stream) = shared.idle.take(url, shared.settings.idle_time) {
+        if let Some(stream) = self.client.take(url) {
             let socket = Socket::adopt(stream).map_err(|e| connecting(HttpError::Io(e)))?;
             let now = upload.take().unwrap_or(Upload::Nothing);
             let mut exchange = Exchange::new(socket, allowed).map_err(connecting)?;
@@ -288,7 +286,7 @@ impl RequestBuilder {
                 Err(error) => return Err((phase(&exchange, &error), error)),
             }
         }
-        let connected = until([None, allowed.timeouts.connect]);
+        let connected = deadline(allowed.timeouts.connect);
         let socket = Socket::connect(url, earlier(allowed.until, connected)).map_err(connecting)?;
         let mut exchange = Exchange::new(socket, allowed).map_err(connecting)?;
         let now = upload.take().unwrap_or(Upload::Nothing);

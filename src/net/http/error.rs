@@ -1,7 +1,6 @@
-//! What can go wrong with a request, and what an error of a stream means for it.
+//! What can go wrong with a request, with which one and when, and what an error of a stream means
+//! for it.
 
-#[cfg(feature = "http")]
-use super::client::RequestError;
 use crate::error::WaitError;
 use crate::net::source::same;
 use std::fmt;
@@ -29,13 +28,11 @@ pub enum HttpError {
     },
     /// The connection failed; or the tasklet was killed or thrown at while it waited.
     Io(io::Error),
-    /// The peer does not speak HTTP/1.
-    NotHttp,
     /// The connection ended before the answer's head did.
     ShortHead,
     /// The heads are longer than this many bytes, which [`Limits::head`](super::Limits::head)
-    /// allows; or the trailer is, or the extensions of chunks are. In an answer to a `Client` those
-    /// two are [`Protocol`](Self::Protocol).
+    /// allows. A trailer or extensions of chunks that are longer are
+    /// [`Protocol`](Self::Protocol).
     HeadTooLong(usize),
     /// There were more interim answers than this many, which
     /// [`Limits::interim`](super::Limits::interim) allows.
@@ -98,7 +95,6 @@ impl fmt::Display for HttpError {
             HttpError::BadHeader(name) => write!(f, "bad request header {name:?}"),
             HttpError::Connect { to, error } => write!(f, "cannot connect to {to}: {error}"),
             HttpError::Io(error) => error.fmt(f),
-            HttpError::NotHttp => f.write_str("the answer is not HTTP"),
             HttpError::ShortHead => {
                 f.write_str("the connection ended before the head of the answer did")
             }
@@ -212,8 +208,7 @@ impl HttpError {
             | HttpError::Changed
             | HttpError::NoRange { .. }
             | HttpError::TooManyRedirects(_) => ErrorKind::Other,
-            HttpError::NotHttp
-            | HttpError::HeadTooLong(_)
+            HttpError::HeadTooLong(_)
             | HttpError::TooManyInterim(_)
             | HttpError::BadAnswer(_)
             | HttpError::Protocol(_)
@@ -243,7 +238,6 @@ impl HttpError {
     }
 
     /// Was it thrown at the tasklet, in a wait of this client or of the caller's reader or sink?
-    #[cfg(feature = "http")]
     pub(super) fn is_thrown(&self) -> bool {
         self.below().is_some_and(was_thrown)
     }
@@ -266,6 +260,118 @@ impl HttpError {
     }
 }
 
+/// What a request was doing when it failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The request was put together; nothing was sent.
+    Preparing,
+    /// The name was looked up, or a connection made.
+    Connecting,
+    /// The request was sent.
+    Sending,
+    /// The head of the answer was waited for.
+    ReadingHead,
+    /// The answer named another place.
+    Redirecting,
+    /// The body was read.
+    ReadingBody,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Preparing => "preparing the request",
+            Phase::Connecting => "connecting",
+            Phase::Sending => "sending the request",
+            Phase::ReadingHead => "waiting for the answer",
+            Phase::Redirecting => "following a redirect",
+            Phase::ReadingBody => "reading the body",
+        })
+    }
+}
+
+/// An [`HttpError`], with the request that it happened to.
+#[derive(Debug)]
+pub struct RequestError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    method: String,
+    url: String,
+    phase: Phase,
+    error: HttpError,
+}
+
+impl RequestError {
+    pub(super) fn new(method: &str, url: &str, phase: Phase, error: HttpError) -> RequestError {
+        RequestError(Box::new(Inner {
+            method: method.to_owned(),
+            // A wrong URL may be of any length.
+            url: beginning(url),
+            phase,
+            error,
+        }))
+    }
+
+    /// What went wrong.
+    pub fn error(&self) -> &HttpError {
+        &self.0.error
+    }
+    /// What the request was doing.
+    pub fn phase(&self) -> Phase {
+        self.0.phase
+    }
+    /// The URL: after a redirect, the one that was tried last.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+    /// What went wrong, without the request.
+    pub fn into_error(self) -> HttpError {
+        self.0.error
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            method,
+            url,
+            phase,
+            error,
+        } = &*self.0;
+        match error {
+            // It names the URL by itself.
+            HttpError::BadUrl { .. } => write!(f, "{method}: {error}"),
+            _ => write!(f, "{method} {url}: {phase}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0.error)
+    }
+}
+
+impl From<RequestError> for io::Error {
+    /// What was thrown at the waiting tasklet comes out as itself.
+    fn from(error: RequestError) -> io::Error {
+        match error.error().is_thrown() {
+            true => bare(error.into_error().into()),
+            false => io::Error::new(error.error().kind(), error),
+        }
+    }
+}
+
+impl From<RequestError> for crate::Error {
+    /// [`Error::Exit`](crate::Error::Exit) and other errors that were thrown at the waiting tasklet
+    /// come out as themselves.
+    fn from(error: RequestError) -> crate::Error {
+        io::Error::from(error).into()
+    }
+}
+
 /// The beginning of a text of any length, for an error.
 pub fn beginning(text: &str) -> String {
     text.chars().take(200).collect()
@@ -280,7 +386,7 @@ pub fn is_time_up(error: &io::Error) -> bool {
 
 /// Does the error come from a wait of this library, and not from the connection? It may have come
 /// through a request of the caller's reader or sink.
-pub fn carries_ours(error: &io::Error) -> bool {
+fn carries_ours(error: &io::Error) -> bool {
     let inner = error.get_ref();
     WaitError::was_thrown(error)
         || inner.is_some_and(|e| e.is::<crate::Error>())
@@ -295,7 +401,6 @@ fn was_thrown(error: &io::Error) -> bool {
 /// The error of a request that an error of the caller's reader or sink is.
 fn inside(error: &io::Error) -> Option<&HttpError> {
     let inner = error.get_ref()?;
-    #[cfg(feature = "http")]
     if let Some(error) = inner.downcast_ref::<RequestError>() {
         return Some(error.error());
     }
@@ -303,8 +408,7 @@ fn inside(error: &io::Error) -> Option<&HttpError> {
 }
 
 /// What was thrown, without the requests that it has come through.
-pub fn bare(error: io::Error) -> io::Error {
-    #[cfg(feature = "http")]
+fn bare(error: io::Error) -> io::Error {
     let error = match error.downcast::<RequestError>() {
         Ok(error) => return error.into(),
         Err(error) => error,

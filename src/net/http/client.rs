@@ -1,25 +1,11 @@
-//! A client for HTTP/1.1: all methods, bodies, redirects, kept connections.
+//! A client: its settings, and the connections that it keeps.
 
-mod answer;
-mod builder;
-mod download;
-mod error;
-mod exchange;
-#[cfg(feature = "gzip")]
-mod gzip;
-mod idle;
-mod location;
-mod upload;
-mod wire;
-
-pub use answer::Answer;
-pub use builder::RequestBuilder;
-pub use download::{Changed, Download, Resumed, Validator};
-pub use error::{Phase, RequestError};
-pub use idle::{hold, Held};
-
+use super::builder::RequestBuilder;
+use super::download::Download;
+use super::idle::Idle;
 use super::limits::{Limits, Timeouts};
-use idle::Idle;
+use super::url::Url;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,6 +161,16 @@ impl Client {
     /// A download that can go on where an earlier one has ended.
     pub fn download(&self, url: &str) -> Download {
         Download::new(self.get(url))
+    }
+
+    /// A kept connection to the server of `url`, if there is one that can be used.
+    pub(super) fn take(&self, url: &Url) -> Option<TcpStream> {
+        self.shared.idle.take(url, self.shared.settings.idle_time)
+    }
+
+    /// Keeps a connection for a later request to the server of `url`.
+    pub(super) fn keep(&self, url: &Url, stream: TcpStream) {
+        self.shared.idle.put(url, stream, self.settings());
     }
 
     /// How many connections are kept for later requests. Those that their servers have ended do

@@ -4,10 +4,11 @@
 //! for what the tries wanted. So nothing of hyper is on the stack while a tasklet waits, and an
 //! error of a wait, such as a time that is up, is none of hyper's.
 
-use super::super::http_error::{is_time_up, HttpError};
-use super::super::request::{connect_blocking, ends_writing, no_connection};
-use super::super::url::Url;
+use super::error::{is_time_up, HttpError};
+use super::url::Url;
 use crate::error::WaitError;
+use crate::net::connect::{self, ConnectError};
+use crate::net::resolve;
 use crate::net::source::{same, send_pieces, Failure};
 use crate::net::tcp::TcpStream;
 use crate::poll::shim::{self, Events, PollFd};
@@ -253,6 +254,54 @@ impl Line {
         let error = read.or_else(|| self.write_error.borrow().as_ref().map(same));
         error.map(HttpError::Io)
     }
+}
+
+/// Connects while the thread waits.
+fn connect_blocking(
+    host: &str,
+    port: u16,
+    until: Option<Instant>,
+) -> Result<std::net::TcpStream, Failure> {
+    let addrs = resolve::blocking(host, port, until)?;
+    let once = |addr| {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left {
+            None => Ok(std::net::TcpStream::connect(addr)?),
+            Some(Duration::ZERO) => Err(WaitError::Hindered(crate::Error::Timeout).into()),
+            Some(left) => Ok(std::net::TcpStream::connect_timeout(&addr, left)?),
+        }
+    };
+    let connected = connect::blocking(addrs, once);
+    if connected.is_err() {
+        // As where a tasklet connects.
+        resolve::forget(Some(host));
+    }
+    connected
+}
+
+fn no_connection(url: &Url, failure: Failure) -> HttpError {
+    let error = match failure {
+        // The tasklet was killed or thrown at while it connected: that must stay recognisable.
+        Failure::Wait(WaitError::Thrown(_)) => return HttpError::Io(failure.into()),
+        _ => io::Error::from(failure),
+    };
+    let to = format!("{}:{}", url.host(), url.port());
+    // An address without a name is not said twice.
+    let each = error.get_ref().and_then(|e| e.downcast_ref());
+    let alone = match each.map(ConnectError::failures) {
+        Some([(addr, error)]) if addr.to_string() == to => Some(same(error)),
+        _ => None,
+    };
+    let error = alone.unwrap_or(error);
+    HttpError::Connect { to, error }
+}
+
+/// Does this error mean that the peer takes no more data, though it may have answered?
+fn ends_writing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
 }
 
 /// Has a wait ended because its time was up?

@@ -1,7 +1,7 @@
 //! Where an answer sends the client instead: references of RFC 3986 (5.2), as servers write them.
 
-use super::super::http_error::HttpError;
-use super::super::url::Url;
+use super::error::HttpError;
+use super::url::Url;
 
 impl Url {
     /// The URL that `reference` means in an answer from this one: `http://...`, `//host/...`,

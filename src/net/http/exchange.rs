@@ -1,8 +1,7 @@
 //! One request and its answer over one connection: hyper is polled, and this waits.
 
-use super::super::http_error::HttpError;
-use super::super::limits::{Limits, Timeouts};
-use super::super::pace;
+use super::error::HttpError;
+use super::limits::{Limits, Timeouts};
 use super::upload::{Outgoing, Reader, Upload};
 use super::wire::{is_late, Line, Socket, Wire};
 use crate::poll::shim::Events;
@@ -168,6 +167,7 @@ impl Exchange {
     }
 
     /// The deadline of the whole request.
+    #[cfg(feature = "gzip")]
     pub fn until(&self) -> Option<Instant> {
         self.allowed.until
     }
@@ -211,7 +211,7 @@ impl Exchange {
         self.line.socket.raise()?;
         loop {
             // Also if bytes are always there, so that it never has to wait.
-            pace::left(self.allowed.until)?;
+            time_left(self.allowed.until)?;
             let moved = self.moved();
             self.again.0.store(false, Ordering::Relaxed);
             self.line.wanted.set(Events::NONE);
@@ -269,7 +269,7 @@ impl Exchange {
 
     /// How long the next wait may take, by the limits for the whole answer. Error: `TooSlow`.
     fn rest(&mut self) -> Result<Option<Duration>, HttpError> {
-        let left = pace::left(self.allowed.until)?;
+        let left = time_left(self.allowed.until)?;
         let came = self.line.came.get();
         let least = self.allowed.limits.least;
         if least.is_some_and(|least| came - self.counted >= least.bytes) {
@@ -342,6 +342,15 @@ impl Exchange {
             return short;
         }
         HttpError::Protocol(words(error))
+    }
+}
+
+/// How long the whole request may still take. Error: `TooSlow`, once that time is up.
+pub fn time_left(until: Option<Instant>) -> Result<Option<Duration>, HttpError> {
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    match left {
+        Some(Duration::ZERO) => Err(HttpError::TooSlow("the time for the whole of it is up")),
+        left => Ok(left),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Connections that wait for the next request to the same server.
 
-use super::super::url::Url;
-use super::ClientSettings;
+use super::client::ClientSettings;
+use super::url::Url;
 use crate::wait::fork::forks;
 use std::io::ErrorKind;
 use std::net::TcpStream;

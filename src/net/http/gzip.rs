@@ -1,6 +1,6 @@
 //! Bodies that come compressed.
 
-use super::super::http_error::HttpError;
+use super::error::HttpError;
 use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
 use std::io::{self, ErrorKind, Write};

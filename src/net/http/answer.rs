@@ -1,14 +1,13 @@
 //! An answer: its head is there, and its body is read by the caller.
 
-use super::super::http_error::HttpError;
+use super::client::Client;
+use super::error::{HttpError, Phase, RequestError};
 #[cfg(feature = "gzip")]
-use super::super::pace;
-use super::super::url::Url;
-use super::error::{Phase, RequestError};
+use super::exchange::time_left;
 use super::exchange::Exchange;
 #[cfg(feature = "gzip")]
 use super::gzip::Unpacker;
-use super::Client;
+use super::url::Url;
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -28,7 +27,7 @@ const DRAINED: u64 = 16 * 1024;
 /// of `read` are [`RequestError`]s inside `io::Error`, of the kinds that `io::Error::from` gives an
 /// [`HttpError`]; what was thrown at the waiting tasklet comes as itself.
 ///
-/// **After an error.** A read whose time was up ([`Timeouts::io`](super::super::Timeouts::io)), or
+/// **After an error.** A read whose time was up ([`Timeouts::io`](super::Timeouts::io)), or
 /// whose tasklet was thrown at, has lost nothing: the next one goes on where it was. Every other
 /// error is final, and each later read returns it again (but `BodyTooLong` of
 /// [`read_all`](Self::read_all) and `Sink` of [`copy_to`](Self::copy_to): the bytes are still
@@ -360,7 +359,7 @@ impl Answer {
         #[cfg(feature = "gzip")]
         while let Some(unpacker) = &mut self.unpacker {
             // Little that has come may unpack to very much.
-            pace::left(self.until)?;
+            time_left(self.until)?;
             if let Some(unpacked) = unpacker.next()? {
                 if unpacked.is_empty() {
                     self.unpacker = None;
@@ -412,8 +411,7 @@ impl Answer {
             return;
         };
         if let Some(stream) = open.exchange.finish() {
-            let shared = &self.client.shared;
-            shared.idle.put(&self.url, stream, &shared.settings);
+            self.client.keep(&self.url, stream);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Downloads that go on where an earlier one has ended.
 
-use super::super::http_error::HttpError;
-use super::super::limits::{Limits, Timeouts};
 use super::answer::Answer;
 use super::builder::RequestBuilder;
-use super::error::{Phase, RequestError};
+use super::error::{HttpError, Phase, RequestError};
+use super::limits::{Limits, Timeouts};
 use std::io::Write;
 use std::time::Duration;
 
