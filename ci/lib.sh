@@ -179,11 +179,13 @@ static_library() {
 without_vectors() { if [ "$1" = "$PPC64" ]; then printf '%s\n' -C target-feature=-altivec; fi; }
 
 # The static library that C++ hosts link, built in release mode: build_library TARGET [CARGO-OPTION...]
+# It has these features, and those of the options.
+LIBRARY_FEATURES=http
 library_path() { echo "$TARGET_DIR/$1/release/c/libhardswitch.a"; }
 build_library() {
-    local options
+    local features=(${LIBRARY_FEATURES:+--features "$LIBRARY_FEATURES"}) options
     mapfile -t options < <(without_vectors "$1")
-    static_library "$1" libhardswitch.a "$(library_path "$1")" "${@:2}" -- "${options[@]}"
+    static_library "$1" libhardswitch.a "$(library_path "$1")" "${features[@]}" "${@:2}" -- "${options[@]}"
 }
 
 # Configure host/ for a target, with its tests (which need more packages) or without:

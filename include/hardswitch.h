@@ -48,6 +48,9 @@
 // It was killed ten times and refused to end; it is kept for ever.
 #define HSW_TASKLET_ZOMBIE 256
 
+// A length that is not known.
+#define HSW_HTTP_UNKNOWN 18446744073709551615ull
+
 // How a dict trades memory for time.
 enum hsw_dict_tuning
 #ifdef __cplusplus
@@ -112,6 +115,87 @@ enum hsw_host_lock_happening
 };
 #ifndef __cplusplus
 typedef int32_t hsw_host_lock_happening;
+#endif // __cplusplus
+
+// What a request was doing when it failed.
+enum hsw_http_phase
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // The request was put together; nothing was sent.
+  HSW_HTTP_PHASE_PREPARING = 0,
+  // The name was looked up, or a connection made.
+  HSW_HTTP_PHASE_CONNECTING,
+  // The request was sent.
+  HSW_HTTP_PHASE_SENDING,
+  // The head of the answer was waited for.
+  HSW_HTTP_PHASE_READING_HEAD,
+  // The answer named another place.
+  HSW_HTTP_PHASE_REDIRECTING,
+  // The body was read.
+  HSW_HTTP_PHASE_READING_BODY,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_http_phase;
+#endif // __cplusplus
+
+// What went wrong with a request. `hsw_last_error_message` has words for it, with the method, the
+// URL and the phase.
+enum hsw_http_problem
+#ifdef __cplusplus
+  : int32_t
+#endif // __cplusplus
+ {
+  // The last error is none of a request.
+  HSW_HTTP_PROBLEM_NONE = 0,
+  // The URL cannot be used (`HSW_ERR_ARGUMENT`).
+  HSW_HTTP_PROBLEM_BAD_URL,
+  // A header field has a name that is none, or a value with control characters
+  // (`HSW_ERR_ARGUMENT`).
+  HSW_HTTP_PROBLEM_BAD_HEADER,
+  // The request cannot be sent as it is (`HSW_ERR_ARGUMENT`).
+  HSW_HTTP_PROBLEM_BAD_REQUEST,
+  // There is no connection (`HSW_ERR_IO`, `HSW_ERR_TIMEOUT`).
+  HSW_HTTP_PROBLEM_CONNECT,
+  // The connection has failed (`HSW_ERR_IO`), or brought nothing for the time of a read or write
+  // (`HSW_ERR_TIMEOUT`: such a read can be made again).
+  HSW_HTTP_PROBLEM_CONNECTION,
+  // The time for the whole is over, or the answer comes too slowly (`HSW_ERR_TIMEOUT`).
+  HSW_HTTP_PROBLEM_TOO_SLOW,
+  // The answer is not HTTP/1. From here on the status is `HSW_ERR_HTTP`.
+  HSW_HTTP_PROBLEM_NOT_HTTP,
+  // The connection ended before the head of the answer did.
+  HSW_HTTP_PROBLEM_SHORT_HEAD,
+  // The heads are longer than the limit.
+  HSW_HTTP_PROBLEM_HEAD_TOO_LONG,
+  // There were more interim answers than the limit.
+  HSW_HTTP_PROBLEM_TOO_MANY_INTERIM,
+  // The answer breaks the protocol.
+  HSW_HTTP_PROBLEM_BAD_ANSWER,
+  // The answer uses what this client does not support.
+  HSW_HTTP_PROBLEM_UNSUPPORTED,
+  // The answer names another place that cannot be followed.
+  HSW_HTTP_PROBLEM_BAD_REDIRECT,
+  // There were more redirects than the limit.
+  HSW_HTTP_PROBLEM_TOO_MANY_REDIRECTS,
+  // The source of the request's body has ended too soon.
+  HSW_HTTP_PROBLEM_REQUEST_BODY,
+  // The file that was to be loaded further is another one now.
+  HSW_HTTP_PROBLEM_CHANGED,
+  // The server has nothing from where the rest was to begin.
+  HSW_HTTP_PROBLEM_NO_RANGE,
+  // The connection ended before the body did, or the server has sent less than the file.
+  HSW_HTTP_PROBLEM_SHORT_BODY,
+  // The body is longer than the caller allowed. It can be read on.
+  HSW_HTTP_PROBLEM_BODY_TOO_LONG,
+  // The server answered with a status other than success.
+  HSW_HTTP_PROBLEM_STATUS,
+  // Something else.
+  HSW_HTTP_PROBLEM_OTHER,
+};
+#ifndef __cplusplus
+typedef int32_t hsw_http_problem;
 #endif // __cplusplus
 
 // Which side runs first when a sender and a receiver have met.
@@ -268,6 +352,9 @@ enum hsw_status
   HSW_ERR_VALUE_LOST = 19,
   // A tasklet gave up waiting at the barrier, or broke it.
   HSW_ERR_BROKEN = 20,
+  // A request of HTTP has failed by what the server has answered, or not: `hsw_http_last_error`
+  // has the problem and the phase.
+  HSW_ERR_HTTP = 21,
   // Another error of the runtime.
   HSW_ERR_OTHER = 31,
   // A pointer or handle is null that must not be.
@@ -790,6 +877,158 @@ typedef struct hsw_host_lock_event {
 // Called on the thread that the event happened to. It may ask questions, but calls that would
 // switch or wait are refused. It must not unwind.
 typedef void (*hsw_host_lock_hook)(const struct hsw_host_lock_event *event, void *user);
+
+// How much of an answer is kept, and how long it may take. Times are in nanoseconds;
+// `HSW_NO_LIMIT` is no limit.
+typedef struct hsw_http_limits {
+  // Bytes of status lines and header fields, those of interim answers included. The same holds
+  // separately for the fields after a body in chunks.
+  size_t head;
+  // How many interim answers (1xx) there may be.
+  size_t interim;
+  // How many redirects are followed. 0: an answer that is one is returned.
+  uint32_t redirects;
+  // The time from the beginning of the request to the end of the body, whatever it is spent on.
+  uint64_t total_ns;
+  // The time to look the name up and to connect to one of its addresses, all together.
+  uint64_t connect_ns;
+  // The time for each read and write.
+  uint64_t io_ns;
+  // The least speed: so many bytes of the answer, head included, ...
+  uint64_t least_bytes;
+  // ... may take this time of waiting. What the caller does between its reads does not count.
+  // `HSW_NO_LIMIT`: there is no least speed.
+  uint64_t least_time_ns;
+} hsw_http_limits;
+
+// What a client is to be. Fill it with `hsw_http_settings_default`, change what you like, and pass
+// it to `hsw_http_client_new`.
+typedef struct hsw_http_settings {
+  // The limits of its requests, if they do not say otherwise.
+  struct hsw_http_limits limits;
+  // How many connections are kept for later requests.
+  size_t idle;
+  // How long a connection is kept without a request, in nanoseconds.
+  uint64_t idle_time_ns;
+  // The `User-Agent` field; it is copied. Null: the library and its version.
+  const char *user_agent;
+} hsw_http_settings;
+
+// Sends requests of HTTP/1.1, and keeps connections for the next ones. Any thread may use it, and
+// give it back. All handles of a client share its connections.
+//
+// All functions `hsw_http_` are in the library only if it was built with the feature `http`, as
+// `ci/install` builds it. Without it a program that calls one cannot be linked: the linker names
+// the function. The same call waits in both ways: in a tasklet, or in main, only that waits; in a
+// job of `hsw_offload` the thread waits.
+typedef struct hsw_http_client {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_http_client;
+
+// A handle of an answer; the rules for its owner and thread are those of `hsw_tasklet`. In a job
+// of `hsw_offload` it belongs to the worker's thread, and is to be given back there. Its head can
+// be asked about at any time; its body is read by one tasklet at a time: `HSW_ERR_STATE` for
+// another one.
+typedef struct hsw_http_answer {
+  // Opaque; zero is nothing.
+  uint64_t handle;
+} hsw_http_answer;
+
+// The figures of an answer. Lengths are `HSW_HTTP_UNKNOWN` where they are not known.
+typedef struct hsw_http_answer_info {
+  // The status code, 200 for a success.
+  uint16_t status;
+  // How many header fields it has.
+  size_t headers;
+  // The length of the body. After a HEAD, what a GET would have.
+  uint64_t length;
+  // How many bytes of the body were read so far.
+  uint64_t received;
+  // Of a download: which byte of the file comes first, 0 or where the earlier one has ended.
+  uint64_t start;
+  // Of a download: the length of the whole file.
+  uint64_t file_length;
+} hsw_http_answer_info;
+
+// Takes the next bytes of a body, all of them. `received` is how many have come, these included;
+// `length` is how many there are in all, `HSW_HTTP_UNKNOWN` if that is not known; of a download,
+// bytes of the whole file. It may wait. Any status but `HSW_OK` ends the copying, and the call
+// fails with it, and with the last error that belongs to it. It must not unwind.
+typedef hsw_status (*hsw_http_sink)(void *user, const void *data, size_t size, uint64_t received, uint64_t length);
+
+// A request that has failed.
+typedef struct hsw_http_error {
+  // One of `hsw_http_problem`.
+  int32_t problem;
+  // One of `hsw_http_phase`.
+  int32_t phase;
+  // With `HSW_HTTP_PROBLEM_STATUS` the status of the answer, such as 404; otherwise 0.
+  uint16_t status;
+} hsw_http_error;
+
+// A header field.
+typedef struct hsw_http_header {
+  // Its name.
+  const char *name;
+  // Its value, in UTF-8.
+  const char *value;
+} hsw_http_header;
+
+// Gives the next bytes of a request's body: writes up to `size` bytes into `buffer`, and to
+// `*given` how many. 0 is the end. It may wait. Any status but `HSW_OK` ends the request, and the
+// call that it was for fails with it, and with the last error that belongs to it. It must not
+// unwind.
+typedef hsw_status (*hsw_http_source)(void *user, void *buffer, size_t size, size_t *given);
+
+// A request. Zero is a good default for everything but `url`. All but `user` is read when the call
+// is made, and not used later.
+typedef struct hsw_http_request {
+  // `http://host[:port][/path][?query]`.
+  const char *url;
+  // The method, an upper-case word as a rule. Null: GET.
+  const char *method;
+  // Header fields. They replace the client's own `Accept`, `Host` or `User-Agent`. Those that
+  // frame messages, such as `Content-Length`, are refused.
+  const struct hsw_http_header *headers;
+  // How many there are.
+  size_t header_count;
+  // The body from memory; it is copied. Null: there is none.
+  const void *body;
+  // Bytes of it.
+  size_t body_size;
+  // Gives the body, if it does not come from memory. Such a request cannot be redirected with
+  // its body. Null: it has no source.
+  hsw_http_source source;
+  // Does the source give `source_length` bytes? If not, it gives bytes up to its end, which are
+  // sent in chunks; not every server takes those.
+  bool source_has_length;
+  // How many bytes the source gives.
+  uint64_t source_length;
+  // An argument for the source. Once the call is made it is the runtime's, whatever the status,
+  // mistakes included.
+  void *user;
+  // Frees `user` when the source will not be called any more: when the call fails, or with the
+  // answer at the latest. May be null.
+  hsw_destroy destroy_user;
+  // The limits of this request; null: the client's.
+  const struct hsw_http_limits *limits;
+  // The time for all of it, in nanoseconds, in place of the limits' `total_ns`. 0: that holds.
+  uint64_t timeout_ns;
+} hsw_http_request;
+
+// What is there already of a file that is loaded.
+typedef struct hsw_http_resume {
+  // Its first bytes that are there. 0: none, the whole file is asked for.
+  uint64_t from;
+  // The version that they are of: what `hsw_http_answer_validator` has told. May be null if
+  // `from` is 0.
+  const char *validator;
+  // If the file is another one now, or shorter, or the server sends no parts: whether the whole
+  // file is to be loaded. Otherwise the call fails (`HSW_HTTP_PROBLEM_CHANGED`,
+  // `HSW_HTTP_PROBLEM_NO_RANGE`).
+  bool start_anew;
+} hsw_http_resume;
 
 // What the look-ups of the process may use. Fill it with `hsw_lookup_settings_default` or
 // `hsw_lookup_settings_console`, change what you like, and pass it to `hsw_lookup_configure`.
@@ -2006,6 +2245,134 @@ hsw_status hsw_host_lock_set_hook(struct hsw_host_lock lock,
                                   hsw_host_lock_hook hook,
                                   void *user,
                                   hsw_destroy destroy_user);
+
+// Fills in 16 KiB of heads, 10 interim answers, 10 redirects, 10 s to connect, 30 s without a
+// byte, no other limits of time, and 16 connections that are kept for 15 s.
+hsw_status hsw_http_settings_default(struct hsw_http_settings *settings);
+
+// Makes a client; nothing is connected yet. Null: the default settings. `HSW_ERR_ARGUMENT`: a time
+// beyond 292 years.
+hsw_status hsw_http_client_new(const struct hsw_http_settings *settings, struct hsw_http_client *client);
+
+// Makes another handle of the same client, with an owner of its own.
+hsw_status hsw_http_client_retain(struct hsw_http_client client, struct hsw_http_client *other);
+
+// Gives a handle back; it is stale from now on, for all threads. Kept connections are closed with
+// the last handle and the last answer of the client.
+hsw_status hsw_http_client_release(struct hsw_http_client client);
+
+// How many connections are kept for later requests. Those that their servers have ended do not
+// count.
+hsw_status hsw_http_client_idle(struct hsw_http_client client, size_t *count);
+
+// Makes another handle of the same answer, with an owner of its own.
+hsw_status hsw_http_answer_retain(struct hsw_http_answer answer, struct hsw_http_answer *other);
+
+// Gives a handle back; it is stale from now on. With the last one, the connection of an answer
+// that was not read to its end is closed.
+hsw_status hsw_http_answer_release(struct hsw_http_answer answer);
+
+// The figures of an answer, also while it is read.
+hsw_status hsw_http_answer_get_info(struct hsw_http_answer answer, struct hsw_http_answer_info *info);
+
+// Copies the URL that has answered: after a redirect, the last one. At most `capacity` bytes with
+// the final zero are written; `length` (may be null) gets the whole length. So do the other
+// functions that copy a text of an answer.
+hsw_status hsw_http_answer_url(struct hsw_http_answer answer, char *buffer, size_t capacity, size_t *length);
+
+// Copies the server's word for the status; may be empty.
+hsw_status hsw_http_answer_reason(struct hsw_http_answer answer, char *buffer, size_t capacity, size_t *length);
+
+// Copies what tells this version of the file from another, to be kept for `hsw_http_resume`. It is
+// empty if the server sends nothing that is good for that.
+hsw_status hsw_http_answer_validator(struct hsw_http_answer answer, char *buffer, size_t capacity, size_t *length);
+
+// Copies the value of the first header field of that name (upper and lower case are the same).
+// `found` (may be null) tells whether there is one; if not, the text is empty.
+hsw_status hsw_http_answer_header(struct hsw_http_answer answer,
+                                  const char *name,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *length,
+                                  bool *found);
+
+// Copies the name, in lower case, of a header field, counted from 0 in the order they came (those
+// of one name stand together). `HSW_ERR_ARGUMENT`: there are not so many.
+hsw_status hsw_http_answer_header_name(struct hsw_http_answer answer,
+                                       size_t index,
+                                       char *buffer,
+                                       size_t capacity,
+                                       size_t *length);
+
+// Copies the value of a header field, counted as for `hsw_http_answer_header_name`.
+hsw_status hsw_http_answer_header_value(struct hsw_http_answer answer,
+                                        size_t index,
+                                        char *buffer,
+                                        size_t capacity,
+                                        size_t *length);
+
+// Succeeds if the status of the answer is one of success (2xx). Otherwise it fails with
+// `HSW_ERR_HTTP` (`HSW_HTTP_PROBLEM_STATUS`); the body can be read all the same.
+hsw_status hsw_http_answer_check_status(struct hsw_http_answer answer);
+
+// Reads up to `size` bytes of the body; waits while there are none. `*received` is 0 at the end:
+// then everything has come that was announced.
+//
+// After `HSW_ERR_TIMEOUT` for a single wait (`HSW_HTTP_PROBLEM_CONNECTION`), and after what was
+// thrown at the tasklet, nothing is lost: the next read goes on where this one was. Every other
+// failure is final, and each later read fails in the same way.
+hsw_status hsw_http_answer_read(struct hsw_http_answer answer, void *buffer, size_t size, size_t *received);
+
+// Reads the rest of the body, `limit` bytes at most, into memory that is the caller's: to be given
+// back by `free`. `*size` gets how many bytes it has; a zero byte follows them.
+//
+// `HSW_ERR_HTTP` (`HSW_HTTP_PROBLEM_BODY_TOO_LONG`): the body is longer than `limit`. Bytes that
+// were read before a failure are kept, and the next call, of whatever function that reads, has
+// them first. `HSW_ERR_OUT_OF_MEMORY`: they are lost.
+hsw_status hsw_http_answer_read_all(struct hsw_http_answer answer, size_t limit, void **data, size_t *size);
+
+// Gives the rest of the body to `sink`, piece by piece. `user` is its argument, and stays the
+// caller's. `copied` (may be null) gets how many bytes the sink has taken, also if the call fails.
+//
+// What the sink has failed with is the failure of the call, as it is. The piece that it has failed
+// with has not been taken: the next call gives it again.
+hsw_status hsw_http_answer_copy_to(struct hsw_http_answer answer, hsw_http_sink sink, void *user, uint64_t *copied);
+
+// What went wrong with the request of the calling tasklet's last error, and when. It does not
+// change the last error. An error that was thrown at the tasklet, or that comes from a callback,
+// has nothing of the request.
+hsw_status hsw_http_last_error(struct hsw_http_error *error);
+
+// Sends a request, and returns when the head of its answer has come. The status of the answer is
+// not judged: see `hsw_http_answer_check_status`. The answer is the caller's, and belongs to the
+// calling thread, which is a worker's in a job.
+//
+// A GET or HEAD without a body whose kept connection ends before a byte of an answer has come is
+// sent once more over a new one; nothing else is ever sent twice. Redirects are followed: 303 by a
+// GET, a POST with 301 or 302 as well, all others by the same method and body. To another server,
+// `Authorization` and `Cookie` are not sent on.
+//
+// `HSW_ERR_ARGUMENT`: a wrong URL, a header field with a line's end in it, and all else that
+// cannot be sent. `HSW_ERR_IO`: there is no connection, or it has failed; `hsw_last_error_errno`
+// has the system's number. `HSW_ERR_TIMEOUT`: a time of the limits is over. `HSW_ERR_HTTP`: the
+// rest. The message names the method, the URL and the phase; `hsw_http_last_error` tells problem
+// and phase. What the source has failed with is the call's failure, as it is.
+hsw_status hsw_http_send(struct hsw_http_client client,
+                         const struct hsw_http_request *request,
+                         struct hsw_http_answer *answer);
+
+// As `hsw_http_send`, for a file, which may go on where an earlier download has ended; null: it
+// does not. The request is a GET without a body. `hsw_http_answer_info` tells which byte of the
+// file comes first; what was there from there on is to be replaced. An answer that is no file is
+// `HSW_HTTP_PROBLEM_STATUS`.
+//
+// The server is asked for the rest if the file is still the same (`If-Range`), and what it sends
+// is compared with what was asked for. An answer of 416 never means that the file is complete: for
+// one that may be, compare with the length that a HEAD tells.
+hsw_status hsw_http_download(struct hsw_http_client client,
+                             const struct hsw_http_request *request,
+                             const struct hsw_http_resume *resume,
+                             struct hsw_http_answer *answer);
 
 // Turns a host, given by name or address, into addresses with this port, in the order in which
 // they are to be tried. Only the tasklet waits while a worker looks up the name, for at most

@@ -4,6 +4,7 @@
 pub mod hsw;
 
 pub mod http;
+pub mod origin;
 pub mod shim;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -62,10 +62,14 @@ pub(super) enum Kind {
     Dict,
     RecordType,
     Record,
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    HttpClient,
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    HttpAnswer,
 }
 
 /// What the kinds are called in messages, from 1 on.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 27] = [
     "tasklet",
     "channel",
     "socket",
@@ -91,6 +95,8 @@ const NAMES: [&str; 25] = [
     "dict",
     "record type",
     "record",
+    "HTTP client",
+    "HTTP answer",
 ];
 
 impl Kind {

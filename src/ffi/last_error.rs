@@ -49,6 +49,12 @@ impl LastError {
         }
     }
 
+    /// The error of the runtime, if it is one.
+    #[cfg(feature = "http")]
+    pub fn cause(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
     /// The error of the runtime that it stands for.
     fn error(&self) -> Error {
         let words_alone = || words(self.message.to_string_lossy().into_owned());

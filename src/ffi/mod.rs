@@ -58,6 +58,18 @@ mod datagram;
 mod descriptor;
 #[cfg(feature = "std")]
 mod host_lock;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod http_answer;
+#[cfg(feature = "http")]
+mod http_callback;
+#[cfg(feature = "http")]
+mod http_error;
+#[cfg(feature = "http")]
+mod http_problem;
+#[cfg(feature = "http")]
+mod http_request;
 #[cfg(feature = "std")]
 mod lookup;
 #[cfg(feature = "std")]

@@ -65,6 +65,9 @@ pub enum hsw_status {
     HSW_ERR_VALUE_LOST = 19,
     /// A tasklet gave up waiting at the barrier, or broke it.
     HSW_ERR_BROKEN = 20,
+    /// A request of HTTP has failed by what the server has answered, or not: `hsw_http_last_error`
+    /// has the problem and the phase.
+    HSW_ERR_HTTP = 21,
     /// Another error of the runtime.
     HSW_ERR_OTHER = 31,
 
@@ -115,6 +118,7 @@ const ALL: &[(hsw_status, &str)] = &[
     (HSW_ERR_SETTINGS, "HSW_ERR_SETTINGS\0"),
     (HSW_ERR_VALUE_LOST, "HSW_ERR_VALUE_LOST\0"),
     (HSW_ERR_BROKEN, "HSW_ERR_BROKEN\0"),
+    (HSW_ERR_HTTP, "HSW_ERR_HTTP\0"),
     (HSW_ERR_OTHER, "HSW_ERR_OTHER\0"),
     (HSW_ERR_NULL, "HSW_ERR_NULL\0"),
     (HSW_ERR_STALE, "HSW_ERR_STALE\0"),
@@ -179,7 +183,9 @@ pub fn status_of(error: &Error) -> hsw_status {
         Error::MemoryCeiling(_) | Error::OutOfMemory => HSW_ERR_OUT_OF_MEMORY,
         Error::Mappings(_) => HSW_ERR_OUT_OF_MEMORY,
         Error::Settings(_) => HSW_ERR_SETTINGS,
-        #[cfg(feature = "std")]
+        #[cfg(feature = "http")]
+        Error::Io(error) => super::http_problem::status_of(error).unwrap_or(HSW_ERR_IO),
+        #[cfg(all(feature = "std", not(feature = "http")))]
         Error::Io(_) => HSW_ERR_IO,
         // New kinds of `Error` may come without a new major version. C must not see a number that
         // it has no name for.

@@ -92,6 +92,8 @@ tables! {
     clocks: TimerClock of super::timer::CClock,
     #[cfg(feature = "std")]
     sockets: Socket of super::net::Socket,
+    #[cfg(feature = "http")]
+    http_answers: HttpAnswer of Rc<dyn Any>,
     channels: Channel of super::channel::CChannel,
     queues: Queue of super::queue::CQueue,
     records: Record of Rc<dyn Any>,

@@ -131,6 +131,7 @@ enum K {
     Dict,
     RecordType,
     Record,
+    HttpAnswer,
     // From here on any thread may use them.
     ThreadChannel,
     Remote,
@@ -146,10 +147,11 @@ enum K {
     SyncQueue,
     HostLock,
     Local,
+    HttpClient,
 }
 use K::*;
 
-const ALL: [K; 24] = [
+const ALL: [K; 26] = [
     Tasklet,
     Channel,
     Queue,
@@ -160,6 +162,7 @@ const ALL: [K; 24] = [
     Dict,
     RecordType,
     Record,
+    HttpAnswer,
     ThreadChannel,
     Remote,
     Loop,
@@ -174,8 +177,9 @@ const ALL: [K; 24] = [
     SyncQueue,
     HostLock,
     Local,
+    HttpClient,
 ];
-const OWN: usize = 10;
+const OWN: usize = 11;
 /// Handles of a kind that a thread keeps.
 const KEPT: usize = 8;
 
@@ -317,6 +321,8 @@ macro_rules! by_kind {
                 SyncQueue => $call!(hsw_sync_queue, handle),
                 HostLock => $call!(hsw_host_lock, handle),
                 Local => $call!(hsw_local, handle),
+                HttpAnswer => $call!(hsw_http_answer, handle),
+                HttpClient => $call!(hsw_http_client, handle),
             }
         }
     };
@@ -395,6 +401,12 @@ fn release(kind: K, handle: u64) -> i32 {
         };
         (hsw_local, $h:ident) => {
             hsw_local_release(hsw_local { handle: $h })
+        };
+        (hsw_http_answer, $h:ident) => {
+            hsw_http_answer_release(hsw_http_answer { handle: $h })
+        };
+        (hsw_http_client, $h:ident) => {
+            hsw_http_client_release(hsw_http_client { handle: $h })
         };
     }
     by_kind!(kind, handle, give_back)
@@ -475,6 +487,12 @@ fn retained(kind: K, handle: u64) -> u64 {
         };
         (hsw_local, $h:ident) => {
             one!(hsw_local, hsw_local_retain, $h)
+        };
+        (hsw_http_answer, $h:ident) => {
+            one!(hsw_http_answer, hsw_http_answer_retain, $h)
+        };
+        (hsw_http_client, $h:ident) => {
+            one!(hsw_http_client, hsw_http_client_retain, $h)
         };
     }
     macro_rules! one {
@@ -781,6 +799,8 @@ fn make(kind: K) -> i32 {
                 made!(HostLock, hsw_host_lock, hsw_host_lock_new(&settings))
             }
             Local => made!(Local, hsw_local, hsw_local_new(Some(destroy))),
+            HttpClient => make_http_client(),
+            HttpAnswer => http_send(),
         }
     }
 }
@@ -2302,6 +2322,195 @@ fn several_buffers(socket: hsw_socket, bytes: &mut [u8; 32]) -> i32 {
     }
 }
 
+/// Limits that end each request soon.
+unsafe fn http_settings() -> hsw_http_settings {
+    // SAFETY: as the header has it; a plain structure may be zero.
+    unsafe {
+        let mut settings: hsw_http_settings = std::mem::zeroed();
+        assert_eq!(hsw_http_settings_default(&mut settings), HSW_OK);
+        let limits = &mut settings.limits;
+        limits.total_ns = [0, 300_000, 3_000_000, u64::MAX - 1][below(4)];
+        limits.head = [0, 40, 16 << 10, usize::MAX][below(4)];
+        limits.interim = below(2);
+        limits.redirects = below(3) as u32;
+        (limits.least_bytes, limits.least_time_ns) = (below(3) as u64, 300_000);
+        settings.idle = below(3);
+        settings.user_agent = [std::ptr::null(), c"some".as_ptr(), c"a\r\nb".as_ptr()][below(3)];
+        settings
+    }
+}
+
+fn make_http_client() -> i32 {
+    // SAFETY: as the header has it.
+    unsafe {
+        let settings = http_settings();
+        match coin() {
+            true => made!(HttpClient, hsw_http_client, hsw_http_client_new(&settings)),
+            false => made!(
+                HttpClient,
+                hsw_http_client,
+                hsw_http_client_new(std::ptr::null())
+            ),
+        }
+    }
+}
+
+/// Some bytes of a body; now and then nothing good.
+unsafe extern "C" fn http_source(
+    user: *mut c_void,
+    buffer: *mut c_void,
+    size: usize,
+    given: *mut usize,
+) -> i32 {
+    is_lent(user);
+    let (many, wrong) = (below(4).min(size), one_in(20));
+    // SAFETY: as the header has it.
+    unsafe {
+        buffer.write_bytes(b'x', many);
+        given.write(if wrong { size + 1 } else { many });
+        match one_in(20) {
+            true => hsw_schedule(),
+            false => i32::from(one_in(20)) * HSW_ERR_CLOSED,
+        }
+    }
+}
+
+unsafe extern "C" fn http_sink(
+    _: *mut c_void,
+    _: *const c_void,
+    size: usize,
+    received: u64,
+    length: u64,
+) -> i32 {
+    assert!(size > 0 && size as u64 <= received && received <= length);
+    match one_in(8) {
+        // SAFETY: as the header has it.
+        true => unsafe { hsw_schedule() },
+        false => i32::from(one_in(8)) * HSW_ERR_BROKEN,
+    }
+}
+
+fn http_send() -> i32 {
+    if !wall() {
+        return HSW_OK;
+    }
+    let client = pick!(HttpClient, hsw_http_client);
+    let path = fuzz::origin::PATHS[below(fuzz::origin::PATHS.len())];
+    let url = match one_in(12) {
+        true => Ok(c"http://a b/".into()),
+        false => CString::new(format!("http://127.0.0.1:{}{path}", fuzz::origin::port())),
+    };
+    let url: CString = url.expect("no zero byte");
+    // SAFETY: as the header has it; a plain structure may be zero.
+    unsafe {
+        let mut limits = http_settings().limits;
+        limits.total_ns = limits.total_ns.min(3_000_000);
+        let header = hsw_http_header {
+            name: [c"X-Some", c"Range", c"Content-Length", c"a b"][below(4)].as_ptr(),
+            value: [c"1".as_ptr(), c"1\n2".as_ptr(), c"\xff".as_ptr()]
+                [below(30).saturating_sub(27)],
+        };
+        let mut request: hsw_http_request = std::mem::zeroed();
+        request.url = [url.as_ptr(), std::ptr::null()][usize::from(one_in(30))];
+        request.method = [
+            std::ptr::null(),
+            c"HEAD".as_ptr(),
+            c"POST".as_ptr(),
+            c"PUT".as_ptr(),
+            c"G T".as_ptr(),
+        ][below(5)];
+        request.headers = &header;
+        request.header_count = usize::from(one_in(4));
+        request.limits = &limits;
+        request.timeout_ns = [0, 300_000, 3_000_000][below(3)];
+        match below(4) {
+            0 => (request.body, request.body_size) = (c"body".as_ptr().cast(), below(5)),
+            1 => {
+                request.source = Some(http_source);
+                request.source_has_length = coin();
+                request.source_length = below(10) as u64;
+            }
+            _ => {}
+        }
+        request.user = token();
+        request.destroy_user = Some(destroy);
+        if coin() {
+            return made!(HttpAnswer, hsw_http_answer, hsw_http_send(client, &request));
+        }
+        if coin() {
+            request.method = std::ptr::null();
+        }
+        let resume = hsw_http_resume {
+            from: below(4) as u64,
+            validator: [
+                c"\"1\"".as_ptr(),
+                c"W/\"1\"".as_ptr(),
+                c"some".as_ptr(),
+                std::ptr::null(),
+            ][below(4)],
+            start_anew: coin(),
+        };
+        made!(
+            HttpAnswer,
+            hsw_http_answer,
+            hsw_http_download(client, &request, &resume)
+        )
+    }
+}
+
+fn http_answer() -> i32 {
+    if !wall() {
+        return HSW_OK;
+    }
+    let answer = pick!(HttpAnswer, hsw_http_answer);
+    let mut text = [0 as c_char; 20];
+    let (room, mut size, mut found) = (below(20), 0, false);
+    // SAFETY: as the header has it; plain structures may be zero.
+    unsafe {
+        let text = text.as_mut_ptr();
+        match below(13) {
+            0 => {
+                let mut info: hsw_http_answer_info = std::mem::zeroed();
+                hsw_http_answer_get_info(answer, &mut info)
+            }
+            1 => hsw_http_answer_url(answer, text, room, &mut size),
+            2 => hsw_http_answer_reason(answer, text, room, &mut size),
+            3 => hsw_http_answer_validator(answer, text, room, &mut size),
+            4 => {
+                let name = c"content-LENGTH".as_ptr();
+                hsw_http_answer_header(answer, name, text, room, &mut size, &mut found)
+            }
+            5 => hsw_http_answer_header_name(answer, below(3), text, room, &mut size),
+            6 => hsw_http_answer_header_value(answer, below(3), text, room, &mut size),
+            7 => hsw_http_answer_check_status(answer),
+            8 => {
+                let (mut data, mut size) = (null_mut(), 0);
+                let status = hsw_http_answer_read_all(answer, below(200), &mut data, &mut size);
+                if status == HSW_OK {
+                    assert_eq!(data.cast::<u8>().add(size).read(), 0);
+                    libc::free(data);
+                }
+                status
+            }
+            9 | 10 => {
+                let mut copied = 0;
+                hsw_http_answer_copy_to(answer, Some(http_sink), null_mut(), &mut copied)
+            }
+            11 => {
+                let mut count = 0;
+                hsw_http_client_idle(pick!(HttpClient, hsw_http_client), &mut count);
+                let mut error: hsw_http_error = std::mem::zeroed();
+                hsw_http_last_error(&mut error)
+            }
+            _ => {
+                let status = hsw_http_answer_read(answer, text.cast(), room, &mut size);
+                assert!(size <= room);
+                status
+            }
+        }
+    }
+}
+
 /// Addresses, which need no worker, and what look-ups and bursts may be.
 fn lookups() -> i32 {
     // SAFETY: as the header has it.
@@ -2638,6 +2847,9 @@ const OPS: &[Op] = &[
     ("poll", poll),
     ("listen", listen),
     ("socket", socket),
+    ("http send", http_send),
+    ("http answer", http_answer),
+    ("http answer", http_answer),
     ("exit", exit),
 ];
 

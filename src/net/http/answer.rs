@@ -212,11 +212,16 @@ impl Answer {
     }
     /// The answer itself, if its status is a success (2xx). Error: [`HttpError::Status`].
     pub fn success(self) -> Result<Answer, RequestError> {
+        self.check_status().map(|()| self)
+    }
+    /// As [`success`](Self::success), but the answer stays, and the body of an error can be read.
+    pub fn check_status(&self) -> Result<(), RequestError> {
         match self.status {
-            200..=299 => Ok(self),
+            200..=299 => Ok(()),
             status => {
                 let reason = self.reason.clone();
-                Err(self.refused(HttpError::Status { status, reason }))
+                let error = HttpError::Status { status, reason };
+                Err(self.failed_in(Phase::ReadingHead, error))
             }
         }
     }

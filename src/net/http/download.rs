@@ -34,7 +34,17 @@ impl Validator {
         is_earlier.then(|| Validator::Modified(modified.to_owned()))
     }
 
-    fn field(&self) -> &str {
+    /// The validator that a field is, as [`field`](Self::field) gives it; `None` if it is neither an
+    /// `ETag`, strong or not, nor a date.
+    pub fn from_field(field: &str) -> Option<Validator> {
+        if is_strong(field.strip_prefix("W/").unwrap_or(field)) {
+            return Some(Validator::ETag(field.to_owned()));
+        }
+        time(field).map(|_| Validator::Modified(field.to_owned()))
+    }
+
+    /// The field itself, to be kept.
+    pub fn field(&self) -> &str {
         match self {
             Validator::ETag(tag) => tag,
             Validator::Modified(date) => date,
@@ -157,6 +167,12 @@ impl Download {
     /// As [`RequestBuilder::limits`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.request = self.request.limits(limits);
+        self
+    }
+
+    /// As [`RequestBuilder::redirects`].
+    pub fn redirects(mut self, most: u32) -> Self {
+        self.request = self.request.redirects(most);
         self
     }
 
@@ -337,8 +353,14 @@ impl Resumed {
         let (start, length) = (self.start, self.length);
         let told = |got, _| progress(start.saturating_add(got), length);
         self.answer.copy_to(sink, told)?;
-        let got = start.saturating_add(self.answer.received());
-        match length {
+        self.check_length()
+    }
+
+    /// The length of the whole file, once [`answer`](Self::answer) was read to its end. Error:
+    /// [`HttpError::ShortBody`] if the server has sent less than the file.
+    pub fn check_length(&self) -> Result<u64, RequestError> {
+        let got = self.start.saturating_add(self.answer.received());
+        match self.length {
             Some(length) if length != got => {
                 let expected = Some(length);
                 let short = HttpError::ShortBody { got, expected };
