@@ -22,7 +22,7 @@ test     | both   | quick | 20 | 840       | the Rust tests
 no-std   | both   | quick | 10 | 8         | the library builds from core and alloc alone, and keeps times there by the clock of the host
 gdb      | both   | full  | 15 | 10        | gdb lists tasklets and shows their backtraces, and the CFI is right at every instruction of the assembly
 release  | both   | full  | 20 | 840       | the Rust tests, optimised as a game ships; PowerPC64: on a processor without anything newer than Cell
-cross    | none   | cross | 40 | 500       | Rust tests for powerpc64 in a container, by cross
+cross    | none   | cross | 40 | 440       | Rust tests for powerpc64 in a container, by cross
 mutate   | both   | full  | 15 | 8/80      | the register tests notice when the switch forgets a register, whichever it is
 counts   | both   | full  | 10 | 18/12     | no operation takes more instructions, and no parked tasklet more bytes, than the table of bench/ says; the bench passes its own tests
 valgrind | x86_64 | full  | 30 | 800       | Valgrind has nothing to say of the Rust, C and C++ tests
@@ -99,6 +99,7 @@ step_test() {
     cargo test --no-fail-fast --features gzip,serde --target "$1"
     # As where there is no epoll.
     HSW_POLLER=poll cargo test --no-fail-fast --target "$1" --test net_tcp --test net_sockets --test main_loop
+    ci/examples "$1"
 }
 
 step_no-std() {

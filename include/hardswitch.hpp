@@ -3277,7 +3277,7 @@ std::vector<address> lookup(const std::string& host, std::uint16_t port, std::ch
 inline hsw_lookup_settings default_lookup_settings() { return detail::ask(&hsw_lookup_settings_default); }
 inline hsw_lookup_settings console_lookup_settings() { return detail::ask(&hsw_lookup_settings_console); }
 /// Sets it, for all threads. Throws usage_error for 0 threads. Kept answers are forgotten.
-inline void configure_lookups(const hsw_lookup_settings& settings) { detail::check(hsw_lookup_configure(&settings)); }
+inline void configure_lookups(const hsw_lookup_settings& wanted) { detail::check(hsw_lookup_configure(&wanted)); }
 /// Forgets the kept answer for a name, or all answers.
 inline void forget_lookup(const std::string& host) { detail::check(hsw_lookup_forget(detail::without_zero(host))); }
 inline void forget_lookups() { detail::check(hsw_lookup_forget(nullptr)); }

@@ -228,8 +228,8 @@ impl From<StateError> for Error {
 }
 
 impl Error {
-    /// An exception with any payload. Its message is the type's name: use
-    /// [`Error::exception`] for payloads that can describe themselves.
+    /// An exception with any payload. Its message is a payload that is a text, or else the name of
+    /// the payload's type: use [`Error::exception`] for errors that can describe themselves.
     pub fn thrown<T: Any + Send>(payload: T) -> Error {
         Error::Thrown(Thrown::new(payload))
     }
@@ -348,12 +348,11 @@ struct Payload {
 unsafe impl Sync for Payload {}
 
 impl Thrown {
-    /// Any payload; the message is the name of its type.
+    /// Any payload. The message is its text, if it is a `&str` or a `String`, or else the name of
+    /// its type.
     pub fn new<T: Any + Send>(payload: T) -> Thrown {
-        Thrown::with_message(
-            Box::new(payload),
-            Cow::Borrowed(core::any::type_name::<T>()),
-        )
+        let message = text(&payload).unwrap_or(Cow::Borrowed(core::any::type_name::<T>()));
+        Thrown::with_message(Box::new(payload), message)
     }
 
     /// An error value; the message is its own.
@@ -364,13 +363,7 @@ impl Thrown {
 
     /// The payload of a panic; the message is that of the panic.
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Thrown {
-        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
-            Cow::Borrowed(*text)
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            Cow::Owned(text.clone())
-        } else {
-            Cow::Borrowed("a payload that is no text")
-        };
+        let message = text(&*payload).unwrap_or(Cow::Borrowed("a payload that is no text"));
         Thrown::with_message(payload, message)
     }
 
@@ -393,6 +386,15 @@ impl Thrown {
     pub fn message(&self) -> &str {
         &self.0.message
     }
+}
+
+/// What a payload says that is a text.
+fn text(payload: &dyn Any) -> Option<Cow<'static, str>> {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        return Some(Cow::Borrowed(text));
+    }
+    let text = payload.downcast_ref::<String>()?;
+    Some(Cow::Owned(text.clone()))
 }
 
 impl fmt::Display for Thrown {

@@ -43,6 +43,9 @@ expect 2 "--bogus" ci/cell970 --bogus
 expect 2 "--bogus" ci/watch --bogus
 expect 2 "--bogus" ci/floors --bogus
 expect 2 "no folder" ci/floors /nonexistent
+expect 2 "--bogus" ci/examples --bogus
+expect 2 "it takes a target" ci/examples
+expect 2 "mips" ci/examples mips
 expect 1 "no-such-program" ci/watch no-such-program
 expect 2 "--bogus" ci/install --bogus
 expect 2 "PREFIX is missing" ci/install

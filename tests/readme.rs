@@ -102,3 +102,58 @@ fn every_link_of_a_document_leads_to_a_file_and_a_heading() {
         "{files} links, {headings} to headings"
     );
 }
+
+/// The text of all files of these endings in a folder.
+fn text_of(folder: &str, endings: &[&str]) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        if path.is_dir() {
+            all.push_str(&text_of(name, endings));
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn the_page_for_those_who_come_from_another_library_names_what_there_is() {
+    let public = text_of("src", &[".rs"]) + &text_of("include", &[".h", ".hpp"]);
+    let public = public + &text_of("python/pysrc", &[".py", ".pyi"]);
+    let declared = |name: &str| {
+        let before = ["fn ", "struct ", "class ", "enum ", "mod ", "def "];
+        let before = before.map(|word| format!("{word}{name}"));
+        let declared = |form: &String| {
+            let mut ends = public.match_indices(form).map(|(at, _)| at + form.len());
+            ends.any(|end| !public[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        };
+        // Functions and fields of C++ and C have their types before them; variants stand alone.
+        let others = ["(", ";", ":", " =", ",", "{"].map(|after| format!(" {name}{after}"));
+        before.iter().any(declared) || others.iter().any(|form| public.contains(form))
+    };
+    // Names of values in the examples of calls, keywords, and what is Python's or the standard's.
+    let values = "main locks monkeypatch util mut stackless stacklesslib bytes error move time true value budget exception channel tasklet handles";
+    let values: Vec<_> = values
+        .split(' ')
+        .chain(["Rc", "Cell", "Read", "Write"])
+        .collect();
+    let page = fs::read_to_string(root().join("docs/coming-from.md")).unwrap();
+    let mut names = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let row = row.replace("\\|", " ");
+        for code in row
+            .split(" | ")
+            .skip(1)
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        {
+            let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            for name in words.filter(|word| word.len() > 1 && !values.contains(word)) {
+                assert!(declared(name), "{name} of \"{row}\" is not there");
+                names += 1;
+            }
+        }
+    }
+    assert!(names > 100, "{names} names");
+}

@@ -92,6 +92,20 @@ fn an_exception_tells_the_message_of_what_it_carries() {
 }
 
 #[test]
+fn a_text_that_is_thrown_is_the_message_and_the_payload() {
+    let told = Error::thrown("the bridge is gone");
+    assert_eq!(told.to_string(), "the bridge is gone");
+    let Error::Thrown(thrown) = &told else {
+        panic!("expected an exception, got {told:?}");
+    };
+    assert_eq!(thrown.downcast_ref(), Some(&"the bridge is gone"));
+    let owned = Error::thrown(String::from("so is the ford"));
+    assert_eq!(owned.to_string(), "so is the ford");
+    // Any other payload has the name of its type.
+    assert_eq!(Error::thrown(5).to_string(), "i32");
+}
+
+#[test]
 fn errors_are_small_and_copies_share_the_payload() {
     assert!(std::mem::size_of::<Error>() <= 2 * std::mem::size_of::<usize>());
     let e = oops(1);
