@@ -1051,7 +1051,7 @@ TEST_CASE("a job that nobody waits for runs on, and its result is freed") {
     static std::atomic<int> freed{0};
     freed = 0;
     const auto work = [](void*) -> void* {
-        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1000));
         return new int(7);
     };
     const auto destroy = [](void* data) {
@@ -1066,7 +1066,7 @@ TEST_CASE("a job that nobody waits for runs on, and its result is freed") {
     });
     CHECK(hsw_run_until_idle() == HSW_OK);
     CHECK(status == HSW_ERR_TIMEOUT);
-    for (int i = 0; i < 100 && freed == 0; ++i) {
+    for (int i = 0; i < 3000 && freed == 0; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         CHECK(hsw_tick(HSW_NO_LIMIT, nullptr) == HSW_OK);
     }
@@ -1086,7 +1086,7 @@ TEST_CASE("sleepers wake in the order of their times") {
     std::string order;
     std::vector<hsw_tasklet> all;
     // Far enough apart for a machine on which each takes its time to fall asleep.
-    for (const int delay : {300, 100, 200}) {
+    for (const int delay : {1500, 500, 1000}) {
         all.push_back(spawn([&order, delay] {
             const hsw_status status = hsw_sleep(static_cast<std::uint64_t>(delay) * 1'000'000);
             order += std::to_string(delay) + " ";
@@ -1098,7 +1098,7 @@ TEST_CASE("sleepers wake in the order of their times") {
     CHECK(complete);
     CHECK(order.empty());
     CHECK(hsw_run_until_idle() == HSW_OK);
-    CHECK(order == "100 200 300 ");
+    CHECK(order == "500 1000 1500 ");
     for (const hsw_tasklet tasklet : all) {
         CHECK(hsw_tasklet_release(tasklet) == HSW_OK);
     }
@@ -1121,7 +1121,7 @@ TEST_CASE("a tick keeps to its budget when tasklets never block") {
     CHECK(hsw_tick(5'000'000, &complete) == HSW_OK);
     CHECK_FALSE(complete);
     CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds(5));
-    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
     stop = true;
     CHECK(hsw_run() == HSW_OK);
     CHECK(hsw_tasklet_release(busy) == HSW_OK);

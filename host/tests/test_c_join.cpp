@@ -211,7 +211,7 @@ TEST_CASE("a killed tasklet has no result, and who joins it is not taken for kil
     // The one who waits is killed: the result stays.
     const hsw_join join = start([](void** result) {
         *result = number(3);
-        return hsw_sleep(5 * ms);
+        return hsw_sleep(500 * ms); // so long that the other one is killed before
     });
     hsw_status told = HSW_OK;
     const hsw_tasklet waits = spawn([join, &told] {

@@ -316,8 +316,8 @@ TEST_CASE("a time limit ends whatever wait it finds") {
 
 TEST_CASE("a deadline limits several calls together") {
     const no_leaks check;
-    const hsw::deadline all(20ms);
-    CHECK(all.left() <= 20ms);
+    const hsw::deadline all(1s); // the first of the calls ends before, however slow the machine
+    CHECK(all.left() <= 1s);
     CHECK(all.within([] {
         hsw::sleep(1ms);
         return 5;
