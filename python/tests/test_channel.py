@@ -328,7 +328,7 @@ class Threads(unittest.TestCase):
 
         thread = threading.Thread(target=count)
         thread.start()
-        stackless.sleep(0.2)
+        stackless.sleep(1)
         during = len(counted)
         done.set()
         thread.join()

@@ -267,7 +267,7 @@ class Callbacks(Programs):
                 print("work")
             stackless.tasklet(work)()
             threading.Timer(0.05, other).start()
-            try: stackless.channel().receive(timeout=0.5)
+            try: stackless.channel().receive(timeout=2)
             except TimeoutError: print("timeout")
         """
         self.assertEqual(sorted(self.output(program)), ["finally"] * 3 + ["timeout", "work"])

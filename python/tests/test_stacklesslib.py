@@ -35,7 +35,7 @@ class Loop(unittest.TestCase):
             stackless.sleep(seconds)
             seen.append(name)
 
-        for name, seconds in (("second", 0.06), ("first", 0.01)):
+        for name, seconds in (("second", 1), ("first", 0.01)):
             stackless.tasklet(work)(name, seconds)
         mainloop.run()
         self.assertEqual(seen, ["first", "second"])
@@ -212,7 +212,7 @@ class Patched(Programs):
             a.settimeout(0.3)
 
             def drip():
-                for _ in range(40):
+                for _ in range(600):
                     stackless.sleep(0.05)
                     try:
                         b.recv(100_000)
@@ -223,7 +223,8 @@ class Patched(Programs):
             start = time.monotonic()
             with self.assertRaises(TimeoutError):
                 a.sendall(bytes(20_000_000))
-            self.assertLess(time.monotonic() - start, 1.5)
+            # Were it a limit for each piece, all of it would be sent, or take half a minute.
+            self.assertLess(time.monotonic() - start, 20)
             t.kill()
 
     def test_select_and_poll_let_the_others_run_and_answer_as_always(self):
