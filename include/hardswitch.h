@@ -163,15 +163,14 @@ enum hsw_http_problem
   HSW_HTTP_PROBLEM_CONNECTION,
   // The time for the whole is over, or the answer comes too slowly (`HSW_ERR_TIMEOUT`).
   HSW_HTTP_PROBLEM_TOO_SLOW,
-  // The answer is not HTTP/1. From here on the status is `HSW_ERR_HTTP`.
-  HSW_HTTP_PROBLEM_NOT_HTTP,
-  // The connection ended before the head of the answer did.
+  // The connection ended before the head of the answer did. From here on the status is
+  // `HSW_ERR_HTTP`.
   HSW_HTTP_PROBLEM_SHORT_HEAD,
   // The heads are longer than the limit.
   HSW_HTTP_PROBLEM_HEAD_TOO_LONG,
   // There were more interim answers than the limit.
   HSW_HTTP_PROBLEM_TOO_MANY_INTERIM,
-  // The answer breaks the protocol.
+  // The answer breaks the protocol, or is not HTTP/1 at all.
   HSW_HTTP_PROBLEM_BAD_ANSWER,
   // The answer uses what this client does not support.
   HSW_HTTP_PROBLEM_UNSUPPORTED,

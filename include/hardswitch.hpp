@@ -3592,7 +3592,6 @@ enum class problem : int {
     connect = HSW_HTTP_PROBLEM_CONNECT,
     connection = HSW_HTTP_PROBLEM_CONNECTION,
     too_slow = HSW_HTTP_PROBLEM_TOO_SLOW,
-    not_http = HSW_HTTP_PROBLEM_NOT_HTTP,
     short_head = HSW_HTTP_PROBLEM_SHORT_HEAD,
     head_too_long = HSW_HTTP_PROBLEM_HEAD_TOO_LONG,
     too_many_interim = HSW_HTTP_PROBLEM_TOO_MANY_INTERIM,
