@@ -176,8 +176,8 @@ step_bugs() {
 }
 
 # Which tests run under which tool, and why others do not: the tables in docs/debugging.md. A new file of tests/ runs under the first two.
-NOT_UNDER_VALGRIND='conformance deadlock_log deadlock_race fork fork_events fork_http fork_lookup golden host_lock measure model net_http_client net_leaks net_shim net_tcp no_std overflow pollshim readme shutdown signals'
-NOT_UNDER_ASAN='conformance deadlock_race fork golden measure model net_http_client net_leaks no_memory no_std pollshim readme shutdown signals slices'
+NOT_UNDER_VALGRIND='conformance deadlock_log deadlock_race fork fork_events fork_http fork_lookup golden host_lock measure model net_downloads net_http_client net_leaks net_shim net_tcp no_std overflow pollshim readme shutdown signals'
+NOT_UNDER_ASAN='conformance deadlock_race fork golden measure model net_downloads net_http_client net_leaks no_memory no_std pollshim readme shutdown signals slices'
 TSAN_TESTS='drive host_lock host_lock_all host_lock_replaced local main_loop net_backend net_lookup net_poller net_sockets net_tcp offload seed_bug select_threads soak stacklesslib sync threads threads_bind threads_deadlock
     threads_end threads_remote timers'
 
