@@ -17,6 +17,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod nginx;
 mod origin;
 
 use common::Random;
@@ -30,7 +31,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,9 @@ const WORKERS: usize = 8;
 /// The time for the whole of an attempt at a file that never ends, and of any other one.
 const SOON: Duration = Duration::from_millis(300);
 const LATE: Duration = Duration::from_secs(120);
+
+/// Held by the test that runs: descriptors are the process's.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What becomes of a file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -238,6 +242,16 @@ fn look_up(name: &str) -> io::Result<Vec<IpAddr>> {
     }
 }
 
+/// The pool has one size, whichever test makes it.
+fn set_workers() {
+    let workers = offload::Settings {
+        threads: WORKERS,
+        ..offload::Settings::default()
+    };
+    // The other test may have set them.
+    let _ = offload::configure(workers);
+}
+
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -283,13 +297,10 @@ fn campaign(seed: u64, files: std::ops::Range<u64>) -> Vec<(Fate, Report)> {
 
 #[test]
 fn each_download_is_whole_or_has_its_error_in_time_and_nothing_is_left() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let most = setting("HSW_DOWNLOADS", if NATIVE { 600 } else { 60 });
     let seed = setting("HSW_DOWNLOADS_SEED", 1);
-    offload::configure(offload::Settings {
-        threads: WORKERS,
-        ..offload::Settings::default()
-    })
-    .unwrap();
+    set_workers();
     lookup::set_resolver(Some(Arc::new(look_up)));
     // What is made once, and stays.
     campaign(seed, 0..10);
