@@ -238,18 +238,17 @@ class Threads(unittest.TestCase):
     def test_a_channel_carries_values_between_threads(self):
         c, back = channel(), channel()  # both made before there is a second thread
         total = []
-        ready = threading.Event()
 
         def other():
-            stackless.getcurrent()  # so that main does not wait alone: that would be a deadlock
-            ready.set()
             for _ in range(100):
                 total.append(c.receive())
             back.send(sum(total))
 
         thread = threading.Thread(target=other)
         thread.start()
-        ready.wait()
+        # Before that, main would be the last that can run: nobody knows yet who else will come.
+        while c.balance == 0:
+            time.sleep(0.001)
         for i in range(100):
             c.send(i)
         self.assertEqual(back.receive(), 4950)
