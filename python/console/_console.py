@@ -55,7 +55,8 @@ def run(name):
     if spec.submodule_search_locations is not None:
         spec = _find(name + ".__main__")
     main = sys.modules["__main__"].__dict__
-    main.update(__file__=spec.origin, __loader__=spec.loader, __package__=spec.parent, __spec__=spec)
+    main.update(__file__=spec.origin, __package__=spec.parent)
+    main.update(__loader__=spec.loader, __spec__=spec)
     _exec(spec.loader.get_code(spec.name), main)
 
 

@@ -45,7 +45,8 @@ void start(const char *program, const char *library, int count, char **arguments
 // Runs it as the main module, and prints its exception; false if there was one.
 bool run(const char *module) {
     PyObject *console = PyImport_ImportModule("_console");
-    PyObject *done = console == nullptr ? nullptr : PyObject_CallMethod(console, "run", "s", module);
+    PyObject *done = nullptr;
+    if (console != nullptr) done = PyObject_CallMethod(console, "run", "s", module);
     Py_XDECREF(console);
     Py_XDECREF(done);
     if (done == nullptr) PyErr_Print(); // SystemExit ends the process here

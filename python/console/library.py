@@ -75,7 +75,8 @@ def module_ast():
     import _ast
 
     lines = []
-    for name, cls in sorted(vars(_ast).items(), key=lambda item: len(getattr(item[1], "__mro__", ()))):
+    bases_first = sorted(vars(_ast).items(), key=lambda item: len(getattr(item[1], "__mro__", ())))
+    for name, cls in bases_first:
         if isinstance(cls, type):
             base = "" if cls.__base__ is object else f"({cls.__base__.__name__})"
             fields = tuple(cls._fields) if hasattr(cls, "_fields") else ()

@@ -34,7 +34,11 @@ PyCodeObject *_PyAST_Compile(mod_ty tree, PyObject *name, PyCompilerFlags *flags
 }
 
 int _PyAST_Validate(mod_ty tree) { refused(); return 0; }
-int _PyAST_Optimize(mod_ty tree, PyArena *arena, _PyASTOptimizeState *state) { refused(); return 0; }
+int _PyAST_Optimize(mod_ty tree, PyArena *arena, _PyASTOptimizeState *state) {
+    refused();
+    return 0;
+}
+
 PyObject *PyAST_mod2obj(mod_ty tree) { return refused(); }
 mod_ty PyAST_obj2mod(PyObject *object, PyArena *arena, int mode) { return refused(); }
 int PyAST_Check(PyObject *object) { return 0; }
@@ -68,7 +72,8 @@ PyObject *_Py_Mangle(PyObject *cls, PyObject *name) {
     Py_ssize_t length = PyUnicode_GET_LENGTH(name), skip = 0;
     if (cls == NULL || !PyUnicode_Check(cls) || length < 2 || PyUnicode_READ_CHAR(name, 0) != '_' ||
         PyUnicode_READ_CHAR(name, 1) != '_' ||
-        (PyUnicode_READ_CHAR(name, length - 1) == '_' && PyUnicode_READ_CHAR(name, length - 2) == '_') ||
+        (PyUnicode_READ_CHAR(name, length - 1) == '_' &&
+         PyUnicode_READ_CHAR(name, length - 2) == '_') ||
         PyUnicode_FindChar(name, '.', 0, length, 1) >= 0)
         return Py_NewRef(name);
     while (skip < PyUnicode_GET_LENGTH(cls) && PyUnicode_READ_CHAR(cls, skip) == '_') skip++;

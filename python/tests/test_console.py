@@ -147,7 +147,8 @@ class DataClasses(unittest.TestCase):
             self.assertEqual([int(p.kind) for p in parameters], [1, 1, 1, 3])
             self.assertEqual(cls.__init__.__annotations__[b], int)
             self.assertEqual(cls.__init__.__qualname__, "Made.__init__")
-            for arguments, words in (((), {}), ((1, 2, 3, 4), {}), ((1,), {a: 1}), ((1,), {"z": 1})):
+            wrong = (((), {}), ((1, 2, 3, 4), {}), ((1,), {a: 1}), ((1,), {"z": 1}))
+            for arguments, words in wrong:
                 with self.assertRaisesRegex(TypeError, r"Made.__init__\(\)"):
                     cls(*arguments, **words)
             with self.assertRaisesRegex(TypeError, "non-default argument"):
@@ -158,7 +159,8 @@ class DataClasses(unittest.TestCase):
             names = new_names(2)
             cls = module.make_dataclass("Made", names, order=True, frozen=True)
             other = module.make_dataclass("Other", names, order=True)
-            self.assertTrue(cls(1, 2) < cls(1, 3) <= cls(1, 3) and cls(2, 0) > cls(1, 9) >= cls(1, 9))
+            self.assertTrue(cls(1, 2) < cls(1, 3) <= cls(1, 3))
+            self.assertTrue(cls(2, 0) > cls(1, 9) >= cls(1, 9))
             self.assertEqual(hash(cls(1, 2)), hash((1, 2)))
             self.assertNotEqual(cls(1, 2), other(1, 2))
             self.assertIsNone(other.__hash__)
@@ -174,9 +176,10 @@ class DataClasses(unittest.TestCase):
             for slots in (False, True):
                 cls = module.make_dataclass("Made", [a, (b, int, 2)], frozen=True, slots=slots)
                 made = cls(1)
-                with self.assertRaisesRegex(module.FrozenInstanceError, f"cannot assign to field {a!r}"):
+                refused = module.FrozenInstanceError
+                with self.assertRaisesRegex(refused, f"cannot assign to field {a!r}"):
                     setattr(made, a, 2)
-                with self.assertRaisesRegex(module.FrozenInstanceError, f"cannot delete field {b!r}"):
+                with self.assertRaisesRegex(refused, f"cannot delete field {b!r}"):
                     delattr(made, b)
                 self.assertEqual((getattr(made, a), getattr(made, b)), (1, 2))
                 self.assertEqual(hasattr(made, "__dict__"), not slots)
@@ -296,7 +299,8 @@ class Console(Programs):
                 self.assertIn(words, done.stderr)
 
     def test_a_module_that_is_not_there_is_named(self):
-        done = subprocess.run([sys.executable, "absent"], capture_output=True, text=True, timeout=300)
+        command = [sys.executable, "absent"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         self.assertEqual(done.returncode, 1)
         self.assertIn("No module named 'absent'", done.stderr)
 
