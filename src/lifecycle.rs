@@ -10,7 +10,7 @@ use crate::core::exceptions;
 use crate::core::hooks::{HOOK_CHANNEL, HOOK_ENDED, HOOK_SCHEDULE};
 use crate::core::overflow;
 use crate::core::references::Tasklet;
-use crate::core::release::{release_left, KILLS};
+use crate::core::release::{give_up, release_left, KILLS};
 use crate::core::runtime::{End, Runtime};
 use crate::core::settings::Settings;
 use crate::core::table;
@@ -175,9 +175,8 @@ fn give_up_rest(runtime: &Runtime) {
             } else if (*task).is(flag::QUEUED) {
                 runtime.queue.remove(task);
             }
-            if (*task).is(flag::ALIVE) && !(*task).is(flag::ZOMBIE) {
-                (*task).set(flag::ZOMBIE);
-                runtime.zombies.set(runtime.zombies.get() + 1);
+            if (*task).is(flag::ALIVE) {
+                give_up(runtime, task);
             }
         }
     }

@@ -137,8 +137,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
         if !(*task).is(flag::ALIVE) {
             return true;
         }
-        (*task).set(flag::ZOMBIE);
-        runtime.zombies.set(runtime.zombies.get() + 1);
+        give_up(runtime, task);
         contain("the logger", || {
             log::error!(
                 "tasklet {:?} refused to end {KILLS} times: its stack is kept forever",
@@ -146,6 +145,20 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
             );
         });
         false
+    }
+}
+
+/// Makes a tasklet that refuses to end a zombie: it is listed and counted, and never runs again.
+///
+/// # Safety
+/// `task` is a live task of this runtime.
+pub unsafe fn give_up(runtime: &Runtime, task: *mut Task) {
+    // SAFETY: the caller's promise: the task is live.
+    unsafe {
+        if !(*task).is(flag::ZOMBIE) {
+            (*task).set(flag::ZOMBIE);
+            runtime.zombies.set(runtime.zombies.get() + 1);
+        }
     }
 }
 

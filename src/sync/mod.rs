@@ -2,7 +2,7 @@
 //!
 //! | to | take |
 //! |---|---|
-//! | keep others out | [`Lock`], [`RLock`] |
+//! | keep others out | [`Lock`]; [`RLock`], which its holder may take again |
 //! | wait until something under a lock has changed | [`Condition`] |
 //! | let a limited number in | [`Semaphore`], [`BoundedSemaphore`] |
 //! | wait for a flag | [`Event`] |

@@ -4,7 +4,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::error::{beginning, HttpError, Phase, RequestError};
 use super::exchange::{Allowed, Exchange};
-use super::limits::{Limits, Timeouts};
+use super::settings::{Limits, Timeouts};
 use super::upload::{Reader, Upload};
 use super::url::Url;
 use super::wire::Socket;

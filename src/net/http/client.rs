@@ -1,44 +1,12 @@
-//! A client: its settings, and the connections that it keeps.
+//! A client, which has settings and keeps connections.
 
 use super::builder::RequestBuilder;
 use super::download::Download;
 use super::idle::Idle;
-use super::limits::{Limits, Timeouts};
+use super::settings::ClientSettings;
 use super::url::Url;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What the requests of a [`Client`] may take, if they do not say otherwise.
-#[derive(Clone, Debug)]
-pub struct ClientSettings {
-    /// How much of an answer is kept, how long it may take in all, and its least speed.
-    pub limits: Limits,
-    /// How long it may wait at a time.
-    pub timeouts: Timeouts,
-    /// How many redirects are followed. 0: an answer that is one is returned.
-    pub redirects: u32,
-    /// How many connections are kept for later requests, and for how long.
-    pub idle: usize,
-    /// How long a connection is kept without a request.
-    pub idle_time: Duration,
-    /// The `User-Agent` field.
-    pub user_agent: String,
-}
-
-impl Default for ClientSettings {
-    /// The default [`Limits`] and [`Timeouts`], 10 redirects, 16 connections kept for 15 s.
-    fn default() -> ClientSettings {
-        ClientSettings {
-            limits: Limits::default(),
-            timeouts: Timeouts::default(),
-            redirects: 10,
-            idle: 16,
-            idle_time: Duration::from_secs(15),
-            user_agent: concat!("hardswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
-    }
-}
 
 /// Sends requests, and keeps connections for the next ones. Clones share the connections.
 ///

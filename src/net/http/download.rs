@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::builder::RequestBuilder;
 use super::error::{HttpError, Phase, RequestError};
-use super::limits::{Limits, Timeouts};
+use super::settings::{Limits, Timeouts};
 use std::io::Write;
 use std::time::Duration;
 

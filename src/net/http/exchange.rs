@@ -1,7 +1,7 @@
 //! One request and its answer over one connection: hyper is polled, and this waits.
 
 use super::error::HttpError;
-use super::limits::{Limits, Timeouts};
+use super::settings::{Limits, Timeouts};
 use super::upload::{Outgoing, Reader, Upload};
 use super::wire::{is_late, Line, Socket, Wire};
 use crate::poll::shim::Events;

@@ -1,6 +1,6 @@
 //! Connections that wait for the next request to the same server.
 
-use super::client::ClientSettings;
+use super::settings::ClientSettings;
 use super::url::Url;
 use crate::wait::fork::forks;
 use std::io::ErrorKind;

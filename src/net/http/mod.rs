@@ -14,17 +14,17 @@ mod exchange;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod idle;
-mod limits;
 mod location;
+mod settings;
 mod upload;
 mod url;
 mod wire;
 
 pub use answer::Answer;
 pub use builder::RequestBuilder;
-pub use client::{Client, ClientSettings};
+pub use client::Client;
 pub use download::{Changed, Download, Resumed, Validator};
 pub use error::{HttpError, Phase, RequestError};
 pub(crate) use idle::{hold, Held};
-pub use limits::{Limits, Speed, Timeouts};
+pub use settings::{ClientSettings, Limits, Speed, Timeouts};
 pub use url::Url;

@@ -1,4 +1,5 @@
-//! What a caller allows an answer: bytes, interim answers, time, and a least speed.
+//! The settings of a client, and what a caller allows an answer: bytes, interim answers, time, and
+//! a least speed.
 
 use std::time::Duration;
 
@@ -55,6 +56,37 @@ impl Default for Limits {
             interim: 10,
             total: None,
             least: None,
+        }
+    }
+}
+
+/// What the requests of a [`Client`](super::Client) may take, if they do not say otherwise.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// How much of an answer is kept, how long it may take in all, and its least speed.
+    pub limits: Limits,
+    /// How long it may wait at a time.
+    pub timeouts: Timeouts,
+    /// How many redirects are followed. 0: an answer that is one is returned.
+    pub redirects: u32,
+    /// How many connections are kept for later requests, and for how long.
+    pub idle: usize,
+    /// How long a connection is kept without a request.
+    pub idle_time: Duration,
+    /// The `User-Agent` field.
+    pub user_agent: String,
+}
+
+impl Default for ClientSettings {
+    /// The default [`Limits`] and [`Timeouts`], 10 redirects, 16 connections kept for 15 s.
+    fn default() -> ClientSettings {
+        ClientSettings {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            redirects: 10,
+            idle: 16,
+            idle_time: Duration::from_secs(15),
+            user_agent: concat!("hardswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 }
