@@ -1,4 +1,5 @@
 /* A blocking function runs on a worker thread; only the tasklet that asked for it waits. */
+#define _POSIX_C_SOURCE 199309L /* for nanosleep, in strict C99 */
 #include <hardswitch.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -37,8 +37,7 @@ std::vector<std::shared_ptr<download>> plan_downloads(const options& how, const 
         }
         for (const download_option& one : wanted) {
             auto what = std::make_shared<download>();
-            what->text = one.url[0] == '/' ? from.url(one.url) : one.url;
-            what->where = url::parse(what->text);
+            what->url = one.url[0] == '/' ? from.url(one.url) : one.url;
             what->how = means;
             what->expected_sha256 = one.sha256;
             std::uint64_t size = 0;
@@ -57,7 +56,7 @@ public:
     explicit game(const options& how)
         : how_(how), origin_(how.port), downloads_(plan_downloads(how, origin_)), town_(how.npcs, clock_) {
         for (const auto& what : downloads_) {
-            hsw::spawn_detached([what] { run_download(what); }, {std::string("download ") + what->text});
+            hsw::spawn_detached([client = client_, what] { run_download(client, what); }, {std::string("download ") + what->url});
         }
     }
 
@@ -135,7 +134,7 @@ private:
         std::size_t done = 0;
         for (const auto& what : downloads_) {
             received += what->received;
-            total += what->size.value_or(what->expected_content.value_or(what->received));
+            total += what->size != download::unknown ? what->size.load() : what->expected_content.value_or(what->received);
             done += what->finished ? 1 : 0;
         }
         const double at = std::chrono::duration<double>(now - begin).count();
@@ -185,11 +184,11 @@ private:
         bool good = !tasklet_failed_;
         for (const auto& what : downloads_) {
             if (what->good()) {
-                std::printf("ok   %-11s %s: %llu bytes, sha256 %s%s\n", name(what->how), what->text.c_str(),
-                            static_cast<unsigned long long>(what->received), what->sha256_hex.c_str(),
+                std::printf("ok   %-11s %s: %llu bytes, sha256 %s%s\n", name(what->how), what->url.c_str(),
+                            static_cast<unsigned long long>(what->received.load()), what->sha256_hex.c_str(),
                             what->expected_sha256 || what->expected_content ? "" : " (nothing to compare it with)");
             } else {
-                complain(std::string(name(what->how)) + " " + what->text + ": " + what->failure);
+                complain(std::string(name(what->how)) + " " + what->url + ": " + what->failure);
                 good = false;
             }
         }
@@ -224,6 +223,7 @@ private:
                                 {"ticks", "p50_ms", "p99_ms", "max_ms", "tasklets", "switches", "copied_bytes", "slice_bytes",
                                  "slice_peak_bytes"}};
     origin origin_;
+    const hsw::http::client client_;
     std::vector<std::shared_ptr<download>> downloads_;
     tick_clock clock_;
     town town_;

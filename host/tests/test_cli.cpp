@@ -201,7 +201,7 @@ TEST_CASE("a server that takes the connection and hears nothing is a failed down
 TEST_CASE("a reset connection is a failed download") { one_fails("/reset/100000", "reset", "reset"); }
 
 TEST_CASE("a short body is a failed download") {
-    one_fails("/short/100000", "short body: 50000 of 100000 bytes", "short body: 50000 of 100000 bytes");
+    one_fails("/short/100000", "after 50000 of 100000 bytes", "after 50000 of 100000 bytes");
     one_fails("/cut/100000", "short body", "short body");
 }
 
@@ -211,8 +211,8 @@ TEST_CASE("a wrong expectation is a failed download") {
     one_fails("/file/1000", "wrong hash: expected 0000", "wrong hash: expected 0000", std::string(64, '0'));
 }
 
-TEST_CASE("an answer that is no HTTP is a failed download") { one_fails("/garbage", "not HTTP", "not HTTP"); }
+TEST_CASE("an answer that is no HTTP is a failed download") { one_fails("/garbage", "breaks the protocol", "breaks the protocol"); }
 
-TEST_CASE("no answer at all is a failed download") { one_fails("/silent", "without an answer", "without an answer"); }
+TEST_CASE("no answer at all is a failed download") { one_fails("/silent", "ended before the head of the answer", "ended before the head of the answer"); }
 
 TEST_CASE("a missing file is a failed download") { one_fails("/nowhere", "404", "404"); }

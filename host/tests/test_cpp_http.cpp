@@ -307,7 +307,7 @@ TEST_CASE("a tasklet is killed in a callback and in a wait, and its objects are 
     const no_leaks check;
     origin server;
     const hsw::http::client client;
-    int unwound = 0;
+    int unwound = 0, inside = 0;
     const auto counted = [&] { return std::shared_ptr<int>(&unwound, [](int* count) { ++*count; }); };
     auto waits = hsw::spawn([&] {
         const auto mine = counted();
@@ -317,6 +317,7 @@ TEST_CASE("a tasklet is killed in a callback and in a wait, and its objects are 
         const auto mine = counted();
         client.post(server.url("/echo")).body_from([&](char*, std::size_t) -> std::size_t {
             const auto inner = counted();
+            ++inside;
             hsw::sleep(std::chrono::hours(1));
             return 0;
         }).send();
@@ -325,11 +326,14 @@ TEST_CASE("a tasklet is killed in a callback and in a wait, and its objects are 
         const auto mine = counted();
         client.get(server.url("/file")).send().copy_to([&](const char*, std::size_t) {
             const auto inner = counted();
+            ++inside;
             hsw::sleep(std::chrono::hours(1));
         });
     });
     hsw::spawn_detached([&] {
-        hsw::sleep(50ms);
+        while (inside < 2) {
+            hsw::sleep(1ms);
+        }
         waits.kill();
         in_source.kill();
         in_sink.kill();

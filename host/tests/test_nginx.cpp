@@ -104,8 +104,8 @@ TEST_CASE("files of a real nginx arrive whole, and its refusals are told") {
                                              base + "/nowhere"});
     CHECK(bad.status == 1);
     CHECK(test::lines(bad.err) == 4);
-    CHECK(test::has(bad.err, base + "/gone: the server answered \"410 Gone\""));
-    CHECK(test::has(bad.err, base + "/nowhere: the server answered \"404 Not Found\""));
+    CHECK(test::has(bad.err, "the server answered 410 Gone"));
+    CHECK(test::has(bad.err, "the server answered 404 Not Found"));
     CHECK(test::has(bad.out, "ok   nonblocking " + base + "/middle: 300000 bytes"));
 
     server.ask_to_end();
