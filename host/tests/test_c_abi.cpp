@@ -1342,7 +1342,7 @@ TEST_CASE("what another tasklet failed with is no status of a call that waits me
     REQUIRE(hsw_timer_clock_new(&clock) == HSW_OK);
     REQUIRE(hsw_tcp_listen("127.0.0.1", 0, &listener) == HSW_OK);
     REQUIRE(hsw_join_spawn(
-                [](void* channel, void** result) { return hsw_channel_receive(*static_cast<hsw_channel*>(channel), result); }, &gate,
+                [](void* from, void** result) { return hsw_channel_receive(*static_cast<hsw_channel*>(from), result); }, &gate,
                 nullptr, nullptr, &join) == HSW_OK);
     REQUIRE(hsw_run() == HSW_OK);
     const auto barrier = [&] {
@@ -1380,9 +1380,9 @@ TEST_CASE("what another tasklet failed with is no status of a call that waits me
         return hsw_run_with(&budget, nullptr);
     };
     const auto within = [&] {
-        const auto entry = [](void* channel) {
-            void* value = nullptr;
-            return hsw_channel_receive(*static_cast<hsw_channel*>(channel), &value);
+        const auto entry = [](void* from) {
+            void* received = nullptr;
+            return hsw_channel_receive(*static_cast<hsw_channel*>(from), &received);
         };
         hsw_channel on = channel;
         return hsw_timeout(limit, entry, &on);
