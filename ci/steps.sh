@@ -35,7 +35,7 @@ cellcheck| ppc64  | full  | 10 | -         | libhardswitch.a has no instruction 
 cell970  | ppc64  | full  | 10 | 11        | the tests of the C and C++ interface on a processor without anything newer than Cell
 ps3      | ppc64  | full  | 10 | 9         | core + alloc build for targets/powerpc64-sony-ps3.json, and a program of them runs on the 970
 host     | both   | full  | 20 | 25        | the C++ host and the tests of the C and C++ interface, nginx among them
-install  | both   | full  | 10 | 14        | a C++ project finds and links the installed library, by CMake and by pkg-config
+install  | both   | full  | 15 | 15        | a C++ project finds and links the installed library, by CMake and by pkg-config
 demo     | both   | full  | 10 | 6         | ci/demo downloads its three files both ways and verifies them
 interop  | both   | full  | 15 | 4         | WebSocket and TLS libraries of others run between two tasklets of one thread
 python   | both   | full  | 20 | 250/250   | the module stackless installs with pip for CPython 3.11 of Debian, or is linked into a host with a CPython without a compiler (ppc64), and its tests pass, golden programs (a tenth under qemu) among them
@@ -196,9 +196,9 @@ host_tests() { sed -n 's/^host_test(\(\(c\|cpp\)_[a-z_]*\).*/\1/p' host/tests/CM
 MEMCHECK=(valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
     --fair-sched=yes "--suppressions=$ROOT/ci/valgrind.supp")
 
-# Each tool has its own target directory, so its step may run beside any other. Tests are not optimised, which takes a third of the
-# time to build.
-export_for_tools() { export CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_DEV_OPT_LEVEL=0; }
+# Each tool has its own target directory, so its step may run beside any other. Without optimisation it would be built in a third of
+# the time, but then frames that a tool enlarges fit no small window any more.
+export_for_tools() { export CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16; }
 
 # rust_under FEATURE TARGET TESTS [CARGO-OPTION...]: the unit tests and these, built in a folder of their own.
 rust_under() {
