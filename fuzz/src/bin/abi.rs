@@ -1204,10 +1204,12 @@ fn select() -> i32 {
             (HSW_SEND, true) => {}
             (HSW_SEND, false) if case.value.is_null() => {
                 gone += 1;
-                // Freed; or a receiver has it, or had it, and its sender was killed or thrown at just then.
+                // Freed; or a receiver has it, or had it, and its sender was killed or thrown at just then. Or its channel was closed for all
+                // that wait, and is about to free it: it frees another one's first, and that has switched.
                 let thrown = [HSW_ERR_EXIT, HSW_ERR_THROWN, HSW_ERR_PANICKED].contains(&status);
+                let closed = status == HSW_ERR_CLOSED && chosen == i;
                 assert!(
-                    !is_out(sent[i]) || thrown && chosen == usize::MAX,
+                    !is_out(sent[i]) || thrown && chosen == usize::MAX || closed,
                     "{status}, chosen {chosen}: whose is the value of case {i}?"
                 );
             }
