@@ -15,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 STEPS='
 fmt      | none   | quick | 2  | -         | rustfmt would change nothing
 scripts  | none   | quick | 5  | 118       | the scripts pass shellcheck, the checkers of ci/ catch what they promise, bad use gets one clear line
-floors   | none   | quick | 2  | 13        | no floor of src/ names one that stands on it, no circle of imports is large (bench/ has none), and no file long
+floors   | none   | quick | 2  | 16        | no floor of src/ names one that stands on it, no circle of imports is large (bench/ has none), no file long, and no comment wide
 header   | none   | quick | 5  | -         | include/hardswitch.h is what cbindgen generates
 clippy   | both   | quick | 10 | -         | clippy has nothing to say, with and without std
 test     | both   | quick | 20 | 840       | the Rust tests
@@ -96,10 +96,11 @@ step_clippy() {
 # emulator what is saved when it is built is lost when it is run.
 step_test() {
     [ "$1" = "$PPC64" ] || export CARGO_PROFILE_DEV_OPT_LEVEL=0
+    # All with the same features, or the library is built anew.
     cargo test --no-fail-fast --features gzip,serde --target "$1"
     # As where there is no epoll.
-    HSW_POLLER=poll cargo test --no-fail-fast --target "$1" --test net_tcp --test net_sockets --test main_loop
-    ci/examples "$1"
+    HSW_POLLER=poll cargo test --no-fail-fast --features gzip,serde --target "$1" --test net_tcp --test net_sockets --test main_loop
+    ci/examples "$1" --features gzip,serde
 }
 
 step_no-std() {

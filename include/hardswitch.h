@@ -1541,12 +1541,13 @@ hsw_status hsw_ppoll(const struct hsw_net_backend *backend,
                      const void *mask,
                      size_t *ready);
 
-// `select` with POSIX's contract: as `hsw_poll`, for sets of descriptors below `nfds`. (`hsw_select`
-// waits for channels.) Leaves in the sets the descriptors that are ready; `*ready` gets how many
-// they are in all sets together.
+// `select` with POSIX's contract: as `hsw_poll`, for sets of descriptors below `nfds`.
+// (`hsw_select` waits for channels.) Leaves in the sets the descriptors that are ready; `*ready`
+// gets how many they are in all sets together.
 //
 // Each set is null or points to the system's `fd_set` (elsewhere than on Linux: words of 32 bits,
-// descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked at.
+// descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked
+// at.
 //
 // `HSW_ERR_IO`: the call has failed, and the sets are as they were. `EINVAL`: `nfds` is negative,
 // or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open. `ENOSYS`: the backend
@@ -1569,8 +1570,8 @@ hsw_status hsw_pselect_fds(const struct hsw_net_backend *backend,
                            const void *mask,
                            size_t *ready);
 
-// The pending error of a socket, in Linux' numbers, 0 if it has none. It is no longer pending then:
-// a program asks this to learn whether a connection was made, or why it was lost.
+// The pending error of a socket, in Linux' numbers, 0 if it has none. It is no longer pending
+// then: a program asks this to learn whether a connection was made, or why it was lost.
 //
 // `HSW_ERR_IO`: `fd` is no socket, or the backend cannot say.
 hsw_status hsw_take_error(const struct hsw_net_backend *backend, int32_t fd, int32_t *errno_value);
@@ -1851,9 +1852,9 @@ size_t hsw_live_handles(void);
 // `SIZE_MAX` when the failure belongs to no case.
 //
 // After a failure the values to send are still the caller's, except for one at most, whose `value`
-// is null then. Either the channel's `destroy` frees it, because `hsw_channel_close_and_wake` ended
-// the wait or the switch to a receiver failed; that may be later, if the `destroy` of another value
-// of that channel switches. (With a channel between threads and
+// is null then. Either the channel's `destroy` frees it, because `hsw_channel_close_and_wake`
+// ended the wait or the switch to a receiver failed; that may be later, if the `destroy` of
+// another value of that channel switches. (With a channel between threads and
 // `hsw_thread_channel_close_and_wake` the value is still the caller's.) Or a receiver has it, and
 // the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before
 // its turn came.

@@ -4,8 +4,8 @@
 //! There are two ways to drive it:
 //!
 //! * Tick-driven, for a game, which has a frame to draw: [`MainLoop::tick`] or
-//!   [`MainLoop::tick_for`] once a frame. It does not sleep; at most it waits for a moment for a peer
-//!   that is fast.
+//!   [`MainLoop::tick_for`] once a frame. It does not sleep; at most it waits for a moment for a
+//!   peer that is fast.
 //! * Free-running, for a server, a tool, a test: [`MainLoop::run_until_idle`] or [`MainLoop::run`].
 //!   It sleeps in the system while there is nothing to do.
 //!
@@ -167,8 +167,9 @@ impl MainLoop {
     ///   hook of a host lock.
     /// * [`StateError::ThreadEnding`](crate::StateError::ThreadEnding): the thread is ending.
     ///
-    /// Cost: one system call, or two and more if it waits, and O(sockets with an event), or O(sockets
-    /// waited for) with [`Poller::Poll`]; none if there are no such sockets and it does not wait.
+    /// Cost: one system call, or two and more if it waits, and O(sockets with an event), or
+    /// O(sockets waited for) with [`Poller::Poll`]; none if there are no such sockets and it does
+    /// not wait.
     pub fn pump(&self, limit: Option<Duration>) -> Result<usize> {
         Ok(self.pump_or(limit)?)
     }
@@ -183,8 +184,8 @@ impl MainLoop {
     /// One turn that never waits: a [`pump`](Self::pump), then tasklets run until all are blocked
     /// or done (`hardswitch::run()`).
     ///
-    /// If several tasklets wait for the same, such as connections at a listener, a pump wakes one of
-    /// them; then it goes on with another pump, 16 times at most.
+    /// If several tasklets wait for the same, such as connections at a listener, a pump wakes one
+    /// of them; then it goes on with another pump, 16 times at most.
     ///
     /// Call it from the main tasklet, once a frame. Tasklets that never block keep it busy: see
     /// [`tick_for`](Self::tick_for). Errors: those of `pump`; the uncaught error of a tasklet,
@@ -351,9 +352,9 @@ impl MainLoop {
     /// the loop once, which lets the others run. By default that is [`BURST`](crate::net::BURST),
     /// 1 MiB, which says what counts. It holds for a socket from its next wait on.
     ///
-    /// It is the most that a pump does for a socket whose peer is fast. A [`tick`](Self::tick) pumps
-    /// once, or up to 16 times while several tasklets wait for the same, so it limits a download to
-    /// so many bytes a frame. [`tick_for`](Self::tick_for) serves such a
+    /// It is the most that a pump does for a socket whose peer is fast. A [`tick`](Self::tick)
+    /// pumps once, or up to 16 times while several tasklets wait for the same, so it limits a
+    /// download to so many bytes a frame. [`tick_for`](Self::tick_for) serves such a
     /// socket again and again while it has time, and a free-running loop always: there a larger
     /// number only makes the others wait longer for their turn. With `usize::MAX` nothing but the
     /// peer ends a turn. With 0 each operation waits.

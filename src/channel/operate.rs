@@ -141,9 +141,10 @@ impl Core {
         me: *mut Task,
         still: impl Fn() -> bool,
     ) -> bool {
-        // SAFETY: `me` is running; the ops get the channel that they expect, which outlives the call.
-        // They neither read nor write the save area, and what they call that could unwind runs only
-        // if something watches switches (Saved late); where the next one is away nothing does.
+        // SAFETY: `me` is running; the ops get the channel that they expect, which outlives the
+        // call. They neither read nor write the save area, and what they call that could unwind
+        // runs only if something watches switches (Saved late); where the next one is away nothing
+        // does.
         unsafe {
             if runtime.hooks() & (HOOK_CHANNEL | HOOK_LOCKED | HOOK_THROWN) != 0 {
                 if !admitted::<DIR>(self, runtime, me) {

@@ -17,7 +17,7 @@ use crate::Error;
 
 /// A channel of any kind. After a call that failed it depends on the reason whose the value is, so
 /// all of these operations tell what was thrown.
-pub(super) trait Carrier {
+pub trait Carrier {
     fn send(&self, value: Owned) -> Result<(), WaitError>;
     fn send_timeout(&self, value: Owned, time: Duration) -> Result<(), Refused>;
     fn try_send(&self, value: Owned) -> Result<(), Refused>;
@@ -29,7 +29,7 @@ pub(super) trait Carrier {
 }
 
 /// Why a value was not sent; and the value itself, if no receiver has got it.
-pub(super) type Refused = (WaitError, Option<Owned>);
+pub type Refused = (WaitError, Option<Owned>);
 
 /// Implements [`Carrier`] for `$channel`, which carries `Owned`s as `$value`s. All of it is
 /// inlined: a frame of its own would lie in every parked tasklet.
@@ -84,14 +84,14 @@ pub(super) use carrier;
 
 /// A channel, and how its values are freed.
 #[derive(Clone)]
-pub(super) struct Carrying<C> {
-    pub(super) channel: C,
-    pub(super) destroy: hsw_destroy,
+pub struct Carrying<C> {
+    pub channel: C,
+    pub destroy: hsw_destroy,
 }
 
 /// Sends with `send`. A value that `send` gives back because nobody took it in time stays the
 /// caller's; in all other failures it is freed.
-pub(super) fn send<H, C>(
+pub fn send<H, C>(
     handle: H,
     value: *mut c_void,
     send: impl FnOnce(&C, Owned) -> Result<(), Refused>,
@@ -121,7 +121,7 @@ fn refused((ended, back): Refused) -> WaitError {
 }
 
 /// Sends; waits for at most `timeout_ns` nanoseconds.
-pub(super) fn send_within<H, C>(handle: H, value: *mut c_void, timeout_ns: u64) -> hsw_status
+pub fn send_within<H, C>(handle: H, value: *mut c_void, timeout_ns: u64) -> hsw_status
 where
     H: Handle<Object: Deref<Target = Carrying<C>>>,
     C: Carrier,
@@ -135,12 +135,12 @@ where
 }
 
 /// Sends; waits for as long as it takes.
-pub(super) fn send_patiently<C: Carrier>(to: &C, value: Owned) -> Result<(), Refused> {
+pub fn send_patiently<C: Carrier>(to: &C, value: Owned) -> Result<(), Refused> {
     to.send(value).map_err(|error| (error, None))
 }
 
 /// Receives with `receive`; the value is the caller's.
-pub(super) fn receive<H, C>(
+pub fn receive<H, C>(
     handle: H,
     value: *mut *mut c_void,
     receive: impl FnOnce(&C) -> Result<Owned, WaitError>,
@@ -158,11 +158,7 @@ where
 }
 
 /// Receives; waits for at most `timeout_ns` nanoseconds.
-pub(super) fn receive_within<H, C>(
-    handle: H,
-    value: *mut *mut c_void,
-    timeout_ns: u64,
-) -> hsw_status
+pub fn receive_within<H, C>(handle: H, value: *mut *mut c_void, timeout_ns: u64) -> hsw_status
 where
     H: Handle<Object: Deref<Target = Carrying<C>>>,
     C: Carrier,
@@ -179,7 +175,7 @@ where
 /// Sends an exception.
 ///
 /// SAFETY: `message` is null or a string that ends in a zero byte.
-pub(super) unsafe fn send_throw<H, C>(
+pub unsafe fn send_throw<H, C>(
     handle: H,
     payload: *mut c_void,
     destroy: hsw_destroy,
@@ -199,7 +195,7 @@ where
 /// Sends one value after the other.
 ///
 /// SAFETY: `values` is null or has `count` readable elements.
-pub(super) unsafe fn send_sequence<H, C>(
+pub unsafe fn send_sequence<H, C>(
     handle: H,
     values: *const *mut c_void,
     count: usize,
@@ -231,7 +227,7 @@ where
 }
 
 /// The next value of an iteration.
-pub(super) fn next<H, C>(handle: H, value: *mut *mut c_void) -> hsw_status
+pub fn next<H, C>(handle: H, value: *mut *mut c_void) -> hsw_status
 where
     H: Handle<Object: Deref<Target = Carrying<C>>>,
     C: Carrier,

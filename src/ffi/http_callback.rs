@@ -42,7 +42,7 @@ pub type hsw_http_sink = Option<
 >;
 
 /// The failure of a callback, until the call that it was for takes it.
-pub(super) type Failed = Rc<Cell<Option<Failure>>>;
+pub type Failed = Rc<Cell<Option<Failure>>>;
 
 /// Calls a callback. Its failure is kept, and the client told that there was one.
 fn call(failed: &Cell<Option<Failure>>, callback: impl FnOnce() -> RawStatus) -> io::Result<()> {
@@ -57,11 +57,10 @@ fn refused(failed: &Cell<Option<Failure>>, failure: Failure) -> io::Error {
 
 /// A source as the client reads it. It goes with the request, or with the answer that the server
 /// has sent before it had read everything.
-pub(super) struct Source {
-    pub(super) function:
-        unsafe extern "C" fn(*mut c_void, *mut c_void, usize, *mut usize) -> RawStatus,
-    pub(super) user: Owned,
-    pub(super) failed: Failed,
+pub struct Source {
+    pub function: unsafe extern "C" fn(*mut c_void, *mut c_void, usize, *mut usize) -> RawStatus,
+    pub user: Owned,
+    pub failed: Failed,
 }
 
 impl Read for Source {
@@ -83,15 +82,14 @@ impl Read for Source {
 }
 
 /// A sink as the client writes to it.
-pub(super) struct Sink<'a> {
-    pub(super) function:
-        unsafe extern "C" fn(*mut c_void, *const c_void, usize, u64, u64) -> RawStatus,
-    pub(super) user: *mut c_void,
-    pub(super) failed: &'a Cell<Option<Failure>>,
+pub struct Sink<'a> {
+    pub function: unsafe extern "C" fn(*mut c_void, *const c_void, usize, u64, u64) -> RawStatus,
+    pub user: *mut c_void,
+    pub failed: &'a Cell<Option<Failure>>,
     /// Bytes that have come before, and how many there are in all.
-    pub(super) received: &'a Cell<u64>,
-    pub(super) start: u64,
-    pub(super) length: u64,
+    pub received: &'a Cell<u64>,
+    pub start: u64,
+    pub length: u64,
 }
 
 impl Write for Sink<'_> {

@@ -184,7 +184,7 @@ impl Backend for Table {
 
     fn now(&mut self) -> Duration {
         let Some(now) = self.table.now_ns else {
-            return systems_clock();
+            return system::clock();
         };
         let now = thread_state::unwindable(now);
         // SAFETY: a function of this type that does not unwind, with its context.
@@ -224,17 +224,14 @@ impl Backend for Table {
     }
 }
 
-/// The clock of a backend that has none. The thread's own may be replaced by one that stands still,
-/// as a game's between two frames, and the backend waits in real time.
-#[cfg(feature = "std")]
-fn systems_clock() -> Duration {
-    crate::poll::Os.now()
-}
-
-/// Without std there is no other than the thread's.
-#[cfg(not(feature = "std"))]
-fn systems_clock() -> Duration {
-    crate::time::now().unwrap_or_default()
+cfg_if::cfg_if! {
+    if #[cfg(feature = "std")] {
+        #[path = "poll/system.rs"]
+        mod system;
+    } else {
+        #[path = "poll/bare.rs"]
+        mod system;
+    }
 }
 
 /// Does it with the host's backend or, if that is null, with the system's. Without the library's
@@ -248,44 +245,16 @@ unsafe fn with<R>(
     timeout: Option<Duration>,
     what: impl FnOnce(&mut dyn Backend) -> Result<R, Errno>,
 ) -> Result<Result<R, Errno>, Failure> {
-    if !backend.is_null() {
-        // SAFETY: not null, so it points to a backend, as the caller has promised.
-        let table = unsafe { *backend };
-        return Ok(waiting(timeout, || what(&mut Table { table, mask })));
+    if backend.is_null() {
+        // SAFETY: null, or it points to a signal mask that outlives the call, as the caller has
+        // promised.
+        return unsafe { system::with(mask, timeout, what) };
     }
-    #[cfg(feature = "std")]
-    {
-        // SAFETY: null, or it points to a signal mask that outlives the call, as promised.
-        let mut system = unsafe { crate::poll::Masked::new(mask.cast()) };
-        Ok(waiting(timeout, || what(&mut system)))
-    }
-    #[cfg(not(feature = "std"))]
-    {
-        Err(Failure::Null("backend"))
-    }
-}
-
-/// Makes a call that may block for `timeout`, without the thread's host lock.
-fn waiting<R>(timeout: Option<Duration>, call: impl FnOnce() -> R) -> R {
-    #[cfg(feature = "std")]
-    if timeout != Some(Duration::ZERO) {
-        return crate::thread::allow_threads(call);
-    }
-    #[cfg(not(feature = "std"))]
-    let _ = timeout;
-    call()
-}
-
-/// May a poll of the system's calls have so many descriptors?
-#[cfg(feature = "std")]
-fn may_poll(count: usize) -> bool {
-    crate::poll::may_poll(count)
-}
-
-/// There is no system to ask.
-#[cfg(not(feature = "std"))]
-fn may_poll(_count: usize) -> bool {
-    true
+    // SAFETY: not null, so it points to a backend, as the caller has promised.
+    let table = unsafe { *backend };
+    Ok(system::waiting(timeout, || {
+        what(&mut Table { table, mask })
+    }))
 }
 
 /// An error of the call, in words that name the call.
@@ -314,7 +283,7 @@ unsafe fn poll(
             return Err(Failure::Null("fds"));
         }
         // As Linux, without a look at the entries: there may be less memory than that.
-        if count > i32::MAX as usize || (backend.is_null() && !may_poll(count)) {
+        if count > i32::MAX as usize || (backend.is_null() && !system::may_poll(count)) {
             return Err(invalid(format!("{name}: {count} descriptors")));
         }
         let fds: &mut [PollFd] = if count == 0 {
@@ -420,12 +389,13 @@ unsafe fn select(
     })
 }
 
-/// `select` with POSIX's contract: as `hsw_poll`, for sets of descriptors below `nfds`. (`hsw_select`
-/// waits for channels.) Leaves in the sets the descriptors that are ready; `*ready` gets how many
-/// they are in all sets together.
+/// `select` with POSIX's contract: as `hsw_poll`, for sets of descriptors below `nfds`.
+/// (`hsw_select` waits for channels.) Leaves in the sets the descriptors that are ready; `*ready`
+/// gets how many they are in all sets together.
 ///
 /// Each set is null or points to the system's `fd_set` (elsewhere than on Linux: words of 32 bits,
-/// descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked at.
+/// descriptor `fd` in bit `fd & 31` of word `fd >> 5`); only descriptors below `nfds` are looked
+/// at.
 ///
 /// `HSW_ERR_IO`: the call has failed, and the sets are as they were. `EINVAL`: `nfds` is negative,
 /// or above 1,024 (`FD_SETSIZE`). `EBADF`: a descriptor in a set is not open. `ENOSYS`: the backend
@@ -462,8 +432,8 @@ pub unsafe extern "C" fn hsw_pselect_fds(
     unsafe { select("pselect", backend, nfds, sets, timeout_ns, mask, ready) }
 }
 
-/// The pending error of a socket, in Linux' numbers, 0 if it has none. It is no longer pending then:
-/// a program asks this to learn whether a connection was made, or why it was lost.
+/// The pending error of a socket, in Linux' numbers, 0 if it has none. It is no longer pending
+/// then: a program asks this to learn whether a connection was made, or why it was lost.
 ///
 /// `HSW_ERR_IO`: `fd` is no socket, or the backend cannot say.
 #[no_mangle]

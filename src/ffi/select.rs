@@ -61,9 +61,9 @@ pub struct hsw_case {
 /// `SIZE_MAX` when the failure belongs to no case.
 ///
 /// After a failure the values to send are still the caller's, except for one at most, whose `value`
-/// is null then. Either the channel's `destroy` frees it, because `hsw_channel_close_and_wake` ended
-/// the wait or the switch to a receiver failed; that may be later, if the `destroy` of another value
-/// of that channel switches. (With a channel between threads and
+/// is null then. Either the channel's `destroy` frees it, because `hsw_channel_close_and_wake`
+/// ended the wait or the switch to a receiver failed; that may be later, if the `destroy` of
+/// another value of that channel switches. (With a channel between threads and
 /// `hsw_thread_channel_close_and_wake` the value is still the caller's.) Or a receiver has it, and
 /// the caller was killed or thrown at (`HSW_ERR_EXIT`, `HSW_ERR_THROWN`, `HSW_ERR_PANICKED`) before
 /// its turn came.

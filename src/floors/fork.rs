@@ -60,8 +60,9 @@ extern "C" fn before() {
         homes: home::hold(),
         // Who has the queue or the signal waits for none of the locks above.
         _events: Reactor::existing().map(|reactor| reactor.events().hold()),
-        // Nobody who has one of these two waits for a lock above: so they come last. Under the first
-        // one the C++ runtimes of the process are asked for their words, which may take a while.
+        // Nobody who has one of these two waits for a lock above: so they come last. Under the
+        // first one the C++ runtimes of the process are asked for their words, which may take a
+        // while.
         _exceptions: exceptions::hold(),
         _table: table::hold(),
     };

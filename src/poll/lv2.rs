@@ -6,8 +6,8 @@
 //! numbering of their own ([`Errno::from_lv2`](super::errno::Errno::from_lv2)). The console is
 //! big-endian, so words are native there; data for the network is given as bytes.
 //!
-//! [`FdSet`] and [`PollFd`] of the shim have the console's layout already. [`Lv2`] is the backend for
-//! the shim, over the console's entry points.
+//! [`FdSet`] and [`PollFd`] of the shim have the console's layout already. [`Lv2`] is the backend
+//! for the shim, over the console's entry points.
 
 use super::errno::Errno;
 use super::shim::{Backend, Events, Fd, FdSet, Kind, PollFd, Sets};
@@ -140,8 +140,8 @@ pub struct Entries {
 
 /// The console's calls as a [`Backend`] for the shim. It translates events, sets, times and errors.
 ///
-/// A number of an error that [`Errno`] does not know becomes one beyond all of Linux' numbers, so it
-/// is nobody's; its last 16 bits are lv2's number.
+/// A number of an error that [`Errno`] does not know becomes one beyond all of Linux' numbers, so
+/// it is nobody's; its last 16 bits are lv2's number.
 pub struct Lv2 {
     entries: Entries,
     /// The descriptors of a poll, with the bits that the console knows.

@@ -35,9 +35,9 @@
 //!
 //! | [`Kind`] | reported | if the backend says that it is so |
 //! |---|---|---|
-//! | [`Stream`](Kind::Stream) | `ERR`, `HUP`, `IN`, `OUT`, `RDHUP` | `PRI`: [`urgent`](Backend::urgent) |
+//! | [`Stream`](Kind::Stream) | `ERR HUP IN OUT RDHUP` | `PRI`: [`urgent`](Backend::urgent) |
 //! | [`Local`](Kind::Local) | the same and `WRBAND` | the same |
-//! | [`Datagram`](Kind::Datagram) | `ERR`, `OUT`, `WRBAND` | `IN`: [`unread`](Backend::unread) |
+//! | [`Datagram`](Kind::Datagram) | `ERR OUT WRBAND` | `IN`: [`unread`](Backend::unread) |
 //!
 //! For `select` it is readable and writable, and exceptional if it would be `PRI`. An operation on
 //! it then does not block and finds the error. What a backend cannot say stays unreported;

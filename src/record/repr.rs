@@ -27,8 +27,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A number with as few digits as tell it from its neighbours: with an exponent where Python's `repr`
-/// has one, which is not where Rust has.
+/// A number with as few digits as tell it from its neighbours: with an exponent where Python's
+/// `repr` has one, which is not where Rust has.
 pub struct Real(pub f64);
 
 impl fmt::Display for Real {

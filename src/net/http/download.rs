@@ -34,8 +34,8 @@ impl Validator {
         is_earlier.then(|| Validator::Modified(modified.to_owned()))
     }
 
-    /// The validator that a field is, as [`field`](Self::field) gives it; `None` if it is neither an
-    /// `ETag`, strong or not, nor a date.
+    /// The validator that a field is, as [`field`](Self::field) gives it; `None` if it is neither
+    /// an `ETag`, strong or not, nor a date.
     pub fn from_field(field: &str) -> Option<Validator> {
         if is_strong(field.strip_prefix("W/").unwrap_or(field)) {
             return Some(Validator::ETag(field.to_owned()));

@@ -247,8 +247,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// Looks whether descriptors are still what it was told, if it is time for that. Returns whether
-    /// there is nothing more to look at now.
+    /// Looks whether descriptors are still what it was told, if it is time for that. Returns
+    /// whether there is nothing more to look at now.
     fn check(&mut self, descriptors: &mut Descriptors, found: &mut Found) -> nix::Result<bool> {
         if self.checked.elapsed() < CHECK {
             return Ok(true);

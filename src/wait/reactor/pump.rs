@@ -90,8 +90,8 @@ impl Reactor {
         };
         done += found;
         if found == 0 {
-            // A look that finds nothing runs nobody's code, but for a logger that is told of trouble
-            // with epoll: that may have woken a tasklet.
+            // A look that finds nothing runs nobody's code, but for a logger that is told of
+            // trouble with epoll: that may have woken a tasklet.
             if looks && crate::run_count() > 1 {
                 wait = Some(Duration::ZERO);
             }
