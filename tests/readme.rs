@@ -1,6 +1,7 @@
 //! The README is always true: its examples are those that the tests run, and what it and the other
 //! documents link to is there. (Its Rust example is run as a documentation test.)
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -122,17 +123,24 @@ fn text_of(folder: &str, endings: &[&str]) -> String {
 fn the_page_for_those_who_come_from_another_library_names_what_there_is() {
     let public = text_of("src", &[".rs"]) + &text_of("include", &[".h", ".hpp"]);
     let public = public + &text_of("python/pysrc", &[".py", ".pyi"]);
-    let declared = |name: &str| {
-        let before = ["fn ", "struct ", "class ", "enum ", "mod ", "def "];
-        let before = before.map(|word| format!("{word}{name}"));
-        let declared = |form: &String| {
-            let mut ends = public.match_indices(form).map(|(at, _)| at + form.len());
-            ends.any(|end| !public[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
-        };
-        // Functions and fields of C++ and C have their types before them; variants stand alone.
-        let others = ["(", ";", ":", " =", ",", "{"].map(|after| format!(" {name}{after}"));
-        before.iter().any(declared) || others.iter().any(|form| public.contains(form))
-    };
+    // A name is declared behind such a word; or, in C++ and C, behind its type, and variants and
+    // fields stand alone, so any of these signs follows.
+    let before = ["fn", "struct", "class", "enum", "mod", "def"];
+    let ends = ["(", ";", ":", " =", ",", "{"];
+    let (mut declared, mut last) = (HashSet::new(), "");
+    for word in public.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_') {
+        let name = word.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '_');
+        if name.is_empty() {
+            continue;
+        }
+        let at = name.as_ptr() as usize - public.as_ptr() as usize;
+        let after = &public[at + name.len()..];
+        let alone = public[..at].ends_with(' ') && ends.iter().any(|end| after.starts_with(end));
+        if alone || before.contains(&last) {
+            declared.insert(name);
+        }
+        last = name;
+    }
     // Names of values in the examples of calls, keywords, and what is Python's or the standard's.
     let values = "main locks monkeypatch util mut stackless stacklesslib bytes error move time true value budget exception channel tasklet handles";
     let values: Vec<_> = values
@@ -150,7 +158,7 @@ fn the_page_for_those_who_come_from_another_library_names_what_there_is() {
         {
             let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
             for name in words.filter(|word| word.len() > 1 && !values.contains(word)) {
-                assert!(declared(name), "{name} of \"{row}\" is not there");
+                assert!(declared.contains(name), "{name} of \"{row}\" is not there");
                 names += 1;
             }
         }
