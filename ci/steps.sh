@@ -333,14 +333,10 @@ step_python() {
 }
 
 # `test` has run all tests on this target: what is tried here is that they are built and run in the container, for a part that needs
-# threads, sockets, windows, unwinding and the allocator. CROSS_TESTS='' runs all.
+# threads, sockets, windows, unwinding and the allocator. `ci/cross/run --tests` runs all.
 step_cross() {
-    local all=(--tests) name
-    if [ "${CROSS_TESTS-unset}" = unset ]; then
-        all=(--lib)
-        for name in backtrace net_sockets net_tcp overflow registers slices stackless threads unwind; do all+=(--test "$name"); done
-    fi
-    ci/cross/run "${all[@]}"
+    ci/cross/run --lib --test backtrace --test net_sockets --test net_tcp --test overflow --test registers --test slices \
+        --test stackless --test threads --test unwind
 }
 
 # All packages and toolchain parts that the steps for these targets need: setup CROSS TARGET...

@@ -228,8 +228,9 @@ impl From<StateError> for Error {
 }
 
 impl Error {
-    /// An exception with any payload. Its message is a payload that is a text, or else the name of
-    /// the payload's type: use [`Error::exception`] for errors that can describe themselves.
+    /// An exception with any payload. A payload that is a `&str` or a `String` is its message. Any
+    /// other has the name of its type as message: use [`Error::exception`] for errors that can
+    /// describe themselves.
     pub fn thrown<T: Any + Send>(payload: T) -> Error {
         Error::Thrown(Thrown::new(payload))
     }

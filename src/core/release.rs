@@ -148,7 +148,7 @@ unsafe fn kill_forgotten(task: *mut Task) -> bool {
     }
 }
 
-/// Makes a tasklet that refuses to end a zombie: it is listed and counted, and never runs again.
+/// Makes a tasklet that refuses to end a zombie: it is listed and counted, and kept for ever.
 ///
 /// # Safety
 /// `task` is a live task of this runtime.
